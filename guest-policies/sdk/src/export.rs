@@ -1,0 +1,84 @@
+//! What stands between the contract's functions and an author's.
+
+use std::sync::OnceLock;
+
+use serde::de::DeserializeOwned;
+
+use crate::bindings::exports::countersign::policy::policy::{Description, Problem};
+use crate::{Run, Token, Verdict};
+
+/// Where a policy's settings are kept between `configure` and `evaluate`.
+pub struct Configured<S>(OnceLock<S>);
+
+impl<S> Configured<S> {
+    /// Not configured yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(OnceLock::new())
+    }
+}
+
+impl<S> Default for Configured<S> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What a policy says about itself: taken from its crate.
+#[derive(Debug, Clone, Copy)]
+pub struct Meta {
+    /// `name` of the crate.
+    pub name: &'static str,
+    /// `version` of the crate.
+    pub version: &'static str,
+    /// `description` of the crate.
+    pub summary: &'static str,
+    /// The file `settings.schema.json` beside the crate's `Cargo.toml`.
+    pub settings_schema: &'static str,
+}
+
+/// `describe` of the contract.
+pub fn describe(meta: Meta) -> Description {
+    begin();
+    Description {
+        name: meta.name.to_owned(),
+        version: meta.version.to_owned(),
+        summary: meta.summary.to_owned(),
+        settings_schema: meta.settings_schema.to_owned(),
+    }
+}
+
+/// `configure` of the contract.
+pub fn configure<S: DeserializeOwned>(
+    configured: &Configured<S>,
+    json: &str,
+) -> Result<(), Vec<Problem>> {
+    begin();
+    let settings = crate::settings::parse(json).map_err(|error| {
+        vec![Problem { pointer: error.pointer(), message: error.message().to_owned() }]
+    })?;
+    configured.0.set(settings).map_err(|_| {
+        vec![Problem { pointer: String::new(), message: "configured twice".to_owned() }]
+    })
+}
+
+/// `evaluate` of the contract.
+pub fn evaluate<S>(
+    configured: &Configured<S>,
+    author: fn(&S, &Run, &Token) -> Verdict,
+    run: &Run,
+    token: &Token,
+) -> Verdict {
+    begin();
+    match configured.0.get() {
+        Some(settings) => author(settings, run, token),
+        // A host that does this breaks the contract, and gets a fault.
+        #[expect(clippy::panic, reason = "there is no verdict without settings")]
+        None => panic!("evaluated before it was configured"),
+    }
+}
+
+fn begin() {
+    #[cfg(target_arch = "wasm32")]
+    crate::panic::report_to_host();
+}

@@ -1,0 +1,126 @@
+//! What a Countersign policy is written against: a settings struct, and one function from
+//! settings, run and token to a verdict.
+//!
+//! ```
+//! use countersign_policy::{Run, Token, Verdict, policy, settings};
+//!
+//! /// Which workspaces may use the definition.
+//! #[settings]
+//! pub struct Settings {
+//!     /// Identifiers of workspaces.
+//!     workspaces: Vec<String>,
+//! }
+//!
+//! policy!(Settings, evaluate);
+//!
+//! fn evaluate(settings: &Settings, run: &Run, _token: &Token) -> Verdict {
+//!     let consumer = &run.building_block.workspace;
+//!     if settings.workspaces.contains(consumer) {
+//!         Verdict::permit()
+//!     } else {
+//!         Verdict::deny("workspace-not-listed", format!("`{consumer}` is not on the list"))
+//!     }
+//! }
+//! # use countersign_policy::testing;
+//! # let settings = Settings { workspaces: vec!["my-workspace".into()] };
+//! # assert_eq!(evaluate(&settings, &testing::run(), &testing::token()), Verdict::permit());
+//! ```
+//!
+//! The crate is a library of `crate-type = ["cdylib", "rlib"]`; its name, version and description
+//! in `Cargo.toml` are the policy's. Natively it is an ordinary library, so plain `cargo test`
+//! tests `evaluate`, with [`testing`] for runs and tokens. Built for WebAssembly it exports the
+//! contract, and:
+//! - `describe` carries the JSON Schema of the settings struct, its doc comments included (see
+//!   [`policy`]);
+//! - `configure` parses the settings and reports what does not fit, with a JSON pointer;
+//! - memory comes from an arena that is never freed, since an evaluation is short;
+//! - a panic is a fault whose message the host reads. It refuses: a policy that cannot answer has
+//!   not permitted.
+
+#[cfg(target_arch = "wasm32")]
+mod arena;
+#[doc(hidden)]
+pub mod bindings;
+mod export;
+mod identifier;
+#[cfg(target_arch = "wasm32")]
+mod panic;
+mod settings;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
+mod verdict;
+
+pub use bindings::exports::countersign::policy::policy::{
+    AuthorKind, Behavior, BuildingBlock, Definition, Fact, Grant, Implementation, Parent, Reason,
+    Run, Token, Trigger, Verdict,
+};
+#[doc(hidden)]
+pub use countersign_policy_macros::NoSchema;
+pub use countersign_policy_macros::settings;
+pub use identifier::Workspace;
+#[cfg(not(target_arch = "wasm32"))]
+pub use schemars;
+pub use serde;
+pub use settings::{Error as SettingsError, parse as parse_settings};
+
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::export::{Configured, Meta, configure, describe, evaluate};
+}
+
+/// Exports a policy: a type of settings, made with [`settings`], and the function that decides.
+///
+/// The policy's name, version and summary are those of the crate's `Cargo.toml` (`name`,
+/// `version`, `description`). Call it once in a crate.
+///
+/// The settings' JSON Schema is the file `settings.schema.json` beside `Cargo.toml`. `cargo test`
+/// writes it when it is not there, fails when it is not the struct's, and rewrites it under
+/// `UPDATE=1`: what operators and editors see is reviewed like code, and costs the component
+/// nothing.
+#[macro_export]
+macro_rules! policy {
+    ($settings:ty, $evaluate:path) => {
+        const _: fn(&$settings, &$crate::Run, &$crate::Token) -> $crate::Verdict = $evaluate;
+
+        #[cfg(test)]
+        #[test]
+        fn settings_schema_is_current() {
+            $crate::testing::check_settings_schema::<$settings>(env!("CARGO_MANIFEST_DIR"));
+        }
+
+        #[cfg(target_arch = "wasm32")]
+        #[allow(unsafe_code, reason = "the exported functions of the component ABI")]
+        const _: () = {
+            use $crate::bindings::exports::countersign::policy::policy as contract;
+
+            struct Policy;
+
+            static SETTINGS: $crate::__private::Configured<$settings> =
+                $crate::__private::Configured::new();
+
+            impl contract::Guest for Policy {
+                fn describe() -> contract::Description {
+                    $crate::__private::describe($crate::__private::Meta {
+                        name: env!("CARGO_PKG_NAME"),
+                        version: env!("CARGO_PKG_VERSION"),
+                        summary: env!("CARGO_PKG_DESCRIPTION"),
+                        settings_schema: include_str!(concat!(
+                            env!("CARGO_MANIFEST_DIR"),
+                            "/settings.schema.json"
+                        )),
+                    })
+                }
+
+                fn configure(settings: String) -> Result<(), Vec<contract::Problem>> {
+                    $crate::__private::configure(&SETTINGS, &settings)
+                }
+
+                fn evaluate(run: $crate::Run, token: $crate::Token) -> $crate::Verdict {
+                    $crate::__private::evaluate(&SETTINGS, $evaluate, &run, &token)
+                }
+            }
+
+    $crate::bindings::export!(Policy with_types_in $crate::bindings);
+        };
+    };
+}

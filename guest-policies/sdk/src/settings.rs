@@ -1,0 +1,242 @@
+//! Settings: from JSON text to the author's type, with the place of what does not fit.
+//!
+//! `serde_json` would do, at the price of 40 KB in every component (most of it for printing
+//! floating-point numbers in errors that name Rust types), and it knows a line where an author of
+//! a manifest needs a JSON pointer. So this is a deserializer of its own, for text that the host
+//! has already found to be strict JSON. It speaks of JSON's types, and its errors carry the way.
+
+mod error;
+mod reader;
+
+use std::borrow::Cow;
+
+use serde::de::value::CowStrDeserializer;
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error as _, IntoDeserializer,
+    MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
+};
+use serde::forward_to_deserialize_any;
+
+pub use error::Error;
+use reader::{Number, Reader};
+
+/// Parses settings.
+///
+/// # Errors
+/// When the text is not JSON, or does not fit the type: the first problem, and where it is.
+pub fn parse<S: DeserializeOwned>(json: &str) -> Result<S, Error> {
+    let mut reader = Reader::new(json);
+    let settings = S::deserialize(&mut reader)?;
+    reader.end()?;
+    Ok(settings)
+}
+
+impl<'de> Deserializer<'de> for &mut Reader<'de> {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.peek()? {
+            b'n' => self.word("null").and_then(|()| visitor.visit_unit()),
+            b't' => self.word("true").and_then(|()| visitor.visit_bool(true)),
+            b'f' => self.word("false").and_then(|()| visitor.visit_bool(false)),
+            b'"' => match self.string()? {
+                Cow::Borrowed(text) => visitor.visit_borrowed_str(text),
+                Cow::Owned(text) => visitor.visit_string(text),
+            },
+            b'[' => self.nested(|reader| {
+                let mut items = Items { reader, index: 0 };
+                let value = visitor.visit_seq(&mut items)?;
+                match items.more()? {
+                    false => Ok(value),
+                    true => Err(Error::custom(format_args!("more than {} items", items.index))),
+                }
+            }),
+            b'{' => self.nested(|reader| {
+                let mut members = Members { reader, first: true, key: Cow::Borrowed("") };
+                let value = visitor.visit_map(&mut members)?;
+                match members.more()? {
+                    false => Ok(value),
+                    true => Err(Error::custom("more members than expected")),
+                }
+            }),
+            _ => match self.number()? {
+                Number::Unsigned(number) => visitor.visit_u64(number),
+                Number::Signed(number) => visitor.visit_i64(number),
+                Number::Other(_) => Err(Error::invalid_type(Unexpected::Other("number"), &visitor)),
+            },
+        }
+    }
+
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.peek()? {
+            b'-' | b'0'..=b'9' => match self.number()? {
+                Number::Unsigned(number) => visitor.visit_u64(number),
+                Number::Signed(number) => visitor.visit_i64(number),
+                Number::Other(text) => match text.parse::<f64>() {
+                    Ok(number) if number.is_finite() => visitor.visit_f64(number),
+                    _ => Err(Error::custom("the number is out of range")),
+                },
+            },
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.peek()? {
+            b'n' => self.word("null").and_then(|()| visitor.visit_none()),
+            _ => visitor.visit_some(self),
+        }
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        // serde would also take an array of the fields in order.
+        match self.peek()? {
+            b'[' => Err(Error::invalid_type(Unexpected::Seq, &visitor)),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        match self.peek()? {
+            b'"' => visitor.visit_enum(CowStrDeserializer::new(self.string()?)),
+            b'{' => self.nested(|reader| {
+                let mut members = Members { reader, first: true, key: Cow::Borrowed("") };
+                if !members.more()? {
+                    return Err(Error::custom("expected an object with one key, found none"));
+                }
+                members.key = members.reader.key()?;
+                let value = visitor.visit_enum(&mut members)?;
+                match members.more()? {
+                    false => Ok(value),
+                    true => Err(Error::custom("expected an object with one key, found more")),
+                }
+            }),
+            _ => Err(Error::custom("expected a string or an object with one key")),
+        }
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 u8 u16 u32 u64 char str string bytes byte_buf unit unit_struct seq
+        tuple tuple_struct map identifier ignored_any
+    }
+
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.deserialize_f64(visitor)
+    }
+}
+
+/// The items of an array.
+struct Items<'r, 'de> {
+    reader: &'r mut Reader<'de>,
+    index: usize,
+}
+
+impl Items<'_, '_> {
+    fn more(&mut self) -> Result<bool, Error> {
+        self.reader.more(b']', self.index == 0)
+    }
+}
+
+impl<'de> SeqAccess<'de> for &mut Items<'_, 'de> {
+    type Error = Error;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Error> {
+        // `more` is asked again by whoever made the items when they end, and must say the same.
+        if self.reader.at(b']') || !self.more()? {
+            return Ok(None);
+        }
+        let item = seed.deserialize(&mut *self.reader).map_err(|error| error.at_index(self.index));
+        self.index += 1;
+        item.map(Some)
+    }
+}
+
+/// The members of an object.
+struct Members<'r, 'de> {
+    reader: &'r mut Reader<'de>,
+    first: bool,
+    key: Cow<'de, str>,
+}
+
+impl Members<'_, '_> {
+    fn more(&mut self) -> Result<bool, Error> {
+        let more = self.reader.more(b'}', self.first);
+        self.first = false;
+        more
+    }
+}
+
+impl<'de> MapAccess<'de> for &mut Members<'_, 'de> {
+    type Error = Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Error> {
+        if self.reader.at(b'}') || !self.more()? {
+            return Ok(None);
+        }
+        self.key = self.reader.key()?;
+        let key: CowStrDeserializer<'_, Error> = self.key.clone().into_deserializer();
+        seed.deserialize(key).map(Some).map_err(|error| error.at_key(&self.key))
+    }
+
+    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Error> {
+        seed.deserialize(&mut *self.reader).map_err(|error| error.at_key(&self.key))
+    }
+}
+
+impl<'de> EnumAccess<'de> for &mut Members<'_, 'de> {
+    type Error = Error;
+    type Variant = Self;
+
+    fn variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<(T::Value, Self), Error> {
+        let key: CowStrDeserializer<'_, Error> = self.key.clone().into_deserializer();
+        Ok((seed.deserialize(key)?, self))
+    }
+}
+
+impl<'de> VariantAccess<'de> for &mut Members<'_, 'de> {
+    type Error = Error;
+
+    fn unit_variant(self) -> Result<(), Error> {
+        Err(Error::custom("takes no value: write it as a string"))
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Error> {
+        seed.deserialize(&mut *self.reader).map_err(|error| error.at_key(&self.key))
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Error> {
+        self.reader.deserialize_any(visitor).map_err(|error| error.at_key(&self.key))
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        self.reader.deserialize_any(visitor).map_err(|error| error.at_key(&self.key))
+    }
+}

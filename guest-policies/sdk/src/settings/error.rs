@@ -1,0 +1,149 @@
+//! What does not fit, and where, in the words of JSON.
+
+use std::fmt::{self, Display};
+
+use serde::de::{Expected, Unexpected};
+
+/// Why settings do not fit: one problem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    /// The steps of the JSON pointer, innermost first, each with its slash.
+    steps: Vec<String>,
+    message: String,
+}
+
+impl Error {
+    /// JSON pointer (RFC 6901) to the place; empty for the whole.
+    #[must_use]
+    pub fn pointer(&self) -> String {
+        self.steps.iter().rev().map(String::as_str).collect()
+    }
+
+    /// What is wrong there, and what was expected.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub(super) fn at_index(mut self, index: usize) -> Self {
+        self.steps.push(format!("/{index}"));
+        self
+    }
+
+    pub(super) fn at_key(mut self, key: &str) -> Self {
+        let mut step = String::from("/");
+        for character in key.chars() {
+            match character {
+                '~' => step.push_str("~0"),
+                '/' => step.push_str("~1"),
+                other => step.push(other),
+            }
+        }
+        self.steps.push(step);
+        self
+    }
+}
+
+impl Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pointer().as_str() {
+            "" => f.write_str(&self.message),
+            pointer => write!(f, "{pointer}: {}", self.message),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl serde::de::Error for Error {
+    fn custom<T: Display>(message: T) -> Self {
+        Self { steps: Vec::new(), message: message.to_string() }
+    }
+
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::custom(format_args!("expected {}, found {}", json(expected), kind(&found)))
+    }
+
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        match found {
+            Unexpected::Unsigned(number) => {
+                Self::custom(format_args!("expected {}, found {number}", json(expected)))
+            }
+            Unexpected::Signed(number) => {
+                Self::custom(format_args!("expected {}, found {number}", json(expected)))
+            }
+            Unexpected::Str(text) => {
+                Self::custom(format_args!("expected {}, found `{text}`", json(expected)))
+            }
+            other => Self::invalid_type(other, expected),
+        }
+    }
+
+    fn invalid_length(length: usize, expected: &dyn Expected) -> Self {
+        Self::custom(format_args!("expected {}, found {length} items", json(expected)))
+    }
+
+    fn unknown_variant(found: &str, expected: &'static [&'static str]) -> Self {
+        Self::custom(format_args!("expected {}, found `{found}`", OneOf(expected)))
+    }
+
+    fn unknown_field(_: &str, expected: &'static [&'static str]) -> Self {
+        Self::custom(format_args!("unknown key, expected {}", OneOf(expected)))
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self::custom("missing").at_key(field)
+    }
+
+    fn duplicate_field(field: &'static str) -> Self {
+        Self::custom("appears twice").at_key(field)
+    }
+}
+
+/// What was found, as JSON calls it.
+fn kind(found: &Unexpected<'_>) -> &'static str {
+    match found {
+        Unexpected::Bool(_) => "a boolean",
+        Unexpected::Unsigned(_) | Unexpected::Signed(_) => "a whole number",
+        Unexpected::Float(_) | Unexpected::Other(_) => "a number",
+        Unexpected::Char(_) | Unexpected::Str(_) | Unexpected::Bytes(_) => "a string",
+        Unexpected::Unit | Unexpected::Option => "null",
+        Unexpected::Seq => "an array",
+        Unexpected::Map => "an object",
+        _ => "another value",
+    }
+}
+
+/// What was expected: serde's words for it turned into JSON's.
+fn json(expected: &dyn Expected) -> String {
+    let words = expected.to_string();
+    match words.as_str() {
+        "u8" => "a whole number from 0 to 255".into(),
+        "u16" => "a whole number from 0 to 65535".into(),
+        "u32" => "a whole number from 0 to 4294967295".into(),
+        "u64" | "usize" => "a whole number, 0 or more".into(),
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number".into(),
+        "f32" | "f64" => "a number".into(),
+        "option" | "unit" => "null".into(),
+        "a sequence" => "an array".into(),
+        "a map" => "an object".into(),
+        other if other.starts_with("struct ") => "an object".into(),
+        _ => words,
+    }
+}
+
+/// The words of a closed list.
+struct OneOf(&'static [&'static str]);
+
+impl Display for OneOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [] => f.write_str("none"),
+            [only] => write!(f, "`{only}`"),
+            [first, rest @ ..] => {
+                write!(f, "one of `{first}`")?;
+                rest.iter().try_for_each(|word| write!(f, ", `{word}`"))
+            }
+        }
+    }
+}

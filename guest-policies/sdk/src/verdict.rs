@@ -1,0 +1,105 @@
+//! Verdicts, as an author writes them.
+
+use crate::{Fact, Grant, Reason, Token, Verdict};
+
+impl Verdict {
+    /// The token may be issued as it is asked for. To narrow it, see [`Grant`].
+    #[must_use]
+    pub fn permit() -> Self {
+        Self::Permit(Grant::new())
+    }
+
+    /// The token must not be issued.
+    ///
+    /// `code` is for machines and stays the same over versions: 1 to 64 bytes of lower-case
+    /// letters, digits and dashes. `message` is for the person whose run was refused: say what was
+    /// wrong and what would be right, in at most 1,024 bytes.
+    #[must_use]
+    pub fn deny(code: &str, message: impl Into<String>) -> Self {
+        Self::Deny(vec![Reason::new(code, message)])
+    }
+
+    /// This policy has nothing to say about this run. If every policy abstains, the host refuses.
+    #[must_use]
+    pub fn abstain() -> Self {
+        Self::Abstain
+    }
+}
+
+impl Reason {
+    /// One reason of a [`Verdict::Deny`]: see [`Verdict::deny`].
+    #[must_use]
+    pub fn new(code: &str, message: impl Into<String>) -> Self {
+        Self { code: code.to_owned(), message: message.into() }
+    }
+}
+
+impl Grant {
+    /// Narrows nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { max_ttl: None, audiences: None, claims: Vec::new() }
+    }
+
+    /// The token lives at most this many seconds, and never longer than was asked for.
+    ///
+    /// Called twice, the smaller one counts. A ceiling of 0 is a fault when the host checks it:
+    /// deny instead.
+    #[must_use]
+    pub fn ttl_at_most(mut self, seconds: u32, token: &Token) -> Self {
+        let ceiling = self.max_ttl.unwrap_or(token.ttl_seconds).min(seconds);
+        self.max_ttl = (ceiling < token.ttl_seconds).then_some(ceiling);
+        self
+    }
+
+    /// Keeps those of the audiences asked for that `keep` says. Keeping none refuses; a denial
+    /// that says why is kinder.
+    #[must_use]
+    pub fn keep_audiences(mut self, token: &Token, mut keep: impl FnMut(&str) -> bool) -> Self {
+        let mut audiences = self.audiences.take().unwrap_or_else(|| token.audiences.clone());
+        audiences.retain(|audience| keep(audience));
+        self.audiences = Some(audiences);
+        self
+    }
+
+    /// Adds a claim to the token. The operator must allow its name for the binding, and no policy
+    /// can set a claim that the host sets.
+    #[must_use]
+    pub fn claim(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.claims.push(Fact { name: name.to_owned(), value: value.into() });
+        self
+    }
+}
+
+impl Default for Grant {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl From<Grant> for Verdict {
+    fn from(grant: Grant) -> Self {
+        Self::Permit(grant)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn a_grant_never_widens() {
+        let token = testing::token();
+        assert_eq!(Grant::new().ttl_at_most(900, &token).max_ttl, Some(900));
+        assert_eq!(
+            Grant::new().ttl_at_most(900, &token).ttl_at_most(950, &token).max_ttl,
+            Some(900)
+        );
+        assert_eq!(Grant::new().ttl_at_most(token.ttl_seconds, &token).max_ttl, None);
+        assert_eq!(Grant::new().ttl_at_most(u32::MAX, &token).max_ttl, None);
+        let kept = Grant::new().keep_audiences(&token, |audience| audience.starts_with("aws"));
+        assert_eq!(kept.audiences, Some(vec!["aws-workload-identity-provider:demo".to_owned()]));
+        assert_eq!(kept.keep_audiences(&token, |_| false).audiences, Some(vec![]));
+    }
+}

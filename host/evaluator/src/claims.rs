@@ -1,0 +1,194 @@
+//! Everything that a policy sees: the facts of a run and the token that is asked for.
+
+use crate::identifier::{Audience, ClaimName, RunnerId, Subject};
+use crate::run::Run;
+
+/// The longest token life that can be asked for, in seconds: one day.
+pub const MAX_TTL_SECONDS: u32 = 86_400;
+
+/// The most audiences that one token can be asked for.
+pub const MAX_AUDIENCES: usize = 10;
+
+/// The latest `iat` that is accepted: 9999-12-31T23:59:59Z.
+pub const MAX_TIMESTAMP: u64 = 253_402_300_799;
+
+/// The verified facts of a run plus the token that is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claims {
+    /// The facts of the run.
+    pub run: Run,
+    /// The runner that executes the run, where the caller knows it.
+    pub runner: Option<RunnerId>,
+    /// The token that is asked for.
+    pub token: TokenRequest,
+}
+
+/// The token that is asked for. A decision can only narrow it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenRequest {
+    subject: Subject,
+    audiences: Vec<Audience>,
+    ttl_seconds: u32,
+    issued_at: u64,
+}
+
+/// Why a token cannot be asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TokenRequestError {
+    /// No audience, or more than [`MAX_AUDIENCES`].
+    #[error("{found} audiences asked for, expected 1 to {MAX_AUDIENCES}")]
+    AudienceCount {
+        /// How many were asked for.
+        found: usize,
+    },
+    /// An audience was asked for twice.
+    #[error("the audience `{0}` is asked for twice")]
+    DuplicateAudience(Audience),
+    /// A life of 0, or longer than [`MAX_TTL_SECONDS`].
+    #[error("a life of {found} seconds asked for, expected 1 to {MAX_TTL_SECONDS}")]
+    Ttl {
+        /// The life that was asked for, in seconds.
+        found: u32,
+    },
+    /// A time after [`MAX_TIMESTAMP`].
+    #[error(
+        "the time {found} is after the year 9999; expected seconds since 1970, not milliseconds"
+    )]
+    IssuedAt {
+        /// The time that was given.
+        found: u64,
+    },
+}
+
+impl TokenRequest {
+    /// Asks for a token.
+    ///
+    /// `ttl_seconds` is the life of the token, 1 to [`MAX_TTL_SECONDS`]. `issued_at` is the time
+    /// of issue in seconds since 1970-01-01T00:00:00Z, at most [`MAX_TIMESTAMP`]; the evaluator
+    /// reads no clock, so that a recorded decision replays to the byte.
+    ///
+    /// # Errors
+    /// When a value is outside its bounds, or an audience is asked for twice.
+    pub fn new(
+        subject: Subject,
+        audiences: Vec<Audience>,
+        ttl_seconds: u32,
+        issued_at: u64,
+    ) -> Result<Self, TokenRequestError> {
+        if !(1..=MAX_AUDIENCES).contains(&audiences.len()) {
+            return Err(TokenRequestError::AudienceCount { found: audiences.len() });
+        }
+        if let Some(twice) = first_duplicate(&audiences) {
+            return Err(TokenRequestError::DuplicateAudience(twice.clone()));
+        }
+        if !(1..=MAX_TTL_SECONDS).contains(&ttl_seconds) {
+            return Err(TokenRequestError::Ttl { found: ttl_seconds });
+        }
+        if issued_at > MAX_TIMESTAMP {
+            return Err(TokenRequestError::IssuedAt { found: issued_at });
+        }
+        Ok(Self { subject, audiences, ttl_seconds, issued_at })
+    }
+
+    /// The subject (`sub`) that the token would carry.
+    pub fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// The audiences (`aud`) asked for: at least one, none twice, in the order asked for.
+    pub fn audiences(&self) -> &[Audience] {
+        &self.audiences
+    }
+
+    /// The life asked for, in seconds.
+    pub fn ttl_seconds(&self) -> u32 {
+        self.ttl_seconds
+    }
+
+    /// The time of issue (`iat`), in seconds since 1970-01-01T00:00:00Z.
+    pub fn issued_at(&self) -> u64 {
+        self.issued_at
+    }
+}
+
+/// Whether only the host sets the claim of this name, so that no policy can add it.
+///
+/// These are the claims that the host writes itself (RFC 7519 section 4.1 and the facts of the
+/// run), and the registered claims whose meaning a verifier acts on.
+pub fn is_reserved_claim(name: &ClaimName) -> bool {
+    const RESERVED: &[&str] = &[
+        // RFC 7519
+        "iss",
+        "sub",
+        "aud",
+        "exp",
+        "nbf",
+        "iat",
+        "jti",
+        // written by the host
+        "countersign",
+        "meshstack",
+        "https://aws.amazon.com/tags",
+        "kubernetes.io",
+        // RFC 7800, 8693, 9068, 9396 and OpenID Connect Core: acted on by verifiers
+        "cnf",
+        "act",
+        "may_act",
+        "scope",
+        "client_id",
+        "authorization_details",
+        "roles",
+        "groups",
+        "entitlements",
+        "azp",
+        "nonce",
+        "auth_time",
+        "acr",
+        "amr",
+        "at_hash",
+        "c_hash",
+        "sid",
+        "events",
+        "email",
+        "email_verified",
+    ];
+    RESERVED.contains(&name.as_str())
+}
+
+fn first_duplicate(audiences: &[Audience]) -> Option<&Audience> {
+    audiences.iter().enumerate().find_map(|(index, audience)| {
+        audiences.iter().take(index).find(|earlier| *earlier == audience)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(audiences: &[&str], ttl: u32, now: u64) -> Result<TokenRequest, TokenRequestError> {
+        let audiences = audiences.iter().map(|a| Audience::parse(a).unwrap()).collect();
+        TokenRequest::new(Subject::parse("s").unwrap(), audiences, ttl, now)
+    }
+
+    #[test]
+    fn a_request_is_bounded() {
+        assert!(request(&["a", "b"], 1, 0).is_ok());
+        assert!(request(&["a"], MAX_TTL_SECONDS, MAX_TIMESTAMP).is_ok());
+        for (audiences, ttl, now, expected) in [
+            (&[][..], 1, 0, "0 audiences asked for, expected 1 to 10"),
+            (&["a"; 11], 1, 0, "11 audiences asked for, expected 1 to 10"),
+            (&["a", "b", "a"], 1, 0, "the audience `a` is asked for twice"),
+            (&["a"], 0, 0, "a life of 0 seconds asked for, expected 1 to 86400"),
+            (&["a"], 86_401, 0, "a life of 86401 seconds asked for, expected 1 to 86400"),
+            (
+                &["a"],
+                1,
+                1_790_000_000_000,
+                "the time 1790000000000 is after the year 9999; expected seconds since 1970, not \
+                 milliseconds",
+            ),
+        ] {
+            assert_eq!(request(audiences, ttl, now).unwrap_err().to_string(), expected);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Faults: answers that are none.
+
+/// A policy gave no valid answer. Under an enforcing binding every fault refuses.
+///
+/// The list is exhaustive: [`Fault::code`] is stable, and matching on it needs no default arm.
+/// Texts that come from the guest are escaped and cut.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// The fuel limit was reached.
+    #[error("used more than {limit} units of fuel")]
+    OutOfFuel {
+        /// The limit.
+        limit: u64,
+    },
+    /// The wall-clock limit was reached. The only fault that another machine may not reproduce.
+    #[error("ran longer than {limit_ms} ms")]
+    Deadline {
+        /// The limit in milliseconds.
+        limit_ms: u32,
+    },
+    /// The native stack limit was reached.
+    #[error("used more than {} bytes of stack", crate::Engine::STACK_BYTES)]
+    Stack,
+    /// The memory limit was reached, or that of tables or instances.
+    #[error("asked for more than {limit} bytes of memory")]
+    Memory {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The policy panicked, by the SDK's report.
+    #[error("panicked: {message}")]
+    Panic {
+        /// The panic's message and place: escaped, and cut to 1,024 bytes.
+        message: String,
+    },
+    /// The policy trapped.
+    #[error("trapped: {reason}")]
+    Trap {
+        /// What WebAssembly calls the trap.
+        reason: String,
+    },
+    /// The verdict is larger than the limit.
+    #[error("returned more than {limit} bytes")]
+    OutputTooLarge {
+        /// The limit in bytes.
+        limit: u32,
+    },
+    /// What came back is not a value of the contract's types.
+    #[error("returned a value that is not one of the contract's")]
+    BadOutput,
+    /// `configure` reported problems with settings that it had accepted before.
+    #[error("did not take its settings again")]
+    Configure,
+    /// The verdict is a permit whose grant does not only narrow.
+    #[error(transparent)]
+    Grant(#[from] GrantFault),
+}
+
+impl Fault {
+    /// The stable code: lower-case words joined by dashes.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::OutOfFuel { .. } => "out-of-fuel",
+            Self::Deadline { .. } => "deadline",
+            Self::Stack => "stack",
+            Self::Memory { .. } => "memory",
+            Self::Panic { .. } => "panic",
+            Self::Trap { .. } => "trap",
+            Self::OutputTooLarge { .. } => "output-too-large",
+            Self::BadOutput => "bad-output",
+            Self::Configure => "configure",
+            Self::Grant(fault) => fault.code(),
+        }
+    }
+}
+
+/// A grant that would widen what was asked for, or that touches what is not the policy's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GrantFault {
+    /// A life of zero seconds, or one longer than was asked for.
+    #[error("granted {granted} seconds; expected 1 to the {requested} that were asked for")]
+    Ttl {
+        /// The life granted.
+        granted: u32,
+        /// The life asked for, at most [`MAX_TTL_SECONDS`](crate::MAX_TTL_SECONDS).
+        requested: u32,
+    },
+    /// An audience that was not asked for.
+    #[error("granted the audience `{audience}`, which was not asked for")]
+    Audience {
+        /// The audience: escaped, and cut to 256 bytes.
+        audience: String,
+    },
+    /// A claim that only the host sets.
+    #[error("added the claim `{name}`, which only the host sets")]
+    ReservedClaim {
+        /// The name.
+        name: String,
+    },
+    /// A claim that the operator did not allow for this binding.
+    #[error("added the claim `{name}`, which the binding's `claims` do not list")]
+    UnlistedClaim {
+        /// The name.
+        name: String,
+    },
+    /// A claim whose name or value does not have the contract's form, or one claim twice, or more
+    /// than 32 of them.
+    #[error("added a claim that is out of form: {problem}")]
+    BadClaim {
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+impl GrantFault {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Ttl { .. } => "grant-widens-ttl",
+            Self::Audience { .. } => "grant-widens-audiences",
+            Self::ReservedClaim { .. } => "grant-reserved-claim",
+            Self::UnlistedClaim { .. } => "grant-unlisted-claim",
+            Self::BadClaim { .. } => "grant-bad-claim",
+        }
+    }
+}

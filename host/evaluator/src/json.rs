@@ -1,0 +1,295 @@
+//! Strict JSON: bounded before it is parsed, duplicate keys refused at any depth.
+//!
+//! `serde_json` reads RFC 8259, but lets the last of two equal keys win. Two readers of one run
+//! object that disagree on which key counts are a way around a policy, so here such an object is
+//! an error, also where the keys differ only in how they are escaped.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+
+use crate::text::escape;
+
+/// How large and how deep a JSON text may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct JsonLimits {
+    /// Length of the text in bytes.
+    pub(crate) bytes: usize,
+    /// Depth of nesting; a scalar has depth 0. Below `serde_json`'s own limit of 128.
+    pub(crate) depth: usize,
+}
+
+/// A parsed JSON text. It has no `Debug`: a run object holds secrets.
+#[derive(PartialEq)]
+pub(crate) enum Value<'a> {
+    Null,
+    Bool,
+    /// A number that is a whole number from 0 to 2^64 - 1.
+    Unsigned(u64),
+    /// Every other number.
+    Number,
+    String(Cow<'a, str>),
+    Array(Vec<Value<'a>>),
+    Object(Object<'a>),
+}
+
+/// The members of a JSON object.
+pub(crate) type Object<'a> = BTreeMap<Cow<'a, str>, Value<'a>>;
+
+impl Value<'_> {
+    /// What kind of value this is, for an error message; never its content.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool => "a boolean",
+            Self::Unsigned(_) | Self::Number => "a number",
+            Self::String(_) => "a string",
+            Self::Array(_) => "an array",
+            Self::Object(_) => "an object",
+        }
+    }
+}
+
+/// Why a text is not the strict JSON that is asked for.
+///
+/// Lines and columns count from 1; columns are in bytes. No message repeats a value of the text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JsonError {
+    /// The text is longer than the limit; it was not parsed.
+    #[error("the text has {bytes} bytes, at most {limit} are allowed")]
+    TooLarge {
+        /// Length of the text.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The text is not JSON in UTF-8 (RFC 8259), or something follows it.
+    #[error("line {line}, column {column}: not JSON: {expected}")]
+    Syntax {
+        /// Line of the error.
+        line: usize,
+        /// Column of the error.
+        column: usize,
+        /// What the parser met or expected.
+        expected: String,
+    },
+    /// Arrays and objects are nested deeper than the limit.
+    #[error("line {line}, column {column}: nested deeper than {limit} levels")]
+    TooDeep {
+        /// Line of the error.
+        line: usize,
+        /// Column of the error.
+        column: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// An object has the same key twice.
+    #[error("line {line}, column {column}: the key `{key}` appears twice in one object")]
+    DuplicateKey {
+        /// Line of the second appearance.
+        line: usize,
+        /// Column just after it.
+        column: usize,
+        /// The key, escaped and cut to 64 bytes.
+        key: String,
+    },
+}
+
+/// Parses the whole of `text` as one JSON value.
+pub(crate) fn parse(text: &[u8], limits: JsonLimits) -> Result<Value<'_>, JsonError> {
+    if text.len() > limits.bytes {
+        return Err(JsonError::TooLarge { bytes: text.len(), limit: limits.bytes });
+    }
+    let found = RefCell::new(None);
+    let seed = Seed { depth_left: limits.depth, found: &found };
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let parsed =
+        seed.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
+    parsed.map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        match found.into_inner() {
+            Some(Found::TooDeep) => JsonError::TooDeep { line, column, limit: limits.depth },
+            Some(Found::DuplicateKey(key)) => JsonError::DuplicateKey { line, column, key },
+            None => JsonError::Syntax { line, column, expected: without_position(&error) },
+        }
+    })
+}
+
+/// What the seed found wrong, beside the error that `serde_json` carries through.
+enum Found {
+    TooDeep,
+    DuplicateKey(String),
+}
+
+/// Builds a [`Value`], with the depth that is left.
+#[derive(Clone, Copy)]
+struct Seed<'f> {
+    depth_left: usize,
+    found: &'f RefCell<Option<Found>>,
+}
+
+impl Seed<'_> {
+    fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
+        match self.depth_left.checked_sub(1) {
+            Some(depth_left) => Ok(Self { depth_left, ..self }),
+            None => {
+                self.found.replace(Some(Found::TooDeep));
+                Err(E::custom("too deep"))
+            }
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Seed<'_> {
+    type Value = Value<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Seed<'_> {
+    type Value = Value<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Value::Bool)
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
+        Ok(Value::Unsigned(number))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(Value::Number)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Value::Number)
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Value::String(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Value::String(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let deeper = self.deeper()?;
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element_seed(deeper)? {
+            items.push(item);
+        }
+        Ok(Value::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let deeper = self.deeper()?;
+        let mut members = Object::new();
+        while let Some(key) = map.next_key_seed(Key)? {
+            if members.contains_key(&key) {
+                self.found.replace(Some(Found::DuplicateKey(escape(&key, 64))));
+                return Err(A::Error::custom("duplicate key"));
+            }
+            let value = map.next_value_seed(deeper)?;
+            members.insert(key, value);
+        }
+        Ok(Value::Object(members))
+    }
+}
+
+/// Reads an object's key, borrowed where it has no escapes.
+struct Key;
+
+impl<'de> DeserializeSeed<'de> for Key {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Key {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(text))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(text.to_owned()))
+    }
+}
+
+/// `serde_json`'s message without the ` at line 1 column 2` that it appends: the position has
+/// fields of its own here. Syntax messages name no content of the text.
+fn without_position(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    let position = format!(" at line {} column {}", error.line(), error.column());
+    message.strip_suffix(&position).map_or_else(|| message.clone(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: JsonLimits = JsonLimits { bytes: 200, depth: 4 };
+
+    #[track_caller]
+    fn refuses(text: impl AsRef<[u8]>, expected: &str) {
+        let error = parse(text.as_ref(), LIMITS).err().map(|error| error.to_string());
+        assert_eq!(error.as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn accepts_any_value_once() {
+        for text in ["null", "[1,-1,1.5,true]", r#"{"a":{"b":[{}]}}"#, r#""\u0061""#] {
+            assert!(parse(text.as_bytes(), LIMITS).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_readers_could_disagree_on() {
+        refuses(
+            r#"{"spec":1,"spec":2}"#,
+            "line 1, column 16: the key `spec` appears twice in one object",
+        );
+        refuses(
+            r#"{"spec":1,"\u0073pec":2}"#,
+            "line 1, column 21: the key `spec` appears twice in one object",
+        );
+        refuses(
+            r#"{"a":[{"b":1,"b":1}]}"#,
+            "line 1, column 16: the key `b` appears twice in one object",
+        );
+        refuses("{} {}", "line 1, column 4: not JSON: trailing characters");
+        refuses("\u{feff}{}", "line 1, column 1: not JSON: expected value");
+        refuses([0xff, 0xfe, 0x7b, 0x00], "line 1, column 1: not JSON: expected value");
+        refuses("1e9999", "line 1, column 6: not JSON: number out of range");
+        refuses(r#""\ud800""#, "line 1, column 8: not JSON: unexpected end of hex escape");
+        refuses("", "line 1, column 0: not JSON: EOF while parsing a value");
+    }
+
+    #[test]
+    fn bounds_before_it_builds() {
+        refuses("[".repeat(100), "line 1, column 5: nested deeper than 4 levels");
+        refuses(" ".repeat(201), "the text has 201 bytes, at most 200 are allowed");
+        assert!(parse("[[[[]]]]".as_bytes(), LIMITS).is_ok());
+    }
+}

@@ -1,0 +1,109 @@
+//! Decides, **before a token is signed**, whether a workload-identity token may be issued for a
+//! run, and with what limits.
+//!
+//! Policies are WebAssembly components written by platform teams. The issuer asks once per run:
+//!
+//! ```text
+//! run JSON ─Run::parse→ Run ─┐
+//!                            ├→ Claims ─PolicySet::evaluate→ Decision ─into_approval→ Approval
+//! TokenRequest::new ─────────┘                                                     └→ Refusal
+//! ```
+//!
+//! One direction, no way back: a signer takes an [`Approval`], and only a [`Decision`] makes one.
+//!
+//! ```
+//! use countersign::{Audience, Claims, Engine, Manifest, ManifestFiles, PolicySet, Run, Subject};
+//! use countersign::TokenRequest;
+//! # use std::error::Error;
+//! # fn decide(manifest: &str, files: ManifestFiles, run: &[u8], now: u64) -> Result<(), Box<dyn Error>> {
+//! // Once: what decides. `files` has the bytes of every path in `manifest.files()`.
+//! let manifest = Manifest::parse(manifest)?;
+//! let policies = PolicySet::prepare(&Engine::new()?, &manifest, &files)?;
+//!
+//! // For every run: who asks for what.
+//! let token = TokenRequest::new(
+//!     Subject::parse("system:serviceaccount:prod:…")?,
+//!     vec![Audience::parse("aws-workload-identity-provider:prod")?],
+//!     900,
+//!     now,
+//! )?;
+//! let claims = Claims { run: Run::parse(run)?, runner: None, token };
+//! match policies.evaluate(claims).into_approval() {
+//!     Ok(approval) => println!("sign for {} s", approval.terms().ttl_seconds),
+//!     Err(refusal) => println!("403: {:?}", refusal.reasons),
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Nothing here opens a file or a socket or reads a clock: bytes and times are arguments. The one
+//! thread belongs to [`Engine`] and counts ticks for the wall-clock limit.
+//!
+//! # What is guaranteed
+//! - A policy sees its settings and the claims, and nothing else: it has no imports. Nothing that
+//!   it writes is seen by another evaluation.
+//! - Every error, fault and absence refuses. Grants only narrow.
+//! - The same policy set and claims give the same decision, to the byte of its record, unless the
+//!   wall-clock limit cuts an evaluation off; that has a code of its own, `deadline`.
+//! - Secrets of a run object are dropped when it is parsed.
+//!
+//! # What is not
+//! - Whether a run is genuine and still live: the caller vouches for it.
+//! - Preparing a policy compiles it in this process, with no bound yet on time and memory but the
+//!   component's size: prepare only components from people you would let build your images.
+
+mod binding;
+mod claims;
+mod contract;
+mod decision;
+mod digest;
+mod engine;
+mod fault;
+mod identifier;
+mod json;
+mod limits;
+mod manifest;
+mod policy;
+mod record;
+mod run;
+mod sandbox;
+mod scope;
+mod set;
+mod settings;
+mod subject;
+mod text;
+mod verdict;
+
+pub use binding::{Binding, BindingConfig, BindingError, BindingIdentity, SettingsProblem};
+pub use claims::{
+    Claims, MAX_AUDIENCES, MAX_TIMESTAMP, MAX_TTL_SECONDS, TokenRequest, TokenRequestError,
+    is_reserved_claim,
+};
+pub use decision::{
+    Approval, BindingTrace, Decision, Outcome, Reason, ReasonSource, Refusal, Terms, refusal,
+};
+pub use digest::{Digest, DigestError};
+pub use engine::{Engine, EngineError};
+pub use fault::{Fault, GrantFault};
+pub use identifier::{
+    Audience, BindingName, BuildingBlockId, ClaimName, DefinitionId, IdentifierError, MeshstackId,
+    Platform, Project, RunId, RunnerId, Subject, Workspace,
+};
+pub use json::JsonError;
+pub use limits::Limits;
+pub use manifest::{
+    BindingEntry, IssuerEntry, MAX_MANIFEST_BYTES, Manifest, ManifestError, SettingsSource,
+};
+pub use policy::{Description, LoadError, Policy, imports};
+pub use record::Record;
+pub use run::{
+    AuthorKind, Behavior, BuildingBlock, Definition, Implementation, MAX_RUN_BYTES, MAX_RUN_DEPTH,
+    Parent, Run, RunError, Trigger,
+};
+pub use scope::{Mode, Scope};
+pub use set::{ManifestFiles, PolicySet, PolicySetError};
+pub use settings::{MAX_SETTINGS_BYTES, MAX_SETTINGS_DEPTH, Settings, SettingsError};
+pub use subject::{SubjectError, SubjectParts, SubjectProfile};
+pub use verdict::{
+    Grant, MAX_CLAIM_VALUE_BYTES, MAX_GRANTED_CLAIMS, MAX_REASONS, PolicyReason, Verdict,
+};

@@ -1,0 +1,115 @@
+//! `countersign.toml`: what decides, as an operator writes it.
+
+mod file;
+mod json_settings;
+
+use crate::digest::Digest;
+use crate::identifier::{BindingName, ClaimName, MeshstackId};
+use crate::limits::Limits;
+use crate::scope::{Mode, Scope};
+use crate::settings::Settings;
+use crate::subject::SubjectProfile;
+
+pub use file::ManifestError;
+
+/// The longest manifest that is parsed, in bytes.
+pub const MAX_MANIFEST_BYTES: usize = 64 << 20;
+
+/// A parsed manifest. It names files and has read none of them.
+#[derive(Debug, Clone)]
+pub struct Manifest {
+    /// Who issues the tokens, where the manifest says so.
+    pub issuer: Option<IssuerEntry>,
+    /// The bindings, in the order of the file.
+    pub bindings: Vec<BindingEntry>,
+}
+
+/// The table `[issuer]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssuerEntry {
+    /// `url`: the issuer identifier (`iss`). Not parsed here: a signer knows what it must be.
+    pub url: Option<String>,
+    /// `meshstack-id`: the installation, which stands in every subject.
+    pub meshstack_id: MeshstackId,
+    /// `subject-profile`: the form of subjects; by definition unless given.
+    pub subject_profile: SubjectProfile,
+}
+
+/// One `[[binding]]`.
+#[derive(Debug, Clone)]
+pub struct BindingEntry {
+    /// `name`: unique in the manifest.
+    pub name: BindingName,
+    /// `policy`: path of the component, as written; relative to the manifest.
+    pub policy: String,
+    /// `digest`: the digest that the component must have.
+    pub digest: Option<Digest>,
+    /// `settings` or `settings-file`; without either, `{}`.
+    pub settings: SettingsSource,
+    /// `scope`: which runs it applies to.
+    pub scope: Scope,
+    /// `mode`: `enforce` unless given.
+    pub mode: Mode,
+    /// `limits`: [`Limits::DEFAULT`] where not given.
+    pub limits: Limits,
+    /// `claims`: names of claims that the policy may add; none unless given.
+    pub claims: Vec<ClaimName>,
+}
+
+/// Where a binding's settings are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SettingsSource {
+    /// In the manifest.
+    Inline(Settings),
+    /// In a JSON file: its path, as written; relative to the manifest.
+    File(String),
+}
+
+impl Manifest {
+    /// Parses a manifest (TOML 1.1, at most [`MAX_MANIFEST_BYTES`]).
+    ///
+    /// ```
+    /// let manifest = countersign::Manifest::parse(r#"
+    ///     [issuer]
+    ///     url = "https://oidc.example.com"
+    ///     meshstack-id = "prod"
+    ///
+    ///     [[binding]]
+    ///     name = "who-may-use-the-network-block"
+    ///     policy = "allowed-consumers.wasm"
+    ///     scope = { definition = "b23cfb9a-6974-444f-9d33-62134a632373" }
+    ///     settings = { workspaces = ["team-a", "team-b"] }
+    ///
+    ///     [[binding]]
+    ///     name = "short-dry-runs"
+    ///     policy = "ttl-ceiling.wasm"
+    ///     scope = "all"
+    ///     mode = "shadow"
+    ///     settings = { detect = 900 }
+    /// "#)?;
+    /// assert_eq!(manifest.bindings.len(), 2);
+    /// # Ok::<(), countersign::ManifestError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the text is not TOML, has a key that is not known, lacks one, or a value is out of
+    /// form or bounds; with line and column where there is one. An empty manifest is an error
+    /// too: nothing could ever be approved.
+    pub fn parse(text: &str) -> Result<Self, ManifestError> {
+        file::parse(text)
+    }
+
+    /// The paths of every file that the manifest names, each once, as written.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        let mut paths: Vec<&str> = Vec::new();
+        for binding in &self.bindings {
+            paths.push(&binding.policy);
+            if let SettingsSource::File(path) = &binding.settings {
+                paths.push(path);
+            }
+        }
+        paths.sort_unstable();
+        paths.dedup();
+        paths.into_iter()
+    }
+}

@@ -1,0 +1,288 @@
+//! The file as it is written, and the way from it to a [`Manifest`].
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
+
+use super::json_settings::json_settings;
+use super::{BindingEntry, IssuerEntry, MAX_MANIFEST_BYTES, Manifest, SettingsSource};
+use crate::digest::Digest;
+use crate::identifier::{BindingName, ClaimName, DefinitionId, MeshstackId, Workspace};
+use crate::limits::Limits;
+use crate::scope::{Mode, Scope};
+use crate::settings::{Settings, SettingsError};
+use crate::subject::SubjectProfile;
+
+/// Why a text is no manifest.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManifestError {
+    /// The text is longer than [`MAX_MANIFEST_BYTES`].
+    #[error("the manifest has {bytes} bytes, at most {limit} are allowed")]
+    TooLarge {
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The text is not TOML, a key is unknown or missing, or a value is out of form. The message
+    /// shows the line.
+    #[error("{0}")]
+    Toml(String),
+    /// There is no binding.
+    #[error("no `[[binding]]`: nothing could ever be approved")]
+    Empty,
+    /// Two bindings have one name.
+    #[error("two bindings have the name `{name}`")]
+    DuplicateName {
+        /// The name.
+        name: BindingName,
+    },
+    /// A binding has both kinds of settings.
+    #[error("binding `{binding}` has both `settings` and `settings-file`; keep one")]
+    TwoSettings {
+        /// The binding.
+        binding: BindingName,
+    },
+    /// Settings have a value that JSON does not have.
+    #[error("binding `{binding}`: settings{pointer}: {problem}")]
+    NotJson {
+        /// The binding.
+        binding: BindingName,
+        /// JSON pointer to the value.
+        pointer: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// Settings are too large or too deep.
+    #[error("binding `{binding}`: settings: {problem}")]
+    Settings {
+        /// The binding.
+        binding: BindingName,
+        /// What is wrong.
+        problem: SettingsError,
+    },
+    /// A limit is 0 or above its ceiling.
+    #[error("binding `{binding}`: limits.{limit}: {found} is not in 1 to {ceiling}")]
+    Limit {
+        /// The binding.
+        binding: BindingName,
+        /// The limit's key.
+        limit: &'static str,
+        /// What the manifest has.
+        found: u64,
+        /// The most that it can have.
+        ceiling: u64,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct ManifestFile {
+    issuer: Option<IssuerTable>,
+    #[serde(default)]
+    binding: Vec<BindingTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct IssuerTable {
+    url: Option<String>,
+    #[serde(deserialize_with = "parsed")]
+    meshstack_id: MeshstackId,
+    #[serde(default)]
+    subject_profile: ProfileWord,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
+enum ProfileWord {
+    ByRunner,
+    #[default]
+    ByDefinition,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct BindingTable {
+    #[serde(deserialize_with = "parsed")]
+    name: BindingName,
+    policy: String,
+    #[serde(default, deserialize_with = "parsed_digest")]
+    digest: Option<Digest>,
+    scope: ScopeWord,
+    #[serde(default)]
+    mode: ModeWord,
+    settings: Option<toml::Table>,
+    settings_file: Option<String>,
+    #[serde(default)]
+    limits: LimitsTable,
+    #[serde(default)]
+    claims: Vec<ParsedClaimName>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum ScopeWord {
+    All,
+    #[serde(deserialize_with = "parsed")]
+    DefinitionWorkspace(Workspace),
+    #[serde(deserialize_with = "parsed")]
+    Definition(DefinitionId),
+    #[serde(deserialize_with = "parsed")]
+    OwningWorkspace(Workspace),
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
+enum ModeWord {
+    #[default]
+    Enforce,
+    Shadow,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct LimitsTable {
+    component_bytes: Option<u64>,
+    fuel: Option<u64>,
+    configure_fuel: Option<u64>,
+    memory_bytes: Option<u64>,
+    output_bytes: Option<u32>,
+    wall_clock_ms: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct ParsedClaimName(#[serde(deserialize_with = "parsed")] ClaimName);
+
+pub(super) fn parse(text: &str) -> Result<Manifest, ManifestError> {
+    if text.len() > MAX_MANIFEST_BYTES {
+        let (bytes, limit) = (text.len(), MAX_MANIFEST_BYTES);
+        return Err(ManifestError::TooLarge { bytes, limit });
+    }
+    let file: ManifestFile = toml::from_str(text)
+        .map_err(|error| ManifestError::Toml(error.to_string().trim_end().to_owned()))?;
+    if file.binding.is_empty() {
+        return Err(ManifestError::Empty);
+    }
+    let mut names = std::collections::BTreeSet::new();
+    if let Some(twice) = file.binding.iter().find(|binding| !names.insert(&binding.name)) {
+        return Err(ManifestError::DuplicateName { name: twice.name.clone() });
+    }
+    let issuer = file.issuer.map(|table| IssuerEntry {
+        url: table.url,
+        meshstack_id: table.meshstack_id,
+        subject_profile: match table.subject_profile {
+            ProfileWord::ByRunner => SubjectProfile::ByRunner,
+            ProfileWord::ByDefinition => SubjectProfile::ByDefinition,
+        },
+    });
+    let bindings = file.binding.into_iter().map(binding).collect::<Result<_, _>>()?;
+    Ok(Manifest { issuer, bindings })
+}
+
+fn binding(table: BindingTable) -> Result<BindingEntry, ManifestError> {
+    Ok(BindingEntry {
+        settings: settings(&table.name, table.settings, table.settings_file)?,
+        limits: limits(&table.name, &table.limits)?,
+        name: table.name,
+        policy: table.policy,
+        digest: table.digest,
+        scope: match table.scope {
+            ScopeWord::All => Scope::All,
+            ScopeWord::DefinitionWorkspace(workspace) => Scope::DefinitionWorkspace(workspace),
+            ScopeWord::Definition(definition) => Scope::Definition(definition),
+            ScopeWord::OwningWorkspace(workspace) => Scope::OwningWorkspace(workspace),
+        },
+        mode: match table.mode {
+            ModeWord::Enforce => Mode::Enforce,
+            ModeWord::Shadow => Mode::Shadow,
+        },
+        claims: table.claims.into_iter().map(|name| name.0).collect(),
+    })
+}
+
+fn settings(
+    binding: &BindingName,
+    inline: Option<toml::Table>,
+    file: Option<String>,
+) -> Result<SettingsSource, ManifestError> {
+    match (inline, file) {
+        (Some(_), Some(_)) => Err(ManifestError::TwoSettings { binding: binding.clone() }),
+        (None, Some(path)) => Ok(SettingsSource::File(path)),
+        (None, None) => Ok(SettingsSource::Inline(Settings::default())),
+        (Some(table), None) => {
+            let json = json_settings(table).map_err(|not_json| ManifestError::NotJson {
+                binding: binding.clone(),
+                pointer: not_json.pointer,
+                problem: not_json.problem,
+            })?;
+            let settings = Settings::from_json(&json)
+                .map_err(|problem| ManifestError::Settings { binding: binding.clone(), problem })?;
+            Ok(SettingsSource::Inline(settings))
+        }
+    }
+}
+
+fn limits(binding: &BindingName, table: &LimitsTable) -> Result<Limits, ManifestError> {
+    let (default, ceiling) = (Limits::DEFAULT, Limits::CEILING);
+    let bounded = |limit, given: Option<u64>, default, ceiling| match given {
+        None => Ok(default),
+        Some(found) if (1..=ceiling).contains(&found) => Ok(found),
+        Some(found) => {
+            Err(ManifestError::Limit { binding: binding.clone(), limit, found, ceiling })
+        }
+    };
+    let bounded_u32 = |limit, given: Option<u32>, default: u32, ceiling: u32| {
+        bounded(limit, given.map(u64::from), default.into(), ceiling.into())
+            // The ceiling is 32 bits wide, so the value is.
+            .map(|value| u32::try_from(value).unwrap_or(ceiling))
+    };
+    Ok(Limits {
+        component_bytes: bounded(
+            "component-bytes",
+            table.component_bytes,
+            default.component_bytes,
+            ceiling.component_bytes,
+        )?,
+        fuel: bounded("fuel", table.fuel, default.fuel, ceiling.fuel)?,
+        configure_fuel: bounded(
+            "configure-fuel",
+            table.configure_fuel,
+            default.configure_fuel,
+            ceiling.configure_fuel,
+        )?,
+        memory_bytes: bounded(
+            "memory-bytes",
+            table.memory_bytes,
+            default.memory_bytes,
+            ceiling.memory_bytes,
+        )?,
+        output_bytes: bounded_u32(
+            "output-bytes",
+            table.output_bytes,
+            default.output_bytes,
+            ceiling.output_bytes,
+        )?,
+        wall_clock_ms: bounded_u32(
+            "wall-clock-ms",
+            table.wall_clock_ms,
+            default.wall_clock_ms,
+            ceiling.wall_clock_ms,
+        )?,
+    })
+}
+
+/// Parses an identifier where it stands, so that an error has its line and column.
+fn parsed<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: std::str::FromStr<Err: std::fmt::Display>,
+{
+    String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+}
+
+fn parsed_digest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Digest>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Digest::parse(&text).map(Some).map_err(D::Error::custom)
+}

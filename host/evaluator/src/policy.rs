@@ -1,0 +1,306 @@
+//! A policy: a component that was checked against the contract.
+
+use wasmparser::{Parser, Payload};
+use wasmtime::component::Component;
+use wasmtime::component::types::ComponentItem;
+
+use crate::contract::{self, INTERFACE, INTERFACE_STEM};
+use crate::digest::Digest;
+use crate::engine::Engine;
+use crate::fault::Fault;
+use crate::identifier::is_name;
+use crate::json::{self, JsonLimits};
+use crate::limits::Limits;
+use crate::sandbox::{Functions, Guest};
+use crate::text::escape;
+
+const FUNCTIONS: [&str; 3] = ["describe", "configure", "evaluate"];
+const MAX_SCHEMA_BYTES: usize = 65_536;
+const MAX_SUMMARY_BYTES: usize = 512;
+const MAX_VERSION_BYTES: usize = 64;
+
+/// A component that imports nothing, exports the contract with its exact types, and says what it
+/// is. It has no settings yet: see [`Binding`](crate::Binding).
+pub struct Policy {
+    digest: Digest,
+    component_bytes: usize,
+    description: Description,
+    pub(crate) guest: Guest,
+}
+
+/// What a policy says about itself. Texts are checked or escaped, but they are the policy's: only
+/// the digest identifies a component.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// The policy's name: lower-case words joined by dashes, 1 to 63 bytes.
+    pub name: String,
+    /// Its version, by Semantic Versioning.
+    pub version: String,
+    /// One sentence on what it decides, 1 to 512 bytes.
+    pub summary: String,
+    /// JSON Schema of its settings as JSON text of at most 64 KiB, or `None` when it has none.
+    pub settings_schema: Option<String>,
+}
+
+/// Why a component cannot be a policy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The file is larger than the binding's limit; it was not read further.
+    #[error(
+        "the component has {bytes} bytes, at most {limit} are allowed; a binding can raise `component-bytes`"
+    )]
+    TooLarge {
+        /// Size of the component.
+        bytes: usize,
+        /// The limit.
+        limit: u64,
+    },
+    /// The file does not begin as a WebAssembly file does.
+    #[error("not a WebAssembly component: the file does not begin with `\\0asm`")]
+    NotWasm,
+    /// The file is a core module.
+    #[error(
+        "a core WebAssembly module, expected a component; `wasm-tools component new` makes one, and so does the policy SDK"
+    )]
+    CoreModule,
+    /// The component does not validate, or uses a feature that policies may not.
+    #[error("not a valid component for a policy: {problem}")]
+    Invalid {
+        /// What the validator says, escaped and cut.
+        problem: String,
+    },
+    /// The component imports something.
+    #[error(
+        "imports `{name}`, but a policy imports nothing: everything it may know is an argument"
+    )]
+    Import {
+        /// Name of the first import, escaped and cut.
+        name: String,
+    },
+    /// The component does not export the contract's interface in any version.
+    #[error("does not export `{INTERFACE}`; its exports are: {exports}")]
+    MissingInterface {
+        /// What it exports instead, escaped and cut.
+        exports: String,
+    },
+    /// The component exports the contract's interface in a version that this host does not serve.
+    #[error("exports `{INTERFACE_STEM}{version}`, but this host serves 1.0.0: {remedy}")]
+    UnsupportedVersion {
+        /// The version that the component was built for, escaped and cut.
+        version: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The interface lacks a function.
+    #[error("its interface `{INTERFACE}` has no function `{function}`")]
+    MissingFunction {
+        /// Name of the function.
+        function: &'static str,
+    },
+    /// A function has another type than the contract gives it.
+    #[error("its function `{function}` has not the contract's type: {difference}")]
+    WrongType {
+        /// Name of the function.
+        function: &'static str,
+        /// How the types differ, escaped and cut.
+        difference: String,
+    },
+    /// The policy faulted while it was instantiated or while it described itself.
+    #[error("could not say what it is: it {fault}")]
+    Describe {
+        /// The fault.
+        fault: Fault,
+    },
+    /// The description breaks the contract.
+    #[error("its description is out of form: {problem}")]
+    Description {
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+impl LoadError {
+    /// The stable code: lower-case words joined by dashes.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::TooLarge { .. } => "too-large",
+            Self::NotWasm => "not-wasm",
+            Self::CoreModule => "core-module",
+            Self::Invalid { .. } => "invalid",
+            Self::Import { .. } => "import",
+            Self::MissingInterface { .. } => "missing-interface",
+            Self::UnsupportedVersion { .. } => "unsupported-version",
+            Self::MissingFunction { .. } => "missing-function",
+            Self::WrongType { .. } => "wrong-type",
+            Self::Describe { .. } => "describe",
+            Self::Description { .. } => "description",
+        }
+    }
+}
+
+impl Policy {
+    /// Checks and compiles a component: its digest is of exactly the bytes that are compiled.
+    ///
+    /// Of `limits`, `component_bytes` bounds the component, and those of `configure` bound its
+    /// instantiation and `describe`.
+    ///
+    /// Exports beside the contract's interface are ignored: they are never called.
+    ///
+    /// # Errors
+    /// When the component is not a policy, with the reason.
+    pub fn load(engine: &Engine, bytes: &[u8], limits: &Limits) -> Result<Self, LoadError> {
+        if bytes.len() as u64 > limits.component_bytes {
+            let limit = limits.component_bytes;
+            return Err(LoadError::TooLarge { bytes: bytes.len(), limit });
+        }
+        if !bytes.starts_with(b"\0asm") {
+            return Err(LoadError::NotWasm);
+        }
+        if Parser::is_core_wasm(bytes) {
+            return Err(LoadError::CoreModule);
+        }
+        if let Some(name) = imports(bytes)?.first() {
+            return Err(LoadError::Import { name: escape(name, 256) });
+        }
+        let component = Component::new(engine.wasmtime(), bytes).map_err(|e| invalid(&e))?;
+        let functions = functions(engine, &component)?;
+        let guest = Guest::new(engine, &component, functions).map_err(|e| invalid(&e))?;
+        guest.check_types(limits).map_err(|fault| LoadError::Describe { fault })?.map_err(
+            |wrong| LoadError::WrongType { function: wrong.function, difference: wrong.difference },
+        )?;
+        let description = guest.describe(limits).map_err(|fault| LoadError::Describe { fault })?;
+        Ok(Self {
+            digest: Digest::of(bytes),
+            component_bytes: bytes.len(),
+            description: Description::check(description)?,
+            guest,
+        })
+    }
+
+    /// Digest of the component's bytes.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Size of the component in bytes.
+    pub fn component_bytes(&self) -> usize {
+        self.component_bytes
+    }
+
+    /// What the policy says about itself.
+    pub fn description(&self) -> &Description {
+        &self.description
+    }
+}
+
+impl std::fmt::Debug for Policy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Policy({} {})", self.description.name, self.digest)
+    }
+}
+
+/// The names that a component imports, without compiling it.
+///
+/// # Errors
+/// When the bytes end early or are malformed.
+pub fn imports(component: &[u8]) -> Result<Vec<String>, LoadError> {
+    let mut names = Vec::new();
+    let mut depth = 0_u32;
+    for payload in Parser::new(0).parse_all(component) {
+        match payload.map_err(|e| LoadError::Invalid { problem: escape(&e.to_string(), 512) })? {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::ComponentImportSection(section) if depth == 0 => {
+                for import in section {
+                    let import = import
+                        .map_err(|e| LoadError::Invalid { problem: escape(&e.to_string(), 512) })?;
+                    names.push(import.name.name.to_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(names)
+}
+
+fn invalid(error: &wasmtime::Error) -> LoadError {
+    LoadError::Invalid { problem: escape(&format!("{error:#}"), 512) }
+}
+
+/// Finds the contract's functions. The version must match to the digit: Wasmtime would also take
+/// a compatible one, but a newer minor version may call on what this host does not have.
+fn functions(engine: &Engine, component: &Component) -> Result<Functions, LoadError> {
+    let ty = component.component_type();
+    let exports: Vec<String> =
+        ty.exports(engine.wasmtime()).map(|(name, _)| name.to_owned()).collect();
+    if !exports.iter().any(|name| name == INTERFACE) {
+        return Err(missing_interface(&exports));
+    }
+    let Some((ComponentItem::ComponentInstance(_), interface)) =
+        component.get_export(None, INTERFACE)
+    else {
+        return Err(missing_interface(&exports));
+    };
+    let [describe, configure, evaluate] =
+        FUNCTIONS.map(|function| match component.get_export(Some(&interface), function) {
+            Some((ComponentItem::ComponentFunc(_), index)) => Ok(index),
+            _ => Err(LoadError::MissingFunction { function }),
+        });
+    Ok(Functions { describe: describe?, configure: configure?, evaluate: evaluate? })
+}
+
+fn missing_interface(exports: &[String]) -> LoadError {
+    let other = exports.iter().find_map(|name| name.strip_prefix(INTERFACE_STEM));
+    match other {
+        Some(version) if version != "1.0.0" => LoadError::UnsupportedVersion {
+            version: escape(version, 64),
+            remedy: match semver::Version::parse(version) {
+                Ok(v) if (v.major, v.minor, v.patch) > contract::VERSION => {
+                    "use a newer host, or build the policy for 1.0.0"
+                }
+                _ => "build the policy for 1.0.0",
+            },
+        },
+        _ => {
+            let list =
+                exports.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            let exports = if list.is_empty() { "none".to_owned() } else { escape(&list, 512) };
+            LoadError::MissingInterface { exports }
+        }
+    }
+}
+
+impl Description {
+    fn check(raw: contract::Description) -> Result<Self, LoadError> {
+        let problem = |problem: String| Err(LoadError::Description { problem });
+        if !is_name(&raw.name) {
+            return problem(format!(
+                "the name `{}` is not 1 to 63 lower-case letters and digits with single dashes between them",
+                escape(&raw.name, 80)
+            ));
+        }
+        if raw.version.len() > MAX_VERSION_BYTES || semver::Version::parse(&raw.version).is_err() {
+            return problem(format!(
+                "the version `{}` does not follow Semantic Versioning",
+                escape(&raw.version, 80)
+            ));
+        }
+        if !(1..=MAX_SUMMARY_BYTES).contains(&raw.summary.len()) {
+            return problem(format!(
+                "the summary has {} bytes, expected 1 to 512",
+                raw.summary.len()
+            ));
+        }
+        let limits = JsonLimits { bytes: MAX_SCHEMA_BYTES, depth: 64 };
+        let settings_schema = match raw.settings_schema {
+            empty if empty.is_empty() => None,
+            schema => match json::parse(schema.as_bytes(), limits) {
+                Ok(_) => Some(schema),
+                Err(error) => return problem(format!("the settings schema: {error}")),
+            },
+        };
+        let summary = escape(&raw.summary, MAX_SUMMARY_BYTES);
+        Ok(Self { name: raw.name, version: raw.version, summary, settings_schema })
+    }
+}

@@ -1,0 +1,422 @@
+//! Decisions as they are kept on record: the wire's mirrors of the domain types.
+//!
+//! The shape is stable: within a `version`, members are added and never change their meaning.
+
+use std::collections::BTreeMap;
+
+use serde::{Serialize, Serializer};
+
+use crate::binding::BindingIdentity;
+use crate::claims::Claims;
+use crate::decision::{BindingTrace, Decision, Outcome, Reason, ReasonSource, Terms};
+use crate::digest::Digest;
+use crate::limits::Limits;
+use crate::run::{Run, Trigger};
+use crate::scope::Scope;
+use crate::verdict::Verdict;
+
+/// A decision as JSON. It serialises always to the same bytes, and holds no secret.
+///
+/// ```json
+/// {
+///   "id": "sha256:…",             // digest of the other members as compact JSON, in this order
+///   "version": 1,
+///   "outcome": "refused",         // or "approved"
+///   "reasons": [                  // when refused: at least one
+///     {"code": "…", "message": "…", "source": "policy", "binding": "…"}
+///   ],
+///   "terms": {                    // when approved
+///     "audiences": ["…"], "ttl_seconds": 900, "claims": {}
+///   },
+///   "policy_set": "sha256:…",
+///   "claims": {"run": {…}, "runner": "…", "token": {…}},
+///   "trace": [                    // every binding that applied, in the order of names
+///     {"binding": "…", "mode": "enforce", "scope": {…},
+///      "policy": {"name": "…", "version": "…", "digest": "sha256:…"}, "settings": "sha256:…",
+///      "verdict": {"permit": {…}},  // or {"deny": [{"code": "…", "message": "…"}]} or "abstain"
+///      "fault": {"code": "…", "detail": "…"},   // in the verdict's place
+///      "fuel": {"used": 12345, "limit": 10000000}}
+///   ]
+/// }
+/// ```
+#[derive(Debug, Serialize)]
+pub struct Record<'d> {
+    id: String,
+    #[serde(flatten)]
+    body: Body<'d>,
+}
+
+impl<'d> Record<'d> {
+    pub(crate) fn new(decision: &'d Decision) -> Self {
+        let body = Body::new(decision);
+        Self { id: digest(&body).to_string(), body }
+    }
+}
+
+pub(crate) fn decision_id(decision: &Decision) -> Digest {
+    digest(&Body::new(decision))
+}
+
+/// Digest of everything that decides, given in the order of names.
+pub(crate) fn policy_set_digest<'b>(bindings: impl Iterator<Item = &'b BindingIdentity>) -> Digest {
+    digest(&bindings.map(BindingRecord::new).collect::<Vec<_>>())
+}
+
+fn digest(value: &impl Serialize) -> Digest {
+    // Serialising to memory fails only for maps whose keys are not strings; these have none.
+    Digest::of(&serde_json::to_vec(value).unwrap_or_default())
+}
+
+#[derive(Debug, Serialize)]
+struct Body<'d> {
+    version: u32,
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasons: Option<Vec<ReasonRecord<'d>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    terms: Option<TermsRecord<'d>>,
+    policy_set: Digest,
+    claims: ClaimsRecord<'d>,
+    trace: Vec<TraceRecord<'d>>,
+}
+
+impl<'d> Body<'d> {
+    fn new(decision: &'d Decision) -> Self {
+        let (outcome, reasons, terms) = match &decision.outcome {
+            Outcome::Approved(terms) => ("approved", None, Some(TermsRecord::new(terms))),
+            Outcome::Refused(reasons) => {
+                ("refused", Some(reasons.iter().map(ReasonRecord::new).collect()), None)
+            }
+        };
+        Self {
+            version: 1,
+            outcome,
+            reasons,
+            terms,
+            policy_set: decision.policy_set,
+            claims: ClaimsRecord::new(&decision.claims),
+            trace: decision.trace.iter().map(TraceRecord::new).collect(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct ReasonRecord<'d> {
+    code: &'d str,
+    message: &'d str,
+    source: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    binding: Option<&'d str>,
+}
+
+impl<'d> ReasonRecord<'d> {
+    fn new(reason: &'d Reason) -> Self {
+        Self {
+            code: &reason.code,
+            message: &reason.message,
+            source: match reason.source {
+                ReasonSource::Policy => "policy",
+                ReasonSource::Host => "host",
+            },
+            binding: reason.binding.as_ref().map(|name| name.as_str()),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct TermsRecord<'d> {
+    audiences: Vec<&'d str>,
+    ttl_seconds: u32,
+    claims: BTreeMap<&'d str, &'d str>,
+}
+
+impl<'d> TermsRecord<'d> {
+    fn new(terms: &'d Terms) -> Self {
+        Self {
+            audiences: terms.audiences.iter().map(|a| a.as_str()).collect(),
+            ttl_seconds: terms.ttl_seconds,
+            claims: terms.claims.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct ClaimsRecord<'d> {
+    run: RunRecord<'d>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runner: Option<&'d str>,
+    token: TokenRecord<'d>,
+}
+
+impl<'d> ClaimsRecord<'d> {
+    fn new(claims: &'d Claims) -> Self {
+        let token = &claims.token;
+        Self {
+            run: RunRecord::new(&claims.run),
+            runner: claims.runner.as_ref().map(|runner| runner.as_str()),
+            token: TokenRecord {
+                subject: token.subject().as_str(),
+                audiences: token.audiences().iter().map(|a| a.as_str()).collect(),
+                ttl_seconds: token.ttl_seconds(),
+                issued_at: token.issued_at(),
+            },
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct TokenRecord<'d> {
+    subject: &'d str,
+    audiences: Vec<&'d str>,
+    ttl_seconds: u32,
+    issued_at: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct RunRecord<'d> {
+    id: &'d str,
+    number: u64,
+    behavior: &'static str,
+    building_block: BuildingBlockRecord<'d>,
+    definition: DefinitionRecord<'d>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trigger: Option<TriggerRecord<'d>>,
+}
+
+#[derive(Debug, Serialize)]
+struct BuildingBlockRecord<'d> {
+    id: &'d str,
+    workspace: &'d str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    project: Option<&'d str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    platform: Option<&'d str>,
+    parents: Vec<ParentRecord<'d>>,
+}
+
+#[derive(Debug, Serialize)]
+struct ParentRecord<'d> {
+    building_block: &'d str,
+    definition: &'d str,
+}
+
+#[derive(Debug, Serialize)]
+struct DefinitionRecord<'d> {
+    id: &'d str,
+    workspace: &'d str,
+    version: u64,
+    implementation: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct TriggerRecord<'d> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'d str>,
+    author: &'d str,
+    author_kind: &'static str,
+}
+
+impl<'d> RunRecord<'d> {
+    fn new(run: &'d Run) -> Self {
+        let (building_block, definition) = (&run.building_block, &run.definition);
+        let parent = |parent: &'d crate::run::Parent| ParentRecord {
+            building_block: parent.building_block.as_str(),
+            definition: parent.definition.as_str(),
+        };
+        Self {
+            id: run.id.as_str(),
+            number: run.number,
+            behavior: run.behavior.as_str(),
+            building_block: BuildingBlockRecord {
+                id: building_block.id.as_str(),
+                workspace: building_block.workspace.as_str(),
+                project: building_block.project.as_ref().map(|p| p.as_str()),
+                platform: building_block.platform.as_ref().map(|p| p.as_str()),
+                parents: building_block.parents.iter().map(parent).collect(),
+            },
+            definition: DefinitionRecord {
+                id: definition.id.as_str(),
+                workspace: definition.workspace.as_str(),
+                version: definition.version,
+                implementation: definition.implementation.as_str(),
+            },
+            trigger: run.trigger.as_ref().map(TriggerRecord::new),
+        }
+    }
+}
+
+impl<'d> TriggerRecord<'d> {
+    fn new(trigger: &'d Trigger) -> Self {
+        Self {
+            reason: trigger.reason.as_deref(),
+            author: &trigger.author,
+            author_kind: trigger.author_kind.as_str(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct TraceRecord<'d> {
+    #[serde(flatten)]
+    binding: BindingRecord<'d>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verdict: Option<VerdictRecord<'d>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fault: Option<FaultRecord>,
+    fuel: FuelRecord,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum VerdictRecord<'d> {
+    Permit(GrantRecord<'d>),
+    Deny(Vec<PolicyReasonRecord<'d>>),
+    Abstain,
+}
+
+#[derive(Debug, Serialize)]
+struct GrantRecord<'d> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_ttl: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audiences: Option<Vec<&'d str>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    claims: BTreeMap<&'d str, &'d str>,
+}
+
+#[derive(Debug, Serialize)]
+struct PolicyReasonRecord<'d> {
+    code: &'d str,
+    message: &'d str,
+}
+
+#[derive(Debug, Serialize)]
+struct FaultRecord {
+    code: &'static str,
+    detail: String,
+}
+
+#[derive(Debug, Serialize)]
+struct FuelRecord {
+    /// `null` where the reading cannot be trusted.
+    used: Option<u64>,
+    limit: u64,
+}
+
+impl<'d> TraceRecord<'d> {
+    fn new(trace: &'d BindingTrace) -> Self {
+        let (verdict, fault) = match &trace.result {
+            Ok(verdict) => (Some(VerdictRecord::new(verdict)), None),
+            Err(fault) => {
+                (None, Some(FaultRecord { code: fault.code(), detail: fault.to_string() }))
+            }
+        };
+        Self {
+            binding: BindingRecord::new(&trace.binding),
+            verdict,
+            fault,
+            fuel: FuelRecord { used: trace.fuel_used, limit: trace.binding.limits.fuel },
+        }
+    }
+}
+
+impl<'d> VerdictRecord<'d> {
+    fn new(verdict: &'d Verdict) -> Self {
+        match verdict {
+            Verdict::Abstain => Self::Abstain,
+            Verdict::Deny(reasons) => Self::Deny(
+                reasons
+                    .iter()
+                    .map(|r| PolicyReasonRecord { code: &r.code, message: &r.message })
+                    .collect(),
+            ),
+            Verdict::Permit(grant) => Self::Permit(GrantRecord {
+                max_ttl: grant.max_ttl,
+                audiences: grant
+                    .audiences
+                    .as_ref()
+                    .map(|kept| kept.iter().map(|a| a.as_str()).collect()),
+                claims: grant.claims.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect(),
+            }),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct BindingRecord<'d> {
+    binding: &'d str,
+    mode: &'static str,
+    scope: ScopeRecord<'d>,
+    policy: PolicyRecord<'d>,
+    settings: Digest,
+    limits: LimitsRecord,
+    claims: Vec<&'d str>,
+}
+
+#[derive(Debug, Serialize)]
+struct PolicyRecord<'d> {
+    name: &'d str,
+    version: &'d str,
+    digest: Digest,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum ScopeRecord<'d> {
+    All,
+    DefinitionWorkspace(&'d str),
+    Definition(&'d str),
+    OwningWorkspace(&'d str),
+}
+
+#[derive(Debug, Serialize)]
+struct LimitsRecord {
+    component_bytes: u64,
+    fuel: u64,
+    configure_fuel: u64,
+    memory_bytes: u64,
+    output_bytes: u32,
+    wall_clock_ms: u32,
+}
+
+impl<'d> BindingRecord<'d> {
+    fn new(binding: &'d BindingIdentity) -> Self {
+        Self {
+            binding: binding.name.as_str(),
+            mode: binding.mode.as_str(),
+            scope: match &binding.scope {
+                Scope::All => ScopeRecord::All,
+                Scope::DefinitionWorkspace(w) => ScopeRecord::DefinitionWorkspace(w.as_str()),
+                Scope::Definition(d) => ScopeRecord::Definition(d.as_str()),
+                Scope::OwningWorkspace(w) => ScopeRecord::OwningWorkspace(w.as_str()),
+            },
+            policy: PolicyRecord {
+                name: &binding.policy_name,
+                version: &binding.policy_version,
+                digest: binding.policy,
+            },
+            settings: binding.settings,
+            limits: LimitsRecord::new(&binding.limits),
+            claims: binding.claims.iter().map(|name| name.as_str()).collect(),
+        }
+    }
+}
+
+impl LimitsRecord {
+    fn new(limits: &Limits) -> Self {
+        Self {
+            component_bytes: limits.component_bytes,
+            fuel: limits.fuel,
+            configure_fuel: limits.configure_fuel,
+            memory_bytes: limits.memory_bytes,
+            output_bytes: limits.output_bytes,
+            wall_clock_ms: limits.wall_clock_ms,
+        }
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

@@ -1,0 +1,245 @@
+//! A guest in a fresh instance: called once, then thrown away.
+
+mod failure;
+mod ledger;
+
+use wasmtime::component::{
+    ComponentExportIndex, ComponentNamedList, Instance, InstancePre, Lift, Lower, TypedFunc,
+};
+use wasmtime::{AsContext, Store};
+
+use self::failure::{fault, fault_of_a_valid_component, is_readable};
+use self::ledger::Ledger;
+use crate::contract::{
+    ConfigureParams, ConfigureResults, DescribeParams, DescribeResults, Description,
+    EvaluateParams, EvaluateResults, EvaluateResultsInPlace, Problem, Run, Token, Verdict,
+};
+use crate::engine::Engine;
+use crate::fault::Fault;
+use crate::limits::Limits;
+use crate::text::escape;
+
+/// The largest description or list of problems, as the host holds it.
+const MAX_DESCRIPTION_BYTES: usize = 256 << 10;
+
+/// A component that exports the contract's functions, ready to be instantiated.
+pub(crate) struct Guest {
+    engine: Engine,
+    instance: InstancePre<Ledger>,
+    functions: Functions,
+}
+
+/// Where the contract's functions are in the component.
+pub(crate) struct Functions {
+    pub(crate) describe: ComponentExportIndex,
+    pub(crate) configure: ComponentExportIndex,
+    pub(crate) evaluate: ComponentExportIndex,
+}
+
+/// A function whose type is not the contract's.
+pub(crate) struct WrongType {
+    pub(crate) function: &'static str,
+    pub(crate) difference: String,
+}
+
+/// The outcome of one evaluation.
+pub(crate) struct Answer {
+    pub(crate) result: Result<Verdict, Fault>,
+    /// Fuel used, where the reading can be trusted.
+    pub(crate) fuel: Option<u64>,
+}
+
+impl Guest {
+    /// Links a compiled component, which imports nothing.
+    pub(crate) fn new(
+        engine: &Engine,
+        component: &wasmtime::component::Component,
+        functions: Functions,
+    ) -> wasmtime::Result<Self> {
+        let linker = wasmtime::component::Linker::new(engine.wasmtime());
+        let instance = linker.instantiate_pre(component)?;
+        Ok(Self { engine: engine.clone(), instance, functions })
+    }
+
+    /// Compares the types of the three functions with the contract's, to the last field.
+    pub(crate) fn check_types(&self, limits: &Limits) -> Result<Result<(), WrongType>, Fault> {
+        let mut sandbox = self.instantiate(limits)?;
+        let Functions { describe, configure, evaluate } = &self.functions;
+        let checks = [
+            ("describe", sandbox.typed::<DescribeParams, DescribeResults>(describe).err()),
+            ("configure", sandbox.typed::<ConfigureParams<'_>, ConfigureResults>(configure).err()),
+            ("evaluate", sandbox.typed::<EvaluateParams<'_>, EvaluateResults>(evaluate).err()),
+        ];
+        Ok(checks.into_iter().try_for_each(|(function, error)| match error {
+            None => Ok(()),
+            Some(error) => {
+                Err(WrongType { function, difference: escape(&format!("{error:#}"), 512) })
+            }
+        }))
+    }
+
+    /// Asks the policy what it is.
+    pub(crate) fn describe(&self, limits: &Limits) -> Result<Description, Fault> {
+        let mut sandbox = self.instantiate(limits)?;
+        let function = sandbox
+            .typed::<DescribeParams, DescribeResults>(&self.functions.describe)
+            .map_err(fault_of_a_valid_component)?;
+        sandbox.store.set_hostcall_fuel(MAX_DESCRIPTION_BYTES);
+        function
+            .call(&mut sandbox.store, ())
+            .map(|(description,)| description)
+            .map_err(|error| sandbox.fault(&error).unwrap_or(Fault::BadOutput))
+    }
+
+    /// Tries settings. The outer error is a fault, the inner one the policy's own answer.
+    pub(crate) fn configure(
+        &self,
+        limits: &Limits,
+        settings: &str,
+    ) -> Result<Result<(), Vec<Problem>>, Fault> {
+        self.instantiate(limits)?.configure(&self.functions, settings)
+    }
+
+    /// Evaluates in a fresh instance.
+    pub(crate) fn evaluate(
+        &self,
+        limits: &Limits,
+        settings: &str,
+        run: &Run<'_>,
+        token: &Token<'_>,
+    ) -> Answer {
+        let output_bytes = limits.output_bytes as usize;
+        match self.evaluate_to::<EvaluateResults>(limits, settings, run, token, output_bytes) {
+            Ok(((verdict,), sandbox)) => {
+                let fuel = sandbox.store.get_fuel().ok();
+                Answer { result: Ok(verdict), fuel: fuel.map(|left| limits.fuel - left) }
+            }
+            Err(Failure::Fault(fault)) => {
+                // After any other trap the reading is not to be trusted.
+                let fuel = matches!(fault, Fault::OutOfFuel { .. }).then_some(limits.fuel);
+                Answer { result: Err(fault), fuel }
+            }
+            Err(Failure::NotLifted) => {
+                let fault = self.why_not_lifted(limits, settings, run, token);
+                Answer { result: Err(fault), fuel: None }
+            }
+        }
+    }
+
+    /// Finds out why a verdict could not be lifted, by evaluating again and leaving it in place.
+    ///
+    /// Wasmtime tells "too much" from "malformed" only by an error's text. Evaluation is pure, so
+    /// a second one, from which nothing is copied, meets the same verdict: if all of it can be
+    /// read, then it was its size.
+    fn why_not_lifted(
+        &self,
+        limits: &Limits,
+        settings: &str,
+        run: &Run<'_>,
+        token: &Token<'_>,
+    ) -> Fault {
+        type InPlace = EvaluateResultsInPlace;
+        match self.evaluate_to::<InPlace>(limits, settings, run, token, usize::MAX) {
+            Ok(((verdict,), mut sandbox)) => {
+                if is_readable(&verdict, &mut sandbox.store, limits.output_bytes) {
+                    Fault::OutputTooLarge { limit: limits.output_bytes }
+                } else {
+                    Fault::BadOutput
+                }
+            }
+            Err(Failure::NotLifted) => Fault::BadOutput,
+            Err(Failure::Fault(fault)) => fault,
+        }
+    }
+
+    fn evaluate_to<R: ComponentNamedList + Lift>(
+        &self,
+        limits: &Limits,
+        settings: &str,
+        run: &Run<'_>,
+        token: &Token<'_>,
+        output_bytes: usize,
+    ) -> Result<(R, Sandbox), Failure> {
+        let mut sandbox = self.instantiate(limits)?;
+        if sandbox.configure(&self.functions, settings)?.is_err() {
+            return Err(Failure::Fault(Fault::Configure));
+        }
+        let function = sandbox
+            .typed::<EvaluateParams<'_>, R>(&self.functions.evaluate)
+            .map_err(fault_of_a_valid_component)?;
+        sandbox.store.set_hostcall_fuel(output_bytes);
+        sandbox.refuel(limits.fuel)?;
+        match function.call(&mut sandbox.store, (run, token)) {
+            Ok(results) => Ok((results, sandbox)),
+            Err(error) => Err(sandbox.fault(&error).map_or(Failure::NotLifted, Failure::Fault)),
+        }
+    }
+
+    /// Makes a fresh instance with the fuel of `configure`, and starts its wall-clock limit.
+    fn instantiate(&self, limits: &Limits) -> Result<Sandbox, Fault> {
+        let mut store = Store::new(self.engine.wasmtime(), Ledger::new(limits));
+        store.limiter(|ledger| ledger);
+        let tick_ms = u32::try_from(Engine::TICK.as_millis()).unwrap_or(u32::MAX);
+        store.set_epoch_deadline(u64::from(limits.wall_clock_ms.div_ceil(tick_ms)) + 1);
+        store.set_fuel(limits.configure_fuel).map_err(fault_of_a_valid_component)?;
+        match self.instance.instantiate(&mut store) {
+            Ok(instance) => Ok(Sandbox { store, instance }),
+            Err(error) => {
+                Err(fault(&error, &store).unwrap_or_else(|| fault_of_a_valid_component(error)))
+            }
+        }
+    }
+}
+
+/// How an evaluation can end without a verdict.
+enum Failure {
+    /// The guest faulted.
+    Fault(Fault),
+    /// The guest returned, and what it returned is malformed or too large.
+    NotLifted,
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// An instance and the store that it lives in.
+struct Sandbox {
+    store: Store<Ledger>,
+    instance: Instance,
+}
+
+impl Sandbox {
+    fn configure(
+        &mut self,
+        functions: &Functions,
+        settings: &str,
+    ) -> Result<Result<(), Vec<Problem>>, Fault> {
+        let function = self
+            .typed::<ConfigureParams<'_>, ConfigureResults>(&functions.configure)
+            .map_err(fault_of_a_valid_component)?;
+        self.store.set_hostcall_fuel(MAX_DESCRIPTION_BYTES);
+        function
+            .call(&mut self.store, (settings,))
+            .map(|(problems,)| problems)
+            .map_err(|error| self.fault(&error).unwrap_or(Fault::BadOutput))
+    }
+
+    fn typed<P: ComponentNamedList + Lower, R: ComponentNamedList + Lift>(
+        &mut self,
+        function: &ComponentExportIndex,
+    ) -> wasmtime::Result<TypedFunc<P, R>> {
+        self.instance.get_typed_func(&mut self.store, function)
+    }
+
+    fn refuel(&mut self, fuel: u64) -> Result<(), Fault> {
+        self.store.data_mut().fuel_limit = fuel;
+        self.store.set_fuel(fuel).map_err(fault_of_a_valid_component)
+    }
+
+    fn fault(&self, error: &wasmtime::Error) -> Option<Fault> {
+        fault(error, self.store.as_context())
+    }
+}

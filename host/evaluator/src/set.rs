@@ -1,0 +1,227 @@
+//! The bindings that decide together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::binding::{Binding, BindingConfig, BindingError};
+use crate::claims::Claims;
+use crate::contract;
+use crate::decision::{Decision, combine};
+use crate::digest::Digest;
+use crate::engine::Engine;
+use crate::identifier::BindingName;
+use crate::manifest::{Manifest, SettingsSource};
+use crate::policy::{LoadError, Policy};
+use crate::record;
+use crate::settings::{Settings, SettingsError};
+
+/// Prepared bindings, ready to decide. Shared freely between threads, and never changed: a change
+/// is a new set.
+#[derive(Debug)]
+pub struct PolicySet {
+    /// In the order of names.
+    bindings: Vec<Binding>,
+    digest: Digest,
+}
+
+/// The files that a manifest names, by the path as the manifest has it.
+pub type ManifestFiles = BTreeMap<String, Vec<u8>>;
+
+/// Why a policy set cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PolicySetError {
+    /// There is no binding, so every run would be refused.
+    #[error("the policy set is empty: every run would be refused; add a `[[binding]]`")]
+    Empty,
+    /// Two bindings have one name.
+    #[error("two bindings have the name `{name}`")]
+    DuplicateName {
+        /// The name.
+        name: BindingName,
+    },
+    /// A file that the manifest names was not given.
+    #[error("binding `{binding}`: the file `{path}` is not at hand")]
+    MissingFile {
+        /// The binding.
+        binding: BindingName,
+        /// The path, as the manifest has it.
+        path: String,
+    },
+    /// A component is no policy.
+    #[error("binding `{binding}`: {path}: {problem}")]
+    Load {
+        /// The binding.
+        binding: BindingName,
+        /// The path, as the manifest has it.
+        path: String,
+        /// Why it is none.
+        problem: LoadError,
+    },
+    /// A component is not the one that the manifest pins.
+    #[error("binding `{binding}`: {path}: the digest is {found}, but the manifest pins {pinned}")]
+    Digest {
+        /// The binding.
+        binding: BindingName,
+        /// The path, as the manifest has it.
+        path: String,
+        /// The component's digest.
+        found: Digest,
+        /// The digest that the manifest has.
+        pinned: Digest,
+    },
+    /// A settings file holds no settings.
+    #[error("binding `{binding}`: {path}: {problem}")]
+    SettingsFile {
+        /// The binding.
+        binding: BindingName,
+        /// The path, as the manifest has it.
+        path: String,
+        /// Why it holds none.
+        problem: SettingsError,
+    },
+    /// A binding does not become active.
+    #[error("binding `{binding}`: {problem}")]
+    Binding {
+        /// The binding.
+        binding: BindingName,
+        /// Why it does not.
+        problem: BindingError,
+    },
+}
+
+impl PolicySet {
+    /// Puts prepared bindings together. Their order does not matter.
+    ///
+    /// # Errors
+    /// When there is none, or two have one name.
+    pub fn new(mut bindings: Vec<Binding>) -> Result<Self, PolicySetError> {
+        if bindings.is_empty() {
+            return Err(PolicySetError::Empty);
+        }
+        bindings.sort_by(|a, b| a.identity().name.cmp(&b.identity().name));
+        let mut names = BTreeSet::new();
+        if let Some(twice) = bindings.iter().find(|b| !names.insert(&b.identity().name)) {
+            return Err(PolicySetError::DuplicateName { name: twice.identity().name.clone() });
+        }
+        let digest = record::policy_set_digest(bindings.iter().map(Binding::identity));
+        Ok(Self { bindings, digest })
+    }
+
+    /// Loads and prepares every binding of a manifest.
+    ///
+    /// `files` holds the bytes of every path of [`Manifest::files`]. A component that several
+    /// bindings name is compiled once.
+    ///
+    /// # Errors
+    /// At the first binding that does not become active; no partial set is made.
+    pub fn prepare(
+        engine: &Engine,
+        manifest: &Manifest,
+        files: &ManifestFiles,
+    ) -> Result<Self, PolicySetError> {
+        let mut policies: BTreeMap<&str, Arc<Policy>> = BTreeMap::new();
+        let mut bindings = Vec::new();
+        for entry in &manifest.bindings {
+            let binding = &entry.name;
+            let file = |path: &str| {
+                files.get(path).map(Vec::as_slice).ok_or_else(|| PolicySetError::MissingFile {
+                    binding: binding.clone(),
+                    path: path.to_owned(),
+                })
+            };
+            let path = entry.policy.as_str();
+            // The size limit is each binding's own, also where another has loaded the component.
+            let policy = match policies.get(path) {
+                Some(policy) if policy.component_bytes() as u64 <= entry.limits.component_bytes => {
+                    Arc::clone(policy)
+                }
+                _ => {
+                    let loaded =
+                        Policy::load(engine, file(path)?, &entry.limits).map_err(|problem| {
+                            let (binding, path) = (binding.clone(), path.to_owned());
+                            PolicySetError::Load { binding, path, problem }
+                        })?;
+                    let loaded = Arc::new(loaded);
+                    policies.insert(path, Arc::clone(&loaded));
+                    loaded
+                }
+            };
+            if let Some(pinned) = entry.digest
+                && pinned != policy.digest()
+            {
+                let (binding, path) = (binding.clone(), path.to_owned());
+                return Err(PolicySetError::Digest {
+                    binding,
+                    path,
+                    found: policy.digest(),
+                    pinned,
+                });
+            }
+            let settings = match &entry.settings {
+                SettingsSource::Inline(settings) => settings.clone(),
+                SettingsSource::File(path) => settings_file(file(path)?).map_err(|problem| {
+                    let (binding, path) = (binding.clone(), path.clone());
+                    PolicySetError::SettingsFile { binding, path, problem }
+                })?,
+            };
+            let config = BindingConfig {
+                name: entry.name.clone(),
+                settings,
+                scope: entry.scope.clone(),
+                mode: entry.mode,
+                limits: entry.limits,
+                claims: entry.claims.clone(),
+            };
+            bindings.push(Binding::prepare(policy, config).map_err(|problem| {
+                PolicySetError::Binding { binding: binding.clone(), problem }
+            })?);
+        }
+        Self::new(bindings)
+    }
+
+    /// Decides on one run.
+    ///
+    /// Every binding whose scope contains the run is evaluated, each in a fresh instance, also
+    /// when an earlier one has denied: a refusal gives every reason. Nothing survives but the
+    /// decision, and the same claims give the same decision.
+    pub fn evaluate(&self, claims: Claims) -> Decision {
+        let run = contract::Run::new(&claims);
+        let token = contract::Token::new(&claims);
+        let trace: Vec<_> = self
+            .bindings
+            .iter()
+            .filter(|binding| binding.applies_to(&claims.run))
+            .map(|binding| binding.evaluate(&run, &token, &claims))
+            .collect();
+        let outcome = combine(&claims.token, &trace);
+        Decision { claims, policy_set: self.digest, trace, outcome }
+    }
+
+    /// Digest of everything that decides: every binding's name, component, settings, scope, mode,
+    /// limits and claims, in the order of names.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The bindings, in the order of names.
+    pub fn bindings(&self) -> &[Binding] {
+        &self.bindings
+    }
+}
+
+fn settings_file(bytes: &[u8]) -> Result<Settings, SettingsError> {
+    match str::from_utf8(bytes) {
+        Ok(text) => Settings::from_json(text),
+        Err(error) => {
+            let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+            let newlines = before.iter().filter(|byte| **byte == b'\n').count();
+            let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            Err(SettingsError::Json(crate::JsonError::Syntax {
+                line: newlines + 1,
+                column: before.len() - line_start + 1,
+                expected: "invalid UTF-8".to_owned(),
+            }))
+        }
+    }
+}

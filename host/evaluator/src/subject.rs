@@ -1,0 +1,133 @@
+//! The subject of a token, in the forms that trust policies of clouds match.
+
+use crate::identifier::{DefinitionId, IdentifierError, MeshstackId, RunnerId, Subject, Workspace};
+use crate::run::Run;
+
+/// Which form a subject has. A token has one `sub`, so a definition uses one at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SubjectProfile {
+    /// `system:serviceaccount:<meshstack-id>:<runner-id>`: the first form. All runs of a shared
+    /// runner have one subject.
+    ByRunner,
+    /// `system:serviceaccount:<meshstack-id>:workspace.<definition-workspace>.buildingblockdefinition.<definition-uuid>`:
+    /// today's form.
+    ByDefinition,
+}
+
+/// A subject taken apart.
+///
+/// Distinct parts give distinct subjects, and a subject gives back its parts: no part can contain
+/// what separates them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SubjectParts {
+    /// The form of [`SubjectProfile::ByRunner`].
+    ByRunner {
+        /// The installation.
+        meshstack: MeshstackId,
+        /// The runner.
+        runner: RunnerId,
+    },
+    /// The form of [`SubjectProfile::ByDefinition`].
+    ByDefinition {
+        /// The installation.
+        meshstack: MeshstackId,
+        /// The definition workspace.
+        workspace: Workspace,
+        /// The definition.
+        definition: DefinitionId,
+    },
+}
+
+/// Why a run has no subject of a form, or a text is no subject of either form.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SubjectError {
+    /// The subject is by runner, and the runner is not known.
+    #[error("a subject by runner needs the runner's UUID, which is not given")]
+    NoRunner,
+    /// The text has neither form.
+    #[error(
+        "expected `system:serviceaccount:<meshstack-id>:<runner-id>` or `system:serviceaccount:\
+         <meshstack-id>:workspace.<workspace>.buildingblockdefinition.<uuid>`"
+    )]
+    Form,
+    /// A part of the text is not an identifier.
+    #[error(transparent)]
+    Part(#[from] IdentifierError),
+}
+
+const PREFIX: &str = "system:serviceaccount:";
+const WORKSPACE: &str = "workspace.";
+const DEFINITION: &str = ".buildingblockdefinition.";
+
+impl SubjectProfile {
+    /// The manifest's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ByRunner => "by-runner",
+            Self::ByDefinition => "by-definition",
+        }
+    }
+
+    /// The subject of a run in this form.
+    ///
+    /// # Errors
+    /// When the subject is by runner and there is none.
+    pub fn subject(
+        self,
+        meshstack: &MeshstackId,
+        run: &Run,
+        runner: Option<&RunnerId>,
+    ) -> Result<Subject, SubjectError> {
+        let meshstack = meshstack.clone();
+        Ok(match self {
+            Self::ByRunner => SubjectParts::ByRunner {
+                meshstack,
+                runner: runner.ok_or(SubjectError::NoRunner)?.clone(),
+            },
+            Self::ByDefinition => SubjectParts::ByDefinition {
+                meshstack,
+                workspace: run.definition.workspace.clone(),
+                definition: run.definition.id.clone(),
+            },
+        }
+        .subject()?)
+    }
+}
+
+impl SubjectParts {
+    /// Puts the parts together.
+    ///
+    /// # Errors
+    /// None of the parts that there can be makes a subject longer than is allowed; the error says
+    /// so if that ever changes.
+    pub fn subject(&self) -> Result<Subject, IdentifierError> {
+        Subject::parse(&match self {
+            Self::ByRunner { meshstack, runner } => format!("{PREFIX}{meshstack}:{runner}"),
+            Self::ByDefinition { meshstack, workspace, definition } => {
+                format!("{PREFIX}{meshstack}:{WORKSPACE}{workspace}{DEFINITION}{definition}")
+            }
+        })
+    }
+
+    /// Takes a subject apart.
+    ///
+    /// # Errors
+    /// When it has neither form.
+    pub fn parse(subject: &str) -> Result<Self, SubjectError> {
+        let rest = subject.strip_prefix(PREFIX).ok_or(SubjectError::Form)?;
+        let (meshstack, rest) = rest.split_once(':').ok_or(SubjectError::Form)?;
+        let meshstack = MeshstackId::parse(meshstack)?;
+        match rest.strip_prefix(WORKSPACE) {
+            None => Ok(Self::ByRunner { meshstack, runner: RunnerId::parse(rest)? }),
+            Some(rest) => {
+                let (workspace, definition) =
+                    rest.split_once(DEFINITION).ok_or(SubjectError::Form)?;
+                Ok(Self::ByDefinition {
+                    meshstack,
+                    workspace: Workspace::parse(workspace)?,
+                    definition: DefinitionId::parse(definition)?,
+                })
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! One policy's answer, checked against the contract.
+
+use std::collections::BTreeMap;
+
+use crate::claims::{TokenRequest, is_reserved_claim};
+use crate::fault::GrantFault;
+use crate::identifier::{Audience, ClaimName};
+use crate::text::escape;
+
+/// The most reasons that are kept of one denial.
+pub const MAX_REASONS: usize = 16;
+
+/// The most claims that one grant may add.
+pub const MAX_GRANTED_CLAIMS: usize = 32;
+
+/// The longest value of a claim that a grant adds, in bytes.
+pub const MAX_CLAIM_VALUE_BYTES: usize = 1024;
+
+const MAX_CODE_BYTES: usize = 64;
+const MAX_MESSAGE_BYTES: usize = 1024;
+
+/// One policy's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The token may be issued within the grant.
+    Permit(Grant),
+    /// The token must not be issued.
+    Deny(Vec<PolicyReason>),
+    /// The policy has nothing to say about this run.
+    Abstain,
+}
+
+/// What a permit narrows. Checked: it narrows and does nothing else.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Grant {
+    /// The ceiling of the token's life in seconds: at least 1, at most what was asked for.
+    pub max_ttl: Option<u32>,
+    /// The audiences kept: all of them asked for, possibly none.
+    pub audiences: Option<Vec<Audience>>,
+    /// The claims added: none reserved, all allowed for the binding.
+    pub claims: BTreeMap<ClaimName, String>,
+}
+
+/// One reason of a denial, as a policy gave it: data, made safe to show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyReason {
+    /// The policy's code: escaped, and cut to 64 bytes.
+    pub code: String,
+    /// The policy's message: escaped, and cut to 1,024 bytes.
+    pub message: String,
+}
+
+/// A grant as it came from the guest, unchecked.
+pub(crate) struct RawGrant<'g> {
+    pub(crate) max_ttl: Option<u32>,
+    pub(crate) audiences: Option<&'g [String]>,
+    pub(crate) claims: &'g mut dyn Iterator<Item = (&'g str, &'g str)>,
+}
+
+impl Grant {
+    /// Checks a grant against what was asked for and what the operator allows.
+    ///
+    /// Nothing is clipped: a grant that is too wide shows a policy that does not do what its
+    /// author thinks, and the token must wait until it does.
+    pub(crate) fn check(
+        raw: RawGrant<'_>,
+        token: &TokenRequest,
+        allowed: &[ClaimName],
+    ) -> Result<Self, GrantFault> {
+        let requested = token.ttl_seconds();
+        if let Some(granted) = raw.max_ttl
+            && !(1..=requested).contains(&granted)
+        {
+            return Err(GrantFault::Ttl { granted, requested });
+        }
+        let audiences = raw.audiences.map(|kept| audiences(kept, token)).transpose()?;
+        let mut claims = BTreeMap::new();
+        for (name, value) in raw.claims {
+            let name = claim_name(name, allowed)?;
+            let value = claim_value(&name, value)?;
+            if claims.len() == MAX_GRANTED_CLAIMS {
+                let problem = format!("more than {MAX_GRANTED_CLAIMS} claims");
+                return Err(GrantFault::BadClaim { problem });
+            }
+            if claims.contains_key(&name) {
+                return Err(GrantFault::BadClaim { problem: format!("`{name}` twice") });
+            }
+            claims.insert(name, value);
+        }
+        Ok(Self { max_ttl: raw.max_ttl, audiences, claims })
+    }
+}
+
+impl PolicyReason {
+    /// Makes a policy's reason safe to show.
+    pub(crate) fn new(code: &str, message: &str) -> Self {
+        Self { code: escape(code, MAX_CODE_BYTES), message: escape(message, MAX_MESSAGE_BYTES) }
+    }
+}
+
+/// The granted audiences in the order of the request.
+fn audiences(kept: &[String], token: &TokenRequest) -> Result<Vec<Audience>, GrantFault> {
+    let asked_for = token.audiences();
+    if let Some(other) = kept.iter().find(|kept| asked_for.iter().all(|a| a.as_str() != **kept)) {
+        return Err(GrantFault::Audience { audience: escape(other, 256) });
+    }
+    Ok(asked_for
+        .iter()
+        .filter(|audience| kept.iter().any(|kept| kept == audience.as_str()))
+        .cloned()
+        .collect())
+}
+
+fn claim_name(name: &str, allowed: &[ClaimName]) -> Result<ClaimName, GrantFault> {
+    let name = ClaimName::parse(name)
+        .map_err(|problem| GrantFault::BadClaim { problem: problem.to_string() })?;
+    if is_reserved_claim(&name) {
+        return Err(GrantFault::ReservedClaim { name: name.to_string() });
+    }
+    if !allowed.contains(&name) {
+        return Err(GrantFault::UnlistedClaim { name: name.to_string() });
+    }
+    Ok(name)
+}
+
+fn claim_value(name: &ClaimName, value: &str) -> Result<String, GrantFault> {
+    if value.len() > MAX_CLAIM_VALUE_BYTES {
+        let problem = format!("the value of `{name}` is longer than {MAX_CLAIM_VALUE_BYTES} bytes");
+        return Err(GrantFault::BadClaim { problem });
+    }
+    if value.contains(char::is_control) {
+        let problem = format!("the value of `{name}` has control characters");
+        return Err(GrantFault::BadClaim { problem });
+    }
+    Ok(value.to_owned())
+}
