@@ -1,1 +1,107 @@
-//! stub
+//! Keeps the audiences that a definition uses: a token for one cloud is no use at another.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use countersign_policy::{Grant, Implementation, Run, Token, Verdict, policy, settings};
+
+/// The audiences that runs may ask for, by implementation, and by definition where one differs.
+#[settings]
+pub struct Settings {
+    /// Audiences by implementation.
+    #[serde(default)]
+    implementations: BTreeMap<ImplementationName, BTreeSet<String>>,
+    /// Audiences by the UUID of the definition, in the implementation's place.
+    #[serde(default)]
+    definitions: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// How a definition is implemented.
+#[settings]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ImplementationName {
+    /// Done by people.
+    Manual,
+    /// OpenTofu or Terraform.
+    Terraform,
+    /// A GitHub Actions workflow.
+    GithubWorkflow,
+    /// A GitLab pipeline.
+    GitlabCicd,
+    /// An Azure DevOps pipeline.
+    AzureDevops,
+}
+
+policy!(Settings, evaluate);
+
+fn evaluate(settings: &Settings, run: &Run, token: &Token) -> Verdict {
+    let definition = &run.definition;
+    let by_implementation =
+        || settings.implementations.get(&implementation_name(definition.implementation)?);
+    let Some(used) = settings.definitions.get(&definition.id).or_else(by_implementation) else {
+        return Verdict::deny(
+            "no-audiences-set",
+            format!(
+                "no audiences are set for definition `{}` or its implementation",
+                definition.id
+            ),
+        );
+    };
+    let grant = Grant::new().keep_audiences(token, |audience| used.contains(audience));
+    match grant.audiences.as_deref() {
+        Some([]) => Verdict::deny(
+            "audience-not-used",
+            format!(
+                "definition `{}` uses none of the audiences asked for; it uses: {}",
+                definition.id,
+                used.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+            ),
+        ),
+        Some(kept) if kept.len() == token.audiences.len() => Verdict::permit(),
+        _ => grant.into(),
+    }
+}
+
+/// What the settings call an implementation; none for one that this policy does not know.
+fn implementation_name(implementation: Implementation) -> Option<ImplementationName> {
+    match implementation {
+        Implementation::Manual => Some(ImplementationName::Manual),
+        Implementation::Terraform => Some(ImplementationName::Terraform),
+        Implementation::GithubWorkflow => Some(ImplementationName::GithubWorkflow),
+        Implementation::GitlabCicd => Some(ImplementationName::GitlabCicd),
+        Implementation::AzureDevops => Some(ImplementationName::AzureDevops),
+        Implementation::Other => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use countersign_policy::{parse_settings, testing};
+
+    use super::*;
+
+    #[test]
+    fn a_definition_goes_before_its_implementation() {
+        let mut run = testing::run();
+        let settings = parse_settings(&format!(
+            r#"{{"implementations": {{"terraform": ["api://AzureADTokenExchange"]}},
+                "definitions": {{"{}": ["aws-workload-identity-provider:demo"]}}}}"#,
+            run.definition.id
+        ))
+        .unwrap();
+        let kept = |run: &Run| match evaluate(&settings, run, &testing::token()) {
+            Verdict::Permit(grant) => grant.audiences.unwrap_or_default(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(kept(&run), ["aws-workload-identity-provider:demo"]);
+        run.definition.id = "00000000-0000-4000-8000-000000000001".to_owned();
+        assert_eq!(kept(&run), ["api://AzureADTokenExchange"]);
+    }
+
+    #[test]
+    fn an_implementation_that_is_not_known_is_denied() {
+        let settings = parse_settings(r#"{"implementations": {"manual": ["a"]}}"#).unwrap();
+        let mut run = testing::run();
+        run.definition.implementation = Implementation::Other;
+        assert!(matches!(evaluate(&settings, &run, &testing::token()), Verdict::Deny(_)));
+    }
+}

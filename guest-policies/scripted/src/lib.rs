@@ -1,1 +1,106 @@
-//! stub
+//! Answers what its settings say. For tests of a host: it decides nothing that anyone needs.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use countersign_policy::{Fact, Grant, Reason, Run, Token, Verdict, policy, settings};
+
+/// What to answer.
+#[settings]
+pub struct Settings {
+    /// The answer to every run.
+    answer: Answer,
+}
+
+/// An answer.
+#[settings]
+pub enum Answer {
+    /// Permits with exactly this grant.
+    Permit {
+        /// `max-ttl` of the grant.
+        #[serde(default)]
+        max_ttl: Option<u32>,
+        /// `audiences` of the grant.
+        #[serde(default)]
+        audiences: Option<Vec<String>>,
+        /// `claims` of the grant, as name and value.
+        #[serde(default)]
+        claims: Vec<(String, String)>,
+    },
+    /// Denies with these reasons, as code and message.
+    Deny(Vec<(String, String)>),
+    /// Abstains.
+    Abstain,
+    /// Denies, and says how often this instance has been asked.
+    Count,
+    /// Denies with everything it is told, as text: what a policy can see.
+    Echo,
+    /// Denies with this many reasons of this many bytes each.
+    Flood {
+        /// Number of reasons.
+        reasons: u32,
+        /// Bytes of each message.
+        bytes: u32,
+    },
+    /// Panics with a message.
+    Panic(String),
+    /// Never answers.
+    Loop,
+    /// Asks for memory without end.
+    Grow,
+    /// Calls itself without end.
+    Recurse,
+}
+
+policy!(Settings, evaluate);
+
+static ASKED: AtomicU32 = AtomicU32::new(0);
+
+fn evaluate(settings: &Settings, run: &Run, token: &Token) -> Verdict {
+    let asked = ASKED.fetch_add(1, Ordering::Relaxed) + 1;
+    match &settings.answer {
+        Answer::Permit { max_ttl, audiences, claims } => Verdict::Permit(Grant {
+            max_ttl: *max_ttl,
+            audiences: audiences.clone(),
+            claims: claims
+                .iter()
+                .map(|(name, value)| Fact { name: name.clone(), value: value.clone() })
+                .collect(),
+        }),
+        Answer::Deny(reasons) => Verdict::Deny(
+            reasons.iter().map(|(code, message)| Reason::new(code, message)).collect(),
+        ),
+        Answer::Abstain => Verdict::abstain(),
+        Answer::Count => Verdict::deny("count", asked.to_string()),
+        Answer::Echo => Verdict::deny("echo", format!("{run:?} {token:?}")),
+        Answer::Flood { reasons, bytes } => {
+            let message = "x".repeat(*bytes as usize);
+            Verdict::Deny((0..*reasons).map(|_| Reason::new("flood", message.as_str())).collect())
+        }
+        #[expect(clippy::panic, reason = "what it is for")]
+        Answer::Panic(message) => panic!("{message}"),
+        Answer::Loop => forever(),
+        Answer::Grow => grow(),
+        Answer::Recurse => {
+            Verdict::deny("recursed", recurse(u64::from(token.ttl_seconds)).to_string())
+        }
+    }
+}
+
+fn forever() -> Verdict {
+    let mut turns = 0_u64;
+    loop {
+        turns = std::hint::black_box(turns.wrapping_add(1));
+    }
+}
+
+fn grow() -> Verdict {
+    let mut held: Vec<Vec<u8>> = Vec::new();
+    loop {
+        held.push(std::hint::black_box(vec![1; 1 << 20]));
+    }
+}
+
+#[expect(unconditional_recursion, reason = "what it is for")]
+fn recurse(depth: u64) -> u64 {
+    std::hint::black_box(recurse(std::hint::black_box(depth + 1))) + 1
+}

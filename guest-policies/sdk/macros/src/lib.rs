@@ -1,6 +1,6 @@
 //! The attribute macro of `countersign-policy`. Use it from there.
 
-use proc_macro::TokenStream;
+use proc_macro::{TokenStream, TokenTree};
 
 /// Makes a struct or an enum usable as settings: see `countersign_policy::settings`.
 #[proc_macro_attribute]
@@ -20,7 +20,14 @@ pub fn settings(arguments: TokenStream, item: TokenStream) -> TokenStream {
         #[serde(crate = \"::countersign_policy::serde\", deny_unknown_fields, rename_all = \"kebab-case\")]
         #[schemars(crate = \"::countersign_policy::schemars\")]
     ";
-    let mut output: TokenStream = attributes.parse().unwrap_or_default();
+    let is_enum = item
+        .clone()
+        .into_iter()
+        .any(|token| matches!(token, TokenTree::Ident(word) if word.to_string() == "enum"));
+    let fields_of_variants =
+        if is_enum { "#[serde(rename_all_fields = \"kebab-case\")]" } else { "" };
+    let mut output: TokenStream =
+        format!("{attributes}{fields_of_variants}").parse().unwrap_or_default();
     output.extend(item);
     output
 }
