@@ -31,53 +31,70 @@ pub fn parse<S: DeserializeOwned>(json: &str) -> Result<S, Error> {
     Ok(settings)
 }
 
+macro_rules! forward {
+    ($($to:ident: $($from:ident)*;)*) => {$($(
+        fn $from<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+            self.$to(visitor)
+        }
+    )*)*};
+}
+
+// Each method takes only the JSON types that fit: what a settings type does not ask for is not
+// compiled into its component.
 impl<'de> Deserializer<'de> for &mut Reader<'de> {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.peek()? {
             b'n' => self.word("null").and_then(|()| visitor.visit_unit()),
+            b't' | b'f' => self.deserialize_bool(visitor),
+            b'"' => self.deserialize_str(visitor),
+            b'[' => self.deserialize_seq(visitor),
+            b'{' => self.deserialize_map(visitor),
+            _ => self.deserialize_u64(visitor),
+        }
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.peek()? {
             b't' => self.word("true").and_then(|()| visitor.visit_bool(true)),
             b'f' => self.word("false").and_then(|()| visitor.visit_bool(false)),
-            b'"' => match self.string()? {
-                Cow::Borrowed(text) => visitor.visit_borrowed_str(text),
-                Cow::Owned(text) => visitor.visit_string(text),
-            },
-            b'[' => self.nested(|reader| {
-                let mut items = Items { reader, index: 0 };
-                let value = visitor.visit_seq(&mut items)?;
-                match items.more()? {
-                    false => Ok(value),
-                    true => Err(Error::custom(format_args!("more than {} items", items.index))),
-                }
-            }),
-            b'{' => self.nested(|reader| {
-                let mut members = Members { reader, first: true, key: Cow::Borrowed("") };
-                let value = visitor.visit_map(&mut members)?;
-                match members.more()? {
-                    false => Ok(value),
-                    true => Err(Error::custom("more members than expected")),
-                }
-            }),
-            _ => match self.number()? {
-                Number::Unsigned(number) => visitor.visit_u64(number),
-                Number::Signed(number) => visitor.visit_i64(number),
-                Number::Other(_) => Err(Error::invalid_type(Unexpected::Other("number"), &visitor)),
-            },
+            _ => Err(self.mismatch(&visitor)),
+        }
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        if self.peek()? != b'"' {
+            return Err(self.mismatch(&visitor));
+        }
+        match self.string()? {
+            Cow::Borrowed(text) => visitor.visit_borrowed_str(text),
+            Cow::Owned(text) => visitor.visit_string(text),
+        }
+    }
+
+    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        if !self.at_number()? {
+            return Err(self.mismatch(&visitor));
+        }
+        match self.number()? {
+            Number::Unsigned(number) => visitor.visit_u64(number),
+            Number::Signed(number) => visitor.visit_i64(number),
+            Number::Other(_) => Err(Error::invalid_type(Unexpected::Other("number"), &visitor)),
         }
     }
 
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.peek()? {
-            b'-' | b'0'..=b'9' => match self.number()? {
-                Number::Unsigned(number) => visitor.visit_u64(number),
-                Number::Signed(number) => visitor.visit_i64(number),
-                Number::Other(text) => match text.parse::<f64>() {
-                    Ok(number) if number.is_finite() => visitor.visit_f64(number),
-                    _ => Err(Error::custom("the number is out of range")),
-                },
+        if !self.at_number()? {
+            return Err(self.mismatch(&visitor));
+        }
+        match self.number()? {
+            Number::Unsigned(number) => visitor.visit_u64(number),
+            Number::Signed(number) => visitor.visit_i64(number),
+            Number::Other(text) => match text.parse::<f64>() {
+                Ok(number) if number.is_finite() => visitor.visit_f64(number),
+                _ => Err(Error::custom("the number is out of range")),
             },
-            _ => self.deserialize_any(visitor),
         }
     }
 
@@ -88,6 +105,41 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         }
     }
 
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.peek()? {
+            b'n' => self.word("null").and_then(|()| visitor.visit_unit()),
+            _ => Err(self.mismatch(&visitor)),
+        }
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        if self.peek()? != b'[' {
+            return Err(self.mismatch(&visitor));
+        }
+        self.open()?;
+        let mut items = Items { reader: self, index: 0 };
+        let value = visitor.visit_seq(&mut items)?;
+        if items.more()? {
+            return Err(Error::custom(format_args!("more than {} items", items.index)));
+        }
+        self.close();
+        Ok(value)
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        if self.peek()? != b'{' {
+            return Err(self.mismatch(&visitor));
+        }
+        self.open()?;
+        let mut members = Members { reader: self, first: true, key: Cow::Borrowed("") };
+        let value = visitor.visit_map(&mut members)?;
+        if members.more()? {
+            return Err(Error::custom("more members than expected"));
+        }
+        self.close();
+        Ok(value)
+    }
+
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _name: &'static str,
@@ -95,10 +147,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         visitor: V,
     ) -> Result<V::Value, Error> {
         // serde would also take an array of the fields in order.
-        match self.peek()? {
-            b'[' => Err(Error::invalid_type(Unexpected::Seq, &visitor)),
-            _ => self.deserialize_any(visitor),
-        }
+        self.deserialize_map(visitor)
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -117,29 +166,56 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
     ) -> Result<V::Value, Error> {
         match self.peek()? {
             b'"' => visitor.visit_enum(CowStrDeserializer::new(self.string()?)),
-            b'{' => self.nested(|reader| {
-                let mut members = Members { reader, first: true, key: Cow::Borrowed("") };
+            b'{' => {
+                self.open()?;
+                let mut members = Members { reader: self, first: true, key: Cow::Borrowed("") };
                 if !members.more()? {
                     return Err(Error::custom("expected an object with one key, found none"));
                 }
                 members.key = members.reader.key()?;
                 let value = visitor.visit_enum(&mut members)?;
-                match members.more()? {
-                    false => Ok(value),
-                    true => Err(Error::custom("expected an object with one key, found more")),
+                if members.more()? {
+                    return Err(Error::custom("expected an object with one key, found more"));
                 }
-            }),
+                self.close();
+                Ok(value)
+            }
             _ => Err(Error::custom("expected a string or an object with one key")),
         }
     }
 
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 u8 u16 u32 u64 char str string bytes byte_buf unit unit_struct seq
-        tuple tuple_struct map identifier ignored_any
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        _length: usize,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        self.deserialize_seq(visitor)
     }
 
-    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.deserialize_f64(visitor)
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _length: usize,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        self.deserialize_seq(visitor)
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        self.deserialize_unit(visitor)
+    }
+
+    forward_to_deserialize_any! { bytes byte_buf ignored_any }
+
+    forward! {
+        deserialize_u64: deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
+            deserialize_u8 deserialize_u16 deserialize_u32;
+        deserialize_f64: deserialize_f32;
+        deserialize_str: deserialize_char deserialize_string deserialize_identifier;
     }
 }
 

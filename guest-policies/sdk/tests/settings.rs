@@ -72,6 +72,7 @@ fn what_does_not_fit_is_named_with_its_place() {
         "/workspace: unknown key, expected one of `workspaces`, `rules`, `when`, `ratio`, `pair`, \
          `on`",
     );
+    check(r#"{"on": null}"#, "/on: expected a boolean, found null");
     check(r#"{"on": 1}"#, "/on: expected a boolean, found a whole number");
     check(r#"{"workspaces": {}}"#, "/workspaces: expected an array, found an object");
     check(

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde::de::Error as _;
+use serde::de::{Error as _, Expected, Unexpected};
 
 use super::Error;
 
@@ -33,6 +33,7 @@ impl<'de> Reader<'de> {
     }
 
     /// The first byte of the next token.
+    #[inline(never)]
     pub(super) fn peek(&mut self) -> Result<u8, Error> {
         self.skip_space();
         self.byte().ok_or_else(|| Error::custom("the JSON text ends too early"))
@@ -50,6 +51,7 @@ impl<'de> Reader<'de> {
         if self.at == self.text.len() { Ok(()) } else { Err(malformed()) }
     }
 
+    #[inline(never)]
     pub(super) fn word(&mut self, word: &str) -> Result<(), Error> {
         if self.rest().starts_with(word.as_bytes()) {
             self.at += word.len();
@@ -59,24 +61,51 @@ impl<'de> Reader<'de> {
         }
     }
 
-    /// Reads what is between an opening bracket and its closing one, both included.
-    pub(super) fn nested<T>(
-        &mut self,
-        read: impl FnOnce(&mut Self) -> Result<T, Error>,
-    ) -> Result<T, Error> {
+    /// Whether a number is next.
+    pub(super) fn at_number(&mut self) -> Result<bool, Error> {
+        Ok(matches!(self.peek()?, b'-' | b'0'..=b'9'))
+    }
+
+    /// The error for a next token that does not fit.
+    #[inline(never)]
+    pub(super) fn mismatch(&mut self, expected: &dyn Expected) -> Error {
+        let found = match self.peek() {
+            Err(error) => return error,
+            Ok(b'n') => Unexpected::Unit,
+            Ok(b't') => Unexpected::Bool(true),
+            Ok(b'f') => Unexpected::Bool(false),
+            Ok(b'"') => Unexpected::Str(""),
+            Ok(b'[') => Unexpected::Seq,
+            Ok(b'{') => Unexpected::Map,
+            Ok(_) => match self.number() {
+                Err(error) => return error,
+                Ok(Number::Unsigned(number)) => Unexpected::Unsigned(number),
+                Ok(Number::Signed(number)) => Unexpected::Signed(number),
+                Ok(Number::Other(_)) => Unexpected::Other("number"),
+            },
+        };
+        Error::invalid_type(found, expected)
+    }
+
+    /// Goes past an opening bracket.
+    #[inline(never)]
+    pub(super) fn open(&mut self) -> Result<(), Error> {
         if self.depth == MAX_DEPTH {
             return Err(Error::custom("nested too deep"));
         }
         self.at += 1;
         self.depth += 1;
-        let value = read(self)?;
-        // `more` has seen the closing bracket.
+        Ok(())
+    }
+
+    /// Goes past a closing bracket, which `more` has found.
+    pub(super) fn close(&mut self) {
         self.at += 1;
         self.depth -= 1;
-        Ok(value)
     }
 
     /// Whether another item follows, up to the closing bracket, which is left where it is.
+    #[inline(never)]
     pub(super) fn more(&mut self, close: u8, first: bool) -> Result<bool, Error> {
         match self.peek()? {
             byte if byte == close => Ok(false),
@@ -90,6 +119,7 @@ impl<'de> Reader<'de> {
     }
 
     /// Reads a key and the colon behind it.
+    #[inline(never)]
     pub(super) fn key(&mut self) -> Result<Cow<'de, str>, Error> {
         if self.peek()? != b'"' {
             return Err(malformed());
@@ -103,6 +133,7 @@ impl<'de> Reader<'de> {
     }
 
     /// Reads a string, whose opening quotation mark is next.
+    #[inline(never)]
     pub(super) fn string(&mut self) -> Result<Cow<'de, str>, Error> {
         self.at += 1;
         let start = self.at;
@@ -130,6 +161,7 @@ impl<'de> Reader<'de> {
         }
     }
 
+    #[inline(never)]
     pub(super) fn number(&mut self) -> Result<Number<'de>, Error> {
         let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
         let length = self.rest().iter().take_while(|byte| is_part(byte)).count();
