@@ -96,7 +96,7 @@ fn forever() -> Verdict {
 fn grow() -> Verdict {
     let mut held: Vec<Vec<u8>> = Vec::new();
     loop {
-        held.push(std::hint::black_box(vec![1; 1 << 20]));
+        held.push(std::hint::black_box(Vec::with_capacity(1 << 20)));
     }
 }
 

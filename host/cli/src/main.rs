@@ -1,1 +1,72 @@
-fn main() {}
+//! `countersign`: decide, sign and look, from the command line.
+//!
+//! Exit status: 0 approved or done, 2 refused, 1 anything else, usage errors included. Output goes
+//! to stdout, talk to stderr.
+
+mod completions;
+mod decision_text;
+mod demo;
+mod evaluate;
+mod files;
+mod inspect;
+mod keys;
+mod output;
+mod progress;
+mod request;
+mod sign;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use output::Done;
+
+/// Decides, before a token is signed, whether a workload-identity token may be issued for a run.
+#[derive(Parser)]
+#[command(name = "countersign", version, propagate_version = true)]
+#[command(after_help = "\
+Exit status: 0 approved or done, 2 refused, 1 anything else.
+
+Begin with `countersign demo`; `countersign help evaluate` has examples of your own.")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Evaluate(evaluate::Evaluate),
+    Sign(sign::Sign),
+    Inspect(inspect::Inspect),
+    Keys(keys::Keys),
+    Demo(demo::Demo),
+    Completions(completions::Completions),
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Nothing is left to be done when this cannot be written.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        }
+    };
+    let done = match arguments.command {
+        Command::Evaluate(command) => command.run(),
+        Command::Sign(command) => command.run(),
+        Command::Inspect(command) => command.run(),
+        Command::Keys(command) => command.run(),
+        Command::Demo(command) => command.run(),
+        Command::Completions(command) => command.run(),
+    };
+    match done {
+        Ok(Done::Fine) => ExitCode::SUCCESS,
+        Ok(Done::Refused) => ExitCode::from(2),
+        Ok(Done::Failed) => ExitCode::FAILURE,
+        Err(error) if output::is_closed_pipe(&error) => ExitCode::FAILURE,
+        Err(error) => {
+            output::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

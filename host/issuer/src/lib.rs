@@ -1,1 +1,19 @@
-//! stub
+//! Signs what Countersign approves, and nothing else.
+//!
+//! [`Issuer::sign`] takes a [`countersign::Approval`], which only the evaluator makes. The host
+//! alone sets `iss`, `sub`, `aud`, `iat`, `nbf`, `exp` and `jti`; a policy can only have narrowed
+//! what they are made of.
+//!
+//! The cryptography is AWS-LC, through `jsonwebtoken`'s backend `aws_lc_rs`: constant-time RSA
+//! (the pure-Rust backend's is not, RUSTSEC-2023-0071), several times as fast for RS256, and the
+//! library that TLS will use too.
+
+mod issuer;
+mod key;
+mod token;
+mod url;
+
+pub use issuer::{Issuer, SignError};
+pub use key::{Algorithm, KeyError, KeySet, PrivateKeyPem, PublicKey, SigningKey};
+pub use token::{SignedToken, TokenId};
+pub use url::{IssuerUrl, IssuerUrlError};

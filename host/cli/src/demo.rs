@@ -1,0 +1,167 @@
+//! `countersign demo`
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use countersign::{
+    Audience, Claims, Decision, Engine, Manifest, ManifestFiles, PolicySet, Run, SubjectProfile,
+    TokenRequest,
+};
+use countersign_issuer::{Algorithm, Issuer, IssuerUrl, KeySet, SigningKey, TokenId};
+use jsonwebtoken::jwk::JwkSet;
+use serde_json::Value;
+
+use crate::decision_text::decision_text;
+use crate::output::{self, DIM, Done, GOOD, STRONG, Styled};
+use crate::progress;
+
+const MANIFEST: &str = include_str!("../../../examples/countersign.toml");
+const RUN: &str = include_str!("../../../examples/run.json");
+
+const AWS: &str = "aws-workload-identity-provider:demo";
+const AZURE: &str = "api://AzureADTokenExchange";
+const GCP: &str = "gcp-workload-identity-provider:demo";
+
+/// Show the whole way once: a run approved, signed and verified, one refused, one narrowed
+#[derive(Args)]
+pub struct Demo {}
+
+impl Demo {
+    pub fn run(&self) -> Result<Done> {
+        let manifest = Manifest::parse(MANIFEST)?;
+        let engine = Engine::new()?;
+        let files = components(&manifest)?;
+        let policies = progress::during("preparing the policies", || {
+            PolicySet::prepare(&engine, &manifest, &files)
+        })?;
+        let demo = Prepared { manifest, policies };
+
+        title("0", "What decides")?;
+        output::print(&indent(MANIFEST))?;
+
+        title("1", "A run of the platform team itself: approved, signed, verified")?;
+        note("The published example run: workspace `my-workspace` applies its own definition.")?;
+        let decision = demo.decide(RUN, &[AWS], 900)?;
+        output::print(&decision_text(&decision))?;
+        demo.sign_and_verify(decision)?;
+
+        title("2", "The same run, but another workspace owns the building block: refused")?;
+        note(
+            "Only `workspaceIdentifier` differs. The subject is the same, so no cloud could tell:",
+        )?;
+        let stranger = changed(RUN, "/spec/buildingBlock/spec/workspaceIdentifier", "team-b")?;
+        let decision = demo.decide(&stranger, &[AWS], 900)?;
+        output::print(&decision_text(&decision))?;
+        if decision.into_approval().is_ok() {
+            bail!("the demonstration went wrong: this run should have been refused");
+        }
+        note("Without an approval there is nothing to sign: the signer takes nothing else.")?;
+
+        title("3", "A dry run that asks for too much: narrowed")?;
+        note("DETECT, two hours, and an audience that the definition does not use:")?;
+        let dry_run = changed(RUN, "/spec/behavior", "DETECT")?;
+        let decision = demo.decide(&dry_run, &[AWS, AZURE, GCP], 7200)?;
+        output::print(&decision_text(&decision))?;
+        demo.sign_and_verify(decision)?;
+
+        title("→", "On your own")?;
+        output::print(&indent(
+            "make policies\n\
+             countersign evaluate --policies examples/countersign.toml --run examples/run.json \\\n    \
+             --audience aws-workload-identity-provider:demo --ttl 900\n",
+        ))?;
+        Ok(Done::Fine)
+    }
+}
+
+/// The policies of the demonstration, ready to decide.
+struct Prepared {
+    manifest: Manifest,
+    policies: PolicySet,
+}
+
+impl Prepared {
+    fn decide(&self, run: &str, audiences: &[&str], ttl: u32) -> Result<Decision> {
+        let run = Run::parse(run.as_bytes())?;
+        let issuer = self.manifest.issuer.as_ref().context("the manifest names an issuer")?;
+        let subject = SubjectProfile::ByDefinition.subject(&issuer.meshstack_id, &run, None)?;
+        let audiences =
+            audiences.iter().map(|text| Audience::parse(text)).collect::<Result<_, _>>()?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+        let token = TokenRequest::new(subject, audiences, ttl, now)?;
+        Ok(self.policies.evaluate(Claims { run, runner: None, token }))
+    }
+
+    fn sign_and_verify(&self, decision: Decision) -> Result<()> {
+        let url = self.manifest.issuer.as_ref().and_then(|issuer| issuer.url.as_deref());
+        let url = IssuerUrl::parse(url.context("the manifest names an issuer URL")?)?;
+        let (key, _) = SigningKey::generate(Algorithm::Rs256)?;
+        let key_set = serde_json::to_string(&KeySet::new([key.public()]))?;
+        let issuer = Issuer::new(url, key);
+        let Ok(approval) = decision.into_approval() else {
+            bail!("the demonstration went wrong: this run should have been approved");
+        };
+        let id = TokenId::random().context("the system gives no randomness")?;
+        let token = issuer.sign(approval, &id)?;
+        let claims = verify(token.expose(), &key_set, issuer.url().as_str())?;
+        let verified =
+            "verified as a cloud does: signature against the published key set, issuer, times";
+        output::print(&format!(
+            "\n  {} with {}\n  {}\n{}",
+            Styled(GOOD, "signed"),
+            Algorithm::Rs256.as_str(),
+            Styled(GOOD, verified),
+            indent(&format!("{claims:#}\n"))
+        ))
+    }
+}
+
+/// Verifies a token as a relying party does: with nothing but the published key set.
+fn verify(token: &str, key_set: &str, issuer: &str) -> Result<Value> {
+    let keys: JwkSet = serde_json::from_str(key_set)?;
+    let header = jsonwebtoken::decode_header(token)?;
+    let kid = header.kid.context("the token names no key")?;
+    let key = keys.find(&kid).context("the token's key is not published")?;
+    let mut validation = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::RS256);
+    validation.set_issuer(&[issuer]);
+    validation.set_audience(&[AWS]);
+    validation.set_required_spec_claims(&["iss", "sub", "aud", "exp", "nbf"]);
+    validation.validate_nbf = true;
+    validation.leeway = 0;
+    let key = jsonwebtoken::DecodingKey::from_jwk(key)?;
+    Ok(jsonwebtoken::decode::<Value>(token, &key, &validation)?.claims)
+}
+
+/// The components that the manifest names, which this program has built in.
+fn components(manifest: &Manifest) -> Result<ManifestFiles> {
+    manifest
+        .files()
+        .map(|path| {
+            let file = path.rsplit('/').next().unwrap_or(path);
+            let name = file.strip_suffix(".wasm").unwrap_or(file);
+            let built_in = countersign_policy_artifacts::ALL.iter().find(|(n, _)| *n == name);
+            let (_, bytes) = built_in.with_context(|| format!("{path} is not built in"))?;
+            Ok((path.to_owned(), bytes.to_vec()))
+        })
+        .collect()
+}
+
+/// The run object with one text changed.
+fn changed(run: &str, pointer: &str, text: &str) -> Result<String> {
+    let mut run: Value = serde_json::from_str(run)?;
+    *run.pointer_mut(pointer).with_context(|| format!("the run has no {pointer}"))? = text.into();
+    Ok(run.to_string())
+}
+
+fn title(number: &str, text: &str) -> Result<()> {
+    output::print(&format!("\n{} {}\n", Styled(STRONG, number), Styled(STRONG, text)))
+}
+
+fn note(text: &str) -> Result<()> {
+    output::print(&format!("  {}\n\n", Styled(DIM, text)))
+}
+
+fn indent(text: &str) -> String {
+    text.lines().map(|line| format!("    {line}\n").replace("    \n", "\n")).collect()
+}

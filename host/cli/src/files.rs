@@ -1,0 +1,78 @@
+//! Files in: regular, bounded, and named in every error.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use countersign::{
+    Limits, MAX_MANIFEST_BYTES, MAX_RUN_BYTES, MAX_SETTINGS_BYTES, Manifest, ManifestFiles, Run,
+    SettingsSource,
+};
+
+/// A manifest and the bytes of all files that it names.
+pub struct Loaded {
+    pub manifest: Manifest,
+    pub files: ManifestFiles,
+}
+
+/// Reads a file of at most `limit` bytes.
+pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let name = || path.display().to_string();
+    // Asked before it is opened: opening a pipe would wait for someone to write.
+    let metadata = fs::metadata(path).with_context(name)?;
+    if !metadata.is_file() {
+        bail!("{}: not a regular file", name());
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path).with_context(name)?;
+    file.take(limit + 1).read_to_end(&mut bytes).with_context(name)?;
+    if bytes.len() as u64 > limit {
+        bail!("{}: larger than {limit} bytes", name());
+    }
+    Ok(bytes)
+}
+
+/// Reads and parses a run object; `-` is stdin.
+pub fn read_run(path: &Path) -> Result<Run> {
+    let (name, bytes) = if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        io::stdin()
+            .take(MAX_RUN_BYTES as u64 + 1)
+            .read_to_end(&mut bytes)
+            .context("standard input")?;
+        ("standard input".to_owned(), bytes)
+    } else {
+        (path.display().to_string(), read(path, MAX_RUN_BYTES as u64)?)
+    };
+    Run::parse(&bytes).with_context(|| name)
+}
+
+/// Reads a manifest and every file that it names, whose paths are relative to it.
+pub fn read_manifest(path: &Path) -> Result<Loaded> {
+    let name = || path.display().to_string();
+    let bytes = read(path, MAX_MANIFEST_BYTES as u64)?;
+    let text = String::from_utf8(bytes)
+        .map_err(|error| {
+            anyhow::anyhow!("not UTF-8 from byte {} on", error.utf8_error().valid_up_to())
+        })
+        .with_context(name)?;
+    let manifest = Manifest::parse(&text).with_context(name)?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut files = ManifestFiles::new();
+    for binding in &manifest.bindings {
+        let settings = match &binding.settings {
+            SettingsSource::File(path) => Some((path, MAX_SETTINGS_BYTES as u64)),
+            SettingsSource::Inline(_) => None,
+        };
+        let policy = (&binding.policy, Limits::CEILING.component_bytes);
+        for (file, limit) in [Some(policy), settings].into_iter().flatten() {
+            if !files.contains_key(file) {
+                let bytes = read(&folder.join(PathBuf::from(file)), limit)
+                    .with_context(|| format!("{}: binding `{}`", name(), binding.name))?;
+                files.insert(file.clone(), bytes);
+            }
+        }
+    }
+    Ok(Loaded { manifest, files })
+}

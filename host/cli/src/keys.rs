@@ -1,0 +1,110 @@
+//! `countersign keys`
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand, ValueEnum};
+use countersign_issuer::{Algorithm, KeySet, PrivateKeyPem, SigningKey};
+
+use crate::output::{self, Done};
+use crate::sign::read_key;
+
+/// Make signing keys, and publish their public halves
+#[derive(Args)]
+pub struct Keys {
+    #[command(subcommand)]
+    command: KeysCommand,
+}
+
+#[derive(Subcommand)]
+enum KeysCommand {
+    Generate(Generate),
+    Jwks(Jwks),
+}
+
+/// Make a private key
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  countersign keys generate --algorithm rs256 --out key.pem
+
+Entra accepts only RS256; AWS and GCP also accept ES256, which is smaller and faster.
+The file is readable by its owner alone, and an existing one is never overwritten.")]
+struct Generate {
+    /// What the key signs with
+    #[arg(long, value_enum, default_value_t = AlgorithmWord::Rs256)]
+    algorithm: AlgorithmWord,
+
+    /// The file to write (PKCS #8 in PEM)
+    #[arg(long, short, value_name = "FILE")]
+    out: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum AlgorithmWord {
+    /// RSA of 2048 bits
+    Rs256,
+    /// ECDSA on P-256
+    Es256,
+}
+
+/// Print the JWK Set (RFC 7517) of private keys: what verifiers fetch
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  countersign keys jwks key.pem next-key.pem > jwks.json
+
+Only public halves are printed. Each `kid` is the key's thumbprint (RFC 7638).")]
+struct Jwks {
+    /// The private keys
+    #[arg(required = true, value_name = "FILE")]
+    keys: Vec<PathBuf>,
+}
+
+impl Keys {
+    pub fn run(&self) -> Result<Done> {
+        match &self.command {
+            KeysCommand::Generate(command) => command.run(),
+            KeysCommand::Jwks(command) => command.run(),
+        }
+    }
+}
+
+impl Generate {
+    fn run(&self) -> Result<Done> {
+        let algorithm = match self.algorithm {
+            AlgorithmWord::Rs256 => Algorithm::Rs256,
+            AlgorithmWord::Es256 => Algorithm::Es256,
+        };
+        let (key, text) = SigningKey::generate(algorithm)?;
+        write_private(&self.out, &text).with_context(|| self.out.display().to_string())?;
+        output::say(&format!(
+            "wrote {}: {} key {}",
+            self.out.display(),
+            algorithm.as_str(),
+            key.public().kid()
+        ));
+        Ok(Done::Fine)
+    }
+}
+
+impl Jwks {
+    fn run(&self) -> Result<Done> {
+        let keys = self.keys.iter().map(|path| read_key(path)).collect::<Result<Vec<_>>>()?;
+        output::print_json(&KeySet::new(keys.iter().map(SigningKey::public)))?;
+        Ok(Done::Fine)
+    }
+}
+
+/// Writes a new file that only its owner can read.
+fn write_private(path: &Path, text: &PrivateKeyPem) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(text.expose().as_bytes())?;
+    file.sync_all()
+}

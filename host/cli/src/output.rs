@@ -1,0 +1,73 @@
+//! What is printed, and how a command ends.
+
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Style};
+use anyhow::Result;
+use clap::ValueEnum;
+use serde::Serialize;
+
+/// How a command ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Done {
+    /// Approved, or done.
+    Fine,
+    /// Refused by a decision.
+    Refused,
+    /// The answer is a no that is not a decision's, and has been printed.
+    Failed,
+}
+
+/// The form of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people; may change.
+    Human,
+    /// JSON of a stable, documented shape.
+    Json,
+}
+
+pub const GOOD: Style = AnsiColor::Green.on_default().bold();
+pub const BAD: Style = AnsiColor::Red.on_default().bold();
+pub const DIM: Style = Style::new().dimmed();
+pub const STRONG: Style = Style::new().bold();
+
+/// Text in a style; the style is left out where the output takes none.
+pub struct Styled<T>(pub Style, pub T);
+
+impl<T: std::fmt::Display> std::fmt::Display for Styled<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}{:#}", self.0, self.1, self.0)
+    }
+}
+
+/// Prints text to stdout.
+pub fn print(text: &str) -> Result<()> {
+    let mut stdout = anstream::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()?;
+    Ok(())
+}
+
+/// Prints a value as indented JSON to stdout.
+pub fn print_json(value: &impl Serialize) -> Result<()> {
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    print(&text)
+}
+
+/// Says something beside the output, to stderr.
+pub fn say(text: &str) {
+    // Whoever has closed stderr does not want to know.
+    let _ = writeln!(anstream::stderr(), "{text}");
+}
+
+/// Reports what went wrong.
+pub fn error(error: &anyhow::Error) {
+    say(&format!("{} {error:#}", Styled(BAD, "error:")));
+}
+
+/// Whether the reader of the output has gone, as `head` does: not worth a word.
+pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}

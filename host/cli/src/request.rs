@@ -1,0 +1,109 @@
+//! The arguments that say who asks for what: shared by `evaluate` and `sign`.
+
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use countersign::{
+    Audience, Claims, Decision, Engine, Manifest, MeshstackId, PolicySet, RunnerId, SubjectProfile,
+    TokenRequest,
+};
+
+use crate::files::{self, Loaded};
+use crate::progress;
+
+/// Who asks for what, and what decides.
+#[derive(Args)]
+pub struct RequestArguments {
+    /// The manifest of the policy set, `countersign.toml`
+    #[arg(long, short, value_name = "FILE")]
+    policies: PathBuf,
+
+    /// The run object (`meshBuildingBlockRun`, JSON); `-` reads stdin
+    #[arg(long, short, value_name = "FILE")]
+    run: PathBuf,
+
+    /// An audience of the token (`aud`); give it once for each, at most 10
+    #[arg(long = "audience", short, value_name = "AUDIENCE", required = true)]
+    audiences: Vec<Audience>,
+
+    /// The life asked for, in seconds
+    #[arg(long, value_name = "SECONDS")]
+    ttl: u32,
+
+    /// The time of issue, in seconds since 1970 [default: now]
+    #[arg(long, value_name = "SECONDS")]
+    now: Option<u64>,
+
+    /// The runner that executes the run
+    #[arg(long, value_name = "UUID")]
+    runner: Option<RunnerId>,
+
+    /// The installation that stands in the subject [default: the manifest's]
+    #[arg(long, value_name = "ID")]
+    meshstack_id: Option<MeshstackId>,
+
+    /// The form of the subject [default: the manifest's, or by-definition]
+    #[arg(long, value_name = "PROFILE")]
+    subject_profile: Option<ProfileWord>,
+}
+
+/// A [`SubjectProfile`], as it is written.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ProfileWord {
+    /// system:serviceaccount:<meshstack-id>:<runner-id>
+    ByRunner,
+    /// system:serviceaccount:<meshstack-id>:workspace.<workspace>.buildingblockdefinition.<uuid>
+    ByDefinition,
+}
+
+/// A decision, and the manifest that it was made by.
+pub struct Decided {
+    pub decision: Decision,
+    pub manifest: Manifest,
+}
+
+impl RequestArguments {
+    /// Reads everything, prepares the policies and decides.
+    pub fn decide(&self) -> Result<Decided> {
+        let Loaded { manifest, files } = files::read_manifest(&self.policies)?;
+        let claims = self.claims(&manifest)?;
+        let engine = Engine::new()?;
+        let set = progress::during("preparing the policies", || {
+            PolicySet::prepare(&engine, &manifest, &files)
+        })
+        .with_context(|| self.policies.display().to_string())?;
+        Ok(Decided { decision: set.evaluate(claims), manifest })
+    }
+
+    fn claims(&self, manifest: &Manifest) -> Result<Claims> {
+        let run = files::read_run(&self.run)?;
+        let issuer = manifest.issuer.as_ref();
+        let meshstack = self.meshstack_id.as_ref().or(issuer.map(|issuer| &issuer.meshstack_id));
+        let meshstack = meshstack.with_context(|| {
+            format!(
+                "the subject needs a meshStack id: add `meshstack-id` under `[issuer]` in {}, or \
+                 give --meshstack-id",
+                self.policies.display()
+            )
+        })?;
+        let profile = match self.subject_profile {
+            Some(ProfileWord::ByRunner) => SubjectProfile::ByRunner,
+            Some(ProfileWord::ByDefinition) => SubjectProfile::ByDefinition,
+            None => issuer.map_or(SubjectProfile::ByDefinition, |issuer| issuer.subject_profile),
+        };
+        let subject = profile
+            .subject(meshstack, &run, self.runner.as_ref())
+            .context("give it with --runner, or choose --subject-profile by-definition")?;
+        let now = match self.now {
+            Some(now) => now,
+            None => SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .context("the clock is before 1970; give --now")?
+                .as_secs(),
+        };
+        let token = TokenRequest::new(subject, self.audiences.clone(), self.ttl, now)?;
+        Ok(Claims { run, runner: self.runner.clone(), token })
+    }
+}

@@ -1,0 +1,103 @@
+//! `countersign sign`
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use countersign_issuer::{Issuer, IssuerUrl, SignedToken, SigningKey, TokenId};
+use serde_json::json;
+
+use crate::decision_text::decision_text;
+use crate::files;
+use crate::output::{self, Done, Format};
+use crate::request::RequestArguments;
+
+/// Decide on a run, and sign the token that is approved
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  countersign keys generate --algorithm rs256 --out key.pem
+  countersign sign --policies countersign.toml --run run.json --key key.pem \\
+      --audience aws-workload-identity-provider:demo --ttl 900 > token
+
+The token goes to stdout, the decision to stderr. With `--format json`, stdout has
+`{\"token\": \"…\", \"decision\": {…}}`; a refusal has no `token`. The decision is the one that
+`countersign evaluate --format json` prints.
+
+Exit status: 0 signed, 2 refused (nothing is signed), 1 anything else.")]
+pub struct Sign {
+    #[command(flatten)]
+    request: RequestArguments,
+
+    /// The private key: RSA (signs RS256) or EC on P-256 (signs ES256), in PEM
+    #[arg(long, short, value_name = "FILE")]
+    key: PathBuf,
+
+    /// The issuer identifier (`iss`) [default: `url` under `[issuer]` in the manifest]
+    #[arg(long, value_name = "URL")]
+    issuer: Option<IssuerUrl>,
+
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+impl Sign {
+    pub fn run(&self) -> Result<Done> {
+        // The key first: who has none should not wait for a decision.
+        let key = read_key(&self.key)?;
+        let decided = self.request.decide()?;
+        let issuer = Issuer::new(self.issuer_url(&decided.manifest)?, key);
+        let text = decision_text(&decided.decision);
+        let record = serde_json::to_value(decided.decision.record())?;
+        match decided.decision.into_approval() {
+            Ok(approval) => {
+                let id = TokenId::random().context("the system gives no randomness")?;
+                let token = issuer.sign(approval, &id)?;
+                self.print_signed(&token, &text, &record)?;
+                Ok(Done::Fine)
+            }
+            Err(_) => {
+                match self.format {
+                    Format::Human => output::say(text.trim_end()),
+                    Format::Json => output::print_json(&json!({ "decision": record }))?,
+                }
+                Ok(Done::Refused)
+            }
+        }
+    }
+
+    fn print_signed(
+        &self,
+        token: &SignedToken,
+        text: &str,
+        record: &serde_json::Value,
+    ) -> Result<()> {
+        match self.format {
+            Format::Human => {
+                output::say(text.trim_end());
+                output::print(&format!("{}\n", token.expose()))
+            }
+            Format::Json => {
+                output::print_json(&json!({ "token": token.expose(), "decision": record }))
+            }
+        }
+    }
+
+    fn issuer_url(&self, manifest: &countersign::Manifest) -> Result<IssuerUrl> {
+        if let Some(url) = &self.issuer {
+            return Ok(url.clone());
+        }
+        let url = manifest.issuer.as_ref().and_then(|issuer| issuer.url.as_deref());
+        let url = url.context(
+            "the token needs an issuer: add `url` under `[issuer]` in the manifest, or give --issuer",
+        )?;
+        Ok(IssuerUrl::parse(url)?)
+    }
+}
+
+/// Reads a private key. Nothing of it is in an error.
+pub fn read_key(path: &std::path::Path) -> Result<SigningKey> {
+    let text = files::read(path, 64 << 10)?;
+    SigningKey::from_pem(&text).with_context(|| path.display().to_string())
+}

@@ -1,0 +1,83 @@
+//! What the tests share: one engine, the published run, and scripted bindings.
+#![allow(dead_code, reason = "no test uses all of it")]
+
+use std::sync::{Arc, OnceLock};
+
+use countersign::{
+    Audience, Binding, BindingConfig, BindingName, Claims, Decision, Engine, Limits, Mode, Policy,
+    PolicySet, Run, Scope, Settings, Subject, TokenRequest,
+};
+
+pub const PUBLISHED_RUN: &str = include_str!("../data/published-get.json");
+
+/// 2026-09-21T14:13:20Z.
+pub const NOW: u64 = 1_790_000_000;
+
+pub fn engine() -> &'static Engine {
+    static ENGINE: OnceLock<Engine> = OnceLock::new();
+    ENGINE.get_or_init(|| Engine::new().unwrap())
+}
+
+pub fn scripted() -> Arc<Policy> {
+    static SCRIPTED: OnceLock<Arc<Policy>> = OnceLock::new();
+    Arc::clone(SCRIPTED.get_or_init(|| {
+        let component = countersign_policy_artifacts::SCRIPTED;
+        Arc::new(Policy::load(engine(), component, &Limits::DEFAULT).unwrap())
+    }))
+}
+
+pub fn run() -> Run {
+    Run::parse(PUBLISHED_RUN.as_bytes()).unwrap()
+}
+
+/// The published run, asking for `aws` and `azure` for an hour.
+pub fn claims() -> Claims {
+    Claims { run: run(), runner: None, token: token(&["aws", "azure"], 3600) }
+}
+
+pub fn token(audiences: &[&str], ttl_seconds: u32) -> TokenRequest {
+    let audiences = audiences.iter().map(|a| Audience::parse(a).unwrap()).collect();
+    let subject = Subject::parse("system:serviceaccount:test:subject").unwrap();
+    TokenRequest::new(subject, audiences, ttl_seconds, NOW).unwrap()
+}
+
+/// A binding of the scripted policy: `answer` is the JSON of its answer.
+pub struct Scripted<'a> {
+    pub name: &'a str,
+    pub mode: Mode,
+    pub answer: &'a str,
+    pub scope: Scope,
+    pub claims: &'a [&'a str],
+    pub limits: Limits,
+}
+
+pub fn enforce<'a>(name: &'a str, answer: &'a str) -> Scripted<'a> {
+    let (scope, limits) = (Scope::All, Limits::DEFAULT);
+    Scripted { name, mode: Mode::Enforce, answer, scope, claims: &["team", "cost"], limits }
+}
+
+pub fn shadow<'a>(name: &'a str, answer: &'a str) -> Scripted<'a> {
+    Scripted { mode: Mode::Shadow, ..enforce(name, answer) }
+}
+
+impl Scripted<'_> {
+    pub fn prepare(&self) -> Binding {
+        let config = BindingConfig {
+            name: BindingName::parse(self.name).unwrap(),
+            settings: Settings::from_json(&format!(r#"{{"answer": {}}}"#, self.answer)).unwrap(),
+            scope: self.scope.clone(),
+            mode: self.mode,
+            limits: self.limits,
+            claims: self.claims.iter().map(|name| name.parse().unwrap()).collect(),
+        };
+        Binding::prepare(scripted(), config).unwrap()
+    }
+}
+
+pub fn decide(bindings: &[Scripted<'_>], claims: Claims) -> Decision {
+    set(bindings).evaluate(claims)
+}
+
+pub fn set(bindings: &[Scripted<'_>]) -> PolicySet {
+    PolicySet::new(bindings.iter().map(Scripted::prepare).collect()).unwrap()
+}
