@@ -20,6 +20,9 @@ const POLICIES: &[&str] = &[
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
+/// Where `rust-web-src` puts the sources of the standard library.
+const DEBIAN_SOURCES: &str = "/usr/lib/rustlib/src/rust/library/std";
+
 #[expect(clippy::print_stderr, reason = "a build script")]
 fn main() {
     if let Err(error) = build() {
@@ -64,30 +67,22 @@ enum Toolchain {
 impl Toolchain {
     const VARIABLE: &str = "COUNTERSIGN_GUEST_TOOLCHAIN";
 
+    /// The toolchain that the environment names; else the own one if it has the target, else
+    /// Debian's if it is installed.
     fn find() -> Result<Self> {
         match env::var(Self::VARIABLE).as_deref() {
-            Ok("debian") => return Ok(Self::Debian),
-            Ok("own") | Err(_) => {}
+            Ok("debian") => Ok(Self::Debian),
+            Ok("own") => Ok(Self::Own),
             Ok(other) => {
-                return Err(
-                    format!("{}={other}: expected `own` or `debian`", Self::VARIABLE).into()
-                );
+                Err(format!("{}={other}: expected `own` or `debian`", Self::VARIABLE).into())
             }
-        }
-        let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-        let output =
-            Command::new(rustc).args(["--print", "target-libdir", "--target", TARGET]).output()?;
-        let libraries = PathBuf::from(String::from_utf8(output.stdout)?.trim());
-        if libraries.is_dir() {
-            Ok(Self::Own)
-        } else {
-            Err(format!(
-                "the target {TARGET} is not installed. Run `make toolchain`, or `rustup target add \
-                 {TARGET}`, or install Debian's `rustc-web cargo-web rust-web-src lld` and set \
-                 {}=debian",
-                Self::VARIABLE
+            Err(_) if has_target()? => Ok(Self::Own),
+            Err(_) if Path::new(DEBIAN_SOURCES).is_dir() => Ok(Self::Debian),
+            Err(_) => Err(format!(
+                "the target {TARGET} is not installed. Run `make toolchain`, or one of: \
+                 `rustup target add {TARGET}`, `apt-get install rustc-web cargo-web rust-web-src lld`"
             )
-            .into())
+            .into()),
         }
     }
 
@@ -99,7 +94,7 @@ impl Toolchain {
                 cargo
                     .env("RUSTC", "/usr/bin/rustc")
                     .env("RUSTC_BOOTSTRAP", "1")
-                    .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", "rust-lld");
+                    .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", "wasm-ld");
                 cargo
             }
         })
@@ -111,6 +106,14 @@ impl Toolchain {
             Self::Debian => &["-Zbuild-std=std,panic_abort"],
         }
     }
+}
+
+/// Whether the compiler that cargo uses has the standard library for the target.
+fn has_target() -> Result<bool> {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output =
+        Command::new(rustc).args(["--print", "target-libdir", "--target", TARGET]).output()?;
+    Ok(Path::new(String::from_utf8(output.stdout)?.trim()).is_dir())
 }
 
 /// Compiles every policy to a core module.
