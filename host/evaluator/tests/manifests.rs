@@ -1,0 +1,226 @@
+//! Manifests: what is wrong is named, with its place.
+#![allow(missing_docs, reason = "tests")]
+
+mod support;
+
+use std::path::Path;
+
+use countersign::{
+    Digest, Limits, Manifest, ManifestFiles, Mode, PolicySet, Scope, SettingsSource,
+};
+use support::engine;
+
+const WHOLE: &str = r#"
+[issuer]
+url = "https://oidc.example.com"
+meshstack-id = "prod"
+subject-profile = "by-runner"
+
+[[binding]]
+name = "one"
+policy = "policies/scripted.wasm"
+digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+scope = { owning-workspace = "team-a" }
+mode = "shadow"
+claims = ["team"]
+limits = { component-bytes = 1, fuel = 2, configure-fuel = 3, memory-bytes = 4, output-bytes = 5, wall-clock-ms = 6 }
+settings = { b = [1, 1.5, true], a = { "x/y" = "z" } }
+
+[[binding]]
+name = "two"
+policy = "policies/scripted.wasm"
+scope = "all"
+settings-file = "two.json"
+"#;
+
+#[test]
+fn a_manifest_says_everything() {
+    let manifest = Manifest::parse(WHOLE).unwrap();
+    let [one, two] = manifest.bindings.as_slice() else { panic!() };
+    assert_eq!(one.scope, Scope::OwningWorkspace("team-a".parse().unwrap()));
+    assert_eq!((one.mode, two.mode), (Mode::Shadow, Mode::Enforce));
+    assert_eq!(one.digest, Some(Digest::of(b"")));
+    let limits = Limits {
+        component_bytes: 1,
+        fuel: 2,
+        configure_fuel: 3,
+        memory_bytes: 4,
+        output_bytes: 5,
+        wall_clock_ms: 6,
+    };
+    assert_eq!((one.limits, two.limits), (limits, Limits::DEFAULT));
+    let SettingsSource::Inline(settings) = &one.settings else { panic!() };
+    assert_eq!(settings.as_json(), r#"{"a":{"x/y":"z"},"b":[1,1.5,true]}"#);
+    assert_eq!(two.settings, SettingsSource::File("two.json".to_owned()));
+    assert_eq!(manifest.files().collect::<Vec<_>>(), ["policies/scripted.wasm", "two.json"]);
+}
+
+#[track_caller]
+fn refuses(from: &str, to: &str, expected: &str) {
+    let text = WHOLE.replacen(from, to, 1);
+    assert_ne!(text, WHOLE);
+    let error = Manifest::parse(&text).unwrap_err().to_string();
+    assert!(error.contains(expected), "{error}");
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_place() {
+    refuses("[issuer]", "[isuer]", "unknown field `isuer`");
+    refuses("mode =", "mod =", "unknown field `mod`");
+    refuses("mode =", "mod =", "TOML parse error at line 12, column 1");
+    refuses(
+        "\"shadow\"",
+        "\"observe\"",
+        "unknown variant `observe`, expected `enforce` or `shadow`",
+    );
+    refuses("fuel = 2", "gas = 2", "unknown field `gas`");
+    refuses("name = \"one\"\n", "", "missing field `name`");
+    refuses("scope = \"all\"\n", "", "missing field `scope`");
+    refuses("\"one\"", "\"One\"", "expected a binding name (1 to 63 lower-case");
+    refuses("\"one\"", "\"One\"", "line 8, column 8");
+    refuses("\"one\"", "\"two\"", "two bindings have the name `two`");
+    refuses("\"team-a\"", "\"team_a\"", "expected a workspace identifier");
+    refuses("\"all\"", "\"some\"", "unknown variant `some`");
+    refuses("\"all\"", "{ definition = \"1\" }", "expected a UUID in canonical lower case");
+    refuses("sha256:e3", "sha256:E3", "expected `sha256:` and 64 lower-case hexadecimal digits");
+    refuses("\"team\"]", "\"te am\"]", "expected a claim name");
+    refuses("fuel = 2", "fuel = 0", "binding `one`: limits.fuel: 0 is not in 1 to 10000000000");
+    refuses("memory-bytes = 4", "memory-bytes = 268435457", "binding `one`: limits.memory-bytes");
+    refuses(
+        "settings-file",
+        "settings = {}\nsettings-file",
+        "has both `settings` and `settings-file`",
+    );
+    refuses("1.5", "1979-05-27", "binding `one`: settings/b/1: JSON has no dates");
+    refuses("1.5", "inf", "binding `one`: settings/b/1: JSON has no infinity and no NaN");
+    refuses("\"prod\"", "\"Prod\"", "expected a meshStack id");
+    let error = Manifest::parse("").unwrap_err().to_string();
+    assert_eq!(error, "no `[[binding]]`: nothing could ever be approved");
+}
+
+fn manifest(binding: &str) -> Manifest {
+    Manifest::parse(&format!(
+        "[[binding]]\nname = \"one\"\npolicy = \"p.wasm\"\nscope = \"all\"\n{binding}"
+    ))
+    .unwrap()
+}
+
+fn files() -> ManifestFiles {
+    let component = countersign_policy_artifacts::SCRIPTED.to_vec();
+    [("p.wasm".to_owned(), component), ("s.json".to_owned(), b"{}".to_vec())].into()
+}
+
+#[track_caller]
+fn does_not_prepare(binding: &str, files: &ManifestFiles, expected: &str) {
+    let error = PolicySet::prepare(engine(), &manifest(binding), files).unwrap_err();
+    assert_eq!(error.to_string(), expected);
+}
+
+const ABSTAIN: &str = r#"settings = { answer = "abstain" }"#;
+
+#[test]
+fn a_set_is_made_whole_or_not_at_all() {
+    let set = PolicySet::prepare(engine(), &manifest(ABSTAIN), &files()).unwrap();
+    assert_eq!(set.bindings().len(), 1);
+
+    does_not_prepare(
+        ABSTAIN,
+        &ManifestFiles::new(),
+        "binding `one`: the file `p.wasm` is not at hand",
+    );
+    let not_wasm = [("p.wasm".to_owned(), b"x".to_vec())].into();
+    does_not_prepare(
+        ABSTAIN,
+        &not_wasm,
+        "binding `one`: p.wasm: not a WebAssembly component: the file does not begin with `\\0asm`",
+    );
+    does_not_prepare(
+        "",
+        &files(),
+        "binding `one`: the settings do not fit the policy `scripted`:\n  /answer: missing",
+    );
+    does_not_prepare(
+        r#"settings = { answer = { deny = [["a", "b"], ["c"]] } }"#,
+        &files(),
+        "binding `one`: the settings do not fit the policy `scripted`:\n  /answer/deny/1: expected a \
+         tuple of size 2, found 1 items",
+    );
+    does_not_prepare(
+        &format!("{ABSTAIN}\nclaims = [\"team\", \"exp\"]"),
+        &files(),
+        "binding `one`: `claims` lists `exp`, which only the host sets",
+    );
+    does_not_prepare(
+        &format!("{ABSTAIN}\nlimits = {{ configure-fuel = 100 }}"),
+        &files(),
+        "binding `one`: p.wasm: could not say what it is: it used more than 100 units of fuel",
+    );
+    let digest = Digest::of(countersign_policy_artifacts::SCRIPTED);
+    does_not_prepare(
+        &format!("{ABSTAIN}\ndigest = \"{}\"", Digest::of(b"")),
+        &files(),
+        &format!(
+            "binding `one`: p.wasm: the digest is {digest}, but the manifest pins {}",
+            Digest::of(b"")
+        ),
+    );
+    PolicySet::prepare(engine(), &manifest(&format!("{ABSTAIN}\ndigest = \"{digest}\"")), &files())
+        .unwrap();
+}
+
+#[test]
+fn a_settings_file_is_strict_json() {
+    let with = |json: &[u8]| {
+        let mut files = files();
+        files.insert("s.json".to_owned(), json.to_vec());
+        PolicySet::prepare(engine(), &manifest("settings-file = \"s.json\""), &files)
+            .map(|set| set.digest())
+            .map_err(|error| error.to_string())
+    };
+    assert!(with(br#"{"answer": "abstain"}"#).is_ok());
+    for (json, expected) in [
+        (&b"{"[..], "line 1, column 1: not JSON: EOF while parsing an object"),
+        (b"[]", "expected a JSON object, found an array"),
+        (
+            br#"{"answer": "abstain", "answer": "abstain"}"#,
+            "line 1, column 30: the key `answer` appears twice in one object",
+        ),
+        (b"{\n  \"\xff\"}", "line 2, column 4: not JSON: invalid UTF-8"),
+    ] {
+        assert_eq!(with(json).unwrap_err(), format!("binding `one`: s.json: {expected}"));
+    }
+}
+
+#[test]
+fn everything_that_decides_is_in_the_digest() {
+    let digest = |binding: &str| {
+        PolicySet::prepare(engine(), &manifest(binding), &files()).unwrap().digest()
+    };
+    let same = digest(ABSTAIN);
+    assert_eq!(digest(ABSTAIN), same);
+    for other in [
+        r#"settings = { answer = "count" }"#.to_owned(),
+        format!("{ABSTAIN}\nmode = \"shadow\""),
+        format!("{ABSTAIN}\nclaims = [\"team\"]"),
+        format!("{ABSTAIN}\nlimits = {{ fuel = 5 }}"),
+        format!("{ABSTAIN}\nlimits = {{ wall-clock-ms = 5 }}"),
+    ] {
+        assert_ne!(digest(&other), same, "{other}");
+    }
+}
+
+#[test]
+fn the_example_prepares() {
+    let text = include_str!("../../../examples/countersign.toml");
+    let manifest = Manifest::parse(text).unwrap();
+    let files = manifest
+        .files()
+        .map(|path| {
+            let name = Path::new(path).file_stem().unwrap();
+            let all = countersign_policy_artifacts::ALL;
+            let (_, bytes) = all.iter().find(|(policy, _)| *policy == name).unwrap();
+            (path.to_owned(), bytes.to_vec())
+        })
+        .collect();
+    assert_eq!(PolicySet::prepare(engine(), &manifest, &files).unwrap().bindings().len(), 4);
+}

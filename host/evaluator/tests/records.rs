@@ -1,0 +1,87 @@
+//! Decisions on record: a stable shape, and an id that anyone can compute.
+#![allow(missing_docs, reason = "tests")]
+
+mod support;
+
+use std::path::PathBuf;
+
+use countersign::{Decision, Digest};
+use support::{claims, decide, enforce, shadow, token};
+
+/// Compares with a golden file; `UPDATE=1` rewrites it. Digests of components and fuel change with
+/// the compiler, so they are left out of the comparison.
+#[track_caller]
+fn check(name: &str, decision: &Decision) {
+    let mut record = serde_json::to_value(decision.record()).unwrap();
+    let hidden = serde_json::Value::from("…");
+    record["id"] = hidden.clone();
+    record["policy_set"] = hidden.clone();
+    for entry in record["trace"].as_array_mut().unwrap() {
+        entry["policy"]["digest"] = hidden.clone();
+        if entry["fuel"]["used"].is_number() {
+            entry["fuel"]["used"] = hidden.clone();
+        }
+    }
+    let actual = format!("{record:#}\n");
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if std::env::var_os("UPDATE").is_some_and(|update| update == "1") {
+        std::fs::write(&path, &actual).unwrap();
+    }
+    assert_eq!(actual, std::fs::read_to_string(&path).unwrap(), "{}", path.display());
+}
+
+#[test]
+fn an_approval() {
+    let mut claims = claims();
+    claims.runner = Some("98520496-627d-43e6-82da-ce499179ff3f".parse().unwrap());
+    claims.token = token(&["aws", "azure"], 3600);
+    let narrow =
+        r#"{"permit": {"max-ttl": 900, "audiences": ["aws"], "claims": [["team", "red"]]}}"#;
+    let decision = decide(
+        &[
+            enforce("narrow", narrow),
+            enforce("other", r#""abstain""#),
+            shadow("tried", r#""loop""#),
+        ],
+        claims,
+    );
+    check("approved.json", &decision);
+}
+
+#[test]
+fn a_refusal() {
+    let denies = r#"{"deny": [["not-listed", "not on the list\n"]]}"#;
+    let decision = decide(
+        &[
+            enforce("denies", denies),
+            enforce("faults", r#""grow""#),
+            enforce("permits", r#"{"permit": {}}"#),
+        ],
+        claims(),
+    );
+    check("refused.json", &decision);
+}
+
+#[test]
+fn the_id_is_the_digest_of_the_rest() {
+    let decision = decide(&[enforce("a", r#"{"permit": {}}"#)], claims());
+    let text = serde_json::to_string(&decision.record()).unwrap();
+    let id = decision.id().to_string();
+    let rest = text.strip_prefix(&format!(r#"{{"id":"{id}","#)).unwrap();
+    assert_eq!(Digest::of(format!("{{{rest}").as_bytes()), decision.id());
+    assert_eq!(decision.into_approval().unwrap().decision().to_string(), id);
+}
+
+#[test]
+fn a_decision_on_other_claims_has_another_id() {
+    let permit = enforce("a", r#"{"permit": {}}"#);
+    let set = support::set(&[permit]);
+    let id = set.evaluate(claims()).id();
+    assert_eq!(set.evaluate(claims()).id(), id);
+    let mut other = claims();
+    other.run.building_block.workspace = "team-b".parse().unwrap();
+    assert_ne!(set.evaluate(other).id(), id);
+    let mut later = claims();
+    later.token = token(&["aws", "azure"], 3599);
+    assert_ne!(set.evaluate(later).id(), id);
+}

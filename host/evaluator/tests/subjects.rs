@@ -1,0 +1,67 @@
+//! Subjects: what is built comes apart again, and nothing else does.
+#![allow(missing_docs, reason = "tests")]
+
+mod support;
+
+use countersign::{SubjectParts, SubjectProfile};
+use proptest::prelude::*;
+
+const NAME: &str = "[a-z0-9]{1,8}(-[a-z0-9]{1,8}){0,3}";
+const UUID: &str = "[1-9a-f][0-9a-f]{7}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
+
+fn parts() -> impl Strategy<Value = SubjectParts> {
+    prop_oneof![
+        (NAME, UUID).prop_map(|(meshstack, runner)| SubjectParts::ByRunner {
+            meshstack: meshstack.parse().unwrap(),
+            runner: runner.parse().unwrap(),
+        }),
+        (NAME, NAME, UUID).prop_map(|(meshstack, workspace, definition)| {
+            SubjectParts::ByDefinition {
+                meshstack: meshstack.parse().unwrap(),
+                workspace: workspace.parse().unwrap(),
+                definition: definition.parse().unwrap(),
+            }
+        }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn parse_gives_back_what_was_built(parts in parts()) {
+        prop_assert_eq!(SubjectParts::parse(parts.subject().unwrap().as_str()), Ok(parts));
+    }
+
+    #[test]
+    fn distinct_parts_have_distinct_subjects(a in parts(), b in parts()) {
+        prop_assert_eq!(a == b, a.subject() == b.subject());
+    }
+
+    #[test]
+    fn what_parses_was_built(text in "system:serviceaccount:[a-z0-9:.-]{0,80}") {
+        if let Ok(parts) = SubjectParts::parse(&text) {
+            let subject = parts.subject().unwrap();
+            prop_assert_eq!(subject.as_str(), text);
+        }
+    }
+}
+
+#[test]
+fn both_forms() {
+    let run = support::run();
+    let meshstack = "demo".parse().unwrap();
+    let runner = "98520496-627d-43e6-82da-ce499179ff3f".parse().unwrap();
+    assert_eq!(
+        SubjectProfile::ByDefinition.subject(&meshstack, &run, None).unwrap().as_str(),
+        "system:serviceaccount:demo:workspace.my-workspace.buildingblockdefinition.\
+         b23cfb9a-6974-444f-9d33-62134a632373"
+    );
+    assert_eq!(
+        SubjectProfile::ByRunner.subject(&meshstack, &run, Some(&runner)).unwrap().as_str(),
+        "system:serviceaccount:demo:98520496-627d-43e6-82da-ce499179ff3f"
+    );
+    let error = SubjectProfile::ByRunner.subject(&meshstack, &run, None).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "a subject by runner needs the runner's UUID, which is not given"
+    );
+}
