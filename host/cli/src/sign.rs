@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 use countersign_issuer::{Issuer, IssuerUrl, SignedToken, SigningKey, TokenId};
-use serde_json::json;
+use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::decision_text::decision_text;
 use crate::files;
@@ -42,6 +43,14 @@ pub struct Sign {
     format: Format,
 }
 
+/// The JSON of a signature or a refusal.
+#[derive(Serialize)]
+struct Signed<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'a str>,
+    decision: &'a RawValue,
+}
+
 impl Sign {
     pub fn run(&self) -> Result<Done> {
         // The key first: who has none should not wait for a decision.
@@ -49,7 +58,7 @@ impl Sign {
         let decided = self.request.decide()?;
         let issuer = Issuer::new(self.issuer_url(&decided.manifest)?, key);
         let text = decision_text(&decided.decision);
-        let record = serde_json::to_value(decided.decision.record())?;
+        let record = record(&decided.decision)?;
         match decided.decision.into_approval() {
             Ok(approval) => {
                 let id = TokenId::random().context("the system gives no randomness")?;
@@ -60,27 +69,20 @@ impl Sign {
             Err(_) => {
                 match self.format {
                     Format::Human => output::say(text.trim_end()),
-                    Format::Json => output::print_json(&json!({ "decision": record }))?,
+                    Format::Json => output::print_json(&Signed { token: None, decision: &record })?,
                 }
                 Ok(Done::Refused)
             }
         }
     }
 
-    fn print_signed(
-        &self,
-        token: &SignedToken,
-        text: &str,
-        record: &serde_json::Value,
-    ) -> Result<()> {
+    fn print_signed(&self, token: &SignedToken, text: &str, decision: &RawValue) -> Result<()> {
         match self.format {
             Format::Human => {
                 output::say(text.trim_end());
                 output::print(&format!("{}\n", token.expose()))
             }
-            Format::Json => {
-                output::print_json(&json!({ "token": token.expose(), "decision": record }))
-            }
+            Format::Json => output::print_json(&Signed { token: Some(token.expose()), decision }),
         }
     }
 
@@ -94,6 +96,12 @@ impl Sign {
         )?;
         Ok(IssuerUrl::parse(url)?)
     }
+}
+
+/// A decision's record, indented as a member: its order is kept, since its id depends on it.
+fn record(decision: &countersign::Decision) -> Result<Box<RawValue>> {
+    let text = serde_json::to_string_pretty(&decision.record())?;
+    Ok(RawValue::from_string(text.replace('\n', "\n  "))?)
 }
 
 /// Reads a private key. Nothing of it is in an error.

@@ -88,7 +88,7 @@ pub enum KeyError {
         hint: &'static str,
     },
     /// The key is neither RSA nor on P-256, or is malformed.
-    #[error("neither an RSA key nor an EC key on P-256 in PKCS #8")]
+    #[error("neither an RSA key of 2048 to 4096 bits nor an EC key on P-256 in PKCS #8")]
     Unsupported,
     /// The RSA key has another size than verifiers accept.
     #[error("an RSA key of {bits} bits, expected 2048 to 4096")]

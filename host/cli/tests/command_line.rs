@@ -1,0 +1,391 @@
+//! The command line, as a shell sees it: output, talk and exit status.
+#![allow(missing_docs, reason = "tests")]
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const MANIFEST: &str = include_str!("../../../examples/countersign.toml");
+const RUN: &str = include_str!("../../../examples/run.json");
+
+/// What a command left behind.
+struct Ran {
+    status: i32,
+    stdout: String,
+    stderr: String,
+}
+
+/// A folder with the example's manifest, run and components.
+fn folder() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    for (name, component) in countersign_policy_artifacts::ALL {
+        fs::write(folder.path().join(format!("{name}.wasm")), component).unwrap();
+    }
+    let manifest = MANIFEST.replace("../target/policies/", "");
+    fs::write(folder.path().join("countersign.toml"), manifest).unwrap();
+    fs::write(folder.path().join("run.json"), RUN).unwrap();
+    folder
+}
+
+fn countersign(folder: &Path, line: &str) -> Ran {
+    with_stdin(folder, line, "")
+}
+
+fn with_stdin(folder: &Path, line: &str, stdin: &str) -> Ran {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_countersign"))
+        .args(line.split_whitespace())
+        .current_dir(folder)
+        .env_remove("CLICOLOR_FORCE")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that does not read its input may be gone before it is written.
+    let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    Ran {
+        status: output.status.code().unwrap(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+const ASK: &str = "--policies countersign.toml --run run.json --ttl 900 --now 1790000000 \
+                   --audience aws-workload-identity-provider:demo";
+
+fn write_run(folder: &Path, name: &str, from: &str, to: &str) {
+    let run = RUN.replacen(from, to, 1);
+    assert_ne!(run, RUN);
+    fs::write(folder.join(name), run).unwrap();
+}
+
+const OTHER_OWNER: (&str, &str) =
+    (r#""workspaceIdentifier" : "my-workspace""#, r#""workspaceIdentifier" : "team-b""#);
+
+#[test]
+fn an_approved_run() {
+    let folder = folder();
+    let ran = countersign(folder.path(), &format!("evaluate {ASK}"));
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
+    assert!(
+        ran.stdout.starts_with("approved  APPLY of a building block of workspace my-workspace")
+    );
+    assert!(ran.stdout.contains("  life      900 s\n"), "{}", ran.stdout);
+    assert!(!ran.stdout.contains('\u{1b}'), "no colours outside of a terminal");
+}
+
+#[test]
+fn a_refused_run_from_stdin() {
+    let folder = folder();
+    let run = RUN.replacen(OTHER_OWNER.0, OTHER_OWNER.1, 1);
+    let line = format!("evaluate {}", ASK.replace("run.json", "-"));
+    let ran = with_stdin(folder.path(), &line, &run);
+    assert_eq!((ran.status, ran.stderr.as_str()), (2, ""));
+    assert!(ran.stdout.contains("workspace `team-b` may not use definitions"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("foreign-workspace, by `consumers-of-my-workspace`"));
+}
+
+#[test]
+fn the_same_question_has_the_same_bytes_for_an_answer() {
+    let folder = folder();
+    let line = format!("evaluate {ASK} --format json");
+    let first = countersign(folder.path(), &line);
+    let second = countersign(folder.path(), &line);
+    assert_eq!((first.status, &first.stdout), (0, &second.stdout));
+    let record: Value = serde_json::from_str(&first.stdout).unwrap();
+    assert_eq!(record["outcome"], "approved");
+    assert_eq!(record["claims"]["token"]["issued_at"], 1_790_000_000);
+    assert_eq!(record["trace"].as_array().unwrap().len(), 4);
+    let later = countersign(folder.path(), &line.replace("1790000000", "1790000001"));
+    assert_ne!(first.stdout, later.stdout);
+}
+
+#[test]
+fn a_signature_needs_an_approval() {
+    let folder = folder();
+    let made = countersign(folder.path(), "keys generate --algorithm es256 --out key.pem");
+    assert_eq!((made.status, made.stdout.as_str()), (0, ""));
+    assert!(made.stderr.starts_with("wrote key.pem: ES256 key "), "{}", made.stderr);
+
+    let signed = countersign(folder.path(), &format!("sign {ASK} --key key.pem"));
+    assert_eq!(signed.status, 0, "{}", signed.stderr);
+    assert_eq!(signed.stdout.matches('.').count(), 2, "a token and nothing else");
+    assert!(signed.stderr.starts_with("approved"));
+
+    let json = countersign(folder.path(), &format!("sign {ASK} --key key.pem --format json"));
+    let value: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert!(value["token"].is_string());
+    let decided = countersign(folder.path(), &format!("evaluate {ASK} --format json"));
+    assert_eq!(value["decision"], serde_json::from_str::<Value>(&decided.stdout).unwrap());
+    let member = format!("\"decision\": {}", decided.stdout.trim_end().replace('\n', "\n  "));
+    assert!(json.stdout.contains(&member), "the record keeps its order");
+
+    write_run(folder.path(), "other.json", OTHER_OWNER.0, OTHER_OWNER.1);
+    let ask = ASK.replace("run.json", "other.json");
+    let refused = countersign(folder.path(), &format!("sign {ask} --key key.pem"));
+    assert_eq!((refused.status, refused.stdout.as_str()), (2, ""));
+    assert!(refused.stderr.contains("foreign-workspace"));
+    let refused = countersign(folder.path(), &format!("sign {ask} --key key.pem --format json"));
+    let value: Value = serde_json::from_str(&refused.stdout).unwrap();
+    assert_eq!((refused.status, value.get("token")), (2, None));
+    assert_eq!(value["decision"]["outcome"], "refused");
+}
+
+#[test]
+fn keys_are_kept_and_published() {
+    let folder = folder();
+    let path = folder.path().join("key.pem");
+    assert_eq!(countersign(folder.path(), "keys generate --out key.pem").status, 0);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    let before = fs::read(&path).unwrap();
+    let again = countersign(folder.path(), "keys generate --out key.pem");
+    assert_eq!(again.status, 1);
+    assert!(again.stderr.contains("key.pem: File exists"), "{}", again.stderr);
+    assert_eq!(fs::read(&path).unwrap(), before);
+
+    let jwks = countersign(folder.path(), "keys jwks key.pem");
+    let value: Value = serde_json::from_str(&jwks.stdout).unwrap();
+    assert_eq!((jwks.status, &value["keys"][0]["alg"]), (0, &Value::from("RS256")));
+    assert!(value["keys"][0].get("d").is_none());
+}
+
+#[test]
+fn every_policy_can_be_looked_at() {
+    let folder = folder();
+    let names: Vec<_> = countersign_policy_artifacts::ALL.iter().map(|(name, _)| *name).collect();
+    let files: Vec<_> = names.iter().map(|name| format!("{name}.wasm")).collect();
+    let ran = countersign(folder.path(), &format!("inspect --format json {}", files.join(" ")));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let inspected: Vec<Value> = serde_json::from_str(&ran.stdout).unwrap();
+    for (inspected, name) in inspected.iter().zip(&names) {
+        assert_eq!(inspected["description"]["name"], *name);
+        assert_eq!(inspected["loads"], true);
+        assert_eq!(inspected["imports"], serde_json::json!([]));
+        assert!(inspected["bytes"].as_u64().unwrap() < 100 << 10, "{inspected}");
+        assert!(inspected["digest"].as_str().unwrap().starts_with("sha256:"));
+        assert_eq!(inspected["description"]["settings_schema"]["type"], "object");
+    }
+    let text = countersign(folder.path(), "inspect ttl-ceiling.wasm");
+    assert!(text.stdout.starts_with("loads  ttl-ceiling.wasm\n"), "{}", text.stdout);
+    let schema = countersign(folder.path(), "inspect --settings-schema ttl-ceiling.wasm");
+    assert!(serde_json::from_str::<Value>(&schema.stdout).is_ok());
+}
+
+#[test]
+fn a_component_that_would_not_load_says_why() {
+    let folder = folder();
+    fs::write(folder.path().join("x.wasm"), "no").unwrap();
+    let ran = countersign(folder.path(), "inspect x.wasm");
+    assert_eq!(ran.status, 1);
+    assert!(ran.stdout.starts_with("does not load  x.wasm\n"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("(not-wasm)"), "{}", ran.stdout);
+    let ran = countersign(folder.path(), "inspect --format json x.wasm");
+    let value: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((ran.status, &value[0]["problem"]["code"]), (1, &Value::from("not-wasm")));
+}
+
+/// Asks with something spoilt: status 1, nothing on stdout, and the words on stderr.
+#[track_caller]
+fn fails(folder: &TempDir, line: &str, expected: &[&str]) {
+    for command in ["evaluate", "sign"] {
+        let key = if command == "sign" { "--key key.pem" } else { "" };
+        let ran = countersign(folder.path(), &format!("{command} {line} {key}"));
+        assert_eq!((ran.status, ran.stdout.as_str()), (1, ""), "{}", ran.stderr);
+        for expected in expected {
+            assert!(ran.stderr.contains(expected), "{} lacks {expected}", ran.stderr);
+        }
+    }
+}
+
+#[test]
+fn bad_input_gets_an_error_that_names_the_file_and_the_place() {
+    let folder = folder();
+    let path = folder.path();
+    assert_eq!(countersign(path, "keys generate --algorithm es256 --out key.pem").status, 0);
+    let with_run = |name: &str| ASK.replace("run.json", name);
+    let with_manifest = |name: &str| ASK.replace("countersign.toml", name);
+    let manifest = |name: &str, from: &str, to: &str| {
+        let text = fs::read_to_string(path.join("countersign.toml")).unwrap();
+        assert!(text.contains(from), "{from}");
+        fs::write(path.join(name), text.replacen(from, to, 1)).unwrap();
+    };
+
+    fails(&folder, &with_run("none.json"), &["error: none.json: No such file"]);
+    fails(&folder, &with_run("."), &["error: .: not a regular file"]);
+    write_run(path, "syntax.json", "\"spec\" :", "\"spec\"");
+    fails(
+        &folder,
+        &with_run("syntax.json"),
+        &["error: syntax.json: line 7, column 10: not JSON: expected `:`"],
+    );
+    write_run(path, "twice.json", "\"runNumber\" : 1", "\"runNumber\" : 1, \"runNumber\" : 2");
+    fails(
+        &folder,
+        &with_run("twice.json"),
+        &["twice.json: line 8, column", "the key `runNumber` appears twice"],
+    );
+    write_run(path, "behavior.json", "APPLY", "apply");
+    fails(
+        &folder,
+        &with_run("behavior.json"),
+        &["behavior.json: /spec/behavior: expected one of `APPLY`"],
+    );
+    write_run(path, "owner.json", "my-workspace", "My_Workspace");
+    fails(
+        &folder,
+        &with_run("owner.json"),
+        &[
+            "owner.json: /spec/buildingBlock/spec/workspaceIdentifier: expected a workspace identifier",
+            "found `My_Workspace`",
+        ],
+    );
+    fs::write(path.join("large.json"), " ".repeat((1 << 20) + 1)).unwrap();
+    fails(&folder, &with_run("large.json"), &["large.json: larger than 1048576 bytes"]);
+
+    fails(&folder, &with_manifest("none.toml"), &["error: none.toml: No such file"]);
+    fs::write(path.join("empty.toml"), "").unwrap();
+    fails(
+        &folder,
+        &with_manifest("empty.toml"),
+        &["empty.toml: no `[[binding]]`: nothing could ever be approved"],
+    );
+    manifest("key.toml", "mode = ", "moed = ");
+    fails(
+        &folder,
+        &with_manifest("key.toml"),
+        &["key.toml: ", "unknown field `moed`", "line 36, column 1"],
+    );
+    manifest("settings.toml", "also-max-ttl = 1800", "also-max-ttl = \"1800\"");
+    fails(
+        &folder,
+        &with_manifest("settings.toml"),
+        &[
+            "settings.toml: binding `consumers-of-my-workspace`: the settings do not fit the policy `same-workspace`:\n  /also-max-ttl: expected",
+        ],
+    );
+    manifest("absent.toml", "same-workspace.wasm", "absent.wasm");
+    fails(
+        &folder,
+        &with_manifest("absent.toml"),
+        &["absent.toml: binding `consumers-of-my-workspace`: absent.wasm: No such file"],
+    );
+    fs::write(path.join("text.wasm"), "not a component").unwrap();
+    manifest("text.toml", "same-workspace.wasm", "text.wasm");
+    fails(
+        &folder,
+        &with_manifest("text.toml"),
+        &["text.toml: binding `consumers-of-my-workspace`: text.wasm: not a WebAssembly component"],
+    );
+    manifest("folder.toml", "same-workspace.wasm", ".");
+    fails(
+        &folder,
+        &with_manifest("folder.toml"),
+        &["binding `consumers-of-my-workspace`: .: not a regular file"],
+    );
+    manifest("nobody.toml", "meshstack-id = \"demo\"", "meshstack-id = \"Demo\"");
+    fails(&folder, &with_manifest("nobody.toml"), &["expected a meshStack id"]);
+
+    fails(
+        &folder,
+        &ASK.replace("--ttl 900", "--ttl 0"),
+        &["a life of 0 seconds asked for, expected 1 to 86400"],
+    );
+    fails(&folder, &ASK.replace("1790000000", "1790000000000"), &["not milliseconds"]);
+    fails(
+        &folder,
+        &format!("{ASK} --audience aws-workload-identity-provider:demo"),
+        &["is asked for twice"],
+    );
+    fails(&folder, &format!("{ASK} --subject-profile by-runner"), &["give it with --runner"]);
+}
+
+#[test]
+fn a_key_or_an_issuer_that_is_none() {
+    let folder = folder();
+    let path = folder.path();
+    let sign = |key: &str, more: &str| countersign(path, &format!("sign {ASK} --key {key} {more}"));
+    let ran = sign("none.pem", "");
+    assert_eq!((ran.status, ran.stdout.as_str()), (1, ""));
+    assert!(ran.stderr.contains("error: none.pem: No such file"), "{}", ran.stderr);
+    let ran = sign("run.json", "");
+    assert!(ran.stderr.contains("error: run.json: not a PEM file"), "{}", ran.stderr);
+    countersign(path, "keys generate --algorithm es256 --out key.pem");
+    let ran = sign("key.pem", "--issuer http://oidc.example.com");
+    assert_eq!(ran.status, 1);
+    assert!(ran.stderr.contains("does not begin with `https://`"), "{}", ran.stderr);
+    let manifest = fs::read_to_string(path.join("countersign.toml")).unwrap();
+    fs::write(path.join("countersign.toml"), manifest.replace("url =", "# url =")).unwrap();
+    let ran = sign("key.pem", "");
+    assert_eq!((ran.status, ran.stdout.as_str()), (1, ""));
+    assert!(ran.stderr.contains("the token needs an issuer"), "{}", ran.stderr);
+}
+
+#[test]
+fn usage_errors_are_1_and_help_is_0() {
+    let folder = folder();
+    for line in [
+        "",
+        "evaluat",
+        "evaluate",
+        "evaluate --policies",
+        "inspect",
+        &format!("evaluate {ASK} --ttl x"),
+    ] {
+        let ran = countersign(folder.path(), line);
+        assert_eq!((ran.status, ran.stdout.as_str()), (1, ""), "{line}");
+        assert!(
+            ran.stderr.contains("--help") || ran.stderr.contains("Usage"),
+            "{line}: {}",
+            ran.stderr
+        );
+    }
+    for line in [
+        "--help",
+        "help evaluate",
+        "evaluate --help",
+        "sign --help",
+        "inspect --help",
+        "keys generate --help",
+        "completions --help",
+        "--version",
+    ] {
+        let ran = countersign(folder.path(), line);
+        assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{line}");
+    }
+    for line in ["evaluate", "sign", "inspect", "keys generate", "keys jwks", "completions"] {
+        let ran = countersign(folder.path(), &format!("{line} --help"));
+        assert!(ran.stdout.contains("Examples:\n"), "{line}");
+    }
+}
+
+#[test]
+fn completions_name_the_commands() {
+    let folder = folder();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let ran = countersign(folder.path(), &format!("completions {shell}"));
+        assert_eq!(ran.status, 0);
+        assert!(ran.stdout.contains("inspect"), "{shell}");
+    }
+}
+
+#[test]
+fn the_demonstration_shows_all_three() {
+    let folder = folder();
+    let ran = countersign(folder.path(), "demo");
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let place = |text: &str| ran.stdout.find(text).unwrap_or_else(|| panic!("{text}"));
+    let approved = place("\napproved  APPLY");
+    let refused = place("\nrefused  APPLY of a building block of workspace team-b");
+    let narrowed = place("life      900 s, narrowed from the 7200 s asked for");
+    assert!(approved < refused && refused < narrowed);
+    assert_eq!(ran.stdout.matches("verified as a cloud does").count(), 2);
+}

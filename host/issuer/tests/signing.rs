@@ -1,0 +1,196 @@
+//! From a run to a token that a relying party verifies.
+#![allow(missing_docs, reason = "tests")]
+
+use std::collections::BTreeMap;
+
+use countersign::{
+    Approval, Claims, Engine, Manifest, ManifestFiles, PolicySet, Run, SubjectProfile, TokenRequest,
+};
+use countersign_issuer::{Algorithm, Issuer, IssuerUrl, KeySet, SignedToken, SigningKey, TokenId};
+use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::{DecodingKey, Validation};
+use serde_json::{Value, json};
+
+const RUN: &str = include_str!("../../../examples/run.json");
+const NOW: u64 = 1_790_000_000;
+const ISSUER: &str = "https://oidc.example.com/tenant";
+
+/// Approves the published run by a scripted policy.
+fn approve(audiences: &[&str], permit: &str) -> Approval {
+    let manifest = Manifest::parse(&format!(
+        "[[binding]]\nname = \"scripted\"\npolicy = \"p\"\nscope = \"all\"\n\
+         claims = [\"team\", \"https://example.com/cost\"]\n\
+         settings.answer.permit = {permit}"
+    ))
+    .unwrap();
+    let files: ManifestFiles =
+        BTreeMap::from([("p".to_owned(), countersign_policy_artifacts::SCRIPTED.to_vec())]);
+    let engine = Engine::new().unwrap();
+    let set = PolicySet::prepare(&engine, &manifest, &files).unwrap();
+    let run = Run::parse(RUN.as_bytes()).unwrap();
+    let subject =
+        SubjectProfile::ByDefinition.subject(&"demo".parse().unwrap(), &run, None).unwrap();
+    let audiences = audiences.iter().map(|audience| audience.parse().unwrap()).collect();
+    let token = TokenRequest::new(subject, audiences, 3600, NOW).unwrap();
+    set.evaluate(Claims { run, runner: None, token }).into_approval().unwrap()
+}
+
+fn issuer(algorithm: Algorithm) -> Issuer {
+    let (key, _) = SigningKey::generate(algorithm).unwrap();
+    Issuer::new(IssuerUrl::parse(ISSUER).unwrap(), key)
+}
+
+fn id() -> TokenId {
+    TokenId::from_random_bytes([7; 16])
+}
+
+/// Verifies with nothing but the published key set. The times are the test's own business.
+fn verify(token: &SignedToken, keys: &KeySet) -> Value {
+    let keys: JwkSet = serde_json::from_value(serde_json::to_value(keys).unwrap()).unwrap();
+    let header = jsonwebtoken::decode_header(token.expose()).unwrap();
+    let key = keys.find(header.kid.as_deref().unwrap()).unwrap();
+    let mut validation = Validation::new(header.alg);
+    validation.set_issuer(&[ISSUER]);
+    validation.validate_exp = false;
+    validation.validate_aud = false;
+    let key = DecodingKey::from_jwk(key).unwrap();
+    jsonwebtoken::decode::<Value>(token.expose(), &key, &validation).unwrap().claims
+}
+
+#[test]
+fn both_algorithms_verify_against_the_published_keys() {
+    for algorithm in [Algorithm::Rs256, Algorithm::Es256] {
+        let issuer = issuer(algorithm);
+        let (other, _) = SigningKey::generate(algorithm).unwrap();
+        let keys = KeySet::new([other.public(), issuer.key().public()]);
+        let token = issuer.sign(approve(&["aws"], "{}"), &id()).unwrap();
+        let header = jsonwebtoken::decode_header(token.expose()).unwrap();
+        assert_eq!(format!("{:?}", header.alg), algorithm.as_str());
+        assert_eq!(header.typ.as_deref(), Some("JWT"));
+        assert_eq!(header.kid.as_deref(), Some(issuer.key().public().kid()));
+        assert_eq!(verify(&token, &keys)["aud"], "aws");
+    }
+}
+
+#[test]
+fn the_host_alone_sets_what_a_verifier_trusts() {
+    let issuer = issuer(Algorithm::Es256);
+    let keys = KeySet::new([issuer.key().public()]);
+    let permit =
+        r#"{ max-ttl = 900, claims = [["team", "red"], ["https://example.com/cost", "1"]] }"#;
+    let approval = approve(&["aws", "azure"], permit);
+    let decision = approval.decision().to_string();
+    let policy_set = approval.policy_set().to_string();
+    let claims = verify(&issuer.sign(approval, &id()).unwrap(), &keys);
+    assert_eq!(
+        claims,
+        json!({
+            "iss": ISSUER,
+            "sub": "system:serviceaccount:demo:workspace.my-workspace.buildingblockdefinition.\
+                    b23cfb9a-6974-444f-9d33-62134a632373",
+            "aud": ["aws", "azure"],
+            "iat": NOW,
+            "nbf": NOW,
+            "exp": NOW + 900,
+            "jti": "07070707-0707-4707-8707-070707070707",
+            "meshstack": {
+                "run": "b3116611-e08b-4b00-91c5-10365b25a6ef",
+                "run_number": 1,
+                "behavior": "APPLY",
+                "building_block": "68ce5455-2a4a-4a4b-a324-6a6c18cab85a",
+                "workspace": "my-workspace",
+                "project": "my-project",
+                "platform": "my-platform.my-location",
+                "definition": "b23cfb9a-6974-444f-9d33-62134a632373",
+                "definition_workspace": "my-workspace",
+                "definition_version": 1,
+                "implementation": "TERRAFORM",
+            },
+            "countersign": { "decision": decision, "policy_set": policy_set },
+            "team": "red",
+            "https://example.com/cost": "1",
+        })
+    );
+    for time in ["iat", "nbf", "exp"] {
+        assert!(claims[time].is_u64(), "{time} is a whole number");
+    }
+}
+
+#[test]
+fn a_key_set_has_public_halves_only() {
+    let (rsa, rsa_pem) = SigningKey::generate(Algorithm::Rs256).unwrap();
+    let (ec, ec_pem) = SigningKey::generate(Algorithm::Es256).unwrap();
+    let keys = serde_json::to_value(KeySet::new([rsa.public(), ec.public()])).unwrap();
+    let members =
+        |index: usize| keys["keys"][index].as_object().unwrap().keys().collect::<Vec<_>>();
+    assert_eq!(members(0), ["alg", "e", "kid", "kty", "n", "use"]);
+    assert_eq!(members(1), ["alg", "crv", "kid", "kty", "use", "x", "y"]);
+    assert_eq!(
+        (&keys["keys"][0]["alg"], &keys["keys"][1]["alg"]),
+        (&json!("RS256"), &json!("ES256"))
+    );
+
+    for (key, pem) in [(&rsa, &rsa_pem), (&ec, &ec_pem)] {
+        let again = SigningKey::from_pem(pem.expose().as_bytes()).unwrap();
+        assert_eq!(again.public().kid(), key.public().kid());
+        assert_eq!(format!("{pem:?}"), "PrivateKeyPem([redacted])");
+        assert!(format!("{key:?}").starts_with("SigningKey("));
+    }
+}
+
+/// RFC 7638 section 3.1 has this key and its thumbprint.
+#[test]
+fn the_kid_is_the_rfc_7638_thumbprint() {
+    let jwk: jsonwebtoken::jwk::Jwk = serde_json::from_value(json!({
+        "kty": "RSA",
+        "n": "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw",
+        "e": "AQAB",
+    }))
+    .unwrap();
+    assert_eq!(
+        jwk.thumbprint(jsonwebtoken::jwk::ThumbprintHash::SHA256).unwrap(),
+        "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+    );
+    let (key, _) = SigningKey::generate(Algorithm::Es256).unwrap();
+    let published = serde_json::to_value(key.public()).unwrap();
+    let jwk: jsonwebtoken::jwk::Jwk = serde_json::from_value(published).unwrap();
+    let thumbprint = jwk.thumbprint(jsonwebtoken::jwk::ThumbprintHash::SHA256).unwrap();
+    assert_eq!(thumbprint, key.public().kid());
+}
+
+#[test]
+fn keys_that_cannot_sign_say_why() {
+    let (_, es256) = SigningKey::generate(Algorithm::Es256).unwrap();
+    let es256 = es256.expose();
+    let relabelled = |label: &str| es256.replace("PRIVATE KEY", label);
+    for (text, expected) in [
+        (String::new(), "not a PEM file"),
+        ("x".repeat(70_000), "the file has 70000 bytes"),
+        (es256.replace("BEGIN", "BEGUN"), "not a PEM file"),
+        (relabelled("PUBLIC KEY"), "a PEM file with `PUBLIC KEY`, expected a private key"),
+        (relabelled("EC PRIVATE KEY"), "`openssl pkcs8 -topk8 -nocrypt` makes one of it"),
+        (relabelled("ENCRYPTED PRIVATE KEY"), "this one is encrypted"),
+        (relabelled("RSA PRIVATE KEY"), "neither an RSA key of 2048 to 4096 bits nor an EC key"),
+        (
+            include_str!("data/p384.pem").to_owned(),
+            "neither an RSA key of 2048 to 4096 bits nor an EC key",
+        ),
+        (
+            include_str!("data/ed25519.pem").to_owned(),
+            "neither an RSA key of 2048 to 4096 bits nor an EC key",
+        ),
+        (include_str!("data/rsa-1024.pem").to_owned(), "neither an RSA key of 2048 to 4096 bits"),
+    ] {
+        let error = SigningKey::from_pem(text.as_bytes()).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error} instead of {expected}");
+    }
+    assert!(SigningKey::from_pem(include_bytes!("data/rsa-2048-pkcs1.pem")).is_ok());
+}
+
+#[test]
+fn a_token_and_a_key_cannot_be_printed_by_accident() {
+    let issuer = issuer(Algorithm::Es256);
+    let token = issuer.sign(approve(&["aws"], "{}"), &id()).unwrap();
+    assert_eq!(format!("{token:?}"), "SignedToken([redacted])");
+    assert!(!format!("{issuer:?}").contains("BEGIN"));
+}
