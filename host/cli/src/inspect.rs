@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use countersign::{Digest, Engine, Limits, LoadError, Policy, imports};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::files;
 use crate::output::{self, BAD, DIM, Done, Format, GOOD, Styled};
@@ -44,6 +45,34 @@ struct Inspected {
     digest: Digest,
     imports: Result<Vec<String>, LoadError>,
     policy: Result<Policy, LoadError>,
+}
+
+/// What `--format json` prints of a component.
+#[derive(Serialize)]
+struct InspectedJson<'a> {
+    file: &'a str,
+    bytes: usize,
+    digest: Digest,
+    imports: Option<&'a [String]>,
+    loads: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<DescriptionJson<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<ProblemJson>,
+}
+
+#[derive(Serialize)]
+struct DescriptionJson<'a> {
+    name: &'a str,
+    version: &'a str,
+    summary: &'a str,
+    settings_schema: Option<Value>,
+}
+
+#[derive(Serialize)]
+struct ProblemJson {
+    code: &'static str,
+    message: String,
 }
 
 impl Inspect {
@@ -93,32 +122,30 @@ impl Inspected {
         })
     }
 
-    fn json(&self) -> Value {
-        let mut value = json!({
-            "file": self.file,
-            "bytes": self.bytes,
-            "digest": self.digest.to_string(),
-            "imports": self.imports.as_ref().ok(),
-            "loads": self.policy.is_ok(),
-        });
-        match &self.policy {
-            Ok(policy) => {
+    fn json(&self) -> InspectedJson<'_> {
+        InspectedJson {
+            file: &self.file,
+            bytes: self.bytes,
+            digest: self.digest,
+            imports: self.imports.as_deref().ok(),
+            loads: self.policy.is_ok(),
+            description: self.policy.as_ref().ok().map(|policy| {
                 let description = policy.description();
                 let schema = description.settings_schema.as_deref();
-                value["description"] = json!({
-                    "name": description.name,
-                    "version": description.version,
-                    "summary": description.summary,
+                DescriptionJson {
+                    name: &description.name,
+                    version: &description.version,
+                    summary: &description.summary,
                     // It was parsed when the policy was loaded.
-                    "settings_schema": schema.and_then(|schema| serde_json::from_str::<Value>(schema).ok()),
-                });
-            }
-            Err(problem) => {
-                value["problem"] =
-                    json!({ "code": problem.code(), "message": problem.to_string() });
-            }
+                    settings_schema: schema.and_then(|schema| serde_json::from_str(schema).ok()),
+                }
+            }),
+            problem: self
+                .policy
+                .as_ref()
+                .err()
+                .map(|problem| ProblemJson { code: problem.code(), message: problem.to_string() }),
         }
-        value
     }
 
     fn text(&self) -> String {

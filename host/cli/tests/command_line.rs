@@ -1,5 +1,11 @@
 //! The command line, as a shell sees it: output, talk and exit status.
-#![allow(missing_docs, reason = "tests")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
 
 use std::fs;
 use std::io::Write;

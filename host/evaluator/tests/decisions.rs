@@ -1,6 +1,12 @@
 //! The rules of combination, one by one, through real instances of a policy that answers what it
 //! is told to.
-#![allow(missing_docs, reason = "tests")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! What the tests share: one engine, the published run, and scripted bindings.
 #![allow(dead_code, reason = "no test uses all of it")]
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::{Arc, OnceLock};
 
