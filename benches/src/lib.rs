@@ -1,1 +1,53 @@
-//! stub
+//! What the benches share: the example's policy set, the published run, and one policy alone.
+
+use countersign::{
+    Claims, Engine, Manifest, ManifestFiles, PolicySet, Run, SubjectProfile, TokenRequest,
+};
+
+/// The published run object.
+pub const RUN: &str = include_str!("../../examples/run.json");
+
+const EXAMPLE: &str = include_str!("../../examples/countersign.toml");
+
+/// The audience that the claims ask for.
+const AUDIENCE: &str = "aws-workload-identity-provider:demo";
+
+/// The example's four bindings.
+#[must_use]
+pub fn example() -> PolicySet {
+    prepare(EXAMPLE)
+}
+
+/// `same-workspace` alone.
+#[must_use]
+pub fn same_workspace() -> PolicySet {
+    prepare("[[binding]]\nname = \"one\"\npolicy = \"same-workspace.wasm\"\nscope = \"all\"\n")
+}
+
+/// The published run, asking for 15 minutes at AWS.
+#[must_use]
+#[expect(clippy::expect_used, reason = "constants that parse")]
+pub fn claims() -> Claims {
+    let run = Run::parse(RUN.as_bytes()).expect("the published run parses");
+    let meshstack = "demo".parse().expect("a meshStack id");
+    let subject = SubjectProfile::ByDefinition.subject(&meshstack, &run, None).expect("a subject");
+    let audiences = vec![AUDIENCE.parse().expect("an audience")];
+    let token = TokenRequest::new(subject, audiences, 900, 1_790_000_000).expect("a request");
+    Claims { run, runner: None, token }
+}
+
+#[expect(clippy::expect_used, reason = "the example prepares; a test sees to it")]
+fn prepare(manifest: &str) -> PolicySet {
+    let manifest = Manifest::parse(manifest).expect("a manifest");
+    let files: ManifestFiles = manifest
+        .files()
+        .filter_map(|path| {
+            let all = countersign_policy_artifacts::ALL;
+            let (_, bytes) =
+                all.iter().find(|(name, _)| path.ends_with(&format!("{name}.wasm")))?;
+            Some((path.to_owned(), bytes.to_vec()))
+        })
+        .collect();
+    let engine = Engine::new().expect("an engine");
+    PolicySet::prepare(&engine, &manifest, &files).expect("a policy set")
+}

@@ -17,3 +17,7 @@ pub use issuer::{Issuer, SignError};
 pub use key::{Algorithm, KeyError, KeySet, PrivateKeyPem, PublicKey, SigningKey};
 pub use token::{SignedToken, TokenId};
 pub use url::{IssuerUrl, IssuerUrlError};
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+mod readme {}
