@@ -21,6 +21,7 @@ demo: toolchain ## Build everything, then show a run approved, one refused, one 
 test: lint unit doc ## Run everything: lints, tests, documentation
 
 lint: toolchain
+	@sh .ci/toolchain lint
 	@echo "== formatting and lints"
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(CARGO_FLAGS) --workspace --all-targets -- --deny warnings

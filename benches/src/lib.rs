@@ -1,7 +1,8 @@
 //! What the benches share: the example's policy set, the published run, and one policy alone.
 
 use countersign::{
-    Claims, Engine, Manifest, ManifestFiles, PolicySet, Run, SubjectProfile, TokenRequest,
+    Claims, Engine, Manifest, ManifestFiles, PolicySet, Run, SubjectForm, SubjectProfile,
+    TokenRequest,
 };
 
 /// The published run object.
@@ -29,11 +30,11 @@ pub fn same_workspace() -> PolicySet {
 #[expect(clippy::expect_used, reason = "constants that parse")]
 pub fn claims() -> Claims {
     let run = Run::parse(RUN.as_bytes()).expect("the published run parses");
-    let meshstack = "demo".parse().expect("a meshStack id");
-    let subject = SubjectProfile::ByDefinition.subject(&meshstack, &run, None).expect("a subject");
+    let meshstack_id = "demo".parse().expect("a meshStack id");
+    let subject = SubjectForm { profile: SubjectProfile::ByDefinition, meshstack_id };
     let audiences = vec![AUDIENCE.parse().expect("an audience")];
-    let token = TokenRequest::new(subject, audiences, 900, 1_790_000_000).expect("a request");
-    Claims { run, runner: None, token }
+    let token = TokenRequest::new(audiences, 900, 1_790_000_000).expect("a request");
+    Claims::new(run, None, &subject, token).expect("a subject")
 }
 
 #[expect(clippy::expect_used, reason = "the example prepares; a test sees to it")]
@@ -42,7 +43,7 @@ fn prepare(manifest: &str) -> PolicySet {
     let files: ManifestFiles = manifest
         .files()
         .filter_map(|path| {
-            let all = countersign_policy_artifacts::ALL;
+            let all = countersign_policy_artifacts::POLICIES;
             let (_, bytes) =
                 all.iter().find(|(name, _)| path.ends_with(&format!("{name}.wasm")))?;
             Some((path.to_owned(), bytes.to_vec()))

@@ -7,8 +7,8 @@ macro_rules! artifacts {
             pub const $constant: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".wasm"));
         )*
 
-        /// The policies that people would deploy and the scripted one, by name.
-        pub const ALL: &[(&str, &[u8])] = &[$(($name, $constant)),*];
+        /// The policies that people would deploy, by name.
+        pub const POLICIES: &[(&str, &[u8])] = &[$(($name, $constant)),*];
     };
 }
 
@@ -21,10 +21,11 @@ artifacts! {
     CHANGE_WINDOW = "change-window",
     /// Permits the definition workspace itself and the workspaces on its list.
     SAME_WORKSPACE = "same-workspace",
-    /// Answers what its settings say: for tests.
-    SCRIPTED = "scripted",
     /// Permits behaviors by the kind of author.
     TRIGGER_GATE = "trigger-gate",
     /// Lowers the life of a token by behavior.
     TTL_CEILING = "ttl-ceiling",
 }
+
+/// Answers what its settings say. For tests: it permits whatever it is told to.
+pub const SCRIPTED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/scripted.wasm"));

@@ -1,10 +1,10 @@
-//! Writes every policy as `<name>.wasm` into a folder, for use with the command line.
+//! Writes every policy that people would deploy as `<name>.wasm` into a folder, for use with the command line.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::{env, fs};
 
-use countersign_policy_artifacts::ALL;
+use countersign_policy_artifacts::POLICIES;
 
 #[expect(clippy::print_stderr, reason = "a command")]
 fn main() -> ExitCode {
@@ -14,7 +14,8 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let written = fs::create_dir_all(folder).and_then(|()| {
-        ALL.iter()
+        POLICIES
+            .iter()
             .try_for_each(|(name, bytes)| fs::write(folder.join(format!("{name}.wasm")), bytes))
     });
     match written {

@@ -2,17 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use countersign_policy::{Grant, Implementation, Run, Token, Verdict, policy, settings};
+use countersign_policy::{
+    Audience, DefinitionId, Grant, Implementation, Run, Token, Verdict, policy, settings,
+};
 
 /// The audiences that runs may ask for, by implementation, and by definition where one differs.
 #[settings]
 pub struct Settings {
     /// Audiences by implementation.
     #[serde(default)]
-    implementations: BTreeMap<ImplementationName, BTreeSet<String>>,
+    implementations: BTreeMap<ImplementationName, BTreeSet<Audience>>,
     /// Audiences by the UUID of the definition, in the implementation's place.
     #[serde(default)]
-    definitions: BTreeMap<String, BTreeSet<String>>,
+    definitions: BTreeMap<DefinitionId, BTreeSet<Audience>>,
 }
 
 /// How a definition is implemented.
@@ -37,7 +39,8 @@ fn evaluate(settings: &Settings, run: &Run, token: &Token) -> Verdict {
     let definition = &run.definition;
     let by_implementation =
         || settings.implementations.get(&implementation_name(definition.implementation)?);
-    let Some(used) = settings.definitions.get(&definition.id).or_else(by_implementation) else {
+    let Some(used) = settings.definitions.get(definition.id.as_str()).or_else(by_implementation)
+    else {
         return Verdict::deny(
             "no-audiences-set",
             format!(
@@ -53,7 +56,7 @@ fn evaluate(settings: &Settings, run: &Run, token: &Token) -> Verdict {
             format!(
                 "definition `{}` uses none of the audiences asked for; it uses: {}",
                 definition.id,
-                used.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+                used.iter().map(Audience::as_str).collect::<Vec<_>>().join(", ")
             ),
         ),
         Some(kept) if kept.len() == token.audiences.len() => Verdict::permit(),

@@ -98,11 +98,10 @@ fn evaluate(settings: &Settings, run: &Run, token: &Token) -> Verdict {
         );
     };
     let next_freeze = settings.freezes.iter().filter_map(|freeze| freeze.from.0.checked_sub(now));
-    let seconds = next_freeze.fold(open, u64::min).min(ttl);
-    match u32::try_from(seconds) {
-        Ok(seconds) => Grant::new().ttl_at_most(seconds, token).into(),
-        Err(_) => Verdict::permit(),
-    }
+    let seconds = next_freeze.fold(open, u64::min);
+    // What does not fit is longer than any token.
+    let seconds = u32::try_from(seconds).unwrap_or(token.ttl_seconds);
+    Grant::new().ttl_at_most(seconds, token).into()
 }
 
 /// How long windows stay open from `now` on, in seconds, counted up to `enough`; `None` when none

@@ -5,107 +5,139 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 
-/// A workspace identifier in settings: lower-case letters and digits, single dashes between them,
-/// 1 to 63 bytes.
-///
-/// A misspelt workspace would match no run and nobody would notice; with this type it is a
-/// problem of the settings, with the place. Compares with the strings of a run:
-///
-/// ```
-/// # let workspaces: Vec<countersign_policy::Workspace> = vec![];
-/// # let run = countersign_policy::testing::run();
-/// let listed = workspaces.iter().any(|w| *w == run.building_block.workspace);
-/// # assert!(!listed);
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Workspace(Box<str>);
+use crate::settings::cut;
 
-const EXPECTED: &str = "a workspace identifier (lower-case letters and digits, single dashes \
-                        between them, at most 63 bytes)";
+macro_rules! identifiers {
+    ($($(#[$doc:meta])* $name:ident, $check:path, $expected:literal, $schema:tt;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Box<str>);
 
-impl Workspace {
-    /// Parses an identifier. Nothing is trimmed or folded.
+        impl $name {
+            /// Parses an identifier. Nothing is trimmed or folded.
+            ///
+            /// # Errors
+            /// When the text is none, with a message that says what was expected and repeats at
+            /// most 80 bytes of it, unescaped: a host escapes it.
+            pub fn parse(text: &str) -> Result<Self, String> {
+                if $check(text) {
+                    Ok(Self(text.into()))
+                } else {
+                    Err(format!(concat!("expected ", $expected, ", found `{}`"), cut(text)))
+                }
+            }
+
+            /// The identifier's text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        /// Lets a set or a map be asked for an identifier of a run, which is a string.
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl PartialEq<str> for $name {
+            fn eq(&self, other: &str) -> bool {
+                *self.0 == *other
+            }
+        }
+
+        impl PartialEq<String> for $name {
+            fn eq(&self, other: &String) -> bool {
+                *self.0 == **other
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Text;
+
+                impl Visitor<'_> for Text {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str($expected)
+                    }
+
+                    fn visit_str<E: Error>(self, text: &str) -> Result<$name, E> {
+                        $name::parse(text).map_err(E::custom)
+                    }
+                }
+
+                deserializer.deserialize_str(Text)
+            }
+        }
+
+        #[cfg(not(target_arch = "wasm32"))]
+        impl schemars::JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!($schema)
+            }
+        }
+    )*};
+}
+
+identifiers! {
+    /// A workspace identifier in settings: lower-case letters and digits, single dashes between
+    /// them, 1 to 63 bytes.
     ///
-    /// # Errors
-    /// When the text is none, with a message that says what was expected.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let is_part = |part: &str| {
+    /// A misspelt workspace would match no run and nobody would notice; with this type it is a
+    /// problem of the settings, with the place. Compares with the strings of a run:
+    ///
+    /// ```
+    /// # let workspaces: Vec<countersign_policy::Workspace> = vec![];
+    /// # let run = countersign_policy::testing::run();
+    /// let listed = workspaces.iter().any(|w| *w == run.building_block.workspace);
+    /// # assert!(!listed);
+    /// ```
+    Workspace, is_workspace,
+        "a workspace identifier (lower-case letters and digits, single dashes between them, at most 63 bytes)",
+        {"type": "string", "pattern": "^[a-z0-9]+(-[a-z0-9]+)*$", "maxLength": 63};
+    /// The UUID of a definition in settings: canonical, in lower case, and not nil.
+    DefinitionId, is_uuid,
+        "a UUID in canonical lower case that is not nil",
+        {"type": "string", "pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"};
+    /// An audience in settings: 1 to 256 bytes of printable ASCII, no spaces.
+    Audience, is_audience,
+        "an audience (1 to 256 bytes of printable ASCII, no spaces)",
+        {"type": "string", "pattern": "^[!-~]+$", "maxLength": 256};
+}
+
+fn is_workspace(text: &str) -> bool {
+    text.len() <= 63
+        && text.split('-').all(|part| {
             !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-        };
-        if text.len() <= 63 && text.split('-').all(is_part) {
-            Ok(Self(text.into()))
-        } else {
-            Err(format!("expected {EXPECTED}, found `{text}`"))
-        }
-    }
-
-    /// The identifier's text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Workspace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// Lets a set of workspaces be asked for a run's workspace, which is a string.
-impl std::borrow::Borrow<str> for Workspace {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
-
-impl PartialEq<str> for Workspace {
-    fn eq(&self, other: &str) -> bool {
-        *self.0 == *other
-    }
-}
-
-impl PartialEq<String> for Workspace {
-    fn eq(&self, other: &String) -> bool {
-        *self.0 == **other
-    }
-}
-
-impl<'de> Deserialize<'de> for Workspace {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-
-        impl Visitor<'_> for Text {
-            type Value = Workspace;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(EXPECTED)
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Workspace, E> {
-                Workspace::parse(text).map_err(E::custom)
-            }
-        }
-
-        deserializer.deserialize_str(Text)
-    }
-}
-
-#[cfg(not(target_arch = "wasm32"))]
-impl schemars::JsonSchema for Workspace {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Workspace".into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({
-            "type": "string",
-            "pattern": "^[a-z0-9]+(-[a-z0-9]+)*$",
-            "maxLength": 63,
         })
-    }
+}
+
+fn is_uuid(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().any(|b| !matches!(b, b'0' | b'-'))
+        && text.bytes().enumerate().all(|(place, b)| match place {
+            8 | 13 | 18 | 23 => b == b'-',
+            _ => matches!(b, b'0'..=b'9' | b'a'..=b'f'),
+        })
+}
+
+fn is_audience(text: &str) -> bool {
+    (1..=256).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
 }

@@ -57,7 +57,7 @@ pub use bindings::exports::countersign::policy::policy::{
 #[doc(hidden)]
 pub use countersign_policy_macros::NoSchema;
 pub use countersign_policy_macros::settings;
-pub use identifier::Workspace;
+pub use identifier::{Audience, DefinitionId, Workspace};
 #[cfg(not(target_arch = "wasm32"))]
 pub use schemars;
 pub use serde;

@@ -18,6 +18,7 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 
 pub use error::Error;
+pub(crate) use error::cut;
 use reader::{Number, Reader};
 
 /// Parses settings.

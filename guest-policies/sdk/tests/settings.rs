@@ -113,7 +113,7 @@ fn what_does_not_fit_is_named_with_its_place() {
         "/when: expected an object with one key, found more",
     );
     check(r#"{"when": {}}"#, "/when: expected an object with one key, found none");
-    check(r#"{"pair": [1]}"#, "/pair: expected a tuple of size 2, found 1 items");
+    check(r#"{"pair": [1]}"#, "/pair: expected an array of 2 items, found 1 items");
     check(r#"{"pair": [1, 2, 3]}"#, "/pair: more than 2 items");
     check(r#"{"ratio": 1e999}"#, "/ratio: the number is out of range");
 }

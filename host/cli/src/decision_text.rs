@@ -16,7 +16,7 @@ pub fn decision_text(decision: &Decision) -> String {
 
 fn write_decision(text: &mut String, decision: &Decision) -> std::fmt::Result {
     let claims = decision.claims();
-    let run = &claims.run;
+    let run = claims.run();
     match decision.outcome() {
         Outcome::Approved(_) => write!(text, "{}", Styled(GOOD, "approved"))?,
         Outcome::Refused(_) => write!(text, "{}", Styled(BAD, "refused"))?,
@@ -50,8 +50,8 @@ fn write_decision(text: &mut String, decision: &Decision) -> std::fmt::Result {
 }
 
 fn write_terms(text: &mut String, terms: &Terms, claims: &Claims) -> std::fmt::Result {
-    let asked = &claims.token;
-    writeln!(text, "  subject   {}", asked.subject())?;
+    let asked = claims.token();
+    writeln!(text, "  subject   {}", claims.subject())?;
     for audience in &terms.audiences {
         writeln!(text, "  audience  {audience}")?;
     }

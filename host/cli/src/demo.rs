@@ -5,8 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use countersign::{
-    Audience, Claims, Decision, Engine, Manifest, ManifestFiles, PolicySet, Run, SubjectProfile,
-    TokenRequest,
+    Audience, Claims, Decision, Engine, Manifest, ManifestFiles, PolicySet, Run, TokenRequest,
 };
 use countersign_issuer::{Algorithm, Issuer, IssuerUrl, KeySet, SigningKey, TokenId};
 use jsonwebtoken::jwk::JwkSet;
@@ -68,7 +67,7 @@ impl Demo {
         title("→", "On your own")?;
         output::print(&indent(
             "make policies\n\
-             countersign evaluate --policies examples/countersign.toml --run examples/run.json \\\n    \
+             cargo run -q -p countersign-cli -- evaluate --policies examples/countersign.toml --run examples/run.json \\\n    \
              --audience aws-workload-identity-provider:demo --ttl 900\n",
         ))?;
         Ok(Done::Fine)
@@ -85,12 +84,11 @@ impl Prepared {
     fn decide(&self, run: &str, audiences: &[&str], ttl: u32) -> Result<Decision> {
         let run = Run::parse(run.as_bytes())?;
         let issuer = self.manifest.issuer.as_ref().context("the manifest names an issuer")?;
-        let subject = SubjectProfile::ByDefinition.subject(&issuer.meshstack_id, &run, None)?;
         let audiences =
             audiences.iter().map(|text| Audience::parse(text)).collect::<Result<_, _>>()?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-        let token = TokenRequest::new(subject, audiences, ttl, now)?;
-        Ok(self.policies.evaluate(Claims { run, runner: None, token }))
+        let token = TokenRequest::new(audiences, ttl, now)?;
+        Ok(self.policies.evaluate(Claims::new(run, None, &issuer.subject, token)?))
     }
 
     fn sign_and_verify(&self, decision: Decision) -> Result<()> {
@@ -140,7 +138,7 @@ fn components(manifest: &Manifest) -> Result<ManifestFiles> {
         .map(|path| {
             let file = path.rsplit('/').next().unwrap_or(path);
             let name = file.strip_suffix(".wasm").unwrap_or(file);
-            let built_in = countersign_policy_artifacts::ALL.iter().find(|(n, _)| *n == name);
+            let built_in = countersign_policy_artifacts::POLICIES.iter().find(|(n, _)| *n == name);
             let (_, bytes) = built_in.with_context(|| format!("{path} is not built in"))?;
             Ok((path.to_owned(), bytes.to_vec()))
         })

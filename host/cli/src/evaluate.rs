@@ -40,7 +40,8 @@ pub struct Evaluate {
 
 impl Evaluate {
     pub fn run(&self) -> Result<Done> {
-        let decision = self.request.decide()?.decision;
+        let (loaded, _) = self.request.load()?;
+        let decision = self.request.decide(&loaded)?;
         match self.format {
             Format::Human => output::print(&decision_text(&decision))?,
             Format::Json => output::print_json(&decision.record())?,

@@ -1,6 +1,6 @@
 //! Files in: regular, bounded, and named in every error.
 
-use std::fs::{self, File};
+use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -19,13 +19,16 @@ pub struct Loaded {
 /// Reads a file of at most `limit` bytes.
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let name = || path.display().to_string();
-    // Asked before it is opened: opening a pipe would wait for someone to write.
-    let metadata = fs::metadata(path).with_context(name)?;
-    if !metadata.is_file() {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    // Opening a pipe would wait for someone to write. What was opened is what is asked and read.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+    let file = options.open(path).with_context(name)?;
+    if !file.metadata().with_context(name)?.is_file() {
         bail!("{}: not a regular file", name());
     }
     let mut bytes = Vec::new();
-    let file = File::open(path).with_context(name)?;
     file.take(limit + 1).read_to_end(&mut bytes).with_context(name)?;
     if bytes.len() as u64 > limit {
         bail!("{}: larger than {limit} bytes", name());
@@ -45,7 +48,7 @@ pub fn read_run(path: &Path) -> Result<Run> {
     } else {
         (path.display().to_string(), read(path, MAX_RUN_BYTES as u64)?)
     };
-    Run::parse(&bytes).with_context(|| name)
+    Run::parse(&bytes).context(name)
 }
 
 /// Reads a manifest and every file that it names, whose paths are relative to it.

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
 use countersign_issuer::{Algorithm, KeySet, PrivateKeyPem, SigningKey};
+use serde::Serialize;
 
-use crate::output::{self, Done};
+use crate::output::{self, Done, Format};
 use crate::sign::read_key;
 
 /// Make signing keys, and publish their public halves
@@ -31,7 +32,8 @@ Examples:
   countersign keys generate --algorithm rs256 --out key.pem
 
 Entra accepts only RS256; AWS and GCP also accept ES256, which is smaller and faster.
-The file is readable by its owner alone, and an existing one is never overwritten.")]
+The file is readable by its owner alone, and an existing one is never overwritten. With
+`--format json`, stdout has `file`, `algorithm` and `kid`.")]
 struct Generate {
     /// What the key signs with
     #[arg(long, value_enum, default_value_t = AlgorithmWord::Rs256)]
@@ -40,6 +42,18 @@ struct Generate {
     /// The file to write (PKCS #8 in PEM)
     #[arg(long, short, value_name = "FILE")]
     out: PathBuf,
+
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+/// What `--format json` prints of a new key.
+#[derive(Serialize)]
+struct Generated<'a> {
+    file: &'a str,
+    algorithm: &'static str,
+    kid: &'a str,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -80,12 +94,12 @@ impl Generate {
         };
         let (key, text) = SigningKey::generate(algorithm)?;
         write_private(&self.out, &text).with_context(|| self.out.display().to_string())?;
-        output::say(&format!(
-            "wrote {}: {} key {}",
-            self.out.display(),
-            algorithm.as_str(),
-            key.public().kid()
-        ));
+        let (file, algorithm, kid) =
+            (&*self.out.to_string_lossy(), algorithm.as_str(), key.public().kid());
+        match self.format {
+            Format::Human => output::say(&format!("wrote {file}: {algorithm} key {kid}")),
+            Format::Json => output::print_json(&Generated { file, algorithm, kid })?,
+        }
         Ok(Done::Fine)
     }
 }

@@ -3,6 +3,8 @@
 //! Exit status: 0 approved or done, 2 refused, 1 anything else, usage errors included. Output goes
 //! to stdout, talk to stderr.
 
+#![forbid(unsafe_code)]
+
 mod completions;
 mod decision_text;
 mod demo;

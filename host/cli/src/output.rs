@@ -62,9 +62,23 @@ pub fn say(text: &str) {
     let _ = writeln!(anstream::stderr(), "{text}");
 }
 
-/// Reports what went wrong.
+/// Says something beside the output that must be said: an error when it cannot be.
+pub fn insist(text: &str) -> Result<()> {
+    Ok(writeln!(anstream::stderr(), "{text}")?)
+}
+
+/// Reports what went wrong. Paths and quoted lines are somebody's text: nothing in them reaches the
+/// terminal that could mislead it.
 pub fn error(error: &anyhow::Error) {
-    say(&format!("{} {error:#}", Styled(BAD, "error:")));
+    let mut text = String::new();
+    for character in format!("{error:#}").chars() {
+        if character == '\n' || !countersign::is_misleading(character) {
+            text.push(character);
+        } else {
+            text.extend(character.escape_unicode());
+        }
+    }
+    say(&format!("{} {text}", Styled(BAD, "error:")));
 }
 
 /// Whether the reader of the output has gone, as `head` does: not worth a word.

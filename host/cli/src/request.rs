@@ -1,13 +1,13 @@
 //! The arguments that say who asks for what: shared by `evaluate` and `sign`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use countersign::{
-    Audience, Claims, Decision, Engine, Manifest, MeshstackId, PolicySet, RunnerId, SubjectProfile,
-    TokenRequest,
+    Audience, Claims, Decision, Engine, Manifest, MeshstackId, PolicySet, RunnerId, SubjectForm,
+    SubjectProfile, TokenRequest,
 };
 
 use crate::files::{self, Loaded};
@@ -58,30 +58,28 @@ enum ProfileWord {
     ByDefinition,
 }
 
-/// A decision, and the manifest that it was made by.
-pub struct Decided {
-    pub decision: Decision,
-    pub manifest: Manifest,
-}
-
 impl RequestArguments {
-    /// Reads everything, prepares the policies and decides.
-    pub fn decide(&self) -> Result<Decided> {
-        let Loaded { manifest, files } = files::read_manifest(&self.policies)?;
-        let claims = self.claims(&manifest)?;
+    /// Reads the manifest and the files that it names, and says where it is.
+    pub fn load(&self) -> Result<(Loaded, &Path)> {
+        Ok((files::read_manifest(&self.policies)?, &self.policies))
+    }
+
+    /// Prepares the policies and decides.
+    pub fn decide(&self, loaded: &Loaded) -> Result<Decision> {
+        let claims = self.claims(&loaded.manifest)?;
         let engine = Engine::new()?;
         let set = progress::during("preparing the policies", || {
-            PolicySet::prepare(&engine, &manifest, &files)
+            PolicySet::prepare(&engine, &loaded.manifest, &loaded.files)
         })
         .with_context(|| self.policies.display().to_string())?;
-        Ok(Decided { decision: set.evaluate(claims), manifest })
+        Ok(set.evaluate(claims))
     }
 
     fn claims(&self, manifest: &Manifest) -> Result<Claims> {
         let run = files::read_run(&self.run)?;
         let issuer = manifest.issuer.as_ref();
-        let meshstack = self.meshstack_id.as_ref().or(issuer.map(|issuer| &issuer.meshstack_id));
-        let meshstack = meshstack.with_context(|| {
+        let meshstack_id = self.meshstack_id.as_ref().or(issuer.map(|i| &i.subject.meshstack_id));
+        let meshstack_id = meshstack_id.with_context(|| {
             format!(
                 "the subject needs a meshStack id: add `meshstack-id` under `[issuer]` in {}, or \
                  give --meshstack-id",
@@ -91,11 +89,9 @@ impl RequestArguments {
         let profile = match self.subject_profile {
             Some(ProfileWord::ByRunner) => SubjectProfile::ByRunner,
             Some(ProfileWord::ByDefinition) => SubjectProfile::ByDefinition,
-            None => issuer.map_or(SubjectProfile::ByDefinition, |issuer| issuer.subject_profile),
+            None => issuer.map_or(SubjectProfile::ByDefinition, |issuer| issuer.subject.profile),
         };
-        let subject = profile
-            .subject(meshstack, &run, self.runner.as_ref())
-            .context("give it with --runner, or choose --subject-profile by-definition")?;
+        let subject = SubjectForm { profile, meshstack_id: meshstack_id.clone() };
         let now = match self.now {
             Some(now) => now,
             None => SystemTime::now()
@@ -103,7 +99,8 @@ impl RequestArguments {
                 .context("the clock is before 1970; give --now")?
                 .as_secs(),
         };
-        let token = TokenRequest::new(subject, self.audiences.clone(), self.ttl, now)?;
-        Ok(Claims { run, runner: self.runner.clone(), token })
+        let token = TokenRequest::new(self.audiences.clone(), self.ttl, now)?;
+        Claims::new(run, self.runner.clone(), &subject, token)
+            .context("give it with --runner, or choose --subject-profile by-definition")
     }
 }

@@ -1,10 +1,11 @@
 //! `countersign sign`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use countersign_issuer::{Issuer, IssuerUrl, SignedToken, SigningKey, TokenId};
+use countersign::{Decision, Manifest};
+use countersign_issuer::{Issuer, IssuerUrl, SigningKey, TokenId};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -53,59 +54,56 @@ struct Signed<'a> {
 
 impl Sign {
     pub fn run(&self) -> Result<Done> {
-        // The key first: who has none should not wait for a decision.
+        // The key and the issuer first: who has none should not wait for a decision.
         let key = read_key(&self.key)?;
-        let decided = self.request.decide()?;
-        let issuer = Issuer::new(self.issuer_url(&decided.manifest)?, key);
-        let text = decision_text(&decided.decision);
-        let record = record(&decided.decision)?;
-        match decided.decision.into_approval() {
-            Ok(approval) => {
-                let id = TokenId::random().context("the system gives no randomness")?;
-                let token = issuer.sign(approval, &id)?;
-                self.print_signed(&token, &text, &record)?;
-                Ok(Done::Fine)
-            }
-            Err(_) => {
-                match self.format {
-                    Format::Human => output::say(text.trim_end()),
-                    Format::Json => output::print_json(&Signed { token: None, decision: &record })?,
-                }
-                Ok(Done::Refused)
-            }
+        let (loaded, policies) = self.request.load()?;
+        let issuer = Issuer::new(self.issuer_url(&loaded.manifest, policies)?, key);
+        let decision = self.request.decide(&loaded)?;
+        let record = record(&decision)?;
+        if self.format == Format::Human {
+            // Before the signature: no token whose decision could not be shown.
+            output::insist(decision_text(&decision).trim_end())?;
         }
-    }
-
-    fn print_signed(&self, token: &SignedToken, text: &str, decision: &RawValue) -> Result<()> {
+        let Ok(approval) = decision.into_approval() else {
+            if self.format == Format::Json {
+                output::print_json(&Signed { token: None, decision: &record })?;
+            }
+            return Ok(Done::Refused);
+        };
+        let id = TokenId::random().context("the system gives no randomness")?;
+        let token = issuer.sign(approval, &id)?;
         match self.format {
-            Format::Human => {
-                output::say(text.trim_end());
-                output::print(&format!("{}\n", token.expose()))
+            Format::Human => output::print(&format!("{}\n", token.expose()))?,
+            Format::Json => {
+                output::print_json(&Signed { token: Some(token.expose()), decision: &record })?;
             }
-            Format::Json => output::print_json(&Signed { token: Some(token.expose()), decision }),
         }
+        Ok(Done::Fine)
     }
 
-    fn issuer_url(&self, manifest: &countersign::Manifest) -> Result<IssuerUrl> {
+    fn issuer_url(&self, manifest: &Manifest, policies: &Path) -> Result<IssuerUrl> {
         if let Some(url) = &self.issuer {
             return Ok(url.clone());
         }
         let url = manifest.issuer.as_ref().and_then(|issuer| issuer.url.as_deref());
-        let url = url.context(
-            "the token needs an issuer: add `url` under `[issuer]` in the manifest, or give --issuer",
-        )?;
-        Ok(IssuerUrl::parse(url)?)
+        let url = url.with_context(|| {
+            format!(
+                "the token needs an issuer: add `url` under `[issuer]` in {}, or give --issuer",
+                policies.display()
+            )
+        })?;
+        IssuerUrl::parse(url).with_context(|| format!("{}: issuer.url", policies.display()))
     }
 }
 
 /// A decision's record, indented as a member: its order is kept, since its id depends on it.
-fn record(decision: &countersign::Decision) -> Result<Box<RawValue>> {
+fn record(decision: &Decision) -> Result<Box<RawValue>> {
     let text = serde_json::to_string_pretty(&decision.record())?;
     Ok(RawValue::from_string(text.replace('\n', "\n  "))?)
 }
 
 /// Reads a private key. Nothing of it is in an error.
-pub fn read_key(path: &std::path::Path) -> Result<SigningKey> {
+pub fn read_key(path: &Path) -> Result<SigningKey> {
     let text = files::read(path, 64 << 10)?;
     SigningKey::from_pem(&text).with_context(|| path.display().to_string())
 }

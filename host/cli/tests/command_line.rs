@@ -28,7 +28,7 @@ struct Ran {
 /// A folder with the example's manifest, run and components.
 fn folder() -> TempDir {
     let folder = TempDir::new().unwrap();
-    for (name, component) in countersign_policy_artifacts::ALL {
+    for (name, component) in countersign_policy_artifacts::POLICIES {
         fs::write(folder.path().join(format!("{name}.wasm")), component).unwrap();
     }
     let manifest = MANIFEST.replace("../target/policies/", "");
@@ -97,6 +97,35 @@ fn a_refused_run_from_stdin() {
 }
 
 #[test]
+fn a_run_that_no_binding_is_about_is_refused() {
+    let folder = folder();
+    write_run(
+        folder.path(),
+        "other.json",
+        "\"workspaceIdentifier\" : \"my-workspace\",\n        \"version\"",
+        "\"workspaceIdentifier\" : \"other-team\",\n        \"version\"",
+    );
+    let line = format!("evaluate {}", ASK.replace("run.json", "other.json"));
+    let ran = countersign(folder.path(), &line);
+    assert_eq!(ran.status, 2, "{}", ran.stdout);
+    assert!(ran.stdout.contains("no-applicable-binding"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_decision_that_cannot_be_shown_gets_no_token() {
+    let folder = folder();
+    countersign(folder.path(), "keys generate --algorithm es256 --out key.pem");
+    let Ok(full) = fs::OpenOptions::new().write(true).open("/dev/full") else { return };
+    let output = Command::new(env!("CARGO_BIN_EXE_countersign"))
+        .args(format!("sign {ASK} --key key.pem").split_whitespace())
+        .current_dir(folder.path())
+        .stderr(full)
+        .output()
+        .unwrap();
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &b""[..]));
+}
+
+#[test]
 fn the_same_question_has_the_same_bytes_for_an_answer() {
     let folder = folder();
     let line = format!("evaluate {ASK} --format json");
@@ -158,8 +187,12 @@ fn keys_are_kept_and_published() {
     assert!(again.stderr.contains("key.pem: File exists"), "{}", again.stderr);
     assert_eq!(fs::read(&path).unwrap(), before);
 
-    let jwks = countersign(folder.path(), "keys jwks key.pem");
+    let jwks = countersign(folder.path(), "keys jwks key.pem key.pem");
     let value: Value = serde_json::from_str(&jwks.stdout).unwrap();
+    assert_eq!(value["keys"].as_array().unwrap().len(), 1);
+    let made = countersign(folder.path(), "keys generate --algorithm es256 --out b --format json");
+    let made: Value = serde_json::from_str(&made.stdout).unwrap();
+    assert_eq!((&made["file"], &made["algorithm"]), (&Value::from("b"), &Value::from("ES256")));
     assert_eq!((jwks.status, &value["keys"][0]["alg"]), (0, &Value::from("RS256")));
     assert!(value["keys"][0].get("d").is_none());
 }
@@ -167,7 +200,8 @@ fn keys_are_kept_and_published() {
 #[test]
 fn every_policy_can_be_looked_at() {
     let folder = folder();
-    let names: Vec<_> = countersign_policy_artifacts::ALL.iter().map(|(name, _)| *name).collect();
+    let names: Vec<_> =
+        countersign_policy_artifacts::POLICIES.iter().map(|(name, _)| *name).collect();
     let files: Vec<_> = names.iter().map(|name| format!("{name}.wasm")).collect();
     let ran = countersign(folder.path(), &format!("inspect --format json {}", files.join(" ")));
     assert_eq!(ran.status, 0, "{}", ran.stderr);
@@ -268,7 +302,7 @@ fn bad_input_gets_an_error_that_names_the_file_and_the_place() {
     fails(
         &folder,
         &with_manifest("key.toml"),
-        &["key.toml: ", "unknown field `moed`", "line 36, column 1"],
+        &["key.toml: ", "unknown field `moed`", "line 46, column 1"],
     );
     manifest("settings.toml", "also-max-ttl = 1800", "also-max-ttl = \"1800\"");
     fails(
@@ -329,6 +363,12 @@ fn a_key_or_an_issuer_that_is_none() {
     assert_eq!(ran.status, 1);
     assert!(ran.stderr.contains("does not begin with `https://`"), "{}", ran.stderr);
     let manifest = fs::read_to_string(path.join("countersign.toml")).unwrap();
+    let http = manifest.replace("https://oidc", "http://oidc");
+    fs::write(path.join("countersign.toml"), http).unwrap();
+    let ran = sign("key.pem", "");
+    assert!(
+        ran.stderr.contains("error: countersign.toml: issuer.url: the issuer URL does not begin")
+    );
     fs::write(path.join("countersign.toml"), manifest.replace("url =", "# url =")).unwrap();
     let ran = sign("key.pem", "");
     assert_eq!((ran.status, ran.stdout.as_str()), (1, ""));

@@ -70,6 +70,7 @@ pub struct BindingIdentity {
 
 /// Why a binding does not become active.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum BindingError {
     /// The policy does not take the settings.
     #[error("the settings do not fit the policy `{policy}`:{}", ProblemList(.problems))]
@@ -108,7 +109,8 @@ impl Binding {
     /// Gives a policy its settings, once.
     ///
     /// # Errors
-    /// When the policy does not take the settings, or a claim is allowed that only the host sets.
+    /// When the policy does not take the settings or faults over them, or a claim is allowed that
+    /// only the host sets.
     pub fn prepare(policy: Arc<Policy>, config: BindingConfig) -> Result<Self, BindingError> {
         if let Some(claim) = config.claims.iter().find(|claim| is_reserved_claim(claim)) {
             return Err(BindingError::ReservedClaim { claim: claim.clone() });
@@ -184,7 +186,7 @@ impl Binding {
                     audiences: grant.audiences.as_deref(),
                     claims: &mut grant.claims.iter().map(|c| (c.name.as_str(), c.value.as_str())),
                 };
-                Verdict::Permit(Grant::check(raw, &claims.token, &self.identity.claims)?)
+                Verdict::Permit(Grant::check(raw, claims.token(), &self.identity.claims)?)
             }
         })
     }

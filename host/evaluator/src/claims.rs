@@ -2,6 +2,7 @@
 
 use crate::identifier::{Audience, ClaimName, RunnerId, Subject};
 use crate::run::Run;
+use crate::subject::{SubjectError, SubjectForm};
 
 /// The longest token life that can be asked for, in seconds: one day.
 pub const MAX_TTL_SECONDS: u32 = 86_400;
@@ -12,24 +13,62 @@ pub const MAX_AUDIENCES: usize = 10;
 /// The latest `iat` that is accepted: 9999-12-31T23:59:59Z.
 pub const MAX_TIMESTAMP: u64 = 253_402_300_799;
 
-/// The verified facts of a run plus the token that is asked for.
+/// The verified facts of a run plus the token that is asked for: everything that a policy sees.
+///
+/// The subject is derived from the run, so that no token can name another run's definition or
+/// runner than the one that was decided on. That the run is genuine and still live, and that the
+/// runner is the one that executes it, the caller vouches for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
-    /// The facts of the run.
-    pub run: Run,
-    /// The runner that executes the run, where the caller knows it.
-    pub runner: Option<RunnerId>,
-    /// The token that is asked for.
-    pub token: TokenRequest,
+    run: Run,
+    runner: Option<RunnerId>,
+    subject: Subject,
+    token: TokenRequest,
 }
 
 /// The token that is asked for. A decision can only narrow it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenRequest {
-    subject: Subject,
     audiences: Vec<Audience>,
     ttl_seconds: u32,
     issued_at: u64,
+}
+
+impl Claims {
+    /// Puts together who asks for what. `runner` is the runner that executes the run, where the
+    /// caller knows it.
+    ///
+    /// # Errors
+    /// When the subject is by runner, and there is no runner.
+    pub fn new(
+        run: Run,
+        runner: Option<RunnerId>,
+        subject: &SubjectForm,
+        token: TokenRequest,
+    ) -> Result<Self, SubjectError> {
+        let subject = subject.of(&run, runner.as_ref())?;
+        Ok(Self { run, runner, subject, token })
+    }
+
+    /// The facts of the run.
+    pub fn run(&self) -> &Run {
+        &self.run
+    }
+
+    /// The runner that executes the run, where the caller knew it.
+    pub fn runner(&self) -> Option<&RunnerId> {
+        self.runner.as_ref()
+    }
+
+    /// The subject (`sub`) that the token would carry.
+    pub fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// The token that is asked for.
+    pub fn token(&self) -> &TokenRequest {
+        &self.token
+    }
 }
 
 /// Why a token cannot be asked for.
@@ -70,7 +109,6 @@ impl TokenRequest {
     /// # Errors
     /// When a value is outside its bounds, or an audience is asked for twice.
     pub fn new(
-        subject: Subject,
         audiences: Vec<Audience>,
         ttl_seconds: u32,
         issued_at: u64,
@@ -87,12 +125,7 @@ impl TokenRequest {
         if issued_at > MAX_TIMESTAMP {
             return Err(TokenRequestError::IssuedAt { found: issued_at });
         }
-        Ok(Self { subject, audiences, ttl_seconds, issued_at })
-    }
-
-    /// The subject (`sub`) that the token would carry.
-    pub fn subject(&self) -> &Subject {
-        &self.subject
+        Ok(Self { audiences, ttl_seconds, issued_at })
     }
 
     /// The audiences (`aud`) asked for: at least one, none twice, in the order asked for.
@@ -128,7 +161,6 @@ pub fn is_reserved_claim(name: &ClaimName) -> bool {
         // written by the host
         "countersign",
         "meshstack",
-        "https://aws.amazon.com/tags",
         "kubernetes.io",
         // RFC 7800, 8693, 9068, 9396 and OpenID Connect Core: acted on by verifiers
         "cnf",
@@ -152,7 +184,8 @@ pub fn is_reserved_claim(name: &ClaimName) -> bool {
         "email",
         "email_verified",
     ];
-    RESERVED.contains(&name.as_str())
+    // AWS reads session tags from one claim or from one for each tag.
+    RESERVED.contains(&name.as_str()) || name.as_str().starts_with("https://aws.amazon.com/")
 }
 
 fn first_duplicate(audiences: &[Audience]) -> Option<&Audience> {
@@ -165,9 +198,38 @@ fn first_duplicate(audiences: &[Audience]) -> Option<&Audience> {
 mod tests {
     use super::*;
 
+    #[test]
+    fn what_the_host_owns_is_reserved() {
+        for name in [
+            "iss",
+            "sub",
+            "aud",
+            "exp",
+            "nbf",
+            "iat",
+            "jti",
+            "countersign",
+            "meshstack",
+            "kubernetes.io",
+            "https://aws.amazon.com/tags",
+            "https://aws.amazon.com/tags/principal_tags/Project",
+            "https://aws.amazon.com/source_identity",
+            "cnf",
+            "act",
+            "scope",
+            "azp",
+            "nonce",
+        ] {
+            assert!(is_reserved_claim(&name.parse().unwrap()), "{name}");
+        }
+        for name in ["team", "Sub", "https://aws.amazon.co/tags", "subject"] {
+            assert!(!is_reserved_claim(&name.parse().unwrap()), "{name}");
+        }
+    }
+
     fn request(audiences: &[&str], ttl: u32, now: u64) -> Result<TokenRequest, TokenRequestError> {
         let audiences = audiences.iter().map(|a| Audience::parse(a).unwrap()).collect();
-        TokenRequest::new(Subject::parse("s").unwrap(), audiences, ttl, now)
+        TokenRequest::new(audiences, ttl, now)
     }
 
     #[test]

@@ -144,7 +144,7 @@ pub(crate) struct Token<'a> {
 
 impl<'a> Run<'a> {
     pub(crate) fn new(claims: &'a Claims) -> Self {
-        let run = &claims.run;
+        let run = claims.run();
         Self {
             id: run.id.as_str(),
             number: run.number,
@@ -173,7 +173,7 @@ impl<'a> Run<'a> {
                 },
             },
             trigger: run.trigger.as_ref().map(Trigger::new),
-            runner: claims.runner.as_ref().map(|runner| runner.as_str()),
+            runner: claims.runner().map(|runner| runner.as_str()),
             facts: &[],
         }
     }
@@ -205,9 +205,9 @@ impl<'a> Trigger<'a> {
 
 impl<'a> Token<'a> {
     pub(crate) fn new(claims: &'a Claims) -> Self {
-        let token = &claims.token;
+        let token = claims.token();
         Self {
-            subject: token.subject().as_str(),
+            subject: claims.subject().as_str(),
             audiences: token.audiences().iter().map(|audience| audience.as_str()).collect(),
             ttl_seconds: token.ttl_seconds(),
             issued_at: token.issued_at(),

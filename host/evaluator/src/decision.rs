@@ -41,7 +41,8 @@ pub struct Terms {
     pub audiences: Vec<Audience>,
     /// The life of the token in seconds: 1 to what was asked for.
     pub ttl_seconds: u32,
-    /// The claims that policies added.
+    /// The claims that policies added: no name that the host sets; each value at most 1,024 bytes
+    /// without control characters.
     pub claims: BTreeMap<ClaimName, String>,
 }
 
@@ -52,8 +53,8 @@ pub struct BindingTrace {
     pub binding: Arc<BindingIdentity>,
     /// Its verdict, or the fault that stands in its place.
     pub result: Result<Verdict, Fault>,
-    /// Fuel that the evaluation used, where the reading can be trusted: after a verdict, and when
-    /// fuel ran out.
+    /// Fuel that `evaluate` used, without what `configure` did, where the reading can be trusted:
+    /// after a verdict, and when fuel ran out.
     pub fuel_used: Option<u64>,
 }
 

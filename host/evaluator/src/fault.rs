@@ -3,6 +3,7 @@
 /// A policy gave no valid answer. Under an enforcing binding every fault refuses.
 ///
 /// The list is exhaustive: [`Fault::code`] is stable, and matching on it needs no default arm.
+/// All but [`Fault::Deadline`], [`Fault::Stack`] and [`Fault::Host`] are the same on every machine.
 /// Texts that come from the guest are escaped and cut.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
@@ -12,13 +13,14 @@ pub enum Fault {
         /// The limit.
         limit: u64,
     },
-    /// The wall-clock limit was reached. The only fault that another machine may not reproduce.
+    /// The wall-clock limit was reached. Another machine may not reproduce it.
     #[error("ran longer than {limit_ms} ms")]
     Deadline {
         /// The limit in milliseconds.
         limit_ms: u32,
     },
-    /// The native stack limit was reached.
+    /// The native stack limit was reached. It counts native bytes, so a processor of another kind
+    /// may not reproduce it.
     #[error("used more than {} bytes of stack", crate::Engine::STACK_BYTES)]
     Stack,
     /// The memory limit was reached, or that of tables or instances.
@@ -45,9 +47,18 @@ pub enum Fault {
         /// The limit in bytes.
         limit: u32,
     },
-    /// What came back is not a value of the contract's types.
-    #[error("returned a value that is not one of the contract's")]
+    /// The component ABI was broken: what came back is not a value of the contract's types (or, of
+    /// `describe` and `configure`, is larger than 256 KiB), or the guest's allocator gave a place
+    /// that is none.
+    #[error("returned a value that is not one of the contract's, or is too large")]
     BadOutput,
+    /// The host could not give what the limits allow. Not the policy's doing, and another machine
+    /// may not reproduce it.
+    #[error("could not be run: {problem}")]
+    Host {
+        /// What the host lacked, escaped and cut.
+        problem: String,
+    },
     /// `configure` reported problems with settings that it had accepted before.
     #[error("did not take its settings again")]
     Configure,
@@ -68,6 +79,7 @@ impl Fault {
             Self::Trap { .. } => "trap",
             Self::OutputTooLarge { .. } => "output-too-large",
             Self::BadOutput => "bad-output",
+            Self::Host { .. } => "host",
             Self::Configure => "configure",
             Self::Grant(fault) => fault.code(),
         }

@@ -5,8 +5,7 @@
 //! an error, also where the keys differ only in how they are escaped.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
@@ -22,6 +21,12 @@ pub(crate) struct JsonLimits {
     pub(crate) depth: usize,
 }
 
+/// The most values in a text, keys not counted.
+const MAX_VALUES: usize = 65_536;
+
+/// How many keys are compared one by one.
+const FEW_KEYS: usize = 16;
+
 /// A parsed JSON text. It has no `Debug`: a run object holds secrets.
 #[derive(PartialEq)]
 pub(crate) enum Value<'a> {
@@ -36,8 +41,16 @@ pub(crate) enum Value<'a> {
     Object(Object<'a>),
 }
 
-/// The members of a JSON object.
-pub(crate) type Object<'a> = BTreeMap<Cow<'a, str>, Value<'a>>;
+/// The members of a JSON object, each key once.
+#[derive(PartialEq)]
+pub(crate) struct Object<'a>(Vec<(Cow<'a, str>, Value<'a>)>);
+
+impl<'a> Object<'a> {
+    /// The value of a key.
+    pub(crate) fn get(&self, key: &str) -> Option<&Value<'a>> {
+        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value)
+    }
+}
 
 impl Value<'_> {
     /// What kind of value this is, for an error message; never its content.
@@ -86,12 +99,23 @@ pub enum JsonError {
         /// The limit.
         limit: usize,
     },
+    /// There are more values than are worth holding: their number, not the text's length, decides
+    /// what memory they take.
+    #[error("line {line}, column {column}: more than {limit} values")]
+    TooMany {
+        /// Line of the value that was one too many.
+        line: usize,
+        /// Column of it.
+        column: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// An object has the same key twice.
     #[error("line {line}, column {column}: the key `{key}` appears twice in one object")]
     DuplicateKey {
-        /// Line of the second appearance.
+        /// Line of the second appearance; of the object's end when it has more than 16 keys.
         line: usize,
-        /// Column just after it.
+        /// Column just after that.
         column: usize,
         /// The key, escaped and cut to 64 bytes.
         key: String,
@@ -104,7 +128,8 @@ pub(crate) fn parse(text: &[u8], limits: JsonLimits) -> Result<Value<'_>, JsonEr
         return Err(JsonError::TooLarge { bytes: text.len(), limit: limits.bytes });
     }
     let found = RefCell::new(None);
-    let seed = Seed { depth_left: limits.depth, found: &found };
+    let values_left = Cell::new(MAX_VALUES);
+    let seed = Seed { depth_left: limits.depth, values_left: &values_left, found: &found };
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let parsed =
         seed.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
@@ -112,6 +137,7 @@ pub(crate) fn parse(text: &[u8], limits: JsonLimits) -> Result<Value<'_>, JsonEr
         let (line, column) = (error.line(), error.column());
         match found.into_inner() {
             Some(Found::TooDeep) => JsonError::TooDeep { line, column, limit: limits.depth },
+            Some(Found::TooMany) => JsonError::TooMany { line, column, limit: MAX_VALUES },
             Some(Found::DuplicateKey(key)) => JsonError::DuplicateKey { line, column, key },
             None => JsonError::Syntax { line, column, expected: without_position(&error) },
         }
@@ -121,6 +147,7 @@ pub(crate) fn parse(text: &[u8], limits: JsonLimits) -> Result<Value<'_>, JsonEr
 /// What the seed found wrong, beside the error that `serde_json` carries through.
 enum Found {
     TooDeep,
+    TooMany,
     DuplicateKey(String),
 }
 
@@ -128,6 +155,7 @@ enum Found {
 #[derive(Clone, Copy)]
 struct Seed<'f> {
     depth_left: usize,
+    values_left: &'f Cell<usize>,
     found: &'f RefCell<Option<Found>>,
 }
 
@@ -143,10 +171,24 @@ impl Seed<'_> {
     }
 }
 
+impl Seed<'_> {
+    fn duplicate<E: serde::de::Error>(self, key: &str) -> E {
+        self.found.replace(Some(Found::DuplicateKey(escape(key, 64))));
+        E::custom("duplicate key")
+    }
+}
+
 impl<'de> DeserializeSeed<'de> for Seed<'_> {
     type Value = Value<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        match self.values_left.get().checked_sub(1) {
+            Some(left) => self.values_left.set(left),
+            None => {
+                self.found.replace(Some(Found::TooMany));
+                return Err(D::Error::custom("too many values"));
+            }
+        }
         deserializer.deserialize_any(self)
     }
 }
@@ -197,16 +239,25 @@ impl<'de> Visitor<'de> for Seed<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let deeper = self.deeper()?;
-        let mut members = Object::new();
+        let mut members: Vec<(Cow<'de, str>, Value<'de>)> = Vec::new();
         while let Some(key) = map.next_key_seed(Key)? {
-            if members.contains_key(&key) {
-                self.found.replace(Some(Found::DuplicateKey(escape(&key, 64))));
-                return Err(A::Error::custom("duplicate key"));
+            if members.len() < FEW_KEYS && members.iter().any(|(name, _)| *name == key) {
+                return Err(self.duplicate(&key));
             }
             let value = map.next_value_seed(deeper)?;
-            members.insert(key, value);
+            members.push((key, value));
         }
-        Ok(Value::Object(members))
+        if members.len() > FEW_KEYS {
+            let mut keys: Vec<&str> = members.iter().map(|(name, _)| name.as_ref()).collect();
+            keys.sort_unstable();
+            if let Some(twice) = keys.windows(2).find_map(|pair| match pair {
+                [a, b] if a == b => Some(*a),
+                _ => None,
+            }) {
+                return Err(self.duplicate(twice));
+            }
+        }
+        Ok(Value::Object(Object(members)))
     }
 }
 
@@ -284,6 +335,28 @@ mod tests {
         refuses("1e9999", "line 1, column 6: not JSON: number out of range");
         refuses(r#""\ud800""#, "line 1, column 8: not JSON: unexpected end of hex escape");
         refuses("", "line 1, column 0: not JSON: EOF while parsing a value");
+    }
+
+    #[test]
+    fn finds_a_key_twice_among_many() {
+        let members: Vec<_> = (0..30).map(|n| format!("\"k{n}\":0")).collect();
+        let large = JsonLimits { bytes: 1 << 20, depth: 4 };
+        let text = format!("{{{}}}", members.join(","));
+        assert!(parse(text.as_bytes(), large).is_ok());
+        for twice in ["k0", "k15", "k16", "k29"] {
+            let text = format!("{{{},\"{twice}\":0}}", members.join(","));
+            let error = parse(text.as_bytes(), large).err().unwrap().to_string();
+            assert!(error.ends_with(&format!("the key `{twice}` appears twice in one object")));
+        }
+    }
+
+    #[test]
+    fn bounds_the_number_of_values() {
+        let large = JsonLimits { bytes: 1 << 20, depth: 4 };
+        let list = |length: usize| format!("[{}0]", "0,".repeat(length - 1));
+        assert!(parse(list(MAX_VALUES - 1).as_bytes(), large).is_ok());
+        let error = parse(list(MAX_VALUES).as_bytes(), large).err().unwrap().to_string();
+        assert!(error.ends_with("more than 65536 values"), "{error}");
     }
 
     #[test]

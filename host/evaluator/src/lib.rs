@@ -12,8 +12,8 @@
 //! One direction, no way back: a signer takes an [`Approval`], and only a [`Decision`] makes one.
 //!
 //! ```
-//! use countersign::{Audience, Claims, Engine, Manifest, ManifestFiles, PolicySet, Run, Subject};
-//! use countersign::TokenRequest;
+//! use countersign::{Claims, Engine, Manifest, ManifestFiles, PolicySet, Run};
+//! use countersign::{SubjectForm, SubjectProfile, TokenRequest};
 //! # use std::error::Error;
 //! # fn decide(manifest: &str, files: ManifestFiles, run: &[u8], now: u64) -> Result<(), Box<dyn Error>> {
 //! // Once: what decides. `files` has the bytes of every path in `manifest.files()`.
@@ -21,13 +21,11 @@
 //! let policies = PolicySet::prepare(&Engine::new()?, &manifest, &files)?;
 //!
 //! // For every run: who asks for what.
-//! let token = TokenRequest::new(
-//!     Subject::parse("system:serviceaccount:prod:…")?,
-//!     vec![Audience::parse("aws-workload-identity-provider:prod")?],
-//!     900,
-//!     now,
-//! )?;
-//! let claims = Claims { run: Run::parse(run)?, runner: None, token };
+//! let subject =
+//!     SubjectForm { profile: SubjectProfile::ByDefinition, meshstack_id: "prod".parse()? };
+//! let audiences = vec!["aws-workload-identity-provider:prod".parse()?];
+//! let token = TokenRequest::new(audiences, 900, now)?;
+//! let claims = Claims::new(Run::parse(run)?, None, &subject, token)?;
 //! match policies.evaluate(claims).into_approval() {
 //!     Ok(approval) => println!("sign for {} s", approval.terms().ttl_seconds),
 //!     Err(refusal) => println!("403: {:?}", refusal.reasons),
@@ -43,14 +41,17 @@
 //! - A policy sees its settings and the claims, and nothing else: it has no imports. Nothing that
 //!   it writes is seen by another evaluation.
 //! - Every error, fault and absence refuses. Grants only narrow.
-//! - The same policy set and claims give the same decision, to the byte of its record, unless the
-//!   wall-clock limit cuts an evaluation off; that has a code of its own, `deadline`.
+//! - The same policy set and claims give the same decision, to the byte of its record, but for
+//!   three faults that depend on the machine and have codes of their own: `deadline`, `stack` (on a
+//!   processor of another kind) and `host`.
 //! - Secrets of a run object are dropped when it is parsed.
 //!
 //! # What is not
 //! - Whether a run is genuine and still live: the caller vouches for it.
 //! - Preparing a policy compiles it in this process, with no bound yet on time and memory but the
 //!   component's size: prepare only components from people you would let build your images.
+
+#![forbid(unsafe_code)]
 
 mod binding;
 mod claims;
@@ -103,7 +104,8 @@ pub use run::{
 pub use scope::{Mode, Scope};
 pub use set::{ManifestFiles, PolicySet, PolicySetError};
 pub use settings::{MAX_SETTINGS_BYTES, MAX_SETTINGS_DEPTH, Settings, SettingsError};
-pub use subject::{SubjectError, SubjectParts, SubjectProfile};
+pub use subject::{SubjectError, SubjectForm, SubjectParts, SubjectProfile};
+pub use text::is_misleading;
 pub use verdict::{
     Grant, MAX_CLAIM_VALUE_BYTES, MAX_GRANTED_CLAIMS, MAX_REASONS, PolicyReason, Verdict,
 };

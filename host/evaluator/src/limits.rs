@@ -2,9 +2,9 @@
 
 /// The limits of one binding.
 ///
-/// Fuel, memory, stack and output are deterministic: the same policy, settings and claims always
-/// end the same way. The wall-clock limit is a backstop behind them, and what it cuts off is a
-/// fault of its own.
+/// Fuel, memory and output are deterministic: the same policy, settings and claims always end the
+/// same way. The wall-clock limit is a backstop behind them, and what it cuts off is a fault of its
+/// own. The stack is limited for the whole process: see [`Engine::STACK_BYTES`](crate::Engine).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Largest component, in bytes.
@@ -19,7 +19,8 @@ pub struct Limits {
     /// Size of a verdict in bytes, as the host holds it.
     pub output_bytes: u32,
     /// Time of one evaluation in milliseconds, `configure` included. Checked every
-    /// [`TICK`](crate::Engine::TICK): an evaluation ends at most two ticks later.
+    /// [`TICK`](crate::Engine::TICK): an evaluation ends at most two ticks later. A verdict that
+    /// cannot be lifted is evaluated a second time to find out why, which can double this.
     pub wall_clock_ms: u32,
 }
 

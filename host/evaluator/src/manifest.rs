@@ -2,13 +2,14 @@
 
 mod file;
 mod json_settings;
+mod nesting;
 
 use crate::digest::Digest;
-use crate::identifier::{BindingName, ClaimName, MeshstackId};
+use crate::identifier::{BindingName, ClaimName};
 use crate::limits::Limits;
 use crate::scope::{Mode, Scope};
 use crate::settings::Settings;
-use crate::subject::SubjectProfile;
+use crate::subject::SubjectForm;
 
 pub use file::ManifestError;
 
@@ -29,10 +30,8 @@ pub struct Manifest {
 pub struct IssuerEntry {
     /// `url`: the issuer identifier (`iss`). Not parsed here: a signer knows what it must be.
     pub url: Option<String>,
-    /// `meshstack-id`: the installation, which stands in every subject.
-    pub meshstack_id: MeshstackId,
-    /// `subject-profile`: the form of subjects; by definition unless given.
-    pub subject_profile: SubjectProfile,
+    /// `meshstack-id` and `subject-profile`: how subjects are made; by definition unless given.
+    pub subject: SubjectForm,
 }
 
 /// One `[[binding]]`.

@@ -12,7 +12,7 @@ use crate::identifier::is_name;
 use crate::json::{self, JsonLimits};
 use crate::limits::Limits;
 use crate::sandbox::{Functions, Guest};
-use crate::text::escape;
+use crate::text::{escape, is_misleading};
 
 const FUNCTIONS: [&str; 3] = ["describe", "configure", "evaluate"];
 const MAX_SCHEMA_BYTES: usize = 65_536;
@@ -34,7 +34,7 @@ pub struct Policy {
 pub struct Description {
     /// The policy's name: lower-case words joined by dashes, 1 to 63 bytes.
     pub name: String,
-    /// Its version, by Semantic Versioning.
+    /// Its version, by Semantic Versioning, at most 64 bytes.
     pub version: String,
     /// One sentence on what it decides, 1 to 512 bytes.
     pub summary: String,
@@ -154,12 +154,6 @@ impl Policy {
             let limit = limits.component_bytes;
             return Err(LoadError::TooLarge { bytes: bytes.len(), limit });
         }
-        if !bytes.starts_with(b"\0asm") {
-            return Err(LoadError::NotWasm);
-        }
-        if Parser::is_core_wasm(bytes) {
-            return Err(LoadError::CoreModule);
-        }
         if let Some(name) = imports(bytes)?.first() {
             return Err(LoadError::Import { name: escape(name, 256) });
         }
@@ -203,8 +197,14 @@ impl std::fmt::Debug for Policy {
 /// The names that a component imports, without compiling it.
 ///
 /// # Errors
-/// When the bytes end early or are malformed.
+/// When the bytes are no component, end early or are malformed.
 pub fn imports(component: &[u8]) -> Result<Vec<String>, LoadError> {
+    if !component.starts_with(b"\0asm") {
+        return Err(LoadError::NotWasm);
+    }
+    if Parser::is_core_wasm(component) {
+        return Err(LoadError::CoreModule);
+    }
     let mut names = Vec::new();
     let mut depth = 0_u32;
     for payload in Parser::new(0).parse_all(component) {
@@ -296,6 +296,10 @@ impl Description {
         let settings_schema = match raw.settings_schema {
             empty if empty.is_empty() => None,
             schema => match json::parse(schema.as_bytes(), limits) {
+                // It is printed as it is, so nothing in it may mislead a terminal.
+                Ok(_) if schema.contains(|c| c != '\n' && is_misleading(c)) => {
+                    return problem("the settings schema has control characters".to_owned());
+                }
                 Ok(_) => Some(schema),
                 Err(error) => return problem(format!("the settings schema: {error}")),
             },

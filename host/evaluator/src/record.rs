@@ -31,11 +31,12 @@ use crate::verdict::Verdict;
 ///   "policy_set": "sha256:…",
 ///   "claims": {"run": {…}, "runner": "…", "token": {…}},
 ///   "trace": [                    // every binding that applied, in the order of names
-///     {"binding": "…", "mode": "enforce", "scope": {…},
+///     {"binding": "…", "mode": "enforce", "scope": {"definition": "…"},   // or "all"
 ///      "policy": {"name": "…", "version": "…", "digest": "sha256:…"}, "settings": "sha256:…",
+///      "limits": {"component_bytes": 1048576, …}, "claims": ["…"],
 ///      "verdict": {"permit": {…}},  // or {"deny": [{"code": "…", "message": "…"}]} or "abstain"
 ///      "fault": {"code": "…", "detail": "…"},   // in the verdict's place
-///      "fuel": {"used": 12345, "limit": 10000000}}
+///      "fuel": {"used": 12345, "limit": 10000000}}   // used: null where it cannot be trusted
 ///   ]
 /// }
 /// ```
@@ -63,8 +64,9 @@ pub(crate) fn policy_set_digest<'b>(bindings: impl Iterator<Item = &'b BindingId
 }
 
 fn digest(value: &impl Serialize) -> Digest {
-    // Serialising to memory fails only for maps whose keys are not strings; these have none.
-    Digest::of(&serde_json::to_vec(value).unwrap_or_default())
+    #[expect(clippy::expect_used, reason = "a digest of nothing would be worse")]
+    let bytes = serde_json::to_vec(value).expect("the mirrors have only strings for keys");
+    Digest::of(&bytes)
 }
 
 #[derive(Debug, Serialize)]
@@ -150,12 +152,12 @@ struct ClaimsRecord<'d> {
 
 impl<'d> ClaimsRecord<'d> {
     fn new(claims: &'d Claims) -> Self {
-        let token = &claims.token;
+        let token = claims.token();
         Self {
-            run: RunRecord::new(&claims.run),
-            runner: claims.runner.as_ref().map(|runner| runner.as_str()),
+            run: RunRecord::new(claims.run()),
+            runner: claims.runner().map(|runner| runner.as_str()),
             token: TokenRecord {
-                subject: token.subject().as_str(),
+                subject: claims.subject().as_str(),
                 audiences: token.audiences().iter().map(|a| a.as_str()).collect(),
                 ttl_seconds: token.ttl_seconds(),
                 issued_at: token.issued_at(),

@@ -12,6 +12,9 @@ use crate::identifier::{BuildingBlockId, DefinitionId, Platform, Project, RunId,
 /// tokens of the implementation) are no part of it: they are dropped at the parser, so no field,
 /// `Debug` output or error can hold one.
 ///
+/// The types of its fields keep their bounds. Those of numbers, texts and lists hold for a run that
+/// [`Run::parse`] made; whoever makes or changes one by hand keeps them.
+///
 /// What a `Run` does not say: whether the run is still live, and whether it is genuine. Whoever
 /// obtained the run object vouches for both.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use wasmtime::component::{
 };
 use wasmtime::{AsContext, Store};
 
-use self::failure::{fault, fault_of_a_valid_component, is_readable};
+use self::failure::{fault, fault_of_the_host, is_readable};
 use self::ledger::Ledger;
 use crate::contract::{
     ConfigureParams, ConfigureResults, DescribeParams, DescribeResults, Description,
@@ -83,7 +83,7 @@ impl Guest {
         let mut sandbox = self.instantiate(limits)?;
         let function = sandbox
             .typed::<DescribeParams, DescribeResults>(&self.functions.describe)
-            .map_err(fault_of_a_valid_component)?;
+            .map_err(fault_of_the_host)?;
         sandbox.store.set_hostcall_fuel(MAX_DESCRIPTION_BYTES);
         function
             .call(&mut sandbox.store, ())
@@ -130,7 +130,8 @@ impl Guest {
     ///
     /// Wasmtime tells "too much" from "malformed" only by an error's text. Evaluation is pure, so
     /// a second one, from which nothing is copied, meets the same verdict: if all of it can be
-    /// read, then it was its size.
+    /// read, then it was its size. By then the guest's `post-return` has run; one that writes over
+    /// what it returned can turn the one code into the other, and nothing else.
     fn why_not_lifted(
         &self,
         limits: &Limits,
@@ -166,7 +167,7 @@ impl Guest {
         }
         let function = sandbox
             .typed::<EvaluateParams<'_>, R>(&self.functions.evaluate)
-            .map_err(fault_of_a_valid_component)?;
+            .map_err(fault_of_the_host)?;
         sandbox.store.set_hostcall_fuel(output_bytes);
         sandbox.refuel(limits.fuel)?;
         match function.call(&mut sandbox.store, (run, token)) {
@@ -181,12 +182,10 @@ impl Guest {
         store.limiter(|ledger| ledger);
         let tick_ms = u32::try_from(Engine::TICK.as_millis()).unwrap_or(u32::MAX);
         store.set_epoch_deadline(u64::from(limits.wall_clock_ms.div_ceil(tick_ms)) + 1);
-        store.set_fuel(limits.configure_fuel).map_err(fault_of_a_valid_component)?;
+        store.set_fuel(limits.configure_fuel).map_err(fault_of_the_host)?;
         match self.instance.instantiate(&mut store) {
             Ok(instance) => Ok(Sandbox { store, instance }),
-            Err(error) => {
-                Err(fault(&error, &store).unwrap_or_else(|| fault_of_a_valid_component(error)))
-            }
+            Err(error) => Err(fault(&error, &store).unwrap_or_else(|| fault_of_the_host(error))),
         }
     }
 }
@@ -219,7 +218,7 @@ impl Sandbox {
     ) -> Result<Result<(), Vec<Problem>>, Fault> {
         let function = self
             .typed::<ConfigureParams<'_>, ConfigureResults>(&functions.configure)
-            .map_err(fault_of_a_valid_component)?;
+            .map_err(fault_of_the_host)?;
         self.store.set_hostcall_fuel(MAX_DESCRIPTION_BYTES);
         function
             .call(&mut self.store, (settings,))
@@ -236,7 +235,7 @@ impl Sandbox {
 
     fn refuel(&mut self, fuel: u64) -> Result<(), Fault> {
         self.store.data_mut().fuel_limit = fuel;
-        self.store.set_fuel(fuel).map_err(fault_of_a_valid_component)
+        self.store.set_fuel(fuel).map_err(fault_of_the_host)
     }
 
     fn fault(&self, error: &wasmtime::Error) -> Option<Fault> {

@@ -131,6 +131,14 @@ impl PolicySet {
                 })
             };
             let path = entry.policy.as_str();
+            // A pin keeps foreign bytes from the compiler, so it is compared before anything else.
+            let found = Digest::of(file(path)?);
+            if let Some(pinned) = entry.digest
+                && pinned != found
+            {
+                let (binding, path) = (binding.clone(), path.to_owned());
+                return Err(PolicySetError::Digest { binding, path, found, pinned });
+            }
             // The size limit is each binding's own, also where another has loaded the component.
             let policy = match policies.get(path) {
                 Some(policy) if policy.component_bytes() as u64 <= entry.limits.component_bytes => {
@@ -147,17 +155,6 @@ impl PolicySet {
                     loaded
                 }
             };
-            if let Some(pinned) = entry.digest
-                && pinned != policy.digest()
-            {
-                let (binding, path) = (binding.clone(), path.to_owned());
-                return Err(PolicySetError::Digest {
-                    binding,
-                    path,
-                    found: policy.digest(),
-                    pinned,
-                });
-            }
             let settings = match &entry.settings {
                 SettingsSource::Inline(settings) => settings.clone(),
                 SettingsSource::File(path) => settings_file(file(path)?).map_err(|problem| {
@@ -191,10 +188,10 @@ impl PolicySet {
         let trace: Vec<_> = self
             .bindings
             .iter()
-            .filter(|binding| binding.applies_to(&claims.run))
+            .filter(|binding| binding.applies_to(claims.run()))
             .map(|binding| binding.evaluate(&run, &token, &claims))
             .collect();
-        let outcome = combine(&claims.token, &trace);
+        let outcome = combine(claims.token(), &trace);
         Decision { claims, policy_set: self.digest, trace, outcome }
     }
 

@@ -14,6 +14,15 @@ pub enum SubjectProfile {
     ByDefinition,
 }
 
+/// How the subjects of an installation are made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubjectForm {
+    /// Which form they have.
+    pub profile: SubjectProfile,
+    /// The installation that stands in them.
+    pub meshstack_id: MeshstackId,
+}
+
 /// A subject taken apart.
 ///
 /// Distinct parts give distinct subjects, and a subject gives back its parts: no part can contain
@@ -67,30 +76,27 @@ impl SubjectProfile {
             Self::ByDefinition => "by-definition",
         }
     }
+}
 
+impl SubjectForm {
     /// The subject of a run in this form.
     ///
     /// # Errors
     /// When the subject is by runner and there is none.
-    pub fn subject(
-        self,
-        meshstack: &MeshstackId,
-        run: &Run,
-        runner: Option<&RunnerId>,
-    ) -> Result<Subject, SubjectError> {
-        let meshstack = meshstack.clone();
-        Ok(match self {
-            Self::ByRunner => SubjectParts::ByRunner {
+    pub fn of(&self, run: &Run, runner: Option<&RunnerId>) -> Result<Subject, SubjectError> {
+        let meshstack = self.meshstack_id.clone();
+        let parts = match self.profile {
+            SubjectProfile::ByRunner => SubjectParts::ByRunner {
                 meshstack,
                 runner: runner.ok_or(SubjectError::NoRunner)?.clone(),
             },
-            Self::ByDefinition => SubjectParts::ByDefinition {
+            SubjectProfile::ByDefinition => SubjectParts::ByDefinition {
                 meshstack,
                 workspace: run.definition.workspace.clone(),
                 definition: run.definition.id.clone(),
             },
-        }
-        .subject()?)
+        };
+        Ok(parts.subject()?)
     }
 }
 

@@ -15,7 +15,7 @@ pub(crate) fn escape(text: &str, limit: usize) -> String {
         if escaped.len() + MARK.len_utf8() <= limit {
             cut = escaped.len();
         }
-        if needs_escape(character) {
+        if is_misleading(character) {
             escaped.extend(character.escape_unicode());
         } else if character == '\\' {
             escaped.push_str("\\\\");
@@ -33,8 +33,9 @@ pub(crate) fn escape(text: &str, limit: usize) -> String {
     escaped
 }
 
-/// Whether a character must not reach a reader as it is.
-fn needs_escape(character: char) -> bool {
+/// Whether a character must not reach a terminal, a log or a reader as it is: control characters,
+/// line and paragraph separators, and what is invisible or turns the direction of writing.
+pub fn is_misleading(character: char) -> bool {
     character.is_control()
         || matches!(
             character,

@@ -16,6 +16,9 @@ pub const MAX_GRANTED_CLAIMS: usize = 32;
 /// The longest value of a claim that a grant adds, in bytes.
 pub const MAX_CLAIM_VALUE_BYTES: usize = 1024;
 
+/// The code of a reason whose own is not 1 to 64 bytes of `a-z 0-9 -`.
+const MALFORMED_CODE: &str = "malformed-code";
+
 const MAX_CODE_BYTES: usize = 64;
 const MAX_MESSAGE_BYTES: usize = 1024;
 
@@ -44,7 +47,8 @@ pub struct Grant {
 /// One reason of a denial, as a policy gave it: data, made safe to show.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyReason {
-    /// The policy's code: escaped, and cut to 64 bytes.
+    /// The policy's code: 1 to 64 bytes of `a-z 0-9 -`, or `malformed-code` when the policy's was
+    /// not; then the message begins with it.
     pub code: String,
     /// The policy's message: escaped, and cut to 1,024 bytes.
     pub message: String,
@@ -92,10 +96,22 @@ impl Grant {
 }
 
 impl PolicyReason {
-    /// Makes a policy's reason safe to show.
+    /// Makes a policy's reason safe to show, and its code fit for machines.
     pub(crate) fn new(code: &str, message: &str) -> Self {
-        Self { code: escape(code, MAX_CODE_BYTES), message: escape(message, MAX_MESSAGE_BYTES) }
+        if is_code(code) {
+            let message = escape(message, MAX_MESSAGE_BYTES);
+            return Self { code: code.to_owned(), message };
+        }
+        // What there was of a code is kept for the reader.
+        let code = escape(code, MAX_CODE_BYTES);
+        let message = escape(message, MAX_MESSAGE_BYTES - MAX_CODE_BYTES - 2);
+        Self { code: MALFORMED_CODE.to_owned(), message: format!("{code}: {message}") }
     }
+}
+
+fn is_code(code: &str) -> bool {
+    (1..=MAX_CODE_BYTES).contains(&code.len())
+        && code.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
 /// The granted audiences in the order of the request.

@@ -10,7 +10,7 @@
 
 mod support;
 
-use countersign::{Decision, Limits, Outcome, Scope};
+use countersign::{Claims, Decision, Limits, Outcome, Scope};
 use support::{Scripted, claims, decide, enforce, set, shadow, token};
 
 /// What a decision comes to, on one line.
@@ -177,15 +177,17 @@ fn shadow_bindings_are_on_record() {
 
 #[test]
 fn a_scope_admits_by_equality_only() {
-    let run = claims().run;
+    let run = support::run();
     let other = "00000000-0000-4000-8000-000000000001".parse().unwrap();
     for (scope, applies) in [
         (Scope::All, true),
-        (Scope::OwningWorkspace("my-workspace".parse().unwrap()), true),
-        (Scope::OwningWorkspace("my".parse().unwrap()), false),
-        (Scope::OwningWorkspace("my-workspace-b".parse().unwrap()), false),
+        (Scope::OwningWorkspace("team-a".parse().unwrap()), true),
+        (Scope::OwningWorkspace("team".parse().unwrap()), false),
+        (Scope::OwningWorkspace("team-a-b".parse().unwrap()), false),
+        (Scope::OwningWorkspace("my-workspace".parse().unwrap()), false),
         (Scope::DefinitionWorkspace("my-workspace".parse().unwrap()), true),
         (Scope::DefinitionWorkspace("my-work".parse().unwrap()), false),
+        (Scope::DefinitionWorkspace("team-a".parse().unwrap()), false),
         (Scope::Definition(run.definition.id.clone()), true),
         (Scope::Definition(other), false),
     ] {
@@ -225,8 +227,8 @@ fn text_of_a_policy_is_escaped_and_bounded() {
     let answer = r#"{"deny": [["\u001b[31mred", "two\nlines \u202e and more"]]}"#;
     let decision = decide(&[enforce("a", answer)], claims());
     let Outcome::Refused(reasons) = decision.outcome() else { panic!("{decision:?}") };
-    assert_eq!(reasons[0].code, "\\u{1b}[31mred");
-    assert_eq!(reasons[0].message, "two\\u{a}lines \\u{202e} and more");
+    assert_eq!(reasons[0].code, "malformed-code");
+    assert_eq!(reasons[0].message, "\\u{1b}[31mred: two\\u{a}lines \\u{202e} and more");
 
     let answer = r#"{"flood": {"reasons": 40, "bytes": 1100}}"#;
     let decision = decide(&[enforce("a", answer)], claims());
@@ -262,8 +264,10 @@ fn fuel_is_on_record_where_it_can_be_trusted() {
 
 #[test]
 fn limits_are_the_bindings_own() {
-    let permit =
-        Scripted { limits: Limits { fuel: 1_000, ..Limits::DEFAULT }, ..enforce("a", PERMIT) };
+    let permit = Scripted {
+        limits: Limits { fuel: 1_000, ..enforce("a", PERMIT).limits },
+        ..enforce("a", PERMIT)
+    };
     check([permit], "refused a:out-of-fuel");
     let limits = Limits { fuel: Limits::CEILING.fuel, wall_clock_ms: 30, ..Limits::DEFAULT };
     check([Scripted { limits, ..enforce("a", r#""loop""#) }], "refused a:deadline");
@@ -274,21 +278,22 @@ fn limits_are_the_bindings_own() {
 
 #[test]
 fn a_policy_sees_the_run_and_the_token_and_no_more() {
-    let mut claims = claims();
-    claims.runner = Some("98520496-627d-43e6-82da-ce499179ff3f".parse().unwrap());
-    claims.token = token(&["aws"], 42);
+    let runner = Some(support::runner());
+    let form = support::subject_form();
+    let claims = Claims::new(support::run(), runner, &form, token(&["aws"], 42)).unwrap();
     let decision = decide(&[enforce("a", r#""echo""#)], claims);
     let Outcome::Refused(reasons) = decision.outcome() else { panic!("{decision:?}") };
     assert_eq!(
         reasons[0].message,
         "Run { id: \"b3116611-e08b-4b00-91c5-10365b25a6ef\", number: 1, behavior: Behavior::Apply, \
          building-block: BuildingBlock { id: \"68ce5455-2a4a-4a4b-a324-6a6c18cab85a\", workspace: \
-         \"my-workspace\", project: Some(\"my-project\"), platform: \
+         \"team-a\", project: Some(\"my-project\"), platform: \
          Some(\"my-platform.my-location\"), parents: [] }, definition: Definition { id: \
          \"b23cfb9a-6974-444f-9d33-62134a632373\", workspace: \"my-workspace\", version: 1, \
          implementation: Implementation::Terraform }, trigger: None, runner: \
          Some(\"98520496-627d-43e6-82da-ce499179ff3f\"), facts: [] } Token { subject: \
-         \"system:serviceaccount:test:subject\", audiences: [\"aws\"], ttl-seconds: 42, issued-at: \
+         \"system:serviceaccount:test:workspace.my-workspace.buildingblockdefinition.\
+         b23cfb9a-6974-444f-9d33-62134a632373\", audiences: [\"aws\"], ttl-seconds: 42, issued-at: \
          1790000000 }"
     );
 }

@@ -86,7 +86,17 @@ fn what_is_wrong_is_named_with_its_place() {
     refuses("\"one\"", "\"One\"", "line 8, column 8");
     refuses("\"one\"", "\"two\"", "two bindings have the name `two`");
     refuses("\"team-a\"", "\"team_a\"", "expected a workspace identifier");
-    refuses("\"all\"", "\"some\"", "unknown variant `some`");
+    refuses("\"all\"", "\"some\"", "expected `\"all\"`, or a table with one of");
+    refuses("\"all\"", "{}", "expected `\"all\"`, or a table with one of");
+    refuses("\"all\"", "{ all = 1 }", "expected `\"all\"`, or a table with one of");
+    refuses("\"all\"", "7", "expected `\"all\"`, or a table with one of");
+    refuses(
+        "\"all\"",
+        "{ definition-workspace = \"a\", owning-workspace = \"b\" }",
+        "expected `\"all\"`, or a table with one of",
+    );
+    refuses("fuel = 2", "fuel = -1", "expected a whole number from 0 to 2^63 - 1");
+    refuses("fuel = 2", "fuel = \"2\"", "expected a whole number from 0 to 2^63 - 1");
     refuses("\"all\"", "{ definition = \"1\" }", "expected a UUID in canonical lower case");
     refuses("sha256:e3", "sha256:E3", "expected `sha256:` and 64 lower-case hexadecimal digits");
     refuses("\"team\"]", "\"te am\"]", "expected a claim name");
@@ -102,6 +112,34 @@ fn what_is_wrong_is_named_with_its_place() {
     refuses("\"prod\"", "\"Prod\"", "expected a meshStack id");
     let error = Manifest::parse("").unwrap_err().to_string();
     assert_eq!(error, "no `[[binding]]`: nothing could ever be approved");
+}
+
+#[test]
+fn nesting_is_bounded_before_anything_recurses() {
+    let dotted = ["a"; 79].join(".");
+    let bomb = (0..20).fold("1".to_owned(), |inner, _| format!("{{ {dotted} = {inner} }}"));
+    for (text, line) in [
+        (format!("\nsettings = {bomb}"), 2),
+        (format!("x = {}", "[".repeat(100_000)), 1),
+        (format!("{dotted} = 1"), 1),
+        (format!("# ..........\n[{dotted}]"), 2),
+    ] {
+        let error = Manifest::parse(&text).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("line {line}: nested too deep")), "{error}");
+    }
+    // The deepest that is let through is read without harm.
+    let dotted = ["a"; 9].join(".");
+    let deepest = (0..32).fold("1".to_owned(), |inner, _| format!("{{ {dotted} = {inner} }}"));
+    let text = WHOLE.replacen("{ b = [1, 1.5, true], a = { \"x/y\" = \"z\" } }", &deepest, 1);
+    let error = Manifest::parse(&text).unwrap_err().to_string();
+    assert!(error.contains("nested deeper than 32 levels"), "{error}");
+}
+
+#[test]
+fn an_error_shows_nothing_that_misleads_a_terminal() {
+    let error = Manifest::parse("\"\\u001b[31mx\" = \"\u{202e}\"").unwrap_err().to_string();
+    assert!(!error.contains(['\u{1b}', '\u{202e}']), "{error}");
+    assert!(error.contains("\\u{1b}[31mx"), "{error}");
 }
 
 fn manifest(binding: &str) -> Manifest {
@@ -148,8 +186,8 @@ fn a_set_is_made_whole_or_not_at_all() {
     does_not_prepare(
         r#"settings = { answer = { deny = [["a", "b"], ["c"]] } }"#,
         &files(),
-        "binding `one`: the settings do not fit the policy `scripted`:\n  /answer/deny/1: expected a \
-         tuple of size 2, found 1 items",
+        "binding `one`: the settings do not fit the policy `scripted`:\n  /answer/deny/1: expected \
+         an array of 2 items, found 1 items",
     );
     does_not_prepare(
         &format!("{ABSTAIN}\nclaims = [\"team\", \"exp\"]"),
@@ -172,6 +210,17 @@ fn a_set_is_made_whole_or_not_at_all() {
     );
     PolicySet::prepare(engine(), &manifest(&format!("{ABSTAIN}\ndigest = \"{digest}\"")), &files())
         .unwrap();
+}
+
+#[test]
+fn a_pin_keeps_other_bytes_from_the_compiler() {
+    let foreign = [("p.wasm".to_owned(), b"x".to_vec())].into();
+    let (found, pinned) = (Digest::of(b"x"), Digest::of(b""));
+    does_not_prepare(
+        &format!("{ABSTAIN}\ndigest = \"{pinned}\""),
+        &foreign,
+        &format!("binding `one`: p.wasm: the digest is {found}, but the manifest pins {pinned}"),
+    );
 }
 
 #[test]
@@ -213,6 +262,24 @@ fn everything_that_decides_is_in_the_digest() {
     ] {
         assert_ne!(digest(&other), same, "{other}");
     }
+
+    let prepare = |name: &str, scope: &str, component: &[u8]| {
+        let text = format!("[[binding]]\nname = \"{name}\"\npolicy = \"p\"\nscope = {scope}");
+        let files = [("p".to_owned(), component.to_vec())].into();
+        let set = PolicySet::prepare(engine(), &Manifest::parse(&text).unwrap(), &files);
+        set.unwrap().digest()
+    };
+    let (ttl, same_workspace) =
+        (countersign_policy_artifacts::TTL_CEILING, countersign_policy_artifacts::SAME_WORKSPACE);
+    let same = prepare("one", "\"all\"", ttl);
+    assert_ne!(prepare("one", "\"all\"", same_workspace), same, "another component");
+    assert_ne!(prepare("two", "\"all\"", ttl), same, "another name");
+    assert_ne!(prepare("one", "{ owning-workspace = \"a\" }", ttl), same, "another scope");
+    assert_ne!(
+        prepare("one", "{ owning-workspace = \"a\" }", ttl),
+        prepare("one", "{ definition-workspace = \"a\" }", ttl),
+        "another kind of scope"
+    );
 }
 
 #[test]
@@ -223,7 +290,7 @@ fn the_example_prepares() {
         .files()
         .map(|path| {
             let name = Path::new(path).file_stem().unwrap();
-            let all = countersign_policy_artifacts::ALL;
+            let all = countersign_policy_artifacts::POLICIES;
             let (_, bytes) = all.iter().find(|(policy, _)| *policy == name).unwrap();
             (path.to_owned(), bytes.to_vec())
         })

@@ -11,8 +11,8 @@ mod support;
 
 use std::path::PathBuf;
 
-use countersign::{Decision, Digest};
-use support::{claims, decide, enforce, shadow, token};
+use countersign::{Claims, Decision, Digest};
+use support::{claims, claims_for, decide, enforce, shadow, token};
 
 /// Compares with a golden file; `UPDATE=1` rewrites it. Digests of components and fuel change with
 /// the compiler, so they are left out of the comparison.
@@ -20,9 +20,13 @@ use support::{claims, decide, enforce, shadow, token};
 fn check(name: &str, decision: &Decision) {
     let mut record = serde_json::to_value(decision.record()).unwrap();
     let hidden = serde_json::Value::from("…");
+    assert_eq!(record["id"], decision.id().to_string());
+    assert_eq!(record["policy_set"], decision.policy_set().to_string());
+    let component = Digest::of(countersign_policy_artifacts::SCRIPTED).to_string();
     record["id"] = hidden.clone();
     record["policy_set"] = hidden.clone();
     for entry in record["trace"].as_array_mut().unwrap() {
+        assert_eq!(entry["policy"]["digest"], component);
         entry["policy"]["digest"] = hidden.clone();
         if entry["fuel"]["used"].is_number() {
             entry["fuel"]["used"] = hidden.clone();
@@ -38,9 +42,9 @@ fn check(name: &str, decision: &Decision) {
 
 #[test]
 fn an_approval() {
-    let mut claims = claims();
-    claims.runner = Some("98520496-627d-43e6-82da-ce499179ff3f".parse().unwrap());
-    claims.token = token(&["aws", "azure"], 3600);
+    let (runner, form) = (Some(support::runner()), support::subject_form());
+    let token = token(&["aws", "azure"], 3600);
+    let claims = Claims::new(support::run(), runner, &form, token).unwrap();
     let narrow =
         r#"{"permit": {"max-ttl": 900, "audiences": ["aws"], "claims": [["team", "red"]]}}"#;
     let decision = decide(
@@ -84,10 +88,10 @@ fn a_decision_on_other_claims_has_another_id() {
     let set = support::set(&[permit]);
     let id = set.evaluate(claims()).id();
     assert_eq!(set.evaluate(claims()).id(), id);
-    let mut other = claims();
-    other.run.building_block.workspace = "team-b".parse().unwrap();
+    let mut run = support::run();
+    run.building_block.workspace = "team-b".parse().unwrap();
+    let other = claims_for(run, token(&["aws", "azure"], 3600));
     assert_ne!(set.evaluate(other).id(), id);
-    let mut later = claims();
-    later.token = token(&["aws", "azure"], 3599);
-    assert_ne!(set.evaluate(later).id(), id);
+    let shorter = claims_for(support::run(), token(&["aws", "azure"], 3599));
+    assert_ne!(set.evaluate(shorter).id(), id);
 }

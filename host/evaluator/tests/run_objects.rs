@@ -11,7 +11,7 @@ mod support;
 
 use countersign::{AuthorKind, Behavior, Implementation, Run};
 use serde_json::{Value, json};
-use support::{PUBLISHED_RUN, claims, decide, enforce};
+use support::{PUBLISHED_RUN, claims_for, decide, enforce, token};
 
 const CREATED: &str = include_str!("data/published-create.json");
 
@@ -106,7 +106,7 @@ fn secrets_are_dropped_at_the_parser() {
     assert_eq!(run, Run::parse(PUBLISHED_RUN.as_bytes()).unwrap());
 
     // Nor does a policy see any of it, or a record hold it.
-    let decision = decide(&[enforce("a", r#""echo""#)], countersign::Claims { run, ..claims() });
+    let decision = decide(&[enforce("a", r#""echo""#)], claims_for(run, token(&["aws"], 60)));
     let record = serde_json::to_string(&decision.record()).unwrap();
     assert!(record.contains("b3116611") && !record.contains(SECRET), "{record}");
 }
@@ -121,16 +121,15 @@ fn errors_do_not_repeat_what_may_be_a_secret() {
         "/spec/buildingBlockDefinition/spec/implementation",
         "/spec/trigger",
     ] {
-        let Err(error) = Run::parse(changed(pointer, &SECRET.into()).as_bytes()) else { continue };
+        let error = Run::parse(changed(pointer, &SECRET.into()).as_bytes()).unwrap_err();
         assert!(!format!("{error} {error:?}").contains(SECRET), "{error}");
     }
     for broken in [
-        PUBLISHED_RUN.replace("\"some-value\"", SECRET),
         PUBLISHED_RUN.replace("\"test\"", SECRET),
         PUBLISHED_RUN.replace("\"test\"", &format!("\"{SECRET}")),
         PUBLISHED_RUN.replace("\"test\"", &format!("\"{SECRET}\\q\"")),
     ] {
-        let Err(error) = Run::parse(broken.as_bytes()) else { continue };
+        let error = Run::parse(broken.as_bytes()).unwrap_err();
         assert!(!format!("{error} {error:?}").contains(SECRET), "{error}");
     }
 }

@@ -9,7 +9,7 @@
 
 mod support;
 
-use countersign::{SubjectParts, SubjectProfile};
+use countersign::{SubjectForm, SubjectParts, SubjectProfile};
 use proptest::prelude::*;
 
 const NAME: &str = "[a-z0-9]{1,8}(-[a-z0-9]{1,8}){0,3}";
@@ -53,19 +53,20 @@ proptest! {
 
 #[test]
 fn both_forms() {
+    // Owned by `team-a`, which stands in neither form.
     let run = support::run();
-    let meshstack = "demo".parse().unwrap();
-    let runner = "98520496-627d-43e6-82da-ce499179ff3f".parse().unwrap();
+    let form = |profile| SubjectForm { profile, meshstack_id: "demo".parse().unwrap() };
+    let runner = support::runner();
     assert_eq!(
-        SubjectProfile::ByDefinition.subject(&meshstack, &run, None).unwrap().as_str(),
+        form(SubjectProfile::ByDefinition).of(&run, None).unwrap().as_str(),
         "system:serviceaccount:demo:workspace.my-workspace.buildingblockdefinition.\
          b23cfb9a-6974-444f-9d33-62134a632373"
     );
     assert_eq!(
-        SubjectProfile::ByRunner.subject(&meshstack, &run, Some(&runner)).unwrap().as_str(),
+        form(SubjectProfile::ByRunner).of(&run, Some(&runner)).unwrap().as_str(),
         "system:serviceaccount:demo:98520496-627d-43e6-82da-ce499179ff3f"
     );
-    let error = SubjectProfile::ByRunner.subject(&meshstack, &run, None).unwrap_err();
+    let error = form(SubjectProfile::ByRunner).of(&run, None).unwrap_err();
     assert_eq!(
         error.to_string(),
         "a subject by runner needs the runner's UUID, which is not given"

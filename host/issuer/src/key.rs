@@ -202,9 +202,15 @@ impl PublicKey {
 }
 
 impl KeySet {
-    /// Puts keys together for publication.
+    /// Puts keys together for publication, each once.
     pub fn new<'k>(keys: impl IntoIterator<Item = &'k PublicKey>) -> Self {
-        Self { keys: keys.into_iter().cloned().collect() }
+        let mut set = Self { keys: Vec::new() };
+        for key in keys {
+            if set.keys.iter().all(|other| other.kid != key.kid) {
+                set.keys.push(key.clone());
+            }
+        }
+        set
     }
 }
 

@@ -8,6 +8,8 @@
 //! (the pure-Rust backend's is not, RUSTSEC-2023-0071), several times as fast for RS256, and the
 //! library that TLS will use too.
 
+#![forbid(unsafe_code)]
+
 mod issuer;
 mod key;
 mod token;

@@ -105,11 +105,11 @@ struct DecisionFacts {
 impl<'a> ClaimsSet<'a> {
     pub(crate) fn new(issuer: &'a str, approval: &'a Approval, id: &TokenId) -> Self {
         let (claims, terms) = (approval.claims(), approval.terms());
-        let run = &claims.run;
-        let issued_at = claims.token.issued_at();
+        let run = claims.run();
+        let issued_at = claims.token().issued_at();
         Self {
             iss: issuer,
-            sub: claims.token.subject().as_str(),
+            sub: claims.subject().as_str(),
             aud: match terms.audiences.as_slice() {
                 [one] => AudienceClaim::One(one.as_str()),
                 several => AudienceClaim::Several(several.iter().map(|a| a.as_str()).collect()),
@@ -130,7 +130,7 @@ impl<'a> ClaimsSet<'a> {
                 definition_workspace: run.definition.workspace.as_str(),
                 definition_version: run.definition.version,
                 implementation: run.definition.implementation.as_str(),
-                runner: claims.runner.as_ref().map(|runner| runner.as_str()),
+                runner: claims.runner().map(|runner| runner.as_str()),
             },
             countersign: DecisionFacts {
                 decision: approval.decision().to_string(),

@@ -10,7 +10,8 @@
 use std::collections::BTreeMap;
 
 use countersign::{
-    Approval, Claims, Engine, Manifest, ManifestFiles, PolicySet, Run, SubjectProfile, TokenRequest,
+    Approval, Claims, Engine, Manifest, ManifestFiles, PolicySet, Run, SubjectForm, SubjectProfile,
+    TokenRequest,
 };
 use countersign_issuer::{Algorithm, Issuer, IssuerUrl, KeySet, SignedToken, SigningKey, TokenId};
 use jsonwebtoken::jwk::JwkSet;
@@ -33,12 +34,16 @@ fn approve(audiences: &[&str], permit: &str) -> Approval {
         BTreeMap::from([("p".to_owned(), countersign_policy_artifacts::SCRIPTED.to_vec())]);
     let engine = Engine::new().unwrap();
     let set = PolicySet::prepare(&engine, &manifest, &files).unwrap();
-    let run = Run::parse(RUN.as_bytes()).unwrap();
-    let subject =
-        SubjectProfile::ByDefinition.subject(&"demo".parse().unwrap(), &run, None).unwrap();
+    // Another owner than the definition workspace: the two must not be taken for each other.
+    let mut run = Run::parse(RUN.as_bytes()).unwrap();
+    run.building_block.workspace = "team-a".parse().unwrap();
+    let subject = SubjectForm {
+        profile: SubjectProfile::ByDefinition,
+        meshstack_id: "demo".parse().unwrap(),
+    };
     let audiences = audiences.iter().map(|audience| audience.parse().unwrap()).collect();
-    let token = TokenRequest::new(subject, audiences, 3600, NOW).unwrap();
-    set.evaluate(Claims { run, runner: None, token }).into_approval().unwrap()
+    let token = TokenRequest::new(audiences, 3600, NOW).unwrap();
+    set.evaluate(Claims::new(run, None, &subject, token).unwrap()).into_approval().unwrap()
 }
 
 fn issuer(algorithm: Algorithm) -> Issuer {
@@ -104,7 +109,7 @@ fn the_host_alone_sets_what_a_verifier_trusts() {
                 "run_number": 1,
                 "behavior": "APPLY",
                 "building_block": "68ce5455-2a4a-4a4b-a324-6a6c18cab85a",
-                "workspace": "my-workspace",
+                "workspace": "team-a",
                 "project": "my-project",
                 "platform": "my-platform.my-location",
                 "definition": "b23cfb9a-6974-444f-9d33-62134a632373",

@@ -73,7 +73,7 @@ impl serde::de::Error for Error {
                 Self::custom(format_args!("expected {}, found {number}", json(expected)))
             }
             Unexpected::Str(text) => {
-                Self::custom(format_args!("expected {}, found `{text}`", json(expected)))
+                Self::custom(format_args!("expected {}, found `{}`", json(expected), cut(text)))
             }
             other => Self::invalid_type(other, expected),
         }
@@ -84,7 +84,7 @@ impl serde::de::Error for Error {
     }
 
     fn unknown_variant(found: &str, expected: &'static [&'static str]) -> Self {
-        Self::custom(format_args!("expected {}, found `{found}`", OneOf(expected)))
+        Self::custom(format_args!("expected {}, found `{}`", OneOf(expected), cut(found)))
     }
 
     fn unknown_field(_: &str, expected: &'static [&'static str]) -> Self {
@@ -98,6 +98,15 @@ impl serde::de::Error for Error {
     fn duplicate_field(field: &'static str) -> Self {
         Self::custom("appears twice").at_key(field)
     }
+}
+
+/// The beginning of a text, at most 80 bytes: enough to recognise it by.
+pub(crate) fn cut(text: &str) -> &str {
+    let mut end = text.len().min(80);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default()
 }
 
 /// What was found, as JSON calls it.
@@ -118,6 +127,10 @@ fn kind(found: &Unexpected<'_>) -> &'static str {
 fn json(expected: &dyn Expected) -> String {
     let words = expected.to_string();
     match words.as_str() {
+        "a nonzero u8" => "a whole number from 1 to 255".into(),
+        "a nonzero u16" => "a whole number from 1 to 65535".into(),
+        "a nonzero u32" => "a whole number from 1 to 4294967295".into(),
+        "a nonzero u64" | "a nonzero usize" => "a whole number, 1 or more".into(),
         "u8" => "a whole number from 0 to 255".into(),
         "u16" => "a whole number from 0 to 65535".into(),
         "u32" => "a whole number from 0 to 4294967295".into(),
@@ -128,7 +141,10 @@ fn json(expected: &dyn Expected) -> String {
         "a sequence" => "an array".into(),
         "a map" => "an object".into(),
         other if other.starts_with("struct ") => "an object".into(),
-        _ => words,
+        other => match other.strip_prefix("a tuple of size ") {
+            Some(size) => format!("an array of {size} items"),
+            None => words,
+        },
     }
 }
 

@@ -4,13 +4,15 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
 use super::json_settings::json_settings;
+use super::nesting::{MAX_BRACKETS, MAX_DOTS, too_deep};
 use super::{BindingEntry, IssuerEntry, MAX_MANIFEST_BYTES, Manifest, SettingsSource};
 use crate::digest::Digest;
 use crate::identifier::{BindingName, ClaimName, DefinitionId, MeshstackId, Workspace};
 use crate::limits::Limits;
 use crate::scope::{Mode, Scope};
 use crate::settings::{Settings, SettingsError};
-use crate::subject::SubjectProfile;
+use crate::subject::{SubjectForm, SubjectProfile};
+use crate::text::is_misleading;
 
 /// Why a text is no manifest.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -23,6 +25,14 @@ pub enum ManifestError {
         bytes: usize,
         /// The limit.
         limit: usize,
+    },
+    /// Brackets are nested deeper than 32, or a key has more than 8 dots.
+    #[error(
+        "line {line}: nested too deep; at most {MAX_BRACKETS} brackets and {MAX_DOTS} dots in a key"
+    )]
+    TooDeep {
+        /// The line.
+        line: usize,
     },
     /// The text is not TOML, a key is unknown or missing, or a value is out of form. The message
     /// shows the line.
@@ -75,6 +85,9 @@ pub enum ManifestError {
     },
 }
 
+const SCOPES: &str = "expected `\"all\"`, or a table with one of `definition-workspace`, \
+                      `definition` and `owning-workspace`";
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct ManifestFile {
@@ -109,7 +122,8 @@ struct BindingTable {
     policy: String,
     #[serde(default, deserialize_with = "parsed_digest")]
     digest: Option<Digest>,
-    scope: ScopeWord,
+    #[serde(deserialize_with = "scope")]
+    scope: Scope,
     #[serde(default)]
     mode: ModeWord,
     settings: Option<toml::Table>,
@@ -118,18 +132,6 @@ struct BindingTable {
     limits: LimitsTable,
     #[serde(default)]
     claims: Vec<ParsedClaimName>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum ScopeWord {
-    All,
-    #[serde(deserialize_with = "parsed")]
-    DefinitionWorkspace(Workspace),
-    #[serde(deserialize_with = "parsed")]
-    Definition(DefinitionId),
-    #[serde(deserialize_with = "parsed")]
-    OwningWorkspace(Workspace),
 }
 
 #[derive(Deserialize, Default)]
@@ -143,12 +145,27 @@ enum ModeWord {
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct LimitsTable {
-    component_bytes: Option<u64>,
-    fuel: Option<u64>,
-    configure_fuel: Option<u64>,
-    memory_bytes: Option<u64>,
-    output_bytes: Option<u32>,
-    wall_clock_ms: Option<u32>,
+    component_bytes: Option<LimitValue>,
+    fuel: Option<LimitValue>,
+    configure_fuel: Option<LimitValue>,
+    memory_bytes: Option<LimitValue>,
+    output_bytes: Option<LimitValue>,
+    wall_clock_ms: Option<LimitValue>,
+}
+
+/// A limit as it is written; its bounds are checked where the limit is known.
+#[derive(Clone, Copy)]
+struct LimitValue(u64);
+
+impl<'de> Deserialize<'de> for LimitValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match toml::Value::deserialize(deserializer)? {
+            toml::Value::Integer(number) => u64::try_from(number).ok(),
+            _ => None,
+        }
+        .map(Self)
+        .ok_or_else(|| D::Error::custom("expected a whole number from 0 to 2^63 - 1"))
+    }
 }
 
 #[derive(Deserialize)]
@@ -160,8 +177,11 @@ pub(super) fn parse(text: &str) -> Result<Manifest, ManifestError> {
         let (bytes, limit) = (text.len(), MAX_MANIFEST_BYTES);
         return Err(ManifestError::TooLarge { bytes, limit });
     }
-    let file: ManifestFile = toml::from_str(text)
-        .map_err(|error| ManifestError::Toml(error.to_string().trim_end().to_owned()))?;
+    if let Some(line) = too_deep(text) {
+        return Err(ManifestError::TooDeep { line });
+    }
+    let file: ManifestFile =
+        toml::from_str(text).map_err(|error| ManifestError::Toml(shown(&error.to_string())))?;
     if file.binding.is_empty() {
         return Err(ManifestError::Empty);
     }
@@ -171,14 +191,29 @@ pub(super) fn parse(text: &str) -> Result<Manifest, ManifestError> {
     }
     let issuer = file.issuer.map(|table| IssuerEntry {
         url: table.url,
-        meshstack_id: table.meshstack_id,
-        subject_profile: match table.subject_profile {
-            ProfileWord::ByRunner => SubjectProfile::ByRunner,
-            ProfileWord::ByDefinition => SubjectProfile::ByDefinition,
+        subject: SubjectForm {
+            meshstack_id: table.meshstack_id,
+            profile: match table.subject_profile {
+                ProfileWord::ByRunner => SubjectProfile::ByRunner,
+                ProfileWord::ByDefinition => SubjectProfile::ByDefinition,
+            },
         },
     });
     let bindings = file.binding.into_iter().map(binding).collect::<Result<_, _>>()?;
     Ok(Manifest { issuer, bindings })
+}
+
+/// The parser's message, which quotes the line: what could mislead a terminal is made visible.
+fn shown(message: &str) -> String {
+    message
+        .trim_end()
+        .chars()
+        .flat_map(|character| {
+            let plain = character == '\n' || !is_misleading(character);
+            let escaped = (!plain).then(|| character.escape_unicode());
+            plain.then_some(character).into_iter().chain(escaped.into_iter().flatten())
+        })
+        .collect()
 }
 
 fn binding(table: BindingTable) -> Result<BindingEntry, ManifestError> {
@@ -188,12 +223,7 @@ fn binding(table: BindingTable) -> Result<BindingEntry, ManifestError> {
         name: table.name,
         policy: table.policy,
         digest: table.digest,
-        scope: match table.scope {
-            ScopeWord::All => Scope::All,
-            ScopeWord::DefinitionWorkspace(workspace) => Scope::DefinitionWorkspace(workspace),
-            ScopeWord::Definition(definition) => Scope::Definition(definition),
-            ScopeWord::OwningWorkspace(workspace) => Scope::OwningWorkspace(workspace),
-        },
+        scope: table.scope,
         mode: match table.mode {
             ModeWord::Enforce => Mode::Enforce,
             ModeWord::Shadow => Mode::Shadow,
@@ -226,15 +256,15 @@ fn settings(
 
 fn limits(binding: &BindingName, table: &LimitsTable) -> Result<Limits, ManifestError> {
     let (default, ceiling) = (Limits::DEFAULT, Limits::CEILING);
-    let bounded = |limit, given: Option<u64>, default, ceiling| match given {
+    let bounded = |limit, given: Option<LimitValue>, default, ceiling| match given {
         None => Ok(default),
-        Some(found) if (1..=ceiling).contains(&found) => Ok(found),
-        Some(found) => {
+        Some(LimitValue(found)) if (1..=ceiling).contains(&found) => Ok(found),
+        Some(LimitValue(found)) => {
             Err(ManifestError::Limit { binding: binding.clone(), limit, found, ceiling })
         }
     };
-    let bounded_u32 = |limit, given: Option<u32>, default: u32, ceiling: u32| {
-        bounded(limit, given.map(u64::from), default.into(), ceiling.into())
+    let bounded_u32 = |limit, given, default: u32, ceiling: u32| {
+        bounded(limit, given, default.into(), ceiling.into())
             // The ceiling is 32 bits wide, so the value is.
             .map(|value| u32::try_from(value).unwrap_or(ceiling))
     };
@@ -280,6 +310,29 @@ where
     T: std::str::FromStr<Err: std::fmt::Display>,
 {
     String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+}
+
+/// Parses `"all"`, or a table with one key.
+fn scope<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Scope, D::Error> {
+    let scope = match toml::Value::deserialize(deserializer)? {
+        toml::Value::String(word) if word == "all" => return Ok(Scope::All),
+        toml::Value::Table(table) => {
+            let mut members = table.iter();
+            match (members.next(), members.next()) {
+                (Some((key, toml::Value::String(text))), None) => match key.as_str() {
+                    "definition-workspace" => {
+                        Workspace::parse(text).map(Scope::DefinitionWorkspace)
+                    }
+                    "owning-workspace" => Workspace::parse(text).map(Scope::OwningWorkspace),
+                    "definition" => DefinitionId::parse(text).map(Scope::Definition),
+                    _ => return Err(D::Error::custom(SCOPES)),
+                },
+                _ => return Err(D::Error::custom(SCOPES)),
+            }
+        }
+        _ => return Err(D::Error::custom(SCOPES)),
+    };
+    scope.map_err(D::Error::custom)
 }
 
 fn parsed_digest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Digest>, D::Error> {

@@ -3,7 +3,7 @@
 use wasmtime::component::{Lift, WasmList, WasmStr};
 use wasmtime::{AsContext, AsContextMut, Memory, StoreContext, Trap, WasmCoreDump};
 
-use super::ledger::{Exceeded, Ledger};
+use super::ledger::{Exceeded, HostExhausted, Ledger};
 use crate::contract::VerdictInPlace;
 use crate::fault::Fault;
 use crate::text::escape;
@@ -28,6 +28,9 @@ pub(super) fn fault<'s>(
     if error.downcast_ref::<Exceeded>().is_some() {
         return Some(Fault::Memory { limit: ledger.limits.memory_bytes });
     }
+    if error.downcast_ref::<HostExhausted>().is_some() {
+        return Some(Fault::Host { problem: HostExhausted.to_string() });
+    }
     let trap = *error.downcast_ref::<Trap>()?;
     Some(match trap {
         Trap::OutOfFuel => Fault::OutOfFuel { limit: ledger.fuel_limit },
@@ -41,10 +44,9 @@ pub(super) fn fault<'s>(
     })
 }
 
-/// The fault for an error that no component that was loaded can cause, as far as we know.
-/// Refusing is right whatever it is.
-pub(super) fn fault_of_a_valid_component(error: wasmtime::Error) -> Fault {
-    Fault::Trap { reason: escape(&format!("{error:#}"), 512) }
+/// The fault for an error that is no guest's: no component that was loaded can cause it.
+pub(super) fn fault_of_the_host(error: wasmtime::Error) -> Fault {
+    Fault::Host { problem: escape(&format!("{error:#}"), 512) }
 }
 
 /// Whether every part of a verdict can be read, at least until it is larger than `limit`.

@@ -17,7 +17,14 @@ pub(crate) struct Ledger {
     pub(super) fuel_limit: u64,
     memory_bytes: u64,
     table_elements: usize,
+    /// A growth was granted and is under way.
+    granted: bool,
 }
+
+/// The host could not give what the limits allow.
+#[derive(Debug, thiserror::Error)]
+#[error("the host has no memory left")]
+pub(super) struct HostExhausted;
 
 /// The guest asked for more memory or table elements than it may have.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +38,14 @@ impl Ledger {
             fuel_limit: limits.configure_fuel,
             memory_bytes: 0,
             table_elements: 0,
+            granted: false,
         }
+    }
+
+    /// After a grant only the host can have failed. Without one, the guest asked for more than a
+    /// memory of its type can have, on any host: it is told so.
+    fn grow_failed(&mut self) -> wasmtime::Result<()> {
+        if std::mem::take(&mut self.granted) { Err(HostExhausted.into()) } else { Ok(()) }
     }
 }
 
@@ -42,13 +56,19 @@ impl ResourceLimiter for Ledger {
         &mut self,
         current: usize,
         desired: usize,
-        _maximum: Option<usize>,
+        maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
+        self.granted = false;
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            // The guest's own maximum: it is told so, and nothing is taken.
+            return Ok(false);
+        }
         let more = desired.saturating_sub(current) as u64;
         self.memory_bytes = self.memory_bytes.saturating_add(more);
         if self.memory_bytes > self.limits.memory_bytes {
             return Err(Exceeded.into());
         }
+        self.granted = true;
         Ok(true)
     }
 
@@ -56,14 +76,28 @@ impl ResourceLimiter for Ledger {
         &mut self,
         current: usize,
         desired: usize,
-        _maximum: Option<usize>,
+        maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
+        self.granted = false;
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
         let more = desired.saturating_sub(current);
         self.table_elements = self.table_elements.saturating_add(more);
         if self.table_elements > MAX_TABLE_ELEMENTS {
             return Err(Exceeded.into());
         }
+        self.granted = true;
         Ok(true)
+    }
+
+    // The host has no memory left, which must not become an answer either.
+    fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.grow_failed()
+    }
+
+    fn table_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.grow_failed()
     }
 
     fn instances(&self) -> usize {

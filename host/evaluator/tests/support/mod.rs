@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use countersign::{
     Audience, Binding, BindingConfig, BindingName, Claims, Decision, Engine, Limits, Mode, Policy,
-    PolicySet, Run, Scope, Settings, Subject, TokenRequest,
+    PolicySet, Run, RunnerId, Scope, Settings, SubjectForm, SubjectProfile, TokenRequest,
 };
 
 pub const PUBLISHED_RUN: &str = include_str!("../data/published-get.json");
@@ -27,19 +27,35 @@ pub fn scripted() -> Arc<Policy> {
     }))
 }
 
+/// The published run, but owned by `team-a`: the owning workspace and the definition workspace
+/// (`my-workspace`) must not be taken for each other.
 pub fn run() -> Run {
-    Run::parse(PUBLISHED_RUN.as_bytes()).unwrap()
+    let mut run = Run::parse(PUBLISHED_RUN.as_bytes()).unwrap();
+    run.building_block.workspace = "team-a".parse().unwrap();
+    run
 }
 
-/// The published run, asking for `aws` and `azure` for an hour.
+/// The run, asking for `aws` and `azure` for an hour.
 pub fn claims() -> Claims {
-    Claims { run: run(), runner: None, token: token(&["aws", "azure"], 3600) }
+    claims_for(run(), token(&["aws", "azure"], 3600))
+}
+
+pub fn claims_for(run: Run, token: TokenRequest) -> Claims {
+    Claims::new(run, None, &subject_form(), token).unwrap()
+}
+
+pub fn subject_form() -> SubjectForm {
+    SubjectForm { profile: SubjectProfile::ByDefinition, meshstack_id: "test".parse().unwrap() }
+}
+
+/// The runner that meshStack shares.
+pub fn runner() -> RunnerId {
+    "98520496-627d-43e6-82da-ce499179ff3f".parse().unwrap()
 }
 
 pub fn token(audiences: &[&str], ttl_seconds: u32) -> TokenRequest {
     let audiences = audiences.iter().map(|a| Audience::parse(a).unwrap()).collect();
-    let subject = Subject::parse("system:serviceaccount:test:subject").unwrap();
-    TokenRequest::new(subject, audiences, ttl_seconds, NOW).unwrap()
+    TokenRequest::new(audiences, ttl_seconds, NOW).unwrap()
 }
 
 /// A binding of the scripted policy: `answer` is the JSON of its answer.
@@ -53,7 +69,9 @@ pub struct Scripted<'a> {
 }
 
 pub fn enforce<'a>(name: &'a str, answer: &'a str) -> Scripted<'a> {
-    let (scope, limits) = (Scope::All, Limits::DEFAULT);
+    // The wall clock at its ceiling: a busy machine must not turn one fault into another.
+    let limits = Limits { wall_clock_ms: Limits::CEILING.wall_clock_ms, ..Limits::DEFAULT };
+    let scope = Scope::All;
     Scripted { name, mode: Mode::Enforce, answer, scope, claims: &["team", "cost"], limits }
 }
 
