@@ -1,5 +1,7 @@
 //! A policy: a component that was checked against the contract.
 
+mod precheck;
+
 use wasmparser::{Parser, Payload};
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
@@ -78,6 +80,16 @@ pub enum LoadError {
         /// Name of the first import, escaped and cut.
         name: String,
     },
+    /// The component would cost too much to compile or to instantiate; it was not compiled.
+    #[error("too complex: {found} {what}, at most {limit} are allowed")]
+    TooComplex {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much was counted, at least.
+        found: u64,
+        /// The limit.
+        limit: u64,
+    },
     /// The component does not export the contract's interface in any version.
     #[error("does not export `{INTERFACE}`; its exports are: {exports}")]
     MissingInterface {
@@ -121,7 +133,8 @@ pub enum LoadError {
 }
 
 impl LoadError {
-    /// The stable code: lower-case words joined by dashes.
+    /// The stable code: lower-case words joined by dashes. A policy that faults when it is
+    /// instantiated or asked what it is has the code of the [`Fault`].
     pub fn code(&self) -> &'static str {
         match self {
             Self::TooLarge { .. } => "too-large",
@@ -133,7 +146,8 @@ impl LoadError {
             Self::UnsupportedVersion { .. } => "unsupported-version",
             Self::MissingFunction { .. } => "missing-function",
             Self::WrongType { .. } => "wrong-type",
-            Self::Describe { .. } => "describe",
+            Self::TooComplex { .. } => "too-complex",
+            Self::Describe { fault } => fault.code(),
             Self::Description { .. } => "description",
         }
     }
@@ -157,6 +171,7 @@ impl Policy {
         if let Some(name) = imports(bytes)?.first() {
             return Err(LoadError::Import { name: escape(name, 256) });
         }
+        precheck::precheck(bytes, limits.component_bytes)?;
         let component = Component::new(engine.wasmtime(), bytes).map_err(|e| invalid(&e))?;
         let functions = functions(engine, &component)?;
         let guest = Guest::new(engine, &component, functions).map_err(|e| invalid(&e))?;

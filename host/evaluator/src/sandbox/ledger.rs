@@ -7,8 +7,9 @@ use crate::limits::Limits;
 /// The most elements that the tables of one instance may have, summed.
 const MAX_TABLE_ELEMENTS: usize = 20_000;
 
-/// The most core instances, memories and tables of one guest, each.
-const MAX_ITEMS: usize = 32;
+/// Instances, memories and tables are counted before a component is compiled, under a code of their
+/// own; Wasmtime's count is a second net.
+const MAX_ITEMS: usize = 1_000;
 
 /// Sums what an instance takes over all its memories and tables, and ends it at the limit.
 pub(crate) struct Ledger {

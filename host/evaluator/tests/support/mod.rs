@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "no test uses all of it")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+pub mod guest;
+
 use std::sync::{Arc, OnceLock};
 
 use countersign::{

@@ -1,0 +1,176 @@
+//! A look at a component before it is compiled.
+//!
+//! Compiling is the one place where Wasmtime promises nothing: a component of two kilobytes can
+//! expand to seconds and hundreds of megabytes. What this lets through is bounded in everything
+//! that such components use: instances counted as they will be instantiated, functions, their
+//! bodies, loops and locals, types. The bounds are far above what compilers emit.
+
+mod body;
+mod instances;
+
+use wasmparser::{ComponentDefinedType, ComponentType, Parser, Payload};
+
+use self::instances::{Components, Count};
+use super::LoadError;
+use crate::text::escape;
+
+/// The least that a component may have of functions, whatever its size limit.
+const FUNCTIONS: u64 = 10_000;
+
+/// Beyond that, one function for so many bytes that the binding allows a component.
+const BYTES_A_FUNCTION: u64 = 100;
+
+/// How many modules and components there may be, and how deep they may be nested.
+const PARTS: u64 = 64;
+const NESTED_PARTS: usize = 8;
+
+/// Everything else that is counted over the whole component.
+const TYPES: u64 = 10_000;
+const TYPE_MEMBERS: u64 = 1_000;
+const IMPORTS_AND_EXPORTS: u64 = 10_000;
+const GLOBALS: u64 = 10_000;
+const SEGMENTS: u64 = 20_000;
+
+/// What was found so far.
+#[derive(Default)]
+struct Totals {
+    functions: u64,
+    parts: u64,
+    types: u64,
+    imports_and_exports: u64,
+    globals: u64,
+    segments: u64,
+}
+
+/// Refuses a component that would cost too much to compile or to instantiate.
+pub(super) fn precheck(component: &[u8], component_bytes: u64) -> Result<(), LoadError> {
+    let functions = FUNCTIONS.max(component_bytes / BYTES_A_FUNCTION);
+    let mut totals = Totals::default();
+    let mut components = Components::default();
+    let mut nested = 0_usize;
+    for payload in Parser::new(0).parse_all(component) {
+        let payload = payload.map_err(malformed)?;
+        match &payload {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => {
+                nested += 1;
+                at_most("nested modules and components", nested as u64, NESTED_PARTS as u64)?;
+                count(&mut totals.parts, "modules and components", 1, PARTS)?;
+            }
+            Payload::End(_) => nested = nested.saturating_sub(1),
+            Payload::FunctionSection(section) => {
+                count(&mut totals.functions, "functions", section.count(), functions)?;
+            }
+            Payload::CodeSectionEntry(body) => body::check(body)?,
+            Payload::TypeSection(section) => {
+                count(&mut totals.types, "types", section.count(), TYPES)?;
+            }
+            Payload::CoreTypeSection(section) => {
+                count(&mut totals.types, "types", section.count(), TYPES)?;
+            }
+            Payload::ComponentTypeSection(section) => {
+                count(&mut totals.types, "types", section.count(), TYPES)?;
+                for ty in section.clone() {
+                    component_type(&ty.map_err(malformed)?, &mut totals)?;
+                }
+            }
+            Payload::ImportSection(section) => totals.imports_and_exports(section.count())?,
+            Payload::ExportSection(section) => totals.imports_and_exports(section.count())?,
+            Payload::ComponentImportSection(section) => {
+                totals.imports_and_exports(section.count())?;
+            }
+            Payload::ComponentExportSection(section) => {
+                totals.imports_and_exports(section.count())?;
+            }
+            Payload::ComponentCanonicalSection(section) => {
+                totals.imports_and_exports(section.count())?;
+            }
+            Payload::ComponentAliasSection(section) => {
+                totals.imports_and_exports(section.count())?;
+            }
+            Payload::GlobalSection(section) => {
+                count(&mut totals.globals, "globals", section.count(), GLOBALS)?;
+            }
+            Payload::ElementSection(section) => {
+                count(&mut totals.segments, "segments", section.count(), SEGMENTS)?;
+            }
+            Payload::DataSection(section) => {
+                count(&mut totals.segments, "segments", section.count(), SEGMENTS)?;
+            }
+            _ => {}
+        }
+        components.observe(&payload)?;
+    }
+    let Count { core, component, memories_and_tables } = components.expanded();
+    for (what, found, limit) in [
+        ("core instances once instantiated", core, instances::CORE_INSTANCES),
+        ("component instances once instantiated", component, instances::COMPONENT_INSTANCES),
+        (
+            "memories and tables once instantiated",
+            memories_and_tables,
+            instances::MEMORIES_AND_TABLES,
+        ),
+    ] {
+        at_most(what, found, limit)?;
+    }
+    Ok(())
+}
+
+impl Totals {
+    fn imports_and_exports(&mut self, more: u32) -> Result<(), LoadError> {
+        count(&mut self.imports_and_exports, "imports and exports", more, IMPORTS_AND_EXPORTS)
+    }
+}
+
+/// Bounds the members of a type, and counts the types within one of a component or an instance.
+fn component_type(ty: &ComponentType<'_>, totals: &mut Totals) -> Result<(), LoadError> {
+    match ty {
+        ComponentType::Defined(defined) => {
+            let members = match defined {
+                ComponentDefinedType::Record(fields) => fields.len(),
+                ComponentDefinedType::Variant(cases) => cases.len(),
+                ComponentDefinedType::Tuple(types) => types.len(),
+                ComponentDefinedType::Flags(names) | ComponentDefinedType::Enum(names) => {
+                    names.len()
+                }
+                _ => 0,
+            };
+            at_most("members of one type", members as u64, TYPE_MEMBERS)
+        }
+        ComponentType::Func(ty) => {
+            at_most("members of one type", ty.params.len() as u64, TYPE_MEMBERS)
+        }
+        ComponentType::Component(declarations) => {
+            count(&mut totals.types, "types", declarations.len(), TYPES)?;
+            declarations.iter().try_for_each(|declaration| match declaration {
+                wasmparser::ComponentTypeDeclaration::Type(ty) => component_type(ty, totals),
+                _ => Ok(()),
+            })
+        }
+        ComponentType::Instance(declarations) => {
+            count(&mut totals.types, "types", declarations.len(), TYPES)?;
+            declarations.iter().try_for_each(|declaration| match declaration {
+                wasmparser::InstanceTypeDeclaration::Type(ty) => component_type(ty, totals),
+                _ => Ok(()),
+            })
+        }
+        ComponentType::Resource { .. } => Ok(()),
+    }
+}
+
+fn count(
+    total: &mut u64,
+    what: &'static str,
+    more: impl TryInto<u64>,
+    limit: u64,
+) -> Result<(), LoadError> {
+    *total = total.saturating_add(more.try_into().unwrap_or(u64::MAX));
+    at_most(what, *total, limit)
+}
+
+fn at_most(what: &'static str, found: u64, limit: u64) -> Result<(), LoadError> {
+    if found <= limit { Ok(()) } else { Err(LoadError::TooComplex { what, found, limit }) }
+}
+
+fn malformed(error: wasmparser::BinaryReaderError) -> LoadError {
+    LoadError::Invalid { problem: escape(&error.to_string(), 512) }
+}

@@ -1,0 +1,103 @@
+//! Guests written in WebAssembly text, against the component ABI itself.
+
+use wit_component::{ComponentEncoder, StringEncoding};
+use wit_parser::Resolve;
+
+/// The contract.
+pub const CONTRACT: &str = include_str!("../../../../wit/policy.wit");
+
+/// A guest that abstains, but for the parts that a test gives.
+#[derive(Clone, Copy)]
+pub struct Guest<'a> {
+    /// The body of `evaluate`: gives the address of a verdict. `$claims` is the lowered run and
+    /// token.
+    pub evaluate: &'a str,
+    /// The body of `configure`: gives the address of a result. `$pointer` and `$length` are the
+    /// settings.
+    pub configure: &'a str,
+    /// The body of `cabi_realloc`: `$old $old_size $align $size`, gives an address.
+    pub realloc: &'a str,
+    /// The body of the function that is called after `evaluate`; `$verdict` is its result.
+    pub post_return: &'a str,
+    /// The memory.
+    pub memory: &'a str,
+    /// More fields of the module.
+    pub more: &'a str,
+}
+
+/// Addresses of what the guest has at hand.
+pub const ABSTAIN: &str = "(i32.const 2048)";
+pub const PERMIT: &str = "(i32.const 2112)";
+/// A denial with one reason; its code's pointer is at 2304, its message's at 2312.
+pub const DENY: &str = "(i32.const 2176)";
+
+pub const GUEST: Guest<'static> = Guest {
+    evaluate: ABSTAIN,
+    configure: "(i32.const 2240)",
+    realloc: "
+        (local $address i32)
+        (local.set $address (i32.and
+            (i32.add (global.get $next) (i32.sub (local.get $align) (i32.const 1)))
+            (i32.sub (i32.const 0) (local.get $align))))
+        (global.set $next (i32.add (local.get $address) (local.get $size)))
+        (local.get $address)",
+    post_return: "",
+    memory: r#"(memory (export "memory") 1)"#,
+    more: "",
+};
+
+impl Guest<'_> {
+    /// The core module.
+    pub fn module(&self) -> String {
+        let Guest { evaluate, configure, realloc, post_return, memory, more } = self;
+        let interface = "countersign:policy/policy@1.0.0";
+        format!(
+            r#"(module
+                {memory}
+                (global $next (mut i32) (i32.const 8192))
+                (data (i32.const 1024) "\00\05\00\00\05\00\00\00\08\05\00\00\05\00\00\00\10\05\00\00\04\00\00\00\00\00\00\00\00\00\00\00")
+                (data (i32.const 1280) "guest")
+                (data (i32.const 1288) "1.0.0")
+                (data (i32.const 1296) "test")
+                (data (i32.const 2048) "\02")
+                (data (i32.const 2112) "\00")
+                (data (i32.const 2176) "\01\00\00\00\00\09\00\00\01\00\00\00")
+                (data (i32.const 2240) "\00")
+                (data (i32.const 2304) "\80\09\00\00\02\00\00\00\84\09\00\00\07\00\00\00")
+                (data (i32.const 2432) "no\00\00because")
+                (func (export "cabi_realloc")
+                    (param $old i32) (param $old_size i32) (param $align i32) (param $size i32)
+                    (result i32) {realloc})
+                (func (export "{interface}#describe") (result i32) (i32.const 1024))
+                (func (export "{interface}#configure")
+                    (param $pointer i32) (param $length i32) (result i32) {configure})
+                (func $evaluate (export "{interface}#evaluate")
+                    (param $claims i32) (result i32) {evaluate})
+                (func (export "cabi_post_{interface}#evaluate") (param $verdict i32) {post_return})
+                {more})"#
+        )
+    }
+
+    /// The component.
+    pub fn component(&self) -> Vec<u8> {
+        component_of(CONTRACT, Some(&self.module()))
+    }
+}
+
+/// A component of a world, of the given module or of one that has every export and none of the
+/// behaviour.
+pub fn component_of(wit: &str, module: Option<&str>) -> Vec<u8> {
+    let mut resolve = Resolve::default();
+    let package = resolve.push_str("test.wit", wit).unwrap();
+    let world = resolve.select_world(&[package], None).unwrap();
+    let mut module = match module {
+        Some(text) => wat::parse_str(text).unwrap(),
+        None => {
+            let abi = wit_parser::ManglingAndAbi::Standard32;
+            wit_component::dummy_module(&resolve, world, abi)
+        }
+    };
+    wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
+        .unwrap();
+    ComponentEncoder::default().module(&module).unwrap().encode().unwrap()
+}
