@@ -1,0 +1,277 @@
+//! The rules of combination against a model of them: written from DESIGN's text, naive, and
+//! sharing nothing with the evaluator but its types.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use countersign::{Decision, Limits, Mode, Outcome, PolicySet, Scope};
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+use serde_json::{Value, json};
+use support::{Scripted, claims_for, run, token};
+
+const AUDIENCES: [&str; 4] = ["aws", "azure", "gcp", "stackit"];
+const ASKED: [&str; 3] = ["aws", "azure", "gcp"];
+const TTL: u32 = 1000;
+const ALLOWED: [&str; 2] = ["team", "cost"];
+
+/// What a policy answers.
+#[derive(Debug, Clone)]
+enum Answer {
+    Permit {
+        ttl: Option<u32>,
+        audiences: Option<Vec<&'static str>>,
+        claims: Vec<(&'static str, &'static str)>,
+    },
+    Deny(Vec<&'static str>),
+    Abstain,
+    Panic,
+    Loop,
+}
+
+#[derive(Debug, Clone)]
+struct Binding {
+    shadow: bool,
+    applies: bool,
+    answer: Answer,
+}
+
+/// What the model says: terms, or every reason as binding and code.
+#[derive(Debug, PartialEq, Eq)]
+enum Expected {
+    Approved { ttl: u32, audiences: Vec<String>, claims: BTreeMap<String, String> },
+    Refused(BTreeSet<(Option<usize>, String)>),
+}
+
+fn answer() -> impl Strategy<Value = Answer> {
+    let ttl = prop_oneof![
+        4 => Just(None),
+        6 => (1..=TTL).prop_map(Some),
+        1 => select(vec![0, TTL + 1, u32::MAX]).prop_map(Some),
+    ];
+    let audiences = prop_oneof![
+        3 => Just(None),
+        3 => subsequence(ASKED.to_vec(), 0..=3).prop_map(Some),
+        1 => subsequence(AUDIENCES.to_vec(), 1..=4).prop_map(Some),
+    ];
+    let name = prop_oneof![8 => select(ALLOWED.to_vec()), 1 => select(vec!["sub", "other", ""])];
+    let claims = prop::collection::vec((name, select(vec!["a", "b"])), 0..3);
+    let permit = (ttl, audiences, claims).prop_map(|(ttl, audiences, claims)| Answer::Permit {
+        ttl,
+        audiences,
+        claims,
+    });
+    prop_oneof![
+        12 => permit,
+        2 => subsequence(vec!["one", "two", "three"], 0..=3).prop_map(Answer::Deny),
+        3 => Just(Answer::Abstain),
+        1 => Just(Answer::Panic),
+        1 => Just(Answer::Loop),
+    ]
+}
+
+fn bindings() -> impl Strategy<Value = Vec<Binding>> {
+    let binding = (prop::bool::weighted(0.25), prop::bool::weighted(0.85), answer())
+        .prop_map(|(shadow, applies, answer)| Binding { shadow, applies, answer });
+    prop::collection::vec(binding, 1..6)
+}
+
+/// The fault of a grant, by the rules for one.
+fn fault_of(answer: &Answer) -> Option<&'static str> {
+    match answer {
+        Answer::Panic => Some("panic"),
+        Answer::Loop => Some("out-of-fuel"),
+        Answer::Permit { ttl, audiences, claims } => {
+            if ttl.is_some_and(|ttl| ttl == 0 || ttl > TTL) {
+                return Some("grant-widens-ttl");
+            }
+            if audiences.iter().flatten().any(|audience| !ASKED.contains(audience)) {
+                return Some("grant-widens-audiences");
+            }
+            let mut seen = BTreeSet::new();
+            for (name, _) in claims {
+                match *name {
+                    "" => return Some("grant-bad-claim"),
+                    "sub" => return Some("grant-reserved-claim"),
+                    name if !ALLOWED.contains(&name) => return Some("grant-unlisted-claim"),
+                    name if !seen.insert(name) => return Some("grant-bad-claim"),
+                    _ => {}
+                }
+            }
+            None
+        }
+        Answer::Deny(_) | Answer::Abstain => None,
+    }
+}
+
+fn model(bindings: &[Binding]) -> Expected {
+    let deciding: Vec<(usize, &Answer)> = bindings
+        .iter()
+        .enumerate()
+        .filter(|(_, binding)| binding.applies && !binding.shadow)
+        .map(|(index, binding)| (index, &binding.answer))
+        .collect();
+    let mut reasons = BTreeSet::new();
+    for (index, answer) in &deciding {
+        if let Some(code) = fault_of(answer) {
+            reasons.insert((Some(*index), code.to_owned()));
+        } else if let Answer::Deny(codes) = answer {
+            if codes.is_empty() {
+                reasons.insert((Some(*index), "no-reason-given".to_owned()));
+            }
+            reasons.extend(codes.iter().map(|code| (Some(*index), (*code).to_owned())));
+        }
+    }
+    if !reasons.is_empty() {
+        return Expected::Refused(reasons);
+    }
+    let refused = |code: &str| Expected::Refused([(None, code.to_owned())].into());
+    if deciding.is_empty() {
+        return refused("no-applicable-binding");
+    }
+    let (mut ttl, mut audiences, mut permits) = (TTL, ASKED.to_vec(), 0);
+    let mut claims: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (_, answer) in &deciding {
+        if let Answer::Permit { ttl: ceiling, audiences: kept, claims: added } = answer {
+            permits += 1;
+            ttl = ttl.min(ceiling.unwrap_or(TTL));
+            audiences.retain(|audience| kept.as_ref().is_none_or(|kept| kept.contains(audience)));
+            for (name, value) in added {
+                claims.entry((*name).to_owned()).or_default().insert((*value).to_owned());
+            }
+        }
+    }
+    if permits == 0 {
+        return refused("no-permit");
+    }
+    let mut codes = BTreeSet::new();
+    if audiences.is_empty() {
+        codes.insert((None, "no-audience-left".to_owned()));
+    }
+    if claims.values().any(|values| values.len() > 1) {
+        codes.insert((None, "conflicting-claim".to_owned()));
+    }
+    if !codes.is_empty() {
+        return Expected::Refused(codes);
+    }
+    let audiences = audiences.iter().map(|&audience| audience.to_owned()).collect();
+    let claims = claims.into_iter().flat_map(|(n, v)| v.into_iter().map(move |v| (n.clone(), v)));
+    Expected::Approved { ttl, audiences, claims: claims.collect() }
+}
+
+fn script(answer: &Answer) -> Value {
+    match answer {
+        Answer::Permit { ttl, audiences, claims } => json!({
+            "permit": { "max-ttl": ttl, "audiences": audiences, "claims": claims }
+        }),
+        Answer::Deny(codes) => {
+            json!({ "deny": codes.iter().map(|code| (code, "why")).collect::<Vec<_>>() })
+        }
+        Answer::Abstain => json!("abstain"),
+        Answer::Panic => json!({ "panic": "" }),
+        Answer::Loop => json!("loop"),
+    }
+}
+
+/// The set of the given bindings, each named by its place in the model.
+fn set_of(bindings: &[(usize, &Binding)]) -> PolicySet {
+    let prepared = bindings.iter().map(|(index, binding)| {
+        let workspace = if binding.applies { "team-a" } else { "team-b" };
+        Scripted {
+            name: &format!("binding-{index}"),
+            mode: if binding.shadow { Mode::Shadow } else { Mode::Enforce },
+            answer: &script(&binding.answer).to_string(),
+            scope: Scope::OwningWorkspace(workspace.parse().unwrap()),
+            claims: &ALLOWED,
+            limits: Limits {
+                fuel: 200_000,
+                wall_clock_ms: Limits::CEILING.wall_clock_ms,
+                ..Limits::DEFAULT
+            },
+        }
+        .prepare()
+    });
+    PolicySet::new(prepared.collect()).unwrap()
+}
+
+fn decide(bindings: &[(usize, &Binding)]) -> Decision {
+    set_of(bindings).evaluate(claims_for(run(), token(&ASKED, TTL)))
+}
+
+/// What a decision came to, in the model's terms.
+fn observed(decision: &Decision) -> Expected {
+    match decision.outcome() {
+        Outcome::Approved(terms) => Expected::Approved {
+            ttl: terms.ttl_seconds,
+            audiences: terms.audiences.iter().map(ToString::to_string).collect(),
+            claims: terms.claims.iter().map(|(n, v)| (n.to_string(), v.clone())).collect(),
+        },
+        Outcome::Refused(reasons) => {
+            let of = |reason: &countersign::Reason| {
+                // Which of two grants conflicts with the other is not for the model to say.
+                let binding = (reason.code != "conflicting-claim").then_some(&reason.binding);
+                let index = binding
+                    .and_then(Option::as_ref)
+                    .map(|name| name.as_str().strip_prefix("binding-").unwrap().parse().unwrap());
+                (index, reason.code.clone())
+            };
+            Expected::Refused(reasons.iter().map(of).collect())
+        }
+    }
+}
+
+fn indexed(bindings: &[Binding]) -> Vec<(usize, &Binding)> {
+    bindings.iter().enumerate().collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(192) })]
+
+    #[test]
+    fn the_evaluator_does_what_the_model_says(bindings in bindings()) {
+        prop_assert_eq!(observed(&decide(&indexed(&bindings))), model(&bindings));
+    }
+
+    #[test]
+    fn approved_only_with_a_permit_and_never_with_a_deny_or_an_enforcing_fault(bindings in bindings()) {
+        let decision = decide(&indexed(&bindings));
+        if let Outcome::Approved(terms) = decision.outcome() {
+            let enforcing = decision.trace().iter().filter(|entry| entry.binding.mode == Mode::Enforce);
+            let verdicts: Vec<_> = enforcing.map(|entry| &entry.result).collect();
+            prop_assert!(verdicts.iter().any(|result| matches!(result, Ok(countersign::Verdict::Permit(_)))));
+            prop_assert!(!verdicts.iter().any(|result| matches!(result, Err(_) | Ok(countersign::Verdict::Deny(_)))));
+            // Never wider than the request.
+            prop_assert!((1..=TTL).contains(&terms.ttl_seconds));
+            prop_assert!(!terms.audiences.is_empty());
+            prop_assert!(terms.audiences.iter().all(|audience| ASKED.contains(&audience.as_str())));
+            prop_assert!(terms.claims.keys().all(|name| ALLOWED.contains(&name.as_str())));
+        }
+    }
+
+    #[test]
+    fn shadow_never_matters(bindings in bindings()) {
+        let all = indexed(&bindings);
+        let deciding: Vec<_> = all.iter().copied().filter(|(_, binding)| !binding.shadow).collect();
+        if !deciding.is_empty() {
+            prop_assert_eq!(observed(&decide(&all)), observed(&decide(&deciding)));
+        }
+    }
+
+    #[test]
+    fn order_never_matters((bindings, order) in bindings().prop_flat_map(|bindings| {
+        let order = Just((0..bindings.len()).collect::<Vec<_>>()).prop_shuffle();
+        (Just(bindings), order)
+    })) {
+        let shuffled: Vec<_> = order.into_iter().map(|index| (index, &bindings[index])).collect();
+        let (decision, other) = (decide(&indexed(&bindings)), decide(&shuffled));
+        prop_assert_eq!(decision.id(), other.id());
+    }
+}
