@@ -1,12 +1,12 @@
 //! Files in: regular, bounded, and named in every error.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use countersign::{
-    Limits, MAX_MANIFEST_BYTES, MAX_RUN_BYTES, MAX_SETTINGS_BYTES, Manifest, ManifestFiles, Run,
+    MAX_MANIFEST_BYTES, MAX_RUN_BYTES, MAX_SETTINGS_BYTES, Manifest, ManifestFiles, Run,
     SettingsSource,
 };
 
@@ -16,14 +16,28 @@ pub struct Loaded {
     pub files: ManifestFiles,
 }
 
-/// Reads a file of at most `limit` bytes.
+/// Reads a file of at most `limit` bytes. Symbolic links are followed.
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    read_opened(path, limit, 0)
+}
+
+/// Reads a component of at most `limit` bytes: a regular file and no link to one, so that what a
+/// manifest names is what is there.
+pub fn read_component(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink()) {
+        bail!("{}: a symbolic link; name the file that it points to", path.display());
+    }
+    // A link that was put there since is not followed either.
+    read_opened(path, limit, if cfg!(unix) { libc::O_NOFOLLOW } else { 0 })
+}
+
+fn read_opened(path: &Path, limit: u64, flags: i32) -> Result<Vec<u8>> {
     let name = || path.display().to_string();
     let mut options = OpenOptions::new();
     options.read(true);
     // Opening a pipe would wait for someone to write. What was opened is what is asked and read.
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK | flags);
     let file = options.open(path).with_context(name)?;
     if !file.metadata().with_context(name)?.is_file() {
         bail!("{}: not a regular file", name());
@@ -64,17 +78,18 @@ pub fn read_manifest(path: &Path) -> Result<Loaded> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut files = ManifestFiles::new();
     for binding in &manifest.bindings {
-        let settings = match &binding.settings {
-            SettingsSource::File(path) => Some((path, MAX_SETTINGS_BYTES as u64)),
-            SettingsSource::Inline(_) => None,
-        };
-        let policy = (&binding.policy, Limits::CEILING.component_bytes);
-        for (file, limit) in [Some(policy), settings].into_iter().flatten() {
-            if !files.contains_key(file) {
-                let bytes = read(&folder.join(PathBuf::from(file)), limit)
-                    .with_context(|| format!("{}: binding `{}`", name(), binding.name))?;
-                files.insert(file.clone(), bytes);
-            }
+        let place = || format!("{}: binding `{}`", name(), binding.name);
+        let policy = &binding.policy;
+        if !files.contains_key(policy) {
+            let limit = binding.limits.component_bytes;
+            let bytes = read_component(&folder.join(policy), limit).with_context(place)?;
+            files.insert(policy.clone(), bytes);
+        }
+        if let SettingsSource::File(file) = &binding.settings
+            && !files.contains_key(file)
+        {
+            let bytes = read(&folder.join(file), MAX_SETTINGS_BYTES as u64).with_context(place)?;
+            files.insert(file.clone(), bytes);
         }
     }
     Ok(Loaded { manifest, files })

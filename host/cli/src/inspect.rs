@@ -112,7 +112,7 @@ fn settings_schema(inspected: &[Inspected]) -> Result<Done> {
 
 impl Inspected {
     fn new(engine: &Engine, path: &std::path::Path) -> Result<Self> {
-        let bytes = files::read(path, Limits::CEILING.component_bytes)?;
+        let bytes = files::read_component(path, Limits::CEILING.component_bytes)?;
         Ok(Self {
             file: path.display().to_string(),
             bytes: bytes.len(),

@@ -348,6 +348,30 @@ fn bad_input_gets_an_error_that_names_the_file_and_the_place() {
     fails(&folder, &format!("{ASK} --subject-profile by-runner"), &["give it with --runner"]);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_component_is_a_regular_file_and_no_link_to_one() {
+    let folder = folder();
+    let path = folder.path();
+    let with = |name: &str| {
+        let text = MANIFEST.replace("../target/policies/same-workspace.wasm", name);
+        fs::write(path.join("other.toml"), text.replace("../target/policies/", "")).unwrap();
+        countersign(path, &format!("evaluate {}", ASK.replace("countersign.toml", "other.toml")))
+    };
+    std::os::unix::fs::symlink("same-workspace.wasm", path.join("link.wasm")).unwrap();
+    let ran = with("link.wasm");
+    assert_eq!((ran.status, ran.stdout.as_str()), (1, ""));
+    assert!(ran.stderr.contains("link.wasm: a symbolic link; name the file"), "{}", ran.stderr);
+    assert!(Command::new("mkfifo").arg(path.join("pipe.wasm")).status().unwrap().success());
+    for file in ["pipe.wasm", "/dev/zero", "."] {
+        let ran = with(file);
+        assert_eq!((ran.status, ran.stdout.as_str()), (1, ""));
+        assert!(ran.stderr.contains("not a regular file"), "{}", ran.stderr);
+    }
+    let ran = countersign(path, "inspect link.wasm");
+    assert!(ran.stderr.contains("a symbolic link"), "{}", ran.stderr);
+}
+
 #[test]
 fn a_key_or_an_issuer_that_is_none() {
     let folder = folder();

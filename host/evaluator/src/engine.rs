@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use wasmtime::Config;
+use wasmtime::{Config, OptLevel};
 
 /// Compiles and runs policies. Cheap to clone; make one per process.
 ///
@@ -16,6 +16,16 @@ use wasmtime::Config;
 /// would abort the process.
 #[derive(Clone)]
 pub struct Engine(Arc<wasmtime::Engine>);
+
+/// How much an engine spends on compiling. Verdicts and fuel are the same either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Optimization {
+    /// Compiles slower, evaluates faster: for a policy that decides many times.
+    #[default]
+    Speed,
+    /// Compiles faster, evaluates slower: for a policy that decides once.
+    None,
+}
 
 /// The engine could not be made, which on a supported platform means that the host is out of
 /// memory or threads.
@@ -30,12 +40,21 @@ impl Engine {
     /// How often the wall-clock limit is checked.
     pub const TICK: Duration = Duration::from_millis(10);
 
-    /// Starts an engine.
+    /// Starts an engine that optimises what it compiles.
     ///
     /// # Errors
     /// When the platform is not supported, or its thread cannot be started.
     pub fn new() -> Result<Self, EngineError> {
-        let engine = wasmtime::Engine::new(&config()).map_err(|e| EngineError(e.into()))?;
+        Self::with(Optimization::Speed)
+    }
+
+    /// Starts an engine.
+    ///
+    /// # Errors
+    /// When the platform is not supported, or its thread cannot be started.
+    pub fn with(optimization: Optimization) -> Result<Self, EngineError> {
+        let engine =
+            wasmtime::Engine::new(&config(optimization)).map_err(|e| EngineError(e.into()))?;
         let engine = Arc::new(engine);
         let ticking = Arc::downgrade(&engine);
         thread::Builder::new()
@@ -62,9 +81,13 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-fn config() -> Config {
+fn config(optimization: Optimization) -> Config {
     let mut config = Config::new();
     config
+        .cranelift_opt_level(match optimization {
+            Optimization::Speed => OptLevel::Speed,
+            Optimization::None => OptLevel::None,
+        })
         // Limits.
         .consume_fuel(true)
         .epoch_interruption(true)

@@ -84,7 +84,7 @@ pub use decision::{
     Approval, BindingTrace, Decision, Outcome, Reason, ReasonSource, Refusal, Terms, refusal,
 };
 pub use digest::{Digest, DigestError};
-pub use engine::{Engine, EngineError};
+pub use engine::{Engine, EngineError, Optimization};
 pub use fault::{Fault, GrantFault};
 pub use identifier::{
     Audience, BindingName, BuildingBlockId, ClaimName, DefinitionId, IdentifierError, MeshstackId,

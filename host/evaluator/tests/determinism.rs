@@ -1,0 +1,30 @@
+//! The same decision and the same fuel, however a policy was compiled.
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use countersign::{Engine, Manifest, ManifestFiles, Optimization, PolicySet};
+use support::claims;
+
+const EXAMPLE: &str = include_str!("../../../examples/countersign.toml");
+
+#[test]
+fn optimised_and_unoptimised_code_decide_alike() {
+    let manifest = Manifest::parse(EXAMPLE).unwrap();
+    let all = countersign_policy_artifacts::POLICIES;
+    let files: ManifestFiles = manifest
+        .files()
+        .map(|path| {
+            let (_, bytes) =
+                all.iter().find(|(name, _)| path.ends_with(&format!("/{name}.wasm"))).unwrap();
+            (path.to_owned(), bytes.to_vec())
+        })
+        .collect();
+    let [fast, slow] = [Optimization::Speed, Optimization::None].map(|optimization| {
+        let engine = Engine::with(optimization).unwrap();
+        let decision = PolicySet::prepare(&engine, &manifest, &files).unwrap().evaluate(claims());
+        assert!(decision.trace().iter().all(|entry| entry.fuel_used.is_some()));
+        serde_json::to_string(&decision.record()).unwrap()
+    });
+    assert_eq!(fast, slow);
+}
