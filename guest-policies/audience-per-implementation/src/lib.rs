@@ -11,34 +11,18 @@ use countersign_policy::{
 pub struct Settings {
     /// Audiences by implementation.
     #[serde(default)]
-    implementations: BTreeMap<ImplementationName, BTreeSet<Audience>>,
+    implementations: BTreeMap<Implementation, BTreeSet<Audience>>,
     /// Audiences by the UUID of the definition, in the implementation's place.
     #[serde(default)]
     definitions: BTreeMap<DefinitionId, BTreeSet<Audience>>,
-}
-
-/// How a definition is implemented.
-#[settings]
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ImplementationName {
-    /// Done by people.
-    Manual,
-    /// OpenTofu or Terraform.
-    Terraform,
-    /// A GitHub Actions workflow.
-    GithubWorkflow,
-    /// A GitLab pipeline.
-    GitlabCicd,
-    /// An Azure DevOps pipeline.
-    AzureDevops,
 }
 
 policy!(Settings, evaluate);
 
 fn evaluate(settings: &Settings, run: &Run, token: &Token) -> Verdict {
     let definition = &run.definition;
-    let by_implementation =
-        || settings.implementations.get(&implementation_name(definition.implementation)?);
+    // An implementation that only a later host knows cannot be in the settings.
+    let by_implementation = || settings.implementations.get(&definition.implementation);
     let Some(used) = settings.definitions.get(definition.id.as_str()).or_else(by_implementation)
     else {
         return Verdict::deny(
@@ -61,18 +45,6 @@ fn evaluate(settings: &Settings, run: &Run, token: &Token) -> Verdict {
         ),
         Some(kept) if kept.len() == token.audiences.len() => Verdict::permit(),
         _ => grant.into(),
-    }
-}
-
-/// What the settings call an implementation; none for one that this policy does not know.
-fn implementation_name(implementation: Implementation) -> Option<ImplementationName> {
-    match implementation {
-        Implementation::Manual => Some(ImplementationName::Manual),
-        Implementation::Terraform => Some(ImplementationName::Terraform),
-        Implementation::GithubWorkflow => Some(ImplementationName::GithubWorkflow),
-        Implementation::GitlabCicd => Some(ImplementationName::GitlabCicd),
-        Implementation::AzureDevops => Some(ImplementationName::AzureDevops),
-        Implementation::Other => None,
     }
 }
 

@@ -22,7 +22,7 @@ pub struct Settings {
     freezes: Vec<Freeze>,
     /// The behaviors that this is about: APPLY and DESTROY unless given. Others are left alone.
     #[serde(default = "changes")]
-    behaviors: BTreeSet<BehaviorName>,
+    behaviors: BTreeSet<Behavior>,
 }
 
 /// A time that comes back on days of the week.
@@ -62,27 +62,10 @@ pub enum Weekday {
     Sunday,
 }
 
-/// What a run is about to do.
-#[settings]
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum BehaviorName {
-    /// Create or change.
-    Apply,
-    /// A dry run.
-    Detect,
-    /// Delete.
-    Destroy,
-}
-
 policy!(Settings, evaluate);
 
 fn evaluate(settings: &Settings, run: &Run, token: &Token) -> Verdict {
-    let behavior = match run.behavior {
-        Behavior::Apply => BehaviorName::Apply,
-        Behavior::Detect => BehaviorName::Detect,
-        Behavior::Destroy => BehaviorName::Destroy,
-    };
-    if !settings.behaviors.contains(&behavior) {
+    if !settings.behaviors.contains(&run.behavior) {
         return Verdict::abstain();
     }
     let now = token.issued_at;
@@ -155,8 +138,8 @@ fn freezes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Freeze>, D:
     }
 }
 
-fn changes() -> BTreeSet<BehaviorName> {
-    [BehaviorName::Apply, BehaviorName::Destroy].into()
+fn changes() -> BTreeSet<Behavior> {
+    [Behavior::Apply, Behavior::Destroy].into()
 }
 
 #[cfg(test)]

@@ -26,6 +26,10 @@
 //! # assert_eq!(evaluate(&settings, &testing::run(), &testing::token()), Verdict::permit());
 //! ```
 //!
+//! Settings are made of [`Workspace`], [`DefinitionId`] and [`Audience`], the enums [`Behavior`],
+//! [`AuthorKind`] and [`Implementation`] (written in kebab-case), and whatever serde and schemars
+//! have implementations for; a nested type takes [`settings`] too.
+//!
 //! The crate is a library of `crate-type = ["cdylib", "rlib"]`; its name, version and description
 //! in `Cargo.toml` are the policy's. Natively it is an ordinary library, so plain `cargo test`
 //! tests `evaluate`, with [`testing`] for runs and tokens. Built for WebAssembly it exports the
@@ -49,6 +53,7 @@ mod settings;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 mod verdict;
+mod words;
 
 pub use bindings::exports::countersign::policy::policy::{
     AuthorKind, Behavior, BuildingBlock, Definition, Fact, Grant, Implementation, Parent, Reason,

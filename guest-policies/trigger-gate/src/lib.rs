@@ -3,92 +3,65 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 
-use countersign_policy::{
-    AuthorKind, Behavior, Grant, Run, Token, Trigger, Verdict, policy, settings,
-};
+use countersign_policy::{AuthorKind, Behavior, Grant, Run, Token, Verdict, policy, settings};
 
 /// Which kinds of authors may trigger which behavior.
 #[settings]
 pub struct Settings {
     /// The kinds of authors that may trigger a behavior. A behavior that is not named is left
     /// alone; one with an empty list is denied to all.
-    behaviors: BTreeMap<BehaviorName, BTreeSet<AuthorName>>,
+    behaviors: BTreeMap<Behavior, BTreeSet<AuthorKind>>,
     /// The longest token life for authors that are no person, in seconds. Without it, as asked
     /// for.
     #[serde(default)]
     machine_max_ttl: Option<NonZeroU32>,
 }
 
-/// What a run is about to do.
-#[settings]
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum BehaviorName {
-    /// Create or change.
-    Apply,
-    /// A dry run.
-    Detect,
-    /// Delete.
-    Destroy,
-}
-
-/// Who, or what, triggered a run.
-#[settings]
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum AuthorName {
-    /// A person.
-    User,
-    /// A machine account of a workspace.
-    ApiKey,
-    /// A machine account of the platform.
-    ApiUser,
-    /// The platform itself.
-    System,
-}
-
 policy!(Settings, evaluate);
 
 fn evaluate(settings: &Settings, run: &Run, token: &Token) -> Verdict {
-    let (behavior, name) = match run.behavior {
-        Behavior::Apply => (BehaviorName::Apply, "APPLY"),
-        Behavior::Detect => (BehaviorName::Detect, "DETECT"),
-        Behavior::Destroy => (BehaviorName::Destroy, "DESTROY"),
+    let Some(allowed) = settings.behaviors.get(&run.behavior) else { return Verdict::abstain() };
+    let behavior = match run.behavior {
+        Behavior::Apply => "APPLY",
+        Behavior::Detect => "DETECT",
+        Behavior::Destroy => "DESTROY",
     };
-    let Some(allowed) = settings.behaviors.get(&behavior) else { return Verdict::abstain() };
     let Some(trigger) = &run.trigger else {
         return Verdict::deny(
             "author-not-known",
-            format!("{name} depends on who triggered the run, and the run does not say"),
+            format!("{behavior} depends on who triggered the run, and the run does not say"),
         );
     };
-    let (author, kind) = author(trigger);
-    if !author.is_some_and(|author| allowed.contains(&author)) {
+    // A kind that only a later host knows cannot be on a list.
+    if !allowed.contains(&trigger.author_kind) {
+        let kind = kind(trigger.author_kind);
         return Verdict::deny(
             "author-not-allowed",
-            format!("{name} was triggered by {kind} (`{}`), who may not", trigger.author),
+            format!("{behavior} was triggered by {kind} (`{}`), who may not", trigger.author),
         );
     }
     match settings.machine_max_ttl {
-        Some(seconds) if author != Some(AuthorName::User) => {
+        Some(seconds) if trigger.author_kind != AuthorKind::User => {
             Grant::new().ttl_at_most(seconds.get(), token).into()
         }
         _ => Verdict::permit(),
     }
 }
 
-/// The author's kind as the settings call it, and as people do.
-fn author(trigger: &Trigger) -> (Option<AuthorName>, &'static str) {
-    match trigger.author_kind {
-        AuthorKind::User => (Some(AuthorName::User), "a person"),
-        AuthorKind::ApiKey => (Some(AuthorName::ApiKey), "an API key of a workspace"),
-        AuthorKind::ApiUser => (Some(AuthorName::ApiUser), "an API user of the platform"),
-        AuthorKind::System => (Some(AuthorName::System), "the platform itself"),
-        AuthorKind::Other => (None, "an unknown kind of author"),
+/// What people call a kind of author.
+fn kind(kind: AuthorKind) -> &'static str {
+    match kind {
+        AuthorKind::User => "a person",
+        AuthorKind::ApiKey => "an API key of a workspace",
+        AuthorKind::ApiUser => "an API user of the platform",
+        AuthorKind::System => "the platform itself",
+        AuthorKind::Other => "an unknown kind of author",
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use countersign_policy::{parse_settings, testing};
+    use countersign_policy::{Trigger, parse_settings, testing};
 
     use super::*;
 

@@ -40,7 +40,7 @@ fn read_opened(path: &Path, limit: u64, flags: i32) -> Result<Vec<u8>> {
     std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK | flags);
     let file = options.open(path).with_context(name)?;
     if !file.metadata().with_context(name)?.is_file() {
-        bail!("{}: not a regular file", name());
+        bail!("{}: not a regular file; where a run is read, `-` is standard input", name());
     }
     let mut bytes = Vec::new();
     file.take(limit + 1).read_to_end(&mut bytes).with_context(name)?;

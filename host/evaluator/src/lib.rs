@@ -48,8 +48,9 @@
 //!
 //! # What is not
 //! - Whether a run is genuine and still live: the caller vouches for it.
-//! - Preparing a policy compiles it in this process, with no bound yet on time and memory but the
-//!   component's size: prepare only components from people you would let build your images.
+//! - Preparing a policy compiles it in this process. What is known to be costly is refused before,
+//!   but there is no bound yet on time and memory: a component made for it can take seconds. Pin
+//!   digests, and prepare only components from people you would let build your images.
 
 #![forbid(unsafe_code)]
 

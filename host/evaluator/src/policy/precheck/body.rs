@@ -15,7 +15,7 @@ const LOCALS: u64 = 5_000;
 const NESTED_BLOCKS: u64 = 2_000;
 
 /// How deep loops may be nested: compiling costs more than the square of it.
-const NESTED_LOOPS: u64 = 64;
+const NESTED_LOOPS: u64 = 32;
 
 /// The most targets of all `br_table` together.
 const BRANCH_TARGETS: u64 = 20_000;
