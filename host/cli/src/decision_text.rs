@@ -92,6 +92,6 @@ fn write_entry(text: &mut String, entry: &BindingTrace, width: usize) -> std::fm
     };
     write!(text, "  {mark} {:<width$}  {word}{shadow}", binding.name.as_str())?;
     let policy = format!("{} {}", binding.policy_name, binding.policy_version);
-    let fuel = entry.fuel_used.map(|fuel| format!(", {fuel} fuel")).unwrap_or_default();
+    let fuel = entry.used.fuel.map(|fuel| format!(", {fuel} fuel")).unwrap_or_default();
     writeln!(text, "  {}", Styled(DIM, format!("{policy}{fuel}")))
 }

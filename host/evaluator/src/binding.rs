@@ -166,7 +166,7 @@ impl Binding {
         BindingTrace {
             binding: Arc::clone(&self.identity),
             result: answer.result.and_then(|verdict| self.check(verdict, claims)),
-            fuel_used: answer.fuel,
+            used: answer.used,
         }
     }
 

@@ -53,9 +53,18 @@ pub struct BindingTrace {
     pub binding: Arc<BindingIdentity>,
     /// Its verdict, or the fault that stands in its place.
     pub result: Result<Verdict, Fault>,
-    /// Fuel that `evaluate` used, without what `configure` did, where the reading can be trusted:
-    /// after a verdict, and when fuel ran out.
-    pub fuel_used: Option<u64>,
+    /// What the evaluation used of the binding's limits.
+    pub used: Used,
+}
+
+/// What an evaluation used, where the reading can be trusted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Used {
+    /// Fuel that `evaluate` used, without what `configure` did: after a verdict, and when fuel ran
+    /// out.
+    pub fuel: Option<u64>,
+    /// Linear memory at its peak in bytes, summed over all memories: after a verdict.
+    pub memory_bytes: Option<u64>,
 }
 
 /// One reason of a refusal, for the one who asked.

@@ -82,7 +82,7 @@ pub use claims::{
     is_reserved_claim,
 };
 pub use decision::{
-    Approval, BindingTrace, Decision, Outcome, Reason, ReasonSource, Refusal, Terms, refusal,
+    Approval, BindingTrace, Decision, Outcome, Reason, ReasonSource, Refusal, Terms, Used, refusal,
 };
 pub use digest::{Digest, DigestError};
 pub use engine::{Engine, EngineError, Optimization};

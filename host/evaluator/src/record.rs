@@ -36,7 +36,8 @@ use crate::verdict::Verdict;
 ///      "limits": {"component_bytes": 1048576, …}, "claims": ["…"],
 ///      "verdict": {"permit": {…}},  // or {"deny": [{"code": "…", "message": "…"}]} or "abstain"
 ///      "fault": {"code": "…", "detail": "…"},   // in the verdict's place
-///      "fuel": {"used": 12345, "limit": 10000000}}   // used: null where it cannot be trusted
+///      "fuel": {"used": 12345, "limit": 10000000},   // used: null where it cannot be trusted
+///      "memory_bytes": {"used": 131072, "limit": 16777216}}
 ///   ]
 /// }
 /// ```
@@ -265,7 +266,8 @@ struct TraceRecord<'d> {
     verdict: Option<VerdictRecord<'d>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fault: Option<FaultRecord>,
-    fuel: FuelRecord,
+    fuel: UsedRecord,
+    memory_bytes: UsedRecord,
 }
 
 #[derive(Debug, Serialize)]
@@ -299,7 +301,7 @@ struct FaultRecord {
 }
 
 #[derive(Debug, Serialize)]
-struct FuelRecord {
+struct UsedRecord {
     /// `null` where the reading cannot be trusted.
     used: Option<u64>,
     limit: u64,
@@ -317,7 +319,11 @@ impl<'d> TraceRecord<'d> {
             binding: BindingRecord::new(&trace.binding),
             verdict,
             fault,
-            fuel: FuelRecord { used: trace.fuel_used, limit: trace.binding.limits.fuel },
+            fuel: UsedRecord { used: trace.used.fuel, limit: trace.binding.limits.fuel },
+            memory_bytes: UsedRecord {
+                used: trace.used.memory_bytes,
+                limit: trace.binding.limits.memory_bytes,
+            },
         }
     }
 }

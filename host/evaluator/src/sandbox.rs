@@ -14,6 +14,7 @@ use crate::contract::{
     ConfigureParams, ConfigureResults, DescribeParams, DescribeResults, Description,
     EvaluateParams, EvaluateResults, EvaluateResultsInPlace, Problem, Run, Token, Verdict,
 };
+use crate::decision::Used;
 use crate::engine::Engine;
 use crate::fault::Fault;
 use crate::limits::Limits;
@@ -45,8 +46,7 @@ pub(crate) struct WrongType {
 /// The outcome of one evaluation.
 pub(crate) struct Answer {
     pub(crate) result: Result<Verdict, Fault>,
-    /// Fuel used, where the reading can be trusted.
-    pub(crate) fuel: Option<u64>,
+    pub(crate) used: Used,
 }
 
 impl Guest {
@@ -111,17 +111,21 @@ impl Guest {
         let output_bytes = limits.output_bytes as usize;
         match self.evaluate_to::<EvaluateResults>(limits, settings, run, token, output_bytes) {
             Ok(((verdict,), sandbox)) => {
-                let fuel = sandbox.store.get_fuel().ok();
-                Answer { result: Ok(verdict), fuel: fuel.map(|left| limits.fuel - left) }
+                let left = sandbox.store.get_fuel().ok();
+                let used = Used {
+                    fuel: left.map(|left| limits.fuel.saturating_sub(left)),
+                    memory_bytes: Some(sandbox.store.data().memory_bytes()),
+                };
+                Answer { result: Ok(verdict), used }
             }
             Err(Failure::Fault(fault)) => {
-                // After any other trap the reading is not to be trusted.
+                // After any other trap a store is thrown away, and its readings with it.
                 let fuel = matches!(fault, Fault::OutOfFuel { .. }).then_some(limits.fuel);
-                Answer { result: Err(fault), fuel }
+                Answer { result: Err(fault), used: Used { fuel, memory_bytes: None } }
             }
             Err(Failure::NotLifted) => {
                 let fault = self.why_not_lifted(limits, settings, run, token);
-                Answer { result: Err(fault), fuel: None }
+                Answer { result: Err(fault), used: Used::default() }
             }
         }
     }

@@ -23,7 +23,7 @@ fn optimised_and_unoptimised_code_decide_alike() {
     let [fast, slow] = [Optimization::Speed, Optimization::None].map(|optimization| {
         let engine = Engine::with(optimization).unwrap();
         let decision = PolicySet::prepare(&engine, &manifest, &files).unwrap().evaluate(claims());
-        assert!(decision.trace().iter().all(|entry| entry.fuel_used.is_some()));
+        assert!(decision.trace().iter().all(|entry| entry.used.fuel.is_some()));
         serde_json::to_string(&decision.record()).unwrap()
     });
     assert_eq!(fast, slow);

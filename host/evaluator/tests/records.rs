@@ -28,8 +28,10 @@ fn check(name: &str, decision: &Decision) {
     for entry in record["trace"].as_array_mut().unwrap() {
         assert_eq!(entry["policy"]["digest"], component);
         entry["policy"]["digest"] = hidden.clone();
-        if entry["fuel"]["used"].is_number() {
-            entry["fuel"]["used"] = hidden.clone();
+        for used in ["fuel", "memory_bytes"] {
+            if entry[used]["used"].is_number() {
+                entry[used]["used"] = hidden.clone();
+            }
         }
     }
     let actual = format!("{record:#}\n");

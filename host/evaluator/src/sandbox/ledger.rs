@@ -43,6 +43,11 @@ impl Ledger {
         }
     }
 
+    /// The memory taken so far in bytes: it only grows, so this is its peak.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
+
     /// After a grant only the host can have failed. Without one, the guest asked for more than a
     /// memory of its type can have, on any host: it is told so.
     fn grow_failed(&mut self) -> wasmtime::Result<()> {
