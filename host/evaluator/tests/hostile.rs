@@ -379,6 +379,28 @@ fn row_13_what_is_costly_to_compile() {
     );
 }
 
+/// The type of a component that declares the type of a component, and so on.
+fn nested_types(levels: usize) -> Vec<u8> {
+    let mut types = vec![1];
+    types.extend([0x41, 0x01, 0x01].repeat(levels));
+    types.extend([0x41, 0x00]);
+    let mut component = b"\0asm\x0d\0\x01\0\x07".to_vec();
+    component.extend((0..5).map(|n| {
+        let more = if n < 4 { 0x80 } else { 0 };
+        u8::try_from(types.len() >> (7 * n) & 0x7f).unwrap() | more
+    }));
+    component.extend(types);
+    component
+}
+
+#[test]
+fn row_13_types_that_would_overflow_the_stack_of_whoever_reads_them() {
+    check(&nested_types(300_000), "too-complex");
+    check(&nested_types(500), "too-complex");
+    // Deep enough, on the 2 MiB of a test's thread.
+    check(&nested_types(499), "missing-interface");
+}
+
 #[test]
 fn row_14_custom_sections_are_ignored() {
     let mut component = GUEST.component();

@@ -27,6 +27,11 @@ const NESTED_PARTS: usize = 8;
 /// Everything else that is counted over the whole component.
 const TYPES: u64 = 10_000;
 const TYPE_MEMBERS: u64 = 1_000;
+
+/// The most bytes in type sections that can open the type of a component or an instance (0x41,
+/// 0x42; some are letters or indices). Such types nest, and every reader of them recurses, so their
+/// depth is bounded before one is read: a deeper one would overflow the stack and abort the process.
+const NESTED_TYPES: u64 = 500;
 const IMPORTS_AND_EXPORTS: u64 = 10_000;
 const GLOBALS: u64 = 10_000;
 const SEGMENTS: u64 = 20_000;
@@ -37,6 +42,7 @@ struct Totals {
     functions: u64,
     parts: u64,
     types: u64,
+    nested_types: u64,
     imports_and_exports: u64,
     globals: u64,
     segments: u64,
@@ -68,6 +74,9 @@ pub(super) fn precheck(component: &[u8], component_bytes: u64) -> Result<(), Loa
                 count(&mut totals.types, "types", section.count(), TYPES)?;
             }
             Payload::ComponentTypeSection(section) => {
+                let bytes = component.get(section.range()).unwrap_or_default();
+                let openings = bytes.iter().filter(|byte| matches!(byte, 0x41 | 0x42)).count();
+                count(&mut totals.nested_types, "nested types", openings, NESTED_TYPES)?;
                 count(&mut totals.types, "types", section.count(), TYPES)?;
                 for ty in section.clone() {
                     component_type(&ty.map_err(malformed)?, &mut totals)?;
