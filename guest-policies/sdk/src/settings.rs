@@ -52,7 +52,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
             b'"' => self.deserialize_str(visitor),
             b'[' => self.deserialize_seq(visitor),
             b'{' => self.deserialize_map(visitor),
-            _ => self.deserialize_u64(visitor),
+            _ => self.deserialize_f64(visitor),
         }
     }
 
@@ -306,7 +306,7 @@ impl<'de> VariantAccess<'de> for &mut Members<'_, 'de> {
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Error> {
-        self.reader.deserialize_any(visitor).map_err(|error| error.at_key(&self.key))
+        self.reader.deserialize_seq(visitor).map_err(|error| error.at_key(&self.key))
     }
 
     fn struct_variant<V: Visitor<'de>>(
@@ -314,6 +314,6 @@ impl<'de> VariantAccess<'de> for &mut Members<'_, 'de> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        self.reader.deserialize_any(visitor).map_err(|error| error.at_key(&self.key))
+        self.reader.deserialize_map(visitor).map_err(|error| error.at_key(&self.key))
     }
 }

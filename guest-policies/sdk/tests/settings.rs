@@ -112,6 +112,7 @@ fn what_does_not_fit_is_named_with_its_place() {
         r#"{"when": {"on-days": [], "x": 1}}"#,
         "/when: expected an object with one key, found more",
     );
+    check(r#"{"when": {"between": [1]}}"#, "/when/between: expected an object, found an array");
     check(r#"{"when": {}}"#, "/when: expected an object with one key, found none");
     check(r#"{"pair": [1]}"#, "/pair: expected an array of 2 items, found 1 items");
     check(r#"{"pair": [1, 2, 3]}"#, "/pair: more than 2 items");

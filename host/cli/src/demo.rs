@@ -47,7 +47,7 @@ impl Demo {
 
         title("2", "The same run, but another workspace owns the building block: refused")?;
         note(
-            "Only `workspaceIdentifier` differs. The subject is the same, so no cloud could tell:",
+            "Only `workspaceIdentifier` differs. The subject is the same: AWS and Entra could not tell.",
         )?;
         let stranger = changed(RUN, "/spec/buildingBlock/spec/workspaceIdentifier", "team-b")?;
         let decision = demo.decide(&stranger, &[AWS], 900)?;

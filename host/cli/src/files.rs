@@ -10,6 +10,12 @@ use countersign::{
     SettingsSource,
 };
 
+/// A link that was put in a file's place is not followed.
+#[cfg(unix)]
+const NO_LINK: i32 = libc::O_NOFOLLOW;
+#[cfg(not(unix))]
+const NO_LINK: i32 = 0;
+
 /// A manifest and the bytes of all files that it names.
 pub struct Loaded {
     pub manifest: Manifest,
@@ -28,7 +34,7 @@ pub fn read_component(path: &Path, limit: u64) -> Result<Vec<u8>> {
         bail!("{}: a symbolic link; name the file that it points to", path.display());
     }
     // A link that was put there since is not followed either.
-    read_opened(path, limit, if cfg!(unix) { libc::O_NOFOLLOW } else { 0 })
+    read_opened(path, limit, NO_LINK)
 }
 
 fn read_opened(path: &Path, limit: u64, flags: i32) -> Result<Vec<u8>> {
@@ -38,9 +44,11 @@ fn read_opened(path: &Path, limit: u64, flags: i32) -> Result<Vec<u8>> {
     // Opening a pipe would wait for someone to write. What was opened is what is asked and read.
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK | flags);
+    #[cfg(not(unix))]
+    let _ = flags;
     let file = options.open(path).with_context(name)?;
     if !file.metadata().with_context(name)?.is_file() {
-        bail!("{}: not a regular file; where a run is read, `-` is standard input", name());
+        bail!("{}: not a regular file", name());
     }
     let mut bytes = Vec::new();
     file.take(limit + 1).read_to_end(&mut bytes).with_context(name)?;

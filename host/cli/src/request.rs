@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::{Args, ValueEnum};
 use countersign::{
-    Audience, Claims, Decision, Engine, Manifest, MeshstackId, PolicySet, RunnerId, SubjectForm,
-    SubjectProfile, TokenRequest,
+    Audience, Claims, Decision, Engine, Manifest, MeshstackId, Optimization, PolicySet, RunnerId,
+    SubjectForm, SubjectProfile, TokenRequest,
 };
 
 use crate::files::{self, Loaded};
@@ -67,7 +67,8 @@ impl RequestArguments {
     /// Prepares the policies and decides.
     pub fn decide(&self, loaded: &Loaded) -> Result<Decision> {
         let claims = self.claims(&loaded.manifest)?;
-        let engine = Engine::new()?;
+        // Each policy decides once here, so optimising it would cost more than it gives.
+        let engine = Engine::with(Optimization::None)?;
         let set = progress::during("preparing the policies", || {
             PolicySet::prepare(&engine, &loaded.manifest, &loaded.files)
         })
@@ -100,7 +101,8 @@ impl RequestArguments {
                 .as_secs(),
         };
         let token = TokenRequest::new(self.audiences.clone(), self.ttl, now)?;
-        Claims::new(run, self.runner.clone(), &subject, token)
-            .context("give it with --runner, or choose --subject-profile by-definition")
+        Claims::new(run, self.runner.clone(), &subject, token).map_err(|error| {
+            anyhow!("{error}; give it with --runner, or choose --subject-profile by-definition")
+        })
     }
 }

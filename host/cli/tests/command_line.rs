@@ -206,6 +206,7 @@ fn every_policy_can_be_looked_at() {
     let ran = countersign(folder.path(), &format!("inspect --format json {}", files.join(" ")));
     assert_eq!(ran.status, 0, "{}", ran.stderr);
     let inspected: Vec<Value> = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(inspected.len(), 6);
     for (inspected, name) in inspected.iter().zip(&names) {
         assert_eq!(inspected["description"]["name"], *name);
         assert_eq!(inspected["loads"], true);

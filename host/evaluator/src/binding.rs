@@ -145,11 +145,6 @@ impl Binding {
         &self.identity
     }
 
-    /// The policy that is bound.
-    pub fn policy(&self) -> &Policy {
-        &self.policy
-    }
-
     pub(crate) fn applies_to(&self, run: &Run) -> bool {
         self.identity.scope.contains(run)
     }

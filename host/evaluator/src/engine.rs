@@ -109,6 +109,8 @@ fn config(optimization: Optimization) -> Config {
         .wasm_wide_arithmetic(false)
         .wasm_custom_page_sizes(false)
         .concurrency_support(false)
+        // A memory image is as large as the file's own data, not up to 16 MiB for two bytes.
+        .memory_guaranteed_dense_image_size(0)
         // A panic's message is read from the memory that it leaves behind; frames are of no use.
         .coredump_on_trap(true)
         .wasm_backtrace_max_frames(None);

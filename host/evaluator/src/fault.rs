@@ -23,8 +23,8 @@ pub enum Fault {
     /// may not reproduce it.
     #[error("used more than {} bytes of stack", crate::Engine::STACK_BYTES)]
     Stack,
-    /// The memory limit was reached, or that of tables or instances.
-    #[error("asked for more than {limit} bytes of memory")]
+    /// The memory limit was reached, or that of table elements (20,000 in all).
+    #[error("asked for more than {limit} bytes of memory or 20000 table elements")]
     Memory {
         /// The limit in bytes.
         limit: u64,

@@ -21,8 +21,8 @@ pub(crate) struct JsonLimits {
     pub(crate) depth: usize,
 }
 
-/// The most values in a text, keys not counted.
-const MAX_VALUES: usize = 65_536;
+/// The most values in a JSON text (a run object, settings, a schema), keys not counted.
+pub const MAX_VALUES: usize = 65_536;
 
 /// How many keys are compared one by one.
 const FEW_KEYS: usize = 16;

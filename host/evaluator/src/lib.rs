@@ -49,7 +49,7 @@
 //! # What is not
 //! - Whether a run is genuine and still live: the caller vouches for it.
 //! - Preparing a policy compiles it in this process. What is known to be costly is refused before,
-//!   but there is no bound yet on time and memory: a component made for it can take seconds. Pin
+//!   but there is no bound yet on time and memory: a component made for it can take much of both. Pin
 //!   digests, and prepare only components from people you would let build your images.
 
 #![forbid(unsafe_code)]
@@ -91,7 +91,7 @@ pub use identifier::{
     Audience, BindingName, BuildingBlockId, ClaimName, DefinitionId, IdentifierError, MeshstackId,
     Platform, Project, RunId, RunnerId, Subject, Workspace,
 };
-pub use json::JsonError;
+pub use json::{JsonError, MAX_VALUES};
 pub use limits::Limits;
 pub use manifest::{
     BindingEntry, IssuerEntry, MAX_MANIFEST_BYTES, Manifest, ManifestError, SettingsSource,

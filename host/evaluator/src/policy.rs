@@ -171,7 +171,7 @@ impl Policy {
         if let Some(name) = imports(bytes)?.first() {
             return Err(LoadError::Import { name: escape(name, 256) });
         }
-        precheck::precheck(bytes, limits.component_bytes)?;
+        precheck::precheck(bytes)?;
         let component = Component::new(engine.wasmtime(), bytes).map_err(|e| invalid(&e))?;
         let functions = functions(engine, &component)?;
         let guest = Guest::new(engine, &component, functions).map_err(|e| invalid(&e))?;

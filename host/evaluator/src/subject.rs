@@ -68,16 +68,6 @@ const PREFIX: &str = "system:serviceaccount:";
 const WORKSPACE: &str = "workspace.";
 const DEFINITION: &str = ".buildingblockdefinition.";
 
-impl SubjectProfile {
-    /// The manifest's word for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ByRunner => "by-runner",
-            Self::ByDefinition => "by-definition",
-        }
-    }
-}
-
 impl SubjectForm {
     /// The subject of a run in this form.
     ///

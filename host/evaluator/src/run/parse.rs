@@ -74,7 +74,8 @@ pub enum RunError {
 impl Run {
     /// Parses a run object of kind `meshBuildingBlockRun`, version `v1`.
     ///
-    /// Reads JSON (RFC 8259) of at most [`MAX_RUN_BYTES`] and [`MAX_RUN_DEPTH`]. Fields that this
+    /// Reads JSON (RFC 8259) of at most [`MAX_RUN_BYTES`], [`MAX_RUN_DEPTH`] and
+    /// [`MAX_VALUES`](crate::MAX_VALUES). Fields that this
     /// version does not know are tolerated and dropped, and so are `status`, `_links`, the display
     /// name, all inputs and every secret. A key that appears twice in one object, at any depth,
     /// refuses the whole.

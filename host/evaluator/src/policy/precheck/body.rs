@@ -5,8 +5,8 @@ use wasmparser::{FunctionBody, Operator};
 use super::{at_most, malformed};
 use crate::policy::LoadError;
 
-/// The longest body, in bytes.
-const BODY_BYTES: u64 = 256 << 10;
+/// The longest body, in bytes. The interpreter loop of CPython has 426,843.
+const BODY_BYTES: u64 = 1 << 20;
 
 /// The most locals, parameters not counted.
 const LOCALS: u64 = 5_000;
@@ -16,6 +16,9 @@ const NESTED_BLOCKS: u64 = 2_000;
 
 /// How deep loops may be nested: compiling costs more than the square of it.
 const NESTED_LOOPS: u64 = 32;
+
+/// The most of loops times locals: each loop may need a value of each local.
+const LOOPS_TIMES_LOCALS: u64 = 1_000_000;
 
 /// The most targets of all `br_table` together.
 const BRANCH_TARGETS: u64 = 20_000;
@@ -29,13 +32,16 @@ pub(super) fn check(body: &FunctionBody<'_>) -> Result<(), LoadError> {
         at_most("locals of one function", locals, LOCALS)?;
     }
     let mut blocks: Vec<bool> = Vec::new();
-    let (mut loops, mut targets) = (0_u64, 0_u64);
+    let (mut loops, mut all_loops, mut targets) = (0_u64, 0_u64, 0_u64);
     let mut operators = body.get_operators_reader().map_err(malformed)?;
     while !operators.eof() {
         match operators.read().map_err(malformed)? {
             Operator::Loop { .. } => {
                 loops += 1;
                 at_most("nested loops", loops, NESTED_LOOPS)?;
+                all_loops += 1;
+                let product = all_loops.saturating_mul(locals);
+                at_most("loops times locals of one function", product, LOOPS_TIMES_LOCALS)?;
                 blocks.push(true);
             }
             Operator::Block { .. } | Operator::If { .. } => blocks.push(false),

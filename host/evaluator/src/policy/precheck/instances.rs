@@ -12,11 +12,14 @@ use wasmparser::{
 use super::malformed;
 use crate::policy::LoadError;
 
-/// The most core instances of a policy.
+/// The most core instances of a policy. `componentize-py` makes 38.
 pub(super) const CORE_INSTANCES: u64 = 64;
 
 /// The most component instances of a policy, those made of exports included.
 pub(super) const COMPONENT_INSTANCES: u64 = 128;
+
+/// The most core instances that are only made of exports: they run nothing.
+pub(super) const BAGS: u64 = 1_000;
 
 /// The most memories and tables of a policy, counted over all instances.
 pub(super) const MEMORIES_AND_TABLES: u64 = 64;
@@ -27,6 +30,8 @@ pub(super) struct Count {
     pub(super) core: u64,
     pub(super) component: u64,
     pub(super) memories_and_tables: u64,
+    /// Core instances that are only made of exports.
+    pub(super) bags: u64,
 }
 
 /// The components that are being read, outermost first, with the definitions in each.
@@ -63,14 +68,14 @@ impl Components {
             Payload::End(_) => self.close(),
             Payload::InstanceSection(section) => {
                 for instance in section.clone() {
-                    // One that is made of exports runs nothing, but it is one all the same.
-                    let memories_and_tables = match instance.map_err(malformed)? {
-                        Instance::Instantiate { module_index, .. } => {
-                            self.module(0, module_index)?
-                        }
-                        Instance::FromExports(_) => 0,
-                    };
-                    self.add(Count { core: 1, component: 0, memories_and_tables });
+                    self.add(match instance.map_err(malformed)? {
+                        Instance::Instantiate { module_index, .. } => Count {
+                            core: 1,
+                            memories_and_tables: self.module(0, module_index)?,
+                            ..Count::default()
+                        },
+                        Instance::FromExports(_) => Count { bags: 1, ..Count::default() },
+                    });
                 }
             }
             Payload::ComponentInstanceSection(section) => {
@@ -188,6 +193,7 @@ impl Components {
         if let Some(Frame { count, .. }) = self.open.last_mut() {
             count.core = count.core.saturating_add(more.core);
             count.component = count.component.saturating_add(more.component);
+            count.bags = count.bags.saturating_add(more.bags);
             count.memories_and_tables =
                 count.memories_and_tables.saturating_add(more.memories_and_tables);
         }
