@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use countersign::{Digest, Engine, Limits, LoadError, Policy, imports};
+use countersign::{Digest, Engine, Limits, LoadError, Policy, imports, visible};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -155,8 +155,8 @@ impl Inspected {
             let _ = writeln!(text, "  {} {value}", Styled(DIM, format!("{name:<9}")));
         };
         let headline = match &self.policy {
-            Ok(_) => format!("{}  {}", Styled(GOOD, "loads"), self.file),
-            Err(_) => format!("{}  {}", Styled(BAD, "does not load"), self.file),
+            Ok(_) => format!("{}  {}", Styled(GOOD, "loads"), visible(&self.file)),
+            Err(_) => format!("{}  {}", Styled(BAD, "does not load"), visible(&self.file)),
         };
         if let Err(problem) = &self.policy {
             line("why", &format!("{problem} ({})", problem.code()));
@@ -165,7 +165,7 @@ impl Inspected {
         line("size", &format!("{} bytes", self.bytes));
         match &self.imports {
             Ok(imports) if imports.is_empty() => line("imports", &"none"),
-            Ok(imports) => line("imports", &imports.join(", ").escape_debug()),
+            Ok(imports) => line("imports", &visible(&imports.join(", "))),
             Err(_) => line("imports", &"cannot be read"),
         }
         if let Ok(policy) = &self.policy {

@@ -97,7 +97,10 @@ impl Generate {
         let (file, algorithm, kid) =
             (&*self.out.to_string_lossy(), algorithm.as_str(), key.public().kid());
         match self.format {
-            Format::Human => output::say(&format!("wrote {file}: {algorithm} key {kid}")),
+            Format::Human => {
+                let file = countersign::visible(file);
+                output::say(&format!("wrote {file}: {algorithm} key {kid}"));
+            }
             Format::Json => output::print_json(&Generated { file, algorithm, kid })?,
         }
         Ok(Done::Fine)

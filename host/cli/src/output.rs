@@ -70,14 +70,7 @@ pub fn insist(text: &str) -> Result<()> {
 /// Reports what went wrong. Paths and quoted lines are somebody's text: nothing in them reaches the
 /// terminal that could mislead it.
 pub fn error(error: &anyhow::Error) {
-    let mut text = String::new();
-    for character in format!("{error:#}").chars() {
-        if character == '\n' || !countersign::is_misleading(character) {
-            text.push(character);
-        } else {
-            text.extend(character.escape_unicode());
-        }
-    }
+    let text = countersign::visible(&format!("{error:#}"));
     say(&format!("{} {text}", Styled(BAD, "error:")));
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Args;
 use countersign::{Decision, Manifest};
-use countersign_issuer::{Issuer, IssuerUrl, SigningKey, TokenId};
+use countersign_issuer::{Issuer, IssuerUrl, MAX_PEM_BYTES, SigningKey, TokenId};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -104,6 +104,6 @@ fn record(decision: &Decision) -> Result<Box<RawValue>> {
 
 /// Reads a private key. Nothing of it is in an error.
 pub fn read_key(path: &Path) -> Result<SigningKey> {
-    let text = files::read(path, 64 << 10)?;
+    let text = files::read(path, MAX_PEM_BYTES as u64)?;
     SigningKey::from_pem(&text).with_context(|| path.display().to_string())
 }

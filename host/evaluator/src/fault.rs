@@ -1,5 +1,7 @@
 //! Faults: answers that are none.
 
+use crate::sandbox::MAX_TABLE_ELEMENTS;
+
 /// A policy gave no valid answer. Under an enforcing binding every fault refuses.
 ///
 /// The list is exhaustive: [`Fault::code`] is stable, and matching on it needs no default arm.
@@ -24,7 +26,7 @@ pub enum Fault {
     #[error("used more than {} bytes of stack", crate::Engine::STACK_BYTES)]
     Stack,
     /// The memory limit was reached, or that of table elements (20,000 in all).
-    #[error("asked for more than {limit} bytes of memory or 20000 table elements")]
+    #[error("asked for more than {limit} bytes of memory or {MAX_TABLE_ELEMENTS} table elements")]
     Memory {
         /// The limit in bytes.
         limit: u64,

@@ -223,14 +223,12 @@ pub fn imports(component: &[u8]) -> Result<Vec<String>, LoadError> {
     let mut names = Vec::new();
     let mut depth = 0_u32;
     for payload in Parser::new(0).parse_all(component) {
-        match payload.map_err(|e| LoadError::Invalid { problem: escape(&e.to_string(), 512) })? {
+        match payload.map_err(precheck::malformed)? {
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(section) if depth == 0 => {
                 for import in section {
-                    let import = import
-                        .map_err(|e| LoadError::Invalid { problem: escape(&e.to_string(), 512) })?;
-                    names.push(import.name.name.to_owned());
+                    names.push(import.map_err(precheck::malformed)?.name.name.to_owned());
                 }
             }
             _ => {}

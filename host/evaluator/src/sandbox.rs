@@ -10,6 +10,7 @@ use wasmtime::{AsContext, Store};
 
 use self::failure::{fault, fault_of_the_host, is_readable};
 use self::ledger::Ledger;
+pub(crate) use self::ledger::MAX_TABLE_ELEMENTS;
 use crate::contract::{
     ConfigureParams, ConfigureResults, DescribeParams, DescribeResults, Description,
     EvaluateParams, EvaluateResults, EvaluateResultsInPlace, Problem, Run, Token, Verdict,

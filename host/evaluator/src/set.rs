@@ -132,12 +132,12 @@ impl PolicySet {
             };
             let path = entry.policy.as_str();
             // A pin keeps foreign bytes from the compiler, so it is compared before anything else.
-            let found = Digest::of(file(path)?);
-            if let Some(pinned) = entry.digest
-                && pinned != found
-            {
-                let (binding, path) = (binding.clone(), path.to_owned());
-                return Err(PolicySetError::Digest { binding, path, found, pinned });
+            if let Some(pinned) = entry.digest {
+                let found = Digest::of(file(path)?);
+                if pinned != found {
+                    let (binding, path) = (binding.clone(), path.to_owned());
+                    return Err(PolicySetError::Digest { binding, path, found, pinned });
+                }
             }
             // The size limit is each binding's own, also where another has loaded the component.
             let policy = match policies.get(path) {

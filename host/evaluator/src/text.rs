@@ -33,9 +33,23 @@ pub(crate) fn escape(text: &str, limit: usize) -> String {
     escaped
 }
 
+/// Makes a text of several lines safe to show: what could mislead a terminal or a reader becomes
+/// `\u{…}`, and its lines stay. For messages that quote paths or lines of a file.
+pub fn visible(text: &str) -> String {
+    let mut visible = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character != '\n' && is_misleading(character) {
+            visible.extend(character.escape_unicode());
+        } else {
+            visible.push(character);
+        }
+    }
+    visible
+}
+
 /// Whether a character must not reach a terminal, a log or a reader as it is: control characters,
 /// line and paragraph separators, and what is invisible or turns the direction of writing.
-pub fn is_misleading(character: char) -> bool {
+pub(crate) fn is_misleading(character: char) -> bool {
     character.is_control()
         || matches!(
             character,

@@ -11,71 +11,9 @@
 mod support;
 
 use std::fmt::Write as _;
-use std::sync::{Arc, OnceLock};
 
-use countersign::{
-    Binding, BindingConfig, BindingError, Digest, Limits, Mode, Outcome, Policy, PolicySet, Scope,
-    Settings,
-};
 use support::guest::{ABSTAIN, DENY, GUEST, Guest, PERMIT};
-use support::{claims, enforce, engine, set};
-
-const LIMITS: Limits = Limits { wall_clock_ms: Limits::CEILING.wall_clock_ms, ..Limits::DEFAULT };
-
-/// The decision of an honest set, which nothing may change.
-fn honest() -> Digest {
-    static SET: OnceLock<PolicySet> = OnceLock::new();
-    let honest = || set(&[enforce("honest", r#"{"permit": {"max-ttl": 900}}"#)]);
-    SET.get_or_init(honest).evaluate(claims()).id()
-}
-
-fn binding(policy: Policy) -> Result<Binding, BindingError> {
-    let config = BindingConfig {
-        name: "hostile".parse().unwrap(),
-        settings: Settings::default(),
-        scope: Scope::All,
-        mode: Mode::Enforce,
-        limits: LIMITS,
-        claims: vec![],
-    };
-    Binding::prepare(Arc::new(policy), config)
-}
-
-/// Loads, binds and evaluates: the code of where that ends. `abstain`, `permit` and `deny` stand
-/// for verdicts.
-fn end_of(component: &[u8]) -> String {
-    let policy = match Policy::load(engine(), component, &LIMITS) {
-        Ok(policy) => policy,
-        Err(error) => return error.code().to_owned(),
-    };
-    let binding = match binding(policy) {
-        Ok(binding) => binding,
-        Err(BindingError::Configure { fault, .. }) => return fault.code().to_owned(),
-        Err(BindingError::Settings { .. }) => return "settings".to_owned(),
-        Err(other) => panic!("{other}"),
-    };
-    let set = PolicySet::new(vec![binding]).unwrap();
-    let (first, second) = (set.evaluate(claims()), set.evaluate(claims()));
-    assert_eq!(first.id(), second.id(), "the same answer twice");
-    match first.outcome() {
-        Outcome::Approved(_) => "permit".to_owned(),
-        Outcome::Refused(reasons) => match &first.trace()[0].result {
-            Ok(countersign::Verdict::Abstain) => "abstain".to_owned(),
-            Ok(_) => "deny".to_owned(),
-            Err(fault) => {
-                assert_eq!(reasons[0].code, fault.code());
-                fault.code().to_owned()
-            }
-        },
-    }
-}
-
-#[track_caller]
-fn check(component: &[u8], code: &str) {
-    let before = honest();
-    assert_eq!(end_of(component), code);
-    assert_eq!(honest(), before, "an honest request is answered as before");
-}
+use support::hostile::{LIMITS, check, end_of, honest, section};
 
 #[track_caller]
 fn evaluates_to(evaluate: &str, code: &str) {
@@ -176,14 +114,11 @@ fn row_3_eight_instances_each_at_the_cap() {
 fn with_instances(module: &str, instances: u8) -> Vec<u8> {
     let module = wat::parse_str(module).unwrap();
     let mut component = GUEST.component();
-    component.extend([1, u8::try_from(module.len()).unwrap()]);
-    component.extend(&module);
+    component.extend(section(1, &module));
     // Module 0 is the guest's own, and this is the last.
     let last = GUEST_MODULES;
-    component.extend([2, 1 + 3 * instances, instances]);
-    for _ in 0..instances {
-        component.extend([0, last, 0]);
-    }
+    let instantiate = [0, last, 0].repeat(instances.into());
+    component.extend(section(2, &[&[instances][..], &instantiate].concat()));
     component
 }
 
@@ -196,28 +131,6 @@ fn row_3_memory_is_summed_over_instances() {
     let half = format!("(module (memory {}))", LIMITS.memory_bytes / 65_536 / 2);
     check(&with_instances(&half, 1), "abstain");
     check(&with_instances(&half, 2), "memory");
-}
-
-#[test]
-fn row_13_images_that_would_be_prepared_for_nothing() {
-    let tables = "(table 1048576 funcref)".repeat(2);
-    module(
-        &format!("{tables} (func $f) (elem (table 1) (i32.const 1048575) func $f)"),
-        "too-complex",
-    );
-    module(
-        "(memory 1000) (data (i32.const 0) \"a\") (data (i32.const 16000000) \"b\")",
-        "missing-interface",
-    );
-}
-
-#[test]
-fn row_13_loops_and_locals() {
-    let body = |loops: usize| {
-        format!("(func (local {}) {})", "i32 ".repeat(1_000), "(loop)".repeat(loops))
-    };
-    module(&body(1_000), "missing-interface");
-    module(&body(1_001), "too-complex");
 }
 
 #[test]
@@ -357,111 +270,15 @@ fn row_10_state_does_not_survive() {
     evaluates_to(&evaluate, "deny");
 }
 
-/// Components nested 21 levels deep, each instantiating the one within it twice.
-fn doubling_bomb(levels: usize) -> String {
-    let mut text = "(component $c0 (core module $m) (core instance (instantiate $m)))".to_owned();
-    for level in 1..levels {
-        let inner = level - 1;
-        text = format!(
-            "(component $c{level} {text} (instance (instantiate $c{inner})) (instance (instantiate $c{inner})))"
-        );
-    }
-    text
-}
-
-#[test]
-fn row_12_doubling() {
-    check(&wat::parse_str(doubling_bomb(21)).unwrap(), "too-complex");
-    check(&wat::parse_str(doubling_bomb(8)).unwrap(), "too-complex");
-    check(&wat::parse_str(doubling_bomb(7)).unwrap(), "missing-interface");
-    // Side by side instead of nested, by aliases of the outer component.
-    let mut text = "(component $c0 (core module $m) (core instance (instantiate $m)))".to_owned();
-    for level in 1..21 {
-        let inner = level - 1;
-        let _ = write!(
-            text,
-            "(component $c{level} (alias outer 1 {inner} (component $i)) (instance (instantiate $i)) (instance (instantiate $i)))"
-        );
-    }
-    let text = format!("(component {text} (instance (instantiate $c20)))");
-    check(&wat::parse_str(&text).unwrap(), "too-complex");
-    // A component that is given as an argument cannot be counted, so it is not instantiated.
-    let text = "(component (component $a) (component $b (import \"c\" (component $c)) (instance (instantiate $c))) (instance (instantiate $b (with \"c\" (component $a)))))";
-    check(&wat::parse_str(text).unwrap(), "invalid");
-}
-
-#[track_caller]
-fn module(fields: &str, code: &str) {
-    check(&wat::parse_str(format!("(component (core module {fields}))")).unwrap(), code);
-}
-
-#[test]
-fn row_13_what_is_costly_to_compile() {
-    module(&"(func)".repeat(100_000), "too-complex");
-    module(&format!("(func {} {})", "(loop ".repeat(1_000), ")".repeat(1_000)), "too-complex");
-    module(&format!("(func {} {})", "(block ".repeat(3_000), ")".repeat(3_000)), "too-complex");
-    module(&format!("(func (local {}))", "i32 ".repeat(50_000)), "too-complex");
-    module(
-        &format!("(func (param i32) (block (br_table {} (local.get 0))))", "0 ".repeat(500_000)),
-        "too-complex",
-    );
-    module(&"(type (func))".repeat(10_001), "too-complex");
-    module(&"(global i32 (i32.const 0))".repeat(10_001), "too-complex");
-    let cases: String = (0..10_000).fold(String::new(), |mut text, n| {
-        let _ = write!(text, "(case \"c{n}\")");
-        text
-    });
-    check(&wat::parse_str(format!("(component (type (variant {cases})))")).unwrap(), "too-complex");
-    let mut nested = "(type $t0 (list u8))".to_owned();
-    for level in 1..200 {
-        let _ = write!(nested, "(type $t{level} (list $t{}))", level - 1);
-    }
-    check(&wat::parse_str(format!("(component {nested})")).unwrap(), "invalid");
-    let deep = format!("{}{}", "(component ".repeat(20), ")".repeat(20));
-    check(&wat::parse_str(&deep).unwrap(), "too-complex");
-    check(
-        &wat::parse_str(format!("(component {})", "(component)".repeat(100))).unwrap(),
-        "too-complex",
-    );
-}
-
-/// The type of a component that declares the type of a component, and so on.
-fn nested_types(levels: usize) -> Vec<u8> {
-    let mut types = vec![1];
-    types.extend([0x41, 0x01, 0x01].repeat(levels));
-    types.extend([0x41, 0x00]);
-    let mut component = b"\0asm\x0d\0\x01\0\x07".to_vec();
-    component.extend((0..5).map(|n| {
-        let more = if n < 4 { 0x80 } else { 0 };
-        u8::try_from(types.len() >> (7 * n) & 0x7f).unwrap() | more
-    }));
-    component.extend(types);
-    component
-}
-
-#[test]
-fn row_13_types_that_would_overflow_the_stack_of_whoever_reads_them() {
-    check(&nested_types(300_000), "too-complex");
-    check(&nested_types(500), "too-complex");
-    // Deep enough, on the 2 MiB of a test's thread.
-    check(&nested_types(499), "missing-interface");
-}
-
 #[test]
 fn row_14_custom_sections_are_ignored() {
     let mut component = GUEST.component();
     let bomb = vec![0xff; 500_000];
     for name in ["name", ".debug_info", "component-name", "producers"] {
-        let mut section = vec![u8::try_from(name.len()).unwrap()];
-        section.extend(name.bytes());
-        section.extend(&bomb[..100_000]);
-        component.push(0);
-        // The length in LEB128, padded to five bytes.
-        let length = section.len();
-        component.extend(
-            (0..5).map(|n| (length >> (7 * n)) as u8 & 0x7f | if n < 4 { 0x80 } else { 0 }),
-        );
-        component.extend(section);
+        let mut content = vec![u8::try_from(name.len()).unwrap()];
+        content.extend(name.bytes());
+        content.extend(&bomb[..100_000]);
+        component.extend(section(0, &content));
     }
     check(&component, "abstain");
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 /// The longest key file that is parsed, in bytes.
-const MAX_PEM_BYTES: usize = 64 << 10;
+pub const MAX_PEM_BYTES: usize = 64 << 10;
 
 /// The label of PKCS #8 in PEM (RFC 7468 section 10).
 const LABEL: &str = "PRIVATE KEY";

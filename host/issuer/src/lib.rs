@@ -16,7 +16,7 @@ mod token;
 mod url;
 
 pub use issuer::{Issuer, SignError};
-pub use key::{Algorithm, KeyError, KeySet, PrivateKeyPem, PublicKey, SigningKey};
+pub use key::{Algorithm, KeyError, KeySet, MAX_PEM_BYTES, PrivateKeyPem, PublicKey, SigningKey};
 pub use token::{SignedToken, TokenId};
 pub use url::{IssuerUrl, IssuerUrlError};
 

@@ -12,7 +12,7 @@ use crate::limits::Limits;
 use crate::scope::{Mode, Scope};
 use crate::settings::{Settings, SettingsError};
 use crate::subject::{SubjectForm, SubjectProfile};
-use crate::text::is_misleading;
+use crate::text::visible;
 
 /// Why a text is no manifest.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -180,8 +180,8 @@ pub(super) fn parse(text: &str) -> Result<Manifest, ManifestError> {
     if let Some(line) = too_deep(text) {
         return Err(ManifestError::TooDeep { line });
     }
-    let file: ManifestFile =
-        toml::from_str(text).map_err(|error| ManifestError::Toml(shown(&error.to_string())))?;
+    let file: ManifestFile = toml::from_str(text)
+        .map_err(|error| ManifestError::Toml(visible(error.to_string().trim_end())))?;
     if file.binding.is_empty() {
         return Err(ManifestError::Empty);
     }
@@ -201,19 +201,6 @@ pub(super) fn parse(text: &str) -> Result<Manifest, ManifestError> {
     });
     let bindings = file.binding.into_iter().map(binding).collect::<Result<_, _>>()?;
     Ok(Manifest { issuer, bindings })
-}
-
-/// The parser's message, which quotes the line: what could mislead a terminal is made visible.
-fn shown(message: &str) -> String {
-    message
-        .trim_end()
-        .chars()
-        .flat_map(|character| {
-            let plain = character == '\n' || !is_misleading(character);
-            let escaped = (!plain).then(|| character.escape_unicode());
-            plain.then_some(character).into_iter().chain(escaped.into_iter().flatten())
-        })
-        .collect()
 }
 
 fn binding(table: BindingTable) -> Result<BindingEntry, ManifestError> {

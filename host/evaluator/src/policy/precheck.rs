@@ -34,6 +34,7 @@ const TYPE_MEMBERS: u64 = 1_000;
 /// depth is bounded before one is read: a deeper one would overflow the stack and abort the process.
 /// wasmparser 0.254 does not bound it; a later one that does makes this needless.
 const NESTED_TYPES: u64 = 500;
+
 /// `componentize-py`, the largest that was measured, makes 8,345.
 const IMPORTS_AND_EXPORTS: u64 = 50_000;
 
@@ -200,6 +201,6 @@ fn at_most(what: &'static str, found: u64, limit: u64) -> Result<(), LoadError> 
     if found <= limit { Ok(()) } else { Err(LoadError::TooComplex { what, found, limit }) }
 }
 
-fn malformed(error: wasmparser::BinaryReaderError) -> LoadError {
+pub(super) fn malformed(error: wasmparser::BinaryReaderError) -> LoadError {
     LoadError::Invalid { problem: escape(&error.to_string(), 512) }
 }

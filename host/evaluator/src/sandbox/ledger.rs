@@ -5,7 +5,7 @@ use wasmtime::ResourceLimiter;
 use crate::limits::Limits;
 
 /// The most elements that the tables of one instance may have, summed.
-const MAX_TABLE_ELEMENTS: usize = 20_000;
+pub(crate) const MAX_TABLE_ELEMENTS: usize = 20_000;
 
 /// Instances, memories and tables are counted before a component is compiled, under a code of their
 /// own; Wasmtime's count is a second net.

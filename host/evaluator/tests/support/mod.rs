@@ -1,8 +1,9 @@
 //! What the tests share: one engine, the published run, and scripted bindings.
 #![allow(dead_code, reason = "no test uses all of it")]
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 pub mod guest;
+pub mod hostile;
 
 use std::sync::{Arc, OnceLock};
 
