@@ -6,16 +6,27 @@
 CARGO ?= cargo
 # One feature set and one target folder for everything, so that nothing is built twice.
 CARGO_FLAGS ?= --locked
-COUNTERSIGN = $(CARGO) run $(CARGO_FLAGS) --quiet --package countersign-cli --
+# By the program and not by its package: cargo then takes the features of the whole workspace, which
+# are those of the tests.
+COUNTERSIGN = $(CARGO) run $(CARGO_FLAGS) --quiet --bin countersign --
+
+# `make fuzz`: the targets, and how long each of them is fuzzed.
+FUZZ_TARGETS ?= component smith mutated run manifest settings verdict
+FUZZ_SECONDS ?= 600
+# cargo-fuzz takes switches that are unstable; this lets the stable compiler have them, so that the
+# policies that are fuzzed are those that are tested.
+FUZZ = cd fuzz && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz
+FUZZ_FLAGS = --sanitizer none
 
 .PHONY: help demo test lint unit doc policies toolchain golden deny clean
+.PHONY: fuzz corpus bench-hostile
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: toolchain ## Build everything, then show a run approved, one refused, one narrowed
 	@echo "== building (minutes the first time: the WebAssembly compiler is part of it)"
-	@$(CARGO) build $(CARGO_FLAGS) --package countersign-cli
+	@$(CARGO) build $(CARGO_FLAGS) --bin countersign
 	@$(COUNTERSIGN) demo
 
 test: lint unit doc ## Run everything: lints, tests, documentation
@@ -35,7 +46,7 @@ doc: toolchain
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc $(CARGO_FLAGS) --workspace --no-deps
 
 policies: toolchain ## Build every policy to target/policies/NAME.wasm
-	@$(CARGO) run $(CARGO_FLAGS) --quiet --package countersign-policy-artifacts -- target/policies
+	@$(CARGO) run $(CARGO_FLAGS) --quiet --bin countersign-policy-artifacts -- target/policies
 	@ls -l target/policies
 
 toolchain: ## Add the compiler's WebAssembly target, by rustup or Debian's packages
@@ -43,6 +54,33 @@ toolchain: ## Add the compiler's WebAssembly target, by rustup or Debian's packa
 
 golden: toolchain ## Rewrite the golden files of the tests
 	UPDATE=1 $(CARGO) test $(CARGO_FLAGS) --workspace
+
+fuzz: toolchain ## Fuzz every target for FUZZ_SECONDS (600), from the corpus and what was found since
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
+	@for target in $(FUZZ_TARGETS); do mkdir -p fuzz/found/$$target fuzz/corpus/$$target; done
+	@$(FUZZ) build $(FUZZ_FLAGS)
+	@set -e; for target in $(FUZZ_TARGETS); do \
+		echo "== fuzzing $$target for $(FUZZ_SECONDS) s"; \
+		($(FUZZ) run $(FUZZ_FLAGS) $$target found/$$target corpus/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=2048 -max_len=8192 \
+			-verbosity=0 -print_final_stats=1); \
+	done
+
+corpus: toolchain ## Put what fuzzing found into the corpus that `make test` replays
+	@$(CARGO) run $(CARGO_FLAGS) --quiet --bin seeds -- fuzz/corpus
+	@$(FUZZ) build $(FUZZ_FLAGS)
+	@set -e; for target in $(FUZZ_TARGETS); do \
+		($(FUZZ) run $(FUZZ_FLAGS) $$target corpus/$$target found/$$target -- \
+			-merge=1 -timeout=20 -max_len=2048 -verbosity=0); \
+	done
+	@for target in smith mutated; do \
+		(export COUNTERSIGN_KEEP=corpus/component; $(FUZZ) run $(FUZZ_FLAGS) $$target $$(cd fuzz && ls -rS corpus/$$target/* | head -50) \
+			-- -verbosity=0); \
+	done
+
+bench-hostile: toolchain ## Time and memory of every hostile policy, leaks, and honest neighbours
+	$(CARGO) bench $(CARGO_FLAGS) --bench hostile
+	$(CARGO) bench $(CARGO_FLAGS) --bench neighbours
 
 deny: ## Check licences, sources and advisories of all dependencies (needs cargo-deny)
 	$(CARGO) deny check

@@ -16,13 +16,22 @@ const AUDIENCE: &str = "aws-workload-identity-provider:demo";
 /// The example's four bindings.
 #[must_use]
 pub fn example() -> PolicySet {
-    prepare(EXAMPLE)
+    prepare(&engine(), EXAMPLE)
 }
 
 /// `same-workspace` alone.
 #[must_use]
 pub fn same_workspace() -> PolicySet {
-    prepare("[[binding]]\nname = \"one\"\npolicy = \"same-workspace.wasm\"\nscope = \"all\"\n")
+    same_workspace_on(&engine())
+}
+
+/// `same-workspace` alone, on an engine that others use too.
+#[must_use]
+pub fn same_workspace_on(engine: &Engine) -> PolicySet {
+    prepare(
+        engine,
+        "[[binding]]\nname = \"one\"\npolicy = \"same-workspace.wasm\"\nscope = \"all\"\n",
+    )
 }
 
 /// The published run, asking for 15 minutes at AWS.
@@ -37,8 +46,13 @@ pub fn claims() -> Claims {
     Claims::new(run, None, &subject, token).expect("a subject")
 }
 
+#[expect(clippy::expect_used, reason = "a bench needs one")]
+fn engine() -> Engine {
+    Engine::new().expect("an engine")
+}
+
 #[expect(clippy::expect_used, reason = "the example prepares; a test sees to it")]
-fn prepare(manifest: &str) -> PolicySet {
+fn prepare(engine: &Engine, manifest: &str) -> PolicySet {
     let manifest = Manifest::parse(manifest).expect("a manifest");
     let files: ManifestFiles = manifest
         .files()
@@ -49,6 +63,5 @@ fn prepare(manifest: &str) -> PolicySet {
             Some((path.to_owned(), bytes.to_vec()))
         })
         .collect();
-    let engine = Engine::new().expect("an engine");
-    PolicySet::prepare(&engine, &manifest, &files).expect("a policy set")
+    PolicySet::prepare(engine, &manifest, &files).expect("a policy set")
 }

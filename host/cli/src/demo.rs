@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use countersign::{
-    Audience, Claims, Decision, Engine, Manifest, ManifestFiles, PolicySet, Run, TokenRequest,
+    Audience, Claims, Decision, Manifest, ManifestFiles, Optimization, PolicySet, Run, TokenRequest,
 };
 use countersign_issuer::{Algorithm, Issuer, IssuerUrl, KeySet, SigningKey, TokenId};
 use jsonwebtoken::jwk::JwkSet;
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::decision_text::decision_text;
 use crate::output::{self, DIM, Done, GOOD, STRONG, Styled};
-use crate::progress;
+use crate::{preparation, progress};
 
 const MANIFEST: &str = include_str!("../../../examples/countersign.toml");
 const RUN: &str = include_str!("../../../examples/run.json");
@@ -29,7 +29,7 @@ pub struct Demo {}
 impl Demo {
     pub fn run(&self) -> Result<Done> {
         let manifest = Manifest::parse(MANIFEST)?;
-        let engine = Engine::new()?;
+        let engine = preparation::engine(Optimization::None)?;
         let files = components(&manifest)?;
         let policies = progress::during("preparing the policies", || {
             PolicySet::prepare(&engine, &manifest, &files)
@@ -67,7 +67,7 @@ impl Demo {
         title("→", "On your own")?;
         output::print(&indent(
             "make policies\n\
-             cargo run -q -p countersign-cli -- evaluate --policies examples/countersign.toml --run examples/run.json \\\n    \
+             cargo run -q --bin countersign -- evaluate --policies examples/countersign.toml --run examples/run.json \\\n    \
              --audience aws-workload-identity-provider:demo --ttl 900\n",
         ))?;
         Ok(Done::Fine)

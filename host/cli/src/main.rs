@@ -12,7 +12,9 @@ mod evaluate;
 mod files;
 mod inspect;
 mod keys;
+mod limits_text;
 mod output;
+mod preparation;
 mod progress;
 mod request;
 mod sign;
@@ -20,7 +22,12 @@ mod sign;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use countersign_preparation::ExitWhenExhausted;
 use output::Done;
+
+/// The system's; in a child that compiles, it says when memory has run out.
+#[global_allocator]
+static ALLOCATOR: ExitWhenExhausted = ExitWhenExhausted;
 
 /// Decides, before a token is signed, whether a workload-identity token may be issued for a run.
 #[derive(Parser)]
@@ -42,6 +49,9 @@ enum Command {
     Keys(keys::Keys),
     Demo(demo::Demo),
     Completions(completions::Completions),
+    /// Compile for the parent process; nothing to be called by hand
+    #[command(name = preparation::CHILD, hide = true)]
+    CompileForParent,
 }
 
 fn main() -> ExitCode {
@@ -60,6 +70,7 @@ fn main() -> ExitCode {
         Command::Keys(command) => command.run(),
         Command::Demo(command) => command.run(),
         Command::Completions(command) => command.run(),
+        Command::CompileForParent => return countersign_preparation::serve(),
     };
     match done {
         Ok(Done::Fine) => ExitCode::SUCCESS,

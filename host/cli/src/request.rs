@@ -6,12 +6,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, anyhow};
 use clap::{Args, ValueEnum};
 use countersign::{
-    Audience, Claims, Decision, Engine, Manifest, MeshstackId, Optimization, PolicySet, RunnerId,
+    Audience, Claims, Decision, Manifest, MeshstackId, Optimization, PolicySet, RunnerId,
     SubjectForm, SubjectProfile, TokenRequest,
 };
 
 use crate::files::{self, Loaded};
-use crate::progress;
+use crate::{preparation, progress};
 
 /// Who asks for what, and what decides.
 #[derive(Args)]
@@ -68,7 +68,7 @@ impl RequestArguments {
     pub fn decide(&self, loaded: &Loaded) -> Result<Decision> {
         let claims = self.claims(&loaded.manifest)?;
         // Each policy decides once here, so optimising it would cost more than it gives.
-        let engine = Engine::with(Optimization::None)?;
+        let engine = preparation::engine(Optimization::None)?;
         let set = progress::during("preparing the policies", || {
             PolicySet::prepare(&engine, &loaded.manifest, &loaded.files)
         })

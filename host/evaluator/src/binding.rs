@@ -9,9 +9,11 @@ use crate::decision::BindingTrace;
 use crate::digest::Digest;
 use crate::fault::Fault;
 use crate::identifier::{BindingName, ClaimName};
+use crate::lane::Lane;
 use crate::limits::Limits;
-use crate::policy::Policy;
+use crate::policy::{LoadError, Policy};
 use crate::run::Run;
+use crate::sandbox::{Guest, Taken};
 use crate::scope::{Mode, Scope};
 use crate::settings::Settings;
 use crate::text::escape;
@@ -38,11 +40,13 @@ pub struct BindingConfig {
 }
 
 /// One use of a policy whose settings the policy has accepted.
-#[derive(Debug)]
 pub struct Binding {
     identity: Arc<BindingIdentity>,
     policy: Arc<Policy>,
     settings: Settings,
+    guest: Arc<Guest>,
+    lane: Lane,
+    configured: Taken,
 }
 
 /// What a binding is known by in decisions and records.
@@ -88,6 +92,14 @@ pub enum BindingError {
         /// The fault.
         fault: Fault,
     },
+    /// The policy cannot be run with the binding's stack.
+    #[error("the policy `{policy}` cannot be readied: {problem}")]
+    Policy {
+        /// The policy's own name.
+        policy: String,
+        /// Why not.
+        problem: LoadError,
+    },
     /// The binding allows a claim that only the host sets.
     #[error("`claims` lists `{claim}`, which only the host sets")]
     ReservedClaim {
@@ -116,16 +128,17 @@ impl Binding {
             return Err(BindingError::ReservedClaim { claim: claim.clone() });
         }
         let description = policy.description();
-        match policy.guest.configure(&config.limits, config.settings.as_json()) {
-            Ok(Ok(())) => {}
-            Ok(Err(problems)) => {
-                let policy = description.name.clone();
-                return Err(BindingError::Settings { policy, problems: safe(&problems) });
-            }
-            Err(fault) => {
-                return Err(BindingError::Configure { policy: description.name.clone(), fault });
-            }
-        }
+        let name = || description.name.clone();
+        let guest = policy
+            .guest(&config.limits)
+            .map_err(|problem| BindingError::Policy { policy: name(), problem })?;
+        let configured = guest
+            .configure(&config.limits, config.settings.as_json())
+            .map_err(|fault| BindingError::Configure { policy: name(), fault })?
+            .map_err(|problems| BindingError::Settings {
+                policy: name(),
+                problems: safe(&problems),
+            })?;
         let identity = BindingIdentity {
             name: config.name,
             policy_name: description.name.clone(),
@@ -137,12 +150,23 @@ impl Binding {
             limits: config.limits,
             claims: config.claims,
         };
-        Ok(Self { identity: Arc::new(identity), policy, settings: config.settings })
+        let (identity, lane) = (Arc::new(identity), Lane::new());
+        Ok(Self { identity, policy, settings: config.settings, guest, lane, configured })
     }
 
     /// What the binding is known by.
     pub fn identity(&self) -> &BindingIdentity {
         &self.identity
+    }
+
+    /// The policy that it binds.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// What the policy took of its limits when it was given its settings.
+    pub fn configured(&self) -> Taken {
+        self.configured
     }
 
     pub(crate) fn applies_to(&self, run: &Run) -> bool {
@@ -156,8 +180,11 @@ impl Binding {
         token: &contract::Token<'_>,
         claims: &Claims,
     ) -> BindingTrace {
-        let limits = &self.identity.limits;
-        let answer = self.policy.guest.evaluate(limits, self.settings.as_json(), run, token);
+        let settings = self.settings.as_json();
+        let turns = self.policy.engine().turns();
+        let answer = self.lane.run(&self.identity.limits, turns, |limits| {
+            self.guest.evaluate(limits, settings, run, token)
+        });
         BindingTrace {
             binding: Arc::clone(&self.identity),
             result: answer.result.and_then(|verdict| self.check(verdict, claims)),
@@ -184,6 +211,12 @@ impl Binding {
                 Verdict::Permit(Grant::check(raw, claims.token(), &self.identity.claims)?)
             }
         })
+    }
+}
+
+impl fmt::Debug for Binding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Binding({} of {:?})", self.identity.name, self.policy)
     }
 }
 

@@ -266,6 +266,27 @@ pub(crate) enum Verdict {
     Abstain,
 }
 
+impl Verdict {
+    /// Its size as Wasmtime counts it against a limit: texts, and the items of lists.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Abstain => 0,
+            Self::Deny(reasons) => {
+                let texts = reasons.iter().map(|r| r.code.len() + r.message.len());
+                size_of_val(reasons.as_slice()) + texts.sum::<usize>()
+            }
+            Self::Permit(grant) => {
+                let audiences = grant.audiences.as_deref().unwrap_or_default();
+                let claims = grant.claims.iter().map(|c| c.name.len() + c.value.len());
+                size_of_val(audiences)
+                    + audiences.iter().map(String::len).sum::<usize>()
+                    + size_of_val(grant.claims.as_slice())
+                    + claims.sum::<usize>()
+            }
+        }
+    }
+}
+
 #[derive(ComponentType, Lift)]
 #[component(record)]
 pub(crate) struct ReasonInPlace {

@@ -65,6 +65,9 @@ pub struct Used {
     pub fuel: Option<u64>,
     /// Linear memory at its peak in bytes, summed over all memories: after a verdict.
     pub memory_bytes: Option<u64>,
+    /// Size of the verdict in bytes, as [`Limits::output_bytes`](crate::Limits) counts it: after a
+    /// verdict.
+    pub output_bytes: Option<u64>,
 }
 
 /// One reason of a refusal, for the one who asked.

@@ -1,21 +1,44 @@
 //! The WebAssembly engine, configured so that a guest has nothing but its arguments.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
 use wasmtime::{Config, OptLevel};
+
+use crate::compile::Preparation;
+use crate::lane::Turns;
+use crate::limits::Limits;
 
 /// Compiles and runs policies. Cheap to clone; make one per process.
 ///
 /// It owns one thread, which wakes every [`Engine::TICK`] and moves the epoch that the wall-clock
 /// limit is counted in. The thread ends when the last clone is dropped.
 ///
-/// An evaluation runs on the thread that asks for it, which needs 2 MiB of stack or more: what a
-/// guest uses is limited to [`Engine::STACK_BYTES`], but a host thread without room for that much
-/// would abort the process.
+/// An evaluation runs on the thread that asks for it, which needs 1 MiB of stack more than the
+/// largest [`Limits::stack_bytes`] in use, 2 MiB at most: a host thread without room for what a
+/// guest may use would abort the process.
+///
+/// # Neighbours
+/// As many evaluations run at a time as there are processors, and callers beyond that wait: bindings
+/// take turns, whoever else waits. Most evaluations take microseconds. One that proves long is begun
+/// again and runs beside others of its kind on half of the processors (at least one), and so does
+/// what comes after it, until the binding's evaluations are short again; a fault counts as long. So a
+/// policy that burns all its fuel keeps its own callers waiting, and not those of others. Evaluations
+/// are pure: when and how often one ran does not show in its answer. The wait does not count against
+/// [`Limits::wall_clock_ms`]. How many may wait is for the caller to bound: each is a thread of the
+/// caller's.
 #[derive(Clone)]
-pub struct Engine(Arc<wasmtime::Engine>);
+pub struct Engine(Arc<Engines>);
+
+/// One Wasmtime engine for each size of the stack, which Wasmtime has per engine. Compiled code is
+/// the same for all of them.
+struct Engines {
+    optimization: Optimization,
+    preparation: Preparation,
+    turns: Turns,
+    by_stack: [OnceLock<Result<wasmtime::Engine, String>>; STACKS],
+}
 
 /// How much an engine spends on compiling. Verdicts and fuel are the same either way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -33,55 +56,107 @@ pub enum Optimization {
 #[error("the WebAssembly engine could not be started")]
 pub struct EngineError(#[source] Box<dyn std::error::Error + Send + Sync>);
 
-impl Engine {
-    /// The native stack that a guest may use, in bytes.
-    pub const STACK_BYTES: usize = 256 << 10;
+/// From [`Limits::MIN_STACK_BYTES`] to the ceiling's, each twice the one before.
+const STACKS: usize = (Limits::CEILING.stack_bytes / Limits::MIN_STACK_BYTES).ilog2() as usize + 1;
 
+impl Engine {
     /// How often the wall-clock limit is checked.
     pub const TICK: Duration = Duration::from_millis(10);
 
-    /// Starts an engine that optimises what it compiles.
+    /// Starts an engine that compiles in this process and optimises what it compiles.
     ///
     /// # Errors
     /// When the platform is not supported, or its thread cannot be started.
     pub fn new() -> Result<Self, EngineError> {
-        Self::with(Optimization::Speed)
+        Self::with(Optimization::Speed, Preparation::InProcess)
     }
 
     /// Starts an engine.
     ///
     /// # Errors
     /// When the platform is not supported, or its thread cannot be started.
-    pub fn with(optimization: Optimization) -> Result<Self, EngineError> {
-        let engine =
-            wasmtime::Engine::new(&config(optimization)).map_err(|e| EngineError(e.into()))?;
-        let engine = Arc::new(engine);
-        let ticking = Arc::downgrade(&engine);
+    pub fn with(optimization: Optimization, preparation: Preparation) -> Result<Self, EngineError> {
+        let engines = Arc::new(Engines {
+            optimization,
+            preparation,
+            turns: Turns::default(),
+            by_stack: [const { OnceLock::new() }; STACKS],
+        });
+        // What is wrong with one is wrong with all of them, and is found here.
+        engines.with_stack(Limits::DEFAULT.stack_bytes).map_err(|e| EngineError(e.into()))?;
+        let ticking = Arc::downgrade(&engines);
         thread::Builder::new()
             .name("countersign-tick".to_owned())
             .spawn(move || {
                 loop {
                     thread::sleep(Self::TICK);
-                    let Some(engine) = ticking.upgrade() else { return };
-                    engine.increment_epoch();
+                    let Some(engines) = ticking.upgrade() else { return };
+                    for engine in engines.by_stack.iter().filter_map(OnceLock::get).flatten() {
+                        engine.increment_epoch();
+                    }
                 }
             })
             .map_err(|e| EngineError(e.into()))?;
-        Ok(Self(engine))
+        Ok(Self(engines))
     }
 
-    pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
-        &self.0
+    /// How much the engine spends on compiling.
+    pub fn optimization(&self) -> Optimization {
+        self.0.optimization
+    }
+
+    /// Where the engine checks and compiles components.
+    pub fn preparation(&self) -> &Preparation {
+        &self.0.preparation
+    }
+
+    pub(crate) fn turns(&self) -> &Turns {
+        &self.0.turns
+    }
+
+    /// The Wasmtime engine whose guests have at most so many bytes of stack.
+    pub(crate) fn with_stack(&self, stack_bytes: u32) -> Result<&wasmtime::Engine, String> {
+        self.0.with_stack(stack_bytes)
+    }
+}
+
+impl Engines {
+    fn with_stack(&self, stack_bytes: u32) -> Result<&wasmtime::Engine, String> {
+        let stack_bytes = stack_of(stack_bytes);
+        let index = (stack_bytes / Limits::MIN_STACK_BYTES).ilog2() as usize;
+        let engine = self.by_stack.get(index).ok_or("no such stack")?;
+        engine
+            .get_or_init(|| {
+                wasmtime::Engine::new(&config(self.optimization, stack_bytes))
+                    .map_err(|error| format!("{error:#}"))
+            })
+            .as_ref()
+            .map_err(Clone::clone)
     }
 }
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Engine")
+        f.debug_struct("Engine")
+            .field("optimization", &self.0.optimization)
+            .field("preparation", &self.0.preparation)
+            .finish_non_exhaustive()
     }
 }
 
-fn config(optimization: Optimization) -> Config {
+/// The stack that a guest has whose limit is this one: a power of two at or below it, within
+/// what there is.
+pub(crate) fn stack_of(limit: u32) -> u32 {
+    let limit = limit.clamp(Limits::MIN_STACK_BYTES, Limits::CEILING.stack_bytes);
+    1 << limit.ilog2()
+}
+
+/// An engine that compiles and runs nothing.
+pub(crate) fn compiling(optimization: Optimization) -> wasmtime::Result<wasmtime::Engine> {
+    wasmtime::Engine::new(&config(optimization, Limits::DEFAULT.stack_bytes))
+}
+
+fn config(optimization: Optimization, stack_bytes: u32) -> Config {
     let mut config = Config::new();
     config
         .cranelift_opt_level(match optimization {
@@ -91,7 +166,7 @@ fn config(optimization: Optimization) -> Config {
         // Limits.
         .consume_fuel(true)
         .epoch_interruption(true)
-        .max_wasm_stack(Engine::STACK_BYTES)
+        .max_wasm_stack(stack_bytes as usize)
         // Determinism: the bits of a NaN and the lanes of relaxed SIMD differ between machines.
         .cranelift_nan_canonicalization(true)
         .wasm_relaxed_simd(false)

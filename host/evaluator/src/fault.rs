@@ -23,8 +23,11 @@ pub enum Fault {
     },
     /// The native stack limit was reached. It counts native bytes, so a processor of another kind
     /// may not reproduce it.
-    #[error("used more than {} bytes of stack", crate::Engine::STACK_BYTES)]
-    Stack,
+    #[error("used more than {limit} bytes of stack")]
+    Stack {
+        /// The limit in bytes.
+        limit: u32,
+    },
     /// The memory limit was reached, or that of table elements (20,000 in all).
     #[error("asked for more than {limit} bytes of memory or {MAX_TABLE_ELEMENTS} table elements")]
     Memory {
@@ -37,7 +40,8 @@ pub enum Fault {
         /// The panic's message and place: escaped, and cut to 1,024 bytes.
         message: String,
     },
-    /// The policy trapped.
+    /// The policy trapped, or its allocator gave a place that is none, which the component ABI has
+    /// the host trap.
     #[error("trapped: {reason}")]
     Trap {
         /// What WebAssembly calls the trap.
@@ -50,8 +54,7 @@ pub enum Fault {
         limit: u32,
     },
     /// The component ABI was broken: what came back is not a value of the contract's types (or, of
-    /// `describe` and `configure`, is larger than 256 KiB), or the guest's allocator gave a place
-    /// that is none.
+    /// `describe` and `configure`, is larger than 256 KiB).
     #[error("returned a value that is not one of the contract's, or is too large")]
     BadOutput,
     /// The host could not give what the limits allow. Not the policy's doing, and another machine
@@ -70,12 +73,18 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// The guest's allocator was asked for a place for an argument, and gave one that is out of
+    /// bounds or misaligned.
+    pub(crate) fn allocator() -> Self {
+        Self::Trap { reason: "its allocator gave a place that cannot be used".to_owned() }
+    }
+
     /// The stable code: lower-case words joined by dashes.
     pub fn code(&self) -> &'static str {
         match self {
             Self::OutOfFuel { .. } => "out-of-fuel",
             Self::Deadline { .. } => "deadline",
-            Self::Stack => "stack",
+            Self::Stack { .. } => "stack",
             Self::Memory { .. } => "memory",
             Self::Panic { .. } => "panic",
             Self::Trap { .. } => "trap",

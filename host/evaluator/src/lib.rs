@@ -48,14 +48,15 @@
 //!
 //! # What is not
 //! - Whether a run is genuine and still live: the caller vouches for it.
-//! - Preparing a policy compiles it in this process. What is known to be costly is refused before,
-//!   but there is no bound yet on time and memory: a component made for it can take much of both. Pin
-//!   digests, and prepare only components from people you would let build your images.
+//! - That preparing is cheap where [`Preparation::InProcess`] is used: what is known to be costly is
+//!   refused before it is compiled, but a component made for it can still take much time and memory.
+//!   [`Preparation::Elsewhere`] bounds both.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod binding;
 mod claims;
+mod compile;
 mod contract;
 mod decision;
 mod digest;
@@ -63,6 +64,7 @@ mod engine;
 mod fault;
 mod identifier;
 mod json;
+mod lane;
 mod limits;
 mod manifest;
 mod policy;
@@ -81,6 +83,7 @@ pub use claims::{
     Claims, MAX_AUDIENCES, MAX_TIMESTAMP, MAX_TTL_SECONDS, TokenRequest, TokenRequestError,
     is_reserved_claim,
 };
+pub use compile::{Compile, CompiledCode, Preparation};
 pub use decision::{
     Approval, BindingTrace, Decision, Outcome, Reason, ReasonSource, Refusal, Terms, Used, refusal,
 };
@@ -102,6 +105,7 @@ pub use run::{
     AuthorKind, Behavior, BuildingBlock, Definition, Implementation, MAX_RUN_BYTES, MAX_RUN_DEPTH,
     Parent, Run, RunError, Trigger,
 };
+pub use sandbox::Taken;
 pub use scope::{Mode, Scope};
 pub use set::{ManifestFiles, PolicySet, PolicySetError};
 pub use settings::{MAX_SETTINGS_BYTES, MAX_SETTINGS_DEPTH, Settings, SettingsError};

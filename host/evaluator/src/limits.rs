@@ -3,9 +3,9 @@
 /// The limits of one binding.
 ///
 /// Fuel, memory and output are deterministic: the same policy, settings and claims always end the
-/// same way. The wall-clock limit is a backstop behind them, and what it cuts off is a fault of its
-/// own. The stack is limited for the whole process: see [`Engine::STACK_BYTES`](crate::Engine).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// same way. The stack is counted in native bytes, which differ between processors. The wall-clock
+/// limit is a backstop behind them all, and what it cuts off is a fault of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Limits {
     /// Largest component, in bytes.
     pub component_bytes: u64,
@@ -16,12 +16,21 @@ pub struct Limits {
     pub configure_fuel: u64,
     /// Linear memory in bytes, summed over all memories of the instance.
     pub memory_bytes: u64,
+    /// Native stack of the guest in bytes: a power of two. Rounded up to one where it is not, and
+    /// down to [`Limits::CEILING`]'s; the thread that evaluates must have 1 MiB more.
+    pub stack_bytes: u32,
     /// Size of a verdict in bytes, as the host holds it.
     pub output_bytes: u32,
     /// Time of one evaluation in milliseconds, `configure` included. Checked every
     /// [`TICK`](crate::Engine::TICK): an evaluation ends at most two ticks later. A verdict that
     /// cannot be lifted is evaluated a second time to find out why, which can double this.
     pub wall_clock_ms: u32,
+    /// Time that checking and compiling the component may take, in milliseconds. Only a child
+    /// process is held to it: see [`Preparation`](crate::Preparation).
+    pub prepare_ms: u32,
+    /// Memory that checking and compiling the component may take, in bytes. Only a child process is
+    /// held to it: see [`Preparation`](crate::Preparation).
+    pub prepare_memory_bytes: u64,
 }
 
 impl Limits {
@@ -29,21 +38,47 @@ impl Limits {
     pub const DEFAULT: Self = Self {
         component_bytes: 1 << 20,
         fuel: 10_000_000,
-        configure_fuel: 1_000_000_000,
+        configure_fuel: 100_000_000,
         memory_bytes: 16 << 20,
+        stack_bytes: 256 << 10,
         output_bytes: 64 << 10,
-        wall_clock_ms: 250,
+        wall_clock_ms: 200,
+        prepare_ms: 5_000,
+        prepare_memory_bytes: 512 << 20,
     };
 
-    /// The most that a manifest can ask for.
+    /// The most that any binding can have. An operator's own ceilings, `[ceilings]` in the manifest,
+    /// are at or below these.
     pub const CEILING: Self = Self {
         component_bytes: 64 << 20,
         fuel: 10_000_000_000,
         configure_fuel: 100_000_000_000,
         memory_bytes: 256 << 20,
+        stack_bytes: 1 << 20,
         output_bytes: 1 << 20,
         wall_clock_ms: 10_000,
+        prepare_ms: 120_000,
+        prepare_memory_bytes: 4 << 30,
     };
+
+    /// The smallest stack in bytes.
+    pub const MIN_STACK_BYTES: u32 = 64 << 10;
+
+    /// The smaller one of each limit.
+    #[must_use]
+    pub fn at_most(&self, other: &Self) -> Self {
+        Self {
+            component_bytes: self.component_bytes.min(other.component_bytes),
+            fuel: self.fuel.min(other.fuel),
+            configure_fuel: self.configure_fuel.min(other.configure_fuel),
+            memory_bytes: self.memory_bytes.min(other.memory_bytes),
+            stack_bytes: self.stack_bytes.min(other.stack_bytes),
+            output_bytes: self.output_bytes.min(other.output_bytes),
+            wall_clock_ms: self.wall_clock_ms.min(other.wall_clock_ms),
+            prepare_ms: self.prepare_ms.min(other.prepare_ms),
+            prepare_memory_bytes: self.prepare_memory_bytes.min(other.prepare_memory_bytes),
+        }
+    }
 }
 
 impl Default for Limits {

@@ -2,6 +2,7 @@
 
 mod file;
 mod json_settings;
+mod limits;
 mod nesting;
 
 use crate::digest::Digest;
@@ -21,6 +22,8 @@ pub const MAX_MANIFEST_BYTES: usize = 64 << 20;
 pub struct Manifest {
     /// Who issues the tokens, where the manifest says so.
     pub issuer: Option<IssuerEntry>,
+    /// `[ceilings]`: the most that a binding can ask for; [`Limits::CEILING`] where not given.
+    pub ceilings: Limits,
     /// The bindings, in the order of the file.
     pub bindings: Vec<BindingEntry>,
 }
@@ -49,7 +52,7 @@ pub struct BindingEntry {
     pub scope: Scope,
     /// `mode`: `enforce` unless given.
     pub mode: Mode,
-    /// `limits`: [`Limits::DEFAULT`] where not given.
+    /// `limits`: [`Limits::DEFAULT`] where not given, or the ceiling where that is lower.
     pub limits: Limits,
     /// `claims`: names of claims that the policy may add; none unless given.
     pub claims: Vec<ClaimName>,

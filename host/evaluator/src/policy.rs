@@ -2,18 +2,23 @@
 
 mod precheck;
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 use wasmparser::{Parser, Payload};
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
+use crate::compile;
 use crate::contract::{self, INTERFACE, INTERFACE_STEM};
 use crate::digest::Digest;
-use crate::engine::Engine;
+use crate::engine::{Engine, stack_of};
 use crate::fault::Fault;
 use crate::identifier::is_name;
 use crate::json::{self, JsonLimits};
 use crate::limits::Limits;
-use crate::sandbox::{Functions, Guest};
+use crate::sandbox::{Functions, Guest, Taken};
 use crate::text::{escape, is_misleading};
 
 const FUNCTIONS: [&str; 3] = ["describe", "configure", "evaluate"];
@@ -27,7 +32,10 @@ pub struct Policy {
     digest: Digest,
     component_bytes: usize,
     description: Description,
-    pub(crate) guest: Guest,
+    described: Taken,
+    engine: Engine,
+    stack_bytes: u32,
+    guest: Arc<Guest>,
 }
 
 /// What a policy says about itself. Texts are checked or escaped, but they are the policy's: only
@@ -45,8 +53,10 @@ pub struct Description {
 }
 
 /// Why a component cannot be a policy.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
+///
+/// The list is exhaustive: [`LoadError::code`] is stable, and matching on it needs no default arm.
+// What can be found while a component is checked and compiled crosses the pipe of a child process.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum LoadError {
     /// The file is larger than the binding's limit; it was not read further.
     #[error(
@@ -84,47 +94,76 @@ pub enum LoadError {
     #[error("too complex: {found} {what}, at most {limit} are allowed")]
     TooComplex {
         /// What there is too much of.
-        what: &'static str,
+        what: Cow<'static, str>,
         /// How much was counted, at least.
         found: u64,
         /// The limit.
         limit: u64,
     },
+    /// Checking and compiling took longer than it may. Another machine may not reproduce it.
+    #[error(
+        "checking and compiling took longer than {limit_ms} ms; a binding can raise `prepare-ms`"
+    )]
+    PrepareTime {
+        /// The limit in milliseconds.
+        limit_ms: u32,
+    },
+    /// Checking and compiling took more memory than it may. Another machine may not reproduce it.
+    #[error(
+        "checking and compiling took more than {limit} bytes of memory; a binding can raise `prepare-memory-bytes`"
+    )]
+    PrepareMemory {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The process that checks and compiles crashed or could not be used. Another machine may not
+    /// reproduce it.
+    #[error("could not be checked and compiled: {problem}")]
+    PrepareFailed {
+        /// What happened, escaped and cut.
+        problem: String,
+    },
     /// The component does not export the contract's interface in any version.
+    #[serde(skip)]
     #[error("does not export `{INTERFACE}`; its exports are: {exports}")]
     MissingInterface {
         /// What it exports instead, escaped and cut.
         exports: String,
     },
     /// The component exports the contract's interface in a version that this host does not serve.
+    #[serde(skip)]
     #[error("exports `{INTERFACE_STEM}{version}`, but this host serves 1.0.0: {remedy}")]
     UnsupportedVersion {
         /// The version that the component was built for, escaped and cut.
         version: String,
         /// What to do.
-        remedy: &'static str,
+        remedy: Cow<'static, str>,
     },
     /// The interface lacks a function.
+    #[serde(skip)]
     #[error("its interface `{INTERFACE}` has no function `{function}`")]
     MissingFunction {
         /// Name of the function.
-        function: &'static str,
+        function: Cow<'static, str>,
     },
     /// A function has another type than the contract gives it.
+    #[serde(skip)]
     #[error("its function `{function}` has not the contract's type: {difference}")]
     WrongType {
         /// Name of the function.
-        function: &'static str,
+        function: Cow<'static, str>,
         /// How the types differ, escaped and cut.
         difference: String,
     },
     /// The policy faulted while it was instantiated or while it described itself.
+    #[serde(skip)]
     #[error("could not say what it is: it {fault}")]
     Describe {
         /// The fault.
         fault: Fault,
     },
     /// The description breaks the contract.
+    #[serde(skip)]
     #[error("its description is out of form: {problem}")]
     Description {
         /// What is wrong.
@@ -147,6 +186,9 @@ impl LoadError {
             Self::MissingFunction { .. } => "missing-function",
             Self::WrongType { .. } => "wrong-type",
             Self::TooComplex { .. } => "too-complex",
+            Self::PrepareTime { .. } => "prepare-time",
+            Self::PrepareMemory { .. } => "prepare-memory",
+            Self::PrepareFailed { .. } => "prepare-failed",
             Self::Describe { fault } => fault.code(),
             Self::Description { .. } => "description",
         }
@@ -154,37 +196,52 @@ impl LoadError {
 }
 
 impl Policy {
-    /// Checks and compiles a component: its digest is of exactly the bytes that are compiled.
+    /// Checks and compiles a component, where the engine does that: its digest is of exactly the
+    /// bytes that are compiled.
     ///
-    /// Of `limits`, `component_bytes` bounds the component, and those of `configure` bound its
-    /// instantiation and `describe`.
+    /// Of `limits`, `component_bytes` and those of preparing bound that; then those of `configure`
+    /// bound its instantiation and `describe`.
     ///
     /// Exports beside the contract's interface are ignored: they are never called.
     ///
     /// # Errors
     /// When the component is not a policy, with the reason.
     pub fn load(engine: &Engine, bytes: &[u8], limits: &Limits) -> Result<Self, LoadError> {
-        if bytes.len() as u64 > limits.component_bytes {
-            let limit = limits.component_bytes;
-            return Err(LoadError::TooLarge { bytes: bytes.len(), limit });
-        }
-        if let Some(name) = imports(bytes)?.first() {
-            return Err(LoadError::Import { name: escape(name, 256) });
-        }
-        precheck::precheck(bytes)?;
-        let component = Component::new(engine.wasmtime(), bytes).map_err(|e| invalid(&e))?;
-        let functions = functions(engine, &component)?;
-        let guest = Guest::new(engine, &component, functions).map_err(|e| invalid(&e))?;
+        too_large(bytes, limits)?;
+        let code = compile::compile(engine, bytes, limits)?;
+        let component = code.load(stack(engine, limits)?)?;
+        let guest = Guest::link(&component)?;
         guest.check_types(limits).map_err(|fault| LoadError::Describe { fault })?.map_err(
-            |wrong| LoadError::WrongType { function: wrong.function, difference: wrong.difference },
+            |wrong| LoadError::WrongType {
+                function: wrong.function.into(),
+                difference: wrong.difference,
+            },
         )?;
-        let description = guest.describe(limits).map_err(|fault| LoadError::Describe { fault })?;
+        let (description, described) =
+            guest.describe(limits).map_err(|fault| LoadError::Describe { fault })?;
         Ok(Self {
             digest: Digest::of(bytes),
             component_bytes: bytes.len(),
             description: Description::check(description)?,
-            guest,
+            described,
+            stack_bytes: stack_of(limits.stack_bytes),
+            engine: engine.clone(),
+            guest: Arc::new(guest),
         })
+    }
+
+    /// The guest, with the stack that these limits give it.
+    pub(crate) fn guest(&self, limits: &Limits) -> Result<Arc<Guest>, LoadError> {
+        if stack_of(limits.stack_bytes) == self.stack_bytes {
+            return Ok(Arc::clone(&self.guest));
+        }
+        let code = compile::again(self.guest.component())?;
+        let component = code.load(stack(&self.engine, limits)?)?;
+        Ok(Arc::new(Guest::link(&component)?))
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// Digest of the component's bytes.
@@ -195,6 +252,11 @@ impl Policy {
     /// Size of the component in bytes.
     pub fn component_bytes(&self) -> usize {
         self.component_bytes
+    }
+
+    /// What it took of its limits, those of `configure`, to say so.
+    pub fn described(&self) -> Taken {
+        self.described
     }
 
     /// What the policy says about itself.
@@ -237,16 +299,47 @@ pub fn imports(component: &[u8]) -> Result<Vec<String>, LoadError> {
     Ok(names)
 }
 
-fn invalid(error: &wasmtime::Error) -> LoadError {
+/// Checks everything that can be checked before a component is compiled.
+pub(crate) fn check_component(bytes: &[u8], limits: &Limits) -> Result<(), LoadError> {
+    too_large(bytes, limits)?;
+    if let Some(name) = imports(bytes)?.first() {
+        return Err(LoadError::Import { name: escape(name, 256) });
+    }
+    precheck::precheck(bytes)
+}
+
+fn too_large(bytes: &[u8], limits: &Limits) -> Result<(), LoadError> {
+    let limit = limits.component_bytes;
+    if bytes.len() as u64 > limit {
+        return Err(LoadError::TooLarge { bytes: bytes.len(), limit });
+    }
+    Ok(())
+}
+
+/// The Wasmtime engine whose guests have the stack of these limits.
+fn stack<'e>(engine: &'e Engine, limits: &Limits) -> Result<&'e wasmtime::Engine, LoadError> {
+    engine
+        .with_stack(limits.stack_bytes)
+        .map_err(|problem| LoadError::PrepareFailed { problem: escape(&problem, 512) })
+}
+
+pub(crate) fn invalid(error: &wasmtime::Error) -> LoadError {
     LoadError::Invalid { problem: escape(&format!("{error:#}"), 512) }
+}
+
+impl Guest {
+    /// Finds the contract's functions in a compiled component, and links it.
+    fn link(component: &Component) -> Result<Self, LoadError> {
+        Self::new(component, functions(component)?).map_err(|error| invalid(&error))
+    }
 }
 
 /// Finds the contract's functions. The version must match to the digit: Wasmtime would also take
 /// a compatible one, but a newer minor version may call on what this host does not have.
-fn functions(engine: &Engine, component: &Component) -> Result<Functions, LoadError> {
+fn functions(component: &Component) -> Result<Functions, LoadError> {
     let ty = component.component_type();
     let exports: Vec<String> =
-        ty.exports(engine.wasmtime()).map(|(name, _)| name.to_owned()).collect();
+        ty.exports(component.engine()).map(|(name, _)| name.to_owned()).collect();
     if !exports.iter().any(|name| name == INTERFACE) {
         return Err(missing_interface(&exports));
     }
@@ -258,7 +351,7 @@ fn functions(engine: &Engine, component: &Component) -> Result<Functions, LoadEr
     let [describe, configure, evaluate] =
         FUNCTIONS.map(|function| match component.get_export(Some(&interface), function) {
             Some((ComponentItem::ComponentFunc(_), index)) => Ok(index),
-            _ => Err(LoadError::MissingFunction { function }),
+            _ => Err(LoadError::MissingFunction { function: function.into() }),
         });
     Ok(Functions { describe: describe?, configure: configure?, evaluate: evaluate? })
 }
@@ -270,9 +363,9 @@ fn missing_interface(exports: &[String]) -> LoadError {
             version: escape(version, 64),
             remedy: match semver::Version::parse(version) {
                 Ok(v) if (v.major, v.minor, v.patch) > contract::VERSION => {
-                    "use a newer host, or build the policy for 1.0.0"
+                    "use a newer host, or build the policy for 1.0.0".into()
                 }
-                _ => "build the policy for 1.0.0",
+                _ => "build the policy for 1.0.0".into(),
             },
         },
         _ => {

@@ -37,7 +37,8 @@ use crate::verdict::Verdict;
 ///      "verdict": {"permit": {…}},  // or {"deny": [{"code": "…", "message": "…"}]} or "abstain"
 ///      "fault": {"code": "…", "detail": "…"},   // in the verdict's place
 ///      "fuel": {"used": 12345, "limit": 10000000},   // used: null where it cannot be trusted
-///      "memory_bytes": {"used": 131072, "limit": 16777216}}
+///      "memory_bytes": {"used": 131072, "limit": 16777216},
+///      "output_bytes": {"used": 96, "limit": 65536}}
 ///   ]
 /// }
 /// ```
@@ -268,6 +269,7 @@ struct TraceRecord<'d> {
     fault: Option<FaultRecord>,
     fuel: UsedRecord,
     memory_bytes: UsedRecord,
+    output_bytes: UsedRecord,
 }
 
 #[derive(Debug, Serialize)]
@@ -323,6 +325,10 @@ impl<'d> TraceRecord<'d> {
             memory_bytes: UsedRecord {
                 used: trace.used.memory_bytes,
                 limit: trace.binding.limits.memory_bytes,
+            },
+            output_bytes: UsedRecord {
+                used: trace.used.output_bytes,
+                limit: trace.binding.limits.output_bytes.into(),
             },
         }
     }
@@ -383,8 +389,11 @@ struct LimitsRecord {
     fuel: u64,
     configure_fuel: u64,
     memory_bytes: u64,
+    stack_bytes: u32,
     output_bytes: u32,
     wall_clock_ms: u32,
+    prepare_ms: u32,
+    prepare_memory_bytes: u64,
 }
 
 impl<'d> BindingRecord<'d> {
@@ -417,8 +426,11 @@ impl LimitsRecord {
             fuel: limits.fuel,
             configure_fuel: limits.configure_fuel,
             memory_bytes: limits.memory_bytes,
+            stack_bytes: limits.stack_bytes,
             output_bytes: limits.output_bytes,
             wall_clock_ms: limits.wall_clock_ms,
+            prepare_ms: limits.prepare_ms,
+            prepare_memory_bytes: limits.prepare_memory_bytes,
         }
     }
 }

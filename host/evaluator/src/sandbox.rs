@@ -2,15 +2,20 @@
 
 mod failure;
 mod ledger;
+mod lowered;
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use wasmtime::component::{
-    ComponentExportIndex, ComponentNamedList, Instance, InstancePre, Lift, Lower, TypedFunc,
+    Component, ComponentExportIndex, ComponentNamedList, Instance, InstancePre, Lift, Linker,
+    Lower, TypedFunc,
 };
 use wasmtime::{AsContext, Store};
 
 use self::failure::{fault, fault_of_the_host, is_readable};
 use self::ledger::Ledger;
 pub(crate) use self::ledger::MAX_TABLE_ELEMENTS;
+use self::lowered::Last;
 use crate::contract::{
     ConfigureParams, ConfigureResults, DescribeParams, DescribeResults, Description,
     EvaluateParams, EvaluateResults, EvaluateResultsInPlace, Problem, Run, Token, Verdict,
@@ -26,7 +31,6 @@ const MAX_DESCRIPTION_BYTES: usize = 256 << 10;
 
 /// A component that exports the contract's functions, ready to be instantiated.
 pub(crate) struct Guest {
-    engine: Engine,
     instance: InstancePre<Ledger>,
     functions: Functions,
 }
@@ -48,18 +52,29 @@ pub(crate) struct WrongType {
 pub(crate) struct Answer {
     pub(crate) result: Result<Verdict, Fault>,
     pub(crate) used: Used,
+    /// Fuel that `configure` used beside, after a verdict.
+    pub(crate) configure_fuel: Option<u64>,
+}
+
+/// What a policy took of its limits before it evaluates: the same on every machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Taken {
+    /// Fuel, of [`Limits::configure_fuel`].
+    pub fuel: u64,
+    /// Linear memory in bytes, of [`Limits::memory_bytes`].
+    pub memory_bytes: u64,
 }
 
 impl Guest {
     /// Links a compiled component, which imports nothing.
-    pub(crate) fn new(
-        engine: &Engine,
-        component: &wasmtime::component::Component,
-        functions: Functions,
-    ) -> wasmtime::Result<Self> {
-        let linker = wasmtime::component::Linker::new(engine.wasmtime());
-        let instance = linker.instantiate_pre(component)?;
-        Ok(Self { engine: engine.clone(), instance, functions })
+    pub(crate) fn new(component: &Component, functions: Functions) -> wasmtime::Result<Self> {
+        let instance = Linker::new(component.engine()).instantiate_pre(component)?;
+        Ok(Self { instance, functions })
+    }
+
+    /// The compiled component.
+    pub(crate) fn component(&self) -> &Component {
+        self.instance.component()
     }
 
     /// Compares the types of the three functions with the contract's, to the last field.
@@ -80,7 +95,7 @@ impl Guest {
     }
 
     /// Asks the policy what it is.
-    pub(crate) fn describe(&self, limits: &Limits) -> Result<Description, Fault> {
+    pub(crate) fn describe(&self, limits: &Limits) -> Result<(Description, Taken), Fault> {
         let mut sandbox = self.instantiate(limits)?;
         let function = sandbox
             .typed::<DescribeParams, DescribeResults>(&self.functions.describe)
@@ -88,8 +103,8 @@ impl Guest {
         sandbox.store.set_hostcall_fuel(MAX_DESCRIPTION_BYTES);
         function
             .call(&mut sandbox.store, ())
-            .map(|(description,)| description)
             .map_err(|error| sandbox.fault(&error).unwrap_or(Fault::BadOutput))
+            .and_then(|(description,)| Ok((description, sandbox.taken(limits)?)))
     }
 
     /// Tries settings. The outer error is a fault, the inner one the policy's own answer.
@@ -97,8 +112,11 @@ impl Guest {
         &self,
         limits: &Limits,
         settings: &str,
-    ) -> Result<Result<(), Vec<Problem>>, Fault> {
-        self.instantiate(limits)?.configure(&self.functions, settings)
+    ) -> Result<Result<Taken, Vec<Problem>>, Fault> {
+        let mut sandbox = self.instantiate(limits)?;
+        let answer = sandbox.configure(&self.functions, settings)?;
+        let taken = sandbox.taken(limits)?;
+        Ok(answer.map(|()| taken))
     }
 
     /// Evaluates in a fresh instance.
@@ -116,17 +134,20 @@ impl Guest {
                 let used = Used {
                     fuel: left.map(|left| limits.fuel.saturating_sub(left)),
                     memory_bytes: Some(sandbox.store.data().memory_bytes()),
+                    output_bytes: Some(verdict.bytes() as u64),
                 };
-                Answer { result: Ok(verdict), used }
+                let configure_fuel = Some(sandbox.configure_fuel);
+                Answer { result: Ok(verdict), used, configure_fuel }
             }
             Err(Failure::Fault(fault)) => {
                 // After any other trap a store is thrown away, and its readings with it.
                 let fuel = matches!(fault, Fault::OutOfFuel { .. }).then_some(limits.fuel);
-                Answer { result: Err(fault), used: Used { fuel, memory_bytes: None } }
+                let used = Used { fuel, ..Used::default() };
+                Answer { result: Err(fault), used, configure_fuel: None }
             }
             Err(Failure::NotLifted) => {
                 let fault = self.why_not_lifted(limits, settings, run, token);
-                Answer { result: Err(fault), used: Used::default() }
+                Answer { result: Err(fault), used: Used::default(), configure_fuel: None }
             }
         }
     }
@@ -170,26 +191,32 @@ impl Guest {
         if sandbox.configure(&self.functions, settings)?.is_err() {
             return Err(Failure::Fault(Fault::Configure));
         }
+        sandbox.configure_fuel = sandbox.taken(limits)?.fuel;
         let function = sandbox
-            .typed::<EvaluateParams<'_>, R>(&self.functions.evaluate)
+            .typed::<(&Run<'_>, Last<'_, &Token<'_>>), R>(&self.functions.evaluate)
             .map_err(fault_of_the_host)?;
         sandbox.store.set_hostcall_fuel(output_bytes);
         sandbox.refuel(limits.fuel)?;
-        match function.call(&mut sandbox.store, (run, token)) {
+        let lowered = AtomicBool::new(false);
+        match function.call(&mut sandbox.store, (run, Last::new(token, &lowered))) {
             Ok(results) => Ok((results, sandbox)),
-            Err(error) => Err(sandbox.fault(&error).map_or(Failure::NotLifted, Failure::Fault)),
+            Err(error) => Err(match sandbox.fault(&error) {
+                Some(fault) => Failure::Fault(fault),
+                None if lowered.into_inner() => Failure::NotLifted,
+                None => Failure::Fault(Fault::allocator()),
+            }),
         }
     }
 
     /// Makes a fresh instance with the fuel of `configure`, and starts its wall-clock limit.
     fn instantiate(&self, limits: &Limits) -> Result<Sandbox, Fault> {
-        let mut store = Store::new(self.engine.wasmtime(), Ledger::new(limits));
+        let mut store = Store::new(self.component().engine(), Ledger::new(limits));
         store.limiter(|ledger| ledger);
         let tick_ms = u32::try_from(Engine::TICK.as_millis()).unwrap_or(u32::MAX);
         store.set_epoch_deadline(u64::from(limits.wall_clock_ms.div_ceil(tick_ms)) + 1);
         store.set_fuel(limits.configure_fuel).map_err(fault_of_the_host)?;
         match self.instance.instantiate(&mut store) {
-            Ok(instance) => Ok(Sandbox { store, instance }),
+            Ok(instance) => Ok(Sandbox { store, instance, configure_fuel: 0 }),
             Err(error) => Err(fault(&error, &store).unwrap_or_else(|| fault_of_the_host(error))),
         }
     }
@@ -213,6 +240,8 @@ impl From<Fault> for Failure {
 struct Sandbox {
     store: Store<Ledger>,
     instance: Instance,
+    /// Fuel that `configure` used.
+    configure_fuel: u64,
 }
 
 impl Sandbox {
@@ -222,13 +251,18 @@ impl Sandbox {
         settings: &str,
     ) -> Result<Result<(), Vec<Problem>>, Fault> {
         let function = self
-            .typed::<ConfigureParams<'_>, ConfigureResults>(&functions.configure)
+            .typed::<(Last<'_, &str>,), ConfigureResults>(&functions.configure)
             .map_err(fault_of_the_host)?;
         self.store.set_hostcall_fuel(MAX_DESCRIPTION_BYTES);
+        let lowered = AtomicBool::new(false);
         function
-            .call(&mut self.store, (settings,))
+            .call(&mut self.store, (Last::new(settings, &lowered),))
             .map(|(problems,)| problems)
-            .map_err(|error| self.fault(&error).unwrap_or(Fault::BadOutput))
+            .map_err(|error| match self.fault(&error) {
+                Some(fault) => fault,
+                None if lowered.load(Ordering::Relaxed) => Fault::BadOutput,
+                None => Fault::allocator(),
+            })
     }
 
     fn typed<P: ComponentNamedList + Lower, R: ComponentNamedList + Lift>(
@@ -236,6 +270,13 @@ impl Sandbox {
         function: &ComponentExportIndex,
     ) -> wasmtime::Result<TypedFunc<P, R>> {
         self.instance.get_typed_func(&mut self.store, function)
+    }
+
+    /// What was taken before the first refuelling.
+    fn taken(&self, limits: &Limits) -> Result<Taken, Fault> {
+        let left = self.store.get_fuel().map_err(fault_of_the_host)?;
+        let fuel = limits.configure_fuel.saturating_sub(left);
+        Ok(Taken { fuel, memory_bytes: self.store.data().memory_bytes() })
     }
 
     fn refuel(&mut self, fuel: u64) -> Result<(), Fault> {

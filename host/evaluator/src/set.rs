@@ -10,6 +10,7 @@ use crate::decision::{Decision, combine};
 use crate::digest::Digest;
 use crate::engine::Engine;
 use crate::identifier::BindingName;
+use crate::limits::Limits;
 use crate::manifest::{Manifest, SettingsSource};
 use crate::policy::{LoadError, Policy};
 use crate::record;
@@ -111,7 +112,7 @@ impl PolicySet {
     /// Loads and prepares every binding of a manifest.
     ///
     /// `files` holds the bytes of every path of [`Manifest::files`]. A component that several
-    /// bindings name is compiled once.
+    /// bindings name is compiled once for each of the limits that they have.
     ///
     /// # Errors
     /// At the first binding that does not become active; no partial set is made.
@@ -120,7 +121,7 @@ impl PolicySet {
         manifest: &Manifest,
         files: &ManifestFiles,
     ) -> Result<Self, PolicySetError> {
-        let mut policies: BTreeMap<&str, Arc<Policy>> = BTreeMap::new();
+        let mut policies: BTreeMap<(&str, Limits), Arc<Policy>> = BTreeMap::new();
         let mut bindings = Vec::new();
         for entry in &manifest.bindings {
             let binding = &entry.name;
@@ -139,19 +140,18 @@ impl PolicySet {
                     return Err(PolicySetError::Digest { binding, path, found, pinned });
                 }
             }
-            // The size limit is each binding's own, also where another has loaded the component.
-            let policy = match policies.get(path) {
-                Some(policy) if policy.component_bytes() as u64 <= entry.limits.component_bytes => {
-                    Arc::clone(policy)
-                }
-                _ => {
+            // What a component may use is each binding's own, also where another has loaded it.
+            let key = (path, entry.limits);
+            let policy = match policies.get(&key) {
+                Some(policy) => Arc::clone(policy),
+                None => {
                     let loaded =
                         Policy::load(engine, file(path)?, &entry.limits).map_err(|problem| {
                             let (binding, path) = (binding.clone(), path.to_owned());
                             PolicySetError::Load { binding, path, problem }
                         })?;
                     let loaded = Arc::new(loaded);
-                    policies.insert(path, Arc::clone(&loaded));
+                    policies.insert(key, Arc::clone(&loaded));
                     loaded
                 }
             };

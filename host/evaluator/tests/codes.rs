@@ -21,7 +21,7 @@ fn faults() {
     let all = [
         Fault::OutOfFuel { limit: 0 },
         Fault::Deadline { limit_ms: 0 },
-        Fault::Stack,
+        Fault::Stack { limit: 0 },
         Fault::Memory { limit: 0 },
         Fault::Panic { message: text() },
         Fault::Trap { reason: text() },
@@ -40,7 +40,7 @@ fn faults() {
         match fault {
             Fault::OutOfFuel { .. }
             | Fault::Deadline { .. }
-            | Fault::Stack
+            | Fault::Stack { .. }
             | Fault::Memory { .. }
             | Fault::Panic { .. }
             | Fault::Trap { .. }
@@ -69,15 +69,39 @@ fn load_errors() {
         LoadError::CoreModule,
         LoadError::Invalid { problem: text() },
         LoadError::Import { name: text() },
-        LoadError::TooComplex { what: "", found: 0, limit: 0 },
+        LoadError::TooComplex { what: "".into(), found: 0, limit: 0 },
+        LoadError::PrepareTime { limit_ms: 0 },
+        LoadError::PrepareMemory { limit: 0 },
+        LoadError::PrepareFailed { problem: text() },
         LoadError::MissingInterface { exports: text() },
-        LoadError::UnsupportedVersion { version: text(), remedy: "" },
-        LoadError::MissingFunction { function: "" },
-        LoadError::WrongType { function: "", difference: text() },
+        LoadError::UnsupportedVersion { version: text(), remedy: "".into() },
+        LoadError::MissingFunction { function: "".into() },
+        LoadError::WrongType { function: "".into(), difference: text() },
         LoadError::Description { problem: text() },
     ];
+    // Does not compile when an error is added: add it above and on the page.
+    for error in &all {
+        match error {
+            LoadError::TooLarge { .. }
+            | LoadError::NotWasm
+            | LoadError::CoreModule
+            | LoadError::Invalid { .. }
+            | LoadError::Import { .. }
+            | LoadError::TooComplex { .. }
+            | LoadError::PrepareTime { .. }
+            | LoadError::PrepareMemory { .. }
+            | LoadError::PrepareFailed { .. }
+            | LoadError::MissingInterface { .. }
+            | LoadError::UnsupportedVersion { .. }
+            | LoadError::MissingFunction { .. }
+            | LoadError::WrongType { .. }
+            | LoadError::Description { .. } => {}
+            // It has the code of its fault.
+            LoadError::Describe { .. } => {}
+        }
+    }
     assert_eq!(page("load error"), all.iter().map(LoadError::code).collect());
-    assert_eq!(LoadError::Describe { fault: Fault::Stack }.code(), "stack");
+    assert_eq!(LoadError::Describe { fault: Fault::Stack { limit: 0 } }.code(), "stack");
 }
 
 #[test]

@@ -10,281 +10,92 @@
 
 mod support;
 
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
+use std::thread;
 
-use support::guest::{ABSTAIN, DENY, GUEST, Guest, PERMIT};
-use support::hostile::{LIMITS, check, end_of, honest, section};
-
-#[track_caller]
-fn evaluates_to(evaluate: &str, code: &str) {
-    check(&Guest { evaluate, ..GUEST }.component(), code);
-}
+use countersign::{CompiledCode, Fault, Limits, Optimization, PolicySet};
+use countersign_hostile_policies::guest::{ABSTAIN, DENY, GUEST, Guest, PERMIT};
+use countersign_hostile_policies::{Case, cases, endless_loop};
+use support::hostile::{LIMITS, binding, check, end_of, honest, load};
+use support::{claims, enforce};
 
 #[test]
 fn the_guest_that_the_others_are_made_of_is_sound() {
-    evaluates_to(ABSTAIN, "abstain");
-    evaluates_to(PERMIT, "permit");
-    evaluates_to(DENY, "deny");
-}
-
-const FOREVER: &str = "(loop (br 0)) unreachable";
-
-#[test]
-fn row_1_loops() {
-    evaluates_to(FOREVER, "out-of-fuel");
-    check(&Guest { configure: FOREVER, ..GUEST }.component(), "out-of-fuel");
-    check(
-        &Guest { more: "(func $s (loop (br 0))) (start $s)", ..GUEST }.component(),
-        "out-of-fuel",
-    );
-    check(&Guest { post_return: "(loop (br 0))", ..GUEST }.component(), "out-of-fuel");
-    // While the claims are lowered: the settings take one allocation, the claims more.
-    let realloc = format!(
-        "(global.set $calls (i32.add (global.get $calls) (i32.const 1)))
-         (if (i32.gt_u (global.get $calls) (i32.const 1)) (then (loop (br 0)))) {}",
-        "(i32.const 8192)"
-    );
-    let more = "(global $calls (mut i32) (i32.const 0))";
-    check(&Guest { realloc: &realloc, more, ..GUEST }.component(), "out-of-fuel");
-}
-
-#[test]
-fn row_2_recursion() {
-    evaluates_to("(call $evaluate (local.get $claims))", "stack");
-    let locals: String = (0..1000).fold(String::new(), |mut text, n| {
-        let _ = write!(text, "(local $l{n} i64)");
-        text
-    });
-    let stores: String = (0..1000).fold(String::new(), |mut text, n| {
-        let _ = write!(text, "(local.set $l{n} (i64.load (i32.const {})))", n * 8);
-        text
-    });
-    let loads: String = (0..1000).fold(String::new(), |mut text, n| {
-        let _ = write!(text, "(i64.store (i32.const {}) (local.get $l{n}))", n * 8);
-        text
-    });
-    let deep =
-        format!("{locals}{stores}(drop (call $evaluate (local.get $claims))){loads}{ABSTAIN}");
-    evaluates_to(&deep, "stack");
-}
-
-#[test]
-fn row_3_memory_and_tables() {
-    evaluates_to(
-        "(loop (br_if 0 (i32.ne (memory.grow (i32.const 1)) (i32.const -1)))) unreachable",
-        "memory",
-    );
-    evaluates_to(&format!("(drop (memory.grow (i32.const 65535))) {ABSTAIN}"), "memory");
-    // More than a memory can have at all: the guest is told so, and nothing is taken.
-    evaluates_to(&format!("(drop (memory.grow (i32.const -1))) {ABSTAIN}"), "abstain");
-    let memory = r#"(memory (export "memory") 1 2)"#;
-    let evaluate = format!(
-        "(loop $l (drop (memory.grow (i32.const 300))) (local.set $claims (i32.add (local.get $claims) (i32.const 1))) (br_if $l (i32.lt_u (local.get $claims) (i32.const 65536)))) {ABSTAIN}"
-    );
-    check(&Guest { memory, evaluate: &evaluate, ..GUEST }.component(), "abstain");
-    check(&Guest { memory: r#"(memory (export "memory") 65536)"#, ..GUEST }.component(), "memory");
-    let more = "(table $t 1 funcref)";
-    let evaluate = format!("(drop (table.grow $t (ref.null func) (i32.const 30000))) {ABSTAIN}");
-    check(&Guest { more, evaluate: &evaluate, ..GUEST }.component(), "memory");
-    check(&Guest { more: "(table 1000000 funcref)", ..GUEST }.component(), "memory");
-}
-
-#[test]
-fn row_3_eight_instances_each_at_the_cap() {
-    let pages = LIMITS.memory_bytes / 65_536;
-    let text = format!(
-        "(component (core module $m (memory {pages})) {})",
-        "(core instance (instantiate $m))".repeat(8)
-    );
-    // It is no policy, but would have to be instantiated to find out more.
-    check(&wat::parse_str(&text).unwrap(), "missing-interface");
-    let text = format!(
-        "(component (core module $m (memory 1)) {})",
-        "(core instance (instantiate $m))".repeat(65)
-    );
-    check(&wat::parse_str(&text).unwrap(), "too-complex");
-    let text = format!(
-        "(component (core module $m (memory 0) (table 0 funcref)) {})",
-        "(core instance (instantiate $m))".repeat(33)
-    );
-    check(&wat::parse_str(&text).unwrap(), "too-complex");
-}
-
-/// A guest with a module of its own kind in its component, instantiated so many times.
-fn with_instances(module: &str, instances: u8) -> Vec<u8> {
-    let module = wat::parse_str(module).unwrap();
-    let mut component = GUEST.component();
-    component.extend(section(1, &module));
-    // Module 0 is the guest's own, and this is the last.
-    let last = GUEST_MODULES;
-    let instantiate = [0, last, 0].repeat(instances.into());
-    component.extend(section(2, &[&[instances][..], &instantiate].concat()));
-    component
-}
-
-/// How many modules the encoder makes of the guest.
-const GUEST_MODULES: u8 = 1;
-
-#[test]
-fn row_3_memory_is_summed_over_instances() {
-    // Half the limit each, beside the page of the guest's own memory.
-    let half = format!("(module (memory {}))", LIMITS.memory_bytes / 65_536 / 2);
-    check(&with_instances(&half, 1), "abstain");
-    check(&with_instances(&half, 2), "memory");
-}
-
-#[test]
-fn row_4_bulk_memory() {
-    evaluates_to(
-        "(loop $l (memory.fill (i32.const 0) (i32.const 0) (i32.const 65536)) (br $l)) unreachable",
-        "out-of-fuel",
-    );
-    evaluates_to(
-        "(loop $l (memory.copy (i32.const 0) (i32.const 1) (i32.const 65535)) (br $l)) unreachable",
-        "out-of-fuel",
-    );
-}
-
-/// A denial whose one reason has the given place for a code.
-fn reason(pointer: u32, length: u32) -> String {
-    format!(
-        "(i32.store (i32.const 2304) (i32.const {pointer})) (i32.store (i32.const 2308) (i32.const {length})) {DENY}"
-    )
-}
-
-#[test]
-fn row_5_bad_values() {
-    evaluates_to(&reason(2432, 0x7fff_ffff), "bad-output");
-    evaluates_to(&reason(65_535, 2), "bad-output");
-    evaluates_to(
-        &format!("(i32.store8 (i32.const 2432) (i32.const 255)) {}", reason(2432, 2)),
-        "bad-output",
-    );
-    for discriminant in [3, 255] {
-        evaluates_to(
-            &format!("(i32.store8 (i32.const 2048) (i32.const {discriminant})) {ABSTAIN}"),
-            "bad-output",
-        );
+    for (evaluate, code) in [(ABSTAIN, "abstain"), (PERMIT, "permit"), (DENY, "deny")] {
+        check(&Guest { evaluate, ..GUEST }.component(), code);
     }
-    // The discriminants of `max-ttl` and `audiences` within a grant.
-    for place in [2116, 2124] {
-        evaluates_to(
-            &format!("(i32.store8 (i32.const {place}) (i32.const 2)) {PERMIT}"),
-            "bad-output",
-        );
-    }
-    for address in ["65533", "2049", "-4"] {
-        evaluates_to(&format!("(i32.const {address})"), "bad-output");
-    }
-    check(
-        &Guest {
-            configure: "(i32.store8 (i32.const 2240) (i32.const 2)) (i32.const 2240)",
-            ..GUEST
-        }
-        .component(),
-        "bad-output",
-    );
+    check(&GUEST.component_in_utf16(), "description");
 }
 
-/// A list of `length` reasons at 65,536 (below are the lowered claims), each of the given place for a code and of no message.
-fn reasons(length: u32, pointer: u32, size: u32) -> String {
-    format!(
-        "(local $at i32)
-         (loop $l
-            (i32.store (i32.add (i32.const 65536) (local.get $at)) (i32.const {pointer}))
-            (i32.store (i32.add (i32.const 65540) (local.get $at)) (i32.const {size}))
-            (local.set $at (i32.add (local.get $at) (i32.const 16)))
-            (br_if $l (i32.lt_u (local.get $at) (i32.const {}))))
-         (i32.store (i32.const 2180) (i32.const 65536)) (i32.store (i32.const 2184) (i32.const {length}))
-         {DENY}",
-        length * 16
-    )
-}
+/// A test for the cases of each row, so that they run side by side.
+macro_rules! rows {
+    ($($test:ident: $row:literal, $cases:literal;)*) => {
+        $(#[test]
+        fn $test() {
+            row($row, $cases);
+        })*
 
-#[test]
-fn row_6_large_values() {
-    let memory = r#"(memory (export "memory") 200)"#;
-    let large = |evaluate: &str, code: &str| {
-        check(&Guest { memory, evaluate, ..GUEST }.component(), code);
+        const ROWS: &[u8] = &[$($row),*];
     };
-    large(&reason(65_536, 9 << 20), "output-too-large");
-    large(&reasons(100_000, 0, 0), "output-too-large");
-    large(&reasons(100_000, 4 << 20, 1 << 20), "output-too-large");
-    // An audience list of 1.2 million empty texts in a grant.
-    large(
-        &format!(
-            "(i32.store8 (i32.const 2124) (i32.const 1)) (i32.store (i32.const 2128) (i32.const 65536)) (i32.store (i32.const 2132) (i32.const 1200000)) {PERMIT}"
-        ),
-        "output-too-large",
-    );
-    large(&reasons(1_000, 2432, 2), "deny");
+}
+
+rows! {
+    row_1_loops: 1, 5;
+    row_2_recursion: 2, 2;
+    row_3_memory: 3, 12;
+    row_4_bulk_memory: 4, 2;
+    row_5_malformed_values: 5, 13;
+    row_6_large_values: 6, 4;
+    row_7_texts: 7, 7;
+    row_8_allocators: 8, 8;
+    row_9_traps: 9, 7;
+    row_10_state: 10, 2;
+    row_11_other_worlds: 11, 9;
+    row_12_doubling: 12, 5;
+    row_13_costly_to_compile: 13, 21;
+    row_14_custom_sections: 14, 4;
+    row_15_damaged_files: 15, 8;
+    row_16_compiled_code: 16, 1;
+    row_17_nan: 17, 1;
+    row_18_features: 18, 8;
+    row_19_wide_grants: 19, 7;
+    row_20_configure: 20, 5;
+}
+
+/// Every case of a row ends as it must, and an honest request is answered as before.
+fn row(row: u8, expected: usize) {
+    let cases: Vec<Case> = cases().into_iter().filter(|case| case.row == row).collect();
+    assert_eq!(cases.len(), expected, "no case is lost");
+    let before = honest();
+    let ends: Vec<_> = cases.iter().map(|case| (&case.name, end_of(&case.component))).collect();
+    let codes: Vec<_> = cases.iter().map(|case| (&case.name, case.code.to_owned())).collect();
+    assert_eq!(ends, codes);
+    assert_eq!(honest(), before, "an honest request is answered as before");
 }
 
 #[test]
-fn row_8_an_allocator_that_lies() {
-    // The settings are lowered first, so it is `configure` that meets it.
-    for (realloc, code) in [
-        ("(i32.const -8)", "bad-output"),
-        ("(i32.const 65535)", "bad-output"),
-        ("unreachable", "trap"),
-    ] {
-        check(&Guest { realloc, ..GUEST }.component(), code);
+fn every_row_has_its_test() {
+    let mut rows = BTreeMap::new();
+    for case in cases() {
+        *rows.entry(case.row).or_insert(0) += 1;
     }
-    // Misaligned: texts need no alignment, records do.
-    check(&Guest { realloc: "(i32.const 8193)", ..GUEST }.component(), "bad-output");
-    // Null and overlapping places are the guest's own affair: it reads what it has let happen.
-    for realloc in ["(i32.const 0)", "(i32.const 8192)"] {
-        check(&Guest { realloc, ..GUEST }.component(), "abstain");
+    assert_eq!(rows.into_keys().collect::<Vec<_>>(), ROWS);
+}
+
+#[test]
+fn row_7_texts_are_data() {
+    for case in cases().into_iter().filter(|case| case.row == 7 && case.code == "deny") {
+        let set = PolicySet::new(vec![binding(load(&case.component).unwrap()).unwrap()]).unwrap();
+        let record = serde_json::to_string(&set.evaluate(claims()).record()).unwrap();
+        assert!(!record.contains(['\u{1b}', '\u{202e}', '\n', '\0']), "{}", case.name);
+        assert!(record.len() < 20_000, "{}: {} bytes", case.name, record.len());
+        let json: serde_json::Value = serde_json::from_str(&record).unwrap();
+        assert!(json["reasons"].as_array().unwrap().len() <= 16, "{}", case.name);
     }
 }
 
 #[test]
-fn row_9_traps() {
-    for trap in [
-        "unreachable",
-        "(i32.div_u (i32.const 1) (i32.const 0))",
-        "(i32.div_s (i32.const 0x80000000) (i32.const -1))",
-        "(i32.load (i32.const 65536))",
-        "(i32.trunc_f32_u (f32.const nan))",
-    ] {
-        evaluates_to(trap, "trap");
-    }
-    let more = "(table 1 funcref) (type $f (func (result i32)))";
-    for index in [0, 7] {
-        let evaluate = format!("(call_indirect (type $f) (i32.const {index}))");
-        check(&Guest { more, evaluate: &evaluate, ..GUEST }.component(), "trap");
-    }
-}
-
-#[test]
-fn row_10_state_does_not_survive() {
-    // The second evaluation would permit.
-    let more = "(global $asked (mut i32) (i32.const 0))";
-    let evaluate = format!(
-        "(global.set $asked (i32.add (global.get $asked) (i32.const 1))) (if (result i32) (i32.gt_u (global.get $asked) (i32.const 1)) (then {PERMIT}) (else {DENY}))"
-    );
-    check(&Guest { more, evaluate: &evaluate, ..GUEST }.component(), "deny");
-    let evaluate = format!(
-        "(i32.store (i32.const 4096) (i32.add (i32.load (i32.const 4096)) (i32.const 1))) (if (result i32) (i32.gt_u (i32.load (i32.const 4096)) (i32.const 1)) (then {PERMIT}) (else {DENY}))"
-    );
-    evaluates_to(&evaluate, "deny");
-}
-
-#[test]
-fn row_14_custom_sections_are_ignored() {
-    let mut component = GUEST.component();
-    let bomb = vec![0xff; 500_000];
-    for name in ["name", ".debug_info", "component-name", "producers"] {
-        let mut content = vec![u8::try_from(name.len()).unwrap()];
-        content.extend(name.bytes());
-        content.extend(&bomb[..100_000]);
-        component.extend(section(0, &content));
-    }
-    check(&component, "abstain");
-}
-
-#[test]
-fn row_15_damaged_files() {
+fn row_15_every_flipped_bit_and_every_length() {
     let whole = GUEST.component();
     let before = honest();
     for at in 0..whole.len() {
@@ -300,24 +111,30 @@ fn row_15_damaged_files() {
 }
 
 #[test]
-fn row_17_a_nan_has_one_form() {
-    // Denies with the bits of a NaN that was computed from another one, as text.
-    let evaluate = "
-        (i32.store (i32.const 4096) (i32.reinterpret_f32
-            (f32.add (f32.reinterpret_i32 (i32.const 0x7fa12345)) (f32.const 1))))
-        (if (result i32) (i32.eq (i32.load (i32.const 4096)) (i32.const 0x7fc00000))
-            (then (i32.const 2112)) (else (i32.const 2176)))";
-    evaluates_to(evaluate, "permit");
+fn row_16_compiled_code_is_no_component() {
+    // The real thing, of a policy that would permit: there is no door that takes it.
+    let component = Guest { evaluate: PERMIT, ..GUEST }.component();
+    let code = CompiledCode::compile(&component, Optimization::Speed, &Limits::DEFAULT).unwrap();
+    check(&code.into_bytes(), "not-wasm");
 }
 
 #[test]
-fn row_20_configure() {
-    check(&Guest { configure: "unreachable", ..GUEST }.component(), "trap");
-    let grow = "(loop $l (drop (memory.grow (i32.const 16))) (br $l)) unreachable";
-    check(&Guest { configure: grow, ..GUEST }.component(), "memory");
-    // An error with no problems in it is a refusal all the same.
-    let refuse = "(i32.store8 (i32.const 2240) (i32.const 1)) (i32.const 2240)";
-    check(&Guest { configure: refuse, ..GUEST }.component(), "settings");
+fn row_21_two_hundred_at_once() {
+    let hostile = PolicySet::new(vec![binding(load(&endless_loop()).unwrap()).unwrap()]).unwrap();
+    let before = honest();
+    thread::scope(|scope| {
+        for _ in 0..200 {
+            scope.spawn(|| {
+                let decision = hostile.evaluate(claims());
+                let fault = decision.trace()[0].result.as_ref().unwrap_err();
+                assert_eq!(*fault, Fault::OutOfFuel { limit: LIMITS.fuel });
+                assert_eq!(decision.trace()[0].used.fuel, Some(LIMITS.fuel));
+            });
+        }
+        for _ in 0..100 {
+            assert_eq!(honest(), before, "no honest request is refused");
+        }
+    });
 }
 
 #[test]
@@ -326,4 +143,54 @@ fn an_evaluation_is_configured_in_its_own_instance() {
     let configure = "(global.set $configured (i32.const 1)) (i32.const 2240)";
     let more = "(global $configured (mut i32) (i32.const 0))";
     check(&Guest { evaluate: &evaluate, configure, more, ..GUEST }.component(), "abstain");
+}
+
+/// Recurses as deep as a number says, and abstains.
+fn recursion(levels: u32) -> Vec<u8> {
+    let evaluate = format!("(call $down (i32.const {levels})) {ABSTAIN}");
+    let more = "(func $down (param i32)
+        (if (local.get 0) (then (call $down (i32.sub (local.get 0) (i32.const 1))))))";
+    Guest { evaluate: &evaluate, more, ..GUEST }.component()
+}
+
+#[test]
+fn a_binding_has_its_own_stack() {
+    let end_with = |component: &[u8], stack_bytes: u32| {
+        let policy = std::sync::Arc::new(load(component).unwrap());
+        let limits = Limits { stack_bytes, ..LIMITS };
+        let binding = support::hostile::binding_within(policy, limits).unwrap();
+        let decision = PolicySet::new(vec![binding]).unwrap().evaluate(claims());
+        decision.trace()[0].result.clone().map_err(|fault| fault.to_string())
+    };
+    // A frame takes more than 16 and less than 64 bytes.
+    let component = recursion(16 << 10);
+    assert!(end_with(&component, 1 << 20).is_ok());
+    let fault = end_with(&component, 64 << 10).unwrap_err();
+    assert_eq!(fault, "used more than 65536 bytes of stack");
+    assert_eq!(end_of(&recursion(1 << 10)), "abstain");
+    assert_eq!(end_of(&recursion(1 << 20)), "stack");
+}
+
+#[test]
+fn output_is_counted_to_the_byte() {
+    use countersign::Verdict;
+
+    let answer = r#"{"permit": {"audiences": ["aws", "azure"], "claims": [["team", "a"], ["cost", "bcd"]]}}"#;
+    for answer in [answer, r#"{"deny": [["no", "because this is how long it is"]]}"#] {
+        let scripted = enforce("one", answer);
+        let set = |output_bytes| {
+            let limits = Limits { output_bytes, ..scripted.limits };
+            support::set(&[support::Scripted { limits, ..enforce("one", answer) }])
+        };
+        let decision = set(scripted.limits.output_bytes).evaluate(claims());
+        let used = u32::try_from(decision.trace()[0].used.output_bytes.unwrap()).unwrap();
+        assert!(used > 50, "{used}");
+        let at_the_limit = set(used).evaluate(claims());
+        assert!(matches!(
+            at_the_limit.trace()[0].result,
+            Ok(Verdict::Permit(_) | Verdict::Deny(_))
+        ));
+        let over_it = set(used - 1).evaluate(claims());
+        assert_eq!(over_it.trace()[0].result, Err(Fault::OutputTooLarge { limit: used - 1 }));
+    }
 }

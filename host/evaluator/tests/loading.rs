@@ -10,8 +10,8 @@
 mod support;
 
 use countersign::{Limits, LoadError, Policy};
+use countersign_hostile_policies::guest::{CONTRACT, component_of};
 use support::engine;
-use support::guest::{CONTRACT, component_of};
 
 /// A component of a world, of a module that has every export and none of the behaviour.
 fn component(wit: &str) -> Vec<u8> {

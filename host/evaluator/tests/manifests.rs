@@ -29,7 +29,7 @@ digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b85
 scope = { owning-workspace = "team-a" }
 mode = "shadow"
 claims = ["team"]
-limits = { component-bytes = 1, fuel = 2, configure-fuel = 3, memory-bytes = 4, output-bytes = 5, wall-clock-ms = 6 }
+limits = { component-bytes = 1, fuel = 2, configure-fuel = 3, memory-bytes = 4, stack-bytes = 65536, output-bytes = 5, wall-clock-ms = 6, prepare-ms = 7, prepare-memory-bytes = 8 }
 settings = { b = [1, 1.5, true], a = { "x/y" = "z" } }
 
 [[binding]]
@@ -51,8 +51,11 @@ fn a_manifest_says_everything() {
         fuel: 2,
         configure_fuel: 3,
         memory_bytes: 4,
+        stack_bytes: 64 << 10,
         output_bytes: 5,
         wall_clock_ms: 6,
+        prepare_ms: 7,
+        prepare_memory_bytes: 8,
     };
     assert_eq!((one.limits, two.limits), (limits, Limits::DEFAULT));
     let SettingsSource::Inline(settings) = &one.settings else { panic!() };

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
 use super::json_settings::json_settings;
+use super::limits::LimitsTable;
 use super::nesting::{MAX_BRACKETS, MAX_DOTS, too_deep};
 use super::{BindingEntry, IssuerEntry, MAX_MANIFEST_BYTES, Manifest, SettingsSource};
 use crate::digest::Digest;
@@ -72,16 +73,24 @@ pub enum ManifestError {
         problem: SettingsError,
     },
     /// A limit is 0 or above its ceiling.
-    #[error("binding `{binding}`: limits.{limit}: {found} is not in 1 to {ceiling}")]
+    #[error("{place}.{limit}: {found} is not in 1 to {ceiling}")]
     Limit {
-        /// The binding.
-        binding: BindingName,
+        /// The table that it is in.
+        place: String,
         /// The limit's key.
         limit: &'static str,
         /// What the manifest has.
         found: u64,
-        /// The most that it can have.
+        /// The most that it can have: the operator's ceiling, or this crate's.
         ceiling: u64,
+    },
+    /// A stack has a size that there is not.
+    #[error("{place}.stack-bytes: {found} is not a power of two from 65536 to 1048576")]
+    Stack {
+        /// The table that it is in.
+        place: String,
+        /// What the manifest has.
+        found: u32,
     },
 }
 
@@ -92,6 +101,8 @@ const SCOPES: &str = "expected `\"all\"`, or a table with one of `definition-wor
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct ManifestFile {
     issuer: Option<IssuerTable>,
+    #[serde(default)]
+    ceilings: LimitsTable,
     #[serde(default)]
     binding: Vec<BindingTable>,
 }
@@ -142,32 +153,6 @@ enum ModeWord {
     Shadow,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct LimitsTable {
-    component_bytes: Option<LimitValue>,
-    fuel: Option<LimitValue>,
-    configure_fuel: Option<LimitValue>,
-    memory_bytes: Option<LimitValue>,
-    output_bytes: Option<LimitValue>,
-    wall_clock_ms: Option<LimitValue>,
-}
-
-/// A limit as it is written; its bounds are checked where the limit is known.
-#[derive(Clone, Copy)]
-struct LimitValue(u64);
-
-impl<'de> Deserialize<'de> for LimitValue {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match toml::Value::deserialize(deserializer)? {
-            toml::Value::Integer(number) => u64::try_from(number).ok(),
-            _ => None,
-        }
-        .map(Self)
-        .ok_or_else(|| D::Error::custom("expected a whole number from 0 to 2^63 - 1"))
-    }
-}
-
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct ParsedClaimName(#[serde(deserialize_with = "parsed")] ClaimName);
@@ -199,14 +184,22 @@ pub(super) fn parse(text: &str) -> Result<Manifest, ManifestError> {
             },
         },
     });
-    let bindings = file.binding.into_iter().map(binding).collect::<Result<_, _>>()?;
-    Ok(Manifest { issuer, bindings })
+    let most = Limits::CEILING;
+    let ceilings = file.ceilings.within(&|| "ceilings".to_owned(), &most, &most)?;
+    let bindings = file
+        .binding
+        .into_iter()
+        .map(|table| binding(table, &ceilings))
+        .collect::<Result<_, _>>()?;
+    Ok(Manifest { issuer, ceilings, bindings })
 }
 
-fn binding(table: BindingTable) -> Result<BindingEntry, ManifestError> {
+fn binding(table: BindingTable, ceilings: &Limits) -> Result<BindingEntry, ManifestError> {
+    let place = || format!("binding `{}`: limits", table.name);
+    let default = Limits::DEFAULT.at_most(ceilings);
     Ok(BindingEntry {
         settings: settings(&table.name, table.settings, table.settings_file)?,
-        limits: limits(&table.name, &table.limits)?,
+        limits: table.limits.within(&place, &default, ceilings)?,
         name: table.name,
         policy: table.policy,
         digest: table.digest,
@@ -239,55 +232,6 @@ fn settings(
             Ok(SettingsSource::Inline(settings))
         }
     }
-}
-
-fn limits(binding: &BindingName, table: &LimitsTable) -> Result<Limits, ManifestError> {
-    let (default, ceiling) = (Limits::DEFAULT, Limits::CEILING);
-    let bounded = |limit, given: Option<LimitValue>, default, ceiling| match given {
-        None => Ok(default),
-        Some(LimitValue(found)) if (1..=ceiling).contains(&found) => Ok(found),
-        Some(LimitValue(found)) => {
-            Err(ManifestError::Limit { binding: binding.clone(), limit, found, ceiling })
-        }
-    };
-    let bounded_u32 = |limit, given, default: u32, ceiling: u32| {
-        bounded(limit, given, default.into(), ceiling.into())
-            // The ceiling is 32 bits wide, so the value is.
-            .map(|value| u32::try_from(value).unwrap_or(ceiling))
-    };
-    Ok(Limits {
-        component_bytes: bounded(
-            "component-bytes",
-            table.component_bytes,
-            default.component_bytes,
-            ceiling.component_bytes,
-        )?,
-        fuel: bounded("fuel", table.fuel, default.fuel, ceiling.fuel)?,
-        configure_fuel: bounded(
-            "configure-fuel",
-            table.configure_fuel,
-            default.configure_fuel,
-            ceiling.configure_fuel,
-        )?,
-        memory_bytes: bounded(
-            "memory-bytes",
-            table.memory_bytes,
-            default.memory_bytes,
-            ceiling.memory_bytes,
-        )?,
-        output_bytes: bounded_u32(
-            "output-bytes",
-            table.output_bytes,
-            default.output_bytes,
-            ceiling.output_bytes,
-        )?,
-        wall_clock_ms: bounded_u32(
-            "wall-clock-ms",
-            table.wall_clock_ms,
-            default.wall_clock_ms,
-            ceiling.wall_clock_ms,
-        )?,
-    })
 }
 
 /// Parses an identifier where it stands, so that an error has its line and column.

@@ -198,7 +198,11 @@ fn count(
 }
 
 fn at_most(what: &'static str, found: u64, limit: u64) -> Result<(), LoadError> {
-    if found <= limit { Ok(()) } else { Err(LoadError::TooComplex { what, found, limit }) }
+    if found <= limit {
+        Ok(())
+    } else {
+        Err(LoadError::TooComplex { what: what.into(), found, limit })
+    }
 }
 
 pub(super) fn malformed(error: wasmparser::BinaryReaderError) -> LoadError {

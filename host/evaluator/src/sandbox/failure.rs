@@ -5,6 +5,7 @@ use wasmtime::{AsContext, AsContextMut, Memory, StoreContext, Trap, WasmCoreDump
 
 use super::ledger::{Exceeded, HostExhausted, Ledger};
 use crate::contract::VerdictInPlace;
+use crate::engine::stack_of;
 use crate::fault::Fault;
 use crate::text::escape;
 
@@ -35,7 +36,7 @@ pub(super) fn fault<'s>(
     Some(match trap {
         Trap::OutOfFuel => Fault::OutOfFuel { limit: ledger.fuel_limit },
         Trap::Interrupt => Fault::Deadline { limit_ms: ledger.limits.wall_clock_ms },
-        Trap::StackOverflow => Fault::Stack,
+        Trap::StackOverflow => Fault::Stack { limit: stack_of(ledger.limits.stack_bytes) },
         Trap::UnreachableCodeReached => panic_message(error, store)
             .map_or(Fault::Trap { reason: trap.to_string() }, |message| Fault::Panic {
                 message: escape(&message, 1024),

@@ -3,8 +3,8 @@
 use std::sync::{Arc, OnceLock};
 
 use countersign::{
-    Binding, BindingConfig, BindingError, Digest, Limits, Mode, Outcome, Policy, PolicySet, Scope,
-    Settings,
+    Binding, BindingConfig, BindingError, Digest, Limits, LoadError, Mode, Outcome, Policy,
+    PolicySet, Scope, Settings,
 };
 
 use super::{claims, enforce, engine, set};
@@ -19,22 +19,30 @@ pub fn honest() -> Digest {
     SET.get_or_init(honest).evaluate(claims()).id()
 }
 
-fn binding(policy: Policy) -> Result<Binding, BindingError> {
+pub fn load(component: &[u8]) -> Result<Policy, LoadError> {
+    Policy::load(engine(), component, &LIMITS)
+}
+
+pub fn binding(policy: Policy) -> Result<Binding, BindingError> {
+    binding_within(Arc::new(policy), LIMITS)
+}
+
+pub fn binding_within(policy: Arc<Policy>, limits: Limits) -> Result<Binding, BindingError> {
     let config = BindingConfig {
         name: "hostile".parse().unwrap(),
         settings: Settings::default(),
         scope: Scope::All,
         mode: Mode::Enforce,
-        limits: LIMITS,
+        limits,
         claims: vec![],
     };
-    Binding::prepare(Arc::new(policy), config)
+    Binding::prepare(policy, config)
 }
 
 /// Loads, binds and evaluates: the code of where that ends. `abstain`, `permit` and `deny` stand
 /// for verdicts.
 pub fn end_of(component: &[u8]) -> String {
-    let policy = match Policy::load(engine(), component, &LIMITS) {
+    let policy = match load(component) {
         Ok(policy) => policy,
         Err(error) => return error.code().to_owned(),
     };
@@ -66,16 +74,4 @@ pub fn check(component: &[u8], code: &str) {
     let before = honest();
     assert_eq!(end_of(component), code);
     assert_eq!(honest(), before, "an honest request is answered as before");
-}
-
-/// A section of a component: its id, its length in LEB128 padded to five bytes, its content.
-pub fn section(id: u8, content: &[u8]) -> Vec<u8> {
-    let length = content.len();
-    let mut section = vec![id];
-    section.extend((0..5).map(|n| {
-        let more = if n < 4 { 0x80 } else { 0 };
-        u8::try_from(length >> (7 * n) & 0x7f).unwrap() | more
-    }));
-    section.extend(content);
-    section
 }

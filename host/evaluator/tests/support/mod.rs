@@ -2,7 +2,6 @@
 #![allow(dead_code, reason = "no test uses all of it")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
-pub mod guest;
 pub mod hostile;
 
 use std::sync::{Arc, OnceLock};

@@ -4,7 +4,7 @@ use wit_component::{ComponentEncoder, StringEncoding};
 use wit_parser::Resolve;
 
 /// The contract.
-pub const CONTRACT: &str = include_str!("../../../../wit/policy.wit");
+pub const CONTRACT: &str = include_str!("../../../wit/policy.wit");
 
 /// A guest that abstains, but for the parts that a test gives.
 #[derive(Clone, Copy)]
@@ -25,12 +25,14 @@ pub struct Guest<'a> {
     pub more: &'a str,
 }
 
-/// Addresses of what the guest has at hand.
+/// The address of an abstention that the guest has at hand.
 pub const ABSTAIN: &str = "(i32.const 2048)";
+/// The address of a permit that narrows nothing.
 pub const PERMIT: &str = "(i32.const 2112)";
 /// A denial with one reason; its code's pointer is at 2304, its message's at 2312.
 pub const DENY: &str = "(i32.const 2176)";
 
+/// A guest that abstains.
 pub const GUEST: Guest<'static> = Guest {
     evaluate: ABSTAIN,
     configure: "(i32.const 2240)",
@@ -48,6 +50,7 @@ pub const GUEST: Guest<'static> = Guest {
 
 impl Guest<'_> {
     /// The core module.
+    #[must_use]
     pub fn module(&self) -> String {
         let Guest { evaluate, configure, realloc, post_return, memory, more } = self;
         let interface = "countersign:policy/policy@1.0.0";
@@ -79,14 +82,26 @@ impl Guest<'_> {
     }
 
     /// The component.
+    #[must_use]
     pub fn component(&self) -> Vec<u8> {
         component_of(CONTRACT, Some(&self.module()))
+    }
+
+    /// The component, with texts in UTF-16: those of the guest as well as those that it is given.
+    #[must_use]
+    pub fn component_in_utf16(&self) -> Vec<u8> {
+        component_in(StringEncoding::UTF16, CONTRACT, Some(&self.module()))
     }
 }
 
 /// A component of a world, of the given module or of one that has every export and none of the
 /// behaviour.
+#[must_use]
 pub fn component_of(wit: &str, module: Option<&str>) -> Vec<u8> {
+    component_in(StringEncoding::UTF8, wit, module)
+}
+
+fn component_in(encoding: StringEncoding, wit: &str, module: Option<&str>) -> Vec<u8> {
     let mut resolve = Resolve::default();
     let package = resolve.push_str("test.wit", wit).unwrap();
     let world = resolve.select_world(&[package], None).unwrap();
@@ -97,7 +112,6 @@ pub fn component_of(wit: &str, module: Option<&str>) -> Vec<u8> {
             wit_component::dummy_module(&resolve, world, abi)
         }
     };
-    wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
-        .unwrap();
+    wit_component::embed_component_metadata(&mut module, &resolve, world, encoding).unwrap();
     ComponentEncoder::default().module(&module).unwrap().encode().unwrap()
 }

@@ -1,0 +1,116 @@
+//! The bindings of a manifest.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use countersign::{Binding, Digest, Optimization, PolicySet, Scope, visible};
+use serde::Serialize;
+
+use crate::limits_text::LimitsJson;
+use crate::output::{self, DIM, Done, Format, GOOD, Styled};
+use crate::{files, preparation, progress};
+
+/// What `--format json` prints of a binding.
+#[derive(Serialize)]
+struct BindingJson<'a> {
+    binding: &'a str,
+    mode: &'static str,
+    scope: ScopeJson<'a>,
+    file: &'a str,
+    digest: Digest,
+    policy: PolicyJson<'a>,
+    limits: LimitsJson,
+}
+
+#[derive(Serialize)]
+struct PolicyJson<'a> {
+    name: &'a str,
+    version: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum ScopeJson<'a> {
+    All,
+    DefinitionWorkspace(&'a str),
+    Definition(&'a str),
+    OwningWorkspace(&'a str),
+}
+
+pub fn inspect(manifest: &Path, format: Format) -> Result<Done> {
+    let loaded = files::read_manifest(manifest)?;
+    let engine = preparation::engine(Optimization::None)?;
+    let set = progress::during("preparing the policies", || {
+        PolicySet::prepare(&engine, &loaded.manifest, &loaded.files)
+    })
+    .with_context(|| manifest.display().to_string())?;
+    let entries = loaded.manifest.bindings.iter();
+    let paths: BTreeMap<&str, &str> =
+        entries.map(|entry| (entry.name.as_str(), entry.policy.as_str())).collect();
+    let bindings: Vec<_> = set
+        .bindings()
+        .iter()
+        .map(|binding| {
+            let file = paths.get(binding.identity().name.as_str()).copied();
+            BindingJson::new(binding, file.unwrap_or_default())
+        })
+        .collect();
+    match format {
+        Format::Json => output::print_json(&bindings)?,
+        Format::Human => {
+            let place = engine.preparation().place();
+            let texts: Vec<_> = bindings.iter().map(|binding| binding.text(place)).collect();
+            output::print(&texts.join("\n"))?;
+        }
+    }
+    Ok(Done::Fine)
+}
+
+impl<'a> BindingJson<'a> {
+    fn new(binding: &'a Binding, file: &'a str) -> Self {
+        let identity = binding.identity();
+        Self {
+            binding: identity.name.as_str(),
+            mode: identity.mode.as_str(),
+            scope: match &identity.scope {
+                Scope::All => ScopeJson::All,
+                Scope::DefinitionWorkspace(w) => ScopeJson::DefinitionWorkspace(w.as_str()),
+                Scope::Definition(d) => ScopeJson::Definition(d.as_str()),
+                Scope::OwningWorkspace(w) => ScopeJson::OwningWorkspace(w.as_str()),
+            },
+            file,
+            digest: identity.policy,
+            policy: PolicyJson { name: &identity.policy_name, version: &identity.policy_version },
+            limits: LimitsJson::new(&identity.limits, binding.policy(), binding.configured()),
+        }
+    }
+
+    fn text(&self, place: &str) -> String {
+        let mut text = format!("{}  {}\n", Styled(GOOD, "active"), self.binding);
+        let mut line = |name: &str, value: &dyn std::fmt::Display| {
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "  {} {value}", Styled(DIM, format!("{name:<9}")));
+        };
+        line("mode", &self.mode);
+        line("scope", &self.scope);
+        line("policy", &format!("{} {}", self.policy.name, self.policy.version));
+        line("file", &visible(self.file));
+        line("digest", &self.digest);
+        line("compiled", &format!("in {place}"));
+        line("limits", &self.limits.lines().join("\n            "));
+        text
+    }
+}
+
+impl std::fmt::Display for ScopeJson<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::DefinitionWorkspace(workspace) => write!(f, "definition workspace {workspace}"),
+            Self::Definition(definition) => write!(f, "definition {definition}"),
+            Self::OwningWorkspace(workspace) => write!(f, "owning workspace {workspace}"),
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! A component by itself.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use anyhow::Result;
+use countersign::{Digest, Engine, Limits, LoadError, Policy, imports, visible};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::files;
+use crate::limits_text::{LimitsJson, Needs};
+use crate::output::{BAD, DIM, GOOD, Styled};
+
+/// What is known of a component.
+pub struct Inspected {
+    pub file: String,
+    bytes: usize,
+    digest: Digest,
+    imports: Result<Vec<String>, LoadError>,
+    pub policy: Result<Policy, LoadError>,
+    place: &'static str,
+}
+
+/// What `--format json` prints of a component.
+#[derive(Serialize)]
+pub struct InspectedJson<'a> {
+    file: &'a str,
+    bytes: usize,
+    digest: Digest,
+    imports: Option<&'a [String]>,
+    loads: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<DescriptionJson<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limits: Option<LimitsJson>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    needs: Option<Needs>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<ProblemJson>,
+}
+
+#[derive(Serialize)]
+struct DescriptionJson<'a> {
+    name: &'a str,
+    version: &'a str,
+    summary: &'a str,
+    settings_schema: Option<Value>,
+}
+
+#[derive(Serialize)]
+struct ProblemJson {
+    code: &'static str,
+    message: String,
+}
+
+impl Inspected {
+    pub fn new(engine: &Engine, path: &Path) -> Result<Self> {
+        let bytes = files::read_component(path, Limits::CEILING.component_bytes)?;
+        // The native stack is not part of what a description needs.
+        let limits = Limits { stack_bytes: Limits::DEFAULT.stack_bytes, ..Limits::CEILING };
+        Ok(Self {
+            file: path.display().to_string(),
+            bytes: bytes.len(),
+            digest: Digest::of(&bytes),
+            imports: imports(&bytes),
+            policy: Policy::load(engine, &bytes, &limits),
+            place: engine.preparation().place(),
+        })
+    }
+
+    pub fn json(&self) -> InspectedJson<'_> {
+        let policy = self.policy.as_ref();
+        InspectedJson {
+            file: &self.file,
+            bytes: self.bytes,
+            digest: self.digest,
+            imports: self.imports.as_deref().ok(),
+            loads: policy.is_ok(),
+            description: policy.ok().map(|policy| {
+                let description = policy.description();
+                let schema = description.settings_schema.as_deref();
+                DescriptionJson {
+                    name: &description.name,
+                    version: &description.version,
+                    summary: &description.summary,
+                    // It was parsed when the policy was loaded.
+                    settings_schema: schema.and_then(|schema| serde_json::from_str(schema).ok()),
+                }
+            }),
+            limits: policy.ok().map(limits),
+            needs: policy.ok().map(|policy| limits(policy).needs()),
+            problem: policy
+                .err()
+                .map(|problem| ProblemJson { code: problem.code(), message: problem.to_string() }),
+        }
+    }
+
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let mut line = |name: &str, value: &dyn std::fmt::Display| {
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "  {} {value}", Styled(DIM, format!("{name:<9}")));
+        };
+        let headline = match &self.policy {
+            Ok(_) => format!("{}  {}", Styled(GOOD, "loads"), visible(&self.file)),
+            Err(_) => format!("{}  {}", Styled(BAD, "does not load"), visible(&self.file)),
+        };
+        if let Err(problem) = &self.policy {
+            line("why", &format!("{problem} ({})", problem.code()));
+        }
+        line("digest", &self.digest);
+        line("size", &format!("{} bytes", self.bytes));
+        match &self.imports {
+            Ok(imports) if imports.is_empty() => line("imports", &"none"),
+            Ok(imports) => line("imports", &visible(&imports.join(", "))),
+            Err(_) => line("imports", &"cannot be read"),
+        }
+        line("compiled", &format!("in {}", self.place));
+        if let Ok(policy) = &self.policy {
+            let description = policy.description();
+            line("policy", &format!("{} {}", description.name, description.version));
+            line("summary", &description.summary);
+            let limits = limits(policy);
+            line("limits", &limits.lines().join("\n            "));
+            if let Some(needs) = limits.needs().line() {
+                line("needs", &needs);
+            }
+            match &description.settings_schema {
+                None => line("settings", &"none"),
+                Some(schema) => {
+                    let indented = schema.trim_end().replace('\n', "\n            ");
+                    line("settings", &indented);
+                }
+            }
+        }
+        format!("{headline}\n{text}")
+    }
+}
+
+/// What the policy took to describe itself, against the defaults.
+fn limits(policy: &Policy) -> LimitsJson {
+    LimitsJson::new(&Limits::DEFAULT, policy, policy.described())
+}

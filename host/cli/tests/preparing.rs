@@ -1,0 +1,91 @@
+//! Compiling in a child process, through the program's own.
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use countersign::{
+    Compile, CompiledCode, Engine, Limits, LoadError, Optimization, Policy, Preparation,
+};
+use countersign_policy_artifacts::SAME_WORKSPACE;
+use countersign_preparation::ChildProcess;
+
+fn child() -> ChildProcess {
+    ChildProcess::of_program(env!("CARGO_BIN_EXE_countersign"), ["compile-for-parent"])
+}
+
+fn compile(component: &[u8], limits: Limits) -> Result<CompiledCode, LoadError> {
+    // Time at its ceiling, where it is not what is tried: a busy machine must not change a code.
+    child().compile(component, Optimization::None, &limits)
+}
+
+const LIMITS: Limits = Limits { prepare_ms: Limits::CEILING.prepare_ms, ..Limits::DEFAULT };
+
+/// Takes long to compile, and passes the check before: many functions of many blocks.
+fn costly() -> Vec<u8> {
+    let mut body = String::new();
+    for local in 0..100 {
+        let _ = write!(
+            body,
+            "(if (local.get 0) (then (local.set {local} (i32.add (local.get {local}) (local.get {})))))",
+            (local + 7) % 100
+        );
+    }
+    let function = format!("(func (param i32) (local {}) {body})", "i32 ".repeat(100));
+    wat::parse_str(format!("(component (core module {}))", function.repeat(700))).unwrap()
+}
+
+#[test]
+fn a_policy_is_compiled_in_a_child_and_loads_here() {
+    let engine =
+        Engine::with(Optimization::None, Preparation::Elsewhere(Arc::new(child()))).unwrap();
+    assert_eq!(engine.preparation().place(), "a child process");
+    let policy = Policy::load(&engine, SAME_WORKSPACE, &LIMITS).unwrap();
+    assert_eq!(policy.description().name, "same-workspace");
+}
+
+#[test]
+fn what_the_child_refuses_is_what_would_be_refused_here() {
+    let cases = countersign_hostile_policies::cases();
+    let mut refused = 0;
+    for case in cases.iter().filter(|case| matches!(case.row, 11 | 12 | 13 | 15 | 16 | 18)) {
+        let here = CompiledCode::compile(&case.component, Optimization::None, &LIMITS);
+        let there = compile(&case.component, LIMITS);
+        assert_eq!(there.as_ref().err(), here.as_ref().err(), "{}", case.name);
+        refused += usize::from(there.is_err());
+    }
+    assert!(refused > 30, "{refused}");
+}
+
+#[test]
+fn a_child_that_takes_too_long_is_killed() {
+    let error = compile(&costly(), Limits { prepare_ms: 20, ..LIMITS }).unwrap_err();
+    assert_eq!(error, LoadError::PrepareTime { limit_ms: 20 });
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_child_that_takes_too_much_memory_ends() {
+    let limit = 12 << 20;
+    let error = compile(&costly(), Limits { prepare_memory_bytes: limit, ..LIMITS }).unwrap_err();
+    assert_eq!(error, LoadError::PrepareMemory { limit });
+    // With enough of it, the same component compiles.
+    assert!(compile(&costly(), LIMITS).is_ok());
+}
+
+#[test]
+fn a_child_that_is_no_child_is_an_error_of_its_own() {
+    for (program, problem) in [
+        ("/nowhere/at/all", "the child process: "),
+        ("/bin/false", "ended with exit status: 1"),
+        ("/bin/true", "gave no answer"),
+        ("/bin/echo", "gave no answer"),
+        // It repeats what it is told, which begins with neither word.
+        ("/bin/cat", "gave no answer"),
+    ] {
+        let child = ChildProcess::of_program(program, [""; 0]);
+        let error = child.compile(SAME_WORKSPACE, Optimization::None, &LIMITS).unwrap_err();
+        assert_eq!(error.code(), "prepare-failed", "{program}");
+        assert!(error.to_string().contains(problem), "{program}: {error}");
+    }
+}

@@ -1,0 +1,150 @@
+//! From a component's bytes to compiled code, in this process or elsewhere.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use wasmtime::component::Component;
+
+use crate::engine::{Engine, Optimization, compiling};
+use crate::limits::Limits;
+use crate::policy::{LoadError, check_component, invalid};
+use crate::text::escape;
+
+/// Where components are checked and compiled.
+///
+/// Compiling is the one place where Wasmtime promises nothing. What is known to be costly is refused
+/// before it, but only a process of its own can be held to a time and to an amount of memory, and can
+/// crash alone. A service, and whoever loads components that strangers made, compiles elsewhere: the
+/// crate `countersign-preparation` has a child process that does.
+#[derive(Clone, Default)]
+pub enum Preparation {
+    /// In this process, without a bound on time and memory: [`Limits::prepare_ms`] and
+    /// [`Limits::prepare_memory_bytes`] do nothing.
+    #[default]
+    InProcess,
+    /// Wherever this compiles.
+    Elsewhere(Arc<dyn Compile>),
+}
+
+/// Compiles components in another place than the process that evaluates them.
+pub trait Compile: Send + Sync {
+    /// Checks and compiles a component, as [`CompiledCode::compile`] does, within
+    /// [`Limits::prepare_ms`] and [`Limits::prepare_memory_bytes`].
+    ///
+    /// # Errors
+    /// Those of [`CompiledCode::compile`]; and [`LoadError::PrepareTime`],
+    /// [`LoadError::PrepareMemory`] and [`LoadError::PrepareFailed`].
+    fn compile(
+        &self,
+        component: &[u8],
+        optimization: Optimization,
+        limits: &Limits,
+    ) -> Result<CompiledCode, LoadError>;
+
+    /// The place in words, such as `child process`.
+    fn place(&self) -> &'static str;
+}
+
+/// Machine code of a component, for this build of this crate on this kind of processor.
+pub struct CompiledCode(Vec<u8>);
+
+/// An [`Optimization`] on its way to another process.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Optimization", rename_all = "kebab-case")]
+#[expect(dead_code, reason = "a mirror for serde")]
+enum OptimizationMirror {
+    Speed,
+    None,
+}
+
+impl CompiledCode {
+    /// Checks and compiles a component in this process. Nothing of it is run.
+    ///
+    /// Of `limits`, only `component_bytes` is looked at.
+    ///
+    /// # Errors
+    /// When the component is too large, malformed, imports something, would cost too much to
+    /// compile, or does not validate.
+    pub fn compile(
+        component: &[u8],
+        optimization: Optimization,
+        limits: &Limits,
+    ) -> Result<Self, LoadError> {
+        check_component(component, limits)?;
+        compiling(optimization)
+            .and_then(|engine| engine.precompile_component(component))
+            .map(Self)
+            .map_err(|error| invalid(&error))
+    }
+
+    /// Takes back what [`CompiledCode::into_bytes`] gave.
+    ///
+    /// # Safety
+    /// The bytes are run as machine code. They must be what `into_bytes` gave in a process of this
+    /// same build, and nobody else may have been able to change them since: they come over a pipe
+    /// from a child of one's own, or are authenticated.
+    #[expect(unsafe_code, reason = "the caller vouches for machine code")]
+    #[must_use]
+    pub unsafe fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// The code as bytes.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    /// Readies the code to be run.
+    pub(crate) fn load(&self, engine: &wasmtime::Engine) -> Result<Component, LoadError> {
+        // SAFETY: `self` was compiled by this process, or its maker has vouched for it.
+        #[expect(unsafe_code, reason = "the only place where compiled code is taken")]
+        let component = unsafe { Component::deserialize(engine, &self.0) };
+        component.map_err(|error| LoadError::PrepareFailed {
+            problem: escape(&format!("the compiled code was not taken: {error:#}"), 512),
+        })
+    }
+}
+
+impl Preparation {
+    /// The place in words, such as `this process`.
+    #[must_use]
+    pub fn place(&self) -> &'static str {
+        match self {
+            Self::InProcess => "this process",
+            Self::Elsewhere(compiler) => compiler.place(),
+        }
+    }
+}
+
+impl fmt::Debug for Preparation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.place())
+    }
+}
+
+impl fmt::Debug for CompiledCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CompiledCode({} bytes)", self.0.len())
+    }
+}
+
+/// Checks and compiles a component wherever the engine does that.
+pub(crate) fn compile(
+    engine: &Engine,
+    component: &[u8],
+    limits: &Limits,
+) -> Result<CompiledCode, LoadError> {
+    match engine.preparation() {
+        Preparation::InProcess => CompiledCode::compile(component, engine.optimization(), limits),
+        Preparation::Elsewhere(compiler) => {
+            compiler.compile(component, engine.optimization(), limits)
+        }
+    }
+}
+
+/// The same code for an engine with another stack.
+pub(crate) fn again(component: &Component) -> Result<CompiledCode, LoadError> {
+    component.serialize().map(CompiledCode).map_err(|error| invalid(&error))
+}

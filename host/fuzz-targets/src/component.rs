@@ -1,0 +1,18 @@
+//! Bytes that may be a component.
+
+use countersign::{Decision, Policy, Settings};
+
+use crate::{LIMITS, bind, decide, engine};
+
+/// Loads the bytes, and evaluates what loads.
+pub(crate) fn component(data: &[u8]) {
+    drop(decision(data));
+}
+
+/// The decision of a policy set of this component alone, with no settings; none when it is no policy,
+/// or does not take that.
+#[must_use]
+pub fn decision(component: &[u8]) -> Option<Decision> {
+    let policy = Policy::load(engine(), component, &LIMITS).ok()?;
+    Some(decide(&bind(policy, Settings::default(), LIMITS).ok()?))
+}

@@ -1,0 +1,108 @@
+//! What a guest can leave in its memory for a verdict.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, OnceLock};
+
+use countersign::{Binding, BindingConfig, Limits, Mode, Policy, PolicySet, Scope, Settings};
+use countersign_hostile_policies::guest::{GUEST, Guest};
+
+use crate::{LIMITS, decide, engine};
+
+/// The most bytes of memory that are written.
+const MOST: usize = 4096;
+
+/// Where they are written; the verdict begins there, or up to 255 bytes further on.
+const PLACE: u32 = 16_384;
+
+/// Writes the bytes into a guest's memory, which returns them as its verdict. The first byte is where
+/// in them the verdict begins, the second is how large it may be.
+pub(crate) fn verdict(data: &[u8]) {
+    let [offset, output, bytes @ ..] = data else { return };
+    let bytes = bytes.get(..MOST).unwrap_or(bytes);
+    let mut hex = format!("{:02x}", offset);
+    for byte in bytes {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    let settings = Settings::from_json(&format!(r#"{{"m":"{hex}"}}"#)).unwrap();
+    let config = BindingConfig {
+        name: "fuzzed".parse().unwrap(),
+        settings,
+        scope: Scope::All,
+        mode: Mode::Enforce,
+        limits: Limits { output_bytes: 16 << (output % 16), ..LIMITS },
+        claims: vec!["team".parse().unwrap()],
+    };
+    let binding = Binding::prepare(Arc::clone(policy()), config).unwrap();
+    decide(&PolicySet::new(vec![binding]).unwrap());
+}
+
+/// Takes `{"m":"…"}`: an offset and bytes, in hexadecimal.
+fn policy() -> &'static Arc<Policy> {
+    static POLICY: OnceLock<Arc<Policy>> = OnceLock::new();
+    POLICY.get_or_init(|| {
+        let configure = format!(
+            "(local $at i32)
+             (local.set $at (i32.const {PLACE}))
+             (global.set $offset (call $byte (i32.add (local.get $pointer) (i32.const 6))))
+             (local.set $length (i32.add (local.get $pointer) (i32.sub (local.get $length) (i32.const 2))))
+             (local.set $pointer (i32.add (local.get $pointer) (i32.const 8)))
+             (block $done
+                (loop $next
+                    (br_if $done (i32.ge_u (local.get $pointer) (local.get $length)))
+                    (i32.store8 (local.get $at) (call $byte (local.get $pointer)))
+                    (local.set $at (i32.add (local.get $at) (i32.const 1)))
+                    (local.set $pointer (i32.add (local.get $pointer) (i32.const 2)))
+                    (br $next)))
+             (i32.const 2240)"
+        );
+        let more = "
+            (global $offset (mut i32) (i32.const 0))
+            (func $digit (param $at i32) (result i32)
+                (local.set $at (i32.sub (i32.load8_u (local.get $at)) (i32.const 48)))
+                (if (i32.gt_u (local.get $at) (i32.const 9))
+                    (then (local.set $at (i32.sub (local.get $at) (i32.const 39)))))
+                (local.get $at))
+            (func $byte (param $at i32) (result i32)
+                (i32.or
+                    (i32.shl (call $digit (local.get $at)) (i32.const 4))
+                    (call $digit (i32.add (local.get $at) (i32.const 1)))))";
+        let evaluate = format!("(i32.add (i32.const {PLACE}) (global.get $offset))");
+        let guest = Guest { configure: &configure, evaluate: &evaluate, more, ..GUEST };
+        Arc::new(Policy::load(engine(), &guest.component(), &LIMITS).unwrap())
+    })
+}
+
+/// A permit and a denial as they lie in memory, to be mutated.
+pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
+    let word = |bytes: &mut Vec<u8>, value: u32| bytes.extend(value.to_le_bytes());
+    let begin = |offset: u8| vec![offset, 12];
+    let mut deny = begin(0);
+    [1, PLACE + 12, 1, PLACE + 28, 2, PLACE + 30, 7].iter().for_each(|n| word(&mut deny, *n));
+    deny.extend(b"nobecause");
+    let mut permit = begin(0);
+    [0, 1, 900, 1, PLACE + 32, 1, PLACE + 40, 1, PLACE + 56, 3, PLACE + 59, 4, PLACE + 63, 1]
+        .iter()
+        .for_each(|n| word(&mut permit, *n));
+    permit.extend(b"awsteamx");
+    let abstain = [begin(0), vec![2]].concat();
+    [deny, permit, abstain, vec![3, 0, 255]].map(|seed| ("verdict", seed)).to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn the_seeds_are_what_they_say() {
+        let ends: Vec<_> = seeds()
+            .iter()
+            .map(|(_, seed)| {
+                verdict(seed);
+                seed.len()
+            })
+            .collect();
+        assert_eq!(ends, [39, 66, 3, 3]);
+    }
+}

@@ -1,0 +1,194 @@
+//! The parent's side.
+
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use countersign::{Compile, CompiledCode, Limits, LoadError, Optimization, visible};
+
+use crate::job::{COMPILED, EXHAUSTED, Job, REFUSED};
+
+/// The most threads that a child compiles with: each has a stack that counts against its memory.
+const MAX_THREADS: usize = 4;
+
+/// How much of what a child says when it crashes is kept, in bytes.
+const MAX_LAST_WORDS: u64 = 400;
+
+/// Compiles in a child process with limits, a new one for each component.
+///
+/// Blocks the calling thread until the child is done or killed.
+#[derive(Debug, Clone)]
+pub struct ChildProcess {
+    program: PathBuf,
+    arguments: Vec<OsString>,
+}
+
+/// How a child ended.
+struct Ended {
+    status: ExitStatus,
+    output: Vec<u8>,
+    last_words: String,
+}
+
+impl ChildProcess {
+    /// The child is a program that with `arguments` calls [`serve`](crate::serve). It must be built
+    /// from the same version of this crate, and be as trusted as this program: it writes machine code
+    /// that this process runs.
+    pub fn of_program<A: Into<OsString>>(
+        program: impl Into<PathBuf>,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Self {
+        let arguments = arguments.into_iter().map(Into::into).collect();
+        Self { program: program.into(), arguments }
+    }
+
+    /// The child is this program again: with `arguments` it must call [`serve`](crate::serve).
+    ///
+    /// On Linux it is the very file that runs, also when another has been put in its place since.
+    ///
+    /// # Errors
+    /// When the path of this program cannot be found out.
+    pub fn of_this_program<A: Into<OsString>>(
+        arguments: impl IntoIterator<Item = A>,
+    ) -> io::Result<Self> {
+        let program = if cfg!(target_os = "linux") {
+            PathBuf::from("/proc/self/exe")
+        } else {
+            std::env::current_exe()?
+        };
+        Ok(Self::of_program(program, arguments))
+    }
+
+    fn spawn(&self) -> io::Result<Child> {
+        let threads = thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
+        Command::new(&self.program)
+            .args(&self.arguments)
+            // Nothing of the parent's is the child's, its secrets least of all.
+            .env_clear()
+            .env("RAYON_NUM_THREADS", threads.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+    }
+
+    /// Runs a child to its end, or kills it: `None` when it took too long.
+    fn run(&self, job: &Job, component: &[u8], limits: &Limits) -> io::Result<Option<Ended>> {
+        let deadline = Instant::now() + Duration::from_millis(limits.prepare_ms.into());
+        let mut child = self.spawn()?;
+        let taken = child.stdin.take().zip(child.stdout.take()).zip(child.stderr.take());
+        let Some(((mut stdin, stdout), stderr)) = taken else {
+            return Err(io::Error::other("no pipes"));
+        };
+        let job = serde_json::to_vec(job)?;
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                // A child that does not read on says why by its end.
+                let _ = stdin
+                    .write_all(&job)
+                    .and_then(|()| stdin.write_all(b"\n"))
+                    .and_then(|()| stdin.write_all(component));
+            });
+            let last_words = scope.spawn(move || {
+                let (mut stderr, mut text) = (stderr, Vec::new());
+                let _ = stderr.by_ref().take(MAX_LAST_WORDS).read_to_end(&mut text);
+                // The rest is read too, so that the child does not wait for it.
+                let _ = io::copy(&mut stderr, &mut io::sink());
+                visible(String::from_utf8_lossy(&text).trim())
+            });
+            let (send, receive) = mpsc::channel();
+            scope.spawn(move || {
+                let mut bytes = Vec::new();
+                let read = stdout.take(limits.prepare_memory_bytes).read_to_end(&mut bytes);
+                // The receiver has gone when the child was killed.
+                let _ = send.send(read.map(|_| bytes));
+            });
+            // Whatever happens, the child has ended before the threads are joined.
+            let output = receive.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+            let status = match output {
+                Ok(_) => wait(&mut child, deadline),
+                Err(_) => Ok(None),
+            };
+            if !matches!(status, Ok(Some(_))) {
+                // It may have ended by itself in the meantime.
+                let _ = child.kill();
+                child.wait()?;
+            }
+            let (Some(status), Ok(output)) = (status?, output) else { return Ok(None) };
+            let last_words = last_words.join().unwrap_or_default();
+            Ok(Some(Ended { status, output: output?, last_words }))
+        })
+    }
+}
+
+impl Compile for ChildProcess {
+    fn compile(
+        &self,
+        component: &[u8],
+        optimization: Optimization,
+        limits: &Limits,
+    ) -> Result<CompiledCode, LoadError> {
+        let seconds = u64::from(limits.prepare_ms.div_ceil(1000));
+        let job = Job {
+            optimize: optimization == Optimization::Speed,
+            bytes: component.len() as u64,
+            component_bytes: limits.component_bytes,
+            memory_bytes: limits.prepare_memory_bytes,
+            processor_seconds: seconds * MAX_THREADS as u64,
+        };
+        match self.run(&job, component, limits) {
+            Ok(Some(ended)) => result(ended, limits),
+            Ok(None) => Err(LoadError::PrepareTime { limit_ms: limits.prepare_ms }),
+            Err(error) => Err(failed(&format!("the child process: {error}"))),
+        }
+    }
+
+    fn place(&self) -> &'static str {
+        "a child process"
+    }
+}
+
+/// Waits for a child that has closed its output: it is about to end.
+fn wait(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> {
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if Instant::now() >= deadline {
+            return Ok(None);
+        }
+        thread::sleep(Duration::from_micros(200));
+    }
+}
+
+fn result(ended: Ended, limits: &Limits) -> Result<CompiledCode, LoadError> {
+    let Ended { status, mut output, last_words } = ended;
+    if status.code() == Some(EXHAUSTED) {
+        return Err(LoadError::PrepareMemory { limit: limits.prepare_memory_bytes });
+    }
+    if !status.success() {
+        return Err(failed(&format!("the child process ended with {status}: {last_words}")));
+    }
+    match output.first() {
+        Some(&COMPILED) => {
+            output.remove(0);
+            // SAFETY: this same program compiled it just now, and nobody else could write to the
+            // pipe that it came through.
+            #[expect(unsafe_code, reason = "the code of a child of one's own")]
+            Ok(unsafe { CompiledCode::from_bytes(output) })
+        }
+        Some(&REFUSED) => Err(output
+            .get(1..)
+            .and_then(|json| serde_json::from_slice(json).ok())
+            .unwrap_or_else(|| failed("the child process gave an answer that is none"))),
+        _ => Err(failed("the child process gave no answer")),
+    }
+}
+
+fn failed(problem: &str) -> LoadError {
+    LoadError::PrepareFailed { problem: problem.to_owned() }
+}

@@ -1,0 +1,81 @@
+//! The child's side.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::process::ExitCode;
+
+use countersign::{CompiledCode, Limits, LoadError};
+
+use crate::exhaustion::exit_when_exhausted;
+use crate::job::{COMPILED, Job, REFUSED};
+
+/// The longest line that a parent writes, in bytes.
+const MAX_JOB_BYTES: u64 = 4096;
+
+/// Does what a [`ChildProcess`](crate::ChildProcess) asks for on standard input, and answers on
+/// standard output: what a program calls when it was started as a child, and ends with.
+///
+/// Limits itself first. Status 1 when what it reads is no job, or the answer cannot be written.
+#[must_use]
+pub fn serve() -> ExitCode {
+    match answer(&mut BufReader::new(io::stdin().lock()), &mut io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nothing is left to be done when this cannot be written.
+            let _ = writeln!(io::stderr(), "{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn answer(input: &mut impl BufRead, output: &mut impl Write) -> io::Result<()> {
+    let mut line = Vec::new();
+    input.by_ref().take(MAX_JOB_BYTES).read_until(b'\n', &mut line)?;
+    let job: Job = serde_json::from_slice(&line)?;
+    limit(&job)?;
+    let mut component = Vec::new();
+    input.take(job.bytes).read_to_end(&mut component)?;
+    if component.len() as u64 != job.bytes {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let limits = Limits { component_bytes: job.component_bytes, ..Limits::CEILING };
+    let (word, bytes) = match CompiledCode::compile(&component, job.optimization(), &limits) {
+        Ok(code) => (COMPILED, code.into_bytes()),
+        Err(error) => (REFUSED, refusal(&error)?),
+    };
+    output.write_all(&[word])?;
+    output.write_all(&bytes)?;
+    output.flush()
+}
+
+fn refusal(error: &LoadError) -> io::Result<Vec<u8>> {
+    Ok(serde_json::to_vec(error)?)
+}
+
+/// Limits this process, for good.
+#[cfg(unix)]
+fn limit(job: &Job) -> io::Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, nice, setrlimit};
+
+    let lower = |resource, limit: u64| {
+        // A limit that is lower already stays.
+        let Rlimit { current, maximum } = getrlimit(resource);
+        let least = |old: Option<u64>| Some(old.map_or(limit, |old| old.min(limit)));
+        setrlimit(resource, Rlimit { current: least(current), maximum: least(maximum) })
+    };
+    exit_when_exhausted();
+    #[cfg(target_os = "linux")]
+    lower(Resource::Data, job.memory_bytes)?;
+    // For the case that the parent is no more.
+    lower(Resource::Cpu, job.processor_seconds)?;
+    lower(Resource::Core, 0)?;
+    lower(Resource::Fsize, 0)?;
+    // Decisions go first. Where this is not allowed, they are at par.
+    let _ = nice(10);
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn limit(_: &Job) -> io::Result<()> {
+    exit_when_exhausted();
+    Ok(())
+}
