@@ -66,16 +66,18 @@ fuzz: toolchain ## Fuzz every target for FUZZ_SECONDS (600), from the corpus and
 			-verbosity=0 -print_final_stats=1); \
 	done
 
-corpus: toolchain ## Put what fuzzing found into the corpus that `make test` replays
+corpus: toolchain ## After `make fuzz`: put what it found into the corpus that `make test` replays
+	@for target in $(FUZZ_TARGETS); do mkdir -p fuzz/found/$$target fuzz/corpus/$$target; done
 	@$(CARGO) run $(CARGO_FLAGS) --quiet --bin seeds -- fuzz/corpus
 	@$(FUZZ) build $(FUZZ_FLAGS)
 	@set -e; for target in $(FUZZ_TARGETS); do \
 		($(FUZZ) run $(FUZZ_FLAGS) $$target corpus/$$target found/$$target -- \
 			-merge=1 -timeout=20 -max_len=2048 -verbosity=0); \
 	done
-	@for target in smith mutated; do \
-		(export COUNTERSIGN_KEEP=corpus/component; $(FUZZ) run $(FUZZ_FLAGS) $$target $$(cd fuzz && ls -rS corpus/$$target/* | head -50) \
-			-- -verbosity=0); \
+	@set -e; for target in smith mutated; do \
+		files=$$(cd fuzz && find corpus/$$target -type f | head -50); \
+		[ -n "$$files" ] || continue; \
+		(export COUNTERSIGN_KEEP=corpus/component; $(FUZZ) run $(FUZZ_FLAGS) $$target $$files -- -verbosity=0); \
 	done
 
 bench-hostile: toolchain ## Time and memory of every hostile policy, leaks, and honest neighbours

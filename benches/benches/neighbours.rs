@@ -33,14 +33,14 @@ fn main() {
         "| beside | p50 µs | p99 µs | p99.9 µs | p99 against alone | hostile evaluations a second |\n\
          |---|---|---|---|---|---|"
     );
-    let warm = measure(&honest);
-    drop(warm);
+    drop(measure(&honest));
     let alone = measure(&honest);
     print("nobody", &alone, &alone, 0.0);
     for attack in ATTACKS {
         let hostile = hostile(&engine, attack);
         let (stop, count) = (AtomicBool::new(false), AtomicU64::new(0));
         let (beside, rate) = thread::scope(|scope| {
+            let _stop = StopWhenDropped(&stop);
             for _ in 0..HOSTILE {
                 scope.spawn(|| {
                     while !stop.load(Ordering::Relaxed) {
@@ -56,10 +56,18 @@ fn main() {
             let more = count.load(Ordering::Relaxed) - before;
             #[expect(clippy::cast_precision_loss, reason = "for people")]
             let rate = more as f64 / begun.elapsed().as_secs_f64();
-            stop.store(true, Ordering::Relaxed);
             (beside, rate)
         });
         print(&format!("{HOSTILE} that did: {attack}"), &beside, &alone, rate);
+    }
+}
+
+/// Ends the hostile threads, also when the bench fails.
+struct StopWhenDropped<'s>(&'s AtomicBool);
+
+impl Drop for StopWhenDropped<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

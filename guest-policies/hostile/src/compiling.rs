@@ -50,7 +50,17 @@ fn instances() -> Vec<Case> {
     let by_argument = r#"(component (component $a)
         (component $b (import "c" (component $c)) (instance (instantiate $c)))
         (instance (instantiate $b (with "c" (component $a)))))"#;
+    // 24,000 imports and 62 instances: 1.5 million links in every evaluation, and hardly any fuel.
+    let names = |text: &dyn Fn(usize) -> String| (0..24_000).map(text).collect::<String>();
+    let exports = names(&|n| format!(r#"(export "{n}" (func $f))"#));
+    let imports = names(&|n| format!(r#"(import "a" "{n}" (func))"#));
+    let links = component(&format!(
+        r#"(component (core module $a (func $f) {exports}) (core instance $a (instantiate $a))
+            (core module $b {imports}) {})"#,
+        r#"(core instance (instantiate $b (with "a" (instance $a))))"#.repeat(62)
+    ));
     vec![
+        refused(12, "1,500,000 links", links),
         refused(12, "21 doublings", doubling(21)),
         refused(12, "8 doublings", doubling(8)),
         Case::new(12, "7 doublings", "missing-interface", doubling(7)),
@@ -157,6 +167,13 @@ fn images() -> Vec<Case> {
         module(
             "images of two huge tables",
             &format!("{tables} (func $f) (elem (table 1) (i32.const 1048575) func $f)"),
+        ),
+        module(
+            "a table filled by 300,000 items",
+            &format!(
+                "(import \"\" \"\" (table 0 funcref)) (func $f) (elem (offset i32.const 0) func {})",
+                "$f ".repeat(300_000)
+            ),
         ),
         Case::new(
             13,

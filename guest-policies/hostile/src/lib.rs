@@ -1,8 +1,10 @@
 //! Policies that attack their host, each with what must become of it.
 //!
-//! The rows are those of the project's catalogue of attacks. Tests, benches and fuzzing take them
-//! from here; what a row needs beside a component (two policies, 200 of them at once, a file that is
-//! swapped) is where that is at hand.
+//! They come in rows: 1 loops, 2 recursion, 3 memory and tables, 4 bulk memory, 5 malformed values,
+//! 6 large values, 7 texts, 8 allocators, 9 traps, 10 state, 11 other worlds, 12 doubling, 13 costly to
+//! compile, 14 custom sections, 15 damaged files, 16 compiled code, 17 the bits of a NaN, 18 features,
+//! 19 wide grants, 20 `configure`. Tests, benches and fuzzing take them from here; what needs more than
+//! a component (two policies, 200 of them at once, a file that is swapped) is where that is at hand.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "what is made here is constant")]
 
@@ -19,7 +21,7 @@ pub use binary::section;
 /// A component, and where it must end.
 #[derive(Debug, Clone)]
 pub struct Case {
-    /// The row of the catalogue.
+    /// The row.
     pub row: u8,
     /// What it does, in a few words.
     pub name: String,

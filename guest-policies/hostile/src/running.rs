@@ -35,6 +35,10 @@ fn fuel() -> Vec<Case> {
         (if (i32.gt_u (global.get $calls) (i32.const 1)) (then (loop (br 0))))
         (i32.const 8192)";
     let more = "(global $calls (mut i32) (i32.const 0))";
+    // What costs the host time without doing anything.
+    let headers = format!("(func $headers {})", "(loop)".repeat(20_000));
+    let calls = "(loop $l (call $headers) (br $l)) unreachable";
+    let grow_nothing = "(loop $l (drop (memory.grow (i32.const 0))) (br $l)) unreachable";
     let fill =
         "(loop $l (memory.fill (i32.const 0) (i32.const 0) (i32.const 65536)) (br $l)) unreachable";
     let copy =
@@ -45,6 +49,13 @@ fn fuel() -> Vec<Case> {
         case(1, "loops in start", code, Guest { more: start, ..GUEST }),
         case(1, "loops in post-return", code, Guest { post_return: "(loop (br 0))", ..GUEST }),
         case(1, "loops in its allocator", code, Guest { realloc, more, ..GUEST }),
+        case(
+            1,
+            "enters loops that do nothing",
+            code,
+            Guest { evaluate: calls, more: &headers, ..GUEST },
+        ),
+        evaluates(1, "grows memory by nothing", code, grow_nothing),
         evaluates(4, "fills memory without end", code, fill),
         evaluates(4, "copies memory without end", code, copy),
     ]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use countersign::Optimization;
+use countersign::{Limits, Optimization};
 
 use self::component::Inspected;
 use crate::output::{self, Done, Format};
@@ -25,11 +25,13 @@ Examples:
 The JSON of components is an array with an object for each file: `file`, `bytes`, `digest`, `imports`
 (null when they cannot be read), `loads`, and `description` with `name`, `version`, `summary` and
 `settings_schema`, `limits` and `needs` when it loads, or `problem` with `code` and `message` when it
-does not. A component is loaded under the ceilings; `needs` names the limits that a binding of it must
-raise above the defaults, as a manifest has them.
+does not. A component is loaded under the ceilings, but with the defaults of the stack and of
+preparing, or what --prepare-ms and --prepare-memory-bytes give. `needs` names the limits that
+describing itself takes above the defaults, by their keys in a manifest; evaluations may need more.
 
 The JSON of bindings is an array with an object for each: `binding`, `mode`, `scope`, `file`,
-`digest`, `policy` and `limits`.
+`digest`, `policy` and `limits`. The first binding that does not become active is an error, as it is for
+a decision, and nothing is printed.
 
 `limits` has an object for each limit: `limit`, the default or the binding's own, and `used`, null
 where it is not known before an evaluation or cannot be read. Components and bindings are compiled in
@@ -44,6 +46,18 @@ pub struct Inspect {
     /// Look at the bindings of this manifest instead
     #[arg(long, short, value_name = "FILE", conflicts_with = "files")]
     policies: Option<PathBuf>,
+
+    /// The time that compiling a component may take, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = Limits::DEFAULT.prepare_ms)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(Limits::CEILING.prepare_ms)))]
+    prepare_ms: u32,
+
+    /// The memory that compiling a component may take, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = Limits::DEFAULT.prepare_memory_bytes)]
+    #[arg(value_parser = clap::value_parser!(u64).range(
+        Limits::MIN_PREPARE_MEMORY_BYTES..=Limits::CEILING.prepare_memory_bytes
+    ))]
+    prepare_memory_bytes: u64,
 
     /// Print only the JSON Schema of the settings, of a single component
     #[arg(long, conflicts_with = "policies")]
@@ -60,8 +74,14 @@ impl Inspect {
             return bindings::inspect(manifest, self.format);
         }
         let engine = preparation::engine(Optimization::None)?;
+        let prepare = Limits {
+            prepare_ms: self.prepare_ms,
+            prepare_memory_bytes: self.prepare_memory_bytes,
+            ..Limits::DEFAULT
+        };
         let inspected: Vec<Inspected> = progress::during("compiling", || {
-            self.files.iter().map(|path| Inspected::new(&engine, path)).collect::<Result<_>>()
+            let inspect = |path: &PathBuf| Inspected::new(&engine, path, &prepare);
+            self.files.iter().map(inspect).collect::<Result<_>>()
         })?;
         if self.settings_schema {
             return settings_schema(&inspected);

@@ -31,7 +31,10 @@ fn folder() -> TempDir {
     for (name, component) in countersign_policy_artifacts::POLICIES {
         fs::write(folder.path().join(format!("{name}.wasm")), component).unwrap();
     }
-    let manifest = MANIFEST.replace("../target/policies/", "");
+    // A busy machine must not change a code.
+    let limits = "limits = { prepare-ms = 120_000, wall-clock-ms = 10_000 }\nscope = ";
+    let manifest =
+        MANIFEST.replace("../target/policies/", "").replace("\nscope = ", &format!("\n{limits}"));
     fs::write(folder.path().join("countersign.toml"), manifest).unwrap();
     fs::write(folder.path().join("run.json"), RUN).unwrap();
     folder
@@ -234,6 +237,59 @@ fn a_component_that_would_not_load_says_why() {
     assert_eq!((ran.status, &value[0]["problem"]["code"]), (1, &Value::from("not-wasm")));
 }
 
+#[test]
+fn a_component_says_what_it_takes_of_its_limits() {
+    let folder = folder();
+    // Sound, but larger than the default: a custom section of 2 MiB.
+    let large = [
+        countersign_policy_artifacts::TTL_CEILING,
+        &countersign_hostile_policies::section(0, &[&[1, b'x'][..], &[0; 2 << 20]].concat()),
+    ]
+    .concat();
+    fs::write(folder.path().join("large.wasm"), &large).unwrap();
+    let ran = countersign(folder.path(), "inspect --format json large.wasm ttl-ceiling.wasm");
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let value: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(value[0]["needs"], serde_json::json!({ "component-bytes": large.len() }));
+    assert_eq!(value[1]["needs"], serde_json::json!({}));
+    assert_eq!(value[1]["limits"]["memory_bytes"]["limit"], 16 << 20);
+    assert_eq!(value[1]["limits"]["memory_bytes"]["used"], 131_072);
+    assert_eq!(value[1]["limits"]["wall_clock_ms"]["used"], Value::Null);
+    let text = countersign(folder.path(), "inspect large.wasm").stdout;
+    let needs = format!("limits = {{ component-bytes = {} }}", large.len());
+    assert!(text.contains(&needs), "{text}");
+    assert!(text.contains("in a child process"), "{text}");
+}
+
+#[test]
+fn bindings_show_their_limits() {
+    let folder = folder();
+    let manifest = fs::read_to_string(folder.path().join("countersign.toml")).unwrap();
+    let own = manifest.replace("limits = { prepare-ms", "limits = { fuel = 77, prepare-ms");
+    assert_ne!(own, manifest);
+    fs::write(folder.path().join("countersign.toml"), own).unwrap();
+    let ran = countersign(folder.path(), "inspect --policies countersign.toml --format json");
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let value: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let shadow = &value.as_array().unwrap()[2];
+    assert_eq!(
+        (&shadow["binding"], &shadow["mode"]),
+        (&"destroy-by-people-only".into(), &"shadow".into())
+    );
+    assert_eq!((&shadow["scope"], &shadow["file"]), (&"all".into(), &"trigger-gate.wasm".into()));
+    assert_eq!(shadow["limits"]["fuel"], serde_json::json!({ "used": null, "limit": 77 }));
+    let configure = &shadow["limits"]["configure_fuel"];
+    assert!((1..=100_000_000).contains(&configure["used"].as_u64().unwrap()), "{configure}");
+    let text = countersign(folder.path(), "inspect -p countersign.toml").stdout;
+    assert!(text.contains("active  destroy-by-people-only\n"), "{text}");
+    // A binding that does not become active is an error, as it is for a decision.
+    let broken = manifest.replace("trigger-gate.wasm", "none.wasm");
+    fs::write(folder.path().join("countersign.toml"), broken).unwrap();
+    let ran = countersign(folder.path(), "inspect -p countersign.toml");
+    assert_eq!((ran.status, ran.stdout.as_str()), (1, ""));
+    assert!(ran.stderr.contains("destroy-by-people-only"), "{}", ran.stderr);
+}
+
 /// Asks with something spoilt: status 1, nothing on stdout, and the words on stderr.
 #[track_caller]
 fn fails(folder: &TempDir, line: &str, expected: &[&str]) {
@@ -300,10 +356,12 @@ fn bad_input_gets_an_error_that_names_the_file_and_the_place() {
         &["empty.toml: no `[[binding]]`: nothing could ever be approved"],
     );
     manifest("key.toml", "mode = ", "moed = ");
+    let text = fs::read_to_string(path.join("key.toml")).unwrap();
+    let line = text.lines().position(|line| line.starts_with("moed")).unwrap() + 1;
     fails(
         &folder,
         &with_manifest("key.toml"),
-        &["key.toml: ", "unknown field `moed`", "line 46, column 1"],
+        &["key.toml: ", "unknown field `moed`", &format!("line {line}, column 1")],
     );
     manifest("settings.toml", "also-max-ttl = 1800", "also-max-ttl = \"1800\"");
     fails(

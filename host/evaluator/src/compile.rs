@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use wasmtime::component::Component;
 
 use crate::engine::{Engine, Optimization, compiling};
@@ -42,21 +41,12 @@ pub trait Compile: Send + Sync {
         limits: &Limits,
     ) -> Result<CompiledCode, LoadError>;
 
-    /// The place in words, such as `child process`.
+    /// The place in words, such as `a child process`.
     fn place(&self) -> &'static str;
 }
 
 /// Machine code of a component, for this build of this crate on this kind of processor.
 pub struct CompiledCode(Vec<u8>);
-
-/// An [`Optimization`] on its way to another process.
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "Optimization", rename_all = "kebab-case")]
-#[expect(dead_code, reason = "a mirror for serde")]
-enum OptimizationMirror {
-    Speed,
-    None,
-}
 
 impl CompiledCode {
     /// Checks and compiles a component in this process. Nothing of it is run.
@@ -72,10 +62,8 @@ impl CompiledCode {
         limits: &Limits,
     ) -> Result<Self, LoadError> {
         check_component(component, limits)?;
-        compiling(optimization)
-            .and_then(|engine| engine.precompile_component(component))
-            .map(Self)
-            .map_err(|error| invalid(&error))
+        let engine = compiling(optimization).map_err(|error| failed(&error))?;
+        engine.precompile_component(component).map(Self).map_err(|error| invalid(&error))
     }
 
     /// Takes back what [`CompiledCode::into_bytes`] gave.
@@ -101,9 +89,7 @@ impl CompiledCode {
         // SAFETY: `self` was compiled by this process, or its maker has vouched for it.
         #[expect(unsafe_code, reason = "the only place where compiled code is taken")]
         let component = unsafe { Component::deserialize(engine, &self.0) };
-        component.map_err(|error| LoadError::PrepareFailed {
-            problem: escape(&format!("the compiled code was not taken: {error:#}"), 512),
-        })
+        component.map_err(|error| failed(&error.context("the compiled code was not taken")))
     }
 }
 
@@ -146,5 +132,10 @@ pub(crate) fn compile(
 
 /// The same code for an engine with another stack.
 pub(crate) fn again(component: &Component) -> Result<CompiledCode, LoadError> {
-    component.serialize().map(CompiledCode).map_err(|error| invalid(&error))
+    component.serialize().map(CompiledCode).map_err(|error| failed(&error))
+}
+
+/// An error that is not the component's.
+fn failed(error: &wasmtime::Error) -> LoadError {
+    LoadError::PrepareFailed { problem: escape(&format!("{error:#}"), 512) }
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use wasmtime::{Config, OptLevel};
+use wasmtime::{Config, OperatorCost, OptLevel};
 
 use crate::compile::Preparation;
 use crate::lane::Turns;
@@ -21,10 +21,12 @@ use crate::limits::Limits;
 ///
 /// # Neighbours
 /// As many evaluations run at a time as there are processors, and callers beyond that wait: bindings
-/// take turns, whoever else waits. Most evaluations take microseconds. One that proves long is begun
-/// again and runs beside others of its kind on half of the processors (at least one), and so does
-/// what comes after it, until the binding's evaluations are short again; a fault counts as long. So a
-/// policy that burns all its fuel keeps its own callers waiting, and not those of others. Evaluations
+/// take turns, however many callers each has. Most evaluations take microseconds. One that takes more
+/// than 100,000 units of fuel, in `configure` or in `evaluate`, 4 MiB of memory or 10 ms is long: it is
+/// begun again and runs beside others of its kind on half of the processors (at least one). After three
+/// in a row so does what comes after them, until one needs half of that fuel. A fault counts as long. So a policy
+/// that burns all its fuel keeps its own callers waiting; others wait for one evaluation at most, and
+/// with two processors or more for a short one. Evaluations
 /// are pure: when and how often one ran does not show in its answer. The wait does not count against
 /// [`Limits::wall_clock_ms`]. How many may wait is for the caller to bound: each is a thread of the
 /// caller's.
@@ -156,6 +158,12 @@ pub(crate) fn compiling(optimization: Optimization) -> wasmtime::Result<wasmtime
     wasmtime::Engine::new(&config(optimization, Limits::DEFAULT.stack_bytes))
 }
 
+/// One unit an instruction but for those that are none. A loop's header is one: it looks at fuel and
+/// time. And growing calls the host, also when nothing grows.
+fn cost() -> OperatorCost {
+    OperatorCost { Loop: 1, MemoryGrow: 100, TableGrow: 100, ..OperatorCost::default() }
+}
+
 fn config(optimization: Optimization, stack_bytes: u32) -> Config {
     let mut config = Config::new();
     config
@@ -165,6 +173,7 @@ fn config(optimization: Optimization, stack_bytes: u32) -> Config {
         })
         // Limits.
         .consume_fuel(true)
+        .operator_cost(cost())
         .epoch_interruption(true)
         .max_wasm_stack(stack_bytes as usize)
         // Determinism: the bits of a NaN and the lanes of relaxed SIMD differ between machines.

@@ -1,7 +1,7 @@
 //! When an evaluation runs, so that no binding keeps others waiting.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 
@@ -9,22 +9,29 @@ use crate::fault::Fault;
 use crate::limits::Limits;
 use crate::sandbox::Answer;
 
-/// What a short evaluation may use: about a tenth of a millisecond.
-const SHORT: Limits =
-    Limits { fuel: 100_000, configure_fuel: 100_000, memory_bytes: 4 << 20, ..Limits::CEILING };
+/// The fuel of a short evaluation, and as much for `configure`: about a tenth of a millisecond.
+const SHORT_FUEL: u64 = 100_000;
+const SHORT_MEMORY_BYTES: u64 = 4 << 20;
+
+/// Where fuel is not what an evaluation takes, time is: a tick of the engine's clock, twice at most.
+const SHORT_MS: u32 = 10;
+
+/// How many evaluations in a row have to be long before the next is not tried as a short one.
+const LONG_IN_A_ROW: u32 = 3;
 
 /// How one binding's evaluations come to their turns.
 #[derive(Debug)]
 pub(crate) struct Lane {
     binding: u64,
-    /// The last evaluation was long or a fault, so the next one is not tried as a short one.
-    long: AtomicBool,
+    /// How many of the last evaluations were long, or faults, which cost more than fuel and memory
+    /// tell.
+    long: AtomicU32,
 }
 
 impl Lane {
     pub(crate) fn new() -> Self {
         static BINDINGS: AtomicU64 = AtomicU64::new(0);
-        Self { binding: BINDINGS.fetch_add(1, Ordering::Relaxed), long: AtomicBool::new(false) }
+        Self { binding: BINDINGS.fetch_add(1, Ordering::Relaxed), long: AtomicU32::new(0) }
     }
 
     /// Runs `attempt` in its turn: under the limits, or first under smaller ones. It must be pure:
@@ -35,29 +42,61 @@ impl Lane {
         turns: &Turns,
         attempt: impl Fn(&Limits) -> Answer,
     ) -> Answer {
-        let short = limits.at_most(&SHORT);
-        if !self.long.load(Ordering::Relaxed) {
+        let short = short(limits);
+        if self.long.load(Ordering::Relaxed) < LONG_IN_A_ROW {
             let turn = turns.take(self.binding, Length::Short);
             let answer = attempt(&short);
             drop(turn);
-            // A fault costs more than fuel and memory tell.
-            self.long.store(answer.result.is_err(), Ordering::Relaxed);
-            let cut_off =
-                matches!(answer.result, Err(Fault::OutOfFuel { .. } | Fault::Memory { .. }));
-            if short == *limits || !cut_off {
+            if short == *limits || !was_cut_off(&answer, &short, limits) {
+                self.remember(answer.result.is_err());
                 return answer;
             }
         }
         let _turn = turns.take(self.binding, Length::Long);
         let answer = attempt(limits);
+        // Half of it, so that one at the limit does not go back and forth.
         let fits = |used: Option<u64>, limit| used.is_some_and(|used| used <= limit);
         let Answer { used, configure_fuel, .. } = &answer;
         let was_short = answer.result.is_ok()
             && fits(used.fuel, short.fuel / 2)
             && fits(*configure_fuel, short.configure_fuel / 2)
             && fits(used.memory_bytes, short.memory_bytes);
-        self.long.store(!was_short, Ordering::Relaxed);
+        self.remember(!was_short);
         answer
+    }
+
+    fn remember(&self, was_long: bool) {
+        // Of two at once one may be lost, which delays what it leads to.
+        let long = self.long.load(Ordering::Relaxed);
+        let long = if was_long { (long + 1).min(LONG_IN_A_ROW) } else { 0 };
+        self.long.store(long, Ordering::Relaxed);
+    }
+}
+
+/// What an evaluation under these limits may use to be short.
+fn short(limits: &Limits) -> Limits {
+    Limits {
+        fuel: limits.fuel.min(SHORT_FUEL),
+        configure_fuel: limits.configure_fuel.min(SHORT_FUEL),
+        memory_bytes: limits.memory_bytes.min(SHORT_MEMORY_BYTES),
+        wall_clock_ms: limits.wall_clock_ms.min(SHORT_MS),
+        ..*limits
+    }
+}
+
+/// Whether the answer may be another one under the full limits. Fuel is not checked after every
+/// instruction, so a guest can also end well a little beyond it; its reading then is not the whole.
+fn was_cut_off(answer: &Answer, short: &Limits, full: &Limits) -> bool {
+    let used_up = |used: Option<u64>, short: u64, full: u64| {
+        short < full && used.is_some_and(|used| used >= short)
+    };
+    match answer.result {
+        Err(Fault::OutOfFuel { .. } | Fault::Memory { .. } | Fault::Deadline { .. }) => true,
+        Err(_) => false,
+        Ok(_) => {
+            used_up(answer.used.fuel, short.fuel, full.fuel)
+                || used_up(answer.configure_fuel, short.configure_fuel, full.configure_fuel)
+        }
     }
 }
 
@@ -77,9 +116,9 @@ struct Queue {
     free: usize,
     /// How many of them may be long.
     free_for_long: usize,
-    /// The bindings that wait, each with its callers in the order of their coming. The first binding
-    /// is next, and goes to the end when one of its callers has got a turn.
-    waiting: VecDeque<(u64, VecDeque<Waiting>)>,
+    /// The bindings that wait, for short turns and for long ones, each with its callers in the order
+    /// of their coming. The first is next, and goes to the end when one of its callers has got a turn.
+    waiting: VecDeque<((u64, Length), VecDeque<Waiting>)>,
     /// Those who have got a turn and have not seen it yet.
     called: BTreeSet<u64>,
     tickets: u64,
@@ -87,7 +126,6 @@ struct Queue {
 
 struct Waiting {
     ticket: u64,
-    length: Length,
     thread: Thread,
 }
 
@@ -124,10 +162,10 @@ impl Turns {
         }
         let ticket = queue.tickets;
         queue.tickets += 1;
-        let waiting = Waiting { ticket, length, thread: thread::current() };
-        match queue.waiting.iter_mut().find(|(other, _)| *other == binding) {
+        let (key, waiting) = ((binding, length), Waiting { ticket, thread: thread::current() });
+        match queue.waiting.iter_mut().find(|(other, _)| *other == key) {
             Some((_, callers)) => callers.push_back(waiting),
-            None => queue.waiting.push_back((binding, VecDeque::from([waiting]))),
+            None => queue.waiting.push_back((key, VecDeque::from([waiting]))),
         }
         while !queue.called.remove(&ticket) {
             drop(queue);
@@ -156,17 +194,13 @@ impl Queue {
 
     /// The next caller who may run now, whose turn begins.
     fn next(&mut self) -> Option<Waiting> {
-        let may_run = |caller: &Waiting| self.admits(caller.length);
-        let (place, caller) =
-            self.waiting.iter().enumerate().find_map(|(place, (_, callers))| {
-                Some((place, callers.iter().position(may_run)?))
-            })?;
-        let (binding, mut callers) = self.waiting.remove(place)?;
-        let next = callers.remove(caller)?;
+        let place = self.waiting.iter().position(|((_, length), _)| self.admits(*length))?;
+        let (key, mut callers) = self.waiting.remove(place)?;
+        let next = callers.pop_front()?;
         if !callers.is_empty() {
-            self.waiting.push_back((binding, callers));
+            self.waiting.push_back((key, callers));
         }
-        self.begin(next.length);
+        self.begin(key.1);
         Some(next)
     }
 }
@@ -218,19 +252,22 @@ mod tests {
     fn a_long_evaluation_is_begun_again_and_remembered() {
         let lane = Lane::new();
         assert_eq!(tries(&lane, &FULL, 10), [100_000]);
-        assert_eq!(tries(&lane, &FULL, 600_000), [100_000, 1_000_000]);
+        for _ in 0..LONG_IN_A_ROW {
+            assert_eq!(tries(&lane, &FULL, 600_000), [100_000, 1_000_000]);
+        }
         // From now on it is not tried as a short one, until one was short.
-        assert_eq!(tries(&lane, &FULL, 600_000), [1_000_000]);
         assert_eq!(tries(&lane, &FULL, 2_000_000), [1_000_000]);
         assert_eq!(tries(&lane, &FULL, 10), [1_000_000]);
         assert_eq!(tries(&lane, &FULL, 10), [100_000]);
-        // Where the limit is a short one's, there is nothing to be tried again.
-        let small = SHORT.at_most(&Limits { fuel: 100, ..Limits::DEFAULT });
+        // A guest that ended well at the limit or a little beyond it: the reading is not the whole.
+        assert_eq!(tries(&lane, &FULL, 100_000), [100_000, 1_000_000]);
+        // Where the limits are a short one's, there is nothing to be tried again.
+        let small = short(&Limits { fuel: 100, ..Limits::DEFAULT });
         assert_eq!(tries(&lane, &small, 200), [100]);
     }
 
     #[test]
-    fn a_fault_is_remembered_too() {
+    fn faults_are_remembered_too() {
         let lane = Lane::new();
         let turns = Turns::new(1);
         let limits_of = |result: fn() -> Result<Verdict, Fault>| {
@@ -242,10 +279,24 @@ mod tests {
             });
             tried.into_inner().unwrap()
         };
-        assert_eq!(limits_of(|| Err(Fault::BadOutput)), [100_000], "once is enough");
+        // A single one costs nothing.
+        assert_eq!(limits_of(|| Err(Fault::BadOutput)), [100_000]);
+        assert_eq!(limits_of(|| Ok(Verdict::Abstain)), [100_000]);
+        for _ in 0..LONG_IN_A_ROW {
+            assert_eq!(limits_of(|| Err(Fault::BadOutput)), [100_000], "once is enough");
+        }
         assert_eq!(limits_of(|| Err(Fault::BadOutput)), [1_000_000]);
         assert_eq!(limits_of(|| Ok(Verdict::Abstain)), [1_000_000]);
         assert_eq!(limits_of(|| Ok(Verdict::Abstain)), [100_000]);
+        // Too little time is begun again, with all of it.
+        assert_eq!(limits_of(|| Err(Fault::Deadline { limit_ms: 10 })), [100_000, 1_000_000]);
+    }
+
+    #[test]
+    fn only_what_makes_an_evaluation_short_is_less() {
+        let beyond = Limits { output_bytes: u32::MAX, ..Limits::CEILING };
+        assert_eq!(short(&beyond).output_bytes, u32::MAX);
+        assert_eq!(short(&beyond).fuel, SHORT_FUEL);
     }
 
     /// Callers who come one after the other and all have to wait; then `meanwhile` happens. Gives the

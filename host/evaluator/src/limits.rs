@@ -4,7 +4,8 @@
 ///
 /// Fuel, memory and output are deterministic: the same policy, settings and claims always end the
 /// same way. The stack is counted in native bytes, which differ between processors. The wall-clock
-/// limit is a backstop behind them all, and what it cuts off is a fault of its own.
+/// limit is a backstop behind them all, and what it cuts off is a fault of its own. Their order is that
+/// of a key, and says nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Limits {
     /// Largest component, in bytes.
@@ -16,19 +17,22 @@ pub struct Limits {
     pub configure_fuel: u64,
     /// Linear memory in bytes, summed over all memories of the instance.
     pub memory_bytes: u64,
-    /// Native stack of the guest in bytes: a power of two. Rounded up to one where it is not, and
-    /// down to [`Limits::CEILING`]'s; the thread that evaluates must have 1 MiB more.
+    /// Native stack of the guest in bytes: a power of two from [`Limits::MIN_STACK_BYTES`] to
+    /// [`Limits::CEILING`]'s. Any other value is taken as the nearest power of two below it, within
+    /// these bounds; a manifest refuses it. The thread that evaluates must have 1 MiB more.
     pub stack_bytes: u32,
     /// Size of a verdict in bytes, as the host holds it.
     pub output_bytes: u32,
-    /// Time of one evaluation in milliseconds, `configure` included. Checked every
-    /// [`TICK`](crate::Engine::TICK): an evaluation ends at most two ticks later. A verdict that
-    /// cannot be lifted is evaluated a second time to find out why, which can double this.
+    /// Time of one run of the guest in milliseconds, `configure` included; it ends at most two
+    /// ticks ([`TICK`](crate::Engine::TICK)) later. An evaluation takes up to three runs: a short
+    /// one first (see [`Engine`](crate::Engine), Neighbours), the whole one, and one to find out why
+    /// a verdict cannot be lifted. Waiting for a turn does not count.
     pub wall_clock_ms: u32,
     /// Time that checking and compiling the component may take, in milliseconds. Only a child
     /// process is held to it: see [`Preparation`](crate::Preparation).
     pub prepare_ms: u32,
-    /// Memory that checking and compiling the component may take, in bytes. Only a child process is
+    /// Memory that checking and compiling the component may take, in bytes, at least
+    /// [`Limits::MIN_PREPARE_MEMORY_BYTES`]: a compiler needs some to start. Only a child process is
     /// held to it: see [`Preparation`](crate::Preparation).
     pub prepare_memory_bytes: u64,
 }
@@ -63,6 +67,9 @@ impl Limits {
 
     /// The smallest stack in bytes.
     pub const MIN_STACK_BYTES: u32 = 64 << 10;
+
+    /// The least memory that a component can be compiled in, in bytes.
+    pub const MIN_PREPARE_MEMORY_BYTES: u64 = 32 << 20;
 
     /// The smaller one of each limit.
     #[must_use]

@@ -254,7 +254,7 @@ impl Policy {
         self.component_bytes
     }
 
-    /// What it took of its limits, those of `configure`, to say so.
+    /// What it took of the limits of `configure` to be instantiated and to describe itself.
     pub fn described(&self) -> Taken {
         self.described
     }

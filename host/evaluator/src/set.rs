@@ -50,7 +50,7 @@ pub enum PolicySetError {
         path: String,
     },
     /// A component is no policy.
-    #[error("binding `{binding}`: {path}: {problem}")]
+    #[error("binding `{binding}`: {path}: {problem} ({})", .problem.code())]
     Load {
         /// The binding.
         binding: BindingName,

@@ -10,7 +10,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::thread;
 
 use countersign::{CompiledCode, Fault, Limits, Optimization, PolicySet};
@@ -40,7 +40,7 @@ macro_rules! rows {
 }
 
 rows! {
-    row_1_loops: 1, 5;
+    row_1_loops: 1, 7;
     row_2_recursion: 2, 2;
     row_3_memory: 3, 12;
     row_4_bulk_memory: 4, 2;
@@ -51,8 +51,8 @@ rows! {
     row_9_traps: 9, 7;
     row_10_state: 10, 2;
     row_11_other_worlds: 11, 9;
-    row_12_doubling: 12, 5;
-    row_13_costly_to_compile: 13, 21;
+    row_12_doubling: 12, 6;
+    row_13_costly_to_compile: 13, 22;
     row_14_custom_sections: 14, 4;
     row_15_damaged_files: 15, 8;
     row_16_compiled_code: 16, 1;
@@ -75,11 +75,8 @@ fn row(row: u8, expected: usize) {
 
 #[test]
 fn every_row_has_its_test() {
-    let mut rows = BTreeMap::new();
-    for case in cases() {
-        *rows.entry(case.row).or_insert(0) += 1;
-    }
-    assert_eq!(rows.into_keys().collect::<Vec<_>>(), ROWS);
+    let rows: BTreeSet<u8> = cases().iter().map(|case| case.row).collect();
+    assert_eq!(rows.into_iter().collect::<Vec<_>>(), ROWS);
 }
 
 #[test]
@@ -95,7 +92,7 @@ fn row_7_texts_are_data() {
 }
 
 #[test]
-fn row_15_every_flipped_bit_and_every_length() {
+fn row_15_a_flipped_bit_in_every_byte_and_every_length() {
     let whole = GUEST.component();
     let before = honest();
     for at in 0..whole.len() {
@@ -104,9 +101,9 @@ fn row_15_every_flipped_bit_and_every_length() {
         // Some bytes are data. Whatever it comes to, it is no permit.
         assert_ne!(end_of(&damaged), "permit", "byte {at}");
     }
-    for length in 0..whole.len() {
-        assert_ne!(end_of(&whole[..length]), "permit", "{length} bytes");
-    }
+    // Without the two custom sections at its end, or the last, it is whole.
+    let whole_too = (0..whole.len()).filter(|length| load(&whole[..*length]).is_ok()).count();
+    assert_eq!(whole_too, 2);
     assert_eq!(honest(), before);
 }
 
@@ -162,7 +159,7 @@ fn a_binding_has_its_own_stack() {
         let decision = PolicySet::new(vec![binding]).unwrap().evaluate(claims());
         decision.trace()[0].result.clone().map_err(|fault| fault.to_string())
     };
-    // A frame takes more than 16 and less than 64 bytes.
+    // A frame takes more than 4 and at most 64 bytes.
     let component = recursion(16 << 10);
     assert!(end_with(&component, 1 << 20).is_ok());
     let fault = end_with(&component, 64 << 10).unwrap_err();

@@ -29,7 +29,7 @@ digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b85
 scope = { owning-workspace = "team-a" }
 mode = "shadow"
 claims = ["team"]
-limits = { component-bytes = 1, fuel = 2, configure-fuel = 3, memory-bytes = 4, stack-bytes = 65536, output-bytes = 5, wall-clock-ms = 6, prepare-ms = 7, prepare-memory-bytes = 8 }
+limits = { component-bytes = 1, fuel = 2, configure-fuel = 3, memory-bytes = 4, stack-bytes = 65536, output-bytes = 5, wall-clock-ms = 6, prepare-ms = 7, prepare-memory-bytes = 33554432 }
 settings = { b = [1, 1.5, true], a = { "x/y" = "z" } }
 
 [[binding]]
@@ -55,7 +55,7 @@ fn a_manifest_says_everything() {
         output_bytes: 5,
         wall_clock_ms: 6,
         prepare_ms: 7,
-        prepare_memory_bytes: 8,
+        prepare_memory_bytes: 32 << 20,
     };
     assert_eq!((one.limits, two.limits), (limits, Limits::DEFAULT));
     let SettingsSource::Inline(settings) = &one.settings else { panic!() };
@@ -104,6 +104,16 @@ fn what_is_wrong_is_named_with_its_place() {
     refuses("sha256:e3", "sha256:E3", "expected `sha256:` and 64 lower-case hexadecimal digits");
     refuses("\"team\"]", "\"te am\"]", "expected a claim name");
     refuses("fuel = 2", "fuel = 0", "binding `one`: limits.fuel: 0 is not in 1 to 10000000000");
+    refuses(
+        "stack-bytes = 65536",
+        "stack-bytes = 65537",
+        "binding `one`: limits.stack-bytes: 65537 is not a power of two from 65536 to 1048576",
+    );
+    refuses(
+        "33554432",
+        "33554431",
+        "binding `one`: limits.prepare-memory-bytes: 33554431 is less than 33554432",
+    );
     refuses("memory-bytes = 4", "memory-bytes = 268435457", "binding `one`: limits.memory-bytes");
     refuses(
         "settings-file",
@@ -115,6 +125,49 @@ fn what_is_wrong_is_named_with_its_place() {
     refuses("\"prod\"", "\"Prod\"", "expected a meshStack id");
     let error = Manifest::parse("").unwrap_err().to_string();
     assert_eq!(error, "no `[[binding]]`: nothing could ever be approved");
+}
+
+#[test]
+fn an_operator_sets_ceilings() {
+    let with = |ceilings: &str| {
+        let text = format!("[ceilings]\n{ceilings}\n{WHOLE}");
+        Manifest::parse(&text).map_err(|error| error.to_string())
+    };
+    // A default above a ceiling is lowered to it.
+    let manifest = with("fuel = 5_000_000\nstack-bytes = 131_072").unwrap();
+    let [one, two] = manifest.bindings.as_slice() else { panic!() };
+    assert_eq!((one.limits.fuel, two.limits.fuel), (2, 5_000_000));
+    assert_eq!((one.limits.stack_bytes, two.limits.stack_bytes), (64 << 10, 128 << 10));
+    assert_eq!(manifest.ceilings.fuel, 5_000_000);
+    assert_eq!(manifest.ceilings.memory_bytes, Limits::CEILING.memory_bytes);
+    // What a binding asks for above it is an error, and no ceiling is above this crate's.
+    let error = with("fuel = 1").unwrap_err();
+    assert_eq!(error, "binding `one`: limits.fuel: 2 is not in 1 to 1");
+    let error = with("fuel = 10_000_000_001").unwrap_err();
+    assert_eq!(error, "ceilings.fuel: 10000000001 is not in 1 to 10000000000");
+    let error = with("stack-bytes = 100_000").unwrap_err();
+    assert_eq!(error, "ceilings.stack-bytes: 100000 is not a power of two from 65536 to 1048576");
+    assert!(with("gas = 1").unwrap_err().contains("unknown field `gas`"));
+}
+
+#[test]
+fn the_example_knows_the_defaults() {
+    const EXAMPLE: &str = include_str!("../../../examples/countersign.toml");
+    let (_, from) = EXAMPLE.split_once("\n# limits = {").unwrap();
+    let lines = from.lines().map(|line| line.trim_start_matches("# "));
+    let mut limits = "limits = {".to_owned();
+    for line in lines {
+        limits.push_str(line);
+        limits.push('\n');
+        if line.contains('}') {
+            break;
+        }
+    }
+    let binding = "[[binding]]\nname = \"a\"\npolicy = \"a.wasm\"\nscope = \"all\"\n";
+    let manifest = Manifest::parse(&format!("{binding}{limits}")).unwrap();
+    assert_eq!(manifest.bindings[0].limits, Limits::DEFAULT);
+    // And it gives all of them.
+    assert_eq!(limits.matches(" = ").count(), 10, "{limits}");
 }
 
 #[test]
@@ -179,7 +232,7 @@ fn a_set_is_made_whole_or_not_at_all() {
     does_not_prepare(
         ABSTAIN,
         &not_wasm,
-        "binding `one`: p.wasm: not a WebAssembly component: the file does not begin with `\\0asm`",
+        "binding `one`: p.wasm: not a WebAssembly component: the file does not begin with `\\0asm` (not-wasm)",
     );
     does_not_prepare(
         "",
@@ -200,7 +253,7 @@ fn a_set_is_made_whole_or_not_at_all() {
     does_not_prepare(
         &format!("{ABSTAIN}\nlimits = {{ configure-fuel = 100 }}"),
         &files(),
-        "binding `one`: p.wasm: could not say what it is: it used more than 100 units of fuel",
+        "binding `one`: p.wasm: could not say what it is: it used more than 100 units of fuel (out-of-fuel)",
     );
     let digest = Digest::of(countersign_policy_artifacts::SCRIPTED);
     does_not_prepare(

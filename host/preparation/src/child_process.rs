@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,9 @@ use crate::job::{COMPILED, EXHAUSTED, Job, REFUSED};
 
 /// The most threads that a child compiles with: each has a stack that counts against its memory.
 const MAX_THREADS: usize = 4;
+
+/// How long a child that has ended may keep what it says to itself.
+const MAX_WAIT_FOR_LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How much of what a child says when it crashes is kept, in bytes.
 const MAX_LAST_WORDS: u64 = 400;
@@ -77,52 +80,65 @@ impl ChildProcess {
     }
 
     /// Runs a child to its end, or kills it: `None` when it took too long.
+    ///
+    /// The pipes are the threads' own, and nobody waits for a thread: should something else hold the
+    /// other end of a pipe, the deadline still holds.
     fn run(&self, job: &Job, component: &[u8], limits: &Limits) -> io::Result<Option<Ended>> {
         let deadline = Instant::now() + Duration::from_millis(limits.prepare_ms.into());
-        let mut child = self.spawn()?;
-        let taken = child.stdin.take().zip(child.stdout.take()).zip(child.stderr.take());
-        let Some(((mut stdin, stdout), stderr)) = taken else {
+        let mut child = Killed(self.spawn()?);
+        let taken = child.0.stdin.take().zip(child.0.stdout.take()).zip(child.0.stderr.take());
+        let Some(((mut stdin, stdout), mut stderr)) = taken else {
             return Err(io::Error::other("no pipes"));
         };
-        let job = serde_json::to_vec(job)?;
-        thread::scope(|scope| {
-            scope.spawn(move || {
-                // A child that does not read on says why by its end.
-                let _ = stdin
-                    .write_all(&job)
-                    .and_then(|()| stdin.write_all(b"\n"))
-                    .and_then(|()| stdin.write_all(component));
-            });
-            let last_words = scope.spawn(move || {
-                let (mut stderr, mut text) = (stderr, Vec::new());
-                let _ = stderr.by_ref().take(MAX_LAST_WORDS).read_to_end(&mut text);
-                // The rest is read too, so that the child does not wait for it.
-                let _ = io::copy(&mut stderr, &mut io::sink());
-                visible(String::from_utf8_lossy(&text).trim())
-            });
-            let (send, receive) = mpsc::channel();
-            scope.spawn(move || {
-                let mut bytes = Vec::new();
-                let read = stdout.take(limits.prepare_memory_bytes).read_to_end(&mut bytes);
-                // The receiver has gone when the child was killed.
-                let _ = send.send(read.map(|_| bytes));
-            });
-            // Whatever happens, the child has ended before the threads are joined.
-            let output = receive.recv_timeout(deadline.saturating_duration_since(Instant::now()));
-            let status = match output {
-                Ok(_) => wait(&mut child, deadline),
-                Err(_) => Ok(None),
-            };
-            if !matches!(status, Ok(Some(_))) {
-                // It may have ended by itself in the meantime.
-                let _ = child.kill();
-                child.wait()?;
-            }
-            let (Some(status), Ok(output)) = (status?, output) else { return Ok(None) };
-            let last_words = last_words.join().unwrap_or_default();
-            Ok(Some(Ended { status, output: output?, last_words }))
-        })
+        let mut input = serde_json::to_vec(job)?;
+        input.push(b'\n');
+        input.extend_from_slice(component);
+        // A child that does not read on says why by its end.
+        thread("input", move || stdin.write_all(&input))?;
+        let last_words = thread("stderr", move || {
+            let mut text = Vec::new();
+            stderr.by_ref().take(MAX_LAST_WORDS).read_to_end(&mut text)?;
+            // The rest is read too, so that the child does not wait for it.
+            io::copy(&mut stderr, &mut io::sink())?;
+            Ok(visible(String::from_utf8_lossy(&text).trim()))
+        })?;
+        let most = limits.prepare_memory_bytes;
+        let output = thread("output", move || {
+            let mut bytes = Vec::new();
+            stdout.take(most + 1).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        })?;
+        let left = || deadline.saturating_duration_since(Instant::now());
+        let Ok(output) = output.recv_timeout(left()) else { return Ok(None) };
+        let Some(status) = wait(&mut child.0, deadline)? else { return Ok(None) };
+        let last_words = last_words.recv_timeout(left().min(MAX_WAIT_FOR_LAST_WORDS));
+        let last_words = last_words.ok().and_then(Result::ok).unwrap_or_default();
+        Ok(Some(Ended { status, output: output?, last_words }))
     }
+}
+
+/// A child that does not outlive this: it is killed, unless it has ended, and waited for.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // A child that has ended and been waited for is not killed again: both then do nothing.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Does something in a thread that nobody waits for, and sends the result.
+fn thread<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<Receiver<io::Result<T>>> {
+    let (send, receive) = mpsc::channel();
+    thread::Builder::new().name(format!("countersign-child-{name}")).spawn(move || {
+        // The receiver has gone when the child was killed.
+        let _ = send.send(work());
+    })?;
+    Ok(receive)
 }
 
 impl Compile for ChildProcess {
@@ -143,7 +159,10 @@ impl Compile for ChildProcess {
         match self.run(&job, component, limits) {
             Ok(Some(ended)) => result(ended, limits),
             Ok(None) => Err(LoadError::PrepareTime { limit_ms: limits.prepare_ms }),
-            Err(error) => Err(failed(&format!("the child process: {error}"))),
+            Err(error) => {
+                let program = visible(&self.program.display().to_string());
+                Err(failed(&format!("the child process `{program}`: {error}")))
+            }
         }
     }
 
@@ -168,6 +187,9 @@ fn wait(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> 
 fn result(ended: Ended, limits: &Limits) -> Result<CompiledCode, LoadError> {
     let Ended { status, mut output, last_words } = ended;
     if status.code() == Some(EXHAUSTED) {
+        return Err(LoadError::PrepareMemory { limit: limits.prepare_memory_bytes });
+    }
+    if output.len() as u64 > limits.prepare_memory_bytes {
         return Err(LoadError::PrepareMemory { limit: limits.prepare_memory_bytes });
     }
     if !status.success() {

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::ExitCode;
 
-use countersign::{CompiledCode, Limits, LoadError};
+use countersign::{CompiledCode, Limits, LoadError, Optimization};
 
 use crate::exhaustion::exit_when_exhausted;
 use crate::job::{COMPILED, Job, REFUSED};
@@ -11,10 +11,14 @@ use crate::job::{COMPILED, Job, REFUSED};
 /// The longest line that a parent writes, in bytes.
 const MAX_JOB_BYTES: u64 = 4096;
 
+/// `(component (core module (func) (func)))`
+const TWO_FUNCTIONS: &[u8] = b"\0asm\x0d\0\x01\0\x01\x1c\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x03\x02\0\0\x0a\x07\x02\x02\0\x0b\x02\0\x0b";
+
 /// Does what a [`ChildProcess`](crate::ChildProcess) asks for on standard input, and answers on
 /// standard output: what a program calls when it was started as a child, and ends with.
 ///
-/// Limits itself first. Status 1 when what it reads is no job, or the answer cannot be written.
+/// Limits itself first. Status 86 when there is no memory left (see
+/// [`ExitWhenExhausted`](crate::ExitWhenExhausted)), 1 when what it reads is no job, or the answer cannot be written.
 #[must_use]
 pub fn serve() -> ExitCode {
     match answer(&mut BufReader::new(io::stdin().lock()), &mut io::stdout().lock()) {
@@ -31,6 +35,8 @@ fn answer(input: &mut impl BufRead, output: &mut impl Write) -> io::Result<()> {
     let mut line = Vec::new();
     input.by_ref().take(MAX_JOB_BYTES).read_until(b'\n', &mut line)?;
     let job: Job = serde_json::from_slice(&line)?;
+    // The compiler's threads start now: that they cannot start is not the component's doing.
+    let _ = CompiledCode::compile(TWO_FUNCTIONS, Optimization::None, &Limits::DEFAULT);
     limit(&job)?;
     let mut component = Vec::new();
     input.take(job.bytes).read_to_end(&mut component)?;
@@ -78,4 +84,15 @@ fn limit(job: &Job) -> io::Result<()> {
 fn limit(_: &Job) -> io::Result<()> {
     exit_when_exhausted();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_component_that_starts_the_threads_compiles() {
+        let code = CompiledCode::compile(TWO_FUNCTIONS, Optimization::None, &Limits::DEFAULT);
+        assert!(code.is_ok(), "{code:?}");
+    }
 }

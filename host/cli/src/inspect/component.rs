@@ -55,10 +55,16 @@ struct ProblemJson {
 }
 
 impl Inspected {
-    pub fn new(engine: &Engine, path: &Path) -> Result<Self> {
+    /// Loads the component under `prepare`'s limits of preparing and of the stack, and the ceilings
+    /// of everything else.
+    pub fn new(engine: &Engine, path: &Path, prepare: &Limits) -> Result<Self> {
         let bytes = files::read_component(path, Limits::CEILING.component_bytes)?;
-        // The native stack is not part of what a description needs.
-        let limits = Limits { stack_bytes: Limits::DEFAULT.stack_bytes, ..Limits::CEILING };
+        let limits = Limits {
+            stack_bytes: prepare.stack_bytes,
+            prepare_ms: prepare.prepare_ms,
+            prepare_memory_bytes: prepare.prepare_memory_bytes,
+            ..Limits::CEILING
+        };
         Ok(Self {
             file: path.display().to_string(),
             bytes: bytes.len(),

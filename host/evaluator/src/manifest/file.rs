@@ -84,6 +84,18 @@ pub enum ManifestError {
         /// The most that it can have: the operator's ceiling, or this crate's.
         ceiling: u64,
     },
+    /// A limit is too low for anything.
+    #[error("{place}.{limit}: {found} is less than {least}, which is needed for any policy")]
+    TooLow {
+        /// The table that it is in.
+        place: String,
+        /// The limit's key.
+        limit: &'static str,
+        /// What the manifest has.
+        found: u64,
+        /// The least that it can have.
+        least: u64,
+    },
     /// A stack has a size that there is not.
     #[error("{place}.stack-bytes: {found} is not a power of two from 65536 to 1048576")]
     Stack {

@@ -74,6 +74,11 @@ impl LimitsTable {
             bounded_u32 prepare_ms "prepare-ms",
             bounded prepare_memory_bytes "prepare-memory-bytes",
         };
+        let (found, least) = (limits.prepare_memory_bytes, Limits::MIN_PREPARE_MEMORY_BYTES);
+        if found < least {
+            let limit = "prepare-memory-bytes";
+            return Err(ManifestError::TooLow { place: place(), limit, found, least });
+        }
         if limits.stack_bytes != stack_of(limits.stack_bytes) {
             return Err(ManifestError::Stack { place: place(), found: limits.stack_bytes });
         }

@@ -44,6 +44,10 @@ const TABLE_ELEMENTS: u64 = 1_000_000;
 const GLOBALS: u64 = 10_000;
 const SEGMENTS: u64 = 20_000;
 
+/// The bytes of globals and of the segments of tables, which hold expressions and items that are
+/// compiled one by one, into a single function.
+const INITIALISER_BYTES: u64 = 256 << 10;
+
 /// What was found so far.
 #[derive(Default)]
 struct Totals {
@@ -55,6 +59,7 @@ struct Totals {
     imports_and_exports: u64,
     globals: u64,
     segments: u64,
+    initialisers: u64,
 }
 
 /// Refuses a component that would cost too much to compile or to instantiate.
@@ -113,9 +118,11 @@ pub(super) fn precheck(component: &[u8]) -> Result<(), LoadError> {
             }
             Payload::GlobalSection(section) => {
                 count(&mut totals.globals, "globals", section.count(), GLOBALS)?;
+                initialisers(&mut totals, &section.range())?;
             }
             Payload::ElementSection(section) => {
                 count(&mut totals.segments, "segments", section.count(), SEGMENTS)?;
+                initialisers(&mut totals, &section.range())?;
             }
             Payload::DataSection(section) => {
                 count(&mut totals.segments, "segments", section.count(), SEGMENTS)?;
@@ -124,11 +131,14 @@ pub(super) fn precheck(component: &[u8]) -> Result<(), LoadError> {
         }
         components.observe(&payload)?;
     }
-    let Count { core, component, memories_and_tables, bags } = components.expanded();
+    let Count { core, component, memories_and_tables, bags, linked } = components.expanded();
+    // What a component has that is instantiated once passes.
+    let most_linked = functions + IMPORTS_AND_EXPORTS + GLOBALS;
     for (what, found, limit) in [
         ("core instances once instantiated", core, instances::CORE_INSTANCES),
         ("core instances of exports once instantiated", bags, instances::BAGS),
         ("component instances once instantiated", component, instances::COMPONENT_INSTANCES),
+        ("imports, functions and globals once instantiated", linked, most_linked),
         (
             "memories and tables once instantiated",
             memories_and_tables,
@@ -138,6 +148,11 @@ pub(super) fn precheck(component: &[u8]) -> Result<(), LoadError> {
         at_most(what, found, limit)?;
     }
     Ok(())
+}
+
+fn initialisers(totals: &mut Totals, range: &std::ops::Range<usize>) -> Result<(), LoadError> {
+    let what = "bytes of globals and of the segments of tables";
+    count(&mut totals.initialisers, what, range.len(), INITIALISER_BYTES)
 }
 
 impl Totals {

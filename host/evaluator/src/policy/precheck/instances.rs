@@ -32,6 +32,9 @@ pub(super) struct Count {
     pub(super) memories_and_tables: u64,
     /// Core instances that are only made of exports.
     pub(super) bags: u64,
+    /// Imports, functions and globals of core instances: each is linked anew in every evaluation,
+    /// which costs no fuel.
+    pub(super) linked: u64,
 }
 
 /// The components that are being read, outermost first, with the definitions in each.
@@ -48,8 +51,8 @@ struct Frame {
     count: Count,
     /// The component index space: the count of each, and `None` where it comes from elsewhere.
     components: Vec<Option<Count>>,
-    /// The module index space, likewise: memories and tables of each.
-    modules: Vec<Option<u64>>,
+    /// The module index space, likewise.
+    modules: Vec<Option<Count>>,
 }
 
 impl Components {
@@ -69,11 +72,9 @@ impl Components {
             Payload::InstanceSection(section) => {
                 for instance in section.clone() {
                     self.add(match instance.map_err(malformed)? {
-                        Instance::Instantiate { module_index, .. } => Count {
-                            core: 1,
-                            memories_and_tables: self.module(0, module_index)?,
-                            ..Count::default()
-                        },
+                        Instance::Instantiate { module_index, .. } => {
+                            Count { core: 1, ..self.module(0, module_index)? }
+                        }
                         Instance::FromExports(_) => Count { bags: 1, ..Count::default() },
                     });
                 }
@@ -144,13 +145,16 @@ impl Components {
             }
             Payload::MemorySection(section) => self.add_memories_and_tables(section.count()),
             Payload::TableSection(section) => self.add_memories_and_tables(section.count()),
+            Payload::ImportSection(section) => self.add_linked(section.count()),
+            Payload::FunctionSection(section) => self.add_linked(section.count()),
+            Payload::GlobalSection(section) => self.add_linked(section.count()),
             _ => {}
         }
         Ok(())
     }
 
-    /// The memories and tables of a module by its index, `outward` components out.
-    fn module(&self, outward: u32, index: u32) -> Result<u64, LoadError> {
+    /// The count of a module by its index, `outward` components out.
+    fn module(&self, outward: u32, index: u32) -> Result<Count, LoadError> {
         self.open
             .iter()
             .rev()
@@ -183,9 +187,9 @@ impl Components {
         }
     }
 
-    fn define_module(&mut self, memories_and_tables: Option<u64>) {
+    fn define_module(&mut self, module: Option<Count>) {
         if let Some(frame) = self.open.last_mut() {
-            frame.modules.push(memories_and_tables);
+            frame.modules.push(module);
         }
     }
 
@@ -196,6 +200,7 @@ impl Components {
             count.bags = count.bags.saturating_add(more.bags);
             count.memories_and_tables =
                 count.memories_and_tables.saturating_add(more.memories_and_tables);
+            count.linked = count.linked.saturating_add(more.linked);
         }
     }
 
@@ -203,12 +208,14 @@ impl Components {
         self.add(Count { memories_and_tables: more.into(), ..Count::default() });
     }
 
+    fn add_linked(&mut self, more: u32) {
+        self.add(Count { linked: more.into(), ..Count::default() });
+    }
+
     fn close(&mut self) {
         match self.open.pop() {
             Some(frame) if self.open.is_empty() => self.expanded = frame.count,
-            Some(frame) if frame.is_module => {
-                self.define_module(Some(frame.count.memories_and_tables));
-            }
+            Some(frame) if frame.is_module => self.define_module(Some(frame.count)),
             Some(frame) => self.define(Some(frame.count)),
             None => {}
         }
