@@ -132,6 +132,7 @@ impl Binding {
         let guest = policy
             .guest(&config.limits)
             .map_err(|problem| BindingError::Policy { policy: name(), problem })?;
+        let turn = policy.engine().turns().take_to_prepare();
         let configured = guest
             .configure(&config.limits, config.settings.as_json())
             .map_err(|fault| BindingError::Configure { policy: name(), fault })?
@@ -139,6 +140,7 @@ impl Binding {
                 policy: name(),
                 problems: safe(&problems),
             })?;
+        drop(turn);
         let identity = BindingIdentity {
             name: config.name,
             policy_name: description.name.clone(),

@@ -4,11 +4,14 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use wasmtime::{Config, OperatorCost, OptLevel};
+use wasmtime::{
+    Config, Enabled, InstanceAllocationStrategy, OperatorCost, OptLevel, PoolingAllocationConfig,
+};
 
 use crate::compile::Preparation;
 use crate::lane::Turns;
 use crate::limits::Limits;
+use crate::policy::MAX_LOADED_TABLE_ELEMENTS;
 
 /// Compiles and runs policies. Cheap to clone; make one per process.
 ///
@@ -129,7 +132,17 @@ impl Engines {
         let engine = self.by_stack.get(index).ok_or("no such stack")?;
         engine
             .get_or_init(|| {
-                wasmtime::Engine::new(&config(self.optimization, stack_bytes))
+                let config = |strategy| {
+                    let mut config = config(self.optimization);
+                    config.max_wasm_stack(stack_bytes as usize).allocation_strategy(strategy);
+                    config
+                };
+                wasmtime::Engine::new(&config(pool()))
+                    // Slower, where so much of the address space cannot be had.
+                    .or_else(|_| {
+                        let on_demand = InstanceAllocationStrategy::OnDemand;
+                        wasmtime::Engine::new(&config(on_demand))
+                    })
                     .map_err(|error| format!("{error:#}"))
             })
             .as_ref()
@@ -155,7 +168,7 @@ pub(crate) fn stack_of(limit: u32) -> u32 {
 
 /// An engine that compiles and runs nothing.
 pub(crate) fn compiling(optimization: Optimization) -> wasmtime::Result<wasmtime::Engine> {
-    wasmtime::Engine::new(&config(optimization, Limits::DEFAULT.stack_bytes))
+    wasmtime::Engine::new(&config(optimization))
 }
 
 /// One unit an instruction but for those that are none. A loop's header is one: it looks at fuel and
@@ -164,7 +177,45 @@ fn cost() -> OperatorCost {
     OperatorCost { Loop: 1, MemoryGrow: 100, TableGrow: 100, ..OperatorCost::default() }
 }
 
-fn config(optimization: Optimization, stack_bytes: u32) -> Config {
+/// The most core instances, memories and tables that one evaluation has: what is let through before a
+/// component is compiled.
+const PARTS: u32 = 64;
+
+/// The most places for each in a pool: a place of a memory takes 4 GiB of the address space.
+const PLACES: u32 = 2_048;
+
+/// Places for as many instances as there are turns. What an evaluation used is wiped and kept, so that
+/// the next one asks nothing of the system: for memory all callers would wait for one another.
+fn pool() -> InstanceAllocationStrategy {
+    let turns = thread::available_parallelism().map_or(1, usize::from);
+    let turns = u32::try_from(turns).unwrap_or(u32::MAX);
+    let places = PARTS.saturating_mul(turns).min(PLACES);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(turns)
+        .total_core_instances(places)
+        .total_memories(places)
+        .total_tables(places)
+        .max_core_instances_per_component(PARTS)
+        .max_memories_per_component(PARTS)
+        .max_tables_per_component(PARTS)
+        .max_tables_per_module(PARTS)
+        // Limits are counted when an instance is made, under a code of their own: what is here is only
+        // the largest that can be loaded.
+        .max_memory_size(MEMORY_RESERVATION)
+        .table_elements(MAX_LOADED_TABLE_ELEMENTS)
+        .max_component_instance_size(16 << 20)
+        .max_core_instance_size(16 << 20)
+        .linear_memory_keep_resident(512 << 10)
+        .table_keep_resident(64 << 10)
+        .max_unused_warm_slots(turns.saturating_mul(4))
+        .pagemap_scan(Enabled::Auto);
+    InstanceAllocationStrategy::Pooling(pool)
+}
+
+/// All that a memory can address.
+const MEMORY_RESERVATION: usize = 4 << 30;
+
+fn config(optimization: Optimization) -> Config {
     let mut config = Config::new();
     config
         .cranelift_opt_level(match optimization {
@@ -175,7 +226,6 @@ fn config(optimization: Optimization, stack_bytes: u32) -> Config {
         .consume_fuel(true)
         .operator_cost(cost())
         .epoch_interruption(true)
-        .max_wasm_stack(stack_bytes as usize)
         // Determinism: the bits of a NaN and the lanes of relaxed SIMD differ between machines.
         .cranelift_nan_canonicalization(true)
         .wasm_relaxed_simd(false)
@@ -193,6 +243,7 @@ fn config(optimization: Optimization, stack_bytes: u32) -> Config {
         .wasm_wide_arithmetic(false)
         .wasm_custom_page_sizes(false)
         .concurrency_support(false)
+        .memory_reservation(MEMORY_RESERVATION as u64)
         // A memory image is as large as the file's own data, not up to 16 MiB for two bytes.
         .memory_guaranteed_dense_image_size(0)
         // A panic's message is read from the memory that it leaves behind; frames are of no use.

@@ -19,6 +19,9 @@ const SHORT_MS: u32 = 10;
 /// How many evaluations in a row have to be long before the next is not tried as a short one.
 const LONG_IN_A_ROW: u32 = 3;
 
+/// What is being prepared, in the place of a binding's number.
+const PREPARING: u64 = u64::MAX;
+
 /// How one binding's evaluations come to their turns.
 #[derive(Debug)]
 pub(crate) struct Lane {
@@ -130,7 +133,7 @@ struct Waiting {
 }
 
 /// A turn: over when dropped.
-struct Turn<'t> {
+pub(crate) struct Turn<'t> {
     turns: &'t Turns,
     length: Length,
 }
@@ -150,6 +153,11 @@ impl Turns {
             called: BTreeSet::new(),
             tickets: 0,
         }))
+    }
+
+    /// Waits for a turn to instantiate what is being prepared.
+    pub(crate) fn take_to_prepare(&self) -> Turn<'_> {
+        self.take(PREPARING, Length::Long)
     }
 
     /// Waits for a turn.

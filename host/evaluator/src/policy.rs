@@ -21,6 +21,10 @@ use crate::limits::Limits;
 use crate::sandbox::{Functions, Guest, Taken};
 use crate::text::{escape, is_misleading};
 
+/// The most elements of all tables of a component together when they are made. How many an instance may
+/// have is another matter.
+pub(crate) const MAX_LOADED_TABLE_ELEMENTS: usize = 1_000_000;
+
 const FUNCTIONS: [&str; 3] = ["describe", "configure", "evaluate"];
 const MAX_SCHEMA_BYTES: usize = 65_536;
 const MAX_SUMMARY_BYTES: usize = 512;
@@ -211,6 +215,7 @@ impl Policy {
         let code = compile::compile(engine, bytes, limits)?;
         let component = code.load(stack(engine, limits)?)?;
         let guest = Guest::link(&component)?;
+        let _turn = engine.turns().take_to_prepare();
         guest.check_types(limits).map_err(|fault| LoadError::Describe { fault })?.map_err(
             |wrong| LoadError::WrongType {
                 function: wrong.function.into(),

@@ -12,7 +12,7 @@ mod instances;
 use wasmparser::{ComponentDefinedType, ComponentType, Parser, Payload};
 
 use self::instances::{Components, Count};
-use super::LoadError;
+use super::{LoadError, MAX_LOADED_TABLE_ELEMENTS};
 use crate::text::escape;
 
 /// The least that a component may have of functions, whatever its size limit.
@@ -40,7 +40,7 @@ const IMPORTS_AND_EXPORTS: u64 = 50_000;
 
 /// The elements of all tables together when they are made, also of modules that are not
 /// instantiated: Wasmtime prepares an image of each.
-const TABLE_ELEMENTS: u64 = 1_000_000;
+const TABLE_ELEMENTS: u64 = MAX_LOADED_TABLE_ELEMENTS as u64;
 const GLOBALS: u64 = 10_000;
 const SEGMENTS: u64 = 20_000;
 
