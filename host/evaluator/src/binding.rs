@@ -12,7 +12,6 @@ use crate::identifier::{BindingName, ClaimName};
 use crate::lane::Lane;
 use crate::limits::Limits;
 use crate::policy::{LoadError, Policy};
-use crate::run::Run;
 use crate::sandbox::{Guest, Taken};
 use crate::scope::{Mode, Scope};
 use crate::settings::Settings;
@@ -169,10 +168,6 @@ impl Binding {
     /// What the policy took of its limits when it was given its settings.
     pub fn configured(&self) -> Taken {
         self.configured
-    }
-
-    pub(crate) fn applies_to(&self, run: &Run) -> bool {
-        self.identity.scope.contains(run)
     }
 
     /// Evaluates in a fresh instance. `run` and `token` are `claims` as the guest sees them.

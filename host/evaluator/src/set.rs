@@ -1,8 +1,11 @@
 //! The bindings that decide together.
 
+mod index;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use self::index::ScopeIndex;
 use crate::binding::{Binding, BindingConfig, BindingError};
 use crate::claims::Claims;
 use crate::contract;
@@ -22,6 +25,7 @@ use crate::settings::{Settings, SettingsError};
 pub struct PolicySet {
     /// In the order of names.
     bindings: Vec<Binding>,
+    scopes: ScopeIndex,
     digest: Digest,
 }
 
@@ -106,7 +110,8 @@ impl PolicySet {
             return Err(PolicySetError::DuplicateName { name: twice.identity().name.clone() });
         }
         let digest = record::policy_set_digest(bindings.iter().map(Binding::identity));
-        Ok(Self { bindings, digest })
+        let scopes = ScopeIndex::new(bindings.iter().map(|binding| &binding.identity().scope));
+        Ok(Self { bindings, scopes, digest })
     }
 
     /// Loads and prepares every binding of a manifest.
@@ -180,15 +185,17 @@ impl PolicySet {
     /// Decides on one run.
     ///
     /// Every binding whose scope contains the run is evaluated, each in a fresh instance, also
-    /// when an earlier one has denied: a refusal gives every reason. Nothing survives but the
+    /// when an earlier one has denied: a refusal gives every reason. How many bindings there are
+    /// whose scope does not contain it does not matter. Nothing survives but the
     /// decision, and the same claims give the same decision.
     pub fn evaluate(&self, claims: Claims) -> Decision {
         let run = contract::Run::new(&claims);
         let token = contract::Token::new(&claims);
         let trace: Vec<_> = self
-            .bindings
-            .iter()
-            .filter(|binding| binding.applies_to(claims.run()))
+            .scopes
+            .about(claims.run())
+            .into_iter()
+            .filter_map(|place| self.bindings.get(place))
             .map(|binding| binding.evaluate(&run, &token, &claims))
             .collect();
         let outcome = combine(claims.token(), &trace);
