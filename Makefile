@@ -81,8 +81,10 @@ corpus: toolchain ## After `make fuzz`: put what it found into the corpus that `
 	done
 
 bench-hostile: toolchain ## Time and memory of every hostile policy, leaks, and honest neighbours
-	$(CARGO) bench $(CARGO_FLAGS) --bench hostile
-	$(CARGO) bench $(CARGO_FLAGS) --bench neighbours
+	$(CARGO) bench $(CARGO_FLAGS) --bench hostile > benches/figures/hostile.md
+	@cat benches/figures/hostile.md
+	$(CARGO) bench $(CARGO_FLAGS) --bench neighbours > benches/figures/neighbours.md
+	@cat benches/figures/neighbours.md
 
 deny: ## Check licences, sources and advisories of all dependencies (needs cargo-deny)
 	$(CARGO) deny check

@@ -13,7 +13,7 @@ use std::{env, fs, io};
 use countersign::{
     Binding, BindingConfig, BindingError, Engine, Limits, Mode, Policy, PolicySet, Scope, Settings,
 };
-use countersign_benches::{claims, same_workspace_on};
+use countersign_benches::{claims, machine, same_workspace_on};
 use countersign_hostile_policies::{Case, cases};
 
 const MOST_TIME: Duration = Duration::from_millis(250);
@@ -39,6 +39,7 @@ fn main() -> ExitCode {
 
 /// Runs every case in a process of its own, then looks for leaks in another.
 fn all() -> bool {
+    println!("{}\n", machine());
     println!("| row | case | ends with | ms | MiB more |\n|---|---|---|---|---|");
     let program = env::current_exe().expect("a path of its own");
     let run = |arguments: &[&str]| {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use countersign::{
     Binding, BindingConfig, Engine, Limits, Mode, Outcome, Policy, PolicySet, Scope, Settings,
 };
-use countersign_benches::{claims, same_workspace_on};
+use countersign_benches::{claims, machine, same_workspace_on};
 use countersign_hostile_policies::cases;
 
 const HOSTILE: usize = 200;
@@ -29,6 +29,7 @@ const ATTACKS: [&str; 4] = [
 fn main() {
     let engine = Engine::new().expect("an engine");
     let honest = same_workspace_on(&engine);
+    println!("{} {REQUESTS} honest requests in each row.\n", machine());
     println!(
         "| beside | p50 µs | p99 µs | p99.9 µs | p99 against alone | hostile evaluations a second |\n\
          |---|---|---|---|---|---|"

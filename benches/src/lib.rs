@@ -34,6 +34,19 @@ pub fn same_workspace_on(engine: &Engine) -> PolicySet {
     )
 }
 
+/// The machine and the versions that figures are of, as a line of Markdown.
+#[must_use]
+pub fn machine() -> String {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
+    let lock = include_str!("../../Cargo.lock");
+    let (_, wasmtime) = lock.split_once("name = \"wasmtime\"\nversion = \"").unwrap_or_default();
+    let wasmtime = wasmtime.split('"').next().unwrap_or_default();
+    let model = model.unwrap_or(std::env::consts::ARCH);
+    format!("{processors} × {model}, {}, Wasmtime {wasmtime}.", std::env::consts::OS)
+}
+
 /// The published run, asking for 15 minutes at AWS.
 #[must_use]
 #[expect(clippy::expect_used, reason = "constants that parse")]

@@ -25,8 +25,9 @@ Examples:
       countersign evaluate -p countersign.toml -r - -a api://AzureADTokenExchange --ttl 900
 
 The JSON is the decision's record: `outcome` (\"approved\" or \"refused\"), `reasons` or `terms`,
-`policy_set`, `claims`, and `trace` with every binding's verdict, fuel and digests. Its `id` is the
-SHA-256 digest of the other members as compact JSON. Within `version` 1, members are only added.
+`policy_set`, `claims`, and `trace` with every binding's verdict, digests, and what it used of its
+limits. Its `id` is the SHA-256 digest of the other members as compact JSON. Within `version` 1,
+members are only added.
 
 Exit status: 0 approved, 2 refused, 1 anything else.")]
 pub struct Evaluate {
