@@ -12,7 +12,8 @@ use countersign::{Compile, CompiledCode, Limits, LoadError, Optimization, visibl
 
 use crate::job::{COMPILED, EXHAUSTED, Job, REFUSED};
 
-/// The most threads that a child compiles with: each has a stack that counts against its memory.
+/// The most threads that a child compiles with, and no more than half of the processors: the others are
+/// for decisions. Each thread has a stack that counts against the child's memory.
 const MAX_THREADS: usize = 4;
 
 /// How long a child that has ended may keep what it says to itself.
@@ -67,7 +68,8 @@ impl ChildProcess {
     }
 
     fn spawn(&self) -> io::Result<Child> {
-        let threads = thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let threads = (processors / 2).clamp(1, MAX_THREADS);
         Command::new(&self.program)
             .args(&self.arguments)
             // Nothing of the parent's is the child's, its secrets least of all.

@@ -60,7 +60,7 @@ fn refusal(error: &LoadError) -> io::Result<Vec<u8>> {
 /// Limits this process, for good.
 #[cfg(unix)]
 fn limit(job: &Job) -> io::Result<()> {
-    use rustix::process::{Resource, Rlimit, getrlimit, nice, setrlimit};
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
     let lower = |resource, limit: u64| {
         // A limit that is lower already stays.
@@ -75,8 +75,6 @@ fn limit(job: &Job) -> io::Result<()> {
     lower(Resource::Cpu, job.processor_seconds)?;
     lower(Resource::Core, 0)?;
     lower(Resource::Fsize, 0)?;
-    // Decisions go first. Where this is not allowed, they are at par.
-    let _ = nice(10);
     Ok(())
 }
 
