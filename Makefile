@@ -13,6 +13,8 @@ COUNTERSIGN = $(CARGO) run $(CARGO_FLAGS) --quiet --bin countersign --
 # `make fuzz`: the targets, and how long each of them is fuzzed.
 FUZZ_TARGETS ?= component smith mutated run manifest settings verdict
 FUZZ_SECONDS ?= 600
+# `make corpus`: how many inputs of each are kept, the smallest ones.
+CORPUS_FILES ?= 300
 # cargo-fuzz takes switches that are unstable; this lets the stable compiler have them, so that the
 # policies that are fuzzed are those that are tested.
 FUZZ = cd fuzz && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz
@@ -73,6 +75,7 @@ corpus: toolchain ## After `make fuzz`: put what it found into the corpus that `
 	@set -e; for target in $(FUZZ_TARGETS); do \
 		($(FUZZ) run $(FUZZ_FLAGS) $$target corpus/$$target found/$$target -- \
 			-merge=1 -timeout=20 -max_len=2048 -verbosity=0); \
+		(cd fuzz/corpus/$$target && ls -S | head -n -$(CORPUS_FILES) | xargs -r rm); \
 	done
 	@set -e; for target in smith mutated; do \
 		files=$$(cd fuzz && find corpus/$$target -type f | head -50); \

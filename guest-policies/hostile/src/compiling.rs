@@ -59,8 +59,26 @@ fn instances() -> Vec<Case> {
             (core module $b {imports}) {})"#,
         r#"(core instance (instantiate $b (with "a" (instance $a))))"#.repeat(62)
     ));
+    // Half a million items in a segment that is kept for every instance.
+    let items = component(&format!(
+        "(component (core module $m (func $f) (elem func {})) {})",
+        "$f ".repeat(8_000),
+        "(core instance (instantiate $m))".repeat(63)
+    ));
+    // A lowered function is an adapter in each instance of the component that lowers it.
+    let lowered = "(core func (canon lower (func $f)))".repeat(1_000);
+    let adapters = component(&format!(
+        r#"(component
+            (core module $m (func (export "f"))) (core instance $m (instantiate $m))
+            (func $f (canon lift (core func $m "f")))
+            (component $c (import "f" (func $f)) {lowered})
+            {})"#,
+        r#"(instance (instantiate $c (with "f" (func $f))))"#.repeat(120)
+    ));
     vec![
         refused(12, "1,500,000 links", links),
+        refused(12, "500,000 items of passive segments", items),
+        refused(12, "120,000 adapters", adapters),
         refused(12, "21 doublings", doubling(21)),
         refused(12, "8 doublings", doubling(8)),
         Case::new(12, "7 doublings", "missing-interface", doubling(7)),
@@ -173,6 +191,13 @@ fn images() -> Vec<Case> {
             &format!(
                 "(import \"\" \"\" (table 0 funcref)) (func $f) (elem (offset i32.const 0) func {})",
                 "$f ".repeat(300_000)
+            ),
+        ),
+        module(
+            "a place of data that takes 300,000 additions",
+            &format!(
+                "(global $g (import \"\" \"\") i32) (memory 1) (data (offset global.get $g {}))",
+                "global.get $g i32.add ".repeat(300_000)
             ),
         ),
         Case::new(

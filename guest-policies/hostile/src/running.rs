@@ -120,6 +120,16 @@ fn memory() -> Vec<Case> {
         ),
         case(
             3,
+            "grows a table by millions",
+            code,
+            Guest {
+                more: "(table $t 1 funcref)",
+                evaluate: &grow_table.replace("30000", "2000000"),
+                ..GUEST
+            },
+        ),
+        case(
+            3,
             "begins with a huge table",
             code,
             Guest { more: "(table 1000000 funcref)", ..GUEST },

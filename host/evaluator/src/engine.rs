@@ -11,7 +11,9 @@ use wasmtime::{
 use crate::compile::Preparation;
 use crate::lane::Turns;
 use crate::limits::Limits;
-use crate::policy::MAX_LOADED_TABLE_ELEMENTS;
+use crate::policy::{
+    COMPONENT_INSTANCES, CORE_INSTANCES, MAX_LOADED_TABLE_ELEMENTS, MEMORIES_AND_TABLES,
+};
 
 /// Compiles and runs policies. Cheap to clone; make one per process.
 ///
@@ -42,6 +44,8 @@ struct Engines {
     optimization: Optimization,
     preparation: Preparation,
     turns: Turns,
+    /// How many evaluations run at a time: the pools have places for so many.
+    at_a_time: u32,
     by_stack: [OnceLock<Result<wasmtime::Engine, String>>; STACKS],
 }
 
@@ -81,10 +85,13 @@ impl Engine {
     /// # Errors
     /// When the platform is not supported, or its thread cannot be started.
     pub fn with(optimization: Optimization, preparation: Preparation) -> Result<Self, EngineError> {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let at_a_time = u32::try_from(processors).unwrap_or(u32::MAX).min(MOST_AT_A_TIME);
         let engines = Arc::new(Engines {
             optimization,
             preparation,
-            turns: Turns::default(),
+            turns: Turns::new(at_a_time as usize),
+            at_a_time,
             by_stack: [const { OnceLock::new() }; STACKS],
         });
         // What is wrong with one is wrong with all of them, and is found here.
@@ -137,7 +144,7 @@ impl Engines {
                     config.max_wasm_stack(stack_bytes as usize).allocation_strategy(strategy);
                     config
                 };
-                wasmtime::Engine::new(&config(pool()))
+                wasmtime::Engine::new(&config(pool(self.at_a_time)))
                     // Slower, where so much of the address space cannot be had.
                     .or_else(|_| {
                         let on_demand = InstanceAllocationStrategy::OnDemand;
@@ -177,28 +184,27 @@ fn cost() -> OperatorCost {
     OperatorCost { Loop: 1, MemoryGrow: 100, TableGrow: 100, ..OperatorCost::default() }
 }
 
-/// The most core instances, memories and tables that one evaluation has: what is let through before a
-/// component is compiled.
-const PARTS: u32 = 64;
+/// The most evaluations at a time, whatever the machine has: a place of a memory takes 4 GiB of the
+/// address space, and each needs [`MEMORIES_AND_TABLES`] of them at most.
+const MOST_AT_A_TIME: u32 = 128;
 
-/// The most places for each in a pool: a place of a memory takes 4 GiB of the address space.
-const PLACES: u32 = 2_048;
+/// The most core instances of a component: its own, and one that Wasmtime makes for each instance of a
+/// component in it.
+const CORE_INSTANCES_WITH_ADAPTERS: u32 = CORE_INSTANCES + COMPONENT_INSTANCES;
 
-/// Places for as many instances as there are turns. What an evaluation used is wiped and kept, so that
-/// the next one asks nothing of the system: for memory all callers would wait for one another.
-fn pool() -> InstanceAllocationStrategy {
-    let turns = thread::available_parallelism().map_or(1, usize::from);
-    let turns = u32::try_from(turns).unwrap_or(u32::MAX);
-    let places = PARTS.saturating_mul(turns).min(PLACES);
+/// Places for as many evaluations as run at a time, so that no place is ever missing. What one used is
+/// wiped and kept, so that the next asks nothing of the system: for memory all callers would wait for
+/// one another.
+fn pool(at_a_time: u32) -> InstanceAllocationStrategy {
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(turns)
-        .total_core_instances(places)
-        .total_memories(places)
-        .total_tables(places)
-        .max_core_instances_per_component(PARTS)
-        .max_memories_per_component(PARTS)
-        .max_tables_per_component(PARTS)
-        .max_tables_per_module(PARTS)
+    pool.total_component_instances(at_a_time)
+        .total_core_instances(at_a_time * CORE_INSTANCES_WITH_ADAPTERS)
+        .total_memories(at_a_time * MEMORIES_AND_TABLES)
+        .total_tables(at_a_time * MEMORIES_AND_TABLES)
+        .max_core_instances_per_component(CORE_INSTANCES_WITH_ADAPTERS)
+        .max_memories_per_component(MEMORIES_AND_TABLES)
+        .max_tables_per_component(MEMORIES_AND_TABLES)
+        .max_tables_per_module(MEMORIES_AND_TABLES)
         // Limits are counted when an instance is made, under a code of their own: what is here is only
         // the largest that can be loaded.
         .max_memory_size(MEMORY_RESERVATION)
@@ -207,7 +213,7 @@ fn pool() -> InstanceAllocationStrategy {
         .max_core_instance_size(16 << 20)
         .linear_memory_keep_resident(512 << 10)
         .table_keep_resident(64 << 10)
-        .max_unused_warm_slots(turns.saturating_mul(4))
+        .max_unused_warm_slots(at_a_time * 4)
         .pagemap_scan(Enabled::Auto);
     InstanceAllocationStrategy::Pooling(pool)
 }

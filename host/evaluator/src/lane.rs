@@ -110,7 +110,7 @@ enum Length {
     Long,
 }
 
-/// Lets as many evaluations run as there are processors, long ones on half of them (at least one), and
+/// Lets as many evaluations run at a time as there are processors, long ones on half of them (at least one), and
 /// gives turns binding by binding.
 pub(crate) struct Turns(Mutex<Queue>);
 
@@ -138,14 +138,9 @@ pub(crate) struct Turn<'t> {
     length: Length,
 }
 
-impl Default for Turns {
-    fn default() -> Self {
-        Self::new(thread::available_parallelism().map_or(1, usize::from))
-    }
-}
-
 impl Turns {
-    fn new(processors: usize) -> Self {
+    /// Turns for so many at a time.
+    pub(crate) fn new(processors: usize) -> Self {
         Self(Mutex::new(Queue {
             free: processors,
             free_for_long: (processors / 2).max(1),

@@ -21,6 +21,15 @@ use crate::limits::Limits;
 use crate::sandbox::{Functions, Guest, Taken};
 use crate::text::{escape, is_misleading};
 
+/// The most core instances of a policy. `componentize-py` makes 38.
+pub(crate) const CORE_INSTANCES: u32 = 64;
+
+/// The most component instances of a policy, those made of exports included.
+pub(crate) const COMPONENT_INSTANCES: u32 = 128;
+
+/// The most memories and tables of a policy, counted over all instances.
+pub(crate) const MEMORIES_AND_TABLES: u32 = 16;
+
 /// The most elements of all tables of a component together when they are made. How many an instance may
 /// have is another matter.
 pub(crate) const MAX_LOADED_TABLE_ELEMENTS: usize = 1_000_000;

@@ -42,7 +42,7 @@ macro_rules! rows {
 rows! {
     row_1_loops: 1, 7;
     row_2_recursion: 2, 2;
-    row_3_memory: 3, 12;
+    row_3_memory: 3, 13;
     row_4_bulk_memory: 4, 2;
     row_5_malformed_values: 5, 13;
     row_6_large_values: 6, 4;
@@ -51,8 +51,8 @@ rows! {
     row_9_traps: 9, 7;
     row_10_state: 10, 2;
     row_11_other_worlds: 11, 9;
-    row_12_doubling: 12, 6;
-    row_13_costly_to_compile: 13, 22;
+    row_12_doubling: 12, 8;
+    row_13_costly_to_compile: 13, 23;
     row_14_custom_sections: 14, 4;
     row_15_damaged_files: 15, 8;
     row_16_compiled_code: 16, 1;

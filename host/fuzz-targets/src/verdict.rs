@@ -35,7 +35,12 @@ fn decision(data: &[u8]) -> Option<Decision> {
         settings,
         scope: Scope::All,
         mode: Mode::Enforce,
-        limits: Limits { output_bytes: 16 << (output % 16), ..LIMITS },
+        // Taking the bytes is not what is tried.
+        limits: Limits {
+            output_bytes: 16 << (output % 16),
+            configure_fuel: Limits::DEFAULT.configure_fuel,
+            ..LIMITS
+        },
         claims: vec!["team".parse().unwrap()],
     };
     let binding = Binding::prepare(Arc::clone(policy()), config).unwrap();

@@ -9,10 +9,12 @@
 mod body;
 mod instances;
 
-use wasmparser::{ComponentDefinedType, ComponentType, Parser, Payload};
+use wasmparser::{ComponentDefinedType, ComponentType, DataKind, Parser, Payload};
 
 use self::instances::{Components, Count};
-use super::{LoadError, MAX_LOADED_TABLE_ELEMENTS};
+use super::{
+    COMPONENT_INSTANCES, CORE_INSTANCES, LoadError, MAX_LOADED_TABLE_ELEMENTS, MEMORIES_AND_TABLES,
+};
 use crate::text::escape;
 
 /// The least that a component may have of functions, whatever its size limit.
@@ -44,8 +46,8 @@ const TABLE_ELEMENTS: u64 = MAX_LOADED_TABLE_ELEMENTS as u64;
 const GLOBALS: u64 = 10_000;
 const SEGMENTS: u64 = 20_000;
 
-/// The bytes of globals and of the segments of tables, which hold expressions and items that are
-/// compiled one by one, into a single function.
+/// The bytes of globals, of the segments of tables and of the places of data: expressions and items that
+/// are compiled one by one, into a single function.
 const INITIALISER_BYTES: u64 = 256 << 10;
 
 /// What was found so far.
@@ -126,6 +128,11 @@ pub(super) fn precheck(component: &[u8]) -> Result<(), LoadError> {
             }
             Payload::DataSection(section) => {
                 count(&mut totals.segments, "segments", section.count(), SEGMENTS)?;
+                for segment in section.clone() {
+                    if let DataKind::Active { offset_expr, .. } = segment.map_err(malformed)?.kind {
+                        initialisers(&mut totals, &offset_expr.get_binary_reader().range())?;
+                    }
+                }
             }
             _ => {}
         }
@@ -135,15 +142,11 @@ pub(super) fn precheck(component: &[u8]) -> Result<(), LoadError> {
     // What a component has that is instantiated once passes.
     let most_linked = functions + IMPORTS_AND_EXPORTS + GLOBALS;
     for (what, found, limit) in [
-        ("core instances once instantiated", core, instances::CORE_INSTANCES),
+        ("core instances once instantiated", core, CORE_INSTANCES.into()),
         ("core instances of exports once instantiated", bags, instances::BAGS),
-        ("component instances once instantiated", component, instances::COMPONENT_INSTANCES),
-        ("imports, functions and globals once instantiated", linked, most_linked),
-        (
-            "memories and tables once instantiated",
-            memories_and_tables,
-            instances::MEMORIES_AND_TABLES,
-        ),
+        ("component instances once instantiated", component, COMPONENT_INSTANCES.into()),
+        ("imports, functions, globals and items once instantiated", linked, most_linked),
+        ("memories and tables once instantiated", memories_and_tables, MEMORIES_AND_TABLES.into()),
     ] {
         at_most(what, found, limit)?;
     }
@@ -151,7 +154,7 @@ pub(super) fn precheck(component: &[u8]) -> Result<(), LoadError> {
 }
 
 fn initialisers(totals: &mut Totals, range: &std::ops::Range<usize>) -> Result<(), LoadError> {
-    let what = "bytes of globals and of the segments of tables";
+    let what = "bytes of globals, segments of tables and places of data";
     count(&mut totals.initialisers, what, range.len(), INITIALISER_BYTES)
 }
 

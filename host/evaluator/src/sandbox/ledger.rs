@@ -3,6 +3,7 @@
 use wasmtime::ResourceLimiter;
 
 use crate::limits::Limits;
+use crate::policy::MAX_LOADED_TABLE_ELEMENTS;
 
 /// The most elements that the tables of one instance may have, summed.
 pub(crate) const MAX_TABLE_ELEMENTS: usize = 20_000;
@@ -85,7 +86,9 @@ impl ResourceLimiter for Ledger {
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         self.granted = false;
-        if maximum.is_some_and(|maximum| desired > maximum) {
+        // A pool has a maximum of its own for tables that have none: that is no guest's.
+        let own = maximum.filter(|maximum| *maximum < MAX_LOADED_TABLE_ELEMENTS);
+        if own.is_some_and(|maximum| desired > maximum) {
             return Ok(false);
         }
         let more = desired.saturating_sub(current);

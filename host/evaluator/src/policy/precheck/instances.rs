@@ -6,23 +6,14 @@
 
 use wasmparser::{
     ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind,
-    ComponentTypeRef, Instance, Payload,
+    ComponentTypeRef, ElementItems, Instance, Payload,
 };
 
 use super::malformed;
 use crate::policy::LoadError;
 
-/// The most core instances of a policy. `componentize-py` makes 38.
-pub(super) const CORE_INSTANCES: u64 = 64;
-
-/// The most component instances of a policy, those made of exports included.
-pub(super) const COMPONENT_INSTANCES: u64 = 128;
-
 /// The most core instances that are only made of exports: they run nothing.
 pub(super) const BAGS: u64 = 1_000;
-
-/// The most memories and tables of a policy, counted over all instances.
-pub(super) const MEMORIES_AND_TABLES: u64 = 64;
 
 /// How many instances a component becomes when it is instantiated once.
 #[derive(Debug, Clone, Copy, Default)]
@@ -32,8 +23,8 @@ pub(super) struct Count {
     pub(super) memories_and_tables: u64,
     /// Core instances that are only made of exports.
     pub(super) bags: u64,
-    /// Imports, functions and globals of core instances: each is linked anew in every evaluation,
-    /// which costs no fuel.
+    /// Imports, functions, globals and items of tables of core instances, and functions that
+    /// component instances lower: each is linked anew in every evaluation, which costs no fuel.
     pub(super) linked: u64,
 }
 
@@ -145,6 +136,16 @@ impl Components {
             }
             Payload::MemorySection(section) => self.add_memories_and_tables(section.count()),
             Payload::TableSection(section) => self.add_memories_and_tables(section.count()),
+            // Each instance of a component has an adapter for each function that it lowers.
+            Payload::ComponentCanonicalSection(section) => self.add_linked(section.count()),
+            Payload::ElementSection(section) => {
+                for element in section.clone() {
+                    self.add_linked(match element.map_err(malformed)?.items {
+                        ElementItems::Functions(items) => items.count(),
+                        ElementItems::Expressions(_, items) => items.count(),
+                    });
+                }
+            }
             Payload::ImportSection(section) => self.add_linked(section.count()),
             Payload::FunctionSection(section) => self.add_linked(section.count()),
             Payload::GlobalSection(section) => self.add_linked(section.count()),
