@@ -10,7 +10,7 @@ CARGO_FLAGS ?= --locked
 # are those of the tests.
 COUNTERSIGN = $(CARGO) run $(CARGO_FLAGS) --quiet --bin countersign --
 
-# `make fuzz`: the targets, and how long each of them is fuzzed.
+# `make fuzz`: the targets, and how long each of them is fuzzed. It needs a C++ compiler.
 FUZZ_TARGETS ?= component smith mutated run manifest settings verdict
 FUZZ_SECONDS ?= 600
 # `make corpus`: how many inputs of each are kept, the smallest ones.
