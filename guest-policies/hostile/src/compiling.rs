@@ -103,6 +103,7 @@ fn bodies() -> Vec<Case> {
     let targets = "0 ".repeat(500_000);
     vec![
         module("1,000 nested loops", &nested("loop", 1_000)),
+        module("20,000 loops without locals", &format!("(func {})", "(loop)".repeat(20_000))),
         module("3,000 nested blocks", &nested("block", 3_000)),
         module("50,000 locals", &format!("(func (local {}))", "i32 ".repeat(50_000))),
         module(

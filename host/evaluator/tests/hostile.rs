@@ -52,7 +52,7 @@ rows! {
     row_10_state: 10, 2;
     row_11_other_worlds: 11, 9;
     row_12_doubling: 12, 8;
-    row_13_costly_to_compile: 13, 23;
+    row_13_costly_to_compile: 13, 24;
     row_14_custom_sections: 14, 4;
     row_15_damaged_files: 15, 8;
     row_16_compiled_code: 16, 1;

@@ -17,6 +17,9 @@ const NESTED_BLOCKS: u64 = 2_000;
 /// How deep loops may be nested: compiling costs more than the square of it.
 const NESTED_LOOPS: u64 = 32;
 
+/// The most loops, nested or not: 20,000 took seconds, without a single local.
+const LOOPS: u64 = 3_000;
+
 /// The most of loops times locals: each loop may need a value of each local.
 const LOOPS_TIMES_LOCALS: u64 = 1_000_000;
 
@@ -40,6 +43,7 @@ pub(super) fn check(body: &FunctionBody<'_>) -> Result<(), LoadError> {
                 loops += 1;
                 at_most("nested loops", loops, NESTED_LOOPS)?;
                 all_loops += 1;
+                at_most("loops of one function", all_loops, LOOPS)?;
                 let product = all_loops.saturating_mul(locals);
                 at_most("loops times locals of one function", product, LOOPS_TIMES_LOCALS)?;
                 blocks.push(true);
