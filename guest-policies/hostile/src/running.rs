@@ -36,7 +36,7 @@ fn fuel() -> Vec<Case> {
         (i32.const 8192)";
     let more = "(global $calls (mut i32) (i32.const 0))";
     // What costs the host time without doing anything.
-    let headers = format!("(func $headers {})", "(loop)".repeat(3_000));
+    let headers = format!("(func $headers {})", "(loop)".repeat(1_500));
     let calls = "(loop $l (call $headers) (br $l)) unreachable";
     let grow_nothing = "(loop $l (drop (memory.grow (i32.const 0))) (br $l)) unreachable";
     let fill =
