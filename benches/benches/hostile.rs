@@ -6,14 +6,11 @@
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a bench")]
 
 use std::process::{Command, ExitCode};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{env, fs, io};
 
-use countersign::{
-    Binding, BindingConfig, BindingError, Engine, Limits, Mode, Policy, PolicySet, Scope, Settings,
-};
-use countersign_benches::{claims, machine, same_workspace_on};
+use countersign::{Engine, Limits};
+use countersign_benches::{alone, claims, machine, same_workspace_on};
 use countersign_hostile_policies::{Case, cases};
 
 const MOST_TIME: Duration = Duration::from_millis(250);
@@ -92,7 +89,7 @@ fn leaks() -> bool {
     let limits = Limits { fuel: 100_000, configure_fuel: 100_000, ..Limits::DEFAULT };
     let (mut sets, mut refused) = (Vec::new(), Vec::new());
     for case in cases() {
-        match bound(&engine, &case.component, &limits) {
+        match alone(&engine, &case.component, &limits) {
             Ok(set) => sets.push(set),
             Err(_) => refused.push(case.component),
         }
@@ -119,7 +116,7 @@ fn leaks() -> bool {
     });
     repeat(&format!("one of {} components refused", refused.len()), 1, &|n| {
         if let Some(component) = refused.get(n % refused.len()) {
-            assert!(bound(&engine, component, &limits).is_err(), "it was refused before");
+            assert!(alone(&engine, component, &limits).is_err(), "it was refused before");
         }
     });
     honest.evaluate(claims()).id() == before && left.iter().all(|more| *more <= MOST_LEFT)
@@ -127,7 +124,7 @@ fn leaks() -> bool {
 
 /// Loads, binds and evaluates: the code of where that ends, as the cases have it.
 fn end_of(engine: &Engine, case: &Case, limits: &Limits) -> String {
-    match bound(engine, &case.component, limits) {
+    match alone(engine, &case.component, limits) {
         Ok(set) => {
             let decision = set.evaluate(claims());
             let end = decision.trace().first().map(|trace| match &trace.result {
@@ -140,24 +137,6 @@ fn end_of(engine: &Engine, case: &Case, limits: &Limits) -> String {
         }
         Err(code) => code.to_owned(),
     }
-}
-
-fn bound(engine: &Engine, component: &[u8], limits: &Limits) -> Result<PolicySet, &'static str> {
-    let policy = Policy::load(engine, component, limits).map_err(|error| error.code())?;
-    let config = BindingConfig {
-        name: "hostile".parse().expect("a name"),
-        settings: Settings::default(),
-        scope: Scope::All,
-        mode: Mode::Enforce,
-        limits: *limits,
-        claims: vec![],
-    };
-    let binding = Binding::prepare(Arc::new(policy), config).map_err(|error| match error {
-        BindingError::Configure { fault, .. } => fault.code(),
-        BindingError::Settings { .. } => "settings",
-        _ => "another error",
-    })?;
-    Ok(PolicySet::new(vec![binding]).expect("one binding"))
 }
 
 /// Sets the peak to what is resident now, and gives that in bytes.

@@ -4,15 +4,12 @@
 //! hostile policy without a pause. Fails when an honest request is refused.
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a bench")]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use countersign::{
-    Binding, BindingConfig, Engine, Limits, Mode, Outcome, Policy, PolicySet, Scope, Settings,
-};
-use countersign_benches::{claims, machine, same_workspace_on};
+use countersign::{Engine, Limits, Outcome, PolicySet};
+use countersign_benches::{alone, claims, machine, same_workspace_on};
 use countersign_hostile_policies::cases;
 
 const HOSTILE: usize = 200;
@@ -94,17 +91,7 @@ fn assert_refused(hostile: &PolicySet) {
 
 fn hostile(engine: &Engine, name: &str) -> PolicySet {
     let case = cases().into_iter().find(|case| case.name == name).expect("the case");
-    let policy = Policy::load(engine, &case.component, &Limits::DEFAULT).expect("it loads");
-    let config = BindingConfig {
-        name: "hostile".parse().expect("a name"),
-        settings: Settings::default(),
-        scope: Scope::All,
-        mode: Mode::Enforce,
-        limits: Limits::DEFAULT,
-        claims: vec![],
-    };
-    let binding = Binding::prepare(Arc::new(policy), config).expect("it takes its settings");
-    PolicySet::new(vec![binding]).expect("one binding")
+    alone(engine, &case.component, &Limits::DEFAULT).expect("it loads and takes its settings")
 }
 
 fn print(beside: &str, times: &[Duration], alone: &[Duration], rate: f64) {

@@ -1,8 +1,10 @@
 //! What the benches share: the example's policy set, the published run, and one policy alone.
 
+use std::sync::Arc;
+
 use countersign::{
-    Claims, Engine, Manifest, ManifestFiles, PolicySet, Run, SubjectForm, SubjectProfile,
-    TokenRequest,
+    Binding, BindingConfig, BindingError, Claims, Engine, Limits, Manifest, ManifestFiles, Mode,
+    Policy, PolicySet, Run, Scope, Settings, SubjectForm, SubjectProfile, TokenRequest,
 };
 
 /// The published run object.
@@ -32,6 +34,34 @@ pub fn same_workspace_on(engine: &Engine) -> PolicySet {
         engine,
         "[[binding]]\nname = \"one\"\npolicy = \"same-workspace.wasm\"\nscope = \"all\"\n",
     )
+}
+
+/// A component bound alone, to every run and without settings: or the code of why it cannot be, and
+/// `settings` when it does not take that.
+///
+/// # Errors
+/// When it is no policy, or does not become active.
+#[expect(clippy::expect_used, reason = "constants that parse, and one binding")]
+pub fn alone(
+    engine: &Engine,
+    component: &[u8],
+    limits: &Limits,
+) -> Result<PolicySet, &'static str> {
+    let policy = Policy::load(engine, component, limits).map_err(|error| error.code())?;
+    let config = BindingConfig {
+        name: "alone".parse().expect("a name"),
+        settings: Settings::default(),
+        scope: Scope::All,
+        mode: Mode::Enforce,
+        limits: *limits,
+        claims: vec![],
+    };
+    let binding = Binding::prepare(Arc::new(policy), config).map_err(|error| match error {
+        BindingError::Configure { fault, .. } => fault.code(),
+        BindingError::Settings { .. } => "settings",
+        _ => "another error",
+    })?;
+    Ok(PolicySet::new(vec![binding]).expect("one binding"))
 }
 
 /// The machine and the versions that figures are of, as a line of Markdown.

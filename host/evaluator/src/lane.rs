@@ -110,8 +110,8 @@ enum Length {
     Long,
 }
 
-/// Lets as many evaluations run at a time as there are processors, long ones on half of them (at least one), and
-/// gives turns binding by binding.
+/// Lets as many evaluations run at a time as there are processors, long ones on half of them (at
+/// least one), and gives turns binding by binding.
 pub(crate) struct Turns(Mutex<Queue>);
 
 struct Queue {

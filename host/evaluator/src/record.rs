@@ -360,7 +360,7 @@ impl<'d> VerdictRecord<'d> {
 struct BindingRecord<'d> {
     binding: &'d str,
     mode: &'static str,
-    scope: ScopeRecord<'d>,
+    scope: &'d Scope,
     policy: PolicyRecord<'d>,
     settings: Digest,
     limits: LimitsRecord,
@@ -401,12 +401,7 @@ impl<'d> BindingRecord<'d> {
         Self {
             binding: binding.name.as_str(),
             mode: binding.mode.as_str(),
-            scope: match &binding.scope {
-                Scope::All => ScopeRecord::All,
-                Scope::DefinitionWorkspace(w) => ScopeRecord::DefinitionWorkspace(w.as_str()),
-                Scope::Definition(d) => ScopeRecord::Definition(d.as_str()),
-                Scope::OwningWorkspace(w) => ScopeRecord::OwningWorkspace(w.as_str()),
-            },
+            scope: &binding.scope,
             policy: PolicyRecord {
                 name: &binding.policy_name,
                 version: &binding.policy_version,
@@ -432,6 +427,19 @@ impl LimitsRecord {
             prepare_ms: limits.prepare_ms,
             prepare_memory_bytes: limits.prepare_memory_bytes,
         }
+    }
+}
+
+/// A scope as records have it: `"all"`, or an object with one member.
+impl Serialize for Scope {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let record = match self {
+            Self::All => ScopeRecord::All,
+            Self::DefinitionWorkspace(w) => ScopeRecord::DefinitionWorkspace(w.as_str()),
+            Self::Definition(d) => ScopeRecord::Definition(d.as_str()),
+            Self::OwningWorkspace(w) => ScopeRecord::OwningWorkspace(w.as_str()),
+        };
+        record.serialize(serializer)
     }
 }
 

@@ -117,7 +117,7 @@ impl PolicySet {
     /// Loads and prepares every binding of a manifest.
     ///
     /// `files` holds the bytes of every path of [`Manifest::files`]. A component that several
-    /// bindings name is compiled once for each of the limits that they have.
+    /// bindings name is compiled once for each of the limits of loading that they have.
     ///
     /// # Errors
     /// At the first binding that does not become active; no partial set is made.
@@ -145,8 +145,9 @@ impl PolicySet {
                     return Err(PolicySetError::Digest { binding, path, found, pinned });
                 }
             }
-            // What a component may use is each binding's own, also where another has loaded it.
-            let key = (path, entry.limits);
+            // What a component may use is each binding's own, also where another has loaded it. To be
+            // loaded it is not evaluated.
+            let key = (path, Limits { fuel: 0, output_bytes: 0, ..entry.limits });
             let policy = match policies.get(&key) {
                 Some(policy) => Arc::clone(policy),
                 None => {

@@ -1,5 +1,7 @@
 //! Bytes that may be a component.
 
+use std::sync::Arc;
+
 use countersign::{Decision, Policy, Settings};
 
 use crate::{LIMITS, bind, decide, engine};
@@ -14,5 +16,5 @@ pub(crate) fn component(data: &[u8]) {
 #[must_use]
 pub fn decision(component: &[u8]) -> Option<Decision> {
     let policy = Policy::load(engine(), component, &LIMITS).ok()?;
-    Some(decide(&bind(policy, Settings::default(), LIMITS).ok()?))
+    Some(decide(&bind(&Arc::new(policy), Settings::default(), LIMITS).ok()?))
 }

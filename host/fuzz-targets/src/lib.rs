@@ -95,7 +95,12 @@ fn claims() -> Claims {
     Claims::new(run, None, &subject, token).unwrap()
 }
 
-fn bind(policy: Policy, settings: Settings, limits: Limits) -> Result<PolicySet, BindingError> {
+/// A policy bound to every run.
+fn bind(
+    policy: &Arc<Policy>,
+    settings: Settings,
+    limits: Limits,
+) -> Result<PolicySet, BindingError> {
     let config = BindingConfig {
         name: "fuzzed".parse().unwrap(),
         settings,
@@ -104,7 +109,7 @@ fn bind(policy: Policy, settings: Settings, limits: Limits) -> Result<PolicySet,
         limits,
         claims: vec!["team".parse().unwrap()],
     };
-    let binding = Binding::prepare(Arc::new(policy), config)?;
+    let binding = Binding::prepare(Arc::clone(policy), config)?;
     Ok(PolicySet::new(vec![binding]).unwrap())
 }
 

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use countersign::{
-    Binding, BindingConfig, BindingError, Claims, Limits, Manifest, Mode, Policy, Run, Scope,
-    Settings, SettingsSource, SubjectForm, SubjectParts, SubjectProfile, TokenRequest,
+    BindingError, Claims, Limits, Manifest, Policy, Run, Settings, SettingsSource, SubjectForm,
+    SubjectParts, SubjectProfile, TokenRequest,
 };
 
-use crate::engine;
+use crate::{bind, engine};
 
 /// A run that parses has a subject that parses to what it was made of.
 pub(crate) fn run(data: &[u8]) {
@@ -52,15 +52,8 @@ pub(crate) fn settings(data: &[u8]) {
     let Ok(settings) = Settings::from_json(text) else { return };
     assert_eq!(Settings::from_json(settings.as_json()).unwrap().digest(), settings.digest());
     for policy in policies() {
-        let config = BindingConfig {
-            name: "fuzzed".parse().unwrap(),
-            settings: settings.clone(),
-            scope: Scope::All,
-            mode: Mode::Enforce,
-            limits: Limits { wall_clock_ms: Limits::CEILING.wall_clock_ms, ..Limits::DEFAULT },
-            claims: vec![],
-        };
-        match Binding::prepare(Arc::clone(policy), config) {
+        let limits = Limits { wall_clock_ms: Limits::CEILING.wall_clock_ms, ..Limits::DEFAULT };
+        match bind(policy, settings.clone(), limits) {
             Ok(_) => {}
             Err(BindingError::Settings { problems, .. }) => assert!(!problems.is_empty()),
             Err(other) => panic!("{other}"),

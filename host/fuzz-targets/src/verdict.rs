@@ -3,12 +3,10 @@
 use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
 
-use countersign::{
-    Binding, BindingConfig, Decision, Limits, Mode, Policy, PolicySet, Scope, Settings,
-};
+use countersign::{Decision, Limits, Policy, Settings};
 use countersign_hostile_policies::guest::{GUEST, Guest};
 
-use crate::{LIMITS, decide, engine};
+use crate::{LIMITS, bind, decide, engine};
 
 /// The most bytes of memory that are written.
 const MOST: usize = 4096;
@@ -30,21 +28,10 @@ fn decision(data: &[u8]) -> Option<Decision> {
         let _ = write!(hex, "{byte:02x}");
     }
     let settings = Settings::from_json(&format!(r#"{{"m":"{hex}"}}"#)).unwrap();
-    let config = BindingConfig {
-        name: "fuzzed".parse().unwrap(),
-        settings,
-        scope: Scope::All,
-        mode: Mode::Enforce,
-        // Taking the bytes is not what is tried.
-        limits: Limits {
-            output_bytes: 16 << (output % 16),
-            configure_fuel: Limits::DEFAULT.configure_fuel,
-            ..LIMITS
-        },
-        claims: vec!["team".parse().unwrap()],
-    };
-    let binding = Binding::prepare(Arc::clone(policy()), config).unwrap();
-    Some(decide(&PolicySet::new(vec![binding]).unwrap()))
+    // Taking the bytes is not what is tried.
+    let configure_fuel = Limits::DEFAULT.configure_fuel;
+    let limits = Limits { output_bytes: 16 << (output % 16), configure_fuel, ..LIMITS };
+    Some(decide(&bind(policy(), settings, limits).unwrap()))
 }
 
 /// Takes `{"m":"…"}`: an offset and bytes, in hexadecimal.

@@ -18,7 +18,8 @@ const TWO_FUNCTIONS: &[u8] = b"\0asm\x0d\0\x01\0\x01\x1c\0asm\x01\0\0\0\x01\x04\
 /// standard output: what a program calls when it was started as a child, and ends with.
 ///
 /// Limits itself first. Status 86 when there is no memory left (see
-/// [`ExitWhenExhausted`](crate::ExitWhenExhausted)), 1 when what it reads is no job, or the answer cannot be written.
+/// [`ExitWhenExhausted`](crate::ExitWhenExhausted)), 1 when what it reads is no job, or the answer
+/// cannot be written.
 #[must_use]
 pub fn serve() -> ExitCode {
     match answer(&mut BufReader::new(io::stdin().lock()), &mut io::stdout().lock()) {

@@ -17,7 +17,7 @@ use crate::{files, preparation, progress};
 struct BindingJson<'a> {
     binding: &'a str,
     mode: &'static str,
-    scope: ScopeJson<'a>,
+    scope: &'a Scope,
     file: &'a str,
     digest: Digest,
     policy: PolicyJson<'a>,
@@ -28,15 +28,6 @@ struct BindingJson<'a> {
 struct PolicyJson<'a> {
     name: &'a str,
     version: &'a str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "snake_case")]
-enum ScopeJson<'a> {
-    All,
-    DefinitionWorkspace(&'a str),
-    Definition(&'a str),
-    OwningWorkspace(&'a str),
 }
 
 pub fn inspect(manifest: &Path, format: Format) -> Result<Done> {
@@ -74,12 +65,7 @@ impl<'a> BindingJson<'a> {
         Self {
             binding: identity.name.as_str(),
             mode: identity.mode.as_str(),
-            scope: match &identity.scope {
-                Scope::All => ScopeJson::All,
-                Scope::DefinitionWorkspace(w) => ScopeJson::DefinitionWorkspace(w.as_str()),
-                Scope::Definition(d) => ScopeJson::Definition(d.as_str()),
-                Scope::OwningWorkspace(w) => ScopeJson::OwningWorkspace(w.as_str()),
-            },
+            scope: &identity.scope,
             file,
             digest: identity.policy,
             policy: PolicyJson { name: &identity.policy_name, version: &identity.policy_version },
@@ -94,7 +80,7 @@ impl<'a> BindingJson<'a> {
             let _ = writeln!(text, "  {} {value}", Styled(DIM, format!("{name:<9}")));
         };
         line("mode", &self.mode);
-        line("scope", &self.scope);
+        line("scope", &scope_text(self.scope));
         line("policy", &format!("{} {}", self.policy.name, self.policy.version));
         line("file", &visible(self.file));
         line("digest", &self.digest);
@@ -104,13 +90,11 @@ impl<'a> BindingJson<'a> {
     }
 }
 
-impl std::fmt::Display for ScopeJson<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::All => f.write_str("all"),
-            Self::DefinitionWorkspace(workspace) => write!(f, "definition workspace {workspace}"),
-            Self::Definition(definition) => write!(f, "definition {definition}"),
-            Self::OwningWorkspace(workspace) => write!(f, "owning workspace {workspace}"),
-        }
+fn scope_text(scope: &Scope) -> String {
+    match scope {
+        Scope::All => "all".to_owned(),
+        Scope::DefinitionWorkspace(workspace) => format!("definition workspace {workspace}"),
+        Scope::Definition(definition) => format!("definition {definition}"),
+        Scope::OwningWorkspace(workspace) => format!("owning workspace {workspace}"),
     }
 }

@@ -1,0 +1,59 @@
+//! The command line, as a shell sees it, and a folder to call it in.
+#![allow(dead_code, reason = "no test uses all of it")]
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+pub const MANIFEST: &str = include_str!("../../../../examples/countersign.toml");
+pub const RUN: &str = include_str!("../../../../examples/run.json");
+
+/// What a command left behind.
+pub struct Ran {
+    pub status: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// A folder with the example's manifest, run and components.
+pub fn folder() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    for (name, component) in countersign_policy_artifacts::POLICIES {
+        fs::write(folder.path().join(format!("{name}.wasm")), component).unwrap();
+    }
+    // A busy machine must not change a code.
+    let limits = "limits = { prepare-ms = 120_000, wall-clock-ms = 10_000 }\nscope = ";
+    let manifest =
+        MANIFEST.replace("../target/policies/", "").replace("\nscope = ", &format!("\n{limits}"));
+    fs::write(folder.path().join("countersign.toml"), manifest).unwrap();
+    fs::write(folder.path().join("run.json"), RUN).unwrap();
+    folder
+}
+
+pub fn countersign(folder: &Path, line: &str) -> Ran {
+    with_stdin(folder, line, "")
+}
+
+pub fn with_stdin(folder: &Path, line: &str, stdin: &str) -> Ran {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_countersign"))
+        .args(line.split_whitespace())
+        .current_dir(folder)
+        .env_remove("CLICOLOR_FORCE")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that does not read its input may be gone before it is written.
+    let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    Ran {
+        status: output.status.code().unwrap(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
