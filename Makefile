@@ -86,8 +86,11 @@ corpus: toolchain ## After `make fuzz`: put what it found into the corpus that `
 bench-hostile: toolchain ## Time and memory of every hostile policy, leaks, and honest neighbours
 	$(CARGO) bench $(CARGO_FLAGS) --bench hostile > benches/figures/hostile.md
 	@cat benches/figures/hostile.md
-	$(CARGO) bench $(CARGO_FLAGS) --bench neighbours > benches/figures/neighbours.md
-	@cat benches/figures/neighbours.md
+	$(CARGO) bench $(CARGO_FLAGS) --bench neighbours > target/neighbours.md
+	@cat target/neighbours.md
+	@awk '/^<!-- neighbours -->/ { print; while ((getline line < "target/neighbours.md") > 0) print line; \
+		skip = 1; next } /^<!-- end -->/ { skip = 0 } !skip' benches/README.md > target/figures.md
+	@mv target/figures.md benches/README.md
 
 deny: ## Check licences, sources and advisories of all dependencies (needs cargo-deny)
 	$(CARGO) deny check

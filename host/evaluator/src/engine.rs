@@ -25,13 +25,15 @@ use crate::policy::{
 /// guest may use would abort the process.
 ///
 /// # Neighbours
-/// As many evaluations run at a time as there are processors, and callers beyond that wait: bindings
-/// take turns, however many callers each has. Most evaluations take microseconds. One that takes more
-/// than 100,000 units of fuel, in `configure` or in `evaluate`, 4 MiB of memory or 10 ms is long: it is
-/// begun again and runs beside others of its kind on half of the processors (at least one). After three
-/// in a row so does what comes after them, until one needs half of that fuel. A fault counts as long. So a policy
-/// that burns all its fuel keeps its own callers waiting; others wait for one evaluation at most, and
-/// with two processors or more for a short one. Evaluations
+/// As many evaluations run at a time as there are processors, 128 at most, and callers beyond that
+/// wait: bindings take turns, however many callers each has. Most evaluations take microseconds. One
+/// that takes more than 100,000 units of fuel, in `configure` or in `evaluate`, 4 MiB of memory or
+/// 10 ms is long: it is begun again and runs beside others of its kind on half of the processors (at
+/// least one). After three in a row so does what comes after them, until one needs half of that fuel.
+/// A fault counts as long.
+///
+/// So a policy that burns all its fuel keeps its own callers waiting. Others wait for one evaluation
+/// of each binding that waits too, and with two processors or more for short ones only. Evaluations
 /// are pure: when and how often one ran does not show in its answer. The wait does not count against
 /// [`Limits::wall_clock_ms`]. How many may wait is for the caller to bound: each is a thread of the
 /// caller's.

@@ -4,8 +4,8 @@
 ///
 /// Fuel, memory and output are deterministic: the same policy, settings and claims always end the
 /// same way. The stack is counted in native bytes, which differ between processors. The wall-clock
-/// limit is a backstop behind them all, and what it cuts off is a fault of its own. Their order is that
-/// of a key, and says nothing.
+/// limit is a backstop behind them all, and what it cuts off is a fault of its own. Their order is
+/// that of a key, and says nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Limits {
     /// Largest component, in bytes.

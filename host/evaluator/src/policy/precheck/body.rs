@@ -17,7 +17,8 @@ const NESTED_BLOCKS: u64 = 2_000;
 /// How deep loops may be nested: compiling costs more than the square of it.
 const NESTED_LOOPS: u64 = 32;
 
-/// The most loops, nested or not: compiling costs more than the square of it, also without a single local.
+/// The most loops, nested or not: compiling costs more than the square of it, also without a single
+/// local.
 const LOOPS: u64 = 1_500;
 
 /// The most of loops times locals: each loop may need a value of each local.
