@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use countersign::{Engine, Optimization, Preparation};
+use countersign::{Engine, EngineConfig, Optimization, Preparation};
 use countersign_preparation::ChildProcess;
 
 /// The subcommand that makes this program a child that compiles.
@@ -12,5 +12,6 @@ pub const CHILD: &str = "compile-for-parent";
 /// An engine that compiles in a child process.
 pub fn engine(optimization: Optimization) -> Result<Engine> {
     let child = ChildProcess::of_this_program([CHILD]).context("the path of this program")?;
-    Ok(Engine::with(optimization, Preparation::Elsewhere(Arc::new(child)))?)
+    let preparation = Preparation::Elsewhere(Arc::new(child));
+    Ok(Engine::with(EngineConfig { optimization, preparation, ..EngineConfig::default() })?)
 }

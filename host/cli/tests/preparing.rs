@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use countersign::{
-    Compile, CompiledCode, Engine, Limits, LoadError, Optimization, Policy, Preparation,
+    Compile, CompileError, CompiledCode, Engine, EngineConfig, Form, Limits, LoadError,
+    Optimization, Policy, Preparation,
 };
 use countersign_policy_artifacts::SAME_WORKSPACE;
 use countersign_preparation::ChildProcess;
@@ -13,8 +14,8 @@ fn child() -> ChildProcess {
     ChildProcess::of_program(env!("CARGO_BIN_EXE_countersign"), ["compile-for-parent"])
 }
 
-fn compile(component: &[u8], limits: Limits) -> Result<CompiledCode, LoadError> {
-    child().compile(component, Optimization::None, &limits)
+fn compile(component: &[u8], limits: Limits) -> Result<CompiledCode, CompileError> {
+    child().compile(component, Form::AsItIs, Optimization::None, &limits)
 }
 
 /// Time at its ceiling, where it is not what is tried: a busy machine must not change a code.
@@ -28,8 +29,11 @@ fn costly() -> Vec<u8> {
 
 #[test]
 fn a_policy_is_compiled_in_a_child_and_loads_here() {
-    let engine =
-        Engine::with(Optimization::None, Preparation::Elsewhere(Arc::new(child()))).unwrap();
+    let engine = Engine::with(EngineConfig {
+        preparation: Preparation::Elsewhere(Arc::new(child())),
+        ..EngineConfig::default()
+    })
+    .unwrap();
     assert_eq!(engine.preparation().place(), "a child process");
     let policy = Policy::load(&engine, SAME_WORKSPACE, &LIMITS).unwrap();
     assert_eq!(policy.description().name, "same-workspace");
@@ -40,7 +44,8 @@ fn what_the_child_refuses_is_what_would_be_refused_here() {
     let cases = countersign_hostile_policies::cases();
     let mut refused = 0;
     for case in cases.iter().filter(|case| matches!(case.row, 11 | 12 | 13 | 15 | 16 | 18)) {
-        let here = CompiledCode::compile(&case.component, Optimization::None, &LIMITS);
+        let here =
+            CompiledCode::compile(&case.component, Form::AsItIs, Optimization::None, &LIMITS);
         let there = compile(&case.component, LIMITS);
         assert_eq!(there.as_ref().err(), here.as_ref().err(), "{}", case.name);
         refused += usize::from(there.is_err());
@@ -51,7 +56,7 @@ fn what_the_child_refuses_is_what_would_be_refused_here() {
 #[test]
 fn a_child_that_takes_too_long_is_killed() {
     let error = compile(&costly(), Limits { prepare_ms: 20, ..LIMITS }).unwrap_err();
-    assert_eq!(error, LoadError::PrepareTime { limit_ms: 20 });
+    assert_eq!(error, CompileError::Load(LoadError::PrepareTime { limit_ms: 20 }));
 }
 
 #[test]
@@ -59,7 +64,7 @@ fn a_child_that_takes_too_long_is_killed() {
 fn a_child_that_takes_too_much_memory_ends() {
     let limit = Limits::MIN_PREPARE_MEMORY_BYTES;
     let error = compile(&costly(), Limits { prepare_memory_bytes: limit, ..LIMITS }).unwrap_err();
-    assert_eq!(error, LoadError::PrepareMemory { limit });
+    assert_eq!(error, CompileError::Load(LoadError::PrepareMemory { limit }));
     // With enough of it, the same component compiles.
     assert!(compile(&costly(), LIMITS).is_ok());
 }
@@ -76,7 +81,9 @@ fn a_child_that_is_no_child_is_an_error_of_its_own() {
         ("/bin/cat", "gave no answer"),
     ] {
         let child = ChildProcess::of_program(program, [""; 0]);
-        let error = child.compile(SAME_WORKSPACE, Optimization::None, &LIMITS).unwrap_err();
+        let error =
+            child.compile(SAME_WORKSPACE, Form::AsItIs, Optimization::None, &LIMITS).unwrap_err();
+        let CompileError::Load(error) = error else { panic!("{error}") };
         assert_eq!(error.code(), "prepare-failed", "{program}");
         assert!(error.to_string().contains(problem), "{program}: {error}");
     }

@@ -1,20 +1,24 @@
 //! One use of a policy, prepared.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use crate::cache::{self, BindingEntry};
 use crate::claims::{Claims, is_reserved_claim};
+use crate::compile::{CompileError, CompiledCode};
 use crate::contract;
-use crate::decision::BindingTrace;
+use crate::decision::{BindingTrace, Used};
 use crate::digest::Digest;
 use crate::fault::Fault;
 use crate::identifier::{BindingName, ClaimName};
 use crate::lane::Lane;
 use crate::limits::Limits;
 use crate::policy::{LoadError, Policy};
+use crate::resident::Resident;
 use crate::sandbox::{Guest, Taken};
 use crate::scope::{Mode, Scope};
 use crate::settings::Settings;
+use crate::snapshot::State;
 use crate::text::escape;
 use crate::verdict::{Grant, PolicyReason, RawGrant, Verdict};
 
@@ -38,14 +42,25 @@ pub struct BindingConfig {
     pub claims: Vec<ClaimName>,
 }
 
-/// One use of a policy whose settings the policy has accepted.
+/// One use of a policy.
 pub struct Binding {
     identity: Arc<BindingIdentity>,
     policy: Arc<Policy>,
     settings: Settings,
-    guest: Arc<Guest>,
+    /// What the first preparing came to: later ones come to the same.
+    prepared: OnceLock<Result<Prepared, BindingError>>,
+    guest: Resident,
     lane: Lane,
-    configured: Taken,
+}
+
+/// What preparing a binding came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prepared {
+    /// What the policy took of its limits when it was given its settings.
+    pub taken: Taken,
+    /// Why there is no snapshot of the policy with its settings, where there is none: it works all the
+    /// same, and is given its settings in each evaluation. The reason is for people: escaped and cut.
+    pub no_snapshot: Option<String>,
 }
 
 /// What a binding is known by in decisions and records.
@@ -116,30 +131,48 @@ pub struct SettingsProblem {
     pub message: String,
 }
 
+impl BindingError {
+    /// What it is of a binding that is prepared when it is needed.
+    fn into_fault(self) -> Fault {
+        match self {
+            Self::Settings { .. } => Fault::Configure,
+            Self::Configure { fault, .. } => fault,
+            other => Fault::Host { problem: escape(&other.to_string(), 512) },
+        }
+    }
+}
+
 impl Binding {
     /// Gives a policy its settings, once.
+    ///
+    /// With [`Optimization::Speed`](crate::Optimization) the state that they lead to is what each
+    /// evaluation begins with, where it can be; [`Prepared::no_snapshot`] says where not.
     ///
     /// # Errors
     /// When the policy does not take the settings or faults over them, or a claim is allowed that
     /// only the host sets.
     pub fn prepare(policy: Arc<Policy>, config: BindingConfig) -> Result<Self, BindingError> {
+        let binding = Self::prepare_when_needed(policy, config)?;
+        binding.guest()?;
+        Ok(binding)
+    }
+
+    /// Binds a policy, which is given its settings when a run first needs it: for sets of so many
+    /// bindings that few of them are ever needed.
+    ///
+    /// What is wrong with the settings is a fault then, which refuses: `configure`, or the code of
+    /// what ended the policy.
+    ///
+    /// # Errors
+    /// When a claim is allowed that only the host sets.
+    pub fn prepare_when_needed(
+        policy: Arc<Policy>,
+        config: BindingConfig,
+    ) -> Result<Self, BindingError> {
         if let Some(claim) = config.claims.iter().find(|claim| is_reserved_claim(claim)) {
             return Err(BindingError::ReservedClaim { claim: claim.clone() });
         }
         let description = policy.description();
-        let name = || description.name.clone();
-        let guest = policy
-            .guest(&config.limits)
-            .map_err(|problem| BindingError::Policy { policy: name(), problem })?;
-        let turn = policy.engine().turns().take_to_prepare();
-        let configured = guest
-            .configure(&config.limits, config.settings.as_json())
-            .map_err(|fault| BindingError::Configure { policy: name(), fault })?
-            .map_err(|problems| BindingError::Settings {
-                policy: name(),
-                problems: safe(&problems),
-            })?;
-        drop(turn);
         let identity = BindingIdentity {
             name: config.name,
             policy_name: description.name.clone(),
@@ -151,8 +184,14 @@ impl Binding {
             limits: config.limits,
             claims: config.claims,
         };
-        let (identity, lane) = (Arc::new(identity), Lane::new());
-        Ok(Self { identity, policy, settings: config.settings, guest, lane, configured })
+        Ok(Self {
+            identity: Arc::new(identity),
+            guest: Resident::new(policy.engine().residents()),
+            policy,
+            settings: config.settings,
+            prepared: OnceLock::new(),
+            lane: Lane::new(),
+        })
     }
 
     /// What the binding is known by.
@@ -165,9 +204,9 @@ impl Binding {
         &self.policy
     }
 
-    /// What the policy took of its limits when it was given its settings.
-    pub fn configured(&self) -> Taken {
-        self.configured
+    /// What preparing came to, once it has been done.
+    pub fn prepared(&self) -> Option<&Prepared> {
+        self.prepared.get()?.as_ref().ok()
     }
 
     /// Evaluates in a fresh instance. `run` and `token` are `claims` as the guest sees them.
@@ -177,16 +216,97 @@ impl Binding {
         token: &contract::Token<'_>,
         claims: &Claims,
     ) -> BindingTrace {
+        let guest = match self.guest() {
+            Ok(guest) => guest,
+            Err(error) => {
+                let (binding, used) = (Arc::clone(&self.identity), Used::default());
+                return BindingTrace { binding, result: Err(error.into_fault()), used };
+            }
+        };
         let settings = self.settings.as_json();
         let turns = self.policy.engine().turns();
         let answer = self.lane.run(&self.identity.limits, turns, |limits| {
-            self.guest.evaluate(limits, settings, run, token)
+            guest.evaluate(limits, settings, run, token)
         });
         BindingTrace {
             binding: Arc::clone(&self.identity),
             result: answer.result.and_then(|verdict| self.check(verdict, claims)),
             used: answer.used,
         }
+    }
+
+    /// The guest to be evaluated, which is made when it is not there.
+    fn guest(&self) -> Result<Arc<Guest>, BindingError> {
+        self.guest.get(|| {
+            // What the policy said once, it would say again.
+            if let Some(Err(error)) = self.prepared.get() {
+                return Err(error.clone());
+            }
+            match self.make() {
+                Ok((prepared, guest)) => {
+                    self.prepared.get_or_init(|| Ok(prepared));
+                    Ok(guest)
+                }
+                Err(error) => {
+                    self.prepared.get_or_init(|| Err(error.clone()));
+                    Err(error)
+                }
+            }
+        })
+    }
+
+    fn make(&self) -> Result<(Prepared, Arc<Guest>), BindingError> {
+        let (policy, limits) = (&*self.policy, &self.identity.limits);
+        let name = || policy.description().name.clone();
+        let unready = |problem| BindingError::Policy { policy: name(), problem };
+        let engine = policy.engine();
+        let key = cache::binding_key(engine, policy.digest(), self.settings.digest(), limits);
+        if let Some((BindingEntry { taken, no_snapshot }, code)) = cache::get(engine, &key) {
+            let guest = match no_snapshot {
+                None => policy.snapshot(&code, limits),
+                Some(_) => policy.as_it_is(limits),
+            };
+            if let Ok(guest) = guest {
+                return Ok((Prepared { taken, no_snapshot }, guest));
+            }
+        }
+        let (taken, state) = self.configure()?;
+        let snapshot = state.and_then(|state| match policy.in_state(&state) {
+            Ok(code) => Ok(policy.snapshot(&code, limits).map(|guest| (code, guest))),
+            Err(CompileError::Load(problem)) => Ok(Err(problem)),
+            Err(CompileError::NoSnapshot { reason }) => Err(reason),
+        });
+        let (no_snapshot, code, guest) = match snapshot {
+            Ok(made) => {
+                let (code, guest) = made.map_err(unready)?;
+                (None, Some(code), guest)
+            }
+            Err(reason) => (Some(reason), None, policy.as_it_is(limits).map_err(unready)?),
+        };
+        let entry = BindingEntry { taken, no_snapshot };
+        let code = code.as_ref().map(CompiledCode::as_bytes).unwrap_or_default();
+        cache::put(engine, &key, &entry, code);
+        Ok((Prepared { taken, no_snapshot: entry.no_snapshot }, guest))
+    }
+
+    /// Gives the policy its settings, and reads the state that they lead to.
+    fn configure(&self) -> Result<(Taken, Result<State, String>), BindingError> {
+        let (policy, limits) = (&*self.policy, &self.identity.limits);
+        let name = || policy.description().name.clone();
+        let (guest, observable) = policy
+            .guest(limits)
+            .map_err(|problem| BindingError::Policy { policy: name(), problem })?;
+        let settings = self.settings.as_json();
+        let _turn = policy.engine().turns().take_to_prepare();
+        let configured = match observable {
+            Ok(()) => guest.configure_and_read(limits, settings),
+            Err(reason) => guest
+                .configure(limits, settings)
+                .map(|answer| answer.map(|taken| (taken, Err(reason.to_owned())))),
+        };
+        configured.map_err(|fault| BindingError::Configure { policy: name(), fault })?.map_err(
+            |problems| BindingError::Settings { policy: name(), problems: safe(&problems) },
+        )
     }
 
     fn check(&self, verdict: contract::Verdict, claims: &Claims) -> Result<Verdict, Fault> {

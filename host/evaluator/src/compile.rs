@@ -1,13 +1,16 @@
 //! From a component's bytes to compiled code, in this process or elsewhere.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use wasmtime::component::Component;
 
 use crate::engine::{Engine, Optimization, compiling};
 use crate::limits::Limits;
 use crate::policy::{LoadError, check_component, invalid};
+use crate::snapshot::{self, State};
 use crate::text::escape;
 
 /// Where components are checked and compiled.
@@ -37,12 +40,40 @@ pub trait Compile: Send + Sync {
     fn compile(
         &self,
         component: &[u8],
+        form: Form<'_>,
         optimization: Optimization,
         limits: &Limits,
-    ) -> Result<CompiledCode, LoadError>;
+    ) -> Result<CompiledCode, CompileError>;
 
     /// The place in words, such as `a child process`.
     fn place(&self) -> &'static str;
+}
+
+/// What of a component is compiled.
+#[derive(Debug, Clone, Copy)]
+pub enum Form<'s> {
+    /// The component as it is.
+    AsItIs,
+    /// The component with exports beside its own, by which its state can be read: to be configured
+    /// once, so it is never optimised.
+    Observable,
+    /// The component in another state than the one it begins with.
+    InState(&'s State),
+}
+
+/// Why a component was not compiled in a form.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum CompileError {
+    /// The component cannot be a policy, in whatever form.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// Its state cannot be read, or not be put in the place of the one it begins with. It can still
+    /// be compiled as it is.
+    #[error("there is no snapshot of it: {reason}")]
+    NoSnapshot {
+        /// Why not, escaped and cut.
+        reason: String,
+    },
 }
 
 /// Machine code of a component, for this build of this crate on this kind of processor.
@@ -55,15 +86,39 @@ impl CompiledCode {
     ///
     /// # Errors
     /// When the component is too large, malformed, imports something, would cost too much to
-    /// compile, or does not validate.
+    /// compile, does not validate, or has not the form.
     pub fn compile(
         component: &[u8],
+        form: Form<'_>,
         optimization: Optimization,
         limits: &Limits,
-    ) -> Result<Self, LoadError> {
+    ) -> Result<Self, CompileError> {
         check_component(component, limits)?;
+        let no_snapshot = |reason| CompileError::NoSnapshot { reason };
+        let formed = match form {
+            Form::AsItIs => Cow::Borrowed(component),
+            Form::Observable => Cow::Owned(snapshot::observable(component).map_err(no_snapshot)?),
+            Form::InState(state) => {
+                Cow::Owned(snapshot::with_state(component, state).map_err(no_snapshot)?)
+            }
+        };
+        if let Form::InState(_) = form {
+            // It is larger by its state, which has a bound of its own.
+            let limits = Limits { component_bytes: u64::MAX, ..*limits };
+            check_component(&formed, &limits)
+                .map_err(|error| no_snapshot(escape(&error.to_string(), 256)))?;
+        }
+        let optimization = match form {
+            Form::Observable => Optimization::None,
+            Form::AsItIs | Form::InState(_) => optimization,
+        };
         let engine = compiling(optimization).map_err(|error| failed(&error))?;
-        engine.precompile_component(component).map(Self).map_err(|error| invalid(&error))
+        match (engine.precompile_component(&formed), form) {
+            (Ok(code), _) => Ok(Self(code)),
+            (Err(error), Form::AsItIs) => Err(invalid(&error).into()),
+            // It may be valid as it is.
+            (Err(error), _) => Err(no_snapshot(escape(&format!("{error:#}"), 256))),
+        }
     }
 
     /// Takes back what [`CompiledCode::into_bytes`] gave.
@@ -82,6 +137,10 @@ impl CompiledCode {
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         self.0
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
     }
 
     /// Readies the code to be run.
@@ -120,14 +179,26 @@ impl fmt::Debug for CompiledCode {
 pub(crate) fn compile(
     engine: &Engine,
     component: &[u8],
+    form: Form<'_>,
+    limits: &Limits,
+) -> Result<CompiledCode, CompileError> {
+    let optimization = engine.optimization();
+    match engine.preparation() {
+        Preparation::InProcess => CompiledCode::compile(component, form, optimization, limits),
+        Preparation::Elsewhere(compiler) => compiler.compile(component, form, optimization, limits),
+    }
+}
+
+/// Compiles a component as it is.
+pub(crate) fn compile_as_it_is(
+    engine: &Engine,
+    component: &[u8],
     limits: &Limits,
 ) -> Result<CompiledCode, LoadError> {
-    match engine.preparation() {
-        Preparation::InProcess => CompiledCode::compile(component, engine.optimization(), limits),
-        Preparation::Elsewhere(compiler) => {
-            compiler.compile(component, engine.optimization(), limits)
-        }
-    }
+    compile(engine, component, Form::AsItIs, limits).map_err(|error| match error {
+        CompileError::Load(error) => error,
+        CompileError::NoSnapshot { reason } => LoadError::PrepareFailed { problem: reason },
+    })
 }
 
 /// The same code for an engine with another stack.

@@ -8,12 +8,14 @@ use wasmtime::{
     Config, Enabled, InstanceAllocationStrategy, OperatorCost, OptLevel, PoolingAllocationConfig,
 };
 
+use crate::cache::{self, Cache};
 use crate::compile::Preparation;
 use crate::lane::Turns;
 use crate::limits::Limits;
 use crate::policy::{
     COMPONENT_INSTANCES, CORE_INSTANCES, MAX_LOADED_TABLE_ELEMENTS, MEMORIES_AND_TABLES,
 };
+use crate::resident::Residents;
 
 /// Compiles and runs policies. Cheap to clone; make one per process.
 ///
@@ -43,21 +45,41 @@ pub struct Engine(Arc<Engines>);
 /// One Wasmtime engine for each size of the stack, which Wasmtime has per engine. Compiled code is
 /// the same for all of them.
 struct Engines {
-    optimization: Optimization,
-    preparation: Preparation,
+    config: EngineConfig,
+    /// What compiled code must be compatible with.
+    compatibility: u64,
+    residents: Arc<Residents>,
     turns: Turns,
     /// How many evaluations run at a time: the pools have places for so many.
     at_a_time: u32,
     by_stack: [OnceLock<Result<wasmtime::Engine, String>>; STACKS],
 }
 
-/// How much an engine spends on compiling. Verdicts and fuel are the same either way.
+/// What an [`Engine`] is made with. Verdicts and fuel are the same whatever is chosen.
+#[derive(Clone, Default)]
+pub struct EngineConfig {
+    /// How much is spent on preparing.
+    pub optimization: Optimization,
+    /// Where components are compiled.
+    pub preparation: Preparation,
+    /// Where what was prepared is kept for other processes; nowhere unless given.
+    pub cache: Option<Arc<dyn Cache>>,
+    /// The most bytes of compiled code that are held, of all policies and bindings; no bound unless
+    /// given. Beyond it, what was not used for longest is dropped, and prepared again (or taken from
+    /// the cache) when a run needs it. What is in use stays until then.
+    pub resident_bytes: Option<u64>,
+}
+
+/// How much an engine spends on preparing. Verdicts and fuel are the same either way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Optimization {
-    /// Compiles slower, evaluates faster: for a policy that decides many times.
+    /// Prepares slower, evaluates faster: for a binding that decides many times. A policy takes its
+    /// settings once, and the state that it is in then is what every evaluation begins with, where
+    /// [that can be done](crate::Prepared::no_snapshot).
     #[default]
     Speed,
-    /// Compiles faster, evaluates slower: for a policy that decides once.
+    /// Prepares faster, evaluates slower: for a binding that decides once. A policy takes its settings
+    /// in each evaluation.
     None,
 }
 
@@ -79,25 +101,28 @@ impl Engine {
     /// # Errors
     /// When the platform is not supported, or its thread cannot be started.
     pub fn new() -> Result<Self, EngineError> {
-        Self::with(Optimization::Speed, Preparation::InProcess)
+        Self::with(EngineConfig::default())
     }
 
     /// Starts an engine.
     ///
     /// # Errors
     /// When the platform is not supported, or its thread cannot be started.
-    pub fn with(optimization: Optimization, preparation: Preparation) -> Result<Self, EngineError> {
+    pub fn with(config: EngineConfig) -> Result<Self, EngineError> {
         let processors = thread::available_parallelism().map_or(1, usize::from);
         let at_a_time = u32::try_from(processors).unwrap_or(u32::MAX).min(MOST_AT_A_TIME);
-        let engines = Arc::new(Engines {
-            optimization,
-            preparation,
+        let mut engines = Engines {
+            residents: Arc::new(Residents::new(config.resident_bytes)),
+            config,
+            compatibility: 0,
             turns: Turns::new(at_a_time as usize),
             at_a_time,
             by_stack: [const { OnceLock::new() }; STACKS],
-        });
+        };
         // What is wrong with one is wrong with all of them, and is found here.
-        engines.with_stack(Limits::DEFAULT.stack_bytes).map_err(|e| EngineError(e.into()))?;
+        let one = engines.with_stack(Limits::DEFAULT.stack_bytes);
+        engines.compatibility = one.map(cache::compatibility).map_err(|e| EngineError(e.into()))?;
+        let engines = Arc::new(engines);
         let ticking = Arc::downgrade(&engines);
         thread::Builder::new()
             .name("countersign-tick".to_owned())
@@ -116,12 +141,29 @@ impl Engine {
 
     /// How much the engine spends on compiling.
     pub fn optimization(&self) -> Optimization {
-        self.0.optimization
+        self.0.config.optimization
     }
 
     /// Where the engine checks and compiles components.
     pub fn preparation(&self) -> &Preparation {
-        &self.0.preparation
+        &self.0.config.preparation
+    }
+
+    /// How many bytes of compiled code are held now, of all policies and bindings.
+    pub fn resident_bytes(&self) -> u64 {
+        self.0.residents.bytes()
+    }
+
+    pub(crate) fn cache(&self) -> Option<&dyn Cache> {
+        self.0.config.cache.as_deref()
+    }
+
+    pub(crate) fn compatibility(&self) -> u64 {
+        self.0.compatibility
+    }
+
+    pub(crate) fn residents(&self) -> &Arc<Residents> {
+        &self.0.residents
     }
 
     pub(crate) fn turns(&self) -> &Turns {
@@ -142,7 +184,7 @@ impl Engines {
         engine
             .get_or_init(|| {
                 let config = |strategy| {
-                    let mut config = config(self.optimization);
+                    let mut config = config(self.config.optimization);
                     config.max_wasm_stack(stack_bytes as usize).allocation_strategy(strategy);
                     config
                 };
@@ -162,8 +204,8 @@ impl Engines {
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine")
-            .field("optimization", &self.0.optimization)
-            .field("preparation", &self.0.preparation)
+            .field("optimization", &self.0.config.optimization)
+            .field("preparation", &self.0.config.preparation)
             .finish_non_exhaustive()
     }
 }
@@ -252,8 +294,9 @@ fn config(optimization: Optimization) -> Config {
         .wasm_custom_page_sizes(false)
         .concurrency_support(false)
         .memory_reservation(MEMORY_RESERVATION as u64)
-        // A memory image is as large as the file's own data, not up to 16 MiB for two bytes.
-        .memory_guaranteed_dense_image_size(0)
+        // An image can be mapped, where single pieces would be copied into each instance. But larger
+        // ones are as large as the file's own data, not up to 16 MiB for two bytes.
+        .memory_guaranteed_dense_image_size(256 << 10)
         // A panic's message is read from the memory that it leaves behind; frames are of no use.
         .coredump_on_trap(true)
         .wasm_backtrace_max_frames(None);

@@ -64,8 +64,8 @@ pub enum Fault {
         /// What the host lacked, escaped and cut.
         problem: String,
     },
-    /// `configure` reported problems with settings that it had accepted before.
-    #[error("did not take its settings again")]
+    /// The policy does not take the settings of a binding that is prepared when it is first needed.
+    #[error("did not take its settings")]
     Configure,
     /// The verdict is a permit whose grant does not only narrow.
     #[error(transparent)]

@@ -55,6 +55,7 @@
 #![deny(unsafe_code)]
 
 mod binding;
+mod cache;
 mod claims;
 mod compile;
 mod contract;
@@ -69,26 +70,31 @@ mod limits;
 mod manifest;
 mod policy;
 mod record;
+mod resident;
 mod run;
 mod sandbox;
 mod scope;
 mod set;
 mod settings;
+mod snapshot;
 mod subject;
 mod text;
 mod verdict;
 
-pub use binding::{Binding, BindingConfig, BindingError, BindingIdentity, SettingsProblem};
+pub use binding::{
+    Binding, BindingConfig, BindingError, BindingIdentity, Prepared, SettingsProblem,
+};
+pub use cache::{Cache, CacheEntry};
 pub use claims::{
     Claims, MAX_AUDIENCES, MAX_TIMESTAMP, MAX_TTL_SECONDS, TokenRequest, TokenRequestError,
     is_reserved_claim,
 };
-pub use compile::{Compile, CompiledCode, Preparation};
+pub use compile::{Compile, CompileError, CompiledCode, Form, Preparation};
 pub use decision::{
     Approval, BindingTrace, Decision, Outcome, Reason, ReasonSource, Refusal, Terms, Used, refusal,
 };
 pub use digest::{Digest, DigestError};
-pub use engine::{Engine, EngineError, Optimization};
+pub use engine::{Engine, EngineConfig, EngineError, Optimization};
 pub use fault::{Fault, GrantFault};
 pub use identifier::{
     Audience, BindingName, BuildingBlockId, ClaimName, DefinitionId, IdentifierError, MeshstackId,
@@ -109,6 +115,7 @@ pub use sandbox::Taken;
 pub use scope::{Mode, Scope};
 pub use set::{ManifestFiles, PolicySet, PolicySetError};
 pub use settings::{MAX_SETTINGS_BYTES, MAX_SETTINGS_DEPTH, Settings, SettingsError};
+pub use snapshot::State;
 pub use subject::{SubjectError, SubjectForm, SubjectParts, SubjectProfile};
 pub use text::visible;
 pub use verdict::{

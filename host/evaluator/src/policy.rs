@@ -10,15 +10,18 @@ use wasmparser::{Parser, Payload};
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
-use crate::compile;
+use crate::cache::{self, PolicyEntry};
+use crate::compile::{self, CompileError, CompiledCode, Form};
 use crate::contract::{self, INTERFACE, INTERFACE_STEM};
 use crate::digest::Digest;
-use crate::engine::{Engine, stack_of};
+use crate::engine::{Engine, Optimization, stack_of};
 use crate::fault::Fault;
 use crate::identifier::is_name;
 use crate::json::{self, JsonLimits};
 use crate::limits::Limits;
+use crate::resident::Resident;
 use crate::sandbox::{Functions, Guest, Taken};
+use crate::snapshot::{STATE_INSTANCE, State};
 use crate::text::{escape, is_misleading};
 
 /// The most core instances of a policy. `componentize-py` makes 38.
@@ -43,12 +46,15 @@ const MAX_VERSION_BYTES: usize = 64;
 /// is. It has no settings yet: see [`Binding`](crate::Binding).
 pub struct Policy {
     digest: Digest,
-    component_bytes: usize,
+    component: Box<[u8]>,
     description: Description,
     described: Taken,
     engine: Engine,
-    stack_bytes: u32,
-    guest: Arc<Guest>,
+    /// What it was loaded under.
+    limits: Limits,
+    /// Why its state cannot be read, if it cannot.
+    no_snapshot: Option<String>,
+    guest: Resident,
 }
 
 /// What a policy says about itself. Texts are checked or escaped, but they are the policy's: only
@@ -221,10 +227,9 @@ impl Policy {
     /// When the component is not a policy, with the reason.
     pub fn load(engine: &Engine, bytes: &[u8], limits: &Limits) -> Result<Self, LoadError> {
         too_large(bytes, limits)?;
-        let code = compile::compile(engine, bytes, limits)?;
-        let component = code.load(stack(engine, limits)?)?;
-        let guest = Guest::link(&component)?;
-        let _turn = engine.turns().take_to_prepare();
+        let digest = Digest::of(bytes);
+        let (no_snapshot, guest) = compiled(engine, digest, bytes, limits)?;
+        let turn = engine.turns().take_to_prepare();
         guest.check_types(limits).map_err(|fault| LoadError::Describe { fault })?.map_err(
             |wrong| LoadError::WrongType {
                 function: wrong.function.into(),
@@ -233,25 +238,61 @@ impl Policy {
         )?;
         let (description, described) =
             guest.describe(limits).map_err(|fault| LoadError::Describe { fault })?;
+        drop(turn);
+        let resident = Resident::new(engine.residents());
+        resident.put(&guest);
         Ok(Self {
-            digest: Digest::of(bytes),
-            component_bytes: bytes.len(),
+            digest,
+            component: bytes.into(),
             description: Description::check(description)?,
             described,
-            stack_bytes: stack_of(limits.stack_bytes),
             engine: engine.clone(),
-            guest: Arc::new(guest),
+            limits: *limits,
+            no_snapshot,
+            guest: resident,
         })
     }
 
-    /// The guest, with the stack that these limits give it.
-    pub(crate) fn guest(&self, limits: &Limits) -> Result<Arc<Guest>, LoadError> {
-        if stack_of(limits.stack_bytes) == self.stack_bytes {
-            return Ok(Arc::clone(&self.guest));
+    /// The guest to be configured, with the stack that these limits give it; and whether its state can
+    /// be read then, or why not.
+    pub(crate) fn guest(
+        &self,
+        limits: &Limits,
+    ) -> Result<(Arc<Guest>, Result<(), &str>), LoadError> {
+        let guest = self.guest.get(|| {
+            compiled(&self.engine, self.digest, &self.component, &self.limits)
+                .map(|(_, guest)| guest)
+        })?;
+        let observable = self.no_snapshot.as_deref().map_or(Ok(()), Err);
+        if stack_of(limits.stack_bytes) == stack_of(self.limits.stack_bytes) {
+            return Ok((guest, observable));
         }
-        let code = compile::again(self.guest.component())?;
-        let component = code.load(stack(&self.engine, limits)?)?;
-        Ok(Arc::new(Guest::link(&component)?))
+        let code = compile::again(guest.component())?;
+        Ok((Arc::new(Guest::link(&self.engine, &code, limits)?), observable))
+    }
+
+    /// The guest to be configured in each evaluation.
+    pub(crate) fn as_it_is(&self, limits: &Limits) -> Result<Arc<Guest>, LoadError> {
+        let (guest, observable) = self.guest(limits)?;
+        if observable.is_err() {
+            return Ok(guest);
+        }
+        let code = compile::compile_as_it_is(&self.engine, &self.component, &self.limits)?;
+        Ok(Arc::new(Guest::link(&self.engine, &code, limits)?))
+    }
+
+    /// Compiles the component in another state, or says why there is no such thing.
+    pub(crate) fn in_state(&self, state: &State) -> Result<CompiledCode, CompileError> {
+        compile::compile(&self.engine, &self.component, Form::InState(state), &self.limits)
+    }
+
+    /// Readies the code of a snapshot.
+    pub(crate) fn snapshot(
+        &self,
+        code: &CompiledCode,
+        limits: &Limits,
+    ) -> Result<Arc<Guest>, LoadError> {
+        Ok(Arc::new(Guest::link(&self.engine, code, limits)?.configured()))
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -265,7 +306,7 @@ impl Policy {
 
     /// Size of the component in bytes.
     pub fn component_bytes(&self) -> usize {
-        self.component_bytes
+        self.component.len()
     }
 
     /// What it took of the limits of `configure` to be instantiated and to describe itself.
@@ -342,18 +383,57 @@ pub(crate) fn invalid(error: &wasmtime::Error) -> LoadError {
 }
 
 impl Guest {
-    /// Finds the contract's functions in a compiled component, and links it.
-    fn link(component: &Component) -> Result<Self, LoadError> {
-        Self::new(component, functions(component)?).map_err(|error| invalid(&error))
+    /// Readies compiled code: finds the contract's functions in it, and links it.
+    fn link(engine: &Engine, code: &CompiledCode, limits: &Limits) -> Result<Self, LoadError> {
+        let component = code.load(stack(engine, limits)?)?;
+        Self::new(&component, functions(&component)?, code.as_bytes().len())
+            .map_err(|error| invalid(&error))
     }
+}
+
+/// Compiles a component so that its state can be read, where it is worth it and can be done; and says
+/// why not, where not.
+fn compiled(
+    engine: &Engine,
+    digest: Digest,
+    component: &[u8],
+    limits: &Limits,
+) -> Result<(Option<String>, Arc<Guest>), LoadError> {
+    let key = cache::policy_key(engine, digest);
+    if let Some((PolicyEntry { no_snapshot }, code)) = cache::get(engine, &key)
+        && let Ok(guest) = Guest::link(engine, &code, limits)
+    {
+        return Ok((no_snapshot, Arc::new(guest)));
+    }
+    let observable = match engine.optimization() {
+        Optimization::Speed => compile::compile(engine, component, Form::Observable, limits),
+        Optimization::None => Err(CompileError::NoSnapshot {
+            reason: "the engine prepares for a single evaluation".to_owned(),
+        }),
+    };
+    let (no_snapshot, code) = match observable {
+        Ok(code) => (None, code),
+        Err(CompileError::Load(error)) => return Err(error),
+        Err(CompileError::NoSnapshot { reason }) => {
+            (Some(reason), compile::compile_as_it_is(engine, component, limits)?)
+        }
+    };
+    let guest = Guest::link(engine, &code, limits)?;
+    let entry = PolicyEntry { no_snapshot };
+    cache::put(engine, &key, &entry, code.as_bytes());
+    Ok((entry.no_snapshot, Arc::new(guest)))
 }
 
 /// Finds the contract's functions. The version must match to the digit: Wasmtime would also take
 /// a compatible one, but a newer minor version may call on what this host does not have.
 fn functions(component: &Component) -> Result<Functions, LoadError> {
     let ty = component.component_type();
-    let exports: Vec<String> =
-        ty.exports(component.engine()).map(|(name, _)| name.to_owned()).collect();
+    let exports: Vec<String> = ty
+        .exports(component.engine())
+        // The host's own, by which state is read.
+        .filter(|(name, _)| *name != STATE_INSTANCE)
+        .map(|(name, _)| name.to_owned())
+        .collect();
     if !exports.iter().any(|name| name == INTERFACE) {
         return Err(missing_interface(&exports));
     }

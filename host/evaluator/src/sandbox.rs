@@ -6,9 +6,11 @@ mod lowered;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use serde::{Deserialize, Serialize};
+use wasmtime::component::types::{ComponentItem, Type};
 use wasmtime::component::{
     Component, ComponentExportIndex, ComponentNamedList, Instance, InstancePre, Lift, Linker,
-    Lower, TypedFunc,
+    Lower, TypedFunc, WasmList,
 };
 use wasmtime::{AsContext, Store};
 
@@ -24,15 +26,24 @@ use crate::decision::Used;
 use crate::engine::Engine;
 use crate::fault::Fault;
 use crate::limits::Limits;
+use crate::policy::MEMORIES_AND_TABLES;
+use crate::snapshot::{STATE_INSTANCE, State};
 use crate::text::escape;
 
 /// The largest description or list of problems, as the host holds it.
 const MAX_DESCRIPTION_BYTES: usize = 256 << 10;
 
+/// Making a snapshot takes a few times the memory that is in it: read, passed on, searched, written,
+/// compiled and loaded. So it may be this part of what preparing may take.
+const MEMORY_OF_A_SNAPSHOT: u64 = 64;
+
 /// A component that exports the contract's functions, ready to be instantiated.
 pub(crate) struct Guest {
     instance: InstancePre<Ledger>,
     functions: Functions,
+    /// It begins in the state that its settings left it in.
+    configured: bool,
+    code_bytes: u64,
 }
 
 /// Where the contract's functions are in the component.
@@ -57,7 +68,7 @@ pub(crate) struct Answer {
 }
 
 /// What a policy took of its limits before it evaluates: the same on every machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Taken {
     /// Fuel, of [`Limits::configure_fuel`].
     pub fuel: u64,
@@ -67,9 +78,23 @@ pub struct Taken {
 
 impl Guest {
     /// Links a compiled component, which imports nothing.
-    pub(crate) fn new(component: &Component, functions: Functions) -> wasmtime::Result<Self> {
+    pub(crate) fn new(
+        component: &Component,
+        functions: Functions,
+        code_bytes: usize,
+    ) -> wasmtime::Result<Self> {
         let instance = Linker::new(component.engine()).instantiate_pre(component)?;
-        Ok(Self { instance, functions })
+        Ok(Self { instance, functions, configured: false, code_bytes: code_bytes as u64 })
+    }
+
+    /// The same guest, whose component is a snapshot: it has taken its settings already.
+    pub(crate) fn configured(self) -> Self {
+        Self { configured: true, ..self }
+    }
+
+    /// How large the compiled code is.
+    pub(crate) fn code_bytes(&self) -> u64 {
+        self.code_bytes
     }
 
     /// The compiled component.
@@ -117,6 +142,20 @@ impl Guest {
         let answer = sandbox.configure(&self.functions, settings)?;
         let taken = sandbox.taken(limits)?;
         Ok(answer.map(|()| taken))
+    }
+
+    /// Tries settings, as [`Guest::configure`] does, and reads the state that they lead to. The inner
+    /// error is why it cannot be read.
+    #[expect(clippy::type_complexity, reason = "three ways to end")]
+    pub(crate) fn configure_and_read(
+        &self,
+        limits: &Limits,
+        settings: &str,
+    ) -> Result<Result<(Taken, Result<State, String>), Vec<Problem>>, Fault> {
+        let mut sandbox = self.instantiate(limits)?;
+        let answer = sandbox.configure(&self.functions, settings)?;
+        let taken = sandbox.taken(limits)?;
+        Ok(answer.map(|()| (taken, sandbox.read_state(limits))))
     }
 
     /// Evaluates in a fresh instance.
@@ -188,13 +227,13 @@ impl Guest {
         output_bytes: usize,
     ) -> Result<(R, Sandbox), Failure> {
         let mut sandbox = self.instantiate(limits)?;
-        if sandbox.configure(&self.functions, settings)?.is_err() {
-            return Err(Failure::Fault(Fault::Configure));
+        if !self.configured {
+            if sandbox.configure(&self.functions, settings)?.is_err() {
+                return Err(Failure::Fault(Fault::Configure));
+            }
+            sandbox.configure_fuel = sandbox.taken(limits)?.fuel;
         }
-        sandbox.configure_fuel = sandbox.taken(limits)?.fuel;
-        let function = sandbox
-            .typed::<(&Run<'_>, Last<'_, &Token<'_>>), R>(&self.functions.evaluate)
-            .map_err(fault_of_the_host)?;
+        let function = sandbox.evaluate_function::<R>(&self.functions)?;
         sandbox.store.set_hostcall_fuel(output_bytes);
         sandbox.refuel(limits.fuel)?;
         let lowered = AtomicBool::new(false);
@@ -212,14 +251,23 @@ impl Guest {
     fn instantiate(&self, limits: &Limits) -> Result<Sandbox, Fault> {
         let mut store = Store::new(self.component().engine(), Ledger::new(limits));
         store.limiter(|ledger| ledger);
-        let tick_ms = u32::try_from(Engine::TICK.as_millis()).unwrap_or(u32::MAX);
-        store.set_epoch_deadline(u64::from(limits.wall_clock_ms.div_ceil(tick_ms)) + 1);
+        store.set_epoch_deadline(ticks(limits));
         store.set_fuel(limits.configure_fuel).map_err(fault_of_the_host)?;
         match self.instance.instantiate(&mut store) {
             Ok(instance) => Ok(Sandbox { store, instance, configure_fuel: 0 }),
             Err(error) => Err(fault(&error, &store).unwrap_or_else(|| fault_of_the_host(error))),
         }
     }
+}
+
+/// The wall-clock limit in ticks of the engine.
+fn ticks(limits: &Limits) -> u64 {
+    let tick_ms = u32::try_from(Engine::TICK.as_millis()).unwrap_or(u32::MAX);
+    u64::from(limits.wall_clock_ms.div_ceil(tick_ms)) + 1
+}
+
+fn no_state() -> wasmtime::Error {
+    wasmtime::Error::msg("its functions are not there")
 }
 
 /// How an evaluation can end without a verdict.
@@ -265,11 +313,78 @@ impl Sandbox {
             })
     }
 
+    /// The function that evaluates.
+    ///
+    /// Its types are not compared again: [`Guest::check_types`] did so for this component, and a
+    /// snapshot's component has the same ones.
+    fn evaluate_function<'a, R: ComponentNamedList + Lift>(
+        &mut self,
+        functions: &Functions,
+    ) -> Result<TypedFunc<(&'a Run<'a>, Last<'a, &'a Token<'a>>), R>, Fault> {
+        let function = self
+            .instance
+            .get_func(&mut self.store, functions.evaluate)
+            .ok_or_else(|| Fault::Host { problem: "a function is missing".to_owned() })?;
+        // SAFETY: the types were compared when the policy was loaded. `EvaluateResultsInPlace` has the
+        // type of `EvaluateResults`: it lifts the same values in another way.
+        #[expect(unsafe_code, reason = "comparing them takes as long as a short evaluation")]
+        Ok(unsafe { TypedFunc::new_unchecked(function) })
+    }
+
     fn typed<P: ComponentNamedList + Lower, R: ComponentNamedList + Lift>(
         &mut self,
         function: &ComponentExportIndex,
     ) -> wasmtime::Result<TypedFunc<P, R>> {
         self.instance.get_typed_func(&mut self.store, function)
+    }
+
+    /// Reads every memory and mutable global of an observable component, or says why not.
+    fn read_state(&mut self, limits: &Limits) -> Result<State, String> {
+        let taken = self.store.data().memory_bytes();
+        let most = limits.prepare_memory_bytes / MEMORY_OF_A_SNAPSHOT;
+        if taken > most {
+            return Err(format!(
+                "with its settings it has {taken} bytes of memory, and {most} are taken into a \
+                 snapshot: 1/{MEMORY_OF_A_SNAPSHOT} of `prepare-memory-bytes`, which a binding can raise"
+            ));
+        }
+        self.store.data_mut().allow_more(MEMORIES_AND_TABLES.into());
+        self.store.set_hostcall_fuel(usize::MAX);
+        let mut read = || -> wasmtime::Result<State> {
+            // What is read is counted nowhere; it takes a few instructions a memory or global.
+            self.store.set_fuel(limits.configure_fuel)?;
+            self.store.set_epoch_deadline(ticks(limits));
+            let engine = self.store.engine().clone();
+            let component = self.instance.instance_pre(&self.store).component().clone();
+            let (item, instance) =
+                component.get_export(None, STATE_INSTANCE).ok_or_else(no_state)?;
+            let ComponentItem::ComponentInstance(exports) = item else { return Err(no_state()) };
+            let mut state = State::default();
+            for (name, item) in exports.exports(&engine) {
+                let ComponentItem::ComponentFunc(function) = item.ty else {
+                    return Err(no_state());
+                };
+                let (_, index) =
+                    component.get_export(Some(&instance), name).ok_or_else(no_state)?;
+                match function.results().next() {
+                    Some(Type::S32) => state.set_s32(name, self.call(&index)?),
+                    Some(Type::S64) => state.set_s64(name, self.call(&index)?),
+                    Some(Type::Float32) => state.set_f32(name, self.call(&index)?),
+                    Some(Type::Float64) => state.set_f64(name, self.call(&index)?),
+                    _ => {
+                        let memory: WasmList<u8> = self.call(&index)?;
+                        state.set_memory(name, memory.as_le_slice(&self.store));
+                    }
+                }
+            }
+            Ok(state)
+        };
+        read().map_err(|error| escape(&format!("its state could not be read: {error:#}"), 256))
+    }
+
+    fn call<R: Lift + 'static>(&mut self, function: &ComponentExportIndex) -> wasmtime::Result<R> {
+        let function = self.typed::<(), (R,)>(function)?;
+        Ok(function.call(&mut self.store, ())?.0)
     }
 
     /// What was taken before the first refuelling.

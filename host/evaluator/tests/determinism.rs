@@ -3,7 +3,7 @@
 
 mod support;
 
-use countersign::{Engine, Manifest, ManifestFiles, Optimization, PolicySet, Preparation};
+use countersign::{Engine, EngineConfig, Manifest, ManifestFiles, Optimization, PolicySet};
 use support::claims;
 
 const EXAMPLE: &str = include_str!("../../../examples/countersign.toml");
@@ -21,7 +21,8 @@ fn optimised_and_unoptimised_code_decide_alike() {
         })
         .collect();
     let [fast, slow] = [Optimization::Speed, Optimization::None].map(|optimization| {
-        let engine = Engine::with(optimization, Preparation::InProcess).unwrap();
+        let engine =
+            Engine::with(EngineConfig { optimization, ..EngineConfig::default() }).unwrap();
         let decision = PolicySet::prepare(&engine, &manifest, &files).unwrap().evaluate(claims());
         assert!(decision.trace().iter().all(|entry| entry.used.fuel.is_some()));
         serde_json::to_string(&decision.record()).unwrap()

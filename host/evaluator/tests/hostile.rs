@@ -13,7 +13,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::thread;
 
-use countersign::{CompiledCode, Fault, Limits, Optimization, PolicySet};
+use countersign::{CompiledCode, Fault, Form, Limits, Optimization, PolicySet};
 use countersign_hostile_policies::guest::{ABSTAIN, DENY, GUEST, Guest, PERMIT};
 use countersign_hostile_policies::{Case, cases, endless_loop};
 use support::hostile::{LIMITS, binding, check, end_of, honest, load};
@@ -111,7 +111,9 @@ fn row_15_a_flipped_bit_in_every_byte_and_every_length() {
 fn row_16_compiled_code_is_no_component() {
     // The real thing, of a policy that would permit: there is no door that takes it.
     let component = Guest { evaluate: PERMIT, ..GUEST }.component();
-    let code = CompiledCode::compile(&component, Optimization::Speed, &Limits::DEFAULT).unwrap();
+    let code =
+        CompiledCode::compile(&component, Form::AsItIs, Optimization::Speed, &Limits::DEFAULT)
+            .unwrap();
     check(&code.into_bytes(), "not-wasm");
 }
 

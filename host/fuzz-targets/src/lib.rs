@@ -21,8 +21,8 @@ pub use component::decision;
 use std::sync::{Arc, OnceLock};
 
 use countersign::{
-    Audience, Binding, BindingConfig, BindingError, Claims, Decision, Engine, Limits, Mode,
-    Optimization, Outcome, Policy, PolicySet, Preparation, Run, Scope, Settings, SubjectForm,
+    Audience, Binding, BindingConfig, BindingError, Claims, Decision, Engine, EngineConfig, Limits,
+    Mode, Optimization, Outcome, Policy, PolicySet, Run, Scope, Settings, SubjectForm,
     SubjectProfile, TokenRequest,
 };
 
@@ -80,7 +80,10 @@ const LIMITS: Limits = Limits {
 
 fn engine() -> &'static Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
-    ENGINE.get_or_init(|| Engine::with(Optimization::None, Preparation::InProcess).unwrap())
+    ENGINE.get_or_init(|| {
+        Engine::with(EngineConfig { optimization: Optimization::None, ..EngineConfig::default() })
+            .unwrap()
+    })
 }
 
 /// The published run, asking for two audiences and an hour.

@@ -8,7 +8,9 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use countersign::{Compile, CompiledCode, Limits, LoadError, Optimization, visible};
+use countersign::{
+    Compile, CompileError, CompiledCode, Form, Limits, LoadError, Optimization, visible,
+};
 
 use crate::job::{COMPILED, EXHAUSTED, Job, REFUSED};
 
@@ -85,7 +87,7 @@ impl ChildProcess {
     ///
     /// The pipes are the threads' own, and nobody waits for a thread: should something else hold the
     /// other end of a pipe, the deadline still holds.
-    fn run(&self, job: &Job, component: &[u8], limits: &Limits) -> io::Result<Option<Ended>> {
+    fn run(&self, job: &Job, parts: &[&[u8]], limits: &Limits) -> io::Result<Option<Ended>> {
         let deadline = Instant::now() + Duration::from_millis(limits.prepare_ms.into());
         let mut child = Killed(self.spawn()?);
         let taken = child.0.stdin.take().zip(child.0.stdout.take()).zip(child.0.stderr.take());
@@ -94,7 +96,7 @@ impl ChildProcess {
         };
         let mut input = serde_json::to_vec(job)?;
         input.push(b'\n');
-        input.extend_from_slice(component);
+        parts.iter().for_each(|part| input.extend_from_slice(part));
         // A child that does not read on says why by its end.
         thread("input", move || stdin.write_all(&input))?;
         let last_words = thread("stderr", move || {
@@ -147,23 +149,30 @@ impl Compile for ChildProcess {
     fn compile(
         &self,
         component: &[u8],
+        form: Form<'_>,
         optimization: Optimization,
         limits: &Limits,
-    ) -> Result<CompiledCode, LoadError> {
+    ) -> Result<CompiledCode, CompileError> {
+        let state = match form {
+            Form::InState(state) => Some(state.to_bytes()),
+            Form::AsItIs | Form::Observable => None,
+        };
         let seconds = u64::from(limits.prepare_ms.div_ceil(1000));
         let job = Job {
             optimize: optimization == Optimization::Speed,
+            observable: matches!(form, Form::Observable),
+            state_bytes: state.as_ref().map(|state| state.len() as u64),
             bytes: component.len() as u64,
             component_bytes: limits.component_bytes,
             memory_bytes: limits.prepare_memory_bytes,
             processor_seconds: seconds * MAX_THREADS as u64,
         };
-        match self.run(&job, component, limits) {
+        match self.run(&job, &[component, &state.unwrap_or_default()], limits) {
             Ok(Some(ended)) => result(ended, limits),
-            Ok(None) => Err(LoadError::PrepareTime { limit_ms: limits.prepare_ms }),
+            Ok(None) => Err(LoadError::PrepareTime { limit_ms: limits.prepare_ms }.into()),
             Err(error) => {
                 let program = visible(&self.program.display().to_string());
-                Err(failed(&format!("the child process `{program}`: {error}")))
+                Err(failed(&format!("the child process `{program}`: {error}")).into())
             }
         }
     }
@@ -186,16 +195,16 @@ fn wait(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> 
     }
 }
 
-fn result(ended: Ended, limits: &Limits) -> Result<CompiledCode, LoadError> {
+fn result(ended: Ended, limits: &Limits) -> Result<CompiledCode, CompileError> {
     let Ended { status, mut output, last_words } = ended;
     if status.code() == Some(EXHAUSTED) {
-        return Err(LoadError::PrepareMemory { limit: limits.prepare_memory_bytes });
+        return Err(LoadError::PrepareMemory { limit: limits.prepare_memory_bytes }.into());
     }
     if output.len() as u64 > limits.prepare_memory_bytes {
-        return Err(LoadError::PrepareMemory { limit: limits.prepare_memory_bytes });
+        return Err(LoadError::PrepareMemory { limit: limits.prepare_memory_bytes }.into());
     }
     if !status.success() {
-        return Err(failed(&format!("the child process ended with {status}: {last_words}")));
+        return Err(failed(&format!("the child process ended with {status}: {last_words}")).into());
     }
     match output.first() {
         Some(&COMPILED) => {
@@ -208,8 +217,8 @@ fn result(ended: Ended, limits: &Limits) -> Result<CompiledCode, LoadError> {
         Some(&REFUSED) => Err(output
             .get(1..)
             .and_then(|json| serde_json::from_slice(json).ok())
-            .unwrap_or_else(|| failed("the child process gave an answer that is none"))),
-        _ => Err(failed("the child process gave no answer")),
+            .unwrap_or_else(|| failed("the child process gave an answer that is none").into())),
+        _ => Err(failed("the child process gave no answer").into()),
     }
 }
 

@@ -1,7 +1,8 @@
 //! What parent and child say to each other.
 //!
-//! The parent writes one line of JSON, a [`Job`], and then the component. The child writes one byte,
-//! [`COMPILED`] or [`REFUSED`], and then the code or a `LoadError` as JSON, and exits with status 0.
+//! The parent writes one line of JSON, a [`Job`], and then the component, followed by the
+//! state that it is to be in, if any. The child writes one byte,
+//! [`COMPILED`] or [`REFUSED`], and then the code or a `CompileError` as JSON, and exits with status 0.
 
 use countersign::Optimization;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,9 @@ pub(crate) const EXHAUSTED: i32 = 86;
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Job {
     pub(crate) optimize: bool,
+    pub(crate) observable: bool,
+    /// Length of the state that follows the component, if one does.
+    pub(crate) state_bytes: Option<u64>,
     /// Length of the component.
     pub(crate) bytes: u64,
     pub(crate) component_bytes: u64,

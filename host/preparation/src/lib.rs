@@ -12,7 +12,7 @@
 //! use std::process::ExitCode;
 //! use std::sync::Arc;
 //!
-//! use countersign::{Engine, Optimization, Preparation};
+//! use countersign::{Engine, EngineConfig, Preparation};
 //! use countersign_preparation::{ChildProcess, ExitWhenExhausted, serve};
 //!
 //! #[global_allocator]
@@ -24,7 +24,7 @@
 //!     }
 //!     let child = ChildProcess::of_this_program(["compile-for-parent"]).expect("a path of its own");
 //!     let preparation = Preparation::Elsewhere(Arc::new(child));
-//!     let engine = Engine::with(Optimization::Speed, preparation).expect("an engine");
+//!     let engine = Engine::with(EngineConfig { preparation, ..EngineConfig::default() }).expect("an engine");
 //!     // … `Policy::load` and `PolicySet::prepare` now compile in a child.
 //! #   let _ = engine;
 //!     ExitCode::SUCCESS

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::ExitCode;
 
-use countersign::{CompiledCode, Limits, LoadError, Optimization};
+use countersign::{CompileError, CompiledCode, Form, Limits, Optimization, State};
 
 use crate::exhaustion::exit_when_exhausted;
 use crate::job::{COMPILED, Job, REFUSED};
@@ -37,15 +37,23 @@ fn answer(input: &mut impl BufRead, output: &mut impl Write) -> io::Result<()> {
     input.by_ref().take(MAX_JOB_BYTES).read_until(b'\n', &mut line)?;
     let job: Job = serde_json::from_slice(&line)?;
     // The compiler's threads start now: that they cannot start is not the component's doing.
-    let _ = CompiledCode::compile(TWO_FUNCTIONS, Optimization::None, &Limits::DEFAULT);
+    let _ =
+        CompiledCode::compile(TWO_FUNCTIONS, Form::AsItIs, Optimization::None, &Limits::DEFAULT);
     limit(&job)?;
-    let mut component = Vec::new();
-    input.take(job.bytes).read_to_end(&mut component)?;
-    if component.len() as u64 != job.bytes {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
+    let component = exactly(input, job.bytes)?;
+    let state = match job.state_bytes {
+        Some(bytes) => {
+            Some(State::from_bytes(&exactly(input, bytes)?).ok_or(io::ErrorKind::InvalidData)?)
+        }
+        None => None,
+    };
+    let form = match &state {
+        Some(state) => Form::InState(state),
+        None if job.observable => Form::Observable,
+        None => Form::AsItIs,
+    };
     let limits = Limits { component_bytes: job.component_bytes, ..Limits::CEILING };
-    let (word, bytes) = match CompiledCode::compile(&component, job.optimization(), &limits) {
+    let (word, bytes) = match CompiledCode::compile(&component, form, job.optimization(), &limits) {
         Ok(code) => (COMPILED, code.into_bytes()),
         Err(error) => (REFUSED, refusal(&error)?),
     };
@@ -54,7 +62,13 @@ fn answer(input: &mut impl BufRead, output: &mut impl Write) -> io::Result<()> {
     output.flush()
 }
 
-fn refusal(error: &LoadError) -> io::Result<Vec<u8>> {
+fn exactly(input: &mut impl BufRead, bytes: u64) -> io::Result<Vec<u8>> {
+    let mut read = Vec::new();
+    input.take(bytes).read_to_end(&mut read)?;
+    if read.len() as u64 == bytes { Ok(read) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
+fn refusal(error: &CompileError) -> io::Result<Vec<u8>> {
     Ok(serde_json::to_vec(error)?)
 }
 
@@ -91,7 +105,12 @@ mod tests {
 
     #[test]
     fn the_component_that_starts_the_threads_compiles() {
-        let code = CompiledCode::compile(TWO_FUNCTIONS, Optimization::None, &Limits::DEFAULT);
+        let code = CompiledCode::compile(
+            TWO_FUNCTIONS,
+            Form::AsItIs,
+            Optimization::None,
+            &Limits::DEFAULT,
+        );
         assert!(code.is_ok(), "{code:?}");
     }
 }

@@ -69,7 +69,11 @@ impl<'a> BindingJson<'a> {
             file,
             digest: identity.policy,
             policy: PolicyJson { name: &identity.policy_name, version: &identity.policy_version },
-            limits: LimitsJson::new(&identity.limits, binding.policy(), binding.configured()),
+            limits: LimitsJson::new(
+                &identity.limits,
+                binding.policy(),
+                binding.prepared().map(|prepared| prepared.taken),
+            ),
         }
     }
 

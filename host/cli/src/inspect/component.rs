@@ -146,5 +146,5 @@ impl Inspected {
 
 /// What the policy took to describe itself, against the defaults.
 fn limits(policy: &Policy) -> LimitsJson {
-    LimitsJson::new(&Limits::DEFAULT, policy, policy.described())
+    LimitsJson::new(&Limits::DEFAULT, policy, Some(policy.described()))
 }

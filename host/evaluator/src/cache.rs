@@ -1,0 +1,158 @@
+//! What was prepared, kept for the next process.
+
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use serde::{Deserialize, Serialize};
+
+use crate::compile::CompiledCode;
+use crate::digest::Digest;
+use crate::engine::{Engine, Optimization};
+use crate::limits::Limits;
+use crate::sandbox::Taken;
+
+/// Raised whenever the same key would have to mean another entry.
+const FORMAT: u32 = 1;
+
+/// Keeps what was prepared, so that another process need not prepare it again.
+///
+/// An entry is machine code that is run, so an implementation gives back only what it can tell was put
+/// there by somebody as trusted as this process: [`CacheEntry::from_bytes`] says what that takes. What
+/// it cannot tell, cannot read or has lost is `None`, and prepared anew; it never fails.
+pub trait Cache: Send + Sync {
+    /// The entry of a key.
+    fn get(&self, key: &Digest) -> Option<CacheEntry>;
+
+    /// Keeps an entry, or does not.
+    fn put(&self, key: &Digest, entry: &CacheEntry);
+}
+
+/// What a [`Cache`] keeps: bytes that mean something to this build of this crate only.
+pub struct CacheEntry(Vec<u8>);
+
+impl CacheEntry {
+    /// Takes back what [`CacheEntry::as_bytes`] gave for the same key.
+    ///
+    /// # Safety
+    /// The bytes are run as machine code. They must be what `as_bytes` gave for this key, in a process
+    /// as trusted as this one, and authenticated since: nobody else may have been able to change them.
+    #[expect(unsafe_code, reason = "the caller vouches for machine code")]
+    #[must_use]
+    pub unsafe fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// The entry as bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// A line of JSON, and then the code.
+    fn new(about: &impl Serialize, code: &[u8]) -> Self {
+        let mut bytes = serde_json::to_vec(about).unwrap_or_default();
+        bytes.push(b'\n');
+        bytes.extend_from_slice(code);
+        Self(bytes)
+    }
+
+    fn parts<A: for<'de> Deserialize<'de>>(mut self) -> Option<(A, CompiledCode)> {
+        let end = self.0.iter().position(|byte| *byte == b'\n')?;
+        let about = serde_json::from_slice(self.0.get(..end)?).ok()?;
+        let code = self.0.split_off(end + 1);
+        // SAFETY: whoever made the entry vouched for it.
+        #[expect(unsafe_code, reason = "the code of an entry")]
+        let code = unsafe { CompiledCode::from_bytes(code) };
+        Some((about, code))
+    }
+}
+
+impl fmt::Debug for CacheEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CacheEntry({} bytes)", self.0.len())
+    }
+}
+
+/// What is kept of a policy beside its code.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct PolicyEntry {
+    /// Why its state cannot be read: the code is the component's as it is.
+    pub(crate) no_snapshot: Option<String>,
+}
+
+/// What is kept of a binding beside its code.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct BindingEntry {
+    pub(crate) taken: Taken,
+    /// Why there is no code: the policy is configured in each evaluation.
+    pub(crate) no_snapshot: Option<String>,
+}
+
+/// Everything that what is kept depends on.
+#[derive(Serialize)]
+struct Key<'k> {
+    format: u32,
+    evaluator: &'k str,
+    engine: u64,
+    optimize: bool,
+    component: String,
+    /// Of a binding: its settings, and the limits under which the policy took them.
+    settings: Option<String>,
+    limits: Option<[u64; 3]>,
+}
+
+/// What an engine has kept, if it has a cache.
+pub(crate) fn get<A: for<'de> Deserialize<'de>>(
+    engine: &Engine,
+    key: &Digest,
+) -> Option<(A, CompiledCode)> {
+    engine.cache()?.get(key)?.parts()
+}
+
+/// Keeps what was prepared, if the engine has a cache.
+pub(crate) fn put(engine: &Engine, key: &Digest, about: &impl Serialize, code: &[u8]) {
+    if let Some(cache) = engine.cache() {
+        cache.put(key, &CacheEntry::new(about, code));
+    }
+}
+
+pub(crate) fn policy_key(engine: &Engine, component: Digest) -> Digest {
+    key(engine, component, None, None)
+}
+
+pub(crate) fn binding_key(
+    engine: &Engine,
+    component: Digest,
+    settings: Digest,
+    limits: &Limits,
+) -> Digest {
+    // Whether there is a snapshot depends on the last one.
+    let matter = [limits.configure_fuel, limits.memory_bytes, limits.prepare_memory_bytes];
+    key(engine, component, Some(settings), Some(matter))
+}
+
+fn key(
+    engine: &Engine,
+    component: Digest,
+    settings: Option<Digest>,
+    limits: Option<[u64; 3]>,
+) -> Digest {
+    let key = Key {
+        format: FORMAT,
+        evaluator: env!("CARGO_PKG_VERSION"),
+        engine: engine.compatibility(),
+        optimize: engine.optimization() == Optimization::Speed,
+        component: component.to_string(),
+        settings: settings.map(|digest| digest.to_string()),
+        limits,
+    };
+    Digest::of(&serde_json::to_vec(&key).unwrap_or_default())
+}
+
+/// What compiled code of an engine is compatible with: the compiler's version, the processor, and all
+/// that the code depends on. Not a secret, and not what keeps forged code out.
+pub(crate) fn compatibility(engine: &wasmtime::Engine) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,149 @@
+//! A policy that has taken its settings once decides as one that takes them in each evaluation.
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use countersign::{
+    Binding, BindingConfig, BindingError, Cache, CacheEntry, Digest, Engine, EngineConfig, Limits,
+    Mode, Optimization, Policy, PolicySet, Scope, Settings,
+};
+use countersign_policy_artifacts::{ALLOWED_CONSUMERS, SAME_WORKSPACE, TTL_CEILING};
+
+fn config(settings: &str) -> BindingConfig {
+    BindingConfig {
+        name: "one".parse().unwrap(),
+        settings: Settings::from_json(settings).unwrap(),
+        scope: Scope::All,
+        mode: Mode::Enforce,
+        limits: Limits::DEFAULT,
+        claims: vec![],
+    }
+}
+
+fn bind(engine: &Engine, component: &[u8], settings: &str) -> Result<Binding, BindingError> {
+    let policy = Policy::load(engine, component, &Limits::DEFAULT).unwrap();
+    Binding::prepare(Arc::new(policy), config(settings))
+}
+
+fn record(binding: Binding) -> String {
+    let decision = PolicySet::new(vec![binding]).unwrap().evaluate(support::claims());
+    serde_json::to_string(&decision.record()).unwrap()
+}
+
+fn engine(config: EngineConfig) -> Engine {
+    Engine::with(config).unwrap()
+}
+
+fn each_time() -> Engine {
+    engine(EngineConfig { optimization: Optimization::None, ..EngineConfig::default() })
+}
+
+/// 10,000 workspaces, the one of the claims not among them.
+fn long_list() -> String {
+    let names: Vec<_> = (0..10_000).map(|n| format!("\"workspace-{n}\"")).collect();
+    format!("{{\"workspaces\":[{}]}}", names.join(","))
+}
+
+#[test]
+fn a_snapshot_decides_as_a_policy_that_is_configured_each_time() {
+    let list = long_list();
+    for (component, settings) in [
+        (SAME_WORKSPACE, "{}"),
+        (SAME_WORKSPACE, r#"{"also":["team-a"],"also-max-ttl":60}"#),
+        (TTL_CEILING, r#"{"apply":600,"detect":60,"destroy":60}"#),
+        (ALLOWED_CONSUMERS, list.as_str()),
+    ] {
+        let snapshot = bind(&Engine::new().unwrap(), component, settings).unwrap();
+        let configured = bind(&each_time(), component, settings).unwrap();
+        let (one, other) = (snapshot.prepared().unwrap(), configured.prepared().unwrap());
+        assert_eq!(one.no_snapshot, None);
+        assert_eq!(one.taken, other.taken);
+        assert!(other.no_snapshot.is_some());
+        assert_eq!(record(snapshot), record(configured));
+    }
+}
+
+#[test]
+fn settings_that_a_policy_does_not_take_are_the_same_error() {
+    let settings = r#"{"also":7}"#;
+    let one = bind(&Engine::new().unwrap(), SAME_WORKSPACE, settings).unwrap_err();
+    assert_eq!(bind(&each_time(), SAME_WORKSPACE, settings).unwrap_err(), one);
+}
+
+#[test]
+fn a_binding_that_is_prepared_when_needed_decides_the_same_or_refuses() {
+    let engine = Engine::new().unwrap();
+    let policy = Arc::new(Policy::load(&engine, SAME_WORKSPACE, &Limits::DEFAULT).unwrap());
+    let lazy = Binding::prepare_when_needed(Arc::clone(&policy), config("{}")).unwrap();
+    assert_eq!(lazy.prepared(), None);
+    let eager = Binding::prepare(Arc::clone(&policy), config("{}")).unwrap();
+    assert_eq!(record(lazy), record(eager));
+
+    let wrong = Binding::prepare_when_needed(policy, config(r#"{"also":7}"#)).unwrap();
+    let set = PolicySet::new(vec![wrong]).unwrap();
+    for _ in 0..2 {
+        let decision = set.evaluate(support::claims());
+        let fault = decision.trace().first().unwrap().result.as_ref().unwrap_err();
+        assert_eq!(fault.code(), "configure");
+        assert!(decision.into_approval().is_err());
+    }
+}
+
+#[test]
+fn what_is_not_used_is_dropped_and_made_again() {
+    // Room for the policy and about one binding.
+    let engine = engine(EngineConfig { resident_bytes: Some(600_000), ..EngineConfig::default() });
+    let policy = Arc::new(Policy::load(&engine, SAME_WORKSPACE, &Limits::DEFAULT).unwrap());
+    let set = |name: &str| {
+        let config = BindingConfig { name: name.parse().unwrap(), ..config("{}") };
+        PolicySet::new(vec![Binding::prepare(Arc::clone(&policy), config).unwrap()]).unwrap()
+    };
+    let sets: Vec<_> = ["a", "b", "c", "d", "e", "f"].map(set).into();
+    let all = engine.resident_bytes();
+    assert!(all <= 600_000, "{all}");
+    let first: Vec<_> = sets.iter().map(|set| set.evaluate(support::claims()).id()).collect();
+    let again: Vec<_> = sets.iter().map(|set| set.evaluate(support::claims()).id()).collect();
+    assert_eq!(first, again);
+    assert!(engine.resident_bytes() <= 600_000);
+    drop((sets, policy));
+    assert_eq!(engine.resident_bytes(), 0);
+}
+
+/// Keeps entries in memory, and counts.
+#[derive(Default)]
+struct InMemory {
+    entries: Mutex<HashMap<Digest, Vec<u8>>>,
+    hits: Mutex<u32>,
+}
+
+impl Cache for InMemory {
+    fn get(&self, key: &Digest) -> Option<CacheEntry> {
+        let bytes = self.entries.lock().unwrap().get(key).cloned()?;
+        *self.hits.lock().unwrap() += 1;
+        // SAFETY: nobody else has these entries.
+        #[expect(unsafe_code, reason = "a cache of one's own")]
+        Some(unsafe { CacheEntry::from_bytes(bytes) })
+    }
+
+    fn put(&self, key: &Digest, entry: &CacheEntry) {
+        self.entries.lock().unwrap().insert(*key, entry.as_bytes().to_vec());
+    }
+}
+
+#[test]
+fn what_was_kept_decides_the_same_and_only_for_what_it_was_made_of() {
+    let cache = Arc::new(InMemory::default());
+    let with_cache =
+        || engine(EngineConfig { cache: Some(Arc::clone(&cache) as _), ..EngineConfig::default() });
+    let first = record(bind(&with_cache(), SAME_WORKSPACE, "{}").unwrap());
+    assert_eq!((*cache.hits.lock().unwrap(), cache.entries.lock().unwrap().len()), (0, 2));
+    let second = record(bind(&with_cache(), SAME_WORKSPACE, "{}").unwrap());
+    assert_eq!((*cache.hits.lock().unwrap(), cache.entries.lock().unwrap().len()), (2, 2));
+    assert_eq!(first, second);
+    // Other settings: the policy is known, the binding is not.
+    bind(&with_cache(), SAME_WORKSPACE, r#"{"also":["team-a"]}"#).unwrap();
+    assert_eq!((*cache.hits.lock().unwrap(), cache.entries.lock().unwrap().len()), (3, 3));
+}
