@@ -32,18 +32,12 @@ struct LimitJson {
 impl LimitsJson {
     /// The limits, with what a policy took of them before it evaluates.
     pub fn new(limits: &Limits, policy: &Policy, taken: Option<Taken>) -> Self {
-        let used = |used: u64, limit| LimitJson { used: Some(used), limit };
+        let used = |used, limit| LimitJson { used, limit };
         let unread = |limit| LimitJson { used: None, limit };
         Self {
-            component_bytes: used(policy.component_bytes() as u64, limits.component_bytes),
-            configure_fuel: LimitJson {
-                used: taken.map(|taken| taken.fuel),
-                limit: limits.configure_fuel,
-            },
-            memory_bytes: LimitJson {
-                used: taken.map(|taken| taken.memory_bytes),
-                limit: limits.memory_bytes,
-            },
+            component_bytes: used(Some(policy.component_bytes() as u64), limits.component_bytes),
+            configure_fuel: used(taken.map(|taken| taken.fuel), limits.configure_fuel),
+            memory_bytes: used(taken.map(|taken| taken.memory_bytes), limits.memory_bytes),
             fuel: unread(limits.fuel),
             stack_bytes: unread(limits.stack_bytes.into()),
             output_bytes: unread(limits.output_bytes.into()),

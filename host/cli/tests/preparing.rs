@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use countersign::{
-    Compile, CompileError, CompiledCode, Engine, EngineConfig, Form, Limits, LoadError,
-    Optimization, Policy, Preparation,
+    Binding, BindingConfig, Compile, CompileError, CompiledCode, Engine, EngineConfig, Form,
+    Limits, LoadError, Mode, Optimization, Policy, Preparation, Scope, Settings,
 };
 use countersign_policy_artifacts::SAME_WORKSPACE;
 use countersign_preparation::ChildProcess;
@@ -37,6 +37,17 @@ fn a_policy_is_compiled_in_a_child_and_loads_here() {
     assert_eq!(engine.preparation().place(), "a child process");
     let policy = Policy::load(&engine, SAME_WORKSPACE, &LIMITS).unwrap();
     assert_eq!(policy.description().name, "same-workspace");
+    // Its state goes to the child, and comes back as code.
+    let config = BindingConfig {
+        name: "one".parse().unwrap(),
+        settings: Settings::default(),
+        scope: Scope::All,
+        mode: Mode::Enforce,
+        limits: LIMITS,
+        claims: vec![],
+    };
+    let binding = Binding::prepare(Arc::new(policy), config).unwrap();
+    assert_eq!(binding.prepared().unwrap().no_snapshot, None);
 }
 
 #[test]

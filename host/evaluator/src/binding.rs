@@ -238,27 +238,25 @@ impl Binding {
     /// The guest to be evaluated, which is made when it is not there.
     fn guest(&self) -> Result<Arc<Guest>, BindingError> {
         self.guest.get(|| {
-            // What the policy said once, it would say again.
+            // What the policy said once, it would say again; what the host lacked is not tried for in
+            // every evaluation either.
             if let Some(Err(error)) = self.prepared.get() {
                 return Err(error.clone());
             }
-            match self.make() {
-                Ok((prepared, guest)) => {
-                    self.prepared.get_or_init(|| Ok(prepared));
-                    Ok(guest)
-                }
-                Err(error) => {
-                    self.prepared.get_or_init(|| Err(error.clone()));
-                    Err(error)
-                }
-            }
+            let (prepared, guest) = self.make().map_or_else(
+                |error| (Err(error.clone()), Err(error)),
+                |(prepared, guest)| (Ok(prepared), Ok(guest)),
+            );
+            self.prepared.get_or_init(|| prepared);
+            guest
         })
     }
 
+    /// Prepares the binding, or takes what was kept of it.
     fn make(&self) -> Result<(Prepared, Arc<Guest>), BindingError> {
         let (policy, limits) = (&*self.policy, &self.identity.limits);
-        let name = || policy.description().name.clone();
-        let unready = |problem| BindingError::Policy { policy: name(), problem };
+        let unready =
+            |problem| BindingError::Policy { policy: policy.description().name.clone(), problem };
         let engine = policy.engine();
         let key = cache::binding_key(engine, policy.digest(), self.settings.digest(), limits);
         if let Some((BindingEntry { taken, no_snapshot }, code)) = cache::get(engine, &key) {

@@ -88,19 +88,6 @@ pub(crate) struct BindingEntry {
     pub(crate) no_snapshot: Option<String>,
 }
 
-/// Everything that what is kept depends on.
-#[derive(Serialize)]
-struct Key<'k> {
-    format: u32,
-    evaluator: &'k str,
-    engine: u64,
-    optimize: bool,
-    component: String,
-    /// Of a binding: its settings, and the limits under which the policy took them.
-    settings: Option<String>,
-    limits: Option<[u64; 3]>,
-}
-
 /// What an engine has kept, if it has a cache.
 pub(crate) fn get<A: for<'de> Deserialize<'de>>(
     engine: &Engine,
@@ -117,7 +104,7 @@ pub(crate) fn put(engine: &Engine, key: &Digest, about: &impl Serialize, code: &
 }
 
 pub(crate) fn policy_key(engine: &Engine, component: Digest) -> Digest {
-    key(engine, component, None, None)
+    key(engine, component, "")
 }
 
 pub(crate) fn binding_key(
@@ -128,25 +115,17 @@ pub(crate) fn binding_key(
 ) -> Digest {
     // Whether there is a snapshot depends on the last one.
     let matter = [limits.configure_fuel, limits.memory_bytes, limits.prepare_memory_bytes];
-    key(engine, component, Some(settings), Some(matter))
+    key(engine, component, &format!("{settings} {matter:?}"))
 }
 
-fn key(
-    engine: &Engine,
-    component: Digest,
-    settings: Option<Digest>,
-    limits: Option<[u64; 3]>,
-) -> Digest {
-    let key = Key {
-        format: FORMAT,
-        evaluator: env!("CARGO_PKG_VERSION"),
-        engine: engine.compatibility(),
-        optimize: engine.optimization() == Optimization::Speed,
-        component: component.to_string(),
-        settings: settings.map(|digest| digest.to_string()),
-        limits,
-    };
-    Digest::of(&serde_json::to_vec(&key).unwrap_or_default())
+/// Of everything that what is kept depends on; `binding` is empty for a policy.
+fn key(engine: &Engine, component: Digest, binding: &str) -> Digest {
+    let evaluator = env!("CARGO_PKG_VERSION");
+    let optimize = engine.optimization() == Optimization::Speed;
+    let engine = engine.compatibility();
+    // None of them has a line break, so no two keys are written alike.
+    let key = format!("{FORMAT}\n{evaluator}\n{engine}\n{optimize}\n{component}\n{binding}");
+    Digest::of(key.as_bytes())
 }
 
 /// What compiled code of an engine is compatible with: the compiler's version, the processor, and all

@@ -33,7 +33,9 @@ pub struct Limits {
     pub prepare_ms: u32,
     /// Memory that checking and compiling the component may take, in bytes, at least
     /// [`Limits::MIN_PREPARE_MEMORY_BYTES`]: a compiler needs some to start. Only a child process is
-    /// held to it: see [`Preparation`](crate::Preparation).
+    /// held to it: see [`Preparation`](crate::Preparation). A policy with more linear memory than a
+    /// 64th of it, once it has its settings, is not made a snapshot of
+    /// ([`Prepared::no_snapshot`](crate::Prepared)), wherever it is compiled.
     pub prepare_memory_bytes: u64,
 }
 

@@ -27,7 +27,7 @@ use crate::engine::Engine;
 use crate::fault::Fault;
 use crate::limits::Limits;
 use crate::policy::MEMORIES_AND_TABLES;
-use crate::snapshot::{STATE_INSTANCE, State};
+use crate::snapshot::{STATE_INSTANCE, State, Value};
 use crate::text::escape;
 
 /// The largest description or list of problems, as the host holds it.
@@ -367,10 +367,14 @@ impl Sandbox {
                 let (_, index) =
                     component.get_export(Some(&instance), name).ok_or_else(no_state)?;
                 match function.results().next() {
-                    Some(Type::S32) => state.set_s32(name, self.call(&index)?),
-                    Some(Type::S64) => state.set_s64(name, self.call(&index)?),
-                    Some(Type::Float32) => state.set_f32(name, self.call(&index)?),
-                    Some(Type::Float64) => state.set_f64(name, self.call(&index)?),
+                    Some(Type::S32) => state.set(name, Value::S32(self.call(&index)?)),
+                    Some(Type::S64) => state.set(name, Value::S64(self.call(&index)?)),
+                    Some(Type::Float32) => {
+                        state.set(name, Value::F32(self.call::<f32>(&index)?.to_bits()))
+                    }
+                    Some(Type::Float64) => {
+                        state.set(name, Value::F64(self.call::<f64>(&index)?.to_bits()))
+                    }
                     _ => {
                         let memory: WasmList<u8> = self.call(&index)?;
                         state.set_memory(name, memory.as_le_slice(&self.store));

@@ -29,7 +29,7 @@ pub struct State {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-enum Value {
+pub(crate) enum Value {
     S32(i32),
     S64(i64),
     F32(u32),
@@ -42,26 +42,14 @@ enum Value {
 }
 
 impl State {
-    pub(crate) fn set_s32(&mut self, name: &str, value: i32) {
-        self.values.insert(name.to_owned(), Value::S32(value));
-    }
-
-    pub(crate) fn set_s64(&mut self, name: &str, value: i64) {
-        self.values.insert(name.to_owned(), Value::S64(value));
-    }
-
-    pub(crate) fn set_f32(&mut self, name: &str, value: f32) {
-        self.values.insert(name.to_owned(), Value::F32(value.to_bits()));
-    }
-
-    pub(crate) fn set_f64(&mut self, name: &str, value: f64) {
-        self.values.insert(name.to_owned(), Value::F64(value.to_bits()));
+    pub(crate) fn set(&mut self, name: &str, value: Value) {
+        self.values.insert(name.to_owned(), value);
     }
 
     pub(crate) fn set_memory(&mut self, name: &str, contents: &[u8]) {
         let (from, bytes) = (self.memories.len(), contents.len());
         self.memories.extend_from_slice(contents);
-        self.values.insert(name.to_owned(), Value::Memory { from, bytes });
+        self.set(name, Value::Memory { from, bytes });
     }
 
     /// The state as bytes: a line of JSON, and then the memories.

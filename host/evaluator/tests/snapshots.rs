@@ -1,5 +1,5 @@
 //! A policy that has taken its settings once decides as one that takes them in each evaluation.
-#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod support;
 
@@ -10,6 +10,7 @@ use countersign::{
     Binding, BindingConfig, BindingError, Cache, CacheEntry, Digest, Engine, EngineConfig, Limits,
     Mode, Optimization, Policy, PolicySet, Scope, Settings,
 };
+use countersign_hostile_policies::guest::{GUEST, Guest, PERMIT};
 use countersign_policy_artifacts::{ALLOWED_CONSUMERS, SAME_WORKSPACE, TTL_CEILING};
 
 fn config(settings: &str) -> BindingConfig {
@@ -63,6 +64,50 @@ fn a_snapshot_decides_as_a_policy_that_is_configured_each_time() {
         assert_eq!(one.taken, other.taken);
         assert!(other.no_snapshot.is_some());
         assert_eq!(record(snapshot), record(configured));
+    }
+}
+
+/// A guest that `configure` leaves in a state which `evaluate` asks for.
+const NOT_A_NUMBER: Guest<'_> = Guest {
+    more: "(global $float (mut f32) (f32.const 0))",
+    configure: "(global.set $float (f32.const nan:0x200001)) (i32.const 2240)",
+    evaluate: "
+        (if (result i32)
+            (i32.eq (i32.reinterpret_f32 (global.get $float)) (i32.const 0x7fa00001))
+            (then (i32.const 2112))
+            (else (i32.const 2048)))",
+    ..GUEST
+};
+
+#[test]
+fn every_bit_of_a_global_is_in_the_snapshot() {
+    let component = NOT_A_NUMBER.component();
+    let snapshot = bind(&Engine::new().unwrap(), &component, "{}").unwrap();
+    assert_eq!(snapshot.prepared().unwrap().no_snapshot, None);
+    let record = record(snapshot);
+    assert!(record.contains("permit"), "{record}");
+}
+
+#[test]
+fn what_has_no_snapshot_decides_the_same_and_says_why() {
+    let full = Guest { memory: r#"(memory (export "memory") 1 1)"#, evaluate: PERMIT, ..GUEST };
+    let large = Guest { memory: r#"(memory (export "memory") 130)"#, evaluate: PERMIT, ..GUEST };
+    let table = Guest {
+        more: "(table 1 funcref) (func $set (table.set (i32.const 0) (ref.null func)))",
+        evaluate: PERMIT,
+        ..GUEST
+    };
+    for (guest, why) in
+        [(full, "could not be read"), (large, "`prepare-memory-bytes`"), (table, "table.set")]
+    {
+        let component = guest.component();
+        let snapshot = bind(&Engine::new().unwrap(), &component, "{}").unwrap();
+        let configured = bind(&each_time(), &component, "{}").unwrap();
+        let reason = snapshot.prepared().unwrap().no_snapshot.clone();
+        let record = [record(snapshot), record(configured)];
+        assert_eq!(record[0], record[1], "{why}");
+        assert!(record[0].contains("permit"), "{}", record[0]);
+        assert!(reason.as_ref().is_some_and(|reason| reason.contains(why)), "{why}: {reason:?}");
     }
 }
 
