@@ -7,8 +7,9 @@ pub mod hostile;
 use std::sync::{Arc, OnceLock};
 
 use countersign::{
-    Audience, Binding, BindingConfig, BindingName, Claims, Decision, Engine, Limits, Mode, Policy,
-    PolicySet, Run, RunnerId, Scope, Settings, SubjectForm, SubjectProfile, TokenRequest,
+    Audience, Binding, BindingConfig, BindingName, Claims, Decision, Engine, EngineConfig, Limits,
+    Mode, Optimization, Policy, PolicySet, Run, RunnerId, Scope, Settings, SubjectForm,
+    SubjectProfile, TokenRequest,
 };
 
 pub const PUBLISHED_RUN: &str = include_str!("../data/published-get.json");
@@ -25,7 +26,11 @@ pub fn scripted() -> Arc<Policy> {
     static SCRIPTED: OnceLock<Arc<Policy>> = OnceLock::new();
     Arc::clone(SCRIPTED.get_or_init(|| {
         let component = countersign_policy_artifacts::SCRIPTED;
-        Arc::new(Policy::load(engine(), component, &Limits::DEFAULT).unwrap())
+        // A thousand bindings that decide once each. What is tried on those that decide often is in
+        // `snapshots.rs`, and every other policy.
+        let optimization = Optimization::None;
+        let engine = Engine::with(EngineConfig { optimization, ..EngineConfig::default() });
+        Arc::new(Policy::load(&engine.unwrap(), component, &Limits::DEFAULT).unwrap())
     }))
 }
 
