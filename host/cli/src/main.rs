@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod cache;
 mod completions;
 mod decision_text;
 mod demo;
@@ -47,6 +48,7 @@ enum Command {
     Sign(sign::Sign),
     Inspect(inspect::Inspect),
     Keys(keys::Keys),
+    Cache(cache::Cache),
     Demo(demo::Demo),
     Completions(completions::Completions),
     /// Compile for the parent process; nothing to be called by hand
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         Command::Sign(command) => command.run(),
         Command::Inspect(command) => command.run(),
         Command::Keys(command) => command.run(),
+        Command::Cache(command) => command.run(),
         Command::Demo(command) => command.run(),
         Command::Completions(command) => command.run(),
         Command::CompileForParent => return countersign_preparation::serve(),

@@ -10,6 +10,7 @@ use countersign::{
     SubjectForm, SubjectProfile, TokenRequest,
 };
 
+use crate::cache::CacheArguments;
 use crate::files::{self, Loaded};
 use crate::{preparation, progress};
 
@@ -47,6 +48,9 @@ pub struct RequestArguments {
     /// The form of the subject [default: the manifest's, or by-definition]
     #[arg(long, value_name = "PROFILE")]
     subject_profile: Option<ProfileWord>,
+
+    #[command(flatten)]
+    cache: CacheArguments,
 }
 
 /// A [`SubjectProfile`], as it is written.
@@ -68,7 +72,8 @@ impl RequestArguments {
     pub fn decide(&self, loaded: &Loaded) -> Result<Decision> {
         let claims = self.claims(&loaded.manifest)?;
         // Each policy decides once here, so optimising it would cost more than it gives.
-        let engine = preparation::engine(Optimization::None)?;
+        let (entry, cache) = (loaded.manifest.preparation, self.cache.open()?);
+        let engine = preparation::engine_with(Optimization::None, entry, cache)?;
         let set = progress::during("preparing the policies", || {
             PolicySet::prepare(&engine, &loaded.manifest, &loaded.files)
         })

@@ -381,3 +381,73 @@ fn the_demonstration_shows_all_three() {
     assert!(approved < refused && refused < narrowed);
     assert_eq!(ran.stdout.matches("verified as a cloud does").count(), 2);
 }
+
+#[test]
+fn what_was_prepared_is_kept_for_the_next_time() {
+    let folder = folder();
+    let evaluate = |more: &str| countersign(folder.path(), &format!("evaluate {ASK} {more}"));
+    let list = || -> Value {
+        let ran = countersign(folder.path(), "cache list --format json");
+        assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
+        serde_json::from_str(&ran.stdout).unwrap()
+    };
+    let first = evaluate("--no-cache");
+    assert_eq!(list()["entries"].as_array().unwrap().len(), 0);
+    // Two at once, as where several jobs share a home folder.
+    let ran = std::thread::scope(|scope| {
+        let both = [scope.spawn(|| evaluate("")), scope.spawn(|| evaluate(""))];
+        both.map(|ran| ran.join().unwrap())
+    });
+    for ran in ran.iter().chain([&evaluate("")]) {
+        assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
+        assert_eq!(ran.stdout, first.stdout);
+    }
+    let kept = list();
+    // Four policies, before and after they took their settings.
+    assert_eq!(kept["entries"].as_array().unwrap().len(), 8);
+    assert!(kept["entries"].as_array().unwrap().iter().all(|entry| entry["of"].is_object()));
+
+    // One that was forged is not used, not listed as one that is, and made again.
+    let cache = folder.path().join("cache-home/countersign");
+    for file in fs::read_dir(&cache).unwrap() {
+        let file = file.unwrap().path();
+        let mut bytes = fs::read(&file).unwrap();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        fs::write(file, bytes).unwrap();
+    }
+    assert!(list()["entries"].as_array().unwrap().iter().all(|entry| entry["of"].is_null()));
+    let human = countersign(folder.path(), "cache list").stdout;
+    assert_eq!(human.matches("not usable").count(), 8, "{human}");
+    assert_eq!(evaluate("").stdout, first.stdout);
+    assert!(list()["entries"].as_array().unwrap().iter().all(|entry| entry["of"].is_object()));
+
+    fs::write(fs::read_dir(&cache).unwrap().next().unwrap().unwrap().path(), "").unwrap();
+    let pruned = countersign(folder.path(), "cache prune");
+    assert!(
+        pruned.stdout.starts_with("removed 1 entry (0 B), left 7 entries ("),
+        "{}",
+        pruned.stdout
+    );
+    let pruned = countersign(folder.path(), "cache prune --most-bytes 0 --format json");
+    let pruned: Value = serde_json::from_str(&pruned.stdout).unwrap();
+    assert_eq!((&pruned["removed"], &pruned["left"]), (&7.into(), &0.into()));
+}
+
+#[test]
+#[cfg(unix)]
+fn a_cache_that_cannot_be_is_an_error_only_where_it_was_asked_for() {
+    let folder = folder();
+    let evaluate = |more: &str| countersign(folder.path(), &format!("evaluate {ASK} {more}"));
+    // In the place of the folder is a file.
+    fs::write(folder.path().join("cache-home"), "").unwrap();
+    let ran = evaluate("");
+    assert_eq!(ran.status, 0);
+    assert!(ran.stderr.starts_with("nothing is kept: the cache: "), "{}", ran.stderr);
+    let ran = evaluate("--cache run.json/within");
+    assert_eq!(ran.status, 1);
+    assert!(ran.stderr.contains("error: the cache: run.json/within: "), "{}", ran.stderr);
+    let ran = evaluate("--cache kept --cache-secret kept/secret");
+    assert_eq!(ran.status, 1);
+    assert!(ran.stderr.contains("kept/secret: in the cache's folder"), "{}", ran.stderr);
+}

@@ -15,7 +15,7 @@ use crate::lane::Lane;
 use crate::limits::Limits;
 use crate::policy::{LoadError, Policy};
 use crate::resident::Resident;
-use crate::sandbox::{Guest, Taken};
+use crate::sandbox::{Answer, Guest, Taken};
 use crate::scope::{Mode, Scope};
 use crate::settings::Settings;
 use crate::snapshot::State;
@@ -186,7 +186,7 @@ impl Binding {
         };
         Ok(Self {
             identity: Arc::new(identity),
-            guest: Resident::new(policy.engine().residents()),
+            guest: Resident::new(policy.engine().residents(), policy.engine().seats()),
             policy,
             settings: config.settings,
             prepared: OnceLock::new(),
@@ -204,6 +204,21 @@ impl Binding {
         &self.policy
     }
 
+    /// Prepares the binding now, unless that has been done.
+    ///
+    /// # Errors
+    /// Those of [`Binding::prepare`].
+    pub fn ready(&self) -> Result<&Prepared, BindingError> {
+        self.guest()?;
+        match self.prepared.get() {
+            Some(prepared) => prepared.as_ref().map_err(Clone::clone),
+            None => Err(BindingError::Policy {
+                policy: self.identity.policy_name.clone(),
+                problem: LoadError::PrepareFailed { problem: "it was not prepared".to_owned() },
+            }),
+        }
+    }
+
     /// What preparing came to, once it has been done.
     pub fn prepared(&self) -> Option<&Prepared> {
         self.prepared.get()?.as_ref().ok()
@@ -216,26 +231,51 @@ impl Binding {
         token: &contract::Token<'_>,
         claims: &Claims,
     ) -> BindingTrace {
-        let guest = match self.guest() {
-            Ok(guest) => guest,
-            Err(error) => {
-                let (binding, used) = (Arc::clone(&self.identity), Used::default());
-                return BindingTrace { binding, result: Err(error.into_fault()), used };
-            }
+        let answer = self.answer(None, run, token).map_or_else(
+            // It is held nowhere: no turn is taken for making it.
+            || {
+                let guest = self.guest().map_err(BindingError::into_fault)?;
+                self.answer(Some(&guest), run, token).ok_or_else(not_there)
+            },
+            Ok,
+        );
+        let (result, used) = match answer {
+            Ok(Answer { result, used, .. }) => (result, used),
+            Err(fault) => (Err(fault), Used::default()),
         };
-        let settings = self.settings.as_json();
-        let turns = self.policy.engine().turns();
-        let answer = self.lane.run(&self.identity.limits, turns, |limits| {
-            guest.evaluate(limits, settings, run, token)
-        });
-        BindingTrace {
-            binding: Arc::clone(&self.identity),
-            result: answer.result.and_then(|verdict| self.check(verdict, claims)),
-            used: answer.used,
-        }
+        let result = result.and_then(|verdict| self.check(verdict, claims));
+        BindingTrace { binding: Arc::clone(&self.identity), result, used }
     }
 
-    /// The guest to be evaluated, which is made when it is not there.
+    /// Evaluates in a turn, with the guest of the seat or else with `made` brought there; `None` when
+    /// there is neither.
+    fn answer(
+        &self,
+        made: Option<&Arc<Guest>>,
+        run: &contract::Run<'_>,
+        token: &contract::Token<'_>,
+    ) -> Option<Answer> {
+        let settings = self.settings.as_json();
+        let turns = self.policy.engine().turns();
+        self.lane.run(&self.identity.limits, turns, |limits, seat| {
+            if let Some(guest) = self.guest.at(seat) {
+                return Some(guest.evaluate(limits, settings, run, token));
+            }
+            Some(match made?.for_seat(seat) {
+                Ok(guest) => {
+                    self.guest.put(&guest);
+                    guest.evaluate(limits, settings, run, token)
+                }
+                Err(problem) => {
+                    let problem = escape(&problem.to_string(), 512);
+                    let result = Err(Fault::Host { problem });
+                    Answer { result, used: Used::default(), configure_fuel: None }
+                }
+            })
+        })
+    }
+
+    /// The guest to be evaluated, at any seat, which is made when it is not there.
     fn guest(&self) -> Result<Arc<Guest>, BindingError> {
         self.guest.get(|| {
             // What the policy said once, it would say again; what the host lacked is not tried for in
@@ -295,7 +335,10 @@ impl Binding {
             .guest(limits)
             .map_err(|problem| BindingError::Policy { policy: name(), problem })?;
         let settings = self.settings.as_json();
-        let _turn = policy.engine().turns().take_to_prepare();
+        let turn = policy.engine().turns().take_to_prepare();
+        let guest = guest
+            .for_seat(turn.seat)
+            .map_err(|problem| BindingError::Policy { policy: name(), problem })?;
         let configured = match observable {
             Ok(()) => guest.configure_and_read(limits, settings),
             Err(reason) => guest
@@ -333,6 +376,11 @@ impl fmt::Debug for Binding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Binding({} of {:?})", self.identity.name, self.policy)
     }
+}
+
+/// What cannot be: a guest that was made is in no place.
+fn not_there() -> Fault {
+    Fault::Host { problem: "the policy is not at hand".to_owned() }
 }
 
 /// A policy's problems with its settings, made safe to show. None is one too: it was refused.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::compile::CompiledCode;
@@ -12,12 +13,13 @@ use crate::limits::Limits;
 use crate::sandbox::Taken;
 
 /// Raised whenever the same key would have to mean another entry.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Keeps what was prepared, so that another process need not prepare it again.
 ///
 /// An entry is machine code that is run, so an implementation gives back only what it can tell was put
-/// there by somebody as trusted as this process: [`CacheEntry::from_bytes`] says what that takes. What
+/// there by somebody as trusted as this process: [`CacheEntry::from_bytes`] says what
+/// that takes. What
 /// it cannot tell, cannot read or has lost is `None`, and prepared anew; it never fails.
 pub trait Cache: Send + Sync {
     /// The entry of a key.
@@ -29,6 +31,32 @@ pub trait Cache: Send + Sync {
 
 /// What a [`Cache`] keeps: bytes that mean something to this build of this crate only.
 pub struct CacheEntry(Vec<u8>);
+
+/// What an entry is of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryOf {
+    /// Digest of the component.
+    pub component: Digest,
+    /// Digest of the settings; `None` when it is the policy before it has taken any.
+    pub settings: Option<Digest>,
+    /// The version of this crate that made it.
+    pub evaluator: String,
+    /// Whether it was [optimised](Optimization::Speed).
+    pub optimized: bool,
+}
+
+/// What an entry is kept under, and what it must be of.
+pub(crate) struct Key {
+    digest: Digest,
+    of: EntryOf,
+}
+
+/// The first line of an entry.
+#[derive(Serialize, Deserialize)]
+struct Heading<A> {
+    of: EntryOf,
+    about: A,
+}
 
 impl CacheEntry {
     /// Takes back what [`CacheEntry::as_bytes`] gave for the same key.
@@ -48,22 +76,36 @@ impl CacheEntry {
         &self.0
     }
 
+    /// What the entry is of, or `None` when this version of the crate cannot tell.
+    #[must_use]
+    pub fn of(&self) -> Option<EntryOf> {
+        Some(self.heading::<IgnoredAny>()?.0.of)
+    }
+
     /// A line of JSON, and then the code.
-    fn new(about: &impl Serialize, code: &[u8]) -> Self {
-        let mut bytes = serde_json::to_vec(about).unwrap_or_default();
+    fn new(heading: &Heading<impl Serialize>, code: &[u8]) -> Self {
+        let mut bytes = serde_json::to_vec(heading).unwrap_or_default();
         bytes.push(b'\n');
         bytes.extend_from_slice(code);
         Self(bytes)
     }
 
-    fn parts<A: for<'de> Deserialize<'de>>(mut self) -> Option<(A, CompiledCode)> {
+    /// The heading, and where the code begins.
+    fn heading<A: for<'de> Deserialize<'de>>(&self) -> Option<(Heading<A>, usize)> {
         let end = self.0.iter().position(|byte| *byte == b'\n')?;
-        let about = serde_json::from_slice(self.0.get(..end)?).ok()?;
-        let code = self.0.split_off(end + 1);
+        Some((serde_json::from_slice(self.0.get(..end)?).ok()?, end + 1))
+    }
+
+    fn parts<A: for<'de> Deserialize<'de>>(mut self, of: &EntryOf) -> Option<(A, CompiledCode)> {
+        let (heading, code) = self.heading()?;
+        if heading.of != *of {
+            return None;
+        }
+        let code = self.0.split_off(code);
         // SAFETY: whoever made the entry vouched for it.
         #[expect(unsafe_code, reason = "the code of an entry")]
         let code = unsafe { CompiledCode::from_bytes(code) };
-        Some((about, code))
+        Some((heading.about, code))
     }
 }
 
@@ -91,20 +133,21 @@ pub(crate) struct BindingEntry {
 /// What an engine has kept, if it has a cache.
 pub(crate) fn get<A: for<'de> Deserialize<'de>>(
     engine: &Engine,
-    key: &Digest,
+    key: &Key,
 ) -> Option<(A, CompiledCode)> {
-    engine.cache()?.get(key)?.parts()
+    engine.cache()?.get(&key.digest)?.parts(&key.of)
 }
 
 /// Keeps what was prepared, if the engine has a cache.
-pub(crate) fn put(engine: &Engine, key: &Digest, about: &impl Serialize, code: &[u8]) {
+pub(crate) fn put(engine: &Engine, key: &Key, about: impl Serialize, code: &[u8]) {
     if let Some(cache) = engine.cache() {
-        cache.put(key, &CacheEntry::new(about, code));
+        let heading = Heading { of: key.of.clone(), about };
+        cache.put(&key.digest, &CacheEntry::new(&heading, code));
     }
 }
 
-pub(crate) fn policy_key(engine: &Engine, component: Digest) -> Digest {
-    key(engine, component, "")
+pub(crate) fn policy_key(engine: &Engine, component: Digest) -> Key {
+    Key::new(engine, component, None, "")
 }
 
 pub(crate) fn binding_key(
@@ -112,20 +155,23 @@ pub(crate) fn binding_key(
     component: Digest,
     settings: Digest,
     limits: &Limits,
-) -> Digest {
+) -> Key {
     // Whether there is a snapshot depends on the last one.
     let matter = [limits.configure_fuel, limits.memory_bytes, limits.prepare_memory_bytes];
-    key(engine, component, &format!("{settings} {matter:?}"))
+    Key::new(engine, component, Some(settings), &format!("{settings} {matter:?}"))
 }
 
-/// Of everything that what is kept depends on; `binding` is empty for a policy.
-fn key(engine: &Engine, component: Digest, binding: &str) -> Digest {
-    let evaluator = env!("CARGO_PKG_VERSION");
-    let optimize = engine.optimization() == Optimization::Speed;
-    let engine = engine.compatibility();
-    // None of them has a line break, so no two keys are written alike.
-    let key = format!("{FORMAT}\n{evaluator}\n{engine}\n{optimize}\n{component}\n{binding}");
-    Digest::of(key.as_bytes())
+impl Key {
+    /// Of everything that what is kept depends on; `binding` is empty for a policy.
+    fn new(engine: &Engine, component: Digest, settings: Option<Digest>, binding: &str) -> Self {
+        let evaluator = env!("CARGO_PKG_VERSION");
+        let optimized = engine.optimization() == Optimization::Speed;
+        let engine = engine.compatibility();
+        // None of them has a line break, so no two keys are written alike.
+        let key = format!("{FORMAT}\n{evaluator}\n{engine}\n{optimized}\n{component}\n{binding}");
+        let of = EntryOf { component, settings, evaluator: evaluator.to_owned(), optimized };
+        Self { digest: Digest::of(key.as_bytes()), of }
+    }
 }
 
 /// What compiled code of an engine is compatible with: the compiler's version, the processor, and all

@@ -10,7 +10,7 @@ use wasmtime::{
 
 use crate::cache::{self, Cache};
 use crate::compile::Preparation;
-use crate::lane::Turns;
+use crate::lane::{Seat, Turns};
 use crate::limits::Limits;
 use crate::policy::{
     COMPONENT_INSTANCES, CORE_INSTANCES, MAX_LOADED_TABLE_ELEMENTS, MEMORIES_AND_TABLES,
@@ -42,18 +42,19 @@ use crate::resident::Residents;
 #[derive(Clone)]
 pub struct Engine(Arc<Engines>);
 
-/// One Wasmtime engine for each size of the stack, which Wasmtime has per engine. Compiled code is
-/// the same for all of them.
+/// At each seat, one Wasmtime engine for each size of the stack, which Wasmtime has per engine. Compiled
+/// code is the same for all of them, but each has its own copy.
 struct Engines {
     config: EngineConfig,
     /// What compiled code must be compatible with.
     compatibility: u64,
     residents: Arc<Residents>,
     turns: Turns,
-    /// How many evaluations run at a time: the pools have places for so many.
-    at_a_time: u32,
-    by_stack: [OnceLock<Result<wasmtime::Engine, String>>; STACKS],
+    /// As many as evaluations run at a time.
+    seats: Box<[ByStack]>,
 }
+
+type ByStack = [OnceLock<Result<wasmtime::Engine, String>>; STACKS];
 
 /// What an [`Engine`] is made with. Verdicts and fuel are the same whatever is chosen.
 #[derive(Clone, Default)]
@@ -110,17 +111,16 @@ impl Engine {
     /// When the platform is not supported, or its thread cannot be started.
     pub fn with(config: EngineConfig) -> Result<Self, EngineError> {
         let processors = thread::available_parallelism().map_or(1, usize::from);
-        let at_a_time = u32::try_from(processors).unwrap_or(u32::MAX).min(MOST_AT_A_TIME);
+        let seats = processors.clamp(1, MOST_AT_A_TIME);
         let mut engines = Engines {
             residents: Arc::new(Residents::new(config.resident_bytes)),
             config,
             compatibility: 0,
-            turns: Turns::new(at_a_time as usize),
-            at_a_time,
-            by_stack: [const { OnceLock::new() }; STACKS],
+            turns: Turns::new(seats),
+            seats: (0..seats).map(|_| [const { OnceLock::new() }; STACKS]).collect(),
         };
         // What is wrong with one is wrong with all of them, and is found here.
-        let one = engines.with_stack(Limits::DEFAULT.stack_bytes);
+        let one = engines.at(Seat(0), Limits::DEFAULT.stack_bytes);
         engines.compatibility = one.map(cache::compatibility).map_err(|e| EngineError(e.into()))?;
         let engines = Arc::new(engines);
         let ticking = Arc::downgrade(&engines);
@@ -130,7 +130,8 @@ impl Engine {
                 loop {
                     thread::sleep(Self::TICK);
                     let Some(engines) = ticking.upgrade() else { return };
-                    for engine in engines.by_stack.iter().filter_map(OnceLock::get).flatten() {
+                    let engines = engines.seats.iter().flatten();
+                    for engine in engines.filter_map(OnceLock::get).flatten() {
                         engine.increment_epoch();
                     }
                 }
@@ -170,17 +171,23 @@ impl Engine {
         &self.0.turns
     }
 
-    /// The Wasmtime engine whose guests have at most so many bytes of stack.
-    pub(crate) fn with_stack(&self, stack_bytes: u32) -> Result<&wasmtime::Engine, String> {
-        self.0.with_stack(stack_bytes)
+    /// How many seats there are.
+    pub(crate) fn seats(&self) -> usize {
+        self.0.seats.len()
+    }
+
+    /// The Wasmtime engine of a seat whose guests have at most so many bytes of stack.
+    pub(crate) fn at(&self, seat: Seat, stack_bytes: u32) -> Result<&wasmtime::Engine, String> {
+        self.0.at(seat, stack_bytes)
     }
 }
 
 impl Engines {
-    fn with_stack(&self, stack_bytes: u32) -> Result<&wasmtime::Engine, String> {
+    fn at(&self, seat: Seat, stack_bytes: u32) -> Result<&wasmtime::Engine, String> {
         let stack_bytes = stack_of(stack_bytes);
         let index = (stack_bytes / Limits::MIN_STACK_BYTES).ilog2() as usize;
-        let engine = self.by_stack.get(index).ok_or("no such stack")?;
+        let engines = self.seats.get(seat.0).ok_or("no such seat")?;
+        let engine = engines.get(index).ok_or("no such stack")?;
         engine
             .get_or_init(|| {
                 let config = |strategy| {
@@ -188,7 +195,7 @@ impl Engines {
                     config.max_wasm_stack(stack_bytes as usize).allocation_strategy(strategy);
                     config
                 };
-                wasmtime::Engine::new(&config(pool(self.at_a_time)))
+                wasmtime::Engine::new(&config(pool(self.seats.len())))
                     // Slower, where so much of the address space cannot be had.
                     .or_else(|_| {
                         let on_demand = InstanceAllocationStrategy::OnDemand;
@@ -228,23 +235,27 @@ fn cost() -> OperatorCost {
     OperatorCost { Loop: 1, MemoryGrow: 100, TableGrow: 100, ..OperatorCost::default() }
 }
 
-/// The most evaluations at a time, whatever the machine has: a place of a memory takes 4 GiB of the
-/// address space, and each needs [`MEMORIES_AND_TABLES`] of them at most.
-const MOST_AT_A_TIME: u32 = 128;
+/// The most evaluations at a time, whatever the machine has.
+const MOST_AT_A_TIME: usize = 128;
+
+/// Places for memories, of all seats together: each takes 4 GiB of the address space.
+const PLACES: usize = 2_048;
 
 /// The most core instances of a component: its own, and one that Wasmtime makes for each instance of a
 /// component in it.
 const CORE_INSTANCES_WITH_ADAPTERS: u32 = CORE_INSTANCES + COMPONENT_INSTANCES;
 
-/// Places for as many evaluations as run at a time, so that no place is ever missing. What one used is
-/// wiped and kept, so that the next asks nothing of the system: for memory all callers would wait for
-/// one another.
-fn pool(at_a_time: u32) -> InstanceAllocationStrategy {
+/// Places for one evaluation, so that none is ever missing. What one used is wiped and kept, so that the
+/// next asks nothing of the system: for memory all callers would wait for one another. There are more
+/// places for memories than one evaluation needs, so that each of several policies finds its own again.
+fn pool(seats: usize) -> InstanceAllocationStrategy {
+    let memories = u32::try_from(PLACES / seats).unwrap_or(u32::MAX);
+    let memories = memories.clamp(MEMORIES_AND_TABLES, 8 * MEMORIES_AND_TABLES);
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(at_a_time)
-        .total_core_instances(at_a_time * CORE_INSTANCES_WITH_ADAPTERS)
-        .total_memories(at_a_time * MEMORIES_AND_TABLES)
-        .total_tables(at_a_time * MEMORIES_AND_TABLES)
+    pool.total_component_instances(1)
+        .total_core_instances(CORE_INSTANCES_WITH_ADAPTERS)
+        .total_memories(memories)
+        .total_tables(MEMORIES_AND_TABLES)
         .max_core_instances_per_component(CORE_INSTANCES_WITH_ADAPTERS)
         .max_memories_per_component(MEMORIES_AND_TABLES)
         .max_tables_per_component(MEMORIES_AND_TABLES)
@@ -257,7 +268,7 @@ fn pool(at_a_time: u32) -> InstanceAllocationStrategy {
         .max_core_instance_size(16 << 20)
         .linear_memory_keep_resident(512 << 10)
         .table_keep_resident(64 << 10)
-        .max_unused_warm_slots(at_a_time * 4)
+        .max_unused_warm_slots(memories)
         .pagemap_scan(Enabled::Auto);
     InstanceAllocationStrategy::Pooling(pool)
 }

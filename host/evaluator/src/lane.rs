@@ -1,6 +1,7 @@
 //! When an evaluation runs, so that no binding keeps others waiting.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::cell::Cell;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
@@ -38,25 +39,25 @@ impl Lane {
     }
 
     /// Runs `attempt` in its turn: under the limits, or first under smaller ones. It must be pure:
-    /// the same limits, the same answer.
+    /// the same limits, the same answer, at whatever seat. `None` when it gave that.
     pub(crate) fn run(
         &self,
         limits: &Limits,
         turns: &Turns,
-        attempt: impl Fn(&Limits) -> Answer,
-    ) -> Answer {
+        attempt: impl Fn(&Limits, Seat) -> Option<Answer>,
+    ) -> Option<Answer> {
         let short = short(limits);
         if self.long.load(Ordering::Relaxed) < LONG_IN_A_ROW {
             let turn = turns.take(self.binding, Length::Short);
-            let answer = attempt(&short);
+            let answer = attempt(&short, turn.seat)?;
             drop(turn);
             if short == *limits || !was_cut_off(&answer, &short, limits) {
                 self.remember(answer.result.is_err());
-                return answer;
+                return Some(answer);
             }
         }
-        let _turn = turns.take(self.binding, Length::Long);
-        let answer = attempt(limits);
+        let turn = turns.take(self.binding, Length::Long);
+        let answer = attempt(limits, turn.seat)?;
         // Half of it, so that one at the limit does not go back and forth.
         let fits = |used: Option<u64>, limit| used.is_some_and(|used| used <= limit);
         let Answer { used, configure_fuel, .. } = &answer;
@@ -65,14 +66,17 @@ impl Lane {
             && fits(*configure_fuel, short.configure_fuel / 2)
             && fits(used.memory_bytes, short.memory_bytes);
         self.remember(!was_short);
-        answer
+        Some(answer)
     }
 
     fn remember(&self, was_long: bool) {
         // Of two at once one may be lost, which delays what it leads to.
-        let long = self.long.load(Ordering::Relaxed);
-        let long = if was_long { (long + 1).min(LONG_IN_A_ROW) } else { 0 };
-        self.long.store(long, Ordering::Relaxed);
+        let before = self.long.load(Ordering::Relaxed);
+        let long = if was_long { (before + 1).min(LONG_IN_A_ROW) } else { 0 };
+        // What all threads read is written to only when it changes.
+        if long != before {
+            self.long.store(long, Ordering::Relaxed);
+        }
     }
 }
 
@@ -110,20 +114,32 @@ enum Length {
     Long,
 }
 
-/// Lets as many evaluations run at a time as there are processors, long ones on half of them (at
-/// least one), and gives turns binding by binding.
+/// Where an evaluation runs: as many as run at a time, each with Wasmtime engines, pools and compiled
+/// code of its own. What two processors write to in turn costs them more than an evaluation does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seat(pub(crate) usize);
+
+impl Seat {
+    /// Where this thread evaluated last, and will again if it can, of so many seats.
+    pub(crate) fn usual(seats: usize) -> Self {
+        Self(LAST_SEAT.get().0.checked_rem(seats).unwrap_or_default())
+    }
+}
+
+/// Lets as many evaluations run at a time as there are seats, long ones on half of them (at least one),
+/// and gives turns binding by binding.
 pub(crate) struct Turns(Mutex<Queue>);
 
 struct Queue {
-    /// How many more may run now.
-    free: usize,
+    /// The seats that are free, the one that was taken last at the end.
+    free: Vec<Seat>,
     /// How many of them may be long.
     free_for_long: usize,
     /// The bindings that wait, for short turns and for long ones, each with its callers in the order
     /// of their coming. The first is next, and goes to the end when one of its callers has got a turn.
     waiting: VecDeque<((u64, Length), VecDeque<Waiting>)>,
     /// Those who have got a turn and have not seen it yet.
-    called: BTreeSet<u64>,
+    called: BTreeMap<u64, Seat>,
     tickets: u64,
 }
 
@@ -136,16 +152,22 @@ struct Waiting {
 pub(crate) struct Turn<'t> {
     turns: &'t Turns,
     length: Length,
+    pub(crate) seat: Seat,
+}
+
+thread_local! {
+    /// Where this thread evaluated last: what it left in its processor's cache is there.
+    static LAST_SEAT: Cell<Seat> = const { Cell::new(Seat(0)) };
 }
 
 impl Turns {
     /// Turns for so many at a time.
-    pub(crate) fn new(processors: usize) -> Self {
+    pub(crate) fn new(seats: usize) -> Self {
         Self(Mutex::new(Queue {
-            free: processors,
-            free_for_long: (processors / 2).max(1),
+            free: (0..seats).rev().map(Seat).collect(),
+            free_for_long: (seats / 2).max(1),
             waiting: VecDeque::new(),
-            called: BTreeSet::new(),
+            called: BTreeMap::new(),
             tickets: 0,
         }))
     }
@@ -159,9 +181,10 @@ impl Turns {
     fn take(&self, binding: u64, length: Length) -> Turn<'_> {
         let mut queue = self.queue();
         // Whoever waits could not run either, so nobody is overtaken.
-        if queue.admits(length) {
-            queue.begin(length);
-            return Turn { turns: self, length };
+        if queue.admits(length)
+            && let Some(seat) = queue.begin(length)
+        {
+            return Turn { turns: self, length, seat };
         }
         let ticket = queue.tickets;
         queue.tickets += 1;
@@ -170,13 +193,16 @@ impl Turns {
             Some((_, callers)) => callers.push_back(waiting),
             None => queue.waiting.push_back((key, VecDeque::from([waiting]))),
         }
-        while !queue.called.remove(&ticket) {
+        loop {
+            if let Some(seat) = queue.called.remove(&ticket) {
+                LAST_SEAT.set(seat);
+                return Turn { turns: self, length, seat };
+            }
             drop(queue);
             // May also return for no reason.
             thread::park();
             queue = self.queue();
         }
-        Turn { turns: self, length }
     }
 
     /// Nothing panics while it holds the lock; if something did, the numbers would still be right.
@@ -187,35 +213,43 @@ impl Turns {
 
 impl Queue {
     fn admits(&self, length: Length) -> bool {
-        self.free > 0 && (length == Length::Short || self.free_for_long > 0)
+        !self.free.is_empty() && (length == Length::Short || self.free_for_long > 0)
     }
 
-    fn begin(&mut self, length: Length) {
-        self.free -= 1;
+    /// Takes a free seat, the thread's last one if it can be had.
+    fn begin(&mut self, length: Length) -> Option<Seat> {
+        let last = LAST_SEAT.get();
+        let seat = match self.free.iter().position(|free| *free == last) {
+            Some(place) => self.free.swap_remove(place),
+            None => self.free.pop()?,
+        };
+        LAST_SEAT.set(seat);
         self.free_for_long -= usize::from(length == Length::Long);
+        Some(seat)
     }
 
-    /// The next caller who may run now, whose turn begins.
-    fn next(&mut self) -> Option<Waiting> {
+    /// The next caller who may run now, whose turn begins, and where.
+    fn next(&mut self) -> Option<(Waiting, Seat)> {
         let place = self.waiting.iter().position(|((_, length), _)| self.admits(*length))?;
+        let seat = self.free.pop()?;
         let (key, mut callers) = self.waiting.remove(place)?;
         let next = callers.pop_front()?;
         if !callers.is_empty() {
             self.waiting.push_back((key, callers));
         }
-        self.begin(key.1);
-        Some(next)
+        self.free_for_long -= usize::from(key.1 == Length::Long);
+        Some((next, seat))
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut queue = self.turns.queue();
-        queue.free += 1;
+        queue.free.push(self.seat);
         queue.free_for_long += usize::from(self.length == Length::Long);
         let mut called = Vec::new();
-        while let Some(next) = queue.next() {
-            queue.called.insert(next.ticket);
+        while let Some((next, seat)) = queue.next() {
+            queue.called.insert(next.ticket, seat);
             called.push(next.thread);
         }
         drop(queue);
@@ -238,16 +272,16 @@ mod tests {
     /// An evaluation that takes so much fuel, and the limits it was tried under.
     fn tries(lane: &Lane, limits: &Limits, fuel: u64) -> Vec<u64> {
         let tries = Mutex::new(Vec::new());
-        let answer = lane.run(limits, &Turns::new(1), |limits| {
+        let answer = lane.run(limits, &Turns::new(1), |limits, _| {
             tries.lock().unwrap().push(limits.fuel);
             let used = Used { fuel: Some(fuel), memory_bytes: Some(0), output_bytes: None };
             let result = match fuel > limits.fuel {
                 true => Err(Fault::OutOfFuel { limit: limits.fuel }),
                 false => Ok(Verdict::Abstain),
             };
-            Answer { result, used, configure_fuel: Some(0) }
+            Some(Answer { result, used, configure_fuel: Some(0) })
         });
-        assert_eq!(answer.result.is_ok(), fuel <= limits.fuel);
+        assert_eq!(answer.unwrap().result.is_ok(), fuel <= limits.fuel);
         tries.into_inner().unwrap()
     }
 
@@ -275,10 +309,10 @@ mod tests {
         let turns = Turns::new(1);
         let limits_of = |result: fn() -> Result<Verdict, Fault>| {
             let tried = Mutex::new(Vec::new());
-            lane.run(&FULL, &turns, |limits| {
+            lane.run(&FULL, &turns, |limits, _| {
                 tried.lock().unwrap().push(limits.fuel);
                 let used = Used { fuel: Some(1), memory_bytes: Some(0), output_bytes: None };
-                Answer { result: result(), used, configure_fuel: Some(0) }
+                Some(Answer { result: result(), used, configure_fuel: Some(0) })
             });
             tried.into_inner().unwrap()
         };
@@ -326,7 +360,7 @@ mod tests {
 
     fn free(turns: &Turns) -> (usize, usize) {
         let queue = turns.queue();
-        (queue.free, queue.free_for_long)
+        (queue.free.len(), queue.free_for_long)
     }
 
     #[test]
@@ -355,7 +389,7 @@ mod tests {
         let callers = [(1, Long), (1, Long), (3, Short)];
         let order = order(&turns, &callers, || {
             drop(short);
-            while turns.queue().free == 0 {
+            while turns.queue().free.is_empty() {
                 thread::yield_now();
             }
             drop(long);

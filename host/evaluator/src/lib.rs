@@ -84,7 +84,7 @@ mod verdict;
 pub use binding::{
     Binding, BindingConfig, BindingError, BindingIdentity, Prepared, SettingsProblem,
 };
-pub use cache::{Cache, CacheEntry};
+pub use cache::{Cache, CacheEntry, EntryOf};
 pub use claims::{
     Claims, MAX_AUDIENCES, MAX_TIMESTAMP, MAX_TTL_SECONDS, TokenRequest, TokenRequestError,
     is_reserved_claim,
@@ -103,7 +103,8 @@ pub use identifier::{
 pub use json::{JsonError, MAX_VALUES};
 pub use limits::Limits;
 pub use manifest::{
-    BindingEntry, IssuerEntry, MAX_MANIFEST_BYTES, Manifest, ManifestError, SettingsSource,
+    BindingEntry, IssuerEntry, MAX_MANIFEST_BYTES, Manifest, ManifestError, PreparationEntry,
+    SettingsSource, When,
 };
 pub use policy::{Description, LoadError, Policy, imports};
 pub use record::Record;

@@ -24,6 +24,8 @@ pub struct Manifest {
     pub issuer: Option<IssuerEntry>,
     /// `[ceilings]`: the most that a binding can ask for; [`Limits::CEILING`] where not given.
     pub ceilings: Limits,
+    /// `[preparation]`: when bindings are prepared, and what is held of them.
+    pub preparation: PreparationEntry,
     /// The bindings, in the order of the file.
     pub bindings: Vec<BindingEntry>,
 }
@@ -35,6 +37,27 @@ pub struct IssuerEntry {
     pub url: Option<String>,
     /// `meshstack-id` and `subject-profile`: how subjects are made; by definition unless given.
     pub subject: SubjectForm,
+}
+
+/// The table `[preparation]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PreparationEntry {
+    /// `bindings`: `at-start` unless given.
+    pub bindings: When,
+    /// `resident-bytes`: the most bytes of compiled code that are held, at least 1 MiB; no bound unless
+    /// given. For [`EngineConfig::resident_bytes`](crate::EngineConfig).
+    pub resident_bytes: Option<u64>,
+}
+
+/// When a binding is prepared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum When {
+    /// `at-start`: before anything is decided. What is wrong with settings is found then.
+    #[default]
+    AtStart,
+    /// `when-needed`: when a run first needs it; [`Binding::prepare_when_needed`](crate::Binding) says
+    /// what that means.
+    WhenNeeded,
 }
 
 /// One `[[binding]]`.

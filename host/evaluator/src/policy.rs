@@ -17,9 +17,10 @@ use crate::digest::Digest;
 use crate::engine::{Engine, Optimization, stack_of};
 use crate::identifier::is_name;
 use crate::json::{self, JsonLimits};
+use crate::lane::Seat;
 use crate::limits::Limits;
 use crate::resident::Resident;
-use crate::sandbox::{Functions, Guest, Taken};
+use crate::sandbox::{Functions, Guest, Place, Taken};
 use crate::snapshot::{STATE_INSTANCE, State};
 use crate::text::{escape, is_misleading};
 
@@ -86,6 +87,7 @@ impl Policy {
         let digest = Digest::of(bytes);
         let (no_snapshot, guest) = compiled(engine, digest, bytes, limits)?;
         let turn = engine.turns().take_to_prepare();
+        let guest = guest.for_seat(turn.seat)?;
         guest.check_types(limits).map_err(|fault| LoadError::Describe { fault })?.map_err(
             |wrong| LoadError::WrongType {
                 function: wrong.function.into(),
@@ -95,7 +97,7 @@ impl Policy {
         let (description, described) =
             guest.describe(limits).map_err(|fault| LoadError::Describe { fault })?;
         drop(turn);
-        let resident = Resident::new(engine.residents());
+        let resident = Resident::new(engine.residents(), engine.seats());
         resident.put(&guest);
         Ok(Self {
             digest,
@@ -109,8 +111,8 @@ impl Policy {
         })
     }
 
-    /// The guest to be configured, with the stack that these limits give it; and whether its state can
-    /// be read then, or why not.
+    /// The guest to be configured, at any seat, with the stack that these limits give it; and whether its
+    /// state can be read then, or why not.
     pub(crate) fn guest(
         &self,
         limits: &Limits,
@@ -123,8 +125,7 @@ impl Policy {
         if stack_of(limits.stack_bytes) == stack_of(self.limits.stack_bytes) {
             return Ok((guest, observable));
         }
-        let code = compile::again(guest.component())?;
-        Ok((Arc::new(Guest::link(&self.engine, &code, limits)?), observable))
+        Ok((guest.with_stack(limits.stack_bytes)?, observable))
     }
 
     /// The guest to be configured in each evaluation.
@@ -227,22 +228,50 @@ fn too_large(bytes: &[u8], limits: &Limits) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// The Wasmtime engine whose guests have the stack of these limits.
-fn stack<'e>(engine: &'e Engine, limits: &Limits) -> Result<&'e wasmtime::Engine, LoadError> {
-    engine
-        .with_stack(limits.stack_bytes)
-        .map_err(|problem| LoadError::PrepareFailed { problem: escape(&problem, 512) })
-}
-
 pub(crate) fn invalid(error: &wasmtime::Error) -> LoadError {
     LoadError::Invalid { problem: escape(&format!("{error:#}"), 512) }
 }
 
 impl Guest {
-    /// Readies compiled code: finds the contract's functions in it, and links it.
+    /// Readies compiled code, at the thread's usual seat: finds the contract's functions in it, and links
+    /// it.
     fn link(engine: &Engine, code: &CompiledCode, limits: &Limits) -> Result<Self, LoadError> {
-        let component = code.load(stack(engine, limits)?)?;
-        Self::new(&component, functions(&component)?, code.as_bytes().len())
+        let seat = Seat::usual(engine.seats());
+        Self::link_at(engine, seat, limits.stack_bytes, code)
+    }
+
+    /// The same guest at a seat.
+    pub(crate) fn for_seat(self: &Arc<Self>, seat: Seat) -> Result<Arc<Self>, LoadError> {
+        if self.seat() == seat {
+            return Ok(Arc::clone(self));
+        }
+        self.again(seat, self.stack_bytes())
+    }
+
+    /// The same guest with another stack.
+    fn with_stack(&self, stack_bytes: u32) -> Result<Arc<Self>, LoadError> {
+        self.again(self.seat(), stack_bytes)
+    }
+
+    fn again(&self, seat: Seat, stack_bytes: u32) -> Result<Arc<Self>, LoadError> {
+        let code = compile::again(self.component())?;
+        let again = Self::link_at(self.engine(), seat, stack_bytes, &code)?;
+        Ok(Arc::new(if self.is_configured() { again.configured() } else { again }))
+    }
+
+    fn link_at(
+        engine: &Engine,
+        seat: Seat,
+        stack_bytes: u32,
+        code: &CompiledCode,
+    ) -> Result<Self, LoadError> {
+        let wasmtime = engine
+            .at(seat, stack_bytes)
+            .map_err(|problem| LoadError::PrepareFailed { problem: escape(&problem, 512) })?;
+        let component = code.load(wasmtime)?;
+        let functions = functions(&component)?;
+        let loaded = engine.residents().load(code.as_bytes().len() as u64);
+        Self::new(engine.clone(), &component, functions, Place { seat, stack_bytes, loaded })
             .map_err(|error| invalid(&error))
     }
 }

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use crate::lane::Seat;
 use crate::sandbox::Guest;
 
 /// What compiled code an engine holds, and the most that it may hold. What was not used for longest
@@ -11,32 +12,45 @@ use crate::sandbox::Guest;
 #[derive(Default)]
 pub(crate) struct Residents {
     most_bytes: Option<u64>,
+    /// What is held, and what was dropped and is still in use.
+    bytes: AtomicU64,
     /// Counts uses. A place's number is that of its last one.
     uses: AtomicU64,
-    held: Mutex<Held>,
+    places: Mutex<Places>,
 }
 
 #[derive(Default)]
-struct Held {
-    bytes: u64,
-    places: HashMap<u64, (Weak<Place>, u64)>,
+struct Places {
     numbers: u64,
+    by_number: HashMap<u64, Weak<Place>>,
 }
 
-/// A place for one guest, which holds it or does not.
+/// So many bytes of compiled code, counted as long as this lives.
+pub(crate) struct Loaded {
+    bytes: u64,
+    residents: Arc<Residents>,
+}
+
+/// A place for one guest, which holds it for some seats, or for none.
 pub(crate) struct Resident {
     place: Arc<Place>,
     residents: Arc<Residents>,
 }
 
-#[derive(Default)]
+type HeldGuest = Mutex<Option<Arc<Guest>>>;
+
 struct Place {
     number: u64,
-    guest: RwLock<Option<Arc<Guest>>>,
+    seats: Box<[Apart<HeldGuest>]>,
     used: AtomicU64,
     /// Held by whoever makes it, so that it is made once.
     making: Mutex<()>,
 }
+
+/// So that what one processor writes to is in no cache line of another's.
+#[derive(Default)]
+#[repr(align(128))]
+struct Apart<T>(T);
 
 impl Residents {
     pub(crate) fn new(most_bytes: Option<u64>) -> Self {
@@ -45,64 +59,79 @@ impl Residents {
 
     /// How many bytes of compiled code are held.
     pub(crate) fn bytes(&self) -> u64 {
-        self.held().bytes
+        self.bytes.load(Ordering::Relaxed)
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Counts compiled code.
+    pub(crate) fn load(self: &Arc<Self>, bytes: u64) -> Loaded {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        Loaded { bytes, residents: Arc::clone(self) }
     }
 
-    fn hold(&self, place: &Arc<Place>, bytes: u64) {
-        let mut held = self.held();
-        held.bytes += bytes;
-        held.places.insert(place.number, (Arc::downgrade(place), bytes));
+    fn places(&self) -> MutexGuard<'_, Places> {
+        lock(&self.places)
+    }
+
+    /// Drops what was not used for longest, and not `place`, until what is held is within the bound.
+    fn keep_within_bound(&self, place: &Place) {
         let Some(most) = self.most_bytes else { return };
-        if held.bytes <= most {
+        if self.bytes() <= most {
             return;
         }
-        // The least recently used ones, until nine tenths are left: not at every turn.
-        let mut by_use: Vec<(u64, u64)> = held
-            .places
-            .iter()
-            .filter(|(number, _)| **number != place.number)
-            .filter_map(|(number, (place, _))| {
-                Some((place.upgrade()?.used.load(Ordering::Relaxed), *number))
-            })
+        let places = self.places();
+        let mut by_use: Vec<_> = places
+            .by_number
+            .values()
+            .filter_map(Weak::upgrade)
+            .filter(|other| other.number != place.number)
+            .map(|place| (place.used.load(Ordering::Relaxed), place))
             .collect();
-        by_use.sort_unstable();
-        for (_, number) in by_use {
-            if held.bytes <= most / 10 * 9 {
+        drop(places);
+        by_use.sort_unstable_by_key(|(used, _)| *used);
+        for (_, place) in by_use {
+            // A tenth more than must go: not at every turn.
+            if self.bytes() <= most / 10 * 9 {
                 return;
             }
-            let Some((place, bytes)) = held.places.remove(&number) else { continue };
-            held.bytes -= bytes;
-            if let Some(place) = place.upgrade() {
-                // Who evaluates with it now keeps it until then.
-                *place.guest.write().unwrap_or_else(PoisonError::into_inner) = None;
+            // Who evaluates with it now keeps it until then.
+            for seat in &place.seats {
+                let _dropped_after_the_lock = lock(&seat.0).take();
             }
         }
     }
 }
 
+impl Drop for Loaded {
+    fn drop(&mut self) {
+        self.residents.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
 impl Resident {
-    /// A place that holds nothing yet.
-    pub(crate) fn new(residents: &Arc<Residents>) -> Self {
-        let mut held = residents.held();
-        held.numbers += 1;
-        let place = Arc::new(Place { number: held.numbers, ..Place::default() });
+    /// A place that holds nothing yet, for so many seats.
+    pub(crate) fn new(residents: &Arc<Residents>, seats: usize) -> Self {
+        let mut places = residents.places();
+        places.numbers += 1;
+        let place = Arc::new(Place {
+            number: places.numbers,
+            seats: (0..seats).map(|_| Apart::default()).collect(),
+            used: AtomicU64::new(0),
+            making: Mutex::new(()),
+        });
+        places.by_number.insert(place.number, Arc::downgrade(&place));
         Self { place, residents: Arc::clone(residents) }
     }
 
-    /// The guest, which is made when it is not there.
+    /// The guest of any seat, which is made when there is none.
     pub(crate) fn get<E>(
         &self,
         make: impl FnOnce() -> Result<Arc<Guest>, E>,
     ) -> Result<Arc<Guest>, E> {
-        if let Some(guest) = self.here() {
+        if let Some(guest) = self.anywhere() {
             return Ok(guest);
         }
-        let _making = self.place.making.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(guest) = self.here() {
+        let _making = lock(&self.place.making);
+        if let Some(guest) = self.anywhere() {
             return Ok(guest);
         }
         let guest = make()?;
@@ -110,34 +139,42 @@ impl Resident {
         Ok(guest)
     }
 
-    /// Holds a guest that was made before.
+    /// Holds a guest for its seat.
     pub(crate) fn put(&self, guest: &Arc<Guest>) {
-        *self.place.guest.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(guest));
-        if self.residents.most_bytes.is_some() {
-            self.touch();
+        if let Some(seat) = self.place.seats.get(guest.seat().0) {
+            *lock(&seat.0) = Some(Arc::clone(guest));
         }
-        self.residents.hold(&self.place, guest.code_bytes());
+        self.touch();
+        self.residents.keep_within_bound(&self.place);
     }
 
-    fn here(&self) -> Option<Arc<Guest>> {
-        let guest = self.place.guest.read().unwrap_or_else(PoisonError::into_inner).clone()?;
-        if self.residents.most_bytes.is_some() {
-            self.touch();
-        }
+    /// The guest of a seat, if it is held.
+    pub(crate) fn at(&self, seat: Seat) -> Option<Arc<Guest>> {
+        let guest = lock(&self.place.seats.get(seat.0)?.0).clone()?;
+        self.touch();
         Some(guest)
     }
 
+    fn anywhere(&self) -> Option<Arc<Guest>> {
+        (0..self.place.seats.len()).find_map(|seat| self.at(Seat(seat)))
+    }
+
     fn touch(&self) {
-        let now = self.residents.uses.fetch_add(1, Ordering::Relaxed);
-        self.place.used.store(now, Ordering::Relaxed);
+        // All processors write to it, so only where it is asked for.
+        if self.residents.most_bytes.is_some() {
+            let now = self.residents.uses.fetch_add(1, Ordering::Relaxed);
+            self.place.used.store(now, Ordering::Relaxed);
+        }
     }
 }
 
 impl Drop for Resident {
     fn drop(&mut self) {
-        let mut held = self.residents.held();
-        if let Some((_, bytes)) = held.places.remove(&self.place.number) {
-            held.bytes -= bytes;
-        }
+        self.residents.places().by_number.remove(&self.place.number);
     }
+}
+
+/// Nothing panics while it holds one of these locks; if something did, what they guard would be right.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

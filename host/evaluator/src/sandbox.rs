@@ -25,8 +25,10 @@ use crate::contract::{
 use crate::decision::Used;
 use crate::engine::Engine;
 use crate::fault::Fault;
+use crate::lane::Seat;
 use crate::limits::Limits;
 use crate::policy::MEMORIES_AND_TABLES;
+use crate::resident::Loaded;
 use crate::snapshot::{STATE_INSTANCE, State, Value};
 use crate::text::escape;
 
@@ -39,11 +41,21 @@ const MEMORY_OF_A_SNAPSHOT: u64 = 64;
 
 /// A component that exports the contract's functions, ready to be instantiated.
 pub(crate) struct Guest {
+    engine: Engine,
     instance: InstancePre<Ledger>,
     functions: Functions,
     /// It begins in the state that its settings left it in.
     configured: bool,
-    code_bytes: u64,
+    place: Place,
+}
+
+/// Where a guest can be instantiated, and what it takes there.
+pub(crate) struct Place {
+    pub(crate) seat: Seat,
+    pub(crate) stack_bytes: u32,
+    /// Counts its code.
+    #[expect(dead_code, reason = "dropped with the guest")]
+    pub(crate) loaded: Loaded,
 }
 
 /// Where the contract's functions are in the component.
@@ -79,12 +91,13 @@ pub struct Taken {
 impl Guest {
     /// Links a compiled component, which imports nothing.
     pub(crate) fn new(
+        engine: Engine,
         component: &Component,
         functions: Functions,
-        code_bytes: usize,
+        place: Place,
     ) -> wasmtime::Result<Self> {
         let instance = Linker::new(component.engine()).instantiate_pre(component)?;
-        Ok(Self { instance, functions, configured: false, code_bytes: code_bytes as u64 })
+        Ok(Self { engine, instance, functions, configured: false, place })
     }
 
     /// The same guest, whose component is a snapshot: it has taken its settings already.
@@ -92,9 +105,24 @@ impl Guest {
         Self { configured: true, ..self }
     }
 
-    /// How large the compiled code is.
-    pub(crate) fn code_bytes(&self) -> u64 {
-        self.code_bytes
+    /// Whether it has taken its settings.
+    pub(crate) fn is_configured(&self) -> bool {
+        self.configured
+    }
+
+    /// Where it can be instantiated.
+    pub(crate) fn seat(&self) -> Seat {
+        self.place.seat
+    }
+
+    /// The stack that it was made for.
+    pub(crate) fn stack_bytes(&self) -> u32 {
+        self.place.stack_bytes
+    }
+
+    /// The engine that it is of.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// The compiled component.

@@ -14,7 +14,7 @@ use crate::digest::Digest;
 use crate::engine::Engine;
 use crate::identifier::BindingName;
 use crate::limits::Limits;
-use crate::manifest::{Manifest, SettingsSource};
+use crate::manifest::{Manifest, SettingsSource, When};
 use crate::policy::{LoadError, Policy};
 use crate::record;
 use crate::settings::{Settings, SettingsError};
@@ -114,7 +114,8 @@ impl PolicySet {
         Ok(Self { bindings, scopes, digest })
     }
 
-    /// Loads and prepares every binding of a manifest.
+    /// Loads every policy of a manifest, and prepares every binding or, as the manifest says, leaves
+    /// that for when it is needed.
     ///
     /// `files` holds the bytes of every path of [`Manifest::files`]. A component that several
     /// bindings name is compiled once for each of the limits of loading that they have.
@@ -176,8 +177,13 @@ impl PolicySet {
                 limits: entry.limits,
                 claims: entry.claims.clone(),
             };
-            bindings.push(Binding::prepare(policy, config).map_err(|problem| {
-                PolicySetError::Binding { binding: binding.clone(), problem }
+            let bind = match manifest.preparation.bindings {
+                When::AtStart => Binding::prepare,
+                When::WhenNeeded => Binding::prepare_when_needed,
+            };
+            bindings.push(bind(policy, config).map_err(|problem| PolicySetError::Binding {
+                binding: binding.clone(),
+                problem,
             })?);
         }
         Self::new(bindings)

@@ -12,7 +12,8 @@ mod support;
 use std::path::Path;
 
 use countersign::{
-    Digest, Limits, Manifest, ManifestFiles, Mode, PolicySet, Scope, SettingsSource,
+    BindingError, Digest, Limits, Manifest, ManifestFiles, Mode, PolicySet, PreparationEntry,
+    Scope, SettingsSource, When,
 };
 use support::engine;
 
@@ -148,6 +149,41 @@ fn an_operator_sets_ceilings() {
     let error = with("stack-bytes = 100_000").unwrap_err();
     assert_eq!(error, "ceilings.stack-bytes: 100000 is not a power of two from 65536 to 1048576");
     assert!(with("gas = 1").unwrap_err().contains("unknown field `gas`"));
+}
+
+#[test]
+fn an_operator_says_when_bindings_are_prepared() {
+    let with = |preparation: &str| {
+        Manifest::parse(&format!("[preparation]\n{preparation}\n{WHOLE}"))
+            .map(|manifest| manifest.preparation)
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(
+        with("").unwrap(),
+        PreparationEntry { bindings: When::AtStart, resident_bytes: None }
+    );
+    assert_eq!(
+        with("bindings = \"when-needed\"\nresident-bytes = 1_048_576").unwrap(),
+        PreparationEntry { bindings: When::WhenNeeded, resident_bytes: Some(1 << 20) }
+    );
+    assert_eq!(
+        with("resident-bytes = 1_048_575").unwrap_err(),
+        "preparation.resident-bytes: 1048575 is less than 1048576, which is needed for any policy"
+    );
+    let error = with("bindings = \"lazy\"").unwrap_err();
+    assert!(
+        error.contains("unknown variant `lazy`, expected `at-start` or `when-needed`"),
+        "{error}"
+    );
+
+    // What is wrong with settings is then found when a run needs them.
+    let mut manifest = manifest("settings = { allow = 1 }");
+    assert!(PolicySet::prepare(engine(), &manifest, &files()).is_err());
+    manifest.preparation.bindings = When::WhenNeeded;
+    let set = PolicySet::prepare(engine(), &manifest, &files()).unwrap();
+    let [binding] = set.bindings() else { panic!() };
+    assert_eq!(binding.prepared(), None);
+    assert!(matches!(binding.ready(), Err(BindingError::Settings { .. })));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Compiles policies in a child process, within limits of time and memory.
+//! Compiles policies in a child process, within limits of time and memory, and keeps what was prepared.
 //!
 //! Compiling is the one place where Wasmtime promises nothing. The evaluator refuses what is known to
 //! be costly before it is compiled; what is not known yet is held here: a child process that takes
@@ -39,11 +39,13 @@
 
 #![deny(unsafe_code)]
 
+mod cache_folder;
 mod child_process;
 mod exhaustion;
 mod job;
 mod serve;
 
+pub use cache_folder::{CacheFolder, KeptEntry, Pruned};
 pub use child_process::ChildProcess;
 pub use exhaustion::ExitWhenExhausted;
 pub use serve::serve;

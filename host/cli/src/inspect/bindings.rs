@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use countersign::{Binding, Digest, Optimization, PolicySet, Scope, visible};
+use countersign::{Binding, Digest, Optimization, PolicySet, Scope, When, visible};
 use serde::Serialize;
 
+use crate::cache::CacheArguments;
 use crate::limits_text::LimitsJson;
 use crate::output::{self, DIM, Done, Format, GOOD, Styled};
 use crate::{files, preparation, progress};
@@ -21,6 +22,8 @@ struct BindingJson<'a> {
     file: &'a str,
     digest: Digest,
     policy: PolicyJson<'a>,
+    snapshot: bool,
+    no_snapshot: Option<&'a str>,
     limits: LimitsJson,
 }
 
@@ -30,9 +33,12 @@ struct PolicyJson<'a> {
     version: &'a str,
 }
 
-pub fn inspect(manifest: &Path, format: Format) -> Result<Done> {
-    let loaded = files::read_manifest(manifest)?;
-    let engine = preparation::engine(Optimization::None)?;
+pub fn inspect(manifest: &Path, cache: &CacheArguments, format: Format) -> Result<Done> {
+    let mut loaded = files::read_manifest(manifest)?;
+    // As a service prepares them, all of them now.
+    loaded.manifest.preparation.bindings = When::AtStart;
+    let (entry, cache) = (loaded.manifest.preparation, cache.open()?);
+    let engine = preparation::engine_with(Optimization::Speed, entry, cache)?;
     let set = progress::during("preparing the policies", || {
         PolicySet::prepare(&engine, &loaded.manifest, &loaded.files)
     })
@@ -62,6 +68,7 @@ pub fn inspect(manifest: &Path, format: Format) -> Result<Done> {
 impl<'a> BindingJson<'a> {
     fn new(binding: &'a Binding, file: &'a str) -> Self {
         let identity = binding.identity();
+        let no_snapshot = binding.prepared().and_then(|prepared| prepared.no_snapshot.as_deref());
         Self {
             binding: identity.name.as_str(),
             mode: identity.mode.as_str(),
@@ -69,6 +76,8 @@ impl<'a> BindingJson<'a> {
             file,
             digest: identity.policy,
             policy: PolicyJson { name: &identity.policy_name, version: &identity.policy_version },
+            snapshot: no_snapshot.is_none(),
+            no_snapshot,
             limits: LimitsJson::new(
                 &identity.limits,
                 binding.policy(),
@@ -89,6 +98,10 @@ impl<'a> BindingJson<'a> {
         line("file", &visible(self.file));
         line("digest", &self.digest);
         line("compiled", &format!("in {place}"));
+        match self.no_snapshot {
+            None => line("settings", &"taken once: each evaluation begins with them"),
+            Some(reason) => line("settings", &format!("taken in each evaluation: {reason}")),
+        }
         line("limits", &self.limits.lines().join("\n            "));
         text
     }

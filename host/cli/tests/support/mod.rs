@@ -43,6 +43,8 @@ pub fn with_stdin(folder: &Path, line: &str, stdin: &str) -> Ran {
         .args(line.split_whitespace())
         .current_dir(folder)
         .env_remove("CLICOLOR_FORCE")
+        .env("XDG_CACHE_HOME", folder.join("cache-home"))
+        .env("XDG_STATE_HOME", folder.join("state-home"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -4,9 +4,11 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
 use super::json_settings::json_settings;
-use super::limits::LimitsTable;
+use super::limits::{LimitValue, LimitsTable};
 use super::nesting::{MAX_BRACKETS, MAX_DOTS, too_deep};
-use super::{BindingEntry, IssuerEntry, MAX_MANIFEST_BYTES, Manifest, SettingsSource};
+use super::{
+    BindingEntry, IssuerEntry, MAX_MANIFEST_BYTES, Manifest, PreparationEntry, SettingsSource, When,
+};
 use crate::digest::Digest;
 use crate::identifier::{BindingName, ClaimName, DefinitionId, MeshstackId, Workspace};
 use crate::limits::Limits;
@@ -106,6 +108,9 @@ pub enum ManifestError {
     },
 }
 
+/// Less would prepare a binding in every evaluation.
+const MIN_RESIDENT_BYTES: u64 = 1 << 20;
+
 const SCOPES: &str = "expected `\"all\"`, or a table with one of `definition-workspace`, \
                       `definition` and `owning-workspace`";
 
@@ -115,6 +120,8 @@ struct ManifestFile {
     issuer: Option<IssuerTable>,
     #[serde(default)]
     ceilings: LimitsTable,
+    #[serde(default)]
+    preparation: PreparationTable,
     #[serde(default)]
     binding: Vec<BindingTable>,
 }
@@ -135,6 +142,22 @@ enum ProfileWord {
     ByRunner,
     #[default]
     ByDefinition,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct PreparationTable {
+    #[serde(default)]
+    bindings: WhenWord,
+    resident_bytes: Option<LimitValue>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
+enum WhenWord {
+    #[default]
+    AtStart,
+    WhenNeeded,
 }
 
 #[derive(Deserialize)]
@@ -198,12 +221,35 @@ pub(super) fn parse(text: &str) -> Result<Manifest, ManifestError> {
     });
     let most = Limits::CEILING;
     let ceilings = file.ceilings.within(&|| "ceilings".to_owned(), &most, &most)?;
+    let preparation = preparation(&file.preparation)?;
     let bindings = file
         .binding
         .into_iter()
         .map(|table| binding(table, &ceilings))
         .collect::<Result<_, _>>()?;
-    Ok(Manifest { issuer, ceilings, bindings })
+    Ok(Manifest { issuer, ceilings, preparation, bindings })
+}
+
+fn preparation(table: &PreparationTable) -> Result<PreparationEntry, ManifestError> {
+    let resident_bytes = table.resident_bytes.map(|LimitValue(found)| {
+        if found < MIN_RESIDENT_BYTES {
+            let (limit, least) = ("resident-bytes", MIN_RESIDENT_BYTES);
+            return Err(ManifestError::TooLow {
+                place: "preparation".to_owned(),
+                limit,
+                found,
+                least,
+            });
+        }
+        Ok(found)
+    });
+    Ok(PreparationEntry {
+        bindings: match table.bindings {
+            WhenWord::AtStart => When::AtStart,
+            WhenWord::WhenNeeded => When::WhenNeeded,
+        },
+        resident_bytes: resident_bytes.transpose()?,
+    })
 }
 
 fn binding(table: BindingTable, ceilings: &Limits) -> Result<BindingEntry, ManifestError> {

@@ -24,7 +24,7 @@ pub(super) struct LimitsTable {
 
 /// A limit as it is written; its bounds are checked where the limit is known.
 #[derive(Clone, Copy)]
-struct LimitValue(u64);
+pub(super) struct LimitValue(pub(super) u64);
 
 impl<'de> Deserialize<'de> for LimitValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
