@@ -1,9 +1,13 @@
 //! Builds every policy to a component: a nested cargo for WebAssembly, then `wit-component`.
 
+use std::convert::Infallible;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
+
+use wasm_encoder::ExportSection;
+use wasm_encoder::reencode::{self, Reencode};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -152,11 +156,39 @@ fn compile(toolchain: &Toolchain, workspace: &Path, target_dir: &Path) -> Result
 
 fn component(module: &Path) -> Result<Vec<u8>> {
     let bytes = fs::read(module).map_err(|e| format!("{}: {e}", module.display()))?;
+    let bytes =
+        without_post_return(&bytes).map_err(|e| format!("{}: {e}", module.display()))?;
     let component = wit_component::ComponentEncoder::default()
         .module(&bytes)
         .and_then(|encoder| encoder.validate(true).encode())
         .map_err(|e| format!("{}: {e:#}", module.display()))?;
     Ok(component)
+}
+
+/// The module without the exports that free what a function returned: an instance is thrown away after
+/// its first call, and the SDK's allocator frees nothing.
+fn without_post_return(module: &[u8]) -> Result<Vec<u8>> {
+    let mut without = wasm_encoder::Module::new();
+    WithoutPostReturn.parse_core_module(&mut without, wasmparser::Parser::new(0), module)?;
+    Ok(without.finish())
+}
+
+struct WithoutPostReturn;
+
+impl Reencode for WithoutPostReturn {
+    type Error = Infallible;
+
+    fn parse_export(
+        &mut self,
+        exports: &mut ExportSection,
+        export: wasmparser::Export<'_>,
+    ) -> std::result::Result<(), reencode::Error> {
+        // The name is the component model's.
+        if export.name.starts_with("cabi_post_") {
+            return Ok(());
+        }
+        reencode::utils::parse_export(self, exports, export)
+    }
 }
 
 fn cargo_home() -> Option<PathBuf> {

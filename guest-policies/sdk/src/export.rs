@@ -65,7 +65,7 @@ pub fn configure<S: DeserializeOwned>(
 /// `evaluate` of the contract.
 pub fn evaluate<S>(
     configured: &Configured<S>,
-    author: fn(&S, &Run, &Token) -> Verdict,
+    author: impl Fn(&S, &Run, &Token) -> Verdict,
     run: &Run,
     token: &Token,
 ) -> Verdict {
