@@ -45,6 +45,8 @@ pub struct BindingConfig {
 /// One use of a policy.
 pub struct Binding {
     identity: Arc<BindingIdentity>,
+    /// Those of the identity, whose counter every evaluation writes to.
+    limits: Limits,
     policy: Arc<Policy>,
     settings: Settings,
     /// What the first preparing came to: later ones come to the same.
@@ -185,6 +187,7 @@ impl Binding {
             claims: config.claims,
         };
         Ok(Self {
+            limits: identity.limits,
             identity: Arc::new(identity),
             guest: Resident::new(policy.engine().residents(), policy.engine().seats()),
             policy,
@@ -257,7 +260,7 @@ impl Binding {
     ) -> Option<Answer> {
         let settings = self.settings.as_json();
         let turns = self.policy.engine().turns();
-        self.lane.run(&self.identity.limits, turns, |limits, seat| {
+        self.lane.run(&self.limits, turns, |limits, seat| {
             if let Some(guest) = self.guest.at(seat) {
                 return Some(guest.evaluate(limits, settings, run, token));
             }
@@ -294,7 +297,7 @@ impl Binding {
 
     /// Prepares the binding, or takes what was kept of it.
     fn make(&self) -> Result<(Prepared, Arc<Guest>), BindingError> {
-        let (policy, limits) = (&*self.policy, &self.identity.limits);
+        let (policy, limits) = (&*self.policy, &self.limits);
         let unready =
             |problem| BindingError::Policy { policy: policy.description().name.clone(), problem };
         let engine = policy.engine();
@@ -329,7 +332,7 @@ impl Binding {
 
     /// Gives the policy its settings, and reads the state that they lead to.
     fn configure(&self) -> Result<(Taken, Result<State, String>), BindingError> {
-        let (policy, limits) = (&*self.policy, &self.identity.limits);
+        let (policy, limits) = (&*self.policy, &self.limits);
         let name = || policy.description().name.clone();
         let (guest, observable) = policy
             .guest(limits)

@@ -54,6 +54,7 @@
 
 #![deny(unsafe_code)]
 
+mod apart;
 mod binding;
 mod cache;
 mod claims;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use crate::apart::Apart;
 use crate::lane::Seat;
 use crate::sandbox::Guest;
 
@@ -46,11 +47,6 @@ struct Place {
     /// Held by whoever makes it, so that it is made once.
     making: Mutex<()>,
 }
-
-/// So that what one processor writes to is in no cache line of another's.
-#[derive(Default)]
-#[repr(align(128))]
-struct Apart<T>(T);
 
 impl Residents {
     pub(crate) fn new(most_bytes: Option<u64>) -> Self {
