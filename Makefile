@@ -20,8 +20,13 @@ CORPUS_FILES ?= 300
 FUZZ = cd fuzz && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz
 FUZZ_FLAGS = --sanitizer none
 
+# Puts target/NAME.md into benches/README.md, between the mark of that name and the end.
+figures = awk '/^<!-- $(1) -->/ { print; while ((getline line < "target/$(1).md") > 0) print line; \
+	skip = 1; next } /^<!-- end -->/ { skip = 0 } !skip' benches/README.md > target/figures.md \
+	&& mv target/figures.md benches/README.md
+
 .PHONY: help demo test lint unit doc policies toolchain golden deny clean
-.PHONY: fuzz corpus bench-hostile
+.PHONY: fuzz corpus bench bench-check bench-hostile
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,9 +93,19 @@ bench-hostile: toolchain ## Time and memory of every hostile policy, leaks, and 
 	@cat benches/figures/hostile.md
 	$(CARGO) bench $(CARGO_FLAGS) --bench neighbours > target/neighbours.md
 	@cat target/neighbours.md
-	@awk '/^<!-- neighbours -->/ { print; while ((getline line < "target/neighbours.md") > 0) print line; \
-		skip = 1; next } /^<!-- end -->/ { skip = 0 } !skip' benches/README.md > target/figures.md
-	@mv target/figures.md benches/README.md
+	@$(call figures,neighbours)
+
+bench: toolchain ## Decisions beside other engines and signatures, cold start, memory: one table
+	@rm -rf target/criterion
+	cd benches/peers && $(CARGO) bench $(CARGO_FLAGS) --bench cold --bench peers \
+		-- --warm-up-time 1 --measurement-time 3 >&2
+	cd benches/peers && $(CARGO) run $(CARGO_FLAGS) --quiet --release --bin table \
+		> ../../target/decisions.md
+	@$(call figures,decisions)
+	@cat target/decisions.md
+
+bench-check: toolchain ## Instructions of an evaluation against those recorded (needs valgrind); UPDATE=1 records
+	$(CARGO) bench $(CARGO_FLAGS) --bench instructions
 
 deny: ## Check licences, sources and advisories of all dependencies (needs cargo-deny)
 	$(CARGO) deny check

@@ -77,6 +77,13 @@ pub fn machine() -> String {
     format!("{processors} × {model}, {}, Wasmtime {wasmtime}.", std::env::consts::OS)
 }
 
+/// The compiler that is at hand, in its own words.
+#[must_use]
+pub fn compiler() -> String {
+    let output = std::process::Command::new("rustc").arg("--version").output();
+    output.map_or(String::new(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
 /// The published run, asking for 15 minutes at AWS.
 #[must_use]
 #[expect(clippy::expect_used, reason = "constants that parse")]

@@ -156,8 +156,7 @@ fn compile(toolchain: &Toolchain, workspace: &Path, target_dir: &Path) -> Result
 
 fn component(module: &Path) -> Result<Vec<u8>> {
     let bytes = fs::read(module).map_err(|e| format!("{}: {e}", module.display()))?;
-    let bytes =
-        without_post_return(&bytes).map_err(|e| format!("{}: {e}", module.display()))?;
+    let bytes = without_post_return(&bytes).map_err(|e| format!("{}: {e}", module.display()))?;
     let component = wit_component::ComponentEncoder::default()
         .module(&bytes)
         .and_then(|encoder| encoder.validate(true).encode())

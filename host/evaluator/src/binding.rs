@@ -67,6 +67,8 @@ pub struct Prepared {
 
 /// What a binding is known by in decisions and records.
 #[derive(Debug, Clone, PartialEq, Eq)]
+// Apart from the counter that it is shared by, which every evaluation writes to.
+#[repr(align(128))]
 pub struct BindingIdentity {
     /// The binding's name.
     pub name: BindingName,

@@ -1,0 +1,219 @@
+//! Rego by `regorus`.
+
+use countersign::Claims;
+use regorus::Value;
+use serde_json::json;
+
+use super::{Answer, Peer};
+use crate::facts::{self, Form};
+use crate::rules::{AUDIENCES, CEILINGS, Rules, TRIGGERS};
+
+const OWN_WORKSPACE: &str = r#"
+package countersign
+import rego.v1
+
+decision contains "foreign-workspace" if {
+    input.run.building_block.workspace != input.run.definition.workspace
+}
+"#;
+
+/// What every other rule is part of: the decision, by the reasons and lives that they give.
+const HEAD: &str = r#"
+package countersign
+import rego.v1
+
+owner := input.run.building_block.workspace
+"#;
+
+const SAME_WORKSPACE: &str = r#"
+lives contains input.token.ttl_seconds if owner == input.run.definition.workspace
+
+lives contains min([input.token.ttl_seconds, data.also_max_ttl]) if {
+    owner != input.run.definition.workspace
+    data.also[owner]
+}
+
+reasons contains {"code": "foreign-workspace", "message": message} if {
+    owner != input.run.definition.workspace
+    not data.also[owner]
+    message := sprintf(
+        "workspace `%s` may not use definitions of workspace `%s`",
+        [owner, input.run.definition.workspace],
+    )
+}
+"#;
+
+const ALLOWED_CONSUMERS: &str = r#"
+lives contains input.token.ttl_seconds if data.workspaces[owner]
+
+reasons contains {"code": "workspace-not-listed", "message": message} if {
+    not data.workspaces[owner]
+    message := sprintf("workspace `%s` is not on the list", [owner])
+}
+"#;
+
+const THREE_MORE: &str = r#"
+reasons contains {"code": "ttl-above-ceiling", "message": message} if {
+    ceiling := data.ceilings[input.run.behavior]
+    input.token.ttl_seconds > ceiling
+    message := sprintf("%d seconds asked for, but at most %d", [input.token.ttl_seconds, ceiling])
+}
+
+used if {
+    some audience in input.token.audiences
+    data.audiences[input.run.definition.implementation][audience]
+}
+
+reasons contains {"code": "audience-not-used", "message": "none of the audiences is used"} if not used
+
+reasons contains {"code": "author-not-allowed", "message": message} if {
+    data.triggers[input.run.behavior]
+    not data.triggers[input.run.behavior][input.run.trigger.author_kind]
+    message := sprintf("%s may not trigger it", [input.run.trigger.author_kind])
+}
+"#;
+
+const TAIL: &str = r#"
+decision := {"ttl_seconds": min(lives)} if count(reasons) == 0
+
+decision := {"reasons": reasons} if count(reasons) > 0
+"#;
+
+const DECISION: &str = "data.countersign.decision";
+
+/// `regorus`, whose input was made before: it is set, and the rule is evaluated.
+pub struct Rego {
+    engine: regorus::Engine,
+    /// The decision is no more than the codes that refuse.
+    codes_only: bool,
+}
+
+/// `regorus`, whose input is made of the claims.
+pub struct RegoFromClaims(Rego);
+
+/// Its values.
+enum Values {}
+
+impl Form for Values {
+    type Value = Value;
+
+    fn text(text: &str) -> Value {
+        Value::from(text)
+    }
+
+    fn number(number: i64) -> Value {
+        Value::from(number)
+    }
+
+    fn list(items: Vec<Value>) -> Value {
+        Value::from(items)
+    }
+
+    fn record(members: Vec<(&'static str, Value)>) -> Value {
+        let members = members.into_iter().map(|(name, value)| (Value::from(name), value));
+        Value::from(members.collect::<std::collections::BTreeMap<_, _>>())
+    }
+}
+
+impl Rego {
+    /// The rules in Rego.
+    #[must_use]
+    pub fn new(rules: &Rules) -> Self {
+        let set = |list: &[String]| -> serde_json::Value {
+            list.iter()
+                .map(|name| (name.clone(), json!(true)))
+                .collect::<serde_json::Map<_, _>>()
+                .into()
+        };
+        let (policy, data) = match rules {
+            Rules::OwnWorkspace => (vec![], json!({})),
+            Rules::SameWorkspace(also) => (
+                vec![SAME_WORKSPACE],
+                json!({"also": set(&also.workspaces), "also_max_ttl": also.max_ttl}),
+            ),
+            Rules::AllowedConsumers(list) => {
+                (vec![ALLOWED_CONSUMERS], json!({"workspaces": set(list)}))
+            }
+            Rules::Five { also, workspaces } => {
+                let audiences = set(&AUDIENCES.map(str::to_owned));
+                let ceilings: serde_json::Map<_, _> =
+                    CEILINGS.iter().map(|(name, most)| ((*name).to_owned(), json!(most))).collect();
+                let triggers: serde_json::Map<_, _> = TRIGGERS
+                    .iter()
+                    .map(|(name, kinds)| {
+                        let kinds: Vec<_> = kinds.iter().map(|kind| (*kind).to_owned()).collect();
+                        ((*name).to_owned(), set(&kinds))
+                    })
+                    .collect();
+                let data = json!({
+                    "also": set(&also.workspaces),
+                    "also_max_ttl": also.max_ttl,
+                    "workspaces": set(workspaces),
+                    "ceilings": ceilings,
+                    "audiences": {"terraform": audiences},
+                    "triggers": triggers,
+                });
+                (vec![SAME_WORKSPACE, ALLOWED_CONSUMERS, THREE_MORE], data)
+            }
+        };
+        let mut engine = regorus::Engine::new();
+        let policy = match rules {
+            Rules::OwnWorkspace => OWN_WORKSPACE.to_owned(),
+            _ => [&[HEAD], policy.as_slice(), &[TAIL]].concat().concat(),
+        };
+        engine.add_policy("countersign.rego".to_owned(), policy).expect("Rego");
+        engine.add_data_json(&data.to_string()).expect("data");
+        Self { engine, codes_only: matches!(rules, Rules::OwnWorkspace) }
+    }
+}
+
+impl Peer for Rego {
+    type Input = Value;
+
+    fn input(&self, claims: &Claims) -> Value {
+        Values::record(vec![
+            ("run", facts::run::<Values>(claims)),
+            ("token", facts::token::<Values>(claims)),
+        ])
+    }
+
+    fn decide(&mut self, input: Value) -> Answer {
+        if self.codes_only {
+            let ttl_seconds = input["token"]["ttl_seconds"].as_u32().expect("a life");
+            self.engine.set_input(input);
+            let codes = self.engine.eval_rule(DECISION.to_owned()).expect("a decision");
+            let codes = codes.as_set().expect("codes");
+            let codes = codes.iter().map(|code| code.as_string().expect("a code").to_string());
+            return Answer::new(codes, [ttl_seconds]);
+        }
+        self.engine.set_input(input);
+        let decision = self.engine.eval_rule(DECISION.to_owned()).expect("a decision");
+        if let Ok(ttl_seconds) = decision["ttl_seconds"].as_u32() {
+            return Answer::Admitted(ttl_seconds);
+        }
+        let reasons = decision["reasons"].as_set().expect("reasons");
+        let codes = reasons.iter().map(|reason| reason["code"].as_string().expect("a code"));
+        Answer::new(codes.map(|code| code.to_string()), [])
+    }
+}
+
+impl RegoFromClaims {
+    /// The rules in Rego.
+    #[must_use]
+    pub fn new(rules: &Rules) -> Self {
+        Self(Rego::new(rules))
+    }
+}
+
+impl Peer for RegoFromClaims {
+    type Input = Claims;
+
+    fn input(&self, claims: &Claims) -> Claims {
+        claims.clone()
+    }
+
+    fn decide(&mut self, claims: Claims) -> Answer {
+        let input = self.0.input(&claims);
+        self.0.decide(input)
+    }
+}

@@ -1,0 +1,27 @@
+//! Countersign beside other policy engines: the same rules over the same facts.
+//!
+//! Every engine is given the whole run record, in the form that it has for such data, and answers
+//! whether a token may be issued.
+
+#![warn(missing_docs)]
+
+use std::path::PathBuf;
+
+mod engines;
+mod facts;
+mod rules;
+mod sets;
+
+pub use engines::{Answer, Cedar, Cel, Peer, Plain, Rego, RegoFromClaims};
+pub use rules::{Also, Rules, claims_of};
+pub use sets::{Countersign, config, engine, many, set_of, stack, three};
+
+/// The folder of criterion's figures.
+#[must_use]
+pub fn figures() -> PathBuf {
+    let usual = || concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/criterion").into();
+    std::env::var_os("CRITERION_HOME").map_or_else(usual, PathBuf::from)
+}
+
+/// The file among criterion's figures that has the bytes that an idle binding holds.
+pub const IDLE_BINDING: &str = "idle-binding";

@@ -1,0 +1,142 @@
+//! The rules as policies of Countersign.
+
+use std::sync::Arc;
+
+use countersign::{
+    Binding, BindingConfig, Claims, Engine, Limits, Mode, Outcome, Policy, PolicySet, Scope,
+    Settings,
+};
+use countersign_policy_artifacts::{
+    ALLOWED_CONSUMERS, AUDIENCE_PER_IMPLEMENTATION, SAME_WORKSPACE, TRIGGER_GATE, TTL_CEILING,
+};
+use serde_json::{Value, json};
+
+use crate::engines::{Answer, Peer};
+use crate::rules::{AUDIENCES, Also, CEILINGS, Rules, TRIGGERS};
+
+/// A policy set as one engine among others.
+pub struct Countersign(PolicySet);
+
+impl Countersign {
+    /// The rules as policies.
+    #[must_use]
+    pub fn new(rules: &Rules) -> Self {
+        Self(set_of(&stack(rules)))
+    }
+}
+
+impl Peer for Countersign {
+    type Input = Claims;
+
+    fn input(&self, claims: &Claims) -> Claims {
+        claims.clone()
+    }
+
+    fn decide(&mut self, claims: Claims) -> Answer {
+        match self.0.evaluate(claims).outcome() {
+            Outcome::Approved(terms) => Answer::Admitted(terms.ttl_seconds),
+            Outcome::Refused(reasons) => {
+                Answer::new(reasons.iter().map(|reason| reason.code.clone()), [])
+            }
+        }
+    }
+}
+
+/// An engine as a service would have it.
+#[must_use]
+pub fn engine() -> Engine {
+    Engine::new().expect("an engine")
+}
+
+/// The policies of rules, each with its settings.
+#[must_use]
+pub fn stack(rules: &Rules) -> Vec<(&'static [u8], Value)> {
+    match rules {
+        Rules::OwnWorkspace => vec![(SAME_WORKSPACE, json!({}))],
+        Rules::SameWorkspace(also) => vec![(SAME_WORKSPACE, same_workspace(also))],
+        Rules::AllowedConsumers(list) => vec![(ALLOWED_CONSUMERS, json!({"workspaces": list}))],
+        Rules::Five { also, workspaces } => {
+            let mut ceilings: serde_json::Map<_, _> =
+                CEILINGS.iter().map(|(name, most)| ((*name).to_owned(), json!(most))).collect();
+            ceilings.insert("longer".to_owned(), json!("deny"));
+            let triggers: serde_json::Map<_, _> =
+                TRIGGERS.iter().map(|(name, kinds)| ((*name).to_owned(), json!(kinds))).collect();
+            vec![
+                (SAME_WORKSPACE, same_workspace(also)),
+                (ALLOWED_CONSUMERS, json!({"workspaces": workspaces})),
+                (TTL_CEILING, ceilings.into()),
+                (AUDIENCE_PER_IMPLEMENTATION, json!({"implementations": {"terraform": AUDIENCES}})),
+                (TRIGGER_GATE, json!({"behaviors": triggers})),
+            ]
+        }
+    }
+}
+
+fn same_workspace(also: &Also) -> Value {
+    json!({"also": also.workspaces, "also-max-ttl": also.max_ttl})
+}
+
+/// A set of policies that apply to every run.
+#[must_use]
+pub fn set_of(stack: &[(&'static [u8], Value)]) -> PolicySet {
+    let engine = engine();
+    let bindings = stack.iter().enumerate().map(|(index, (component, settings))| {
+        let policy = Policy::load(&engine, component, &Limits::DEFAULT).expect("a policy");
+        let config = config(index, settings, Scope::All);
+        Binding::prepare(Arc::new(policy), config).expect("a binding")
+    });
+    PolicySet::new(bindings.collect()).expect("a set")
+}
+
+/// Three bindings of three policies that apply.
+#[must_use]
+pub fn three() -> PolicySet {
+    many(3)
+}
+
+/// So many bindings, of which three apply to the published run: by its definition workspace, by its
+/// definition and by its owning workspace. All others are of other definitions and are never needed.
+#[must_use]
+pub fn many(total: usize) -> PolicySet {
+    let engine = engine();
+    let rules = Rules::five();
+    let stack = stack(&rules);
+    let scopes = [
+        Scope::DefinitionWorkspace("my-workspace".parse().expect("a workspace")),
+        Scope::Definition("b23cfb9a-6974-444f-9d33-62134a632373".parse().expect("a definition")),
+        Scope::OwningWorkspace("my-workspace".parse().expect("a workspace")),
+    ];
+    let policies: Vec<_> = stack
+        .iter()
+        .take(scopes.len())
+        .map(|(component, settings)| {
+            let policy = Policy::load(&engine, component, &Limits::DEFAULT).expect("a policy");
+            (Arc::new(policy), settings)
+        })
+        .collect();
+    let three =
+        policies.iter().zip(scopes).enumerate().map(|(index, ((policy, settings), scope))| {
+            Binding::prepare(Arc::clone(policy), config(index, settings, scope)).expect("a binding")
+        });
+    let others = (3..total).map(|index| {
+        let (policy, settings) = policies.get(index % policies.len()).expect("a policy");
+        let definition = format!("00000000-0000-4000-8000-{index:012x}");
+        let scope = Scope::Definition(definition.parse().expect("a definition"));
+        Binding::prepare_when_needed(Arc::clone(policy), config(index, settings, scope))
+            .expect("a binding")
+    });
+    PolicySet::new(three.chain(others).collect()).expect("a set")
+}
+
+/// A binding that decides, under the default limits.
+#[must_use]
+pub fn config(index: usize, settings: &Value, scope: Scope) -> BindingConfig {
+    BindingConfig {
+        name: format!("binding-{index}").parse().expect("a name"),
+        settings: Settings::from_json(&settings.to_string()).expect("settings"),
+        scope,
+        mode: Mode::Enforce,
+        limits: Limits::DEFAULT,
+        claims: vec![],
+    }
+}
