@@ -104,7 +104,7 @@ bench: toolchain ## Decisions beside other engines and signatures, cold start, m
 	@$(call figures,decisions)
 	@cat target/decisions.md
 
-bench-check: toolchain ## Instructions of an evaluation against those recorded (needs valgrind); UPDATE=1 records
+bench-check: toolchain ## Instructions of a decision against those recorded (needs valgrind); UPDATE=1 records
 	$(CARGO) bench $(CARGO_FLAGS) --bench instructions
 
 deny: ## Check licences, sources and advisories of all dependencies (needs cargo-deny)

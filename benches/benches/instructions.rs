@@ -1,4 +1,4 @@
-//! How many instructions an evaluation takes, by callgrind: the same on a busy machine and an idle one.
+//! How many instructions a decision takes, by callgrind: nearly the same on a busy machine and an idle one.
 //!
 //! Compares with what was recorded and fails when it is more by over five per cent, since two runs differ by up to two; with `UPDATE=1` it
 //! records. What the kernel does is not counted, and another compiler counts otherwise.
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/figures/instructions.json");
 
-/// Only the second half is counted: by then all that is made once has been made.
+/// As many are made before, uncounted: by then all that is made once has been made.
 const EVALUATIONS: u64 = 200;
 
 /// The most that a count may be above the recorded one.
@@ -36,7 +36,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn cases() -> [(&'static str, fn() -> PolicySet); 2] {
+/// A name, and the policy set.
+type Case = (&'static str, fn() -> PolicySet);
+
+fn cases() -> [Case; 2] {
     [("same-workspace", same_workspace), ("the example's four policies", example)]
 }
 
@@ -91,7 +94,7 @@ fn check() -> ExitCode {
     if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Instructions of one evaluation.
+/// Instructions of one decision.
 fn count(name: &str) -> u64 {
     let folder = tempfile::tempdir().expect("a folder");
     let out = folder.path().join("callgrind");

@@ -1,9 +1,12 @@
 //! From what was kept in a cache to a policy set that decides; and what it holds in memory.
 //!
-//! A process of its own, so that nothing else has been held before.
+//! Another process has filled the cache, so that this one has held nothing before.
 
+use std::env;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,15 +15,17 @@ use countersign_benches::claims;
 use countersign_peers::{IDLE_BINDING, config, figures};
 use countersign_policy_artifacts::SAME_WORKSPACE;
 use countersign_preparation::CacheFolder;
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group};
 use serde_json::json;
 use tempfile::TempDir;
 
 const BINDINGS: usize = 1_000;
 
+/// The argument that makes this program fill a cache and end.
+const FILL: &str = "--fill";
+
 /// A thousand bindings of one policy, each with settings of its own.
-fn start(cache: &TempDir) -> PolicySet {
-    let folder = cache.path();
+fn start(folder: &Path) -> PolicySet {
     let cache = CacheFolder::open(&folder.join("cache"), &folder.join("secret"), 1 << 30);
     let cache = Some(Arc::new(cache.expect("a cache")) as _);
     let engine = Engine::with(EngineConfig { cache, ..EngineConfig::default() });
@@ -37,13 +42,15 @@ fn start(cache: &TempDir) -> PolicySet {
 
 fn cold_start(c: &mut Criterion) {
     let cache = TempDir::new().expect("a folder");
-    let prepared = start(&cache);
+    let filled = Command::new(env::current_exe().expect("a path"))
+        .args([FILL, cache.path().to_str().expect("a path in UTF-8")])
+        .status();
+    assert!(filled.expect("a process").success());
     let written = entries(&cache.path().join("cache"));
     assert_eq!(written.len(), BINDINGS + 1, "one entry of each binding, and the policy's");
-    drop(prepared);
 
     let before = resident_bytes();
-    let set = start(&cache);
+    let set = start(cache.path());
     let held = resident_bytes().saturating_sub(before) / BINDINGS as u64;
     assert!(matches!(set.evaluate(claims()).outcome(), Outcome::Approved(_)));
     assert_eq!(set.bindings().len(), BINDINGS);
@@ -59,7 +66,7 @@ fn cold_start(c: &mut Criterion) {
             (0..iterations)
                 .map(|_| {
                     let begin = Instant::now();
-                    let set = start(&cache);
+                    let set = start(cache.path());
                     let taken = begin.elapsed();
                     drop(set);
                     taken / u32::try_from(BINDINGS).expect("a thousand")
@@ -71,14 +78,14 @@ fn cold_start(c: &mut Criterion) {
     assert_eq!(entries(&cache.path().join("cache")), written, "everything came from the cache");
 }
 
-/// The entries and when each was made: one that is prepared again is another file.
-fn entries(folder: &Path) -> Vec<(std::ffi::OsString, std::time::SystemTime)> {
+/// The entries, each by its file: one that is prepared again is another file.
+fn entries(folder: &Path) -> Vec<(std::ffi::OsString, u64)> {
     let mut entries: Vec<_> = fs::read_dir(folder)
         .expect("a folder")
         .map(|entry| {
             let entry = entry.expect("an entry");
-            let made = entry.metadata().and_then(|metadata| metadata.created());
-            (entry.file_name(), made.expect("a time"))
+            let inode = entry.metadata().expect("an entry").ino();
+            (entry.file_name(), inode)
         })
         .collect();
     entries.sort();
@@ -94,4 +101,13 @@ fn resident_bytes() -> u64 {
 }
 
 criterion_group!(benches, cold_start);
-criterion_main!(benches);
+
+fn main() {
+    let mut arguments = env::args().skip(1);
+    if arguments.next().as_deref() == Some(FILL) {
+        let _set = start(Path::new(&arguments.next().expect("a folder")));
+        return;
+    }
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}

@@ -9,8 +9,8 @@ use countersign::{Claims, Outcome, PolicySet, Run, SubjectForm, SubjectProfile, 
 use countersign_benches::{RUN, claims};
 use countersign_issuer::{Algorithm, Issuer, SigningKey, TokenId};
 use countersign_peers::{
-    Answer, Cedar, Cel, Countersign, Peer, Plain, Rego, RegoFromClaims, Rules, claims_of, many,
-    set_of, stack, three,
+    Answer, Cedar, CedarRequestMade, Cel, Countersign, Peer, Plain, Rego, RegoFromClaims, Request,
+    Rules, many, set_of, stack, three,
 };
 use criterion::measurement::WallTime;
 use criterion::{BatchSize, BenchmarkGroup, Criterion, criterion_group, criterion_main};
@@ -26,7 +26,7 @@ fn rules(c: &mut Criterion) {
         ("five policies", Rules::five()),
     ] {
         let mut group = c.benchmark_group(name);
-        let requests = requests();
+        let requests: Vec<_> = Request::all().iter().map(Request::claims).collect();
         let expected: Vec<Answer> = {
             let mut plain = Plain::new(&rules);
             requests.iter().map(|claims| plain.decide(claims.clone())).collect()
@@ -34,35 +34,20 @@ fn rules(c: &mut Criterion) {
         let admitted =
             expected.iter().filter(|answer| matches!(answer, Answer::Admitted(_))).count();
         assert!((1..expected.len()).contains(&admitted), "{name}: both answers");
+        for code in rules.codes() {
+            let given = |answer: &Answer| matches!(answer, Answer::Refused(c) if c.contains(&(*code).to_owned()));
+            assert!(expected.iter().any(given), "{name}: `{code}` is tried");
+        }
         let mut check = Check { group: &mut group, requests: &requests, expected: &expected };
         check.time("Countersign", Countersign::new(&rules));
         check.time("regorus", Rego::new(&rules));
         check.time("regorus, input made of the claims", RegoFromClaims::new(&rules));
         check.time("cedar-policy", Cedar::new(&rules));
+        check.time("cedar-policy, request made before", CedarRequestMade::new(&rules));
         check.time("cel", Cel::new(&rules));
         check.time("plain Rust", Plain::new(&rules));
         group.finish();
     }
-}
-
-/// Requests of many kinds: every engine must answer each as plain Rust does.
-fn requests() -> Vec<Claims> {
-    let mut requests = Vec::new();
-    for owner in ["my-workspace", "team-1", "team-9998", "other", "my-workspace-b", "my"] {
-        for behavior in ["APPLY", "DETECT", "DESTROY"] {
-            for audience in [AUDIENCE, "api://AzureADTokenExchange", "https://example.com"] {
-                for ttl_seconds in [900, 901, 3600, 3601] {
-                    requests.push(claims_of(owner, behavior, audience, ttl_seconds));
-                }
-            }
-        }
-    }
-    requests
-}
-
-/// The request that is timed: the published run, triggered by a person.
-fn timed() -> Claims {
-    claims_of("my-workspace", "DETECT", AUDIENCE, 900)
 }
 
 struct Check<'c, 'g> {
@@ -77,7 +62,7 @@ impl Check<'_, '_> {
             let input = peer.input(claims);
             assert_eq!(peer.decide(input), *expected, "{name}: {claims:?}");
         }
-        let claims = timed();
+        let claims = Request::TIMED.claims();
         let input = peer.input(&claims);
         assert_eq!(peer.decide(input), Answer::Admitted(900), "{name}: what is timed");
         let peer = std::cell::RefCell::new(peer);

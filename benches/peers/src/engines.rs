@@ -7,7 +7,7 @@ mod rego;
 
 use countersign::Claims;
 
-pub use self::cedar::Cedar;
+pub use self::cedar::{Cedar, CedarRequestMade};
 pub use self::cel::Cel;
 pub use self::plain::Plain;
 pub use self::rego::{Rego, RegoFromClaims};

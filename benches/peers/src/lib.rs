@@ -12,8 +12,8 @@ mod facts;
 mod rules;
 mod sets;
 
-pub use engines::{Answer, Cedar, Cel, Peer, Plain, Rego, RegoFromClaims};
-pub use rules::{Also, Rules, claims_of};
+pub use engines::{Answer, Cedar, CedarRequestMade, Cel, Peer, Plain, Rego, RegoFromClaims};
+pub use rules::{Also, Request, Rules};
 pub use sets::{Countersign, config, engine, many, set_of, stack, three};
 
 /// The folder of criterion's figures.

@@ -2,6 +2,7 @@
 
 use countersign::{Claims, Run, SubjectForm, SubjectProfile, TokenRequest};
 use countersign_benches::RUN;
+use serde_json::{Value, json};
 
 /// What is asked of every engine.
 #[derive(Debug, Clone)]
@@ -15,8 +16,9 @@ pub enum Rules {
     /// A definition may be used by these workspaces (`workspace-not-listed`).
     AllowedConsumers(Vec<String>),
     /// Five rules, all of which must admit: the two above; the life is within the behavior's ceiling
-    /// (`ttl-above-ceiling`); an audience is among those of the implementation (`audience-not-used`); the
-    /// kind of author may trigger the behavior (`author-not-allowed`).
+    /// (`ttl-above-ceiling`); the audience is among those of the implementation (`audience-not-used`, or
+    /// `no-audiences-set` when it has none); the kind of author may trigger the behavior
+    /// (`author-not-allowed`, or `author-not-known`).
     Five {
         /// Of the first rule.
         also: Also,
@@ -35,6 +37,24 @@ pub struct Also {
 }
 
 impl Rules {
+    /// Every code that one of the requests must be refused with.
+    #[must_use]
+    pub fn codes(&self) -> &'static [&'static str] {
+        match self {
+            Self::OwnWorkspace | Self::SameWorkspace(_) => &["foreign-workspace"],
+            Self::AllowedConsumers(_) => &["workspace-not-listed"],
+            Self::Five { .. } => &[
+                "audience-not-used",
+                "author-not-allowed",
+                "author-not-known",
+                "foreign-workspace",
+                "no-audiences-set",
+                "ttl-above-ceiling",
+                "workspace-not-listed",
+            ],
+        }
+    }
+
     /// A definition's own workspace, and two others.
     #[must_use]
     pub fn same_workspace() -> Self {
@@ -79,21 +99,81 @@ pub const TRIGGERS: [(&str, &[&str]); 3] = [
     ("destroy", &["user"]),
 ];
 
-/// The published run with another owning workspace and behavior, asking for this audience and life.
-#[must_use]
-pub fn claims_of(owner: &str, behavior: &str, audience: &str, ttl_seconds: u32) -> Claims {
-    let author = serde_json::json!({"type": "User", "identifier": "someone@example.com"});
-    let trigger = serde_json::json!({"author": author});
-    let mut run: serde_json::Value = serde_json::from_str(RUN).expect("JSON");
-    *run.pointer_mut("/spec/buildingBlock/spec/workspaceIdentifier").expect("the owner") =
-        owner.into();
-    *run.pointer_mut("/spec/behavior").expect("the behavior") = behavior.into();
-    let spec = run.pointer_mut("/spec").and_then(|spec| spec.as_object_mut()).expect("a spec");
-    spec.insert("trigger".to_owned(), trigger);
-    let run = Run::parse(run.to_string().as_bytes()).expect("a run");
-    let meshstack_id = "demo".parse().expect("a meshStack id");
-    let subject = SubjectForm { profile: SubjectProfile::ByDefinition, meshstack_id };
-    let audiences = vec![audience.parse().expect("an audience")];
-    let token = TokenRequest::new(audiences, ttl_seconds, 1_790_000_000).expect("a request");
-    Claims::new(run, None, &subject, token).expect("a subject")
+/// What is asked for: the published run with other facts.
+#[derive(Debug, Clone, Copy)]
+pub struct Request {
+    /// The owning workspace.
+    pub owner: &'static str,
+    /// The behavior, as a run object has it.
+    pub behavior: &'static str,
+    /// The kind of author who triggered the run, as a run object has it; `None` when it does not say.
+    pub author: Option<&'static str>,
+    /// The definition's implementation, as a run object has it.
+    pub implementation: &'static str,
+    /// The audience.
+    pub audience: &'static str,
+    /// The life in seconds.
+    pub ttl_seconds: u32,
+}
+
+impl Request {
+    /// What is timed: everybody admits it.
+    pub const TIMED: Self = Self {
+        owner: "my-workspace",
+        behavior: "DETECT",
+        author: Some("User"),
+        implementation: "TERRAFORM",
+        audience: AUDIENCES[0],
+        ttl_seconds: 900,
+    };
+
+    /// Requests of all kinds.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        let mut all = Vec::new();
+        for owner in ["my-workspace", "team-1", "team-9998", "other", "my-workspace-b", "my"] {
+            for behavior in ["APPLY", "DETECT", "DESTROY"] {
+                for author in [Some("User"), Some("ApiKey"), Some("System"), None] {
+                    for implementation in ["TERRAFORM", "MANUAL"] {
+                        for audience in [AUDIENCES[0], AUDIENCES[1], "https://example.com"] {
+                            for ttl_seconds in [900, 901, 1801, 3600, 3601] {
+                                all.push(Self {
+                                    owner,
+                                    behavior,
+                                    author,
+                                    implementation,
+                                    audience,
+                                    ttl_seconds,
+                                });
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    /// The claims of the request.
+    #[must_use]
+    pub fn claims(&self) -> Claims {
+        let mut run: Value = serde_json::from_str(RUN).expect("JSON");
+        let mut set = |pointer: &str, value: Value| {
+            *run.pointer_mut(pointer).expect(pointer) = value;
+        };
+        set("/spec/buildingBlock/spec/workspaceIdentifier", self.owner.into());
+        set("/spec/behavior", self.behavior.into());
+        set("/spec/buildingBlockDefinition/spec/implementation/type", self.implementation.into());
+        let spec = run.pointer_mut("/spec").and_then(Value::as_object_mut).expect("a spec");
+        if let Some(author) = self.author {
+            let author = json!({"type": author, "identifier": "someone@example.com"});
+            spec.insert("trigger".to_owned(), json!({"author": author}));
+        }
+        let run = Run::parse(run.to_string().as_bytes()).expect("a run");
+        let meshstack_id = "demo".parse().expect("a meshStack id");
+        let subject = SubjectForm { profile: SubjectProfile::ByDefinition, meshstack_id };
+        let audiences = vec![self.audience.parse().expect("an audience")];
+        let token = TokenRequest::new(audiences, self.ttl_seconds, 1_790_000_000);
+        Claims::new(run, None, &subject, token.expect("a request")).expect("a subject")
+    }
 }

@@ -38,7 +38,7 @@ enum CacheCommand {
 /// List what is kept, the most recently used first
 #[derive(Args)]
 #[command(after_help = "\
-The JSON has `folder`, `bytes`, `most_bytes`, and `entries` with `key`, `bytes`, `used` (seconds since
+The JSON has `folder`, `bytes`, `most_bytes` (the bound of the command line), and `entries` with `key`, `bytes`, `used` (seconds since
 1970) and `of`: `component`, `settings` (null for a policy before it has taken any), `evaluator`, the
 version that made it, and `optimized`. `of` is null when the entry does not fit its seal, or is another
 version's; it will not be used.")]
@@ -51,15 +51,17 @@ struct List {
     format: Format,
 }
 
-/// Remove what does not fit its seal, what other versions made, and what is told
+/// Remove what does not fit its seal or another version made, and what is told
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  # What no version of today can use
+  # What this version cannot use
   countersign cache prune
 
   # Everything
   countersign cache prune --most-bytes 0
+
+Another secret than the one that a cache was made with fits none of its entries: then all are removed.
 
 The JSON has `removed`, `removed_bytes`, `left` and `left_bytes`.")]
 struct Prune {
@@ -116,7 +118,7 @@ impl Cache {
 
 impl List {
     fn run(&self) -> Result<Done> {
-        let cache = self.place.open()?;
+        let cache = self.place.open_existing()?;
         let folder = cache.folder().display().to_string();
         let entries = cache.entries().with_context(|| folder.clone())?;
         let entries: Vec<_> = entries.iter().map(EntryJson::new).collect();
@@ -132,7 +134,7 @@ impl List {
 
 impl Prune {
     fn run(&self) -> Result<Done> {
-        let cache = self.place.open()?;
+        let cache = self.place.open_existing()?;
         let longest = self.unused_days.map(|days| Duration::from_secs(u64::from(days) * 86_400));
         let unwanted = |entry: &KeptEntry| {
             let unused = entry.used.elapsed().unwrap_or_default();
@@ -162,8 +164,7 @@ impl Prune {
 
 /// What an entry is of, when this version can use it.
 fn of_this_version(entry: &KeptEntry) -> Option<EntryOf> {
-    let of = entry.entry.as_ref()?.of()?;
-    (of.evaluator == env!("CARGO_PKG_VERSION")).then_some(of)
+    entry.of.clone().filter(|of| of.evaluator == env!("CARGO_PKG_VERSION"))
 }
 
 impl EntryJson {
@@ -186,10 +187,15 @@ impl ListJson {
             let used = UNIX_EPOCH + Duration::from_secs(entry.used);
             let ago = ago(SystemTime::now().duration_since(used).unwrap_or_default());
             let what = match &entry.of {
-                Some(of) => match of.settings {
-                    Some(settings) => format!("{} with settings {}", of.component, settings),
-                    None => of.component.to_string(),
-                },
+                Some(of) => {
+                    let optimized = if of.optimized { "optimized" } else { "as it is" };
+                    match of.settings {
+                        Some(settings) => {
+                            format!("{optimized}  {} with settings {settings}", of.component)
+                        }
+                        None => format!("{optimized}  {}", of.component),
+                    }
+                }
                 None => Styled(BAD, "not usable").to_string(),
             };
             // Writing to a string does not fail.
@@ -204,11 +210,14 @@ fn count(entries: u64) -> String {
 }
 
 fn size(bytes: u64) -> String {
-    match bytes {
-        0..=1023 => format!("{bytes} B"),
-        1024..=1_048_575 => format!("{} KiB", bytes.div_ceil(1024)),
-        _ => format!("{} MiB", bytes.div_ceil(1_048_576)),
-    }
+    let (unit, name) = match bytes {
+        0..=1023 => return format!("{bytes} B"),
+        1024..=1_048_575 => (1 << 10, "KiB"),
+        1_048_576..=1_073_741_823 => (1 << 20, "MiB"),
+        _ => (1 << 30, "GiB"),
+    };
+    let tenths = bytes * 10 / unit;
+    format!("{}.{} {name}", tenths / 10, tenths % 10)
 }
 
 /// A span of time in its largest unit.

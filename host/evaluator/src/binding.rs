@@ -237,7 +237,7 @@ impl Binding {
         claims: &Claims,
     ) -> BindingTrace {
         let answer = self.answer(None, run, token).map_or_else(
-            // It is held nowhere: no turn is taken for making it.
+            // It is not held at the seat: no turn is taken for making it.
             || {
                 let guest = self.guest().map_err(BindingError::into_fault)?;
                 self.answer(Some(&guest), run, token).ok_or_else(not_there)

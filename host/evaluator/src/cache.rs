@@ -18,9 +18,8 @@ const FORMAT: u32 = 2;
 /// Keeps what was prepared, so that another process need not prepare it again.
 ///
 /// An entry is machine code that is run, so an implementation gives back only what it can tell was put
-/// there by somebody as trusted as this process: [`CacheEntry::from_bytes`] says what
-/// that takes. What
-/// it cannot tell, cannot read or has lost is `None`, and prepared anew; it never fails.
+/// there by somebody as trusted as this process: [`CacheEntry::from_bytes`] says what that takes. What it
+/// cannot tell, cannot read or has lost is `None`, and prepared anew; it never fails.
 pub trait Cache: Send + Sync {
     /// The entry of a key.
     fn get(&self, key: &Digest) -> Option<CacheEntry>;

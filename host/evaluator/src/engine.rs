@@ -26,6 +26,12 @@ use crate::resident::Residents;
 /// largest [`Limits::stack_bytes`] in use, 2 MiB at most: a host thread without room for what a
 /// guest may use would abort the process.
 ///
+/// Each of the evaluations that run at a time has a seat, with Wasmtime engines and pools of its own, and a
+/// copy of the compiled code of every binding that was evaluated there. So what one processor writes is
+/// not what another reads, and a thread that evaluates again finds its seat again. A seat keeps the memory
+/// that policies wrote to, to use it again: at most 512 KiB for each of 128 policies (fewer with more than 16
+/// processors), and as much for each size of the stack in use.
+///
 /// # Neighbours
 /// As many evaluations run at a time as there are processors, 128 at most, and callers beyond that
 /// wait: bindings take turns, however many callers each has. Most evaluations take microseconds. One
@@ -67,7 +73,8 @@ pub struct EngineConfig {
     pub cache: Option<Arc<dyn Cache>>,
     /// The most bytes of compiled code that are held, of all policies and bindings; no bound unless
     /// given. Beyond it, what was not used for longest is dropped, and prepared again (or taken from
-    /// the cache) when a run needs it. What is in use stays until then.
+    /// the cache) when a run needs it. What is in use stays until then. Each processor's copy counts: a
+    /// binding that all of them evaluate takes as many times its code.
     pub resident_bytes: Option<u64>,
 }
 
@@ -238,7 +245,8 @@ fn cost() -> OperatorCost {
 /// The most evaluations at a time, whatever the machine has.
 const MOST_AT_A_TIME: usize = 128;
 
-/// Places for memories, of all seats together: each takes 4 GiB of the address space.
+/// Places for memories, of all seats together and for each size of the stack: each takes 4 GiB of the
+/// address space.
 const PLACES: usize = 2_048;
 
 /// The most core instances of a component: its own, and one that Wasmtime makes for each instance of a

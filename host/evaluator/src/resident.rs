@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use crate::apart::Apart;
 use crate::lane::Seat;
@@ -36,13 +36,15 @@ pub(crate) struct Loaded {
 pub(crate) struct Resident {
     place: Arc<Place>,
     residents: Arc<Residents>,
+    seats: usize,
 }
 
 type HeldGuest = Mutex<Option<Arc<Guest>>>;
 
 struct Place {
     number: u64,
-    seats: Box<[Apart<HeldGuest>]>,
+    /// Made when the first guest is held: most places of a large set hold none.
+    seats: OnceLock<Box<[Apart<HeldGuest>]>>,
     used: AtomicU64,
     /// Held by whoever makes it, so that it is made once.
     making: Mutex<()>,
@@ -90,10 +92,16 @@ impl Residents {
                 return;
             }
             // Who evaluates with it now keeps it until then.
-            for seat in &place.seats {
+            for seat in place.seats() {
                 let _dropped_after_the_lock = lock(&seat.0).take();
             }
         }
+    }
+}
+
+impl Place {
+    fn seats(&self) -> &[Apart<HeldGuest>] {
+        self.seats.get().map(|seats| &**seats).unwrap_or_default()
     }
 }
 
@@ -110,12 +118,12 @@ impl Resident {
         places.numbers += 1;
         let place = Arc::new(Place {
             number: places.numbers,
-            seats: (0..seats).map(|_| Apart::default()).collect(),
+            seats: OnceLock::new(),
             used: AtomicU64::new(0),
             making: Mutex::new(()),
         });
         places.by_number.insert(place.number, Arc::downgrade(&place));
-        Self { place, residents: Arc::clone(residents) }
+        Self { place, residents: Arc::clone(residents), seats }
     }
 
     /// The guest of any seat, which is made when there is none.
@@ -137,7 +145,9 @@ impl Resident {
 
     /// Holds a guest for its seat.
     pub(crate) fn put(&self, guest: &Arc<Guest>) {
-        if let Some(seat) = self.place.seats.get(guest.seat().0) {
+        let seats =
+            self.place.seats.get_or_init(|| (0..self.seats).map(|_| Apart::default()).collect());
+        if let Some(seat) = seats.get(guest.seat().0) {
             *lock(&seat.0) = Some(Arc::clone(guest));
         }
         self.touch();
@@ -146,13 +156,13 @@ impl Resident {
 
     /// The guest of a seat, if it is held.
     pub(crate) fn at(&self, seat: Seat) -> Option<Arc<Guest>> {
-        let guest = lock(&self.place.seats.get(seat.0)?.0).clone()?;
+        let guest = lock(&self.place.seats().get(seat.0)?.0).clone()?;
         self.touch();
         Some(guest)
     }
 
     fn anywhere(&self) -> Option<Arc<Guest>> {
-        (0..self.place.seats.len()).find_map(|seat| self.at(Seat(seat)))
+        (0..self.place.seats().len()).find_map(|seat| self.at(Seat(seat)))
     }
 
     fn touch(&self) {

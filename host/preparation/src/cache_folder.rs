@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use countersign::{Cache, CacheEntry, Digest};
+use countersign::{Cache, CacheEntry, Digest, EntryOf};
 use tempfile::NamedTempFile;
 
 use self::secret::{SEAL_BYTES, Secret};
@@ -54,7 +54,7 @@ struct Size {
 }
 
 /// An entry, as it is listed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct KeptEntry {
     /// Its key.
     pub key: Digest,
@@ -62,8 +62,9 @@ pub struct KeptEntry {
     pub bytes: u64,
     /// When it was last used, or written.
     pub used: SystemTime,
-    /// The entry, or `None` when it does not fit its seal and will not be used.
-    pub entry: Option<CacheEntry>,
+    /// What it is of; `None` when it does not fit its seal, or another version's words are in it: it will
+    /// not be used.
+    pub of: Option<EntryOf>,
 }
 
 /// What was removed from a folder, and what is left.
@@ -96,8 +97,8 @@ impl CacheFolder {
     /// but their owner can read them.
     ///
     /// # Errors
-    /// When they cannot be made or read; when the secret's file is in the folder, is not a regular file of
-    /// 32 bytes, belongs to somebody else, or is readable by others.
+    /// When they cannot be made or read; when the secret's file is in the folder, or is not a regular file of
+    /// 32 bytes, and no link to one; on Unix also when it belongs to somebody else or others can read it.
     pub fn open(folder: &Path, secret: &Path, most_bytes: u64) -> io::Result<Self> {
         make_folder(folder)?;
         let beside = secret.parent().filter(|path| !path.as_os_str().is_empty());
@@ -114,6 +115,18 @@ impl CacheFolder {
         Ok(Self { folder: folder.to_owned(), secret, most_bytes, size: Mutex::default() })
     }
 
+    /// Opens a folder that is there, with a secret that is there: what [`CacheFolder::open`] has made
+    /// before.
+    ///
+    /// # Errors
+    /// Also when one of them is not there.
+    pub fn open_existing(folder: &Path, secret: &Path, most_bytes: u64) -> io::Result<Self> {
+        for path in [folder, secret] {
+            fs::metadata(path).map_err(|error| named(path, &error))?;
+        }
+        Self::open(folder, secret, most_bytes)
+    }
+
     /// The folder.
     #[must_use]
     pub fn folder(&self) -> &Path {
@@ -128,8 +141,8 @@ impl CacheFolder {
         let mut listed = self.list()?;
         listed.sort_by(|a, b| b.used.cmp(&a.used).then_with(|| a.key.cmp(&b.key)));
         let kept = listed.into_iter().map(|Listed { path, key, bytes, used }| {
-            let entry = self.read(&path, &key).map(|(entry, _)| entry);
-            KeptEntry { key, bytes, used, entry }
+            let of = self.read(&path, &key).and_then(|(entry, _)| entry.of());
+            KeptEntry { key, bytes, used, of }
         });
         Ok(kept.collect())
     }
@@ -166,6 +179,10 @@ impl CacheFolder {
             let path = file?.path();
             // Whatever is gone by now is nobody's matter.
             let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
+            // Somebody's folder stays, whatever its name.
+            if metadata.is_dir() {
+                continue;
+            }
             let used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
             let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
             if name.starts_with(IN_THE_MAKING) {

@@ -13,7 +13,7 @@
 //! use std::sync::Arc;
 //!
 //! use countersign::{Engine, EngineConfig, Preparation};
-//! use countersign_preparation::{ChildProcess, ExitWhenExhausted, serve};
+//! use countersign_preparation::{CacheFolder, ChildProcess, ExitWhenExhausted, serve};
 //!
 //! #[global_allocator]
 //! static ALLOCATOR: ExitWhenExhausted = ExitWhenExhausted;
@@ -24,8 +24,13 @@
 //!     }
 //!     let child = ChildProcess::of_this_program(["compile-for-parent"]).expect("a path of its own");
 //!     let preparation = Preparation::Elsewhere(Arc::new(child));
-//!     let engine = Engine::with(EngineConfig { preparation, ..EngineConfig::default() }).expect("an engine");
-//!     // … `Policy::load` and `PolicySet::prepare` now compile in a child.
+//!     // What was compiled is kept, sealed with a secret that is in another folder.
+//!     let (folder, secret) = ("/var/cache/issuer".as_ref(), "/var/lib/issuer/secret".as_ref());
+//!     let cache = CacheFolder::open(folder, secret, CacheFolder::MOST_BYTES).expect("a cache");
+//!     let cache = Some(Arc::new(cache) as _);
+//!     let config = EngineConfig { preparation, cache, ..EngineConfig::default() };
+//!     let engine = Engine::with(config).expect("an engine");
+//!     // … `Policy::load` and `PolicySet::prepare` now compile in a child, or not at all.
 //! #   let _ = engine;
 //!     ExitCode::SUCCESS
 //! }
@@ -34,6 +39,8 @@
 //! # What is not covered
 //! - Memory is limited on Linux only (`RLIMIT_DATA`: private writable memory, which is what a
 //!   compiler takes). Elsewhere only time is.
+//! - Whoever reads the cache's secret can have their machine code run by all that share it: it is as good as
+//!   this program's own file.
 //! - The child has the parent's user and file system. It is a bound on resources and on crashes, not
 //!   a sandbox against a compiler that can be taken over: it opens nothing, but it could.
 

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use cedar_policy::{
-    Authorizer, Context, Decision, Entities, Entity, EntityUid, PolicyId, PolicySet, Request,
-    RestrictedExpression,
+    Authorizer, Context, Decision, Entities, Entity, EntityId, EntityTypeName, EntityUid, PolicyId,
+    PolicySet, Request, RestrictedExpression,
 };
 use countersign::Claims;
 
@@ -47,10 +47,21 @@ pub struct Cedar {
     authorizer: Authorizer,
     policies: PolicySet,
     entities: Entities,
+    workspace: EntityTypeName,
+    definition: EntityTypeName,
     action: EntityUid,
     /// By the policy's id.
     codes: HashMap<PolicyId, String>,
     lives: HashMap<PolicyId, u32>,
+}
+
+/// `cedar-policy`, whose request was built before: it is authorised.
+pub struct CedarRequestMade(Cedar);
+
+/// A request, and the life that it asks for.
+pub struct CedarRequest {
+    request: Request,
+    ttl_seconds: u32,
 }
 
 /// Its values.
@@ -115,6 +126,8 @@ impl Cedar {
             lives: annotated("ttl").map(|(id, _)| (id, max_ttl)).collect(),
             policies,
             entities: Entities::from_entities(entities, None).expect("entities"),
+            workspace: "Workspace".parse().expect("a type"),
+            definition: "Definition".parse().expect("a type"),
             action: r#"Action::"issue""#.parse().expect("an action"),
         }
     }
@@ -128,28 +141,58 @@ impl Peer for Cedar {
     }
 
     fn decide(&mut self, claims: Claims) -> Answer {
+        self.authorize(self.request(&claims))
+    }
+}
+
+impl Peer for CedarRequestMade {
+    type Input = CedarRequest;
+
+    fn input(&self, claims: &Claims) -> CedarRequest {
+        self.0.request(claims)
+    }
+
+    fn decide(&mut self, request: CedarRequest) -> Answer {
+        self.0.authorize(request)
+    }
+}
+
+impl CedarRequestMade {
+    /// The rules in Cedar.
+    #[must_use]
+    pub fn new(rules: &Rules) -> Self {
+        Self(Cedar::new(rules))
+    }
+}
+
+impl Cedar {
+    fn request(&self, claims: &Claims) -> CedarRequest {
         let run = claims.run();
         let context = [
-            ("run".to_owned(), facts::run::<Values>(&claims)),
-            ("token".to_owned(), facts::token::<Values>(&claims)),
+            ("run".to_owned(), facts::run::<Values>(claims)),
+            ("token".to_owned(), facts::token::<Values>(claims)),
         ];
+        let of = |kind: &EntityTypeName, id: &str| {
+            EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
+        };
         let request = Request::new(
-            workspace(run.building_block.workspace.as_str()),
+            of(&self.workspace, run.building_block.workspace.as_str()),
             self.action.clone(),
-            EntityUid::from_type_name_and_id(
-                "Definition".parse().expect("a type"),
-                cedar_policy::EntityId::new(run.definition.id.as_str()),
-            ),
+            of(&self.definition, run.definition.id.as_str()),
             Context::from_pairs(context).expect("no name twice"),
             None,
         )
         .expect("a request");
+        CedarRequest { request, ttl_seconds: claims.token().ttl_seconds() }
+    }
+
+    fn authorize(&self, CedarRequest { request, ttl_seconds }: CedarRequest) -> Answer {
         let response = self.authorizer.is_authorized(&request, &self.policies, &self.entities);
         let reasons = response.diagnostics().reason();
         match response.decision() {
             Decision::Allow => {
                 let lives = reasons.filter_map(|policy| self.lives.get(policy).copied());
-                Answer::Admitted(lives.fold(claims.token().ttl_seconds(), u32::min))
+                Answer::Admitted(lives.fold(ttl_seconds, u32::min))
             }
             // No policy forbids it, and none permits.
             Decision::Deny if self.codes.is_empty() => {
@@ -169,9 +212,11 @@ fn three_more() -> String {
         items.join(", ")
     };
     let mut text = format!(
-        "@code(\"audience-not-used\") {HEAD} unless {{ \
-         context.run.definition.implementation == \"terraform\" \
-         && context.token.audiences.containsAny([{}]) }};\n",
+        "@code(\"no-audiences-set\") {HEAD} \
+         unless {{ context.run.definition.implementation == \"terraform\" }};\n\
+         @code(\"audience-not-used\") {HEAD} \
+         when {{ context.run.definition.implementation == \"terraform\" }} \
+         unless {{ context.token.audiences.containsAny([{}]) }};\n",
         list(&AUDIENCES)
     );
     for (behavior, most) in CEILINGS {
@@ -182,9 +227,11 @@ fn three_more() -> String {
     }
     for (behavior, kinds) in TRIGGERS {
         text += &format!(
-            "@code(\"author-not-allowed\") {HEAD} when {{ context.run.behavior == {behavior:?} }} \
-             unless {{ context.run has trigger \
-             && [{}].contains(context.run.trigger.author_kind) }};\n",
+            "@code(\"author-not-known\") {HEAD} when {{ context.run.behavior == {behavior:?} }} \
+             unless {{ context.run has trigger }};\n\
+             @code(\"author-not-allowed\") {HEAD} \
+             when {{ context.run.behavior == {behavior:?} && context.run has trigger }} \
+             unless {{ [{}].contains(context.run.trigger.author_kind) }};\n",
             list(kinds)
         );
     }

@@ -11,21 +11,29 @@ use super::{Answer, Peer};
 use crate::facts::{self, Form};
 use crate::rules::{AUDIENCES, CEILINGS, Rules, TRIGGERS};
 
-/// The life that the first rule grants, or 0.
-const SAME_WORKSPACE: &str = "(run.building_block.workspace == run.definition.workspace \
-    ? token.ttl_seconds : run.building_block.workspace in also \
-    ? (token.ttl_seconds < also_max_ttl ? token.ttl_seconds : also_max_ttl) : 0)";
+const OWN: &str = "run.building_block.workspace == run.definition.workspace";
+
+const IN_ALSO: &str = "run.building_block.workspace in also";
+
+const LESSER: &str = "(token.ttl_seconds < also_max_ttl ? token.ttl_seconds : also_max_ttl)";
+
+const OWN_OR_ALSO: &str = "(run.building_block.workspace == run.definition.workspace \
+    || run.building_block.workspace in also)";
 
 const ALLOWED_CONSUMERS: &str = "run.building_block.workspace in workspaces";
 
 const CEILING: &str =
     "(!(run.behavior in ceilings) || token.ttl_seconds <= ceilings[run.behavior])";
 
-const AUDIENCE: &str = "(run.definition.implementation in audiences \
-    && token.audiences.exists(a, a in audiences[run.definition.implementation]))";
+const AUDIENCES_SET: &str = "run.definition.implementation in audiences";
 
-const TRIGGER: &str = "(!(run.behavior in triggers) \
-    || has(run.trigger) && run.trigger.author_kind in triggers[run.behavior])";
+const AUDIENCE: &str = "(!(run.definition.implementation in audiences) \
+    || token.audiences.exists(a, a in audiences[run.definition.implementation]))";
+
+const AUTHOR_KNOWN: &str = "(!(run.behavior in triggers) || has(run.trigger))";
+
+const TRIGGER: &str = "(!(run.behavior in triggers) || !has(run.trigger) \
+    || run.trigger.author_kind in triggers[run.behavior])";
 
 /// `cel`: variables are made of the claims in a scope of their own, and the program is run.
 pub struct Cel {
@@ -62,7 +70,7 @@ impl Cel {
     pub fn new(rules: &Rules) -> Self {
         let set = |list: &[String]| map(list.iter().map(|name| (name.clone(), Value::Bool(true))));
         let refused = |rule: &str, code: &str| format!("({rule} ? [] : ['{code}'])");
-        let foreign = refused(&format!("{SAME_WORKSPACE} > 0"), "foreign-workspace");
+        let foreign = refused(OWN_OR_ALSO, "foreign-workspace");
         let unlisted = refused(ALLOWED_CONSUMERS, "workspace-not-listed");
         let (program, data) = match rules {
             Rules::OwnWorkspace => (
@@ -72,7 +80,7 @@ impl Cel {
                 vec![],
             ),
             Rules::SameWorkspace(also) => (
-                format!("{SAME_WORKSPACE} > 0 ? {SAME_WORKSPACE} : {foreign}"),
+                format!("{OWN} ? token.ttl_seconds : {IN_ALSO} ? {LESSER} : ['foreign-workspace']"),
                 vec![
                     ("also", set(&also.workspaces)),
                     ("also_max_ttl", Value::Int(also.max_ttl.into())),
@@ -99,17 +107,27 @@ impl Cel {
                     ("audiences", map([("terraform".to_owned(), audiences)])),
                     ("triggers", map(triggers)),
                 ];
-                let all = [ALLOWED_CONSUMERS, CEILING, AUDIENCE, TRIGGER].join(" && ");
+                let all = [
+                    OWN_OR_ALSO,
+                    ALLOWED_CONSUMERS,
+                    CEILING,
+                    AUDIENCES_SET,
+                    AUDIENCE,
+                    AUTHOR_KNOWN,
+                    TRIGGER,
+                ]
+                .join(" && ");
                 let reasons = [
                     foreign,
                     unlisted,
                     refused(CEILING, "ttl-above-ceiling"),
+                    refused(AUDIENCES_SET, "no-audiences-set"),
                     refused(AUDIENCE, "audience-not-used"),
+                    refused(AUTHOR_KNOWN, "author-not-known"),
                     refused(TRIGGER, "author-not-allowed"),
                 ]
                 .join(" + ");
-                let program =
-                    format!("{SAME_WORKSPACE} > 0 && {all} ? {SAME_WORKSPACE} : {reasons}");
+                let program = format!("{all} ? ({OWN} ? token.ttl_seconds : {LESSER}) : {reasons}");
                 (program, data)
             }
         };

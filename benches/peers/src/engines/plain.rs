@@ -75,11 +75,19 @@ impl Peer for Plain {
                 let triggers = TRIGGERS.iter().find(|(name, _)| *name == behavior);
                 let author = claims.run().trigger.as_ref().map(|trigger| trigger.author_kind);
                 let audiences = claims.token().audiences();
-                let used = facts::implementation(&claims) == "terraform"
-                    && audiences.iter().any(|audience| AUDIENCES.contains(&audience.as_str()));
-                let may_trigger = triggers.is_none_or(|(_, kinds)| {
-                    author.is_some_and(|kind| kinds.contains(&facts::author_kind(kind)))
-                });
+                let used = if facts::implementation(&claims) != "terraform" {
+                    Err("no-audiences-set")
+                } else {
+                    let used = audiences.iter().any(|one| AUDIENCES.contains(&one.as_str()));
+                    checked(used, "audience-not-used")
+                };
+                let may_trigger = match (triggers, author) {
+                    (Some(_), None) => Err("author-not-known"),
+                    (Some((_, kinds)), Some(kind)) => {
+                        checked(kinds.contains(&facts::author_kind(kind)), "author-not-allowed")
+                    }
+                    (None, _) => Ok(ttl_seconds),
+                };
                 vec![
                     self.same_workspace(also, &claims),
                     self.allowed(&claims),
@@ -87,8 +95,8 @@ impl Peer for Plain {
                         ceiling.is_none_or(|(_, most)| ttl_seconds <= *most),
                         "ttl-above-ceiling",
                     ),
-                    checked(used, "audience-not-used"),
-                    checked(may_trigger, "author-not-allowed"),
+                    used,
+                    may_trigger,
                 ]
             }
         };

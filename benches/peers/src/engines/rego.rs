@@ -64,12 +64,26 @@ used if {
     data.audiences[input.run.definition.implementation][audience]
 }
 
-reasons contains {"code": "audience-not-used", "message": "none of the audiences is used"} if not used
+reasons contains {"code": "no-audiences-set", "message": message} if {
+    not data.audiences[input.run.definition.implementation]
+    message := sprintf("no audiences are set for %s", [input.run.definition.implementation])
+}
+
+reasons contains {"code": "audience-not-used", "message": "none of the audiences is used"} if {
+    data.audiences[input.run.definition.implementation]
+    not used
+}
+
+reasons contains {"code": "author-not-known", "message": "the run does not say who triggered it"} if {
+    data.triggers[input.run.behavior]
+    not input.run.trigger
+}
 
 reasons contains {"code": "author-not-allowed", "message": message} if {
     data.triggers[input.run.behavior]
-    not data.triggers[input.run.behavior][input.run.trigger.author_kind]
-    message := sprintf("%s may not trigger it", [input.run.trigger.author_kind])
+    kind := input.run.trigger.author_kind
+    not data.triggers[input.run.behavior][kind]
+    message := sprintf("%s may not trigger it", [kind])
 }
 "#;
 

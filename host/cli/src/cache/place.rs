@@ -40,6 +40,13 @@ impl CachePlace {
         CacheFolder::open(&folder, &secret, CacheFolder::MOST_BYTES).context("the cache")
     }
 
+    /// Opens the cache that is there.
+    pub fn open_existing(&self) -> Result<CacheFolder> {
+        let (folder, secret) = (self.folder()?, self.secret()?);
+        CacheFolder::open_existing(&folder, &secret, CacheFolder::MOST_BYTES)
+            .context("there is no cache; `countersign evaluate` makes one")
+    }
+
     fn folder(&self) -> Result<PathBuf> {
         let default = || Some(base("XDG_CACHE_HOME", ".cache")?.join("countersign"));
         self.folder.clone().or_else(default).context("there is no home folder; give --cache")
