@@ -122,7 +122,7 @@ impl List {
         let folder = cache.folder().display().to_string();
         let entries = cache.entries().with_context(|| folder.clone())?;
         let entries: Vec<_> = entries.iter().map(EntryJson::new).collect();
-        let bytes = entries.iter().map(|entry| entry.bytes).sum();
+        let bytes = entries.iter().fold(0_u64, |sum, entry| sum.saturating_add(entry.bytes));
         let list = ListJson { folder, bytes, most_bytes: CacheFolder::MOST_BYTES, entries };
         match self.format {
             Format::Human => output::print(&list.text())?,
@@ -216,7 +216,7 @@ fn size(bytes: u64) -> String {
         1_048_576..=1_073_741_823 => (1 << 20, "MiB"),
         _ => (1 << 30, "GiB"),
     };
-    let tenths = bytes * 10 / unit;
+    let tenths = u128::from(bytes) * 10 / unit;
     format!("{}.{} {name}", tenths / 10, tenths % 10)
 }
 

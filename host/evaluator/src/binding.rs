@@ -266,7 +266,7 @@ impl Binding {
             if let Some(guest) = self.guest.at(seat) {
                 return Some(guest.evaluate(limits, settings, run, token));
             }
-            Some(match made?.for_seat(seat) {
+            Some(match self.policy.bring(made?, seat) {
                 Ok(guest) => {
                     self.guest.put(&guest);
                     guest.evaluate(limits, settings, run, token)

@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::compile::CompiledCode;
 use crate::digest::Digest;
-use crate::engine::{Engine, Optimization};
+use crate::engine::{Engine, Optimization, stack_of};
 use crate::limits::Limits;
 use crate::sandbox::Taken;
 
 /// Raised whenever the same key would have to mean another entry.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// Keeps what was prepared, so that another process need not prepare it again.
 ///
@@ -155,8 +155,14 @@ pub(crate) fn binding_key(
     settings: Digest,
     limits: &Limits,
 ) -> Key {
-    // Whether there is a snapshot depends on the last one.
-    let matter = [limits.configure_fuel, limits.memory_bytes, limits.prepare_memory_bytes];
+    // That the settings were taken depends on them, and whether there is a snapshot on the last one.
+    let matter = [
+        limits.configure_fuel,
+        limits.memory_bytes,
+        stack_of(limits.stack_bytes).into(),
+        limits.wall_clock_ms.into(),
+        limits.prepare_memory_bytes,
+    ];
     Key::new(engine, component, Some(settings), &format!("{settings} {matter:?}"))
 }
 

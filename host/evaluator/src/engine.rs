@@ -316,7 +316,10 @@ fn config(optimization: Optimization) -> Config {
         // An image can be mapped, where single pieces would be copied into each instance. But larger
         // ones are as large as the file's own data, not up to 16 MiB for two bytes.
         .memory_guaranteed_dense_image_size(256 << 10)
-        // A panic's message is read from the memory that it leaves behind; frames are of no use.
+        // Where an instruction came from and how to unwind: frames are of no use, and it is large.
+        .generate_address_map(false)
+        .native_unwind_info(false)
+        // A panic's message is read from the memory that it leaves behind.
         .coredump_on_trap(true)
         .wasm_backtrace_max_frames(None);
     config

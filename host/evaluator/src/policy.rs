@@ -138,6 +138,20 @@ impl Policy {
         Ok(Arc::new(Guest::link(&self.engine, &code, limits)?))
     }
 
+    /// Brings a guest to a seat. One that all bindings of this policy share is brought there once.
+    pub(crate) fn bring(&self, guest: &Arc<Guest>, seat: Seat) -> Result<Arc<Guest>, LoadError> {
+        let shared = self.guest.at(guest.seat()).is_some_and(|own| Arc::ptr_eq(&own, guest));
+        if !shared {
+            return guest.for_seat(seat);
+        }
+        if let Some(there) = self.guest.at(seat) {
+            return Ok(there);
+        }
+        let there = guest.for_seat(seat)?;
+        self.guest.put(&there);
+        Ok(there)
+    }
+
     /// Compiles the component in another state, or says why there is no such thing.
     pub(crate) fn in_state(&self, state: &State) -> Result<CompiledCode, CompileError> {
         compile::compile(&self.engine, &self.component, Form::InState(state), &self.limits)

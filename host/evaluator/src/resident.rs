@@ -70,8 +70,10 @@ impl Residents {
         lock(&self.places)
     }
 
-    /// Drops what was not used for longest, and not `place`, until what is held is within the bound.
-    fn keep_within_bound(&self, place: &Place) {
+    /// Drops what was not used for longest until what is held is within the bound: first what is also held
+    /// for another seat, which is copied again in no time, and then the rest, but not the guest of `place`
+    /// for `seat`.
+    fn keep_within_bound(&self, place: &Place, seat: Seat) {
         let Some(most) = self.most_bytes else { return };
         if self.bytes() <= most {
             return;
@@ -81,25 +83,42 @@ impl Residents {
             .by_number
             .values()
             .filter_map(Weak::upgrade)
-            .filter(|other| other.number != place.number)
             .map(|place| (place.used.load(Ordering::Relaxed), place))
             .collect();
         drop(places);
         by_use.sort_unstable_by_key(|(used, _)| *used);
-        for (_, place) in by_use {
-            // A tenth more than must go: not at every turn.
-            if self.bytes() <= most / 10 * 9 {
+        // A tenth more than must go: not at every turn.
+        let enough = || self.bytes() <= most / 10 * 9;
+        for (_, other) in &by_use {
+            if enough() {
                 return;
             }
-            // Who evaluates with it now keeps it until then.
-            for seat in place.seats() {
-                let _dropped_after_the_lock = lock(&seat.0).take();
+            other.drop_all_but(if other.number == place.number { Some(seat) } else { other.any() });
+        }
+        for (_, other) in by_use.iter().filter(|(_, other)| other.number != place.number) {
+            if enough() {
+                return;
             }
+            other.drop_all_but(None);
         }
     }
 }
 
 impl Place {
+    /// A seat whose guest is held.
+    fn any(&self) -> Option<Seat> {
+        self.seats().iter().position(|seat| lock(&seat.0).is_some()).map(Seat)
+    }
+
+    /// Drops the guests of all seats but one. Who evaluates with one now keeps it until then.
+    fn drop_all_but(&self, kept: Option<Seat>) {
+        for (number, seat) in self.seats().iter().enumerate() {
+            if kept != Some(Seat(number)) {
+                let _dropped_after_the_lock = lock(&seat.0).take();
+            }
+        }
+    }
+
     fn seats(&self) -> &[Apart<HeldGuest>] {
         self.seats.get().map(|seats| &**seats).unwrap_or_default()
     }
@@ -151,7 +170,7 @@ impl Resident {
             *lock(&seat.0) = Some(Arc::clone(guest));
         }
         self.touch();
-        self.residents.keep_within_bound(&self.place);
+        self.residents.keep_within_bound(&self.place, guest.seat());
     }
 
     /// The guest of a seat, if it is held.

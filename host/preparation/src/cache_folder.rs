@@ -92,6 +92,10 @@ impl CacheFolder {
     /// The bound of a folder unless another is given: 1 GiB.
     pub const MOST_BYTES: u64 = 1 << 30;
 
+    /// The largest entry that is kept: 256 MiB. So much memory whoever can write to the folder can make a
+    /// reader take, for a moment.
+    pub const MOST_ENTRY_BYTES: u64 = 256 << 20;
+
     /// Opens a folder, which is made when it is not there, of at most so many bytes. `secret` is the
     /// file that its entries are sealed with, made when it is not there; both are made so that nobody
     /// but their owner can read them.
@@ -157,19 +161,24 @@ impl CacheFolder {
         most_bytes: u64,
         mut unwanted: impl FnMut(&KeptEntry) -> bool,
     ) -> io::Result<Pruned> {
-        let mut pruned = Pruned::default();
+        let (mut pruned, mut problem) = (Pruned::default(), None);
         for entry in self.entries()? {
-            let fits = pruned.left_bytes + entry.bytes <= most_bytes;
+            let fits = pruned.left_bytes.saturating_add(entry.bytes) <= most_bytes;
             if fits && !unwanted(&entry) {
                 pruned.left += 1;
                 pruned.left_bytes += entry.bytes;
-            } else {
-                remove(&self.path(&entry.key))?;
-                pruned.removed += 1;
-                pruned.removed_bytes += entry.bytes;
+                continue;
+            }
+            match remove(&self.path(&entry.key)) {
+                Ok(()) => {
+                    pruned.removed += 1;
+                    pruned.removed_bytes = pruned.removed_bytes.saturating_add(entry.bytes);
+                }
+                // The others first.
+                Err(error) => problem = Some(named(&self.path(&entry.key), &error)),
             }
         }
-        Ok(pruned)
+        problem.map_or(Ok(pruned), Err)
     }
 
     /// The files of entries. Files in the making that nobody makes any more are removed.
@@ -186,7 +195,8 @@ impl CacheFolder {
             let used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
             let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
             if name.starts_with(IN_THE_MAKING) {
-                if used.elapsed().is_ok_and(|age| age > MOST_IN_THE_MAKING) {
+                // A time that is still to come is nobody's.
+                if used.elapsed().map_or(true, |age| age > MOST_IN_THE_MAKING) {
                     let _ = remove(&path);
                 }
                 continue;
@@ -209,10 +219,11 @@ impl CacheFolder {
     fn read(&self, path: &Path, key: &Digest) -> Option<(CacheEntry, File)> {
         let mut file = open(path).ok()?;
         let metadata = file.metadata().ok()?;
-        if !metadata.is_file() || metadata.len() > self.most_bytes {
+        if !metadata.is_file() || metadata.len() > self.most_of_an_entry() {
             return None;
         }
-        let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).ok()?);
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(usize::try_from(metadata.len()).ok()?).ok()?;
         // What was added since is not read.
         Read::by_ref(&mut file).take(metadata.len()).read_to_end(&mut bytes).ok()?;
         let (seal, _) = bytes.split_first_chunk::<SEAL_BYTES>()?;
@@ -228,12 +239,17 @@ impl CacheFolder {
         Some((entry, file))
     }
 
-    fn write(&self, key: &Digest, entry: &CacheEntry) -> io::Result<u64> {
+    /// The most that is read before it is known whether it fits its seal.
+    fn most_of_an_entry(&self) -> u64 {
+        self.most_bytes.min(Self::MOST_ENTRY_BYTES)
+    }
+
+    fn write(&self, key: &Digest, entry: &CacheEntry) -> io::Result<()> {
         let mut file = NamedTempFile::with_prefix_in(IN_THE_MAKING, &self.folder)?;
         file.write_all(&self.secret.seal(key, entry.as_bytes()))?;
         file.write_all(entry.as_bytes())?;
         file.persist(self.path(key))?;
-        Ok((SEAL_BYTES + entry.as_bytes().len()) as u64)
+        Ok(())
     }
 
     /// Keeps the folder within its bound after so many bytes were written to it.
@@ -248,7 +264,8 @@ impl CacheFolder {
             return Ok(());
         }
         let mut listed = self.list()?;
-        let mut total: u64 = listed.iter().map(|listed| listed.bytes).sum();
+        let mut total =
+            listed.iter().fold(0_u64, |total, listed| total.saturating_add(listed.bytes));
         if total > self.most_bytes {
             listed.sort_by_key(|listed| listed.used);
             // A tenth more than must go, so that not every entry from here on costs this.
@@ -256,8 +273,10 @@ impl CacheFolder {
                 if total <= self.most_bytes / 10 * 9 {
                     break;
                 }
-                remove(&path)?;
-                total -= bytes;
+                // What cannot be removed must not keep all others from it.
+                if remove(&path).is_ok() {
+                    total = total.saturating_sub(bytes);
+                }
             }
         }
         *size = Size { counted: Some(total), added: 0 };
@@ -274,11 +293,13 @@ impl Cache for CacheFolder {
     }
 
     fn put(&self, key: &Digest, entry: &CacheEntry) {
-        if (SEAL_BYTES + entry.as_bytes().len()) as u64 > self.most_bytes {
+        let bytes = (SEAL_BYTES + entry.as_bytes().len()) as u64;
+        if bytes > self.most_of_an_entry() {
             return;
         }
-        // What cannot be kept is prepared again.
-        let _ = self.write(key, entry).and_then(|written| self.keep_within_bound(written));
+        // What cannot be kept is prepared again. Where there is no room left, some is made for the next.
+        let _ = self.write(key, entry);
+        let _ = self.keep_within_bound(bytes);
     }
 }
 

@@ -80,6 +80,7 @@ impl CacheArguments {
 
 /// A base directory (XDG Base Directory Specification), which must be absolute.
 fn base(variable: &str, in_home: &str) -> Option<PathBuf> {
-    let given = env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-    given.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(in_home)))
+    // From a relative one a secret of somebody else's could be taken: that of the folder one stands in.
+    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute(variable).or_else(|| Some(absolute("HOME")?.join(in_home)))
 }
