@@ -1,7 +1,7 @@
 //! How many instructions a decision takes, by callgrind: nearly the same on a busy machine and an idle one.
 //!
-//! Compares with what was recorded and fails when it is more by over five per cent, since two runs differ by up to two; with `UPDATE=1` it
-//! records. What the kernel does is not counted, and another compiler counts otherwise.
+//! Compares with what was recorded and fails when it is more by over five per cent, since two runs differ
+//! by up to two; with `UPDATE=1` it records. What the kernel does is not counted, and another compiler counts otherwise.
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a bench")]
 
 use std::collections::BTreeMap;

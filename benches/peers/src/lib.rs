@@ -5,16 +5,16 @@
 
 #![warn(missing_docs)]
 
-use std::path::PathBuf;
-
 mod engines;
 mod facts;
 mod rules;
 mod sets;
 
+use std::path::PathBuf;
+
 pub use engines::{Answer, Cedar, CedarRequestMade, Cel, Peer, Plain, Rego, RegoFromClaims};
 pub use rules::{Also, Request, Rules};
-pub use sets::{Countersign, config, engine, many, set_of, stack, three};
+pub use sets::{Countersign, config, many, set_of, stack};
 
 /// The folder of criterion's figures.
 #[must_use]

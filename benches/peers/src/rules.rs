@@ -2,7 +2,7 @@
 
 use countersign::{Claims, Run, SubjectForm, SubjectProfile, TokenRequest};
 use countersign_benches::RUN;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// What is asked of every engine.
 #[derive(Debug, Clone)]
@@ -55,6 +55,27 @@ impl Rules {
         }
     }
 
+    /// What the rules are about, for engines that take it as data: lists as objects whose members are true.
+    #[must_use]
+    pub fn data(&self) -> Map<String, Value> {
+        let data = match self {
+            Self::OwnWorkspace => json!({}),
+            Self::SameWorkspace(also) => also.data(),
+            Self::AllowedConsumers(list) => json!({"workspaces": set(list)}),
+            Self::Five { also, workspaces } => {
+                let triggers = TRIGGERS.map(|(name, kinds)| (name.to_owned(), set(kinds)));
+                let ceilings = CEILINGS.map(|(name, most)| (name.to_owned(), json!(most)));
+                let mut data = also.data();
+                data["workspaces"] = set(workspaces);
+                data["ceilings"] = Value::Object(ceilings.into_iter().collect());
+                data["audiences"] = json!({"terraform": set(&AUDIENCES)});
+                data["triggers"] = Value::Object(triggers.into_iter().collect());
+                data
+            }
+        };
+        data.as_object().expect("an object").clone()
+    }
+
     /// A definition's own workspace, and two others.
     #[must_use]
     pub fn same_workspace() -> Self {
@@ -83,6 +104,14 @@ impl Also {
         let workspaces = vec!["team-1".to_owned(), "team-2".to_owned()];
         Self { workspaces, max_ttl: 1800 }
     }
+
+    fn data(&self) -> Value {
+        json!({"also": set(&self.workspaces), "also_max_ttl": self.max_ttl})
+    }
+}
+
+fn set(list: &[impl AsRef<str>]) -> Value {
+    list.iter().map(|name| (name.as_ref().to_owned(), Value::Bool(true))).collect()
 }
 
 /// Audiences of OpenTofu definitions.

@@ -42,12 +42,6 @@ impl Peer for Countersign {
     }
 }
 
-/// An engine as a service would have it.
-#[must_use]
-pub fn engine() -> Engine {
-    Engine::new().expect("an engine")
-}
-
 /// The policies of rules, each with its settings.
 #[must_use]
 pub fn stack(rules: &Rules) -> Vec<(&'static [u8], Value)> {
@@ -79,7 +73,7 @@ fn same_workspace(also: &Also) -> Value {
 /// A set of policies that apply to every run.
 #[must_use]
 pub fn set_of(stack: &[(&'static [u8], Value)]) -> PolicySet {
-    let engine = engine();
+    let engine = Engine::new().expect("an engine");
     let bindings = stack.iter().enumerate().map(|(index, (component, settings))| {
         let policy = Policy::load(&engine, component, &Limits::DEFAULT).expect("a policy");
         let config = config(index, settings, Scope::All);
@@ -88,17 +82,11 @@ pub fn set_of(stack: &[(&'static [u8], Value)]) -> PolicySet {
     PolicySet::new(bindings.collect()).expect("a set")
 }
 
-/// Three bindings of three policies that apply.
-#[must_use]
-pub fn three() -> PolicySet {
-    many(3)
-}
-
 /// So many bindings, of which three apply to the published run: by its definition workspace, by its
 /// definition and by its owning workspace. All others are of other definitions and are never needed.
 #[must_use]
 pub fn many(total: usize) -> PolicySet {
-    let engine = engine();
+    let engine = Engine::new().expect("an engine");
     let rules = Rules::five();
     let stack = stack(&rules);
     let scopes = [

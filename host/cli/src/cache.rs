@@ -38,9 +38,9 @@ enum CacheCommand {
 /// List what is kept, the most recently used first
 #[derive(Args)]
 #[command(after_help = "\
-The JSON has `folder`, `bytes`, `most_bytes` (the bound of the command line), and `entries` with `key`, `bytes`, `used` (seconds since
-1970) and `of`: `component`, `settings` (null for a policy before it has taken any), `evaluator`, the
-version that made it, and `optimized`. `of` is null when the entry does not fit its seal, or is another
+The JSON has `folder`, `bytes`, `most_bytes` (the bound of the command line), and `entries` with `key`,
+`bytes`, `used` (seconds since 1970) and `of`: `component`, `settings` (null for a policy before it has
+taken any), `evaluator`, the version that made it, and `optimized`. `of` is null when the entry does not fit its seal, or is another
 version's; it will not be used.")]
 struct List {
     #[command(flatten)]

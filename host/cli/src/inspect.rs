@@ -10,7 +10,6 @@ use clap::Args;
 use countersign::{Limits, Optimization};
 
 use self::component::Inspected;
-use crate::cache::CacheArguments;
 use crate::output::{self, Done, Format};
 use crate::{preparation, progress};
 
@@ -32,8 +31,9 @@ describing itself takes above the defaults, by their keys in a manifest; evaluat
 
 The JSON of bindings is an array with an object for each: `binding`, `mode`, `scope`, `file`,
 `digest`, `policy`, `snapshot` (whether the policy takes its settings once, and not in each evaluation),
-`no_snapshot` (why not, or null) and `limits`. The first binding that does not become active is an error, as it is for
-a decision, and nothing is printed. They are prepared as for a service, all of them.
+`no_snapshot` (why not, or null) and `limits`. They are prepared as for a service, all of them and anew:
+nothing is taken from the cache. The first binding that does not become active is an error, as it is for a
+decision, and nothing is printed.
 
 `limits` has an object for each limit: `limit`, the default or the binding's own, and `used`, null
 where it is not known before an evaluation or cannot be read. Components and bindings are compiled in
@@ -65,9 +65,6 @@ pub struct Inspect {
     #[arg(long, conflicts_with = "policies")]
     settings_schema: bool,
 
-    #[command(flatten)]
-    cache: CacheArguments,
-
     /// The form of the output
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -76,7 +73,7 @@ pub struct Inspect {
 impl Inspect {
     pub fn run(&self) -> Result<Done> {
         if let Some(manifest) = &self.policies {
-            return bindings::inspect(manifest, &self.cache, self.format);
+            return bindings::inspect(manifest, self.format);
         }
         let engine = preparation::engine(Optimization::None)?;
         let prepare = Limits {

@@ -157,7 +157,7 @@ impl Binding {
     /// only the host sets.
     pub fn prepare(policy: Arc<Policy>, config: BindingConfig) -> Result<Self, BindingError> {
         let binding = Self::prepare_when_needed(policy, config)?;
-        binding.guest()?;
+        binding.ready()?;
         Ok(binding)
     }
 
@@ -341,8 +341,8 @@ impl Binding {
             .map_err(|problem| BindingError::Policy { policy: name(), problem })?;
         let settings = self.settings.as_json();
         let turn = policy.engine().turns().take_to_prepare();
-        let guest = guest
-            .for_seat(turn.seat)
+        let guest = policy
+            .bring(&guest, turn.seat)
             .map_err(|problem| BindingError::Policy { policy: name(), problem })?;
         let configured = match observable {
             Ok(()) => guest.configure_and_read(limits, settings),

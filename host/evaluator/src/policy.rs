@@ -20,7 +20,7 @@ use crate::json::{self, JsonLimits};
 use crate::lane::Seat;
 use crate::limits::Limits;
 use crate::resident::Resident;
-use crate::sandbox::{Functions, Guest, Place, Taken};
+use crate::sandbox::{Functions, Guest, Seated, Taken};
 use crate::snapshot::{STATE_INSTANCE, State};
 use crate::text::{escape, is_misleading};
 
@@ -285,7 +285,7 @@ impl Guest {
         let component = code.load(wasmtime)?;
         let functions = functions(&component)?;
         let loaded = engine.residents().load(code.as_bytes().len() as u64);
-        Self::new(engine.clone(), &component, functions, Place { seat, stack_bytes, loaded })
+        Self::new(engine.clone(), &component, functions, Seated { seat, stack_bytes, loaded })
             .map_err(|error| invalid(&error))
     }
 }

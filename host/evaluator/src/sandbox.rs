@@ -46,11 +46,11 @@ pub(crate) struct Guest {
     functions: Functions,
     /// It begins in the state that its settings left it in.
     configured: bool,
-    place: Place,
+    seated: Seated,
 }
 
 /// Where a guest can be instantiated, and what it takes there.
-pub(crate) struct Place {
+pub(crate) struct Seated {
     pub(crate) seat: Seat,
     pub(crate) stack_bytes: u32,
     /// Counts its code.
@@ -94,10 +94,10 @@ impl Guest {
         engine: Engine,
         component: &Component,
         functions: Functions,
-        place: Place,
+        seated: Seated,
     ) -> wasmtime::Result<Self> {
         let instance = Linker::new(component.engine()).instantiate_pre(component)?;
-        Ok(Self { engine, instance, functions, configured: false, place })
+        Ok(Self { engine, instance, functions, configured: false, seated })
     }
 
     /// The same guest, whose component is a snapshot: it has taken its settings already.
@@ -112,12 +112,12 @@ impl Guest {
 
     /// Where it can be instantiated.
     pub(crate) fn seat(&self) -> Seat {
-        self.place.seat
+        self.seated.seat
     }
 
     /// The stack that it was made for.
     pub(crate) fn stack_bytes(&self) -> u32 {
-        self.place.stack_bytes
+        self.seated.stack_bytes
     }
 
     /// The engine that it is of.

@@ -192,3 +192,60 @@ fn what_was_kept_decides_the_same_and_only_for_what_it_was_made_of() {
     bind(&with_cache(), SAME_WORKSPACE, r#"{"also":["team-a"]}"#).unwrap();
     assert_eq!((*cache.hits.lock().unwrap(), cache.entries.lock().unwrap().len()), (3, 3));
 }
+
+/// Decisions of all bindings from many threads at once: how often each record came.
+fn from_many_threads(set: &PolicySet) -> HashMap<String, usize> {
+    let records = Mutex::new(HashMap::new());
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..50 {
+                    let decision = set.evaluate(support::claims());
+                    let record = serde_json::to_string(&decision.record()).unwrap();
+                    *records.lock().unwrap().entry(record).or_default() += 1;
+                }
+            });
+        }
+    });
+    records.into_inner().unwrap()
+}
+
+fn several(policy: &Arc<Policy>, settings: impl Fn(usize) -> String) -> PolicySet {
+    let bindings = (0..8).map(|index| {
+        let name = format!("binding-{index}").parse().unwrap();
+        let config = BindingConfig { name, ..config(&settings(index)) };
+        Binding::prepare(Arc::clone(policy), config).unwrap()
+    });
+    PolicySet::new(bindings.collect()).unwrap()
+}
+
+#[test]
+fn processors_decide_alike_and_bindings_without_snapshots_share_copies() {
+    let engine = each_time();
+    let policy = Policy::load(&engine, SAME_WORKSPACE, &Limits::DEFAULT).unwrap();
+    let copy = engine.resident_bytes();
+    let set = several(&Arc::new(policy), |_| "{}".to_owned());
+    assert_eq!(from_many_threads(&set).into_values().collect::<Vec<_>>(), [400]);
+    // One for each processor, however many bindings there are.
+    let processors = std::thread::available_parallelism().unwrap().get() as u64;
+    let held = engine.resident_bytes();
+    assert!((copy..=copy * processors).contains(&held), "{held} of {copy}");
+}
+
+#[test]
+fn copies_of_all_processors_stay_within_the_bound() {
+    let unbounded = Engine::new().unwrap();
+    let policy = Arc::new(Policy::load(&unbounded, SAME_WORKSPACE, &Limits::DEFAULT).unwrap());
+    let settings = |index| format!(r#"{{"also":["team-{index}"]}}"#);
+    let all = several(&policy, settings);
+    let expected = from_many_threads(&all);
+    // Room for half of the bindings, so that they are dropped and made again all the time.
+    let bound = unbounded.resident_bytes() / 2;
+    let cache = Some(Arc::new(InMemory::default()) as _);
+    let resident_bytes = Some(bound);
+    let bounded = engine(EngineConfig { resident_bytes, cache, ..EngineConfig::default() });
+    let policy = Arc::new(Policy::load(&bounded, SAME_WORKSPACE, &Limits::DEFAULT).unwrap());
+    let set = several(&policy, settings);
+    assert_eq!(from_many_threads(&set), expected);
+    assert!(bounded.resident_bytes() <= bound, "{} of {bound}", bounded.resident_bytes());
+}

@@ -82,7 +82,6 @@ pub struct Pruned {
 
 /// A file of an entry.
 struct Listed {
-    path: PathBuf,
     key: Digest,
     bytes: u64,
     used: SystemTime,
@@ -144,8 +143,8 @@ impl CacheFolder {
     pub fn entries(&self) -> io::Result<Vec<KeptEntry>> {
         let mut listed = self.list()?;
         listed.sort_by(|a, b| b.used.cmp(&a.used).then_with(|| a.key.cmp(&b.key)));
-        let kept = listed.into_iter().map(|Listed { path, key, bytes, used }| {
-            let of = self.read(&path, &key).and_then(|(entry, _)| entry.of());
+        let kept = listed.into_iter().map(|Listed { key, bytes, used }| {
+            let of = self.read(&key).and_then(|(entry, _)| entry.of());
             KeptEntry { key, bytes, used, of }
         });
         Ok(kept.collect())
@@ -204,7 +203,7 @@ impl CacheFolder {
             let key = name.strip_suffix(ENTRY).and_then(|name| name.strip_suffix('.'));
             let key = key.and_then(|hex| Digest::parse(&format!("sha256:{hex}")).ok());
             if let Some(key) = key {
-                listed.push(Listed { path, key, bytes: metadata.len(), used });
+                listed.push(Listed { key, bytes: metadata.len(), used });
             }
         }
         Ok(listed)
@@ -216,8 +215,8 @@ impl CacheFolder {
     }
 
     /// Reads an entry that fits its seal.
-    fn read(&self, path: &Path, key: &Digest) -> Option<(CacheEntry, File)> {
-        let mut file = open(path).ok()?;
+    fn read(&self, key: &Digest) -> Option<(CacheEntry, File)> {
+        let mut file = open(&self.path(key)).ok()?;
         let metadata = file.metadata().ok()?;
         if !metadata.is_file() || metadata.len() > self.most_of_an_entry() {
             return None;
@@ -226,9 +225,10 @@ impl CacheFolder {
         bytes.try_reserve_exact(usize::try_from(metadata.len()).ok()?).ok()?;
         // What was added since is not read.
         Read::by_ref(&mut file).take(metadata.len()).read_to_end(&mut bytes).ok()?;
-        let (seal, _) = bytes.split_first_chunk::<SEAL_BYTES>()?;
-        let seal = *seal;
-        bytes.drain(..SEAL_BYTES);
+        // At the end, so that the entry need not be moved.
+        let (entry, seal) = bytes.split_last_chunk::<SEAL_BYTES>()?;
+        let (length, seal) = (entry.len(), *seal);
+        bytes.truncate(length);
         if !self.secret.fits(&seal, key, &bytes) {
             return None;
         }
@@ -246,8 +246,8 @@ impl CacheFolder {
 
     fn write(&self, key: &Digest, entry: &CacheEntry) -> io::Result<()> {
         let mut file = NamedTempFile::with_prefix_in(IN_THE_MAKING, &self.folder)?;
-        file.write_all(&self.secret.seal(key, entry.as_bytes()))?;
         file.write_all(entry.as_bytes())?;
+        file.write_all(&self.secret.seal(key, entry.as_bytes()))?;
         file.persist(self.path(key))?;
         Ok(())
     }
@@ -269,12 +269,12 @@ impl CacheFolder {
         if total > self.most_bytes {
             listed.sort_by_key(|listed| listed.used);
             // A tenth more than must go, so that not every entry from here on costs this.
-            for Listed { path, bytes, .. } in listed {
+            for Listed { key, bytes, .. } in listed {
                 if total <= self.most_bytes / 10 * 9 {
                     break;
                 }
                 // What cannot be removed must not keep all others from it.
-                if remove(&path).is_ok() {
+                if remove(&self.path(&key)).is_ok() {
                     total = total.saturating_sub(bytes);
                 }
             }
@@ -286,7 +286,7 @@ impl CacheFolder {
 
 impl Cache for CacheFolder {
     fn get(&self, key: &Digest) -> Option<CacheEntry> {
-        let (entry, file) = self.read(&self.path(key), key)?;
+        let (entry, file) = self.read(key)?;
         // At worst it is taken for one that was not used.
         let _ = file.set_modified(SystemTime::now());
         Some(entry)

@@ -114,10 +114,10 @@ fn what_was_changed_is_prepared_again() {
     };
     type Change<'c> = &'c dyn Fn(&mut Vec<u8>);
     let changes: [(&str, Change<'_>); 8] = [
-        ("the seal", &flip(|_| 0)),
+        ("the first byte", &flip(|_| 0)),
         ("the heading", &flip(|_| 40)),
         ("the code", &flip(|length| length / 2)),
-        ("the end", &flip(|length| length - 1)),
+        ("the seal", &flip(|length| length - 1)),
         ("cut", &|bytes| bytes.truncate(bytes.len() - 1)),
         ("cut within the seal", &|bytes| bytes.truncate(31)),
         ("empty", &Vec::clear),

@@ -9,7 +9,7 @@ use countersign::Claims;
 
 use super::{Answer, Peer};
 use crate::facts::{self, Form};
-use crate::rules::{AUDIENCES, CEILINGS, Rules, TRIGGERS};
+use crate::rules::Rules;
 
 const OWN: &str = "run.building_block.workspace == run.definition.workspace";
 
@@ -68,74 +68,35 @@ impl Cel {
     /// The rules in CEL.
     #[must_use]
     pub fn new(rules: &Rules) -> Self {
-        let set = |list: &[String]| map(list.iter().map(|name| (name.clone(), Value::Bool(true))));
         let refused = |rule: &str, code: &str| format!("({rule} ? [] : ['{code}'])");
-        let foreign = refused(OWN_OR_ALSO, "foreign-workspace");
-        let unlisted = refused(ALLOWED_CONSUMERS, "workspace-not-listed");
-        let (program, data) = match rules {
-            Rules::OwnWorkspace => (
-                "run.building_block.workspace == run.definition.workspace \
-                    ? token.ttl_seconds : ['foreign-workspace']"
-                    .to_owned(),
-                vec![],
-            ),
-            Rules::SameWorkspace(also) => (
-                format!("{OWN} ? token.ttl_seconds : {IN_ALSO} ? {LESSER} : ['foreign-workspace']"),
-                vec![
-                    ("also", set(&also.workspaces)),
-                    ("also_max_ttl", Value::Int(also.max_ttl.into())),
-                ],
-            ),
-            Rules::AllowedConsumers(list) => (
-                format!("{ALLOWED_CONSUMERS} ? token.ttl_seconds : {unlisted}"),
-                vec![("workspaces", set(list))],
-            ),
-            Rules::Five { also, workspaces } => {
-                let audiences = set(&AUDIENCES.map(str::to_owned));
-                let ceilings = CEILINGS
-                    .iter()
-                    .map(|(name, most)| ((*name).to_owned(), Value::Int((*most).into())));
-                let triggers = TRIGGERS.iter().map(|(name, kinds)| {
-                    let kinds: Vec<_> = kinds.iter().map(|kind| (*kind).to_owned()).collect();
-                    ((*name).to_owned(), set(&kinds))
-                });
-                let data = vec![
-                    ("also", set(&also.workspaces)),
-                    ("also_max_ttl", Value::Int(also.max_ttl.into())),
-                    ("workspaces", set(workspaces)),
-                    ("ceilings", map(ceilings)),
-                    ("audiences", map([("terraform".to_owned(), audiences)])),
-                    ("triggers", map(triggers)),
+        let program = match rules {
+            Rules::OwnWorkspace => format!("{OWN} ? token.ttl_seconds : ['foreign-workspace']"),
+            Rules::SameWorkspace(_) => {
+                format!("{OWN} ? token.ttl_seconds : {IN_ALSO} ? {LESSER} : ['foreign-workspace']")
+            }
+            Rules::AllowedConsumers(_) => {
+                format!("{ALLOWED_CONSUMERS} ? token.ttl_seconds : ['workspace-not-listed']")
+            }
+            Rules::Five { .. } => {
+                let rules = [
+                    (OWN_OR_ALSO, "foreign-workspace"),
+                    (ALLOWED_CONSUMERS, "workspace-not-listed"),
+                    (CEILING, "ttl-above-ceiling"),
+                    (AUDIENCES_SET, "no-audiences-set"),
+                    (AUDIENCE, "audience-not-used"),
+                    (AUTHOR_KNOWN, "author-not-known"),
+                    (TRIGGER, "author-not-allowed"),
                 ];
-                let all = [
-                    OWN_OR_ALSO,
-                    ALLOWED_CONSUMERS,
-                    CEILING,
-                    AUDIENCES_SET,
-                    AUDIENCE,
-                    AUTHOR_KNOWN,
-                    TRIGGER,
-                ]
-                .join(" && ");
-                let reasons = [
-                    foreign,
-                    unlisted,
-                    refused(CEILING, "ttl-above-ceiling"),
-                    refused(AUDIENCES_SET, "no-audiences-set"),
-                    refused(AUDIENCE, "audience-not-used"),
-                    refused(AUTHOR_KNOWN, "author-not-known"),
-                    refused(TRIGGER, "author-not-allowed"),
-                ]
-                .join(" + ");
-                let program = format!("{all} ? ({OWN} ? token.ttl_seconds : {LESSER}) : {reasons}");
-                (program, data)
+                let all = rules.map(|(rule, _)| rule).join(" && ");
+                let reasons = rules.map(|(rule, code)| refused(rule, code)).join(" + ");
+                format!("{all} ? ({OWN} ? token.ttl_seconds : {LESSER}) : {reasons}")
             }
         };
-        let mut context = Context::default();
-        for (name, value) in data {
-            context.add_variable_from_value(name, value);
+        let mut data = Context::default();
+        for (name, json) in rules.data() {
+            data.add_variable_from_value(name, value(json));
         }
-        Self { program: Program::compile(&program).expect("CEL"), data: context }
+        Self { program: Program::compile(&program).expect("CEL"), data }
     }
 }
 
@@ -161,6 +122,18 @@ impl Peer for Cel {
             }
             other => panic!("{other:?}"),
         }
+    }
+}
+
+/// The data of rules, which is objects, numbers and true.
+fn value(json: serde_json::Value) -> Value {
+    match json {
+        serde_json::Value::Bool(bool) => Value::Bool(bool),
+        serde_json::Value::Number(number) => Value::Int(number.as_i64().expect("a small number")),
+        serde_json::Value::Object(members) => {
+            map(members.into_iter().map(|(name, json)| (name, value(json))))
+        }
+        other => panic!("{other}"),
     }
 }
 

@@ -2,11 +2,10 @@
 
 use countersign::Claims;
 use regorus::Value;
-use serde_json::json;
 
 use super::{Answer, Peer};
 use crate::facts::{self, Form};
-use crate::rules::{AUDIENCES, CEILINGS, Rules, TRIGGERS};
+use crate::rules::Rules;
 
 const OWN_WORKSPACE: &str = r#"
 package countersign
@@ -133,49 +132,17 @@ impl Rego {
     /// The rules in Rego.
     #[must_use]
     pub fn new(rules: &Rules) -> Self {
-        let set = |list: &[String]| -> serde_json::Value {
-            list.iter()
-                .map(|name| (name.clone(), json!(true)))
-                .collect::<serde_json::Map<_, _>>()
-                .into()
-        };
-        let (policy, data) = match rules {
-            Rules::OwnWorkspace => (vec![], json!({})),
-            Rules::SameWorkspace(also) => (
-                vec![SAME_WORKSPACE],
-                json!({"also": set(&also.workspaces), "also_max_ttl": also.max_ttl}),
-            ),
-            Rules::AllowedConsumers(list) => {
-                (vec![ALLOWED_CONSUMERS], json!({"workspaces": set(list)}))
-            }
-            Rules::Five { also, workspaces } => {
-                let audiences = set(&AUDIENCES.map(str::to_owned));
-                let ceilings: serde_json::Map<_, _> =
-                    CEILINGS.iter().map(|(name, most)| ((*name).to_owned(), json!(most))).collect();
-                let triggers: serde_json::Map<_, _> = TRIGGERS
-                    .iter()
-                    .map(|(name, kinds)| {
-                        let kinds: Vec<_> = kinds.iter().map(|kind| (*kind).to_owned()).collect();
-                        ((*name).to_owned(), set(&kinds))
-                    })
-                    .collect();
-                let data = json!({
-                    "also": set(&also.workspaces),
-                    "also_max_ttl": also.max_ttl,
-                    "workspaces": set(workspaces),
-                    "ceilings": ceilings,
-                    "audiences": {"terraform": audiences},
-                    "triggers": triggers,
-                });
-                (vec![SAME_WORKSPACE, ALLOWED_CONSUMERS, THREE_MORE], data)
+        let policy = match rules {
+            Rules::OwnWorkspace => OWN_WORKSPACE.to_owned(),
+            Rules::SameWorkspace(_) => format!("{HEAD}{SAME_WORKSPACE}{TAIL}"),
+            Rules::AllowedConsumers(_) => format!("{HEAD}{ALLOWED_CONSUMERS}{TAIL}"),
+            Rules::Five { .. } => {
+                format!("{HEAD}{SAME_WORKSPACE}{ALLOWED_CONSUMERS}{THREE_MORE}{TAIL}")
             }
         };
         let mut engine = regorus::Engine::new();
-        let policy = match rules {
-            Rules::OwnWorkspace => OWN_WORKSPACE.to_owned(),
-            _ => [&[HEAD], policy.as_slice(), &[TAIL]].concat().concat(),
-        };
         engine.add_policy("countersign.rego".to_owned(), policy).expect("Rego");
+        let data = serde_json::Value::Object(rules.data());
         engine.add_data_json(&data.to_string()).expect("data");
         Self { engine, codes_only: matches!(rules, Rules::OwnWorkspace) }
     }

@@ -8,7 +8,6 @@ use anyhow::{Context, Result};
 use countersign::{Binding, Digest, Optimization, PolicySet, Scope, When, visible};
 use serde::Serialize;
 
-use crate::cache::CacheArguments;
 use crate::limits_text::LimitsJson;
 use crate::output::{self, DIM, Done, Format, GOOD, Styled};
 use crate::{files, preparation, progress};
@@ -33,12 +32,11 @@ struct PolicyJson<'a> {
     version: &'a str,
 }
 
-pub fn inspect(manifest: &Path, cache: &CacheArguments, format: Format) -> Result<Done> {
+pub fn inspect(manifest: &Path, format: Format) -> Result<Done> {
     let mut loaded = files::read_manifest(manifest)?;
     // As a service prepares them, all of them now.
     loaded.manifest.preparation.bindings = When::AtStart;
-    let (entry, cache) = (loaded.manifest.preparation, cache.open()?);
-    let engine = preparation::engine_with(Optimization::Speed, entry, cache)?;
+    let engine = preparation::engine(Optimization::Speed)?;
     let set = progress::during("preparing the policies", || {
         PolicySet::prepare(&engine, &loaded.manifest, &loaded.files)
     })
