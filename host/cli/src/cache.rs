@@ -17,9 +17,9 @@ use crate::output::{self, BAD, DIM, Done, Format, Styled};
 /// Look at what was prepared and kept, and remove what is not needed
 #[derive(Args)]
 #[command(after_help = "\
-A policy is compiled once, and kept: so is what it became with its settings. Both are machine code, so
-each entry is sealed with a secret that is in another folder; one that does not fit its seal is not
-used, and is prepared again.
+A policy is compiled once, and kept: so is what it became with its settings. Both are machine
+code, so each entry is sealed with a secret that is in another folder; one that does not fit its
+seal is not used, and is prepared again.
 
 Examples:
   countersign cache list
@@ -38,10 +38,10 @@ enum CacheCommand {
 /// List what is kept, the most recently used first
 #[derive(Args)]
 #[command(after_help = "\
-The JSON has `folder`, `bytes`, `most_bytes` (the bound of the command line), and `entries` with `key`,
-`bytes`, `used` (seconds since 1970) and `of`: `component`, `settings` (null for a policy before it has
-taken any), `evaluator`, the version that made it, and `optimized`. `of` is null when the entry does not fit its seal, or is another
-version's; it will not be used.")]
+The JSON has `folder`, `bytes`, `most_bytes` (the bound of the command line), and `entries` with
+`key`, `bytes`, `used` (seconds since 1970) and `of`: `component`, `settings` (null for a policy
+before it has taken any), `evaluator`, the version that made it, and `optimized`. `of` is null when
+the entry does not fit its seal, or is another version's; it will not be used.")]
 struct List {
     #[command(flatten)]
     place: CachePlace,
@@ -61,7 +61,8 @@ Examples:
   # Everything
   countersign cache prune --most-bytes 0
 
-Another secret than the one that a cache was made with fits none of its entries: then all are removed.
+Another secret than the one that a cache was made with fits none of its entries: then all are
+removed.
 
 The JSON has `removed`, `removed_bytes`, `left` and `left_bytes`.")]
 struct Prune {

@@ -30,10 +30,10 @@ preparing, or what --prepare-ms and --prepare-memory-bytes give. `needs` names t
 describing itself takes above the defaults, by their keys in a manifest; evaluations may need more.
 
 The JSON of bindings is an array with an object for each: `binding`, `mode`, `scope`, `file`,
-`digest`, `policy`, `snapshot` (whether the policy takes its settings once, and not in each evaluation),
-`no_snapshot` (why not, or null) and `limits`. They are prepared as for a service, all of them and anew:
-nothing is taken from the cache. The first binding that does not become active is an error, as it is for a
-decision, and nothing is printed.
+`digest`, `policy`, `snapshot` (whether the policy takes its settings once, and not in each
+evaluation), `no_snapshot` (why not, or null) and `limits`. They are prepared as for a service, all
+of them and anew: nothing is taken from the cache. The first binding that does not become active is
+an error, as it is for a decision, and nothing is printed.
 
 `limits` has an object for each limit: `limit`, the default or the binding's own, and `used`, null
 where it is not known before an evaluation or cannot be read. Components and bindings are compiled in
