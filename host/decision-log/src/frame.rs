@@ -1,0 +1,152 @@
+//! How a record stands in a segment.
+//!
+//! ```text
+//! magic     4   "CSL1"
+//! length    4   of the record in bytes, big-endian
+//! sequence  8   of the record, from 1, big-endian
+//! batch     8   sequence of the first record that was written and synced together with it
+//! record
+//! hash     32   SHA-256 of: the hash of the record before, all of the above
+//! ```
+//!
+//! A batch is written only after the one before it is durable. So a record of a later batch proves that
+//! what stands before it was once whole, and tells damage from what a crash left.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+/// The longest record, in bytes.
+pub const MAX_RECORD_BYTES: usize = 16 << 20;
+
+const MAGIC: &[u8; 4] = b"CSL1";
+const HEADER_BYTES: usize = 24;
+const HASH_BYTES: usize = 32;
+
+/// The hash of a record, which covers all records before it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ChainHash(pub(crate) [u8; 32]);
+
+impl ChainHash {
+    /// What the first record of a log has before it.
+    pub(crate) const GENESIS: Self = Self([0; 32]);
+
+    /// The hash of bytes that are no record.
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    fn after(self, header: &[u8], record: &[u8]) -> Self {
+        let mut hasher = Sha256::new();
+        hasher.update(self.0);
+        hasher.update(header);
+        hasher.update(record);
+        Self(hasher.finalize().into())
+    }
+}
+
+/// `sha256:` and 64 lower-case hexadecimal digits.
+impl fmt::Display for ChainHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sha256:")?;
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for ChainHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Appends the frame of a record to `bytes`, and gives the record's hash. The record is at most
+/// [`MAX_RECORD_BYTES`] long, which the caller has seen to.
+pub(crate) fn write(
+    bytes: &mut Vec<u8>,
+    previous: ChainHash,
+    sequence: u64,
+    batch: u64,
+    record: &[u8],
+) -> ChainHash {
+    let mut header = [0; HEADER_BYTES];
+    let length = u32::try_from(record.len()).unwrap_or(u32::MAX);
+    let fields = MAGIC
+        .iter()
+        .copied()
+        .chain(length.to_be_bytes())
+        .chain(sequence.to_be_bytes())
+        .chain(batch.to_be_bytes());
+    header.iter_mut().zip(fields).for_each(|(to, from)| *to = from);
+    let hash = previous.after(&header, record);
+    bytes.extend_from_slice(&header);
+    bytes.extend_from_slice(record);
+    bytes.extend_from_slice(&hash.0);
+    hash
+}
+
+/// A frame that is whole and follows on what is before it.
+pub(crate) struct Frame<'b> {
+    pub(crate) record: &'b [u8],
+    pub(crate) hash: ChainHash,
+    /// What follows the frame.
+    pub(crate) rest: &'b [u8],
+}
+
+/// Why there is no frame where one is expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoFrame {
+    /// The bytes end before it does.
+    Unfinished,
+    /// It does not begin as a frame does, or is of another record than the next one.
+    Header,
+    /// Its hash is another one.
+    Hash,
+}
+
+/// Reads the frame that begins `bytes`, of the record `sequence`.
+pub(crate) fn read(bytes: &[u8], previous: ChainHash, sequence: u64) -> Result<Frame<'_>, NoFrame> {
+    let (header, body) = bytes.split_at_checked(HEADER_BYTES).ok_or(NoFrame::Unfinished)?;
+    let fields = Fields::read(header).ok_or(NoFrame::Header)?;
+    if fields.sequence != sequence || fields.batch > sequence || fields.length > MAX_RECORD_BYTES {
+        return Err(NoFrame::Header);
+    }
+    let (record, rest) = body.split_at_checked(fields.length).ok_or(NoFrame::Unfinished)?;
+    let (hash, rest) = rest.split_at_checked(HASH_BYTES).ok_or(NoFrame::Unfinished)?;
+    let expected = previous.after(header, record);
+    if expected.0 != *hash {
+        return Err(NoFrame::Hash);
+    }
+    Ok(Frame { record, hash: expected, rest })
+}
+
+/// Looks for a record of a batch that begins after `sequence`, whole or not. Records are text, in which
+/// the zero bytes of a header do not occur.
+pub(crate) fn later_batch(bytes: &[u8], sequence: u64) -> Option<u64> {
+    bytes.windows(HEADER_BYTES).find_map(|window| {
+        let fields = Fields::read(window)?;
+        (fields.batch > sequence
+            && fields.sequence >= fields.batch
+            && fields.length <= MAX_RECORD_BYTES)
+            .then_some(fields.sequence)
+    })
+}
+
+struct Fields {
+    length: usize,
+    sequence: u64,
+    batch: u64,
+}
+
+impl Fields {
+    fn read(header: &[u8]) -> Option<Self> {
+        let (magic, rest) = header.split_first_chunk::<4>()?;
+        let (length, rest) = rest.split_first_chunk::<4>()?;
+        let (sequence, rest) = rest.split_first_chunk::<8>()?;
+        let (batch, _) = rest.split_first_chunk::<8>()?;
+        (magic == MAGIC).then(|| Self {
+            length: u32::from_be_bytes(*length) as usize,
+            sequence: u64::from_be_bytes(*sequence),
+            batch: u64::from_be_bytes(*batch),
+        })
+    }
+}

@@ -1,0 +1,395 @@
+//! Opening, appending, and what a crash left.
+
+use std::io;
+
+use crate::checkpoint::{self, Checkpoint, CheckpointKey};
+use crate::disk::Disk;
+use crate::frame::{self, ChainHash, MAX_RECORD_BYTES};
+use crate::scan::Scan;
+use crate::segment::{Damage, HEADING_BYTES, Heading, name_of, segments};
+
+/// A log that is open for appending. One thread has it; [`LogWriter`](crate::LogWriter) shares it.
+pub struct Log<D> {
+    disk: D,
+    config: LogConfig,
+    key: Box<dyn CheckpointKey>,
+    segment: String,
+    segment_bytes: u64,
+    /// The record that is next.
+    next: u64,
+    /// Hash of the last one.
+    hash: ChainHash,
+    /// The last record that a checkpoint covers.
+    covered: u64,
+    /// INVARIANT: once something could not be written or synced, what is durable is not known, and
+    /// nothing more is appended.
+    failed: bool,
+}
+
+/// How a log is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct LogConfig {
+    /// A segment that has reached this many bytes is followed by a new one.
+    pub segment_bytes: u64,
+    /// After this many records there is a checkpoint.
+    pub checkpoint_records: u64,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { segment_bytes: 64 << 20, checkpoint_records: 16_384 }
+    }
+}
+
+/// Where a record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// Its sequence, from 1.
+    pub sequence: u64,
+    /// Its hash.
+    pub hash: ChainHash,
+}
+
+/// What a crash left half-written, and where it is now. None of it was acknowledged, unless the disk
+/// lost what it had said was durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recovered {
+    /// The file that it was at the end of.
+    pub file: String,
+    /// Where it began.
+    pub offset: u64,
+    /// How many bytes it has.
+    pub bytes: u64,
+    /// The record that would have stood there; the next one has this sequence now.
+    pub sequence: u64,
+    /// The file that has the bytes now; `None` where they are worth nothing.
+    pub saved_as: Option<String>,
+}
+
+/// Why a log cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// It is damaged, and not by a crash. `countersign log verify` looks at all of it.
+    #[error("{0}")]
+    Damaged(Damage),
+    /// A file could not be read or written.
+    #[error("{file} could not be read or written")]
+    Io {
+        /// The file, or the folder.
+        file: String,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Why records were not appended, or may not have been.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppendError {
+    /// A record is longer than [`MAX_RECORD_BYTES`]. Nothing was written.
+    #[error("a record has {bytes} bytes, at most {MAX_RECORD_BYTES} are allowed")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// Something was not written or synced. Nothing is appended until the log was opened again.
+    #[error(
+        "the log could not be written: nothing is appended until it was opened, and so checked, again"
+    )]
+    Io(#[source] io::Error),
+    /// A checkpoint could not be signed. Nothing is appended until the log was opened again.
+    #[error("a checkpoint could not be signed: nothing is appended until the log was opened again")]
+    Unsigned,
+    /// It failed before.
+    #[error(
+        "the log failed before: nothing is appended until it was opened, and so checked, again"
+    )]
+    Failed,
+}
+
+/// The end of a segment that is open for appending.
+struct End {
+    next: u64,
+    hash: ChainHash,
+    bytes: u64,
+}
+
+impl<D: Disk> Log<D> {
+    /// Opens the log on a disk, or begins one. The last segment is checked whole, against the last
+    /// checkpoint too; [`verify()`](crate::verify()) checks all.
+    ///
+    /// # Errors
+    /// When there is damage that no crash leaves, or a file cannot be read or written.
+    pub fn open(
+        mut disk: D,
+        config: LogConfig,
+        key: Box<dyn CheckpointKey>,
+    ) -> Result<(Self, Vec<Recovered>), OpenError> {
+        let mut recovered = Vec::new();
+        let covered = last_checkpoint(&mut disk, &*key, &mut recovered)?;
+        let mut names = segments(disk.list().map_err(io_error("the folder"))?);
+        let (segment, end) = loop {
+            match names.pop() {
+                None => break begin(&mut disk)?,
+                Some((_, name)) => {
+                    if let Some(end) =
+                        open_segment(&mut disk, &name, covered.as_ref(), &mut recovered)?
+                    {
+                        break (name, end);
+                    }
+                    // Its heading was never whole, so there never was a record in it.
+                }
+            }
+        };
+        let covered = match covered {
+            Some((line, checkpoint)) if checkpoint.sequence >= end.next => {
+                return Err(OpenError::Damaged(Damage::Lost {
+                    last: end.next - 1,
+                    line,
+                    sequence: checkpoint.sequence,
+                }));
+            }
+            covered => covered.map_or(0, |(_, checkpoint)| checkpoint.sequence),
+        };
+        let log = Self {
+            disk,
+            config,
+            key,
+            segment,
+            segment_bytes: end.bytes,
+            next: end.next,
+            hash: end.hash,
+            covered,
+            failed: false,
+        };
+        Ok((log, recovered))
+    }
+
+    /// Appends records, which are durable when this returns, with one write and one sync.
+    ///
+    /// `now`, in seconds since 1970, is for the checkpoint that may be due.
+    ///
+    /// # Errors
+    /// When one is too long, with nothing written; or when something could not be written, synced or
+    /// signed. What became of the records is not known then, and the log takes nothing any more.
+    pub fn append(&mut self, records: &[Vec<u8>], now: u64) -> Result<Vec<Position>, AppendError> {
+        if self.failed {
+            return Err(AppendError::Failed);
+        }
+        if let Some(bytes) = records.iter().map(Vec::len).find(|bytes| *bytes > MAX_RECORD_BYTES) {
+            return Err(AppendError::TooLong { bytes });
+        }
+        if records.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.failed = true;
+        let positions = self.write(records, now)?;
+        self.failed = false;
+        Ok(positions)
+    }
+
+    /// Signs how far the log has reached, where no checkpoint says so yet.
+    ///
+    /// # Errors
+    /// When it could not be signed or written; the log takes nothing any more then.
+    pub fn checkpoint(&mut self, now: u64) -> Result<(), AppendError> {
+        if self.failed {
+            return Err(AppendError::Failed);
+        }
+        self.failed = true;
+        self.write_checkpoint(now)?;
+        self.failed = false;
+        Ok(())
+    }
+
+    /// The last record; 0 where there is none.
+    pub fn last(&self) -> u64 {
+        self.next - 1
+    }
+
+    fn write(&mut self, records: &[Vec<u8>], now: u64) -> Result<Vec<Position>, AppendError> {
+        if self.segment_bytes >= self.config.segment_bytes {
+            // So that opening need not read the segments before the last one.
+            self.write_checkpoint(now)?;
+            let heading = Heading { first: self.next, previous: self.hash };
+            self.segment = new_segment(&mut self.disk, heading).map_err(AppendError::Io)?;
+            self.segment_bytes = HEADING_BYTES as u64;
+        }
+        let batch = self.next;
+        let mut bytes = Vec::with_capacity(records.iter().map(|record| record.len() + 64).sum());
+        let mut positions = Vec::with_capacity(records.len());
+        let (mut hash, mut next) = (self.hash, self.next);
+        for record in records {
+            hash = frame::write(&mut bytes, hash, next, batch, record);
+            positions.push(Position { sequence: next, hash });
+            next += 1;
+        }
+        self.disk.append(&self.segment, &bytes).map_err(AppendError::Io)?;
+        self.disk.sync(&self.segment).map_err(AppendError::Io)?;
+        (self.hash, self.next) = (hash, next);
+        self.segment_bytes += bytes.len() as u64;
+        if self.last() - self.covered >= self.config.checkpoint_records {
+            self.write_checkpoint(now)?;
+        }
+        Ok(positions)
+    }
+
+    fn write_checkpoint(&mut self, now: u64) -> Result<(), AppendError> {
+        if self.last() == self.covered {
+            return Ok(());
+        }
+        let checkpoint = Checkpoint::new(self.last(), self.hash, now, &*self.key);
+        let line = checkpoint.signed(&*self.key).ok_or(AppendError::Unsigned)?;
+        let mut write = || {
+            if self.disk.list()?.iter().all(|name| name != checkpoint::FILE) {
+                self.disk.create(checkpoint::FILE)?;
+                self.disk.sync_names()?;
+            }
+            self.disk.append(checkpoint::FILE, &line)?;
+            self.disk.sync(checkpoint::FILE)
+        };
+        write().map_err(AppendError::Io)?;
+        self.covered = self.last();
+        Ok(())
+    }
+}
+
+/// The first segment of a log.
+fn begin(disk: &mut impl Disk) -> Result<(String, End), OpenError> {
+    let heading = Heading { first: 1, previous: ChainHash::GENESIS };
+    let segment = new_segment(disk, heading).map_err(io_error(&name_of(1)))?;
+    let bytes = HEADING_BYTES as u64;
+    Ok((segment, End { next: 1, hash: ChainHash::GENESIS, bytes }))
+}
+
+/// A segment is durable, name and heading, before a record is in it.
+fn new_segment(disk: &mut impl Disk, heading: Heading) -> io::Result<String> {
+    let name = name_of(heading.first);
+    disk.create(&name)?;
+    disk.append(&name, &heading.to_bytes())?;
+    disk.sync(&name)?;
+    disk.sync_names()?;
+    Ok(name)
+}
+
+/// Goes through the last segment, and puts aside what a crash left at its end. `None` when the segment
+/// itself is what a crash left; it is gone then.
+fn open_segment(
+    disk: &mut impl Disk,
+    name: &str,
+    covered: Option<&(usize, Checkpoint)>,
+    recovered: &mut Vec<Recovered>,
+) -> Result<Option<End>, OpenError> {
+    let bytes = disk.read(name).map_err(io_error(name))?;
+    let first = crate::segment::first_of(name).unwrap_or_default();
+    let Some((heading, records)) = Heading::read(&bytes).filter(|(h, _)| h.first == first) else {
+        if bytes.len() > HEADING_BYTES {
+            return Err(OpenError::Damaged(Damage::Heading { segment: name.to_owned() }));
+        }
+        disk.remove(name).map_err(io_error(name))?;
+        disk.sync_names().map_err(io_error(name))?;
+        recovered.push(Recovered {
+            file: name.to_owned(),
+            offset: 0,
+            bytes: bytes.len() as u64,
+            sequence: first,
+            saved_as: None,
+        });
+        return Ok(None);
+    };
+    let agrees = |sequence: u64, hash: ChainHash| match covered {
+        Some((line, checkpoint))
+            if checkpoint.sequence == sequence && checkpoint.hash != hash.to_string() =>
+        {
+            Err(OpenError::Damaged(Damage::Rewritten { line: *line, sequence }))
+        }
+        _ => Ok(()),
+    };
+    agrees(heading.first.saturating_sub(1), heading.previous)?;
+    let mut scan = Scan::new(heading, records);
+    let problem = loop {
+        match scan.next() {
+            Ok(Some(scanned)) => agrees(scanned.sequence, scanned.hash)?,
+            Ok(None) => break None,
+            Err(problem) => break Some(problem),
+        }
+    };
+    if problem.is_some() {
+        if let Some(later) = frame::later_batch(scan.rest(), scan.sequence) {
+            let (segment, sequence, offset) = (name.to_owned(), scan.sequence, scan.offset);
+            return Err(OpenError::Damaged(Damage::Durable { segment, sequence, offset, later }));
+        }
+        recovered.push(put_aside(disk, name, &scan).map_err(io_error(name))?);
+    }
+    Ok(Some(End { next: scan.sequence, hash: scan.hash, bytes: scan.offset }))
+}
+
+/// Copies what is behind the last whole record to a file of its own, and then cuts it off.
+fn put_aside(disk: &mut impl Disk, name: &str, scan: &Scan<'_>) -> io::Result<Recovered> {
+    let names = disk.list()?;
+    let aside = (0_u32..)
+        .map(|count| format!("{:020}.{count}.torn", scan.sequence))
+        .find(|aside| !names.contains(aside))
+        .unwrap_or_default();
+    disk.create(&aside)?;
+    disk.append(&aside, scan.rest())?;
+    disk.sync(&aside)?;
+    disk.sync_names()?;
+    disk.cut(name, scan.offset)?;
+    disk.sync(name)?;
+    Ok(Recovered {
+        file: name.to_owned(),
+        offset: scan.offset,
+        bytes: scan.rest().len() as u64,
+        sequence: scan.sequence,
+        saved_as: Some(aside),
+    })
+}
+
+/// The last checkpoint, and its line. A last line that is none is what a crash left.
+fn last_checkpoint(
+    disk: &mut impl Disk,
+    key: &dyn CheckpointKey,
+    recovered: &mut Vec<Recovered>,
+) -> Result<Option<(usize, Checkpoint)>, OpenError> {
+    let failed = || io_error(checkpoint::FILE);
+    if !disk.list().map_err(io_error("the folder"))?.iter().any(|name| name == checkpoint::FILE) {
+        return Ok(None);
+    }
+    let bytes = disk.read(checkpoint::FILE).map_err(failed())?;
+    let mut read = checkpoint::read(&bytes, key);
+    let mut unfinished = read.unfinished;
+    let lines = read.lines;
+    if unfinished == 0
+        && read
+            .damage
+            .pop_if(|damage| matches!(damage, Damage::Checkpoint { line, .. } if *line == lines))
+            .is_some()
+    {
+        let before = bytes.len().saturating_sub(1);
+        let start = bytes.get(..before).and_then(|b| b.iter().rposition(|b| *b == b'\n'));
+        unfinished = bytes.len() - start.map_or(0, |at| at + 1);
+    }
+    if let Some(damage) = read.damage.into_iter().next() {
+        return Err(OpenError::Damaged(damage));
+    }
+    if unfinished > 0 {
+        let offset = (bytes.len() - unfinished) as u64;
+        disk.cut(checkpoint::FILE, offset).map_err(failed())?;
+        disk.sync(checkpoint::FILE).map_err(failed())?;
+        recovered.push(Recovered {
+            file: checkpoint::FILE.to_owned(),
+            offset,
+            bytes: unfinished as u64,
+            sequence: read.signed.last().map_or(0, |(_, checkpoint)| checkpoint.sequence),
+            saved_as: None,
+        });
+    }
+    Ok(read.signed.into_iter().max_by_key(|(_, checkpoint)| checkpoint.sequence))
+}
+
+fn io_error(file: &str) -> impl Fn(io::Error) -> OpenError {
+    move |source| OpenError::Io { file: file.to_owned(), source }
+}

@@ -1,0 +1,114 @@
+//! Checking the whole of a log.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use crate::checkpoint::{self, CheckpointKey};
+use crate::disk;
+use crate::frame::ChainHash;
+use crate::scan::Scan;
+use crate::segment::{Damage, Heading, segments};
+
+/// What checking found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// How many records are whole.
+    pub records: u64,
+    /// How many segments there are.
+    pub segments: usize,
+    /// How many checkpoints are signed and agree.
+    pub checkpoints: usize,
+    /// The first record that there is; 1 unless segments are missing.
+    pub first: u64,
+    /// The last record; 0 where there is none.
+    pub last: u64,
+    /// The hash of the last record: compare it with one that was kept elsewhere.
+    pub hash: ChainHash,
+    /// What is wrong, in the order of the log. Empty when nothing is.
+    pub damage: Vec<Damage>,
+}
+
+/// Checks every byte of every segment and checkpoint in a folder.
+///
+/// A log that is being written can be checked too, as it was when its files were read; what is in the
+/// middle of being written then counts as damage at its end.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn verify(folder: &Path, key: &dyn CheckpointKey) -> io::Result<Report> {
+    let names = disk::list(folder)?;
+    // Before the segments: what is appended in between is only more than the checkpoints ask for.
+    let checkpoints = match fs::read(folder.join(checkpoint::FILE)) {
+        Ok(bytes) => checkpoint::read(&bytes, key),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => checkpoint::read(&[], key),
+        Err(error) => return Err(error),
+    };
+    let mut report = Report {
+        records: 0,
+        segments: 0,
+        checkpoints: 0,
+        first: 1,
+        last: 0,
+        hash: ChainHash::GENESIS,
+        damage: Vec::new(),
+    };
+    // In the order of sequences, so that each is met on the way.
+    let mut due = checkpoints.signed;
+    due.sort_by_key(|(_, checkpoint)| checkpoint.sequence);
+    let mut due = due.into_iter().peekable();
+    for (first, name) in segments(names) {
+        let bytes = fs::read(folder.join(&name))?;
+        report.segments += 1;
+        let Some((heading, records)) = Heading::read(&bytes).filter(|(h, _)| h.first == first)
+        else {
+            report.damage.push(Damage::Heading { segment: name });
+            continue;
+        };
+        if report.segments == 1 && first != 1 {
+            report.damage.push(Damage::Beginning { first });
+            (report.first, report.last, report.hash) = (first, first - 1, heading.previous);
+        }
+        if first != report.last + 1 || heading.previous != report.hash {
+            report.damage.push(Damage::Link { segment: name.clone(), last: report.last });
+        }
+        let mut scan = Scan::new(heading, records);
+        loop {
+            (report.last, report.hash) = (scan.sequence - 1, scan.hash);
+            while let Some((line, checkpoint)) =
+                due.next_if(|(_, checkpoint)| checkpoint.sequence <= report.last)
+            {
+                if checkpoint.sequence < report.last {
+                    // It lies before the first record, or in what is missing: that was said.
+                } else if checkpoint.hash == report.hash.to_string() {
+                    report.checkpoints += 1;
+                } else {
+                    report.damage.push(Damage::Rewritten { line, sequence: report.last });
+                }
+            }
+            match scan.next() {
+                Ok(Some(_)) => report.records += 1,
+                Ok(None) => break,
+                Err(problem) => {
+                    report.damage.push(Damage::Record {
+                        segment: name,
+                        sequence: scan.sequence,
+                        offset: scan.offset,
+                        problem: problem.problem(),
+                    });
+                    break;
+                }
+            }
+        }
+    }
+    if let Some((line, checkpoint)) = due.last() {
+        let (last, sequence) = (report.last, checkpoint.sequence);
+        report.damage.push(Damage::Lost { last, line, sequence });
+    }
+    report.damage.extend(checkpoints.damage);
+    if checkpoints.unfinished > 0 {
+        let line = checkpoints.lines + 1;
+        report.damage.push(Damage::Checkpoint { line, problem: "the line has no end" });
+    }
+    Ok(report)
+}

@@ -1,0 +1,156 @@
+//! Many callers, one sync.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::disk::Disk;
+use crate::frame::MAX_RECORD_BYTES;
+use crate::log::{AppendError, Log, Position};
+
+/// How many records may wait to be written.
+const QUEUE: usize = 4096;
+/// How much is written with one sync at most.
+const BATCH_RECORDS: usize = 1024;
+const BATCH_BYTES: usize = 8 << 20;
+/// How many seconds a record is without a checkpoint at most.
+const CHECKPOINT_EVERY: u64 = 60;
+
+/// Appends for many callers with one thread: what arrives during a sync shares the next one, so that
+/// durability does not cost a sync each. No record waits for others to come.
+pub struct LogWriter {
+    queue: Option<SyncSender<Waiting>>,
+    failed: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+type Done = Box<dyn FnOnce(Result<Position, AppendError>) + Send>;
+
+struct Waiting {
+    record: Vec<u8>,
+    done: Done,
+}
+
+/// Why a record is not even waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum QueueError {
+    /// Too many wait already. Later there may be room.
+    #[error("too many records wait to be written")]
+    Full,
+    /// The log has failed or is closed.
+    #[error("the log takes no records any more")]
+    Closed,
+    /// The record is longer than [`MAX_RECORD_BYTES`].
+    #[error("the record has {bytes} bytes, at most {MAX_RECORD_BYTES} are allowed")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+}
+
+impl LogWriter {
+    /// Starts the thread. `clock` gives the time in seconds since 1970, for checkpoints.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start<D: Disk + 'static>(
+        log: Log<D>,
+        clock: impl Fn() -> u64 + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let (queue, waiting) = sync_channel(QUEUE);
+        let failed = Arc::new(AtomicBool::new(false));
+        let of_thread = Arc::clone(&failed);
+        let thread = thread::Builder::new()
+            .name("decision-log".to_owned())
+            .spawn(move || write(log, &waiting, &clock, &of_thread))?;
+        Ok(Self { queue: Some(queue), failed, thread: Some(thread) })
+    }
+
+    /// Has a record appended. `done` is called, by the thread that writes, when the record is durable or
+    /// cannot be said to be; it must not block.
+    ///
+    /// # Errors
+    /// When the record is not even waiting; `done` is never called then.
+    pub fn append(
+        &self,
+        record: Vec<u8>,
+        done: impl FnOnce(Result<Position, AppendError>) + Send + 'static,
+    ) -> Result<(), QueueError> {
+        if self.has_failed() {
+            return Err(QueueError::Closed);
+        }
+        if record.len() > MAX_RECORD_BYTES {
+            return Err(QueueError::TooLong { bytes: record.len() });
+        }
+        let queue = self.queue.as_ref().ok_or(QueueError::Closed)?;
+        queue.try_send(Waiting { record, done: Box::new(done) }).map_err(|error| match error {
+            TrySendError::Full(_) => QueueError::Full,
+            TrySendError::Disconnected(_) => QueueError::Closed,
+        })
+    }
+
+    /// Whether the log has failed, and takes nothing any more.
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+}
+
+/// Writes what waits, then a checkpoint.
+impl Drop for LogWriter {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic there was reported by the thread.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn write<D: Disk>(
+    mut log: Log<D>,
+    waiting: &Receiver<Waiting>,
+    clock: &dyn Fn() -> u64,
+    failed: &AtomicBool,
+) {
+    let mut checkpointed = clock();
+    loop {
+        if clock().saturating_sub(checkpointed) >= CHECKPOINT_EVERY
+            && !failed.load(Ordering::Acquire)
+        {
+            checkpointed = clock();
+            if log.checkpoint(checkpointed).is_err() {
+                failed.store(true, Ordering::Release);
+            }
+        }
+        let first = match waiting.recv_timeout(Duration::from_secs(CHECKPOINT_EVERY)) {
+            Ok(first) => first,
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => continue,
+        };
+        let mut bytes = first.record.len();
+        let (mut records, mut callers) = (vec![first.record], vec![first.done]);
+        while records.len() < BATCH_RECORDS && bytes < BATCH_BYTES {
+            let Ok(next) = waiting.try_recv() else { break };
+            bytes += next.record.len();
+            records.push(next.record);
+            callers.push(next.done);
+        }
+        match log.append(&records, clock()) {
+            Ok(positions) => {
+                callers.into_iter().zip(positions).for_each(|(done, at)| done(Ok(at)));
+            }
+            Err(error) => {
+                // Nobody may be told that what comes after this is durable.
+                failed.store(true, Ordering::Release);
+                let mut error = Some(error);
+                for done in callers {
+                    done(Err(error.take().unwrap_or(AppendError::Failed)));
+                }
+            }
+        }
+    }
+    // Where it fails, what is durable is durable; only the checkpoint is missing.
+    let _ = log.checkpoint(clock());
+}

@@ -1,0 +1,170 @@
+//! A log in a folder: what was appended is read again, many callers share a sync, and no changed byte
+//! stays unseen.
+
+mod support;
+
+use std::fs;
+use std::sync::mpsc::channel;
+use std::thread;
+
+use countersign_decision_log::{
+    AppendError, Folder, Log, LogConfig, LogWriter, MAX_RECORD_BYTES, QueueError, Reader, verify,
+};
+use support::{FakeDisk, Key};
+use tempfile::TempDir;
+
+const CONFIG: LogConfig = LogConfig { segment_bytes: 800, checkpoint_records: 4 };
+
+fn record(number: u64) -> Vec<u8> {
+    format!("{{\"number\":{number}}}").into_bytes()
+}
+
+/// A log of `records`, each a batch of its own.
+fn log_of(records: u64) -> TempDir {
+    let folder = TempDir::new().unwrap();
+    let disk = Folder::open(folder.path()).unwrap();
+    let (mut log, _) = Log::open(disk, CONFIG, Box::new(Key)).unwrap();
+    for number in 1..=records {
+        log.append(&[record(number)], number).unwrap();
+    }
+    log.checkpoint(records).unwrap();
+    folder
+}
+
+#[test]
+fn every_flipped_byte_is_found() {
+    let folder = log_of(14);
+    let report = verify(folder.path(), &Key).unwrap();
+    assert!(report.damage.is_empty(), "{report:?}");
+    assert_eq!((report.records, report.last, report.first), (14, 14, 1));
+    assert!(report.segments > 1 && report.checkpoints > 2, "{report:?}");
+    let mut flips = 0;
+    for entry in fs::read_dir(folder.path()).unwrap() {
+        let path = entry.unwrap().path();
+        let whole = fs::read(&path).unwrap();
+        for place in 0..whole.len() {
+            for flip in [0x01, 0x20, 0xff] {
+                let mut bytes = whole.clone();
+                bytes[place] ^= flip;
+                fs::write(&path, &bytes).unwrap();
+                let report = verify(folder.path(), &Key).unwrap();
+                assert!(!report.damage.is_empty(), "byte {place} of {}", path.display());
+                flips += 1;
+            }
+        }
+        fs::write(&path, &whole).unwrap();
+    }
+    assert!(flips > 3000, "{flips}");
+}
+
+#[test]
+fn a_missing_or_added_part_is_found() {
+    let folder = log_of(20);
+    let names = || {
+        let mut names: Vec<_> = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+            .collect();
+        names.sort();
+        names
+    };
+    let segments = names();
+    assert!(segments.len() > 2);
+    for path in &segments {
+        let whole = fs::read(path).unwrap();
+        fs::remove_file(path).unwrap();
+        assert!(!verify(folder.path(), &Key).unwrap().damage.is_empty(), "{}", path.display());
+        fs::write(path, &whole[..whole.len() - 60]).unwrap();
+        assert!(!verify(folder.path(), &Key).unwrap().damage.is_empty(), "{}", path.display());
+        fs::write(path, [whole.as_slice(), b"{}"].concat()).unwrap();
+        assert!(!verify(folder.path(), &Key).unwrap().damage.is_empty(), "{}", path.display());
+        fs::write(path, whole).unwrap();
+    }
+    assert!(verify(folder.path(), &Key).unwrap().damage.is_empty());
+}
+
+#[test]
+fn records_are_read_in_order_from_anywhere_while_more_are_written() {
+    let folder = log_of(10);
+    for from in [0, 1, 5, 10, 11] {
+        let mut reader = Reader::new(folder.path(), from);
+        for number in from.max(1)..=10 {
+            let entry = reader.next().unwrap().unwrap();
+            assert_eq!((entry.sequence, entry.record), (number, record(number)));
+        }
+        assert!(reader.next().unwrap().is_none());
+    }
+    let mut reader = Reader::new(folder.path(), 10);
+    assert_eq!(reader.next().unwrap().unwrap().sequence, 10);
+    assert!(reader.next().unwrap().is_none());
+    let (mut log, recovered) =
+        Log::open(Folder::open(folder.path()).unwrap(), CONFIG, Box::new(Key)).unwrap();
+    assert!(recovered.is_empty());
+    for number in 11..=30 {
+        log.append(&[record(number)], 0).unwrap();
+        assert_eq!(reader.next().unwrap().unwrap().record, record(number));
+        assert!(reader.next().unwrap().is_none());
+    }
+}
+
+#[test]
+fn one_process_at_a_time_writes() {
+    let folder = TempDir::new().unwrap();
+    let held = Folder::open(folder.path()).unwrap();
+    let error = Folder::open(folder.path()).unwrap_err();
+    assert_eq!(error.to_string(), "another process writes this log");
+    drop(held);
+    assert!(Folder::open(folder.path()).is_ok());
+}
+
+#[test]
+fn many_callers_share_syncs_and_each_is_told() {
+    let disk = FakeDisk::default();
+    let (log, _) = Log::open(disk.clone(), LogConfig::default(), Box::new(Key)).unwrap();
+    let writer = LogWriter::start(log, || 0).unwrap();
+    let (told, telling) = channel();
+    thread::scope(|scope| {
+        for caller in 0..8_u64 {
+            let (writer, told) = (&writer, told.clone());
+            scope.spawn(move || {
+                for number in 0..200 {
+                    let told = told.clone();
+                    let done = move |result: Result<_, AppendError>| told.send(result).unwrap();
+                    writer.append(record(caller * 1000 + number), done).unwrap();
+                }
+            });
+        }
+    });
+    drop(told);
+    let mut sequences: Vec<_> = telling.iter().map(|position| position.unwrap().sequence).collect();
+    sequences.sort_unstable();
+    assert_eq!(sequences, (1..=1600).collect::<Vec<_>>());
+    drop(writer);
+    // It is closed with a checkpoint.
+    assert!(disk.files().contains_key("checkpoints.jsonl"));
+    let (log, recovered) = Log::open(disk, LogConfig::default(), Box::new(Key)).unwrap();
+    assert_eq!((log.last(), recovered.len()), (1600, 0));
+}
+
+#[test]
+fn after_a_failed_sync_no_caller_is_told_that_it_is_durable() {
+    let disk = FakeDisk::default();
+    let (log, _) = Log::open(disk.clone(), LogConfig::default(), Box::new(Key)).unwrap();
+    let writer = LogWriter::start(log, || 0).unwrap();
+    let append = || {
+        let (told, telling) = channel();
+        writer.append(b"{}".to_vec(), move |result| told.send(result.is_ok()).unwrap())?;
+        Ok::<_, QueueError>(telling.recv().unwrap())
+    };
+    assert_eq!(append(), Ok(true));
+    // The write is done, and the sync fails.
+    disk.0.lock().unwrap().fail_at = Some(1);
+    assert_eq!(append(), Ok(false));
+    for _ in 0..3 {
+        assert!(matches!(append(), Ok(false) | Err(QueueError::Closed)));
+    }
+    assert!(writer.has_failed());
+    let long = writer.append(vec![0; MAX_RECORD_BYTES + 1], |_| ());
+    assert_eq!(long, Err(QueueError::Closed));
+}
