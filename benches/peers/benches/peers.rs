@@ -149,7 +149,7 @@ fn signatures(c: &mut Criterion) {
     let mut group = c.benchmark_group("signature");
     for algorithm in [Algorithm::Rs256, Algorithm::Es256] {
         let (key, _) = SigningKey::generate(algorithm).expect("a key");
-        let issuer = Issuer::new("https://oidc.example.com".parse().expect("a URL"), key);
+        let issuer = Issuer::new("https://oidc.example.com".parse().expect("a URL"), std::sync::Arc::new(key));
         let id = TokenId::random().expect("randomness");
         group.bench_function(algorithm.as_str(), |b| {
             b.iter_batched(

@@ -88,7 +88,8 @@ impl Prepared {
             audiences.iter().map(|text| Audience::parse(text)).collect::<Result<_, _>>()?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         let token = TokenRequest::new(audiences, ttl, now)?;
-        Ok(self.policies.evaluate(Claims::new(run, None, &issuer.subject, token)?))
+        let subject = issuer.subjects.of(&run);
+        Ok(self.policies.evaluate(Claims::new(run, None, &subject, token)?))
     }
 
     fn sign_and_verify(&self, decision: Decision) -> Result<()> {
@@ -96,7 +97,7 @@ impl Prepared {
         let url = IssuerUrl::parse(url.context("the manifest names an issuer URL")?)?;
         let (key, _) = SigningKey::generate(Algorithm::Rs256)?;
         let key_set = serde_json::to_string(&KeySet::new([key.public()]))?;
-        let issuer = Issuer::new(url, key);
+        let issuer = Issuer::new(url, std::sync::Arc::new(key));
         let Ok(approval) = decision.into_approval() else {
             bail!("the demonstration went wrong: this run should have been approved");
         };

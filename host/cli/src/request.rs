@@ -84,7 +84,7 @@ impl RequestArguments {
     fn claims(&self, manifest: &Manifest) -> Result<Claims> {
         let run = files::read_run(&self.run)?;
         let issuer = manifest.issuer.as_ref();
-        let meshstack_id = self.meshstack_id.as_ref().or(issuer.map(|i| &i.subject.meshstack_id));
+        let meshstack_id = self.meshstack_id.as_ref().or(issuer.map(|i| &i.subjects.meshstack_id));
         let meshstack_id = meshstack_id.with_context(|| {
             format!(
                 "the subject needs a meshStack id: add `meshstack-id` under `[issuer]` in {}, or \
@@ -95,7 +95,7 @@ impl RequestArguments {
         let profile = match self.subject_profile {
             Some(ProfileWord::ByRunner) => SubjectProfile::ByRunner,
             Some(ProfileWord::ByDefinition) => SubjectProfile::ByDefinition,
-            None => issuer.map_or(SubjectProfile::ByDefinition, |issuer| issuer.subject.profile),
+            None => issuer.map_or(SubjectProfile::ByDefinition, |i| i.subjects.of(&run).profile),
         };
         let subject = SubjectForm { profile, meshstack_id: meshstack_id.clone() };
         let now = match self.now {

@@ -1,6 +1,7 @@
 //! `countersign sign`
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -57,7 +58,8 @@ impl Sign {
         // The key and the issuer first: who has none should not wait for a decision.
         let key = read_key(&self.key)?;
         let (loaded, policies) = self.request.load()?;
-        let issuer = Issuer::new(self.issuer_url(&loaded.manifest, policies)?, key);
+        let url = self.issuer_url(&loaded.manifest, policies)?;
+        let issuer = Issuer::new(url, Arc::new(key));
         let decision = self.request.decide(&loaded)?;
         let record = record(&decision)?;
         if self.format == Format::Human {

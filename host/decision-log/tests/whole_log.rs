@@ -59,7 +59,7 @@ fn every_flipped_byte_is_found() {
 
 #[test]
 fn a_missing_or_added_part_is_found() {
-    let folder = log_of(20);
+    let folder = log_of(40);
     let names = || {
         let mut names: Vec<_> = fs::read_dir(folder.path())
             .unwrap()

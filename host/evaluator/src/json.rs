@@ -122,6 +122,20 @@ pub enum JsonError {
     },
 }
 
+/// Checks that `text` is one JSON value that all readers agree on: at most `bytes` long and `depth` deep
+/// (below 128), at most [`MAX_VALUES`] values, and no key twice in one object, however it is escaped.
+///
+/// ```
+/// assert!(countersign::check_json(br#"{"aud": "a"}"#, 100, 4).is_ok());
+/// assert!(countersign::check_json(br#"{"aud": "a", "\u0061ud": "b"}"#, 100, 4).is_err());
+/// ```
+///
+/// # Errors
+/// At the first thing that is wrong. No message repeats a value of the text.
+pub fn check_json(text: &[u8], bytes: usize, depth: usize) -> Result<(), JsonError> {
+    parse(text, JsonLimits { bytes, depth }).map(drop)
+}
+
 /// Parses the whole of `text` as one JSON value.
 pub(crate) fn parse(text: &[u8], limits: JsonLimits) -> Result<Value<'_>, JsonError> {
     if text.len() > limits.bytes {

@@ -101,11 +101,11 @@ pub use identifier::{
     Audience, BindingName, BuildingBlockId, ClaimName, DefinitionId, IdentifierError, MeshstackId,
     Platform, Project, RunId, RunnerId, Subject, Workspace,
 };
-pub use json::{JsonError, MAX_VALUES};
+pub use json::{JsonError, MAX_VALUES, check_json};
 pub use limits::Limits;
 pub use manifest::{
     BindingEntry, IssuerEntry, MAX_MANIFEST_BYTES, Manifest, ManifestError, PreparationEntry,
-    SettingsSource, When,
+    SettingsSource, SubjectProfiles, When,
 };
 pub use policy::{Description, LoadError, Policy, imports};
 pub use record::Record;

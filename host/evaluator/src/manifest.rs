@@ -5,12 +5,15 @@ mod json_settings;
 mod limits;
 mod nesting;
 
+use std::collections::BTreeMap;
+
 use crate::digest::Digest;
-use crate::identifier::{BindingName, ClaimName};
+use crate::identifier::{BindingName, ClaimName, DefinitionId, MeshstackId};
 use crate::limits::Limits;
+use crate::run::Run;
 use crate::scope::{Mode, Scope};
 use crate::settings::Settings;
-use crate::subject::SubjectForm;
+use crate::subject::{SubjectForm, SubjectProfile};
 
 pub use file::ManifestError;
 
@@ -35,8 +38,30 @@ pub struct Manifest {
 pub struct IssuerEntry {
     /// `url`: the issuer identifier (`iss`). Not parsed here: a signer knows what it must be.
     pub url: Option<String>,
-    /// `meshstack-id` and `subject-profile`: how subjects are made; by definition unless given.
-    pub subject: SubjectForm,
+    /// How subjects are made.
+    pub subjects: SubjectProfiles,
+}
+
+/// Which form the subject of a run has: one for all, and exceptions by definition.
+///
+/// Trust policies of clouds move from one form to the other definition by definition, and a token has
+/// one subject.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubjectProfiles {
+    /// `meshstack-id`: the installation that stands in every subject.
+    pub meshstack_id: MeshstackId,
+    /// `subject-profile`: by definition unless given.
+    pub profile: SubjectProfile,
+    /// `subject-profiles`: definitions that have another profile.
+    pub of_definitions: BTreeMap<DefinitionId, SubjectProfile>,
+}
+
+impl SubjectProfiles {
+    /// The form that the subject of a run has.
+    pub fn of(&self, run: &Run) -> SubjectForm {
+        let profile = self.of_definitions.get(&run.definition.id).copied().unwrap_or(self.profile);
+        SubjectForm { profile, meshstack_id: self.meshstack_id.clone() }
+    }
 }
 
 /// The table `[preparation]`.

@@ -14,6 +14,16 @@ pub enum SubjectProfile {
     ByDefinition,
 }
 
+impl SubjectProfile {
+    /// The word that manifests, records and metrics have for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ByRunner => "by-runner",
+            Self::ByDefinition => "by-definition",
+        }
+    }
+}
+
 /// How the subjects of an installation are made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubjectForm {

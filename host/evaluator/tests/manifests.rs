@@ -13,7 +13,7 @@ use std::path::Path;
 
 use countersign::{
     BindingError, Digest, Limits, Manifest, ManifestFiles, Mode, PolicySet, PreparationEntry,
-    Scope, SettingsSource, When,
+    Scope, SettingsSource, SubjectProfile, When,
 };
 use support::engine;
 
@@ -22,6 +22,7 @@ const WHOLE: &str = r#"
 url = "https://oidc.example.com"
 meshstack-id = "prod"
 subject-profile = "by-runner"
+subject-profiles = { b23cfb9a-6974-444f-9d33-62134a632373 = "by-definition" }
 
 [[binding]]
 name = "one"
@@ -43,6 +44,18 @@ settings-file = "two.json"
 #[test]
 fn a_manifest_says_everything() {
     let manifest = Manifest::parse(WHOLE).unwrap();
+    let subjects = &manifest.issuer.as_ref().unwrap().subjects;
+    let run = countersign::Run::parse(include_bytes!("data/published-get.json")).unwrap();
+    assert_eq!(subjects.of(&run).profile, SubjectProfile::ByDefinition);
+    let other = run.clone();
+    let other = countersign::Run {
+        definition: countersign::Definition {
+            id: "11111111-1111-4111-8111-111111111111".parse().unwrap(),
+            ..other.definition
+        },
+        ..other
+    };
+    assert_eq!(subjects.of(&other).profile, SubjectProfile::ByRunner);
     let [one, two] = manifest.bindings.as_slice() else { panic!() };
     assert_eq!(one.scope, Scope::OwningWorkspace("team-a".parse().unwrap()));
     assert_eq!((one.mode, two.mode), (Mode::Shadow, Mode::Enforce));

@@ -3,14 +3,19 @@
 use std::fmt;
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RsaKeyPair};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
+};
 use jsonwebtoken::EncodingKey;
 use jsonwebtoken::jwk::{
     AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse, ThumbprintHash,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
+
+use crate::signer::{SignError, Signer};
 
 /// The longest key file that is parsed, in bytes.
 pub const MAX_PEM_BYTES: usize = 64 << 10;
@@ -19,11 +24,13 @@ pub const MAX_PEM_BYTES: usize = 64 << 10;
 const LABEL: &str = "PRIVATE KEY";
 
 /// A signature algorithm (RFC 7518 section 3.1) that clouds accept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Algorithm {
     /// RSASSA-PKCS1-v1_5 with SHA-256: accepted by all of AWS, Entra and GCP.
+    #[serde(rename = "RS256")]
     Rs256,
     /// ECDSA on P-256 with SHA-256: accepted by AWS and GCP. Smaller and faster.
+    #[serde(rename = "ES256")]
     Es256,
 }
 
@@ -39,8 +46,14 @@ impl Algorithm {
 
 /// A private key, ready to sign. It cannot be printed: `Debug` shows the algorithm and the `kid`.
 pub struct SigningKey {
-    pub(crate) private: EncodingKey,
+    private: Private,
     public: PublicKey,
+}
+
+/// Parsed once, which for RSA takes as long as a good part of a signature.
+enum Private {
+    Rsa(RsaKeyPair),
+    Ec(EcdsaKeyPair),
 }
 
 /// The public half of a key, as a JWK (RFC 7517).
@@ -114,10 +127,22 @@ impl SigningKey {
         let pem = pem::parse(text).map_err(|_| KeyError::NotPem)?;
         let rsa = EncodingKey::from_rsa_pem(text);
         match (pem.tag(), rsa) {
-            ("PRIVATE KEY" | "RSA PRIVATE KEY", Ok(key)) => Self::new(key, Algorithm::Rs256),
+            (tag @ ("PRIVATE KEY" | "RSA PRIVATE KEY"), Ok(key)) => {
+                let public = PublicKey::of(&key, Algorithm::Rs256)?;
+                let private = match tag {
+                    "PRIVATE KEY" => RsaKeyPair::from_pkcs8(pem.contents()),
+                    _ => RsaKeyPair::from_der(pem.contents()),
+                };
+                let private = Private::Rsa(private.map_err(|_| KeyError::Unsupported)?);
+                Ok(Self { private, public })
+            }
             ("PRIVATE KEY", Err(_)) => {
                 let key = EncodingKey::from_ec_pem(text).map_err(|_| KeyError::Unsupported)?;
-                Self::new(key, Algorithm::Es256)
+                let public = PublicKey::of(&key, Algorithm::Es256)?;
+                let private =
+                    EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pem.contents())
+                        .map_err(|_| KeyError::Unsupported)?;
+                Ok(Self { private: Private::Ec(private), public })
             }
             ("RSA PRIVATE KEY", Err(_)) => Err(KeyError::Unsupported),
             (label, _) => Err(KeyError::OtherLabel {
@@ -150,14 +175,30 @@ impl SigningKey {
         Ok((Self::from_pem(text.as_bytes())?, PrivateKeyPem(text)))
     }
 
-    fn new(private: EncodingKey, algorithm: Algorithm) -> Result<Self, KeyError> {
-        let public = PublicKey::of(&private, algorithm)?;
-        Ok(Self { private, public })
-    }
-
     /// The public half.
     pub fn public(&self) -> &PublicKey {
         &self.public
+    }
+}
+
+impl Signer for SigningKey {
+    fn public(&self) -> &PublicKey {
+        &self.public
+    }
+
+    fn sign(&self, input: &[u8]) -> Result<Vec<u8>, SignError> {
+        let random = SystemRandom::new();
+        match &self.private {
+            Private::Rsa(key) => {
+                let mut signature = vec![0; key.public_modulus_len()];
+                key.sign(&RSA_PKCS1_SHA256, &random, input, &mut signature)
+                    .map_err(|_| SignError)?;
+                Ok(signature)
+            }
+            Private::Ec(key) => {
+                Ok(key.sign(&random, input).map_err(|_| SignError)?.as_ref().to_vec())
+            }
+        }
     }
 }
 

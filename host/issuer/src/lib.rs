@@ -10,13 +10,26 @@
 
 #![forbid(unsafe_code)]
 
+mod clock;
 mod issuer;
 mod key;
+mod keys;
+mod runs;
+mod signer;
+mod store;
 mod token;
 mod url;
 
-pub use issuer::{Issuer, SignError};
+pub use clock::{Clock, ClockError, SystemClock};
+pub use issuer::Issuer;
 pub use key::{Algorithm, KeyError, KeySet, MAX_PEM_BYTES, PrivateKeyPem, PublicKey, SigningKey};
+pub use keys::{KeyEntry, KeyFolder, KeyFolderError, KeyPlan, KeyTimes, Keys, Phase, RotateError};
+pub use runs::{
+    Liveness, MAX_SECRET_BYTES, MIN_SECRET_BYTES, RegisteredRun, RunTokenError, SecretHash,
+    run_object, run_token_of,
+};
+pub use signer::{SignError, Signer};
+pub use store::{Answer, Registered, SqliteStore, Store, StoreError};
 pub use token::{SignedToken, TokenId};
 pub use url::{IssuerUrl, IssuerUrlError};
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use aws_lc_rs::rand;
-use countersign::Approval;
+use countersign::{Approval, Digest};
 use serde::Serialize;
 
 /// A signed token in compact serialisation (RFC 7519 section 3). Whoever holds it can use it, so
@@ -15,6 +15,11 @@ impl SignedToken {
     /// The token, for the one who asked for it.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// The token's digest, which says which token it was and is no secret.
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.0.as_bytes())
     }
 }
 

@@ -48,7 +48,7 @@ fn approve(audiences: &[&str], permit: &str) -> Approval {
 
 fn issuer(algorithm: Algorithm) -> Issuer {
     let (key, _) = SigningKey::generate(algorithm).unwrap();
-    Issuer::new(IssuerUrl::parse(ISSUER).unwrap(), key)
+    Issuer::new(IssuerUrl::parse(ISSUER).unwrap(), std::sync::Arc::new(key))
 }
 
 fn id() -> TokenId {
@@ -73,12 +73,12 @@ fn both_algorithms_verify_against_the_published_keys() {
     for algorithm in [Algorithm::Rs256, Algorithm::Es256] {
         let issuer = issuer(algorithm);
         let (other, _) = SigningKey::generate(algorithm).unwrap();
-        let keys = KeySet::new([other.public(), issuer.key().public()]);
+        let keys = KeySet::new([other.public(), issuer.signer().public()]);
         let token = issuer.sign(approve(&["aws"], "{}"), &id()).unwrap();
         let header = jsonwebtoken::decode_header(token.expose()).unwrap();
         assert_eq!(format!("{:?}", header.alg), algorithm.as_str());
         assert_eq!(header.typ.as_deref(), Some("JWT"));
-        assert_eq!(header.kid.as_deref(), Some(issuer.key().public().kid()));
+        assert_eq!(header.kid.as_deref(), Some(issuer.signer().public().kid()));
         assert_eq!(verify(&token, &keys)["aud"], "aws");
     }
 }
@@ -86,7 +86,7 @@ fn both_algorithms_verify_against_the_published_keys() {
 #[test]
 fn the_host_alone_sets_what_a_verifier_trusts() {
     let issuer = issuer(Algorithm::Es256);
-    let keys = KeySet::new([issuer.key().public()]);
+    let keys = KeySet::new([issuer.signer().public()]);
     let permit =
         r#"{ max-ttl = 900, claims = [["team", "red"], ["https://example.com/cost", "1"]] }"#;
     let approval = approve(&["aws", "azure"], permit);

@@ -1,5 +1,7 @@
 //! The file as it is written, and the way from it to a [`Manifest`].
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
@@ -7,14 +9,15 @@ use super::json_settings::json_settings;
 use super::limits::{LimitValue, LimitsTable};
 use super::nesting::{MAX_BRACKETS, MAX_DOTS, too_deep};
 use super::{
-    BindingEntry, IssuerEntry, MAX_MANIFEST_BYTES, Manifest, PreparationEntry, SettingsSource, When,
+    BindingEntry, IssuerEntry, MAX_MANIFEST_BYTES, Manifest, PreparationEntry, SettingsSource,
+    SubjectProfiles, When,
 };
 use crate::digest::Digest;
 use crate::identifier::{BindingName, ClaimName, DefinitionId, MeshstackId, Workspace};
 use crate::limits::Limits;
 use crate::scope::{Mode, Scope};
 use crate::settings::{Settings, SettingsError};
-use crate::subject::{SubjectForm, SubjectProfile};
+use crate::subject::SubjectProfile;
 use crate::text::visible;
 
 /// Why a text is no manifest.
@@ -134,14 +137,29 @@ struct IssuerTable {
     meshstack_id: MeshstackId,
     #[serde(default)]
     subject_profile: ProfileWord,
+    #[serde(default)]
+    subject_profiles: BTreeMap<ParsedDefinitionId, ProfileWord>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(transparent)]
+struct ParsedDefinitionId(#[serde(deserialize_with = "parsed")] DefinitionId);
+
+#[derive(Deserialize, Default, Clone, Copy)]
 #[serde(rename_all = "kebab-case")]
 enum ProfileWord {
     ByRunner,
     #[default]
     ByDefinition,
+}
+
+impl From<ProfileWord> for SubjectProfile {
+    fn from(word: ProfileWord) -> Self {
+        match word {
+            ProfileWord::ByRunner => Self::ByRunner,
+            ProfileWord::ByDefinition => Self::ByDefinition,
+        }
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -211,12 +229,14 @@ pub(super) fn parse(text: &str) -> Result<Manifest, ManifestError> {
     }
     let issuer = file.issuer.map(|table| IssuerEntry {
         url: table.url,
-        subject: SubjectForm {
+        subjects: SubjectProfiles {
             meshstack_id: table.meshstack_id,
-            profile: match table.subject_profile {
-                ProfileWord::ByRunner => SubjectProfile::ByRunner,
-                ProfileWord::ByDefinition => SubjectProfile::ByDefinition,
-            },
+            profile: table.subject_profile.into(),
+            of_definitions: table
+                .subject_profiles
+                .into_iter()
+                .map(|(definition, profile)| (definition.0, profile.into()))
+                .collect(),
         },
     });
     let most = Limits::CEILING;

@@ -1,0 +1,196 @@
+//! The store in a file: SQLite.
+
+use std::path::Path;
+use std::pin::Pin;
+use std::time::Duration;
+
+use countersign::{Run, RunId, RunnerId};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
+};
+use sqlx::{Row, query};
+
+use super::{Answer, Registered, Store, StoreError};
+use crate::runs::{RegisteredRun, SecretHash, run_object};
+
+/// A store in one SQLite database, which is made and brought to this version's tables when it is opened.
+/// One process has it.
+#[derive(Debug)]
+pub struct SqliteStore {
+    /// SQLite has one writer at a time.
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+impl SqliteStore {
+    /// Opens the database at `path`, and makes it where there is none.
+    ///
+    /// # Errors
+    /// When it cannot be opened or made, or is of a later version.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // In WAL, anything less loses what was acknowledged when the machine fails.
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(5))
+            .foreign_keys(true);
+        let timeout = Duration::from_secs(5);
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(timeout)
+            .connect_with(options.clone())
+            .await?;
+        sqlx::migrate!("./migrations").run(&writer).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(2)
+            .acquire_timeout(timeout)
+            .connect_with(options.read_only(true))
+            .await?;
+        Ok(Self { writer, readers })
+    }
+
+    async fn find(
+        &self,
+        pool: &SqlitePool,
+        id: &RunId,
+    ) -> Result<Option<RegisteredRun>, StoreError> {
+        let row = query(
+            "SELECT object, runner, run_token_sha256, registered_at, expires_at, finished_at \
+             FROM run WHERE id = ?",
+        )
+        .bind(id.as_str())
+        .fetch_optional(pool)
+        .await?;
+        row.map(|row| registered_run(id, &row)).transpose()
+    }
+}
+
+impl Store for SqliteStore {
+    fn register<'s>(&'s self, run: &'s RegisteredRun) -> Answer<'s, Registered> {
+        Box::pin(async {
+            let done = query(
+                "INSERT INTO run (id, object, runner, run_token_sha256, registered_at, expires_at) \
+                 VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+            )
+            .bind(run.run.id.as_str())
+            .bind(run_object(&run.run))
+            .bind(run.runner.as_str())
+            .bind(run.run_token.as_ref().map(|hash| hash.as_bytes().to_vec()))
+            .bind(integer(run.registered_at))
+            .bind(integer(run.expires_at))
+            .execute(&self.writer)
+            .await?;
+            if done.rows_affected() == 1 {
+                return Ok(Registered::New);
+            }
+            let before = self.find(&self.writer, &run.run.id).await?;
+            before.map_or_else(
+                // It was forgotten just now, and can be registered again.
+                || Err(StoreError::Database(sqlx::Error::RowNotFound)),
+                |before| Ok(Registered::Before(Box::new(before))),
+            )
+        })
+    }
+
+    fn run<'s>(&'s self, id: &'s RunId) -> Answer<'s, Option<RegisteredRun>> {
+        Box::pin(self.find(&self.readers, id))
+    }
+
+    fn finish<'s>(&'s self, id: &'s RunId, now: u64) -> Answer<'s, bool> {
+        Box::pin(async move {
+            let done = query("UPDATE run SET finished_at = coalesce(finished_at, ?) WHERE id = ?")
+                .bind(integer(now))
+                .bind(id.as_str())
+                .execute(&self.writer)
+                .await?;
+            Ok(done.rows_affected() == 1)
+        })
+    }
+
+    fn use_once<'s>(
+        &'s self,
+        issuer: &'s str,
+        token_id: &'s str,
+        expires_at: u64,
+    ) -> Answer<'s, bool> {
+        Box::pin(async move {
+            let done = query(
+                "INSERT INTO used_token (issuer, token_id, expires_at) VALUES (?, ?, ?) \
+                 ON CONFLICT DO NOTHING",
+            )
+            .bind(issuer)
+            .bind(token_id)
+            .bind(integer(expires_at))
+            .execute(&self.writer)
+            .await?;
+            Ok(done.rows_affected() == 1)
+        })
+    }
+
+    fn forget(&self, ended_before: u64, now: u64) -> Answer<'_, u64> {
+        Box::pin(async move {
+            let done = query(
+                "DELETE FROM run WHERE min(expires_at, coalesce(finished_at, expires_at)) < ?",
+            )
+            .bind(integer(ended_before))
+            .execute(&self.writer)
+            .await?;
+            query("DELETE FROM used_token WHERE expires_at <= ?")
+                .bind(integer(now))
+                .execute(&self.writer)
+                .await?;
+            Ok(done.rows_affected())
+        })
+    }
+
+    fn ready(&self) -> Answer<'_, ()> {
+        Box::pin(async {
+            query("SELECT 1").execute(&self.readers).await?;
+            Ok(())
+        })
+    }
+
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {
+            self.readers.close().await;
+            self.writer.close().await;
+        })
+    }
+}
+
+fn registered_run(id: &RunId, row: &SqliteRow) -> Result<RegisteredRun, StoreError> {
+    let broken = |problem| StoreError::Row { id: id.to_string(), problem };
+    let run = Run::parse(row.try_get::<&str, _>("object")?.as_bytes());
+    let run = run.map_err(|_| broken("its facts are none"))?;
+    if run.id != *id {
+        return Err(broken("its facts are another run's"));
+    }
+    let run_token = match row.try_get::<Option<&[u8]>, _>("run_token_sha256")? {
+        None => None,
+        Some(hash) => {
+            let hash = hash.try_into().map_err(|_| broken("its run token's hash is none"))?;
+            Some(SecretHash::from_bytes(hash))
+        }
+    };
+    let time = |column: &str| {
+        let time: Option<i64> = row.try_get(column)?;
+        time.map(u64::try_from).transpose().map_err(|_| broken("a time is none"))
+    };
+    Ok(RegisteredRun {
+        run,
+        runner: RunnerId::parse(row.try_get("runner")?)
+            .map_err(|_| broken("its runner is none"))?,
+        run_token,
+        registered_at: time("registered_at")?.ok_or_else(|| broken("a time is missing"))?,
+        expires_at: time("expires_at")?.ok_or_else(|| broken("a time is missing"))?,
+        finished_at: time("finished_at")?,
+    })
+}
+
+/// SQLite's integers are signed; no time that is taken here comes near.
+fn integer(time: u64) -> i64 {
+    i64::try_from(time).unwrap_or(i64::MAX)
+}
