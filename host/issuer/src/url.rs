@@ -65,6 +65,12 @@ impl IssuerUrl {
         Ok(Self(text.to_owned()))
     }
 
+    /// Its path: empty, or `/` and segments.
+    pub fn path(&self) -> &str {
+        let authority = self.0.strip_prefix("https://").unwrap_or_default();
+        authority.find('/').and_then(|at| authority.get(at..)).unwrap_or_default()
+    }
+
     /// The identifier's text.
     pub fn as_str(&self) -> &str {
         &self.0

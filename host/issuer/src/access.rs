@@ -1,0 +1,79 @@
+//! Who may ask for what.
+
+use std::fmt;
+
+use aws_lc_rs::rand;
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use zeroize::Zeroizing;
+
+use crate::identity::{Permission, TrustedIssuers};
+use crate::runs::SecretHash;
+
+/// What API keys begin with, so that one that was lost is recognised.
+const PREFIX: &str = "csk_";
+
+/// Who is believed, and what they may do. Replaced whole when the configuration is read again.
+#[derive(Default)]
+pub struct Access {
+    /// Keys of the control plane.
+    pub api_keys: Vec<ApiKey>,
+    /// Issuers whose tokens are believed.
+    pub trusted: TrustedIssuers,
+}
+
+/// A key of the control plane, as it is kept.
+#[derive(Debug, Clone)]
+pub struct ApiKey {
+    /// What it is called in logs and records.
+    pub name: String,
+    /// Its hash.
+    pub hash: SecretHash,
+    /// What its holder may do.
+    pub may: Vec<Permission>,
+}
+
+/// A new API key, for the one who will hold it. It cannot be printed by accident.
+pub struct ApiKeyText(Zeroizing<String>);
+
+impl ApiKeyText {
+    /// Makes one of 256 random bits, or `None` when the system gives no randomness.
+    pub fn generate() -> Option<Self> {
+        let mut bytes = Zeroizing::new([0; 32]);
+        rand::fill(bytes.as_mut()).ok()?;
+        let mut text = Zeroizing::new(PREFIX.to_owned());
+        BASE64_URL_SAFE_NO_PAD.encode_string(bytes.as_ref(), &mut text);
+        Some(Self(text))
+    }
+
+    /// The key, for the one who will hold it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// What is kept of it.
+    pub fn hash(&self) -> SecretHash {
+        SecretHash::of(self.0.as_bytes())
+    }
+}
+
+impl fmt::Debug for ApiKeyText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApiKeyText([redacted])")
+    }
+}
+
+impl Access {
+    /// Whether a text is meant as an API key.
+    pub(crate) fn is_api_key(text: &str) -> bool {
+        text.starts_with(PREFIX)
+    }
+
+    /// The key that a text is. All are compared, so that time says nothing about which.
+    pub(crate) fn api_key(&self, text: &str) -> Option<&ApiKey> {
+        let hash = SecretHash::of(text.as_bytes());
+        self.api_keys
+            .iter()
+            .fold(None, |found, key| if key.hash == hash { Some(key) } else { found })
+    }
+}

@@ -1,0 +1,380 @@
+//! The file as it is written, and the way from it to a [`Config`].
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use countersign::{Audience, Digest, MAX_AUDIENCES, MAX_TTL_SECONDS, RunnerId};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
+
+use super::{
+    Config, KeysEntry, ListenEntry, MAX_CONFIG_BYTES, Settings, TlsEntry, TrustedIssuerEntry,
+    identity,
+};
+use crate::access::ApiKey;
+use crate::identity::Permission;
+use crate::identity::is_secure;
+use crate::keys::KeyTimes;
+use crate::runs::SecretHash;
+
+/// Why a text is no configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The text is longer than [`MAX_CONFIG_BYTES`].
+    #[error("the configuration has {bytes} bytes, at most {MAX_CONFIG_BYTES} are allowed")]
+    TooLarge {
+        /// Its length.
+        bytes: usize,
+    },
+    /// The text is not TOML, a key is unknown or missing, or a value is out of form. The message shows
+    /// the line.
+    #[error("{0}")]
+    Toml(String),
+    /// A number is out of its bounds.
+    #[error("{key}: {found} is not in {least} to {most}")]
+    Bounds {
+        /// The key.
+        key: &'static str,
+        /// What the configuration has.
+        found: u64,
+        /// The least that it can have.
+        least: u64,
+        /// The most that it can have.
+        most: u64,
+    },
+    /// Two values contradict each other, or one is not what it must be.
+    #[error("{place}: {problem}")]
+    Value {
+        /// Where.
+        place: String,
+        /// What is wrong.
+        problem: &'static str,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct ConfigFile {
+    policies: String,
+    state: String,
+    #[serde(default)]
+    listen: ListenTable,
+    #[serde(default)]
+    tokens: TokensTable,
+    #[serde(default)]
+    runs: RunsTable,
+    #[serde(default)]
+    keys: KeysTable,
+    #[serde(default)]
+    limits: LimitsTable,
+    #[serde(default)]
+    api_key: Vec<ApiKeyTable>,
+    #[serde(default)]
+    trusted_issuer: Vec<TrustedIssuerTable>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct ListenTable {
+    address: Option<SocketAddr>,
+    certificate: Option<String>,
+    key: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct TokensTable {
+    default_ttl_seconds: Option<u64>,
+    longest_ttl_seconds: Option<u64>,
+    most_audiences: Option<u64>,
+    #[serde(default)]
+    es256_audiences: Vec<Parsed<Audience>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RunsTable {
+    life_seconds: Option<u64>,
+    keep_seconds: Option<u64>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct KeysTable {
+    rotate_every_seconds: Option<u64>,
+    verifier_cache_seconds: Option<u64>,
+    max_age_seconds: Option<u64>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct LimitsTable {
+    body_bytes: Option<u64>,
+    header_bytes: Option<u64>,
+    header_seconds: Option<u64>,
+    body_seconds: Option<u64>,
+    requests: Option<u64>,
+    connections: Option<u64>,
+    runner_per_second: Option<u64>,
+    runner_burst: Option<u64>,
+    shutdown_seconds: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct ApiKeyTable {
+    name: String,
+    sha256: Parsed<ParsedDigest>,
+    may: Vec<PermissionWord>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct TrustedIssuerTable {
+    url: String,
+    audience: Option<String>,
+    jwks_url: Option<String>,
+    jwks_file: Option<String>,
+    ca_file: Option<String>,
+    #[serde(default)]
+    single_use: bool,
+    #[serde(default)]
+    identity: Vec<IdentityTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct IdentityTable {
+    subject: String,
+    runner: Option<Parsed<RunnerId>>,
+    may: Option<Vec<PermissionWord>>,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "kebab-case")]
+enum PermissionWord {
+    Runs,
+    Decisions,
+    Metrics,
+}
+
+/// A text that is parsed where it stands, so that an error has its line and column.
+struct Parsed<T>(T);
+
+impl<'de, T: std::str::FromStr<Err: std::fmt::Display>> Deserialize<'de> for Parsed<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map(Self).map_err(D::Error::custom)
+    }
+}
+
+struct ParsedDigest(SecretHash);
+
+impl std::str::FromStr for ParsedDigest {
+    type Err = countersign::DigestError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(SecretHash::from_bytes(*Digest::parse(text)?.as_bytes())))
+    }
+}
+
+const DAY: u64 = 86_400;
+
+pub(super) fn parse(text: &str) -> Result<Config, ConfigError> {
+    if text.len() > MAX_CONFIG_BYTES {
+        return Err(ConfigError::TooLarge { bytes: text.len() });
+    }
+    let file: ConfigFile = toml::from_str(text)
+        .map_err(|error| ConfigError::Toml(countersign::visible(error.to_string().trim_end())))?;
+    Ok(Config {
+        policies: file.policies,
+        state: file.state,
+        listen: listen(file.listen)?,
+        settings: settings(file.tokens, &file.runs, &file.keys, &file.limits)?,
+        api_keys: api_keys(file.api_key)?,
+        trusted_issuers: trusted_issuers(file.trusted_issuer)?,
+    })
+}
+
+fn listen(table: ListenTable) -> Result<ListenEntry, ConfigError> {
+    let tls = match (table.certificate, table.key) {
+        (None, None) => None,
+        (Some(certificate), Some(key)) => Some(TlsEntry { certificate, key }),
+        _ => return Err(value("listen", "`certificate` and `key` belong together")),
+    };
+    let address = table.address.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 8080).into());
+    Ok(ListenEntry { address, tls })
+}
+
+fn settings(
+    tokens: TokensTable,
+    runs: &RunsTable,
+    keys: &KeysTable,
+    limits: &LimitsTable,
+) -> Result<Settings, ConfigError> {
+    let longest: u32 = bounded(
+        "tokens.longest-ttl-seconds",
+        tokens.longest_ttl_seconds,
+        7200,
+        (1, MAX_TTL_SECONDS.into()),
+    )?;
+    let verifier_cache =
+        bounded("keys.verifier-cache-seconds", keys.verifier_cache_seconds, DAY, (1, 30 * DAY))?;
+    let key_set_max_age =
+        bounded("keys.max-age-seconds", keys.max_age_seconds, 3600.min(verifier_cache), (0, DAY))?;
+    if key_set_max_age > verifier_cache {
+        let problem = "longer than `verifier-cache-seconds`: a key would sign before all have it";
+        return Err(value("keys.max-age-seconds", problem));
+    }
+    let rotate_every = match keys.rotate_every_seconds {
+        Some(0) => None,
+        found => {
+            let most = (verifier_cache + 1, 3650 * DAY);
+            let default = (90 * DAY).max(verifier_cache * 2);
+            Some(bounded("keys.rotate-every-seconds", found, default, most)?)
+        }
+    };
+    let seconds =
+        |key, found, default, bounds| bounded(key, found, default, bounds).map(Duration::from_secs);
+    let most_connections: usize =
+        bounded("limits.connections", limits.connections, 1024, (1, 100_000))?;
+    Ok(Settings {
+        default_ttl_seconds: bounded(
+            "tokens.default-ttl-seconds",
+            tokens.default_ttl_seconds,
+            3600.min(longest.into()),
+            (1, longest.into()),
+        )?,
+        longest_ttl_seconds: longest,
+        most_audiences: bounded(
+            "tokens.most-audiences",
+            tokens.most_audiences,
+            1,
+            (1, MAX_AUDIENCES as u64),
+        )?,
+        es256_audiences: tokens.es256_audiences.into_iter().map(|audience| audience.0).collect(),
+        run_life_seconds: bounded("runs.life-seconds", runs.life_seconds, 10_800, (1, 30 * DAY))?,
+        keep_runs_seconds: bounded(
+            "runs.keep-seconds",
+            runs.keep_seconds,
+            90 * DAY,
+            (0, 3650 * DAY),
+        )?,
+        key_times: KeyTimes { verifier_cache, longest_token: longest.into(), rotate_every },
+        key_set_max_age,
+        body_bytes: bounded("limits.body-bytes", limits.body_bytes, 1 << 20, (1024, 16 << 20))?,
+        header_bytes: bounded(
+            "limits.header-bytes",
+            limits.header_bytes,
+            32 << 10,
+            (8 << 10, 1 << 20),
+        )?,
+        header_timeout: seconds("limits.header-seconds", limits.header_seconds, 10, (1, 600))?,
+        body_timeout: seconds("limits.body-seconds", limits.body_seconds, 10, (1, 600))?,
+        most_requests: bounded("limits.requests", limits.requests, 128, (1, 1024))?,
+        most_connections,
+        runner_per_second: bounded(
+            "limits.runner-per-second",
+            limits.runner_per_second,
+            100,
+            (1, 1_000_000),
+        )?,
+        runner_burst: bounded("limits.runner-burst", limits.runner_burst, 200, (1, 1_000_000))?,
+        shutdown: seconds("limits.shutdown-seconds", limits.shutdown_seconds, 30, (1, 600))?,
+    })
+}
+
+fn api_keys(tables: Vec<ApiKeyTable>) -> Result<Vec<ApiKey>, ConfigError> {
+    let mut keys: Vec<ApiKey> = Vec::new();
+    for ApiKeyTable { name, sha256: Parsed(ParsedDigest(hash)), may } in tables {
+        let place = || format!("api-key `{}`", countersign::visible(&name));
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(value(place(), "a name has 1 to 64 printable characters, no spaces"));
+        }
+        if keys.iter().any(|key| key.name == name || key.hash == hash) {
+            return Err(value(place(), "twice: each key has a name and a hash of its own"));
+        }
+        keys.push(ApiKey { may: permissions(place, &may)?, name, hash });
+    }
+    Ok(keys)
+}
+
+fn trusted_issuers(
+    tables: Vec<TrustedIssuerTable>,
+) -> Result<Vec<TrustedIssuerEntry>, ConfigError> {
+    let mut issuers: Vec<TrustedIssuerEntry> = Vec::new();
+    for table in tables {
+        let place = || format!("trusted-issuer `{}`", countersign::visible(&table.url));
+        if !is_secure(&table.url) || table.url.contains('?') || table.url.len() > 512 {
+            return Err(value(place(), "expected an https URL without query or fragment"));
+        }
+        if issuers.iter().any(|issuer| issuer.url == table.url) {
+            return Err(value(place(), "twice"));
+        }
+        let keys = match (table.jwks_url, table.jwks_file) {
+            (None, None) => KeysEntry::Discovered,
+            (Some(url), None) if is_secure(&url) => KeysEntry::Url(url),
+            (Some(_), None) => return Err(value(place(), "`jwks-url` is not an https URL")),
+            (None, Some(file)) => KeysEntry::File(file),
+            (Some(_), Some(_)) => {
+                return Err(value(place(), "has both `jwks-url` and `jwks-file`; keep one"));
+            }
+        };
+        let mut identities = Vec::new();
+        for IdentityTable { subject, runner, may } in table.identity {
+            if subject.is_empty() || identities.iter().any(|(other, _)| *other == subject) {
+                return Err(value(place(), "an identity's subject is empty, or there twice"));
+            }
+            let may = may.map(|may| permissions(place, &may)).transpose()?;
+            let identity = identity(runner.map(|runner| runner.0), may).ok_or_else(|| {
+                value(place(), "an identity has either `runner` or `may`: what it stands for")
+            })?;
+            identities.push((subject, identity));
+        }
+        issuers.push(TrustedIssuerEntry {
+            keys,
+            identities,
+            audience: table.audience,
+            ca_file: table.ca_file,
+            single_use: table.single_use,
+            url: table.url,
+        });
+    }
+    Ok(issuers)
+}
+
+fn permissions(
+    place: impl Fn() -> String,
+    words: &[PermissionWord],
+) -> Result<Vec<Permission>, ConfigError> {
+    if words.is_empty() {
+        return Err(value(place(), "`may` is empty: the caller could do nothing"));
+    }
+    Ok(words
+        .iter()
+        .map(|word| match word {
+            PermissionWord::Runs => Permission::Runs,
+            PermissionWord::Decisions => Permission::Decisions,
+            PermissionWord::Metrics => Permission::Metrics,
+        })
+        .collect())
+}
+
+/// A number within its bounds, or the default where there is none.
+fn bounded<T: TryFrom<u64>>(
+    key: &'static str,
+    found: Option<u64>,
+    default: u64,
+    (least, most): (u64, u64),
+) -> Result<T, ConfigError> {
+    let number = found.unwrap_or(default);
+    let error = ConfigError::Bounds { key, found: number, least, most };
+    if !(least..=most).contains(&number) {
+        return Err(error);
+    }
+    T::try_from(number).map_err(|_| error)
+}
+
+fn value(place: impl Into<String>, problem: &'static str) -> ConfigError {
+    ConfigError::Value { place: place.into(), problem }
+}

@@ -1,0 +1,76 @@
+//! Runs: `PUT /v1/runs/{uuid}` and `POST /v1/runs/{uuid}/finish`.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use countersign::{MAX_RUN_BYTES, Run, RunId};
+use serde::Serialize;
+
+use super::answer::json;
+use super::caller::control_plane;
+use super::input::{self, Parameters, identifier};
+use crate::identity::Permission;
+use crate::problem::{Problem, ProblemKind};
+use crate::runs::run_token_of;
+use crate::service::{Registration, Service};
+
+/// JSON, and the type that meshStack's API has for a run object.
+pub(super) const RUN_TYPES: &[&str] =
+    &["application/json", "application/vnd.meshcloud.api.meshbuildingblockrun.v1.hal+json"];
+
+#[derive(Serialize)]
+struct RunBody<'r> {
+    run: &'r str,
+    runner: &'r str,
+    /// Seconds since 1970.
+    expires_at: u64,
+}
+
+pub(super) async fn register(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    control_plane(&service, &headers, Permission::Runs).await?;
+    let id: RunId = identifier("uuid", &id)?;
+    let query = Parameters::parse(query.unwrap_or_default().as_bytes())?;
+    let runner = identifier("runner", query.required("runner")?)?;
+    let life_seconds = query.number("life_seconds")?;
+    let object = input::body(&headers, body, RUN_TYPES, MAX_RUN_BYTES, service.settings()).await?;
+    let run = Run::parse(&object).map_err(|error| Problem::invalid(error.to_string()))?;
+    let run_token = run_token_of(&object).map_err(|error| Problem::invalid(error.to_string()))?;
+    drop(object);
+    if run.id != id {
+        let description = "the path names another run than `/metadata/uuid`";
+        return Err(Problem::new(ProblemKind::InvalidRequest, description));
+    }
+    let registration = Registration { run, runner, run_token, life_seconds };
+    let (new, registered) = service.register(registration).await?;
+    let status = if new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(json(
+        status,
+        &RunBody {
+            run: registered.run.id.as_str(),
+            runner: registered.runner.as_str(),
+            expires_at: registered.expires_at,
+        },
+    ))
+}
+
+pub(super) async fn finish(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, Problem> {
+    control_plane(&service, &headers, Permission::Runs).await?;
+    let id: RunId = identifier("uuid", &id)?;
+    input::no_body(&headers, body, service.settings()).await?;
+    service.finish(&id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,137 @@
+//! A token taken apart, before anything in it is believed.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use countersign::{MAX_TIMESTAMP, check_json};
+use serde::{Deserialize, Deserializer};
+
+use crate::key::Algorithm;
+
+/// The longest token that is looked at, in bytes.
+pub const MAX_TOKEN_BYTES: usize = 16 << 10;
+
+const MAX_DEPTH: usize = 16;
+
+/// A JWS in compact serialisation (RFC 7515 section 7.1) with the claims of a JWT (RFC 7519).
+#[derive(Debug)]
+pub(super) struct TokenParts<'t> {
+    pub(super) algorithm: Algorithm,
+    pub(super) kid: String,
+    pub(super) claims: Claims,
+    /// What was signed.
+    pub(super) signed: &'t [u8],
+    pub(super) signature: Vec<u8>,
+}
+
+/// RFC 7515 section 4.1. What is not here is not taken: `crit`, `jwk`, `jku`, `x5u`, `x5c`, `zip`, `b64`
+/// and `enc` change how a token is to be read, or by which key.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    alg: Algorithm,
+    kid: String,
+    #[serde(default)]
+    typ: Option<String>,
+    /// Thumbprints of certificates, which some issuers add beside the `kid`.
+    #[serde(default, rename = "x5t")]
+    _x5t: Option<String>,
+    #[serde(default, rename = "x5t#S256")]
+    _x5t_s256: Option<String>,
+}
+
+/// The claims that are looked at; an issuer's others are its own.
+#[derive(Debug, Deserialize)]
+pub(super) struct Claims {
+    pub(super) iss: String,
+    pub(super) sub: String,
+    pub(super) aud: AudienceClaim,
+    #[serde(deserialize_with = "time")]
+    pub(super) exp: u64,
+    #[serde(deserialize_with = "time")]
+    pub(super) iat: u64,
+    #[serde(default, deserialize_with = "optional_time")]
+    pub(super) nbf: Option<u64>,
+    #[serde(default)]
+    pub(super) jti: Option<String>,
+}
+
+/// `aud` as RFC 7519 section 4.1.3 has it.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum AudienceClaim {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl AudienceClaim {
+    /// Whether the token is for `audience` and for nobody else, who could use it here.
+    pub(super) fn is_only(&self, audience: &str) -> bool {
+        match self {
+            Self::One(one) => one == audience,
+            Self::Several(several) => matches!(several.as_slice(), [one] if one == audience),
+        }
+    }
+}
+
+impl<'t> TokenParts<'t> {
+    pub(super) fn parse(token: &'t str) -> Result<Self, &'static str> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err("is too long");
+        }
+        let mut parts = token.split('.');
+        let (Some(header), Some(claims), Some(signature), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err("is not a signed JWT in compact serialisation");
+        };
+        let signed = header.len() + 1 + claims.len();
+        let signed = token.as_bytes().get(..signed).unwrap_or_default();
+        let header: Header = decode(header).ok_or(
+            "has a header that is not taken: expected `alg` RS256 or ES256, `kid`, and no other but \
+             `typ`",
+        )?;
+        if header.kid.is_empty()
+            || header.kid.len() > 256
+            || !header.kid.bytes().all(|byte| byte.is_ascii_graphic())
+        {
+            return Err("has a `kid` that is not taken");
+        }
+        // RFC 7515 section 4.1.9: media types, whose case does not matter.
+        if header.typ.is_some_and(|typ| {
+            !["jwt", "at+jwt"].iter().any(|taken| typ.eq_ignore_ascii_case(taken))
+        }) {
+            return Err("has a `typ` that is not taken");
+        }
+        let claims: Claims = decode(claims).ok_or(
+            "has claims that are not taken: expected the texts `iss` and `sub`, `aud`, and the whole \
+             numbers `exp` and `iat`",
+        )?;
+        if claims.jti.as_ref().is_some_and(|id| id.is_empty() || id.len() > 256) {
+            return Err("has a `jti` that is not taken");
+        }
+        let signature = BASE64_URL_SAFE_NO_PAD
+            .decode(signature)
+            .map_err(|_| "has a signature that is not base64url")?;
+        Ok(Self { algorithm: header.alg, kid: header.kid, claims, signed, signature })
+    }
+}
+
+/// Decodes JSON in base64url that all readers agree on.
+fn decode<T: for<'de> Deserialize<'de>>(part: &str) -> Option<T> {
+    let text = BASE64_URL_SAFE_NO_PAD.decode(part).ok()?;
+    check_json(&text, MAX_TOKEN_BYTES, MAX_DEPTH).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
+/// A NumericDate (RFC 7519 section 2) that is a whole number, as AWS wants them too.
+fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let time = u64::deserialize(deserializer)?;
+    if time > MAX_TIMESTAMP {
+        return Err(serde::de::Error::custom("after the year 9999"));
+    }
+    Ok(time)
+}
+
+fn optional_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    time(deserializer).map(Some)
+}

@@ -1,0 +1,132 @@
+//! What is counted, for Prometheus.
+
+use prometheus::{
+    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
+
+/// The counters of a service. Since its start, as Prometheus has it.
+pub(crate) struct Metrics {
+    registry: Registry,
+    /// By route and status.
+    pub(crate) requests: IntCounterVec,
+    /// By route.
+    pub(crate) request_seconds: HistogramVec,
+    pub(crate) in_flight: IntGauge,
+    /// By kind and outcome.
+    pub(crate) decisions: IntCounterVec,
+    /// By the fault's code.
+    pub(crate) faults: IntCounterVec,
+    /// By subject profile and algorithm.
+    pub(crate) tokens: IntCounterVec,
+    /// By stage: `decide`, `durable`.
+    pub(crate) stage_seconds: HistogramVec,
+    /// By result.
+    pub(crate) reloads: IntCounterVec,
+    /// By digest: 1 for the one that decides.
+    pub(crate) policy_set: IntGaugeVec,
+    pub(crate) bindings: IntGauge,
+    /// By algorithm and phase.
+    pub(crate) keys: IntGaugeVec,
+    /// 1 once the log has failed.
+    pub(crate) log_failed: IntGauge,
+    pub(crate) refused_connections: IntCounter,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(counters.clone()))?;
+            Ok::<_, prometheus::Error>(counters)
+        };
+        let gauges = |name: &str, help: &str, labels: &[&str]| {
+            let gauges = IntGaugeVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(gauges.clone()))?;
+            Ok::<_, prometheus::Error>(gauges)
+        };
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
+        };
+        let seconds = |name: &str, help: &str, label: &str| {
+            let buckets = vec![
+                0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
+                1.0, 5.0,
+            ];
+            let options = HistogramOpts::new(name, help).buckets(buckets);
+            let histogram = HistogramVec::new(options, &[label])?;
+            registry.register(Box::new(histogram.clone()))?;
+            Ok::<_, prometheus::Error>(histogram)
+        };
+        let refused_connections = IntCounter::new(
+            "countersign_connection_errors_total",
+            "Connections that ended before or within a request.",
+        )?;
+        registry.register(Box::new(refused_connections.clone()))?;
+        Ok(Self {
+            requests: counters(
+                "countersign_http_requests_total",
+                "Requests answered, by route and status.",
+                &["route", "status"],
+            )?,
+            request_seconds: seconds(
+                "countersign_http_request_seconds",
+                "Time from a request's headers to its answer.",
+                "route",
+            )?,
+            in_flight: gauge("countersign_http_requests_in_flight", "Requests being answered.")?,
+            decisions: counters(
+                "countersign_decisions_total",
+                "Decisions, by what was asked for and what they came to.",
+                &["kind", "outcome"],
+            )?,
+            faults: counters(
+                "countersign_faults_total",
+                "Policies that gave no valid answer, by the fault's code.",
+                &["code"],
+            )?,
+            tokens: counters(
+                "countersign_tokens_issued_total",
+                "Tokens issued, by subject profile and algorithm.",
+                &["profile", "algorithm"],
+            )?,
+            stage_seconds: seconds(
+                "countersign_stage_seconds",
+                "Time to decide and sign, and until the record was durable.",
+                "stage",
+            )?,
+            reloads: counters(
+                "countersign_reloads_total",
+                "Times that policies and access were read again, by result.",
+                &["result"],
+            )?,
+            policy_set: gauges(
+                "countersign_policy_set",
+                "The policy set that decides, by its digest.",
+                &["digest"],
+            )?,
+            bindings: gauge("countersign_bindings", "Bindings of the policy set that decides.")?,
+            keys: gauges(
+                "countersign_keys",
+                "Keys, by algorithm and phase.",
+                &["algorithm", "phase"],
+            )?,
+            log_failed: gauge(
+                "countersign_log_failed",
+                "1 once the decision log has failed: no token until a restart.",
+            )?,
+            refused_connections,
+            registry,
+        })
+    }
+
+    /// All of it, in Prometheus' text format.
+    pub(crate) fn text(&self) -> Result<Vec<u8>, prometheus::Error> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}

@@ -1,0 +1,87 @@
+//! Why a request gets no token: what the requester reads, and what only the operator does.
+
+use countersign::{Digest, Reason};
+
+/// Why a request is not answered with what it asked for.
+#[derive(Debug)]
+pub struct Problem {
+    pub(crate) kind: ProblemKind,
+    /// For the requester.
+    pub(crate) description: String,
+    /// For the operator's log.
+    pub(crate) detail: Option<String>,
+    /// Why a decision refused.
+    pub(crate) reasons: Vec<Reason>,
+    /// The decision that refused.
+    pub(crate) decision: Option<Digest>,
+    /// After how many seconds it may be worth asking again.
+    pub(crate) retry_after: Option<u64>,
+}
+
+/// What kind of problem it is. `http::answer` has the status and the word of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ProblemKind {
+    /// The request is not one that can be answered.
+    InvalidRequest,
+    /// The grant type is another one.
+    UnsupportedGrantType,
+    /// The audience is none that can be asked for.
+    InvalidTarget,
+    /// A scope was asked for, and there are none.
+    InvalidScope,
+    /// A decision refused, or the run may have no token.
+    AccessDenied,
+    /// Nobody says who asks, or it is not believed.
+    Unauthenticated,
+    /// Who asks may not.
+    Forbidden,
+    /// There is nothing there.
+    NotFound,
+    /// There is something there, but for other methods.
+    MethodNotAllowed,
+    /// The request did not arrive in time.
+    TooSlow,
+    /// It contradicts what is known.
+    Conflict,
+    /// It is too long.
+    TooLarge,
+    /// It is in another form than the one that is taken.
+    UnsupportedMediaType,
+    /// The runner asks too often.
+    TooManyRequests,
+    /// Not now.
+    Unavailable,
+    /// Something went wrong here.
+    Internal,
+}
+
+impl Problem {
+    pub(crate) fn new(kind: ProblemKind, description: impl Into<String>) -> Self {
+        Self {
+            kind,
+            description: description.into(),
+            detail: None,
+            reasons: Vec::new(),
+            decision: None,
+            retry_after: None,
+        }
+    }
+
+    pub(crate) fn invalid(description: impl Into<String>) -> Self {
+        Self::new(ProblemKind::InvalidRequest, description)
+    }
+
+    /// Not now, and what the operator should know of why.
+    pub(crate) fn unavailable(detail: impl ToString) -> Self {
+        let description = "no token can be issued now; ask again later";
+        Self::new(ProblemKind::Unavailable, description).retry_after(5).detail(detail)
+    }
+
+    pub(crate) fn detail(self, detail: impl ToString) -> Self {
+        Self { detail: Some(detail.to_string()), ..self }
+    }
+
+    pub(crate) fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
+    }
+}

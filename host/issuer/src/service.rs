@@ -1,0 +1,325 @@
+//! What the requests of a service share.
+
+mod decide;
+mod exchange;
+mod registration;
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use countersign::{PolicySet, RunnerId, SubjectProfiles};
+use countersign_decision_log::{LogWriter, Recovered};
+use governor::clock::{Clock as _, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+
+use crate::access::Access;
+use crate::clock::{Clock, ClockError};
+use crate::config::Settings;
+use crate::identity::{Identity, IdentityError, Permission};
+use crate::key::Algorithm;
+use crate::keys::{KeyFolder, KeyFolderError, Keys, Phase};
+use crate::metrics::Metrics;
+use crate::problem::{Problem, ProblemKind};
+use crate::record::{durable, recovered_record};
+use crate::store::Store;
+use crate::url::IssuerUrl;
+
+pub(crate) use decide::Question;
+pub(crate) use exchange::{ExchangeRequest, SubjectToken};
+pub(crate) use registration::Registration;
+
+/// What decides: replaced whole, and never while a request uses it.
+pub struct Deciding {
+    /// The policies.
+    pub policies: PolicySet,
+    /// Which form each subject has.
+    pub subjects: SubjectProfiles,
+}
+
+/// What a service is made of.
+pub struct ServiceParts {
+    /// The issuer identifier.
+    pub url: IssuerUrl,
+    /// How it is run.
+    pub settings: Settings,
+    /// What decides.
+    pub deciding: Deciding,
+    /// Who may ask.
+    pub access: Access,
+    /// Where the keys are.
+    pub keys: KeyFolder,
+    /// Where runs are.
+    pub store: Arc<dyn Store>,
+    /// Where decisions are recorded.
+    pub log: LogWriter,
+    /// What opening the log found of a crash.
+    pub recovered: Vec<Recovered>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// A service that issues tokens: what its requests share.
+pub struct Service {
+    url: IssuerUrl,
+    settings: Settings,
+    deciding: ArcSwap<Deciding>,
+    access: ArcSwap<Access>,
+    key_folder: KeyFolder,
+    keys: ArcSwap<Keys>,
+    store: Arc<dyn Store>,
+    log: ArcSwapOption<LogWriter>,
+    clock: Arc<dyn Clock>,
+    rate: DefaultKeyedRateLimiter<RunnerId>,
+    stopping: AtomicBool,
+    /// How many requests are being answered.
+    pub(crate) in_flight: AtomicUsize,
+    pub(crate) metrics: Metrics,
+}
+
+/// Why a service cannot be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServiceError {
+    /// Its keys cannot be read or made.
+    #[error("the keys")]
+    Keys(#[from] KeyFolderError),
+    /// The time cannot be told.
+    #[error(transparent)]
+    Clock(#[from] ClockError),
+    /// The log takes no records.
+    #[error("the decision log: {0}")]
+    Log(String),
+    /// There are no counters.
+    #[error("the metrics")]
+    Metrics(#[from] prometheus::Error),
+}
+
+impl Service {
+    /// Puts a service together: makes keys that are due, and records what a crash had left.
+    ///
+    /// # Errors
+    /// When there are no keys, or the log takes no records.
+    pub async fn start(parts: ServiceParts) -> Result<Arc<Self>, ServiceError> {
+        let now = parts.clock.now()?;
+        for recovered in &parts.recovered {
+            durable(&parts.log, recovered_record(recovered, now))
+                .await
+                .map_err(|error| ServiceError::Log(error.to_string()))?;
+        }
+        let settings = parts.settings;
+        parts.keys.keep_schedule(settings.algorithms(), &settings.key_times, now)?;
+        let keys = parts.keys.load(&parts.url, now)?;
+        let service = Self {
+            url: parts.url,
+            deciding: ArcSwap::from_pointee(parts.deciding),
+            access: ArcSwap::from_pointee(parts.access),
+            key_folder: parts.keys,
+            keys: ArcSwap::from_pointee(keys),
+            store: parts.store,
+            log: ArcSwapOption::from_pointee(parts.log),
+            clock: parts.clock,
+            rate: RateLimiter::keyed(quota(&settings)),
+            stopping: AtomicBool::new(false),
+            in_flight: AtomicUsize::new(0),
+            metrics: Metrics::new()?,
+            settings,
+        };
+        service.show_policies();
+        service.show_keys(now);
+        Ok(Arc::new(service))
+    }
+
+    /// The issuer identifier.
+    pub fn url(&self) -> &IssuerUrl {
+        &self.url
+    }
+
+    /// How it is run.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// A route without the issuer's path.
+    pub(crate) fn route_of(&self, matched: &str) -> String {
+        let path = self.url.path();
+        matched
+            .strip_prefix(path)
+            .filter(|rest| rest.starts_with('/'))
+            .unwrap_or(matched)
+            .to_owned()
+    }
+
+    /// Replaces what decides and who may ask, for the requests that come from now on.
+    pub fn replace(&self, deciding: Deciding, access: Access) {
+        self.deciding.store(Arc::new(deciding));
+        self.access.store(Arc::new(access));
+        self.metrics.reloads.with_label_values(&["replaced"]).inc();
+        self.show_policies();
+    }
+
+    /// Counts a reload that failed: what decided goes on deciding.
+    pub fn kept(&self) {
+        self.metrics.reloads.with_label_values(&["failed"]).inc();
+    }
+
+    /// Does what is due: keys by their schedule, those that another process made, and forgetting.
+    ///
+    /// # Errors
+    /// When keys could not be made or read, or the store did not answer; those before stay in use.
+    pub async fn keep_house(&self) -> Result<(), Problem> {
+        let now = self.now()?;
+        let folder = &self.key_folder;
+        folder
+            .keep_schedule(self.settings.algorithms(), &self.settings.key_times, now)
+            .map_err(Problem::unavailable)?;
+        if folder.plan().map_err(Problem::unavailable)? != *self.keys.load().plan() {
+            let keys = folder.load(&self.url, now).map_err(Problem::unavailable)?;
+            self.keys.store(Arc::new(keys));
+            tracing::info!("the keys were read again");
+        }
+        self.show_keys(now);
+        let ended_before = now.saturating_sub(self.settings.keep_runs_seconds);
+        self.store.forget(ended_before, now).await.map_err(Problem::unavailable)?;
+        self.rate.retain_recent();
+        Ok(())
+    }
+
+    /// Takes no requests any more, as far as `/readyz` says.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Writes what waits, and closes log and store. No request may be left.
+    pub async fn close(&self) {
+        let log = self.log.swap(None);
+        // It waits for its thread.
+        let closed = tokio::task::spawn_blocking(move || drop(log)).await;
+        if closed.is_err() {
+            tracing::error!("the decision log was not closed");
+        }
+        self.store.close().await;
+    }
+
+    /// Whether a token could be issued now, or why not.
+    pub(crate) async fn ready(&self) -> Result<(), Problem> {
+        if self.stopping.load(Ordering::Acquire) {
+            return Err(Problem::unavailable("stopping"));
+        }
+        let now = self.now()?;
+        if self.keys.load().active(Algorithm::Rs256, now).is_none() {
+            return Err(Problem::unavailable("no key is active"));
+        }
+        let failed = self.log.load().as_ref().is_none_or(|log| log.has_failed());
+        self.metrics.log_failed.set(failed.into());
+        if failed {
+            return Err(Problem::unavailable("the decision log has failed: restart"));
+        }
+        self.store.ready().await.map_err(Problem::unavailable)
+    }
+
+    /// The key set, as it is published now.
+    pub(crate) fn key_set(&self) -> Result<Vec<u8>, Problem> {
+        serde_json::to_vec(&self.keys.load().key_set(self.now()?)).map_err(Problem::unavailable)
+    }
+
+    pub(crate) fn now(&self) -> Result<u64, Problem> {
+        self.clock.now().map_err(Problem::unavailable)
+    }
+
+    /// Who holds a bearer token, if they may do this.
+    pub(crate) async fn control_plane(
+        &self,
+        bearer: &str,
+        permission: Permission,
+    ) -> Result<String, Problem> {
+        let access = self.access.load_full();
+        let (name, may) = if Access::is_api_key(bearer) {
+            let key = access.api_key(bearer).ok_or_else(|| {
+                Problem::new(ProblemKind::Unauthenticated, "the API key is not known here")
+            })?;
+            (key.name.clone(), key.may.clone())
+        } else {
+            let verified = self.verify(&access, bearer).await.map_err(|error| {
+                let problem = identity_problem(&error);
+                match problem.kind {
+                    ProblemKind::InvalidRequest => {
+                        Problem { kind: ProblemKind::Unauthenticated, ..problem }
+                    }
+                    _ => problem,
+                }
+            })?;
+            match verified.identity {
+                Identity::ControlPlane(may) => (verified.subject, may),
+                Identity::Runner(_) => (verified.subject, Vec::new()),
+            }
+        };
+        if !may.contains(&permission) {
+            let word = permission.as_str();
+            let description =
+                format!("the caller may not do this: it needs the permission `{word}`");
+            return Err(Problem::new(ProblemKind::Forbidden, description).detail(name));
+        }
+        Ok(name)
+    }
+
+    /// Whom a token stands for; notes its use, where it may be used once.
+    async fn verify(
+        &self,
+        access: &Access,
+        token: &str,
+    ) -> Result<crate::identity::Verified, IdentityError> {
+        let now = self.clock.now().map_err(|_| IdentityError::Unavailable)?;
+        let verified = access.trusted.verify(token, now).await?;
+        if let Some((id, expires_at)) = &verified.once {
+            let first = self.store.use_once(&verified.issuer, id, *expires_at).await;
+            if !first.map_err(|_| IdentityError::Unavailable)? {
+                return Err(IdentityError::Used);
+            }
+        }
+        Ok(verified)
+    }
+
+    /// Lets a runner ask, or says when it may again.
+    fn admit(&self, runner: &RunnerId) -> Result<(), Problem> {
+        self.rate.check_key(runner).map_err(|until| {
+            let wait = until.wait_time_from(DefaultClock::default().now());
+            Problem::new(ProblemKind::TooManyRequests, "the runner asks for too many tokens")
+                .retry_after(wait.as_secs() + 1)
+                .detail(runner)
+        })
+    }
+
+    fn show_policies(&self) {
+        let deciding = self.deciding.load();
+        self.metrics.policy_set.reset();
+        let digest = deciding.policies.digest().to_string();
+        self.metrics.policy_set.with_label_values(&[&digest]).set(1);
+        let bindings = i64::try_from(deciding.policies.bindings().len()).unwrap_or(i64::MAX);
+        self.metrics.bindings.set(bindings);
+    }
+
+    fn show_keys(&self, now: u64) {
+        self.metrics.keys.reset();
+        for key in &self.keys.load().plan().keys {
+            let phase: Phase = key.phase(now);
+            let labels = [key.algorithm.as_str(), phase.as_str()];
+            self.metrics.keys.with_label_values(&labels).inc();
+        }
+    }
+}
+
+/// What a requester is told of a token that is not believed.
+fn identity_problem(error: &IdentityError) -> Problem {
+    match error {
+        IdentityError::Unavailable => Problem::unavailable(error),
+        _ => Problem::invalid(error.to_string()),
+    }
+}
+
+fn quota(settings: &Settings) -> Quota {
+    let at_least_one = |number: u32| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+    Quota::per_second(at_least_one(settings.runner_per_second))
+        .allow_burst(at_least_one(settings.runner_burst))
+}

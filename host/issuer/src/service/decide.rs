@@ -1,0 +1,236 @@
+//! Deciding, and keeping the decision: no answer leaves before its record is durable.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use countersign::{Approval, Claims, Digest, Outcome, Reason, SubjectProfile, Terms, TokenRequest};
+
+use super::Service;
+use crate::key::Algorithm;
+use crate::problem::{Problem, ProblemKind};
+use crate::record::{DecisionRecord, IssuedRecord, Requester, decision_json, durable};
+use crate::runs::RegisteredRun;
+use crate::token::{SignedToken, TokenId};
+
+/// The kinds of records.
+const TOKEN: &str = "token";
+const DECISION: &str = "decision";
+
+/// What is decided on: a run, the runner that executes it, and the token that is asked for.
+pub(crate) struct Question {
+    pub(crate) run: countersign::Run,
+    pub(crate) runner: Option<countersign::RunnerId>,
+    pub(crate) audiences: Vec<countersign::Audience>,
+    pub(crate) ttl_seconds: u32,
+    pub(crate) now: u64,
+}
+
+impl Question {
+    pub(crate) fn of(
+        registered: RegisteredRun,
+        audiences: Vec<countersign::Audience>,
+        ttl_seconds: u32,
+        now: u64,
+    ) -> Self {
+        let (run, runner) = (registered.run, Some(registered.runner));
+        Self { run, runner, audiences, ttl_seconds, now }
+    }
+}
+
+/// A token that may leave: its record is durable.
+pub(crate) struct Issued {
+    pub(crate) token: SignedToken,
+    pub(crate) expires_in: u32,
+    pub(crate) decision: Digest,
+    pub(crate) jti: String,
+}
+
+/// A decision whose record is durable, as its requester may see it.
+pub(crate) struct Decided {
+    pub(crate) decision: Digest,
+    pub(crate) policy_set: Digest,
+    pub(crate) subject: String,
+    pub(crate) outcome: Result<Terms, Vec<Reason>>,
+}
+
+/// A decision that is not on record yet, and the token that waits for it.
+struct Made {
+    kind: &'static str,
+    record: Vec<u8>,
+    profile: SubjectProfile,
+    faults: Vec<&'static str>,
+    decided: Decided,
+    /// Where a token was asked for and approved.
+    signed: Option<(Issued, Algorithm)>,
+}
+
+impl Service {
+    /// Decides, signs what is approved, and gives the token once the record is durable.
+    ///
+    /// # Errors
+    /// When the decision refused, which is on record then; or when there can be no record or no signature.
+    pub(crate) async fn issue(
+        self: &Arc<Self>,
+        question: Question,
+        requester: Requester,
+        request: String,
+    ) -> Result<Issued, Problem> {
+        let made = self.make(question, requester, request, TOKEN).await?;
+        let (decided, signed) = self.keep(made).await?;
+        match (decided.outcome, signed) {
+            (Ok(_), Some(issued)) => Ok(issued),
+            (Ok(_), None) => Err(Problem::unavailable("approved, and not signed")),
+            (Err(reasons), _) => {
+                let description = "the policies refuse a token for this run";
+                let mut problem = Problem::new(ProblemKind::AccessDenied, description);
+                problem.detail = Some(decided.decision.to_string());
+                problem.reasons = reasons;
+                problem.decision = Some(decided.decision);
+                Err(problem)
+            }
+        }
+    }
+
+    /// Decides, and gives the decision once its record is durable.
+    ///
+    /// # Errors
+    /// When there can be no record.
+    pub(crate) async fn decide(
+        self: &Arc<Self>,
+        question: Question,
+        requester: Requester,
+        request: String,
+    ) -> Result<Decided, Problem> {
+        let made = self.make(question, requester, request, DECISION).await?;
+        Ok(self.keep(made).await?.0)
+    }
+
+    /// Evaluates and signs on a thread that may be kept waiting.
+    async fn make(
+        self: &Arc<Self>,
+        question: Question,
+        requester: Requester,
+        request: String,
+        kind: &'static str,
+    ) -> Result<Made, Problem> {
+        let started = Instant::now();
+        let service = Arc::clone(self);
+        let work = move || service.make_now(question, &requester, &request, kind);
+        let made = tokio::task::spawn_blocking(work).await.map_err(|error| {
+            // What panics says so itself.
+            Problem::new(ProblemKind::Internal, "something went wrong").detail(error)
+        })?;
+        let decide = self.metrics.stage_seconds.with_label_values(&["decide"]);
+        decide.observe(started.elapsed().as_secs_f64());
+        made
+    }
+
+    fn make_now(
+        &self,
+        question: Question,
+        requester: &Requester,
+        request: &str,
+        kind: &'static str,
+    ) -> Result<Made, Problem> {
+        // One set for the whole request, whatever replaces it meanwhile.
+        let deciding = self.deciding.load_full();
+        let Question { run, runner, audiences, ttl_seconds, now } = question;
+        let form = deciding.subjects.of(&run);
+        let profile = form.profile;
+        let token = TokenRequest::new(audiences, ttl_seconds, now)
+            .map_err(|error| Problem::invalid(error.to_string()))?;
+        let claims = Claims::new(run, runner, &form, token)
+            .map_err(|error| Problem::invalid(error.to_string()))?;
+        let decision = deciding.policies.evaluate(claims);
+        let faults = decision
+            .trace()
+            .iter()
+            .filter_map(|trace| trace.result.as_ref().err().map(countersign::Fault::code))
+            .collect();
+        let json = decision_json(&decision).map_err(Problem::unavailable)?;
+        let subject = decision.claims().subject().as_str().to_owned();
+        let policy_set = decision.policy_set();
+        let mut record = DecisionRecord::new(kind, request, now, requester, &json);
+        let (decision, outcome, signed) = if kind == TOKEN {
+            match decision.into_approval() {
+                Err(refusal) => (refusal.decision, Err(refusal.reasons), None),
+                Ok(approval) => {
+                    let (id, terms) = (approval.decision(), approval.terms().clone());
+                    let (issued, algorithm, issued_record) = self.sign(approval, profile, now)?;
+                    record.issued = Some(issued_record);
+                    (id, Ok(terms), Some((issued, algorithm)))
+                }
+            }
+        } else {
+            let outcome = match decision.outcome() {
+                Outcome::Approved(terms) => Ok(terms.clone()),
+                Outcome::Refused(reasons) => Err(reasons.clone()),
+            };
+            (decision.id(), outcome, None)
+        };
+        Ok(Made {
+            kind,
+            record: record.to_bytes().map_err(Problem::unavailable)?,
+            profile,
+            faults,
+            decided: Decided { decision, policy_set, subject, outcome },
+            signed,
+        })
+    }
+
+    fn sign(
+        &self,
+        approval: Approval,
+        profile: SubjectProfile,
+        now: u64,
+    ) -> Result<(Issued, Algorithm, IssuedRecord), Problem> {
+        let (decision, expires_in) = (approval.decision(), approval.terms().ttl_seconds);
+        let keys = self.keys.load();
+        let algorithm = self.settings.algorithm_of(&approval.terms().audiences);
+        let issuer =
+            keys.active(algorithm, now).ok_or_else(|| Problem::unavailable("no key is active"))?;
+        let id = TokenId::random()
+            .ok_or_else(|| Problem::unavailable("the system gives no randomness"))?;
+        let token = issuer.sign(approval, &id).map_err(Problem::unavailable)?;
+        let public = issuer.signer().public();
+        let record = IssuedRecord {
+            jti: id.to_string(),
+            token: token.digest().to_string(),
+            kid: public.kid().to_owned(),
+            algorithm: public.algorithm().as_str(),
+            subject_profile: profile.as_str(),
+            expires_at: now + u64::from(expires_in),
+        };
+        let jti = id.to_string();
+        Ok((Issued { token, expires_in, decision, jti }, public.algorithm(), record))
+    }
+
+    /// Waits until the record is durable. What it is of leaves only then.
+    async fn keep(&self, made: Made) -> Result<(Decided, Option<Issued>), Problem> {
+        let started = Instant::now();
+        let log = self.log.load_full().ok_or_else(|| Problem::unavailable("stopping"))?;
+        let kept = durable(&log, made.record).await;
+        self.metrics
+            .stage_seconds
+            .with_label_values(&["durable"])
+            .observe(started.elapsed().as_secs_f64());
+        if let Err(error) = kept {
+            if log.has_failed() {
+                self.metrics.log_failed.set(1);
+                tracing::error!(%error, "the decision log has failed: no token until a restart");
+            }
+            return Err(Problem::unavailable(format!("no durable record: {error}")));
+        }
+        let outcome = if made.decided.outcome.is_ok() { "approved" } else { "refused" };
+        self.metrics.decisions.with_label_values(&[made.kind, outcome]).inc();
+        for fault in made.faults {
+            self.metrics.faults.with_label_values(&[fault]).inc();
+        }
+        let issued = made.signed.map(|(issued, algorithm)| {
+            let labels = [made.profile.as_str(), algorithm.as_str()];
+            self.metrics.tokens.with_label_values(&labels).inc();
+            issued
+        });
+        Ok((made.decided, issued))
+    }
+}
