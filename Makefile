@@ -25,7 +25,7 @@ figures = awk '/^<!-- $(1) -->/ { print; while ((getline line < "target/$(1).md"
 	skip = 1; next } /^<!-- end -->/ { skip = 0 } !skip' benches/README.md > target/figures.md \
 	&& mv target/figures.md benches/README.md
 
-.PHONY: help demo test lint unit doc policies toolchain golden deny clean
+.PHONY: help demo serve test lint unit doc policies toolchain golden deny clean
 .PHONY: fuzz corpus bench bench-check bench-hostile
 
 help: ## List the targets
@@ -35,6 +35,10 @@ demo: toolchain ## Build everything, then show a run approved, one refused, one 
 	@echo "== building (minutes the first time: the WebAssembly compiler is part of it)"
 	@$(CARGO) build $(CARGO_FLAGS) --bin countersign
 	@$(COUNTERSIGN) demo
+
+serve: toolchain policies ## Start the issuer on loopback with six policies and a run, and print how to use it
+	@$(CARGO) build $(CARGO_FLAGS) --bin countersign
+	@sh examples/serve.sh
 
 test: lint unit doc ## Run everything: lints, tests, documentation
 

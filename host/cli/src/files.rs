@@ -37,6 +37,15 @@ pub fn read_component(path: &Path, limit: u64) -> Result<Vec<u8>> {
     read_opened(path, limit, NO_LINK)
 }
 
+/// Makes a folder that only its owner can look into, where there is none.
+pub fn private_folder(path: &Path) -> Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).with_context(|| path.display().to_string())
+}
+
 fn read_opened(path: &Path, limit: u64, flags: i32) -> Result<Vec<u8>> {
     let name = || path.display().to_string();
     let mut options = OpenOptions::new();

@@ -1,5 +1,7 @@
 //! `countersign keys`
 
+mod ring;
+
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -12,7 +14,7 @@ use serde::Serialize;
 use crate::output::{self, Done, Format};
 use crate::sign::read_key;
 
-/// Make signing keys, and publish their public halves
+/// Make signing keys, publish their public halves, and rotate those of a service
 #[derive(Args)]
 pub struct Keys {
     #[command(subcommand)]
@@ -23,6 +25,8 @@ pub struct Keys {
 enum KeysCommand {
     Generate(Generate),
     Jwks(Jwks),
+    List(ring::List),
+    Rotate(ring::Rotate),
 }
 
 /// Make a private key
@@ -64,6 +68,15 @@ enum AlgorithmWord {
     Es256,
 }
 
+impl From<AlgorithmWord> for Algorithm {
+    fn from(word: AlgorithmWord) -> Self {
+        match word {
+            AlgorithmWord::Rs256 => Self::Rs256,
+            AlgorithmWord::Es256 => Self::Es256,
+        }
+    }
+}
+
 /// Print the JWK Set (RFC 7517) of private keys: what verifiers fetch
 #[derive(Args)]
 #[command(after_help = "\
@@ -82,20 +95,18 @@ impl Keys {
         match &self.command {
             KeysCommand::Generate(command) => command.run(),
             KeysCommand::Jwks(command) => command.run(),
+            KeysCommand::List(command) => command.run(),
+            KeysCommand::Rotate(command) => command.run(),
         }
     }
 }
 
 impl Generate {
     fn run(&self) -> Result<Done> {
-        let algorithm = match self.algorithm {
-            AlgorithmWord::Rs256 => Algorithm::Rs256,
-            AlgorithmWord::Es256 => Algorithm::Es256,
-        };
-        let (key, text) = SigningKey::generate(algorithm)?;
+        let (key, text) = SigningKey::generate(self.algorithm.into())?;
         write_private(&self.out, &text).with_context(|| self.out.display().to_string())?;
         let (file, algorithm, kid) =
-            (&*self.out.to_string_lossy(), algorithm.as_str(), key.public().kid());
+            (&*self.out.to_string_lossy(), key.public().algorithm().as_str(), key.public().kid());
         match self.format {
             Format::Human => {
                 let file = countersign::visible(file);

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod api_key;
 mod cache;
 mod completions;
 mod decision_text;
@@ -14,11 +15,14 @@ mod files;
 mod inspect;
 mod keys;
 mod limits_text;
+mod log;
 mod output;
 mod preparation;
 mod progress;
 mod request;
+mod serve;
 mod sign;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -47,7 +51,11 @@ enum Command {
     Evaluate(evaluate::Evaluate),
     Sign(sign::Sign),
     Inspect(inspect::Inspect),
+    Verify(verify::Verify),
+    Serve(serve::Serve),
+    Log(log::LogCommands),
     Keys(keys::Keys),
+    ApiKey(api_key::ApiKey),
     Cache(cache::Cache),
     Demo(demo::Demo),
     Completions(completions::Completions),
@@ -69,7 +77,11 @@ fn main() -> ExitCode {
         Command::Evaluate(command) => command.run(),
         Command::Sign(command) => command.run(),
         Command::Inspect(command) => command.run(),
+        Command::Verify(command) => command.run(),
+        Command::Serve(command) => command.run(),
+        Command::Log(command) => command.run(),
         Command::Keys(command) => command.run(),
+        Command::ApiKey(command) => command.run(),
         Command::Cache(command) => command.run(),
         Command::Demo(command) => command.run(),
         Command::Completions(command) => command.run(),

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod checkpoint;
 mod clock;
 mod config;
 mod http;
@@ -29,6 +30,9 @@ mod token;
 mod url;
 
 pub use access::{Access, ApiKey, ApiKeyText};
+pub use checkpoint::{
+    CHECKPOINT_KEY_FILE, CheckpointKeyError, CheckpointSigner, CheckpointVerifier,
+};
 pub use clock::{Clock, ClockError, SystemClock};
 pub use config::{
     Config, ConfigError, KeysEntry, ListenEntry, MAX_CONFIG_BYTES, Settings, TlsEntry,
@@ -38,6 +42,7 @@ pub use http::{HttpsFetch, HttpsFetchError, OPENAPI, ServeError, Tls, TlsError, 
 pub use identity::{
     CLOCK_LEEWAY, Fetch, FetchError, ForeignKey, ForeignKeyError, ForeignKeySet, Identity,
     IdentityError, KeySource, MAX_TOKEN_BYTES, Permission, TrustedIssuer, TrustedIssuers, Verified,
+    verified_claims,
 };
 pub use issuer::Issuer;
 pub use key::{Algorithm, KeyError, KeySet, MAX_PEM_BYTES, PrivateKeyPem, PublicKey, SigningKey};

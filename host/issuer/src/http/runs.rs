@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -31,13 +32,13 @@ struct RunBody<'r> {
 
 pub(super) async fn register(
     State(service): State<Arc<Service>>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     control_plane(&service, &headers, Permission::Runs).await?;
-    let id: RunId = identifier("uuid", &id)?;
+    let id = run_id(id)?;
     let query = Parameters::parse(query.unwrap_or_default().as_bytes())?;
     let runner = identifier("runner", query.required("runner")?)?;
     let life_seconds = query.number("life_seconds")?;
@@ -64,13 +65,18 @@ pub(super) async fn register(
 
 pub(super) async fn finish(
     State(service): State<Arc<Service>>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, Problem> {
     control_plane(&service, &headers, Permission::Runs).await?;
-    let id: RunId = identifier("uuid", &id)?;
+    let id = run_id(id)?;
     input::no_body(&headers, body, service.settings()).await?;
     service.finish(&id).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+fn run_id(id: Result<Path<String>, PathRejection>) -> Result<RunId, Problem> {
+    let Path(id) = id.map_err(|_| Problem::invalid("`uuid`: the path is not UTF-8"))?;
+    identifier("uuid", &id)
 }

@@ -79,6 +79,13 @@ impl ForeignKeySet {
         Ok(Self(usable))
     }
 
+    /// The key, and its `kid`, where there is one only.
+    pub(crate) fn only(&self) -> Option<(String, Arc<ForeignKey>)> {
+        let mut keys = self.0.iter();
+        let (kid, key) = keys.next()?;
+        keys.next().is_none().then(|| (kid.clone(), Arc::clone(key)))
+    }
+
     /// The key of a `kid`.
     pub fn get(&self, kid: &str) -> Option<Arc<ForeignKey>> {
         self.0.get(kid).cloned()

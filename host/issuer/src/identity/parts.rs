@@ -5,6 +5,8 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use countersign::{MAX_TIMESTAMP, check_json};
 use serde::{Deserialize, Deserializer};
 
+use super::foreign_keys::ForeignKey;
+use super::{CLOCK_LEEWAY, IdentityError};
 use crate::key::Algorithm;
 
 /// The longest token that is looked at, in bytes.
@@ -113,6 +115,41 @@ impl<'t> TokenParts<'t> {
             .decode(signature)
             .map_err(|_| "has a signature that is not base64url")?;
         Ok(Self { algorithm: header.alg, kid: header.kid, claims, signed, signature })
+    }
+
+    /// That the signature is this key's, by the key's algorithm.
+    pub(super) fn verify(&self, key: &ForeignKey) -> Result<(), IdentityError> {
+        if key.algorithm() != self.algorithm {
+            return Err(IdentityError::Key);
+        }
+        if !key.verify(self.signed, &self.signature) {
+            return Err(IdentityError::Signature);
+        }
+        Ok(())
+    }
+
+    /// All claims, for showing them.
+    pub(super) fn all_claims(&self) -> Option<serde_json::Value> {
+        let claims = self.signed.rsplit(|byte| *byte == b'.').next()?;
+        decode(str::from_utf8(claims).ok()?)
+    }
+}
+
+impl Claims {
+    /// That the token is for `audience`, and is valid at `now`.
+    pub(super) fn check(&self, audience: &str, now: u64) -> Result<(), IdentityError> {
+        if !self.aud.is_only(audience) {
+            return Err(IdentityError::Audience { expected: audience.to_owned() });
+        }
+        if now >= self.exp {
+            return Err(IdentityError::Expired { expired: self.exp, now });
+        }
+        for (claim, at) in [("iat", Some(self.iat)), ("nbf", self.nbf)] {
+            if let Some(at) = at.filter(|at| *at > now + CLOCK_LEEWAY) {
+                return Err(IdentityError::Early { claim, at, now });
+            }
+        }
+        Ok(())
     }
 }
 

@@ -140,7 +140,7 @@ impl KeyPlan {
 
     /// Enters the next key of an algorithm, made at `now`.
     ///
-    /// It signs when it has been published for as long as verifiers keep a key set; the first key of an
+    /// It signs when it has been published for as long as verifiers keep a key set; the first keys of an
     /// issuer at once, since nobody has one. `at_once` has any key sign at once, for when the one before is
     /// in other hands: then the key before is removed, so that its tokens verify nowhere once caches
     /// turn over, and until they do some verifiers do not know the new one.
@@ -162,7 +162,7 @@ impl KeyPlan {
                 active: pending.active,
             });
         }
-        let first = self.keys.is_empty();
+        let first = self.keys.iter().all(|key| key.published == now);
         let active = if first || at_once { now } else { now + times.verifier_cache };
         for before in self.keys.iter_mut().filter(|key| key.algorithm == algorithm) {
             if at_once {
@@ -222,6 +222,9 @@ mod tests {
     fn a_further_algorithm_waits_for_caches_too() {
         let mut plan = KeyPlan::default();
         plan.rotate("a".to_owned(), Algorithm::Rs256, &TIMES, false, 0).unwrap();
+        let mut together = plan.clone();
+        together.rotate("b".to_owned(), Algorithm::Es256, &TIMES, false, 0).unwrap();
+        assert!(together.active(Algorithm::Es256, 0).is_some());
         plan.rotate("b".to_owned(), Algorithm::Es256, &TIMES, false, 10).unwrap();
         assert!(plan.active(Algorithm::Es256, 10 + DAY - 1).is_none());
         assert!(plan.active(Algorithm::Es256, 10 + DAY).is_some());

@@ -1,0 +1,47 @@
+//! `countersign api-key`
+
+use anyhow::{Context, Result};
+use clap::Args;
+use countersign::Digest;
+use countersign_issuer::ApiKeyText;
+use serde::Serialize;
+
+use crate::output::{self, Done, Format};
+
+/// Make an API key for the control plane of a service
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  countersign api-key > control-plane.key
+
+The key goes to stdout, for the one who will hold it, and is kept nowhere; what to put into
+`issuer.toml` goes to stderr. With `--format json`, stdout has `key` and `sha256`.")]
+pub struct ApiKey {
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+#[derive(Serialize)]
+struct Printed<'k> {
+    key: &'k str,
+    sha256: String,
+}
+
+impl ApiKey {
+    pub fn run(&self) -> Result<Done> {
+        let key = ApiKeyText::generate().context("the system gives no randomness")?;
+        let sha256 = Digest::of(key.expose().as_bytes()).to_string();
+        match self.format {
+            Format::Json => output::print_json(&Printed { key: key.expose(), sha256 })?,
+            Format::Human => {
+                output::print(&format!("{}\n", key.expose()))?;
+                output::say(&format!(
+                    "\n# issuer.toml\n[[api-key]]\nname = \"control-plane\"\nsha256 = \
+                     \"{sha256}\"\nmay = [\"runs\", \"decisions\"]   # and \"metrics\""
+                ));
+            }
+        }
+        Ok(Done::Fine)
+    }
+}

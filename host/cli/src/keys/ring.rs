@@ -1,0 +1,152 @@
+//! `countersign keys list` and `countersign keys rotate`
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use countersign_issuer::{Algorithm, KeyEntry, KeyFolder, KeyTimes};
+use serde::Serialize;
+
+use super::AlgorithmWord;
+use crate::output::{self, Done, Format};
+use crate::serve::{beside, read_config};
+
+/// List the keys of a service, and when each is what
+#[derive(Args)]
+#[command(after_help = "\
+A key is published before it signs, for as long as verifiers keep a key set; and after it signed,
+until its last token has expired and nobody keeps a key set of before.
+
+The JSON is a list with `kid`, `algorithm`, `phase` (`published`, `active`, `retired` or `removed`),
+and the times `published`, `active`, `retired` and `removed`, in seconds since 1970 or null.")]
+pub struct List {
+    /// The configuration of the service, `issuer.toml`
+    #[arg(long, short, value_name = "FILE")]
+    config: PathBuf,
+
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+/// Make the next key of a service, which signs when every verifier has had time to see it
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  countersign keys rotate --config issuer.toml
+
+  # The key is in other hands: it is no longer published, and a new one signs at once. Verifiers that
+  # keep a key set refuse new tokens, and accept old ones, until they fetch it again.
+  countersign keys rotate --config issuer.toml --at-once
+
+A running service takes it up within seconds. A service rotates by itself, too
+(`rotate-every-seconds` under `[keys]`).")]
+pub struct Rotate {
+    /// The configuration of the service, `issuer.toml`
+    #[arg(long, short, value_name = "FILE")]
+    config: PathBuf,
+
+    /// What the key signs with
+    #[arg(long, value_enum, default_value_t = AlgorithmWord::Rs256)]
+    algorithm: AlgorithmWord,
+
+    /// Sign with it at once, and take the ones before out of publication
+    #[arg(long)]
+    at_once: bool,
+
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+/// A key, as `--format json` prints it.
+#[derive(Serialize)]
+struct Printed<'k> {
+    kid: &'k str,
+    algorithm: Algorithm,
+    phase: &'static str,
+    published: u64,
+    active: u64,
+    retired: Option<u64>,
+    removed: Option<u64>,
+}
+
+impl<'k> Printed<'k> {
+    fn new(key: &'k KeyEntry, now: u64) -> Self {
+        Self {
+            kid: &key.kid,
+            algorithm: key.algorithm,
+            phase: key.phase(now).as_str(),
+            published: key.published,
+            active: key.active,
+            retired: key.retired,
+            removed: key.removed,
+        }
+    }
+}
+
+impl List {
+    pub fn run(&self) -> Result<Done> {
+        let (folder, _) = folder(&self.config)?;
+        let (plan, now) = (folder.plan()?, now()?);
+        let keys: Vec<_> = plan.keys.iter().map(|key| Printed::new(key, now)).collect();
+        match self.format {
+            Format::Json => output::print_json(&keys)?,
+            Format::Human => output::print(&text(&keys))?,
+        }
+        Ok(Done::Fine)
+    }
+}
+
+impl Rotate {
+    pub fn run(&self) -> Result<Done> {
+        let (folder, times) = folder(&self.config)?;
+        let now = now()?;
+        let kid = folder.rotate(self.algorithm.into(), &times, self.at_once, now)?;
+        let plan = folder.plan()?;
+        let made: Vec<_> = plan
+            .keys
+            .iter()
+            .filter(|key| key.kid == kid)
+            .map(|key| Printed::new(key, now))
+            .collect();
+        match self.format {
+            Format::Json => output::print_json(&made)?,
+            Format::Human => output::print(&text(&made))?,
+        }
+        Ok(Done::Fine)
+    }
+}
+
+fn text(keys: &[Printed<'_>]) -> String {
+    let mut text = String::new();
+    for key in keys {
+        let _ = write!(
+            text,
+            "{} {} {}: published {}, active from {}",
+            key.kid,
+            key.algorithm.as_str(),
+            key.phase,
+            key.published,
+            key.active
+        );
+        if let (Some(retired), Some(removed)) = (key.retired, key.removed) {
+            let _ = write!(text, ", retired from {retired}, removed from {removed}");
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn folder(config: &Path) -> Result<(KeyFolder, KeyTimes)> {
+    let parsed = read_config(config)?;
+    let folder = beside(config, &parsed.state).join("keys");
+    Ok((KeyFolder::open(&folder)?, parsed.settings.key_times))
+}
+
+fn now() -> Result<u64> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    Ok(since.context("the clock is before 1970")?.as_secs())
+}

@@ -1,0 +1,125 @@
+//! Records, as far as the command line looks into them.
+
+use countersign_decision_log::Entry;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// The members of a record that are looked at.
+#[derive(Deserialize)]
+pub struct RecordView<'r> {
+    pub kind: &'r str,
+    pub time: u64,
+    #[serde(default)]
+    pub request: Option<&'r str>,
+    #[serde(borrow, default)]
+    pub issued: Option<IssuedView<'r>>,
+    #[serde(borrow, default)]
+    pub decision: Option<DecisionView<'r>>,
+}
+
+#[derive(Deserialize)]
+pub struct IssuedView<'r> {
+    pub jti: &'r str,
+    pub token: &'r str,
+    pub algorithm: &'r str,
+    pub subject_profile: &'r str,
+}
+
+#[derive(Deserialize)]
+pub struct DecisionView<'r> {
+    pub id: &'r str,
+    pub outcome: &'r str,
+    #[serde(default)]
+    pub reasons: Vec<ReasonView>,
+    pub claims: ClaimsView<'r>,
+}
+
+#[derive(Deserialize)]
+pub struct ReasonView {
+    pub code: String,
+}
+
+#[derive(Deserialize)]
+pub struct ClaimsView<'r> {
+    #[serde(borrow)]
+    pub run: RunView<'r>,
+    pub token: TokenView,
+}
+
+#[derive(Deserialize)]
+pub struct RunView<'r> {
+    pub id: &'r str,
+    pub behavior: &'r str,
+    #[serde(borrow)]
+    pub building_block: BuildingBlockView<'r>,
+    #[serde(borrow)]
+    pub definition: DefinitionView<'r>,
+}
+
+#[derive(Deserialize)]
+pub struct BuildingBlockView<'r> {
+    pub workspace: &'r str,
+}
+
+#[derive(Deserialize)]
+pub struct DefinitionView<'r> {
+    pub id: &'r str,
+    pub workspace: &'r str,
+}
+
+#[derive(Deserialize)]
+pub struct TokenView {
+    pub audiences: Vec<String>,
+}
+
+/// A record with its place, as `--format json` prints it.
+#[derive(Serialize)]
+pub struct Placed<'r> {
+    sequence: u64,
+    hash: String,
+    record: &'r RawValue,
+}
+
+impl<'r> RecordView<'r> {
+    /// What is in an entry; `None` where it is of a version that is not known.
+    pub fn of(entry: &'r Entry) -> Option<Self> {
+        serde_json::from_slice(&entry.record).ok()
+    }
+
+    /// One line for people.
+    pub fn line(&self, sequence: u64) -> String {
+        let time = self.time;
+        let Some(decision) = &self.decision else {
+            return format!("{sequence} {time} {}", self.kind);
+        };
+        let run = &decision.claims.run;
+        let what = match (decision.outcome, &self.issued) {
+            ("approved", Some(issued)) => format!("issued {} {}", issued.algorithm, issued.jti),
+            (outcome, _) => {
+                let codes: Vec<_> = decision.reasons.iter().map(|r| r.code.as_str()).collect();
+                format!("{outcome} {}", codes.join(","))
+            }
+        };
+        format!(
+            "{sequence} {time} {} run {} {} of {} by {} for {}: {}",
+            self.kind,
+            run.id,
+            run.behavior,
+            run.definition.workspace,
+            run.building_block.workspace,
+            decision.claims.token.audiences.join(" "),
+            what.trim_end()
+        )
+    }
+}
+
+impl<'r> Placed<'r> {
+    /// The record as it stands in the log, or `None` where it is no JSON.
+    pub fn of(entry: &'r Entry) -> Option<Self> {
+        Some(Self {
+            sequence: entry.sequence,
+            hash: entry.hash.to_string(),
+            record: serde_json::from_slice(&entry.record).ok()?,
+        })
+    }
+}

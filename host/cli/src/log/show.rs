@@ -1,0 +1,160 @@
+//! `countersign log show` and `countersign log tail`
+
+use std::collections::VecDeque;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use countersign::visible;
+use countersign_decision_log::{Entry, Reader};
+
+use super::LogPlace;
+use super::records::{Placed, RecordView};
+use crate::output::{self, Done, Format};
+
+/// How often a log is looked at for more.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Print records, in order
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  countersign log show state/log --from 1000
+  countersign log show state/log --jti 0b5a3b2e-7a4e-4d55-9a5c-3a1d3c5e7f00 --format json
+
+A line has: sequence, time (seconds since 1970), kind, run, behavior, definition workspace, owning
+workspace, audiences, and what came of it. The JSON is one object a line, with `sequence`, `hash`
+and `record` as it stands in the log: `kind` (`token`, `decision` or `recovered`), `time`, `request`
+(the id of the request), `requester`, `issued` (`jti`, the SHA-256 of the token, `kid`,
+`algorithm`, `subject_profile`, `expires_at`) where there is a token, and `decision`, as
+`countersign evaluate` prints it.
+
+Each record is checked against the one before it; what is damaged ends it with status 1.
+
+Exit status: 0 printed, 1 anything else, also when no record is the one asked for.")]
+pub struct Show {
+    #[command(flatten)]
+    place: LogPlace,
+
+    /// From this record on
+    #[arg(long, value_name = "SEQUENCE", default_value_t = 1)]
+    from: u64,
+
+    /// Of this run only
+    #[arg(long, value_name = "UUID")]
+    run: Option<String>,
+
+    /// Of the token with this id (`jti`) only
+    #[arg(long, value_name = "UUID")]
+    jti: Option<String>,
+
+    /// Of this request only
+    #[arg(long, value_name = "UUID")]
+    request: Option<String>,
+
+    /// Of the decision with this id, or the token with this SHA-256, only
+    #[arg(long, value_name = "DIGEST")]
+    digest: Option<String>,
+
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+/// Print the last records, and those that come
+#[derive(Args)]
+pub struct Tail {
+    #[command(flatten)]
+    place: LogPlace,
+
+    /// How many
+    #[arg(long, short = 'n', value_name = "RECORDS", default_value_t = 10)]
+    records: usize,
+
+    /// Go on with those that come
+    #[arg(long, short)]
+    follow: bool,
+
+    /// The form of the output, as `show` has it
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+impl Show {
+    pub fn run(&self) -> Result<Done> {
+        let mut reader = Reader::new(&self.place.folder, self.from);
+        let asked_for_one = self.run.is_some()
+            || self.jti.is_some()
+            || self.request.is_some()
+            || self.digest.is_some();
+        let mut found = false;
+        while let Some(entry) = next(&mut reader, &self.place)? {
+            if self.is_asked_for(&entry) {
+                found = true;
+                print(&entry, self.format)?;
+            }
+        }
+        if asked_for_one && !found {
+            output::say("no record is the one asked for");
+            return Ok(Done::Failed);
+        }
+        Ok(Done::Fine)
+    }
+
+    fn is_asked_for(&self, entry: &Entry) -> bool {
+        let view = RecordView::of(entry);
+        let is = |asked: &Option<String>, found: &[Option<&str>]| {
+            asked.as_deref().is_none_or(|asked| found.contains(&Some(asked)))
+        };
+        let view = view.as_ref();
+        let decision = view.and_then(|view| view.decision.as_ref());
+        let issued = view.and_then(|view| view.issued.as_ref());
+        is(&self.run, &[decision.map(|decision| decision.claims.run.id)])
+            && is(&self.jti, &[issued.map(|issued| issued.jti)])
+            && is(&self.request, &[view.and_then(|view| view.request)])
+            && is(
+                &self.digest,
+                &[decision.map(|decision| decision.id), issued.map(|issued| issued.token)],
+            )
+    }
+}
+
+impl Tail {
+    pub fn run(&self) -> Result<Done> {
+        let mut reader = Reader::new(&self.place.folder, 1);
+        let mut last = VecDeque::new();
+        while let Some(entry) = next(&mut reader, &self.place)? {
+            last.push_back(entry);
+            if last.len() > self.records {
+                last.pop_front();
+            }
+        }
+        last.iter().try_for_each(|entry| print(entry, self.format))?;
+        while self.follow {
+            match next(&mut reader, &self.place)? {
+                Some(entry) => print(&entry, self.format)?,
+                None => thread::sleep(LOOK),
+            }
+        }
+        Ok(Done::Fine)
+    }
+}
+
+fn next(reader: &mut Reader, place: &LogPlace) -> Result<Option<Entry>> {
+    reader.next().with_context(|| place.folder.display().to_string())
+}
+
+fn print(entry: &Entry, format: Format) -> Result<()> {
+    let unknown = || format!("{} (a record of another version)", entry.sequence);
+    let line = match format {
+        Format::Human => {
+            visible(&RecordView::of(entry).map_or_else(unknown, |view| view.line(entry.sequence)))
+        }
+        Format::Json => match Placed::of(entry) {
+            Some(placed) => serde_json::to_string(&placed)?,
+            None => anyhow::bail!("record {} is not JSON", entry.sequence),
+        },
+    };
+    output::print(&format!("{line}\n"))
+}

@@ -1,0 +1,90 @@
+//! `countersign log subjects`
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use countersign::visible;
+use countersign_decision_log::Reader;
+use serde::Serialize;
+
+use super::LogPlace;
+use super::records::RecordView;
+use crate::output::{self, Done, Format};
+
+/// Count the tokens that each definition was issued, by the profile of their subject
+#[derive(Args)]
+#[command(after_help = "\
+A definition whose last token with the old profile has expired can have the old subject taken out of
+what trusts it.
+
+The JSON is a list with `definition`, `workspace`, `profile`, `tokens`, and `last` (when the last one
+was issued, in seconds since 1970).")]
+pub struct Subjects {
+    #[command(flatten)]
+    place: LogPlace,
+
+    /// Only tokens that were issued since, in seconds since 1970
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    since: u64,
+
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+#[derive(Serialize, PartialEq, Eq, PartialOrd, Ord)]
+struct Of {
+    workspace: String,
+    definition: String,
+    profile: String,
+}
+
+#[derive(Serialize)]
+struct Row {
+    #[serde(flatten)]
+    of: Of,
+    tokens: u64,
+    last: u64,
+}
+
+impl Subjects {
+    pub fn run(&self) -> Result<Done> {
+        let mut counts: BTreeMap<Of, (u64, u64)> = BTreeMap::new();
+        let mut reader = Reader::new(&self.place.folder, 1);
+        while let Some(entry) =
+            reader.next().with_context(|| self.place.folder.display().to_string())?
+        {
+            let Some(view) = RecordView::of(&entry).filter(|view| view.time >= self.since) else {
+                continue;
+            };
+            let (Some(issued), Some(decision)) = (view.issued, view.decision) else { continue };
+            let definition = &decision.claims.run.definition;
+            let of = Of {
+                workspace: definition.workspace.to_owned(),
+                definition: definition.id.to_owned(),
+                profile: issued.subject_profile.to_owned(),
+            };
+            let count = counts.entry(of).or_default();
+            *count = (count.0 + 1, count.1.max(view.time));
+        }
+        let rows: Vec<_> =
+            counts.into_iter().map(|(of, (tokens, last))| Row { of, tokens, last }).collect();
+        match self.format {
+            Format::Json => output::print_json(&rows)?,
+            Format::Human => {
+                let mut text = String::new();
+                for Row { of, tokens, last } in &rows {
+                    let _ = writeln!(
+                        text,
+                        "{} {} {}: {tokens} tokens, the last at {last}",
+                        of.workspace, of.definition, of.profile
+                    );
+                }
+                output::print(&visible(&text))?;
+            }
+        }
+        Ok(Done::Fine)
+    }
+}

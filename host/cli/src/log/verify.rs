@@ -1,0 +1,112 @@
+//! `countersign log verify`
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use countersign_decision_log::Report;
+use countersign_issuer::{CHECKPOINT_KEY_FILE, CheckpointVerifier};
+use serde::Serialize;
+
+use super::LogPlace;
+use crate::files;
+use crate::output::{self, BAD, Done, Format, GOOD, Styled};
+use crate::progress;
+
+/// Check every byte of a log: the chain of records, and the signed checkpoints
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  countersign log verify state/log
+  countersign log verify state/log --key checkpoint-key.json --at-least 1200000
+
+Whoever can write to the folder can also replace all of it, with the key that its checkpoints are
+checked with. Keep `checkpoint-key.json`, and now and then the last record's hash, elsewhere.
+
+The JSON has `first`, `last`, `hash` (of the last record), `records`, `segments`, `checkpoints` (that
+are signed and agree), and `damage`, a list of what is wrong, which is empty when nothing is.
+
+Exit status: 0 nothing is wrong, 1 anything else.")]
+pub struct Verify {
+    #[command(flatten)]
+    place: LogPlace,
+
+    /// The public key of the checkpoints, a JWK Set [default: checkpoint-key.json in the folder]
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+
+    /// The record that the log must at least reach
+    #[arg(long, value_name = "SEQUENCE", default_value_t = 0)]
+    at_least: u64,
+
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+#[derive(Serialize)]
+struct Printed {
+    first: u64,
+    last: u64,
+    hash: String,
+    records: u64,
+    segments: usize,
+    checkpoints: usize,
+    damage: Vec<String>,
+}
+
+impl Verify {
+    pub fn run(&self) -> Result<Done> {
+        let name = || self.place.folder.display().to_string();
+        let default = || self.place.folder.join(CHECKPOINT_KEY_FILE);
+        let key_file = self.key.clone().unwrap_or_else(default);
+        let key = CheckpointVerifier::parse(&files::read(&key_file, 1 << 16)?)
+            .with_context(|| key_file.display().to_string())?;
+        let report = progress::during("checking the log", || {
+            countersign_decision_log::verify(&self.place.folder, &key)
+        })
+        .with_context(name)?;
+        let printed = self.printed(&report);
+        match self.format {
+            Format::Json => output::print_json(&printed)?,
+            Format::Human => output::print(&text(&printed))?,
+        }
+        Ok(if printed.damage.is_empty() { Done::Fine } else { Done::Failed })
+    }
+
+    fn printed(&self, report: &Report) -> Printed {
+        let mut damage: Vec<_> = report.damage.iter().map(ToString::to_string).collect();
+        if report.last < self.at_least {
+            damage.push(format!(
+                "the log ends with record {}, and must reach {}",
+                report.last, self.at_least
+            ));
+        }
+        Printed {
+            first: report.first,
+            last: report.last,
+            hash: report.hash.to_string(),
+            records: report.records,
+            segments: report.segments,
+            checkpoints: report.checkpoints,
+            damage,
+        }
+    }
+}
+
+fn text(report: &Printed) -> String {
+    let mut text = String::new();
+    for damage in &report.damage {
+        let _ = writeln!(text, "{} {}", Styled(BAD, "damaged:"), countersign::visible(damage));
+    }
+    if report.damage.is_empty() {
+        let _ = write!(text, "{}: ", Styled(GOOD, "whole"));
+    }
+    let _ = writeln!(
+        text,
+        "{} records in {} segments, {} checkpoints; the last record is {} with {}",
+        report.records, report.segments, report.checkpoints, report.last, report.hash
+    );
+    text
+}

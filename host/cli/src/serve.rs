@@ -1,0 +1,215 @@
+//! `countersign serve`
+
+mod loading;
+mod logging;
+mod reload;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use countersign_decision_log::{Folder, Log, LogConfig, LogWriter};
+use countersign_issuer::{
+    CHECKPOINT_KEY_FILE, CheckpointSigner, Clock, KeyFolder, Service, ServiceParts, SqliteStore,
+    SystemClock, Tls, serve,
+};
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::loading::Loader;
+pub use self::loading::{beside, read_config};
+use self::logging::LogForm;
+use crate::cache::CacheArguments;
+use crate::files;
+use crate::output::Done;
+
+/// How often what is due is done: keys, and forgetting.
+const HOUSEKEEPING: Duration = Duration::from_secs(15);
+
+/// What a host thread needs for what a guest may use of its stack.
+const STACK_BYTES: usize = 3 << 20;
+
+/// Issue tokens over HTTP: runs are registered, runners exchange tokens, policies decide
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  countersign serve --config issuer.toml
+
+The configuration says where it listens (on 127.0.0.1:8080 unless it says otherwise), which
+manifest decides, who is trusted, and where its state is: the database, the decision log and the
+keys, which are made where they are not there. docs/issuer.md has every key of it, and
+`GET /openapi.json` what is answered.
+
+SIGHUP, or a change of the manifest, of a file that it names, or of the configuration, has
+policies, API keys, trusted issuers and the certificate read again. They are prepared beside those in
+use and take their place together; where anything fails, those in use stay. The other settings
+are read at the start.
+SIGTERM and SIGINT stop it: requests finish, then log and database are closed.
+
+It logs to stderr, one line of JSON an event; `--log-format text` is for people. RUST_LOG says how
+much (`RUST_LOG=countersign=debug`).
+
+Exit status: 0 stopped, 1 anything else.")]
+pub struct Serve {
+    /// The configuration, `issuer.toml`
+    #[arg(long, short, value_name = "FILE")]
+    config: PathBuf,
+
+    #[command(flatten)]
+    cache: CacheArguments,
+
+    /// The form of its own log
+    #[arg(long, value_enum, default_value_t = LogForm::Json)]
+    log_format: LogForm,
+}
+
+impl Serve {
+    pub fn run(&self) -> Result<Done> {
+        logging::begin(self.log_format)?;
+        raise_open_files();
+        let loader = Arc::new(Loader::new(&self.config, self.cache.open()?)?);
+        let config = loader.config();
+        let runtime = Builder::new_multi_thread()
+            .enable_all()
+            // One for each request that decides, since policies take turns, and some for files.
+            .max_blocking_threads(config.settings.most_requests + 16)
+            .thread_stack_size(STACK_BYTES)
+            .build()
+            .context("the system gives no threads")?;
+        let served = self.serve(&runtime, &loader);
+        // What still blocks then is cut off: requests were given their time.
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        served
+    }
+
+    fn serve(&self, runtime: &Runtime, loader: &Arc<Loader>) -> Result<Done> {
+        let config = loader.config();
+        // First, so that somebody else's port is not found out after everything else.
+        let listener = runtime
+            .block_on(TcpListener::bind(config.listen.address))
+            .with_context(|| format!("{}: listen.address", config.listen.address))?;
+        let address = listener.local_addr()?;
+        let (parts, tls) = runtime.block_on(prepare(loader))?;
+        let service = runtime.block_on(Service::start(parts))?;
+        if tls.is_none() && !address.ip().is_loopback() {
+            tracing::warn!(
+                "plain HTTP beyond this machine: runners' tokens can be read on the way"
+            );
+        }
+        runtime.block_on(async {
+            let stop = stop_signals()?;
+            let asked = signal(SignalKind::hangup())?;
+            reload::keep_up(Arc::clone(&service), Arc::clone(loader), tls.clone(), asked);
+            keep_house(Arc::clone(&service));
+            let scheme = if tls.is_some() { "https" } else { "http" };
+            let issuer = service.url().as_str();
+            tracing::info!(%address, scheme, issuer, "listening");
+            serve(service, listener, tls, stop).await?;
+            tracing::info!("stopped");
+            Ok(Done::Fine)
+        })
+    }
+}
+
+/// Opens everything that has a place, and prepares what decides.
+async fn prepare(loader: &Arc<Loader>) -> Result<(ServiceParts, Option<Arc<Tls>>)> {
+    let config = loader.config();
+    let state = loader.path(&config.state);
+    files::private_folder(&state)?;
+    let keys = KeyFolder::open(&state.join("keys"))?;
+    let (log, recovered) = open_log(&state.join("log"), &keys)?;
+    for recovered in &recovered {
+        tracing::warn!(?recovered, "a crash had left something half-written: it was put aside");
+    }
+    let database = state.join("issuer.db");
+    let store =
+        SqliteStore::open(&database).await.with_context(|| database.display().to_string())?;
+    let of_thread = Arc::clone(loader);
+    let loaded = tokio::task::spawn_blocking(move || of_thread.load()).await??;
+    let tls = loaded.tls.map(|(certificate, key)| Tls::new(&certificate, &key)).transpose();
+    let tls = tls.context("listen.certificate")?.map(Arc::new);
+    let parts = ServiceParts {
+        url: loaded.url,
+        settings: config.settings.clone(),
+        deciding: loaded.deciding,
+        access: loaded.access,
+        keys,
+        store: Arc::new(store),
+        log,
+        recovered,
+        clock: Arc::new(SystemClock::default()),
+    };
+    Ok((parts, tls))
+}
+
+fn open_log(
+    path: &Path,
+    keys: &KeyFolder,
+) -> Result<(LogWriter, Vec<countersign_decision_log::Recovered>)> {
+    let name = || format!("the decision log {}", path.display());
+    let key = CheckpointSigner::new(keys.key_of_its_own("checkpoint")?)?;
+    let key_set = serde_json::to_vec(&key.key_set())?;
+    let disk = Folder::open(path).with_context(name)?;
+    let key_file = path.join(CHECKPOINT_KEY_FILE);
+    match std::fs::read(&key_file) {
+        Ok(there) if there == key_set => {}
+        Ok(_) => anyhow::bail!(
+            "{}: the log's checkpoints were signed with another key than the one in {}",
+            key_file.display(),
+            path.with_file_name("keys").display()
+        ),
+        Err(_) => {
+            std::fs::write(&key_file, &key_set).with_context(|| key_file.display().to_string())?
+        }
+    }
+    let (log, recovered) =
+        Log::open(disk, LogConfig::default(), Box::new(key)).with_context(name)?;
+    let clock = SystemClock::default();
+    // Of a checkpoint only; what it says is worth having also when the clock is wrong.
+    let now = move || clock.now().unwrap_or_else(|_| seconds_of_the_system());
+    Ok((LogWriter::start(log, now)?, recovered))
+}
+
+fn seconds_of_the_system() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+fn keep_house(service: Arc<Service>) {
+    tokio::spawn(async move {
+        let mut due = tokio::time::interval(HOUSEKEEPING);
+        loop {
+            due.tick().await;
+            if let Err(problem) = service.keep_house().await {
+                tracing::error!(?problem, "what is due could not be done; trying again");
+            }
+        }
+    });
+}
+
+fn stop_signals() -> Result<impl Future<Output = ()>> {
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: requests finish");
+    })
+}
+
+/// Each copy of a policy has a memory file, and each connection a socket.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current < limit.maximum || limit.maximum.is_none() {
+        // Where it cannot be raised, it is as before.
+        let _ = setrlimit(
+            Resource::Nofile,
+            Rlimit { current: limit.maximum.or(Some(1 << 20)), maximum: limit.maximum },
+        );
+    }
+}

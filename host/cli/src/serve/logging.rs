@@ -1,0 +1,35 @@
+//! The service's own log: not the one of decisions.
+
+use anyhow::{Result, anyhow};
+use clap::ValueEnum;
+use tracing_subscriber::EnvFilter;
+
+/// The form of its lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogForm {
+    /// One object a line
+    Json,
+    /// For people
+    Text,
+}
+
+/// Begins to log to stderr.
+pub fn begin(form: LogForm) -> Result<()> {
+    let filter = match std::env::var("RUST_LOG") {
+        Ok(directives) => {
+            EnvFilter::try_new(directives).map_err(|error| anyhow!("RUST_LOG: {error}"))?
+        }
+        Err(_) => EnvFilter::new("warn,countersign=info,countersign_issuer=info"),
+    };
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false);
+    let begun = match form {
+        LogForm::Json => builder.json().flatten_event(true).with_span_list(false).try_init(),
+        LogForm::Text => {
+            builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init()
+        }
+    };
+    begun.map_err(|error| anyhow!("the log: {error}"))
+}

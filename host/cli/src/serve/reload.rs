@@ -1,0 +1,72 @@
+//! Reading again what decides: beside what is in use, and in its place as a whole or not at all.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use countersign_issuer::{Service, Tls};
+use tokio::signal::unix::Signal;
+use tokio::task::spawn_blocking;
+
+use super::loading::Loader;
+
+/// How often files are looked at.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Reads everything again when the signal comes, or a file has changed.
+pub fn keep_up(
+    service: Arc<Service>,
+    loader: Arc<Loader>,
+    tls: Option<Arc<Tls>>,
+    mut asked: Signal,
+) {
+    tokio::spawn(async move {
+        let looks = async |loader: &Arc<Loader>| {
+            let loader = Arc::clone(loader);
+            spawn_blocking(move || loader.looks()).await.ok()
+        };
+        let mut before = looks(&loader).await;
+        let mut due = tokio::time::interval(LOOK);
+        loop {
+            let why = tokio::select! {
+                _ = asked.recv() => "asked to",
+                _ = due.tick() => {
+                    if looks(&loader).await == before {
+                        continue;
+                    }
+                    "a file has changed"
+                }
+            };
+            // Before they are read, so that what changes meanwhile is read once more.
+            before = looks(&loader).await;
+            match reload(&service, &loader, tls.as_deref()).await {
+                Ok(digest) => {
+                    tracing::info!(why, policy_set = digest, "policies and access were replaced");
+                }
+                Err(error) => {
+                    service.kept();
+                    let error = countersign::visible(&format!("{error:#}"));
+                    tracing::error!(why, error, "those in use stay: the new ones cannot be used");
+                }
+            }
+        }
+    });
+}
+
+async fn reload(service: &Service, loader: &Arc<Loader>, tls: Option<&Tls>) -> Result<String> {
+    let loading = Arc::clone(loader);
+    let loaded = spawn_blocking(move || loading.load()).await??;
+    if loaded.url != *service.url() {
+        bail!("issuer.url has changed, which takes a restart: every trust in it breaks");
+    }
+    match (tls, &loaded.tls) {
+        (Some(tls), Some((certificate, key))) => {
+            tls.replace(certificate, key).context("listen.certificate")?;
+        }
+        (None, None) => {}
+        _ => bail!("listen.certificate was added or removed, which takes a restart"),
+    }
+    let digest = loaded.deciding.policies.digest().to_string();
+    service.replace(loaded.deciding, loaded.access);
+    Ok(digest)
+}

@@ -1,0 +1,69 @@
+//! `countersign verify`
+
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use countersign_issuer::{ForeignKeySet, MAX_TOKEN_BYTES, verified_claims};
+
+use crate::files;
+use crate::output::{self, Done};
+
+/// Verify a token as a cloud does, and print its claims
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  curl -s http://127.0.0.1:8080/jwks.json > jwks.json
+  countersign verify --key-set jwks.json --issuer https://oidc.example.com \\
+      --audience aws-workload-identity-provider:demo < token
+
+Checked are the signature against the key set, issuer, audience (which must be the only one), and
+times. The token is read from stdin.
+
+Exit status: 0 verified, 1 anything else.")]
+pub struct Verify {
+    /// The key set that the issuer publishes (`jwks.json`)
+    #[arg(long, short, value_name = "FILE")]
+    key_set: PathBuf,
+
+    /// The issuer that the token must be of (`iss`)
+    #[arg(long, value_name = "URL")]
+    issuer: String,
+
+    /// The audience that the token must be for (`aud`)
+    #[arg(long, short, value_name = "AUDIENCE")]
+    audience: String,
+
+    /// The time of verification, in seconds since 1970 [default: now]
+    #[arg(long, value_name = "SECONDS")]
+    now: Option<u64>,
+}
+
+impl Verify {
+    pub fn run(&self) -> Result<Done> {
+        let keys = files::read(&self.key_set, 1 << 20)?;
+        let keys =
+            ForeignKeySet::parse(&keys).with_context(|| self.key_set.display().to_string())?;
+        let mut token = String::new();
+        io::stdin()
+            .take(MAX_TOKEN_BYTES as u64 + 2)
+            .read_to_string(&mut token)
+            .context("standard input")?;
+        let token = token.trim_end_matches(['\r', '\n']);
+        if token.is_empty() {
+            bail!("no token on standard input");
+        }
+        let now = match self.now {
+            Some(now) => now,
+            None => SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .context("the clock is before 1970; give --now")?
+                .as_secs(),
+        };
+        let claims = verified_claims(token, &keys, &self.issuer, &self.audience, now)?;
+        output::print_json(&claims)?;
+        Ok(Done::Fine)
+    }
+}
