@@ -1,0 +1,361 @@
+//! A service on a port of its own, with a clock that a test sets, and whoever talks to it.
+#![allow(dead_code, reason = "no test uses all of it")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use countersign::{Engine, EngineConfig, Manifest, ManifestFiles, Optimization, PolicySet};
+use countersign_decision_log::{Disk, Folder, Log, LogConfig, LogWriter, Reader};
+use countersign_issuer::{
+    Access, Algorithm, ApiKey, ApiKeyText, CheckpointSigner, Clock, ClockError, Config, Deciding,
+    ForeignKeySet, Identity, KeyFolder, KeySet, KeySource, Permission, Service, ServiceParts,
+    Signer, SigningKey, SqliteStore, TrustedIssuer, TrustedIssuers, serve,
+};
+use reqwest::{Client, Response, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+pub const START: u64 = 1_790_000_000;
+pub const ISSUER: &str = "https://oidc.example.com";
+pub const CLUSTER: &str = "https://cluster.example.com";
+pub const AWS: &str = "aws-workload-identity-provider:demo";
+pub const AZURE: &str = "api://AzureADTokenExchange";
+pub const SHARED_RUNNER: &str = "98520496-627d-43e6-82da-ce499179ff3f";
+pub const OTHER_RUNNER: &str = "11111111-1111-4111-8111-111111111111";
+pub const SHARED_SUBJECT: &str = "system:serviceaccount:runners:shared";
+pub const OTHER_SUBJECT: &str = "system:serviceaccount:runners:other";
+pub const CONTROL_PLANE: &str = "system:serviceaccount:meshstack:control-plane";
+pub const RUN_TOKEN: &str = "run-token-with-many-bits-4f1c9a7e";
+pub const RUN: &str = "b3116611-e08b-4b00-91c5-10365b25a6ef";
+pub const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+pub const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+pub const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+
+pub const MANIFEST: &str = r#"
+[issuer]
+url = "https://oidc.example.com"
+meshstack-id = "demo"
+
+[[binding]]
+name = "consumers"
+policy = "same-workspace.wasm"
+scope = "all"
+settings = { also = ["team-network"] }
+limits = { prepare-ms = 120_000, wall-clock-ms = 10_000 }
+
+[[binding]]
+name = "short"
+policy = "ttl-ceiling.wasm"
+scope = "all"
+settings = { apply = 3600, detect = 900, destroy = 3600 }
+limits = { prepare-ms = 120_000, wall-clock-ms = 10_000 }
+"#;
+
+const CONFIG: &str = "policies = \"countersign.toml\"\nstate = \"state\"\n";
+
+/// A clock that stands until a test moves it.
+#[derive(Clone)]
+pub struct TestClock(pub Arc<AtomicU64>);
+
+impl Clock for TestClock {
+    fn now(&self) -> Result<u64, ClockError> {
+        Ok(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// A key of an issuer that the service trusts, and what signs with it.
+pub struct Cluster {
+    pub key: SigningKey,
+}
+
+/// How a service is made.
+pub struct Setup {
+    pub manifest: String,
+    pub config: String,
+    pub single_use: bool,
+    pub start: u64,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            manifest: MANIFEST.to_owned(),
+            config: String::new(),
+            single_use: false,
+            start: START,
+        }
+    }
+}
+
+/// A service that is running.
+pub struct Running {
+    pub address: SocketAddr,
+    pub service: Arc<Service>,
+    pub clock: TestClock,
+    pub cluster: Cluster,
+    pub api_key: String,
+    pub client: Client,
+    stop: Option<oneshot::Sender<()>>,
+    served: JoinHandle<()>,
+}
+
+pub fn engine() -> &'static Engine {
+    static ENGINE: OnceLock<Engine> = OnceLock::new();
+    ENGINE.get_or_init(|| {
+        Engine::with(EngineConfig { optimization: Optimization::None, ..EngineConfig::default() })
+            .unwrap()
+    })
+}
+
+pub fn deciding(manifest: &str) -> Deciding {
+    let manifest = Manifest::parse(manifest).unwrap();
+    let files: ManifestFiles = countersign_policy_artifacts::POLICIES
+        .iter()
+        .map(|(name, bytes)| (format!("{name}.wasm"), bytes.to_vec()))
+        .collect();
+    let policies = PolicySet::prepare(engine(), &manifest, &files).unwrap();
+    Deciding { policies, subjects: manifest.issuer.unwrap().subjects }
+}
+
+impl Running {
+    /// Starts a service whose state is in `folder`.
+    pub async fn start(folder: &Path) -> Self {
+        Self::with(folder, Setup::default()).await
+    }
+
+    pub async fn with(folder: &Path, setup: Setup) -> Self {
+        let disk = Folder::open(&folder.join("log")).unwrap();
+        Self::on(folder, setup, disk).await
+    }
+
+    /// With a log on a disk of the test's.
+    pub async fn on(folder: &Path, setup: Setup, disk: impl Disk + 'static) -> Self {
+        let clock = TestClock(Arc::new(AtomicU64::new(setup.start)));
+        let keys = KeyFolder::open(&folder.join("keys")).unwrap();
+        let checkpoint = CheckpointSigner::new(keys.key_of_its_own("checkpoint").unwrap()).unwrap();
+        let (log, recovered) = Log::open(disk, LogConfig::default(), Box::new(checkpoint)).unwrap();
+        let of_log = clock.clone();
+        let log = LogWriter::start(log, move || of_log.now().unwrap()).unwrap();
+        let store = SqliteStore::open(&folder.join("issuer.db")).await.unwrap();
+        let cluster = Cluster { key: SigningKey::generate(Algorithm::Rs256).unwrap().0 };
+        let api_key = ApiKeyText::generate().unwrap();
+        let access = Access {
+            api_keys: vec![ApiKey {
+                name: "test".to_owned(),
+                hash: api_key.hash(),
+                may: Permission::ALL.to_vec(),
+            }],
+            trusted: trusted(&cluster, setup.single_use),
+        };
+        let parts = ServiceParts {
+            url: ISSUER.parse().unwrap(),
+            settings: Config::parse(&format!("{CONFIG}{}", setup.config)).unwrap().settings,
+            deciding: deciding(&setup.manifest),
+            access,
+            keys,
+            store: Arc::new(store),
+            log,
+            recovered,
+            clock: Arc::new(clock.clone()),
+        };
+        let service = Service::start(parts).await.unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let of_server = Arc::clone(&service);
+        let served = tokio::spawn(async move {
+            let stopped = async {
+                let _ = stopped.await;
+            };
+            serve(of_server, listener, None, stopped).await.unwrap();
+        });
+        let client = Client::builder().no_proxy().build().unwrap();
+        let api_key = api_key.expose().to_owned();
+        Self { address, service, clock, cluster, api_key, client, stop: Some(stop), served }
+    }
+
+    /// Stops it and waits until log and store are closed.
+    pub async fn stop(mut self) {
+        drop(self.stop.take());
+        drop(self.client);
+        self.served.await.unwrap();
+    }
+
+    pub fn advance(&self, seconds: u64) {
+        self.clock.0.fetch_add(seconds, Ordering::SeqCst);
+    }
+
+    pub fn now(&self) -> u64 {
+        self.clock.0.load(Ordering::SeqCst)
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub async fn get(&self, path: &str) -> Response {
+        self.client.get(self.url(path)).send().await.unwrap()
+    }
+
+    pub async fn register(&self, run: &Value, runner: &str) -> Response {
+        self.register_at(run["metadata"]["uuid"].as_str().unwrap(), run.to_string(), runner).await
+    }
+
+    pub async fn register_at(&self, id: &str, body: String, runner: &str) -> Response {
+        self.client
+            .put(self.url(&format!("/v1/runs/{id}?runner={runner}")))
+            .bearer_auth(&self.api_key)
+            .header("content-type", "application/json")
+            .body(body)
+            .send()
+            .await
+            .unwrap()
+    }
+
+    pub async fn finish(&self, id: &str) -> Response {
+        self.client
+            .post(self.url(&format!("/v1/runs/{id}/finish")))
+            .bearer_auth(&self.api_key)
+            .send()
+            .await
+            .unwrap()
+    }
+
+    /// Asks for a token with these parameters.
+    pub async fn exchange(&self, parameters: &[(&str, &str)]) -> Response {
+        let form: String =
+            form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+        self.client
+            .post(self.url("/v1/token"))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(form)
+            .send()
+            .await
+            .unwrap()
+    }
+
+    pub async fn by_run_token(&self, run: &str, audience: &str) -> Response {
+        self.exchange(&[
+            ("grant_type", GRANT),
+            ("subject_token_type", ACCESS_TOKEN),
+            ("subject_token", RUN_TOKEN),
+            ("run", run),
+            ("audience", audience),
+        ])
+        .await
+    }
+
+    pub async fn by_identity(&self, run: &str, token: &str) -> Response {
+        self.exchange(&[
+            ("grant_type", GRANT),
+            ("subject_token_type", JWT),
+            ("subject_token", token),
+            ("run", run),
+            ("audience", AWS),
+        ])
+        .await
+    }
+
+    /// The claims of a token, verified against the keys that are published now.
+    pub async fn verified(&self, token: &str, audience: &str) -> Value {
+        let keys = self.get("/jwks.json").await.bytes().await.unwrap();
+        let keys = ForeignKeySet::parse(&keys).unwrap();
+        countersign_issuer::verified_claims(token, &keys, ISSUER, audience, self.now()).unwrap()
+    }
+
+    /// A token of the cluster for a subject.
+    pub fn identity(&self, subject: &str) -> String {
+        self.cluster.token(&self.cluster.header(), &claims(subject, self.now()))
+    }
+}
+
+/// What the cluster says of a subject.
+pub fn claims(subject: &str, now: u64) -> Value {
+    json!({"iss": CLUSTER, "sub": subject, "aud": [ISSUER], "iat": now, "exp": now + 600,
+           "jti": "a7c1d0f2"})
+}
+
+impl Cluster {
+    pub fn header(&self) -> Value {
+        json!({"alg": self.key.public().algorithm().as_str(), "kid": self.key.public().kid()})
+    }
+
+    /// A signed token of any header and claims.
+    pub fn token(&self, header: &Value, claims: &Value) -> String {
+        self.token_of(&header.to_string(), &claims.to_string())
+    }
+
+    pub fn token_of(&self, header: &str, claims: &str) -> String {
+        let input = unsigned(header, claims);
+        let signature = self.key.sign(input.as_bytes()).unwrap();
+        format!("{input}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
+    }
+}
+
+pub fn unsigned(header: &str, claims: &str) -> String {
+    format!("{}.{}", BASE64_URL_SAFE_NO_PAD.encode(header), BASE64_URL_SAFE_NO_PAD.encode(claims))
+}
+
+fn trusted(cluster: &Cluster, single_use: bool) -> TrustedIssuers {
+    let keys = serde_json::to_vec(&KeySet::new([cluster.key.public()])).unwrap();
+    let issuer = TrustedIssuer {
+        url: CLUSTER.to_owned(),
+        audience: ISSUER.to_owned(),
+        keys: Arc::new(KeySource::Fixed(ForeignKeySet::parse(&keys).unwrap())),
+        single_use,
+        identities: HashMap::from([
+            (SHARED_SUBJECT.to_owned(), Identity::Runner(SHARED_RUNNER.parse().unwrap())),
+            (OTHER_SUBJECT.to_owned(), Identity::Runner(OTHER_RUNNER.parse().unwrap())),
+            (CONTROL_PLANE.to_owned(), Identity::ControlPlane(vec![Permission::Runs])),
+        ]),
+    };
+    TrustedIssuers(HashMap::from([(CLUSTER.to_owned(), issuer)]))
+}
+
+/// The published run, with a run token.
+pub fn run() -> Value {
+    let mut run: Value =
+        serde_json::from_str(include_str!("../../../../examples/run.json")).unwrap();
+    run["spec"]["runToken"] = RUN_TOKEN.into();
+    run
+}
+
+/// A run of another definition, whose workspace owns the building block too.
+pub fn run_of(id: &str, workspace: &str, definition: &str) -> Value {
+    let mut run = run();
+    run["metadata"]["uuid"] = id.into();
+    run["spec"]["buildingBlock"]["spec"]["workspaceIdentifier"] = workspace.into();
+    let of = &mut run["spec"]["buildingBlockDefinition"];
+    of["uuid"] = definition.into();
+    of["spec"]["workspaceIdentifier"] = workspace.into();
+    run
+}
+
+/// Status and body of an answer.
+pub async fn answer(response: Response) -> (StatusCode, Value) {
+    let status = response.status();
+    let body = response.bytes().await.unwrap();
+    (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+}
+
+/// All records of a log.
+pub fn records(folder: &Path) -> Vec<Value> {
+    let mut reader = Reader::new(&folder.join("log"), 1);
+    let mut records = Vec::new();
+    while let Some(entry) = reader.next().unwrap() {
+        records.push(serde_json::from_slice(&entry.record).unwrap());
+    }
+    records
+}
+
+pub fn folder() -> TempDir {
+    TempDir::new().unwrap()
+}
