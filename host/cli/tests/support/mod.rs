@@ -39,12 +39,8 @@ pub fn countersign(folder: &Path, line: &str) -> Ran {
 }
 
 pub fn with_stdin(folder: &Path, line: &str, stdin: &str) -> Ran {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_countersign"))
+    let mut child = command(folder)
         .args(line.split_whitespace())
-        .current_dir(folder)
-        .env_remove("CLICOLOR_FORCE")
-        .env("XDG_CACHE_HOME", folder.join("cache-home"))
-        .env("XDG_STATE_HOME", folder.join("state-home"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -58,4 +54,16 @@ pub fn with_stdin(folder: &Path, line: &str, stdin: &str) -> Ran {
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
     }
+}
+
+/// The program, called in a folder of a test's.
+pub fn command(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+    command
+        .current_dir(folder)
+        .env_remove("CLICOLOR_FORCE")
+        .env_remove("RUST_LOG")
+        .env("XDG_CACHE_HOME", folder.join("cache-home"))
+        .env("XDG_STATE_HOME", folder.join("state-home"));
+    command
 }

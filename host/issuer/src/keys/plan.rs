@@ -162,7 +162,7 @@ impl KeyPlan {
                 active: pending.active,
             });
         }
-        let first = self.keys.iter().all(|key| key.published == now);
+        let first = self.keys.iter().all(|key| key.published == now && key.algorithm != algorithm);
         let active = if first || at_once { now } else { now + times.verifier_cache };
         for before in self.keys.iter_mut().filter(|key| key.algorithm == algorithm) {
             if at_once {

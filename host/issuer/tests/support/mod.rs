@@ -14,8 +14,8 @@ use countersign::{Engine, EngineConfig, Manifest, ManifestFiles, Optimization, P
 use countersign_decision_log::{Disk, Folder, Log, LogConfig, LogWriter, Reader};
 use countersign_issuer::{
     Access, Algorithm, ApiKey, ApiKeyText, CheckpointSigner, Clock, ClockError, Config, Deciding,
-    ForeignKeySet, Identity, KeyFolder, KeySet, KeySource, Permission, Service, ServiceParts,
-    Signer, SigningKey, SqliteStore, TrustedIssuer, TrustedIssuers, serve,
+    ForeignKeySet, Identity, KeyFolder, KeySet, KeySource, Permission, SecretHash, Service,
+    ServiceParts, Signer, SigningKey, SqliteStore, TrustedIssuer, TrustedIssuers, serve,
 };
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
@@ -147,14 +147,7 @@ impl Running {
         let store = SqliteStore::open(&folder.join("issuer.db")).await.unwrap();
         let cluster = Cluster { key: SigningKey::generate(Algorithm::Rs256).unwrap().0 };
         let api_key = ApiKeyText::generate().unwrap();
-        let access = Access {
-            api_keys: vec![ApiKey {
-                name: "test".to_owned(),
-                hash: api_key.hash(),
-                may: Permission::ALL.to_vec(),
-            }],
-            trusted: trusted(&cluster, setup.single_use),
-        };
+        let access = access(&cluster, api_key.expose(), setup.single_use);
         let parts = ServiceParts {
             url: ISSUER.parse().unwrap(),
             settings: Config::parse(&format!("{CONFIG}{}", setup.config)).unwrap().settings,
@@ -180,6 +173,11 @@ impl Running {
         let client = Client::builder().no_proxy().build().unwrap();
         let api_key = api_key.expose().to_owned();
         Self { address, service, clock, cluster, api_key, client, stop: Some(stop), served }
+    }
+
+    /// Who may ask, as it was at the start.
+    pub fn access(&self) -> Access {
+        access(&self.cluster, &self.api_key, false)
     }
 
     /// Stops it and waits until log and store are closed.
@@ -302,6 +300,12 @@ impl Cluster {
 
 pub fn unsigned(header: &str, claims: &str) -> String {
     format!("{}.{}", BASE64_URL_SAFE_NO_PAD.encode(header), BASE64_URL_SAFE_NO_PAD.encode(claims))
+}
+
+fn access(cluster: &Cluster, api_key: &str, single_use: bool) -> Access {
+    let (name, may) = ("test".to_owned(), Permission::ALL.to_vec());
+    let hash = SecretHash::of(api_key.as_bytes());
+    Access { api_keys: vec![ApiKey { name, hash, may }], trusted: trusted(cluster, single_use) }
 }
 
 fn trusted(cluster: &Cluster, single_use: bool) -> TrustedIssuers {

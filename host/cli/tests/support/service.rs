@@ -1,0 +1,203 @@
+//! `countersign serve`, and a client of a few lines.
+#![allow(dead_code, reason = "no test uses all of it")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::{RUN, command, countersign};
+
+pub const RUN_ID: &str = "b3116611-e08b-4b00-91c5-10365b25a6ef";
+pub const RUNNER: &str = "98520496-627d-43e6-82da-ce499179ff3f";
+pub const RUN_TOKEN: &str = "run-token-with-many-bits-4f1c9a7e";
+pub const AWS: &str = "aws-workload-identity-provider:demo";
+
+/// A service that is running.
+pub struct Served {
+    pub address: SocketAddr,
+    child: Child,
+    /// What it has logged.
+    logged: Arc<Mutex<String>>,
+}
+
+/// What the service answered.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub body: Value,
+}
+
+/// Writes the configuration of a service on a free port, and gives the API key of its control plane.
+pub fn configure(folder: &Path, more: &str) -> String {
+    let ran = countersign(folder, "api-key --format json");
+    let key: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let config = format!(
+        "policies = \"countersign.toml\"\nstate = \"state\"\n{more}\n[listen]\naddress = \"127.0.0.1:0\"\n\
+         [[api-key]]\nname = \"test\"\nsha256 = {}\nmay = [\"runs\", \"decisions\", \"metrics\"]\n",
+        key["sha256"]
+    );
+    fs::write(folder.join("issuer.toml"), config).unwrap();
+    key["key"].as_str().unwrap().to_owned()
+}
+
+impl Served {
+    /// Starts it and waits until it listens.
+    pub fn start(folder: &Path) -> Self {
+        let mut child = command(folder)
+            .args(["serve", "--config", "issuer.toml"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap());
+        let logged = Arc::new(Mutex::new(String::new()));
+        let address = loop {
+            let mut line = String::new();
+            if lines.read_line(&mut line).unwrap() == 0 {
+                panic!("it did not start: {}", logged.lock().unwrap());
+            }
+            logged.lock().unwrap().push_str(&line);
+            let parsed: Value = serde_json::from_str(&line).unwrap_or_default();
+            if parsed["message"] == "listening" {
+                break parsed["address"].as_str().unwrap().parse().unwrap();
+            }
+        };
+        let writer = Arc::clone(&logged);
+        thread::spawn(move || {
+            let mut line = String::new();
+            while lines.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
+                writer.lock().unwrap().push_str(&line);
+                line.clear();
+            }
+        });
+        Self { address, child, logged }
+    }
+
+    pub fn logged(&self) -> String {
+        self.logged.lock().unwrap().clone()
+    }
+
+    /// Waits until a line with this text was logged since `seen` bytes.
+    pub fn wait_for(&self, text: &str, seen: usize) {
+        for _ in 0..600 {
+            if self.logged()[seen..].contains(text) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        panic!("`{text}` was not logged: {}", self.logged());
+    }
+
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let status = std::process::Command::new("kill").args([name, &id]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Stops it as an operator does, and gives its exit status.
+    pub fn stop(mut self) -> i32 {
+        self.signal("-TERM");
+        self.child.wait().unwrap().code().unwrap_or(-1)
+    }
+
+    /// Stops it as a power failure of the process does.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub fn register(&self, api_key: &str, run: &Value) -> Answer {
+        let id = run["metadata"]["uuid"].as_str().unwrap();
+        let headers =
+            format!("authorization: Bearer {api_key}\r\ncontent-type: application/json\r\n");
+        let target = format!("/v1/runs/{id}?runner={RUNNER}");
+        let mut client = Client::new(self.address).unwrap();
+        client.ask("PUT", &target, &headers, &run.to_string()).unwrap()
+    }
+
+    pub fn token(&self) -> Answer {
+        Client::new(self.address).unwrap().token(RUN_ID).unwrap()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // It may have gone before.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// One connection.
+pub struct Client(BufReader<TcpStream>);
+
+impl Client {
+    pub fn new(address: SocketAddr) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        Ok(Self(BufReader::new(stream)))
+    }
+
+    pub fn ask(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &str,
+        body: &str,
+    ) -> std::io::Result<Answer> {
+        let length = body.len();
+        let request = format!(
+            "{method} {target} HTTP/1.1\r\nhost: localhost\r\n{headers}content-length: {length}\r\n\r\n{body}"
+        );
+        self.0.get_mut().write_all(request.as_bytes())?;
+        let closed = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+        let (mut status, mut length) = (0, 0);
+        loop {
+            let mut line = String::new();
+            if self.0.read_line(&mut line)? == 0 {
+                return Err(closed());
+            }
+            let line = line.trim_end();
+            if line.is_empty() {
+                break;
+            }
+            if status == 0 {
+                status = line.split(' ').nth(1).and_then(|s| s.parse().ok()).ok_or_else(closed)?;
+            } else if let Some((name, value)) = line.split_once(": ")
+                && name.eq_ignore_ascii_case("content-length")
+            {
+                length = value.parse().map_err(|_| closed())?;
+            }
+        }
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body)?;
+        Ok(Answer { status, body: serde_json::from_slice(&body).unwrap_or_default() })
+    }
+
+    pub fn token(&mut self, run: &str) -> std::io::Result<Answer> {
+        let form = format!(
+            "grant_type=urn:ietf:params:oauth:grant-type:token-exchange\
+             &subject_token_type=urn:ietf:params:oauth:token-type:access_token\
+             &subject_token={RUN_TOKEN}&run={run}&audience={AWS}"
+        );
+        let headers = "content-type: application/x-www-form-urlencoded\r\n";
+        self.ask("POST", "/v1/token", headers, &form)
+    }
+}
+
+/// The published run, with a run token.
+pub fn run() -> Value {
+    let mut run: Value = serde_json::from_str(RUN).unwrap();
+    run["spec"]["runToken"] = RUN_TOKEN.into();
+    run
+}

@@ -1,0 +1,172 @@
+//! No token without a durable record: the disk is full, read-only, or fails when it is asked to sync.
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+mod support;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use countersign_decision_log::{Disk, Folder};
+use reqwest::StatusCode;
+use serde_json::json;
+use support::{AWS, RUN, Running, SHARED_RUNNER, Setup, answer, folder, records, run};
+
+/// A folder on a disk that begins to fail.
+struct FailingDisk {
+    folder: Folder,
+    fails: Arc<AtomicBool>,
+    how: Failure,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Failure {
+    /// `ENOSPC`, after half of it.
+    Full,
+    /// `EROFS`
+    ReadOnly,
+    /// `EIO`
+    Sync,
+}
+
+impl FailingDisk {
+    fn fails(&self, code: i32) -> io::Result<()> {
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(io::Error::from_raw_os_error(code));
+        }
+        Ok(())
+    }
+}
+
+impl Disk for FailingDisk {
+    fn list(&mut self) -> io::Result<Vec<String>> {
+        self.folder.list()
+    }
+
+    fn read(&mut self, name: &str) -> io::Result<Vec<u8>> {
+        self.folder.read(name)
+    }
+
+    fn create(&mut self, name: &str) -> io::Result<()> {
+        self.folder.create(name)
+    }
+
+    fn append(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        match self.how {
+            Failure::Full if self.fails.load(Ordering::SeqCst) => {
+                self.folder.append(name, &bytes[..bytes.len() / 2])?;
+                self.fails(28)
+            }
+            Failure::ReadOnly => self.fails(30).and_then(|()| self.folder.append(name, bytes)),
+            Failure::Full | Failure::Sync => self.folder.append(name, bytes),
+        }
+    }
+
+    fn sync(&mut self, name: &str) -> io::Result<()> {
+        if matches!(self.how, Failure::Sync) {
+            self.fails(5)?;
+        }
+        self.folder.sync(name)
+    }
+
+    fn sync_names(&mut self) -> io::Result<()> {
+        self.folder.sync_names()
+    }
+
+    fn cut(&mut self, name: &str, length: u64) -> io::Result<()> {
+        self.folder.cut(name, length)
+    }
+
+    fn remove(&mut self, name: &str) -> io::Result<()> {
+        self.folder.remove(name)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_disk_gives_no_token_until_a_restart() {
+    for how in [Failure::Full, Failure::ReadOnly, Failure::Sync] {
+        let folder = folder();
+        let fails = Arc::new(AtomicBool::new(false));
+        let disk = FailingDisk {
+            folder: Folder::open(&folder.path().join("log")).unwrap(),
+            fails: Arc::clone(&fails),
+            how,
+        };
+        let service = Running::on(folder.path(), Setup::default(), disk).await;
+        service.register(&run(), SHARED_RUNNER).await;
+        assert_eq!(service.by_run_token(RUN, AWS).await.status(), StatusCode::OK);
+        assert_eq!(service.get("/readyz").await.status(), StatusCode::OK);
+
+        fails.store(true, Ordering::SeqCst);
+        let refused = async || {
+            let response = service.by_run_token(RUN, AWS).await;
+            assert!(response.headers().contains_key("retry-after"));
+            let (status, body) = answer(response).await;
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{how:?}");
+            assert_eq!(body["error"], "temporarily_unavailable");
+            assert!(body.get("access_token").is_none());
+        };
+        refused().await;
+        // Whatever the disk says now: what is durable is not known before it was looked at.
+        fails.store(false, Ordering::SeqCst);
+        for _ in 0..3 {
+            refused().await;
+        }
+        assert_eq!(service.get("/readyz").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(service.get("/healthz").await.status(), StatusCode::OK);
+        service.stop().await;
+
+        let service = Running::start(folder.path()).await;
+        assert_eq!(service.by_run_token(RUN, AWS).await.status(), StatusCode::OK, "{how:?}");
+        service.stop().await;
+        let kinds: Vec<_> =
+            records(folder.path()).iter().map(|record| record["kind"].clone()).collect();
+        // Half a record was put aside, which is on record; a whole one stands, though its token never left.
+        let expected = match how {
+            Failure::Full => vec!["token", "recovered", "token"],
+            Failure::ReadOnly => vec!["token", "token"],
+            Failure::Sync => vec!["token", "token", "token"],
+        };
+        assert_eq!(json!(kinds), json!(expected), "{how:?}");
+    }
+}
+
+/// What decides is replaced while requests are on their way: each is decided by one set, which is on record.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_request_is_decided_by_one_set() {
+    let folder = folder();
+    let service = Running::start(folder.path()).await;
+    let mut neighbour = run();
+    neighbour["spec"]["buildingBlock"]["spec"]["workspaceIdentifier"] = "team-network".into();
+    service.register(&neighbour, SHARED_RUNNER).await;
+    let with = support::MANIFEST.to_owned();
+    let without = with.replace("also = [\"team-network\"]", "");
+    let digests = [
+        support::deciding(&with).policies.digest().to_string(),
+        support::deciding(&without).policies.digest().to_string(),
+    ];
+    let asking = async {
+        let mut approved = 0;
+        for _ in 0..120 {
+            approved += u32::from(service.by_run_token(RUN, AWS).await.status() == StatusCode::OK);
+        }
+        approved
+    };
+    let replacing = async {
+        for turn in 0..20 {
+            let manifest = if turn % 2 == 0 { &without } else { &with };
+            service.service.replace(support::deciding(manifest), service.access());
+            tokio::task::yield_now().await;
+        }
+    };
+    let (approved, ()) = tokio::join!(asking, replacing);
+    assert!(approved > 0);
+    service.stop().await;
+    let records = records(folder.path());
+    assert_eq!(records.len(), 120);
+    for record in records {
+        let expected = usize::from(record["decision"]["outcome"] != "approved");
+        assert_eq!(record["decision"]["policy_set"], digests[expected]);
+        assert_eq!(record["issued"].is_null(), expected == 1);
+    }
+}
