@@ -13,6 +13,8 @@ COUNTERSIGN = $(CARGO) run $(CARGO_FLAGS) --quiet --bin countersign --
 # `make fuzz`: the targets, and how long each of them is fuzzed. It needs a C++ compiler.
 FUZZ_TARGETS ?= component smith mutated run manifest settings verdict
 FUZZ_SECONDS ?= 600
+# `make kills`: how often the service is killed.
+KILLS ?= 1000
 # `make corpus`: how many inputs of each are kept, the smallest ones.
 CORPUS_FILES ?= 300
 # cargo-fuzz takes switches that are unstable; this lets the stable compiler have them, so that the
@@ -26,7 +28,7 @@ figures = awk '/^<!-- $(1) -->/ { print; while ((getline line < "target/$(1).md"
 	&& mv target/figures.md benches/README.md
 
 .PHONY: help demo serve test lint unit doc policies toolchain golden deny clean
-.PHONY: fuzz corpus bench bench-check bench-hostile
+.PHONY: fuzz corpus bench bench-check bench-hostile bench-tokens kills schemathesis
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -107,6 +109,19 @@ bench: toolchain ## Decisions beside other engines and signatures, cold start, m
 		> ../../target/decisions.md
 	@$(call figures,decisions)
 	@cat target/decisions.md
+
+bench-tokens: toolchain ## Tokens a second of the service, with durable records, and what it does under overload
+	$(CARGO) build $(CARGO_FLAGS) --release --bin countersign
+	$(CARGO) bench $(CARGO_FLAGS) --bench tokens > target/tokens.md
+	@cat target/tokens.md
+	@$(call figures,tokens)
+
+kills: toolchain ## Kill the service under load, 1,000 times (KILLS), and look whether anything is lost
+	KILLS=$(KILLS) $(CARGO) test $(CARGO_FLAGS) --workspace --test serve killing -- --nocapture
+
+schemathesis: toolchain ## Ask the service what its OpenAPI description allows, and what not (needs Python)
+	@$(CARGO) build $(CARGO_FLAGS) --bin countersign
+	@sh host/issuer/tests/schemathesis.sh
 
 bench-check: toolchain ## Instructions of a decision against those recorded (needs valgrind); UPDATE=1 records
 	$(CARGO) bench $(CARGO_FLAGS) --bench instructions
