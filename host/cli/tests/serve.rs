@@ -28,7 +28,7 @@ use support::{countersign, folder, with_stdin};
 fn tokens_on_record(folder: &Path) -> HashSet<String> {
     let mut reader = Reader::new(&folder.join("state/log"), 1);
     let mut tokens = HashSet::new();
-    while let Some(entry) = reader.next().unwrap() {
+    while let Some(entry) = reader.read().unwrap() {
         let record: Value = serde_json::from_slice(&entry.record).unwrap();
         if let Some(digest) = record["issued"]["token"].as_str() {
             tokens.insert(digest.to_owned());

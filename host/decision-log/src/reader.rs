@@ -69,7 +69,7 @@ impl Reader {
     ///
     /// # Errors
     /// When the log is damaged there, or a file cannot be read.
-    pub fn next(&mut self) -> Result<Option<Entry>, ReadError> {
+    pub fn read(&mut self) -> Result<Option<Entry>, ReadError> {
         loop {
             let Some(segment) = &mut self.segment else {
                 if !self.enter(None)? {

@@ -1,5 +1,6 @@
 //! A log in a folder: what was appended is read again, many callers share a sync, and no changed byte
 //! stays unseen.
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod support;
 
@@ -90,21 +91,21 @@ fn records_are_read_in_order_from_anywhere_while_more_are_written() {
     for from in [0, 1, 5, 10, 11] {
         let mut reader = Reader::new(folder.path(), from);
         for number in from.max(1)..=10 {
-            let entry = reader.next().unwrap().unwrap();
+            let entry = reader.read().unwrap().unwrap();
             assert_eq!((entry.sequence, entry.record), (number, record(number)));
         }
-        assert!(reader.next().unwrap().is_none());
+        assert!(reader.read().unwrap().is_none());
     }
     let mut reader = Reader::new(folder.path(), 10);
-    assert_eq!(reader.next().unwrap().unwrap().sequence, 10);
-    assert!(reader.next().unwrap().is_none());
+    assert_eq!(reader.read().unwrap().unwrap().sequence, 10);
+    assert!(reader.read().unwrap().is_none());
     let (mut log, recovered) =
         Log::open(Folder::open(folder.path()).unwrap(), CONFIG, Box::new(Key)).unwrap();
     assert!(recovered.is_empty());
     for number in 11..=30 {
         log.append(&[record(number)], 0).unwrap();
-        assert_eq!(reader.next().unwrap().unwrap().record, record(number));
-        assert!(reader.next().unwrap().is_none());
+        assert_eq!(reader.read().unwrap().unwrap().record, record(number));
+        assert!(reader.read().unwrap().is_none());
     }
 }
 

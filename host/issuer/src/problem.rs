@@ -10,12 +10,19 @@ pub struct Problem {
     pub(crate) description: String,
     /// For the operator's log.
     pub(crate) detail: Option<String>,
-    /// Why a decision refused.
-    pub(crate) reasons: Vec<Reason>,
-    /// The decision that refused.
-    pub(crate) decision: Option<Digest>,
+    /// Why no token may be issued.
+    pub(crate) refusal: Option<Box<Refused>>,
     /// After how many seconds it may be worth asking again.
     pub(crate) retry_after: Option<u64>,
+}
+
+/// Why no token may be issued for a run.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    /// At least one.
+    pub(crate) reasons: Vec<Reason>,
+    /// The decision that refused; `None` where there was nothing to decide.
+    pub(crate) decision: Option<Digest>,
 }
 
 /// What kind of problem it is. `http::answer` has the status and the word of each.
@@ -61,14 +68,23 @@ impl Problem {
             kind,
             description: description.into(),
             detail: None,
-            reasons: Vec::new(),
-            decision: None,
+            refusal: None,
             retry_after: None,
         }
     }
 
     pub(crate) fn invalid(description: impl Into<String>) -> Self {
         Self::new(ProblemKind::InvalidRequest, description)
+    }
+
+    /// No token for a run.
+    pub(crate) fn refused(
+        description: &str,
+        reasons: Vec<Reason>,
+        decision: Option<Digest>,
+    ) -> Self {
+        let refusal = Some(Box::new(Refused { reasons, decision }));
+        Self { refusal, ..Self::new(ProblemKind::AccessDenied, description) }
     }
 
     /// Not now, and what the operator should know of why.

@@ -131,18 +131,20 @@ impl Tail {
             }
         }
         last.iter().try_for_each(|entry| print(entry, self.format))?;
-        while self.follow {
+        if !self.follow {
+            return Ok(Done::Fine);
+        }
+        loop {
             match next(&mut reader, &self.place)? {
                 Some(entry) => print(&entry, self.format)?,
                 None => thread::sleep(LOOK),
             }
         }
-        Ok(Done::Fine)
     }
 }
 
 fn next(reader: &mut Reader, place: &LogPlace) -> Result<Option<Entry>> {
-    reader.next().with_context(|| place.folder.display().to_string())
+    reader.read().with_context(|| place.folder.display().to_string())
 }
 
 fn print(entry: &Entry, format: Format) -> Result<()> {

@@ -54,7 +54,7 @@ impl Subjects {
         let mut counts: BTreeMap<Of, (u64, u64)> = BTreeMap::new();
         let mut reader = Reader::new(&self.place.folder, 1);
         while let Some(entry) =
-            reader.next().with_context(|| self.place.folder.display().to_string())?
+            reader.read().with_context(|| self.place.folder.display().to_string())?
         {
             let Some(view) = RecordView::of(&entry).filter(|view| view.time >= self.since) else {
                 continue;

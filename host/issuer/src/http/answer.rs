@@ -100,11 +100,12 @@ impl ProblemKind {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> axum::response::Response {
+        let refusal = self.refusal.as_deref();
         let body = ErrorBody {
             error: self.kind.word(),
             error_description: Cow::Borrowed(&self.description),
-            reasons: self.reasons.iter().map(ReasonBody::new).collect(),
-            decision: self.decision.map(|decision| decision.to_string()),
+            reasons: refusal.iter().flat_map(|r| &r.reasons).map(ReasonBody::new).collect(),
+            decision: refusal.and_then(|refusal| refusal.decision).map(|id| id.to_string()),
         };
         let mut response = json(self.kind.status(), &body);
         let headers = response.headers_mut();

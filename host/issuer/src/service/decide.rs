@@ -82,11 +82,8 @@ impl Service {
             (Ok(_), None) => Err(Problem::unavailable("approved, and not signed")),
             (Err(reasons), _) => {
                 let description = "the policies refuse a token for this run";
-                let mut problem = Problem::new(ProblemKind::AccessDenied, description);
-                problem.detail = Some(decided.decision.to_string());
-                problem.reasons = reasons;
-                problem.decision = Some(decided.decision);
-                Err(problem)
+                let decision = decided.decision;
+                Err(Problem::refused(description, reasons, Some(decision)).detail(decision))
             }
         }
     }

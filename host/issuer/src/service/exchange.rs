@@ -69,14 +69,13 @@ impl Service {
             Liveness::Expired => Some((RUN_EXPIRED, "the run has expired")),
         };
         if let Some((code, message)) = ended {
-            let mut problem = Problem::new(ProblemKind::AccessDenied, message).detail(&request.run);
-            problem.reasons = vec![Reason {
+            let reason = Reason {
                 code: code.to_owned(),
                 message: message.to_owned(),
                 source: ReasonSource::Host,
                 binding: None,
-            }];
-            return Err(problem);
+            };
+            return Err(Problem::refused(message, vec![reason], None).detail(&request.run));
         }
         let question = Question::of(registered, request.audiences, ttl_seconds, now);
         self.issue(question, requester, id).await

@@ -354,7 +354,7 @@ pub async fn answer(response: Response) -> (StatusCode, Value) {
 pub fn records(folder: &Path) -> Vec<Value> {
     let mut reader = Reader::new(&folder.join("log"), 1);
     let mut records = Vec::new();
-    while let Some(entry) = reader.next().unwrap() {
+    while let Some(entry) = reader.read().unwrap() {
         records.push(serde_json::from_slice(&entry.record).unwrap());
     }
     records
