@@ -186,6 +186,11 @@ impl Service {
         Ok(())
     }
 
+    /// How many requests are being answered.
+    pub fn requests_in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Acquire)
+    }
+
     /// Takes no requests any more, as far as `/readyz` says.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);

@@ -112,6 +112,15 @@ async fn registering_is_idempotent_and_facts_do_not_change() {
     service.stop().await;
 }
 
+/// The page of codes has those that are met above and below.
+#[test]
+fn codes_of_runs_are_documented() {
+    let page = include_str!("../../../docs/codes.md");
+    let (_, table) = page.split_once("| run | what it means |").unwrap();
+    let codes: Vec<_> = table.split('`').skip(1).step_by(2).collect();
+    assert_eq!(codes, ["run-finished", "run-expired"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_expires() {
     let folder = folder();
