@@ -33,6 +33,18 @@ pub trait CheckpointKey: Send + Sync {
     /// The signature of a message, in base64url; `None` when there can be none.
     fn sign(&self, message: &[u8]) -> Option<String>;
 
+    /// Keeps a checkpoint elsewhere, before it is in the log's folder; `None` when it could not be kept. Does
+    /// nothing unless an implementation does.
+    fn keep(&self, checkpoint: &Checkpoint) -> Option<()> {
+        let _ = checkpoint;
+        Some(())
+    }
+
+    /// The last checkpoint that was kept elsewhere: a log that has not reached it has lost records.
+    fn kept(&self) -> Option<Checkpoint> {
+        None
+    }
+
     /// Whether this is the key's signature of the message.
     fn verify(&self, message: &[u8], signature: &str) -> bool;
 }
@@ -51,6 +63,7 @@ impl Checkpoint {
 
     /// The line to append, with its line break.
     pub(crate) fn signed(self, key: &dyn CheckpointKey) -> Option<Vec<u8>> {
+        key.keep(&self)?;
         let signature = key.sign(&serde_json::to_vec(&self).ok()?)?;
         let mut line = serde_json::to_vec(&Line { checkpoint: self, signature }).ok()?;
         line.push(b'\n');

@@ -44,11 +44,12 @@ pub trait Disk: Send {
     /// When that cannot be said.
     fn sync_names(&mut self) -> io::Result<()>;
 
-    /// Cuts a file off after `length` bytes.
+    /// Puts a file with these bytes in the place of a file, durably: a crash leaves the old one or the new
+    /// one.
     ///
     /// # Errors
-    /// When it cannot be cut.
-    fn cut(&mut self, name: &str, length: u64) -> io::Result<()>;
+    /// When it cannot be replaced, or it cannot be said to be durable.
+    fn replace(&mut self, name: &str, bytes: &[u8]) -> io::Result<()>;
 
     /// Removes a file.
     ///
@@ -135,8 +136,19 @@ impl Disk for Folder {
         Ok(())
     }
 
-    fn cut(&mut self, name: &str, length: u64) -> io::Result<()> {
-        self.file(name)?.set_len(length)
+    fn replace(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let (path, new) = (self.path.join(name), self.path.join(format!("{name}.new")));
+        self.files.remove(name);
+        // One that an earlier crash left.
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = private().write(true).create_new(true).open(&new)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&new, &path)?;
+        self.sync_names()
     }
 
     fn remove(&mut self, name: &str) -> io::Result<()> {

@@ -11,7 +11,7 @@
 //! [Checkpoints](Checkpoint) are signed and beside the chain: they say how far it once reached, so that
 //! an end that was cut off is missed.
 //!
-//! What is in a record is the caller's: this crate sees bytes. It reads no clock.
+//! What is in a record is the caller's: this crate sees bytes. It reads no clock but to pace itself.
 //!
 //! # What is guaranteed
 //! - A record that was acknowledged is found again after a crash, or opening says that it is not.
@@ -20,8 +20,8 @@
 //! - [`verify()`] finds every changed byte of every segment and of the checkpoints.
 //!
 //! # What is not
-//! - That nobody replaced the whole folder, checkpoints and key included: keep a checkpoint elsewhere,
-//!   and compare.
+//! - That nobody who can write to the folder took away what no checkpoint covers yet, or cut both records and
+//!   checkpoints off at an earlier one. Keep a checkpoint elsewhere, and compare ([`CheckpointKey::kept`]).
 //! - That a disk kept what it said it kept. Where the last batch of a log that was not closed is damaged
 //!   later, that looks like a crash: it is put aside, and said.
 

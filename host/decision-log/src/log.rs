@@ -109,6 +109,9 @@ pub enum AppendError {
     Failed,
 }
 
+/// The most records that are appended at once, after which a checkpoint may be due.
+pub(crate) const MOST_IN_A_BATCH: u64 = 1024;
+
 /// The end of a segment that is open for appending.
 struct End {
     next: u64,
@@ -128,7 +131,11 @@ impl<D: Disk> Log<D> {
         key: Box<dyn CheckpointKey>,
     ) -> Result<(Self, Vec<Recovered>), OpenError> {
         let mut recovered = Vec::new();
-        let covered = last_checkpoint(&mut disk, &*key, &mut recovered)?;
+        // The one in the folder, and the one that was kept elsewhere: whichever says more.
+        let covered = last_checkpoint(&mut disk, &*key, &mut recovered)?
+            .into_iter()
+            .chain(key.kept())
+            .max_by_key(|checkpoint| checkpoint.sequence);
         let mut names = segments(disk.list().map_err(io_error("the folder"))?);
         let (segment, end) = loop {
             match names.pop() {
@@ -143,16 +150,16 @@ impl<D: Disk> Log<D> {
                 }
             }
         };
-        let covered = match covered {
-            Some((line, checkpoint)) if checkpoint.sequence >= end.next => {
-                return Err(OpenError::Damaged(Damage::Lost {
-                    last: end.next - 1,
-                    line,
-                    sequence: checkpoint.sequence,
-                }));
-            }
-            covered => covered.map_or(0, |(_, checkpoint)| checkpoint.sequence),
-        };
+        // What a process that was killed had not synced is durable before anything is built on it.
+        disk.sync_names().map_err(io_error("the folder"))?;
+        let (last, covered) = (end.next - 1, covered.map_or(0, |checkpoint| checkpoint.sequence));
+        if covered > last {
+            return Err(OpenError::Damaged(Damage::Lost { last, sequence: covered }));
+        }
+        let records = last - covered;
+        if records > config.checkpoint_records + MOST_IN_A_BATCH {
+            return Err(OpenError::Damaged(Damage::Uncovered { covered, records }));
+        }
         let log = Self {
             disk,
             config,
@@ -279,7 +286,7 @@ fn new_segment(disk: &mut impl Disk, heading: Heading) -> io::Result<String> {
 fn open_segment(
     disk: &mut impl Disk,
     name: &str,
-    covered: Option<&(usize, Checkpoint)>,
+    covered: Option<&Checkpoint>,
     recovered: &mut Vec<Recovered>,
 ) -> Result<Option<End>, OpenError> {
     let bytes = disk.read(name).map_err(io_error(name))?;
@@ -300,10 +307,10 @@ fn open_segment(
         return Ok(None);
     };
     let agrees = |sequence: u64, hash: ChainHash| match covered {
-        Some((line, checkpoint))
+        Some(checkpoint)
             if checkpoint.sequence == sequence && checkpoint.hash != hash.to_string() =>
         {
-            Err(OpenError::Damaged(Damage::Rewritten { line: *line, sequence }))
+            Err(OpenError::Damaged(Damage::Rewritten { sequence }))
         }
         _ => Ok(()),
     };
@@ -323,10 +330,20 @@ fn open_segment(
         }
         recovered.push(put_aside(disk, name, &scan).map_err(io_error(name))?);
     }
+    // What no checkpoint covers may never have been synced, or a sync of it may have failed; the system then
+    // takes it for written. So it is written anew before anything is built on it.
+    // Nor may the heading of a segment that has no record yet.
+    let last = scan.sequence - 1;
+    let is_empty = scan.offset == HEADING_BYTES as u64;
+    if problem.is_some() || is_empty || covered.is_none_or(|checkpoint| checkpoint.sequence < last)
+    {
+        let whole = bytes.len() - scan.rest().len();
+        disk.replace(name, bytes.get(..whole).unwrap_or_default()).map_err(io_error(name))?;
+    }
     Ok(Some(End { next: scan.sequence, hash: scan.hash, bytes: scan.offset }))
 }
 
-/// Copies what is behind the last whole record to a file of its own, and then cuts it off.
+/// Copies what is behind the last whole record to a file of its own.
 fn put_aside(disk: &mut impl Disk, name: &str, scan: &Scan<'_>) -> io::Result<Recovered> {
     let names = disk.list()?;
     let aside = (0_u32..)
@@ -337,8 +354,6 @@ fn put_aside(disk: &mut impl Disk, name: &str, scan: &Scan<'_>) -> io::Result<Re
     disk.append(&aside, scan.rest())?;
     disk.sync(&aside)?;
     disk.sync_names()?;
-    disk.cut(name, scan.offset)?;
-    disk.sync(name)?;
     Ok(Recovered {
         file: name.to_owned(),
         offset: scan.offset,
@@ -348,46 +363,48 @@ fn put_aside(disk: &mut impl Disk, name: &str, scan: &Scan<'_>) -> io::Result<Re
     })
 }
 
-/// The last checkpoint, and its line. A last line that is none is what a crash left.
+/// How many lines at the end of the checkpoints are looked at. `verify` looks at all.
+const LAST_LINES: usize = 16;
+
+/// The last checkpoint of the folder. A last line that is none is what a crash left.
 fn last_checkpoint(
     disk: &mut impl Disk,
     key: &dyn CheckpointKey,
     recovered: &mut Vec<Recovered>,
-) -> Result<Option<(usize, Checkpoint)>, OpenError> {
+) -> Result<Option<Checkpoint>, OpenError> {
     let failed = || io_error(checkpoint::FILE);
     if !disk.list().map_err(io_error("the folder"))?.iter().any(|name| name == checkpoint::FILE) {
         return Ok(None);
     }
     let bytes = disk.read(checkpoint::FILE).map_err(failed())?;
-    let mut read = checkpoint::read(&bytes, key);
-    let mut unfinished = read.unfinished;
+    let before =
+        bytes.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+    let start = before.clone().nth(LAST_LINES).unwrap_or(0);
+    let mut read = checkpoint::read(bytes.get(start..).unwrap_or_default(), key);
+    let mut whole = bytes.len() - read.unfinished;
     let lines = read.lines;
-    if unfinished == 0
-        && read
-            .damage
-            .pop_if(|damage| matches!(damage, Damage::Checkpoint { line, .. } if *line == lines))
-            .is_some()
-    {
-        let before = bytes.len().saturating_sub(1);
-        let start = bytes.get(..before).and_then(|b| b.iter().rposition(|b| *b == b'\n'));
-        unfinished = bytes.len() - start.map_or(0, |at| at + 1);
+    let is_last =
+        |damage: &mut Damage| matches!(damage, Damage::Checkpoint { line, .. } if *line == lines);
+    if read.unfinished == 0 && read.damage.pop_if(is_last).is_some() {
+        whole = before.clone().nth(1).unwrap_or(0);
     }
     if let Some(damage) = read.damage.into_iter().next() {
         return Err(OpenError::Damaged(damage));
     }
-    if unfinished > 0 {
-        let offset = (bytes.len() - unfinished) as u64;
-        disk.cut(checkpoint::FILE, offset).map_err(failed())?;
-        disk.sync(checkpoint::FILE).map_err(failed())?;
+    // As with records: durable before anything is built on it.
+    disk.replace(checkpoint::FILE, bytes.get(..whole).unwrap_or_default()).map_err(failed())?;
+    let last = read.signed.into_iter().map(|(_, checkpoint)| checkpoint);
+    let last = last.max_by_key(|checkpoint| checkpoint.sequence);
+    if whole < bytes.len() {
         recovered.push(Recovered {
             file: checkpoint::FILE.to_owned(),
-            offset,
-            bytes: unfinished as u64,
-            sequence: read.signed.last().map_or(0, |(_, checkpoint)| checkpoint.sequence),
+            offset: whole as u64,
+            bytes: (bytes.len() - whole) as u64,
+            sequence: last.as_ref().map_or(0, |checkpoint| checkpoint.sequence),
             saved_as: None,
         });
     }
-    Ok(read.signed.into_iter().max_by_key(|(_, checkpoint)| checkpoint.sequence))
+    Ok(last)
 }
 
 fn io_error(file: &str) -> impl Fn(io::Error) -> OpenError {

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::disk;
-use crate::frame::{ChainHash, NoFrame};
+use crate::frame::{self, ChainHash, NoFrame};
 use crate::scan::Scan;
 use crate::segment::{Damage, HEADING_BYTES, Heading, segments};
 
@@ -146,7 +146,13 @@ impl Segment {
                     self.read += 1;
                     return Ok(Some(entry));
                 }
-                Ok(None) | Err(NoFrame::Unfinished) if looked => return Ok(None),
+                Ok(None) if looked => return Ok(None),
+                // It is being written, unless there is something behind it.
+                Err(NoFrame::Unfinished)
+                    if looked && frame::later_batch(rest, sequence).is_none() =>
+                {
+                    return Ok(None);
+                }
                 Err(problem) if looked => {
                     return Err(ReadError::Damaged(Damage::Record {
                         segment: self.name.clone(),
@@ -156,7 +162,11 @@ impl Segment {
                     }));
                 }
                 Ok(None) | Err(_) => {
-                    self.bytes = fs::read(folder.join(&self.name)).map_err(io_error(&self.name))?;
+                    let path = folder.join(&self.name);
+                    let length = fs::metadata(&path).map_err(io_error(&self.name))?.len();
+                    if length != self.bytes.len() as u64 || !rest.is_empty() {
+                        self.bytes = fs::read(path).map_err(io_error(&self.name))?;
+                    }
                     looked = true;
                 }
             }

@@ -109,24 +109,33 @@ pub enum Damage {
     },
     /// A checkpoint says that the log was longer.
     #[error(
-        "the log ends with record {last}, but checkpoint {line} says that it reached {sequence}: \
-         records {} to {sequence} are lost", last + 1
+        "the log ends with record {last}, but a checkpoint says that it reached {sequence}: records {} to \
+         {sequence} are lost", last + 1
     )]
     Lost {
         /// The last record that there is.
         last: u64,
-        /// The line of the checkpoint.
-        line: usize,
         /// How far the log once reached.
         sequence: u64,
     },
     /// A checkpoint names another hash than the record has.
-    #[error("checkpoint {line}: record {sequence} had another hash: the log was rewritten")]
+    #[error(
+        "record {sequence} had another hash when a checkpoint was signed: the log was rewritten"
+    )]
     Rewritten {
-        /// The line of the checkpoint.
-        line: usize,
         /// The record.
         sequence: u64,
+    },
+    /// More records are without a checkpoint than a log ever has.
+    #[error(
+        "no checkpoint covers the records after {covered}, of which there are {records}: checkpoints are \
+         missing, or the records were not written by this log"
+    )]
+    Uncovered {
+        /// The last record that a checkpoint covers.
+        covered: u64,
+        /// How many come after it.
+        records: u64,
     },
     /// A line of the checkpoints is none, or its signature is not the key's.
     #[error("checkpoint {line}: {problem}")]

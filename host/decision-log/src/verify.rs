@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::checkpoint::{self, CheckpointKey};
 use crate::disk;
 use crate::frame::ChainHash;
+use crate::log::{LogConfig, MOST_IN_A_BATCH};
 use crate::scan::Scan;
 use crate::segment::{Damage, Heading, segments};
 
@@ -23,6 +24,9 @@ pub struct Report {
     pub first: u64,
     /// The last record; 0 where there is none.
     pub last: u64,
+    /// The last record that a checkpoint covers, which is signed and agrees; 0 where there is none. Whoever can
+    /// write to the folder can change what comes after it unseen.
+    pub covered: u64,
     /// The hash of the last record: compare it with one that was kept elsewhere.
     pub hash: ChainHash,
     /// What is wrong, in the order of the log. Empty when nothing is.
@@ -31,12 +35,14 @@ pub struct Report {
 
 /// Checks every byte of every segment and checkpoint in a folder.
 ///
+/// `config` is the one that the log is written with.
+///
 /// A log that is being written can be checked too, as it was when its files were read; what is in the
 /// middle of being written then counts as damage at its end.
 ///
 /// # Errors
 /// When a file cannot be read.
-pub fn verify(folder: &Path, key: &dyn CheckpointKey) -> io::Result<Report> {
+pub fn verify(folder: &Path, config: &LogConfig, key: &dyn CheckpointKey) -> io::Result<Report> {
     let names = disk::list(folder)?;
     // Before the segments: what is appended in between is only more than the checkpoints ask for.
     let checkpoints = match fs::read(folder.join(checkpoint::FILE)) {
@@ -50,6 +56,7 @@ pub fn verify(folder: &Path, key: &dyn CheckpointKey) -> io::Result<Report> {
         checkpoints: 0,
         first: 1,
         last: 0,
+        covered: 0,
         hash: ChainHash::GENESIS,
         damage: Vec::new(),
     };
@@ -75,15 +82,16 @@ pub fn verify(folder: &Path, key: &dyn CheckpointKey) -> io::Result<Report> {
         let mut scan = Scan::new(heading, records);
         loop {
             (report.last, report.hash) = (scan.sequence - 1, scan.hash);
-            while let Some((line, checkpoint)) =
+            while let Some((_, checkpoint)) =
                 due.next_if(|(_, checkpoint)| checkpoint.sequence <= report.last)
             {
                 if checkpoint.sequence < report.last {
                     // It lies before the first record, or in what is missing: that was said.
                 } else if checkpoint.hash == report.hash.to_string() {
                     report.checkpoints += 1;
+                    report.covered = report.last;
                 } else {
-                    report.damage.push(Damage::Rewritten { line, sequence: report.last });
+                    report.damage.push(Damage::Rewritten { sequence: report.last });
                 }
             }
             match scan.next() {
@@ -101,9 +109,15 @@ pub fn verify(folder: &Path, key: &dyn CheckpointKey) -> io::Result<Report> {
             }
         }
     }
-    if let Some((line, checkpoint)) = due.last() {
-        let (last, sequence) = (report.last, checkpoint.sequence);
-        report.damage.push(Damage::Lost { last, line, sequence });
+    let kept = key.kept().map(|checkpoint| checkpoint.sequence);
+    let reached =
+        due.last().map(|(_, checkpoint)| checkpoint.sequence).into_iter().chain(kept).max();
+    if let Some(sequence) = reached.filter(|reached| *reached > report.last) {
+        report.damage.push(Damage::Lost { last: report.last, sequence });
+    }
+    let (covered, records) = (report.covered, report.last - report.covered);
+    if records > config.checkpoint_records + MOST_IN_A_BATCH {
+        report.damage.push(Damage::Uncovered { covered, records });
     }
     report.damage.extend(checkpoints.damage);
     if checkpoints.unfinished > 0 {

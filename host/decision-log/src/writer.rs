@@ -4,22 +4,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::disk::Disk;
 use crate::frame::MAX_RECORD_BYTES;
-use crate::log::{AppendError, Log, Position};
+use crate::log::{AppendError, Log, MOST_IN_A_BATCH, Position};
 
 /// How many records may wait to be written.
 const QUEUE: usize = 4096;
-/// How much is written with one sync at most.
-const BATCH_RECORDS: usize = 1024;
+/// How many bytes are written with one sync at most, and then one record more.
 const BATCH_BYTES: usize = 8 << 20;
-/// How many seconds a record is without a checkpoint at most.
-const CHECKPOINT_EVERY: u64 = 60;
+/// How long a record is without a checkpoint at most.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
+/// How long a batch is gathered when the last one had several records: asking the disk for each of them costs
+/// others more than this costs one.
+const GATHER: Duration = Duration::from_millis(1);
 
 /// Appends for many callers with one thread: what arrives during a sync shares the next one, so that
-/// durability does not cost a sync each. No record waits for others to come.
+/// durability does not cost a sync each. One that comes alone waits for nobody; where several came together, the
+/// next ones are gathered for a millisecond.
 pub struct LogWriter {
     queue: Option<SyncSender<Waiting>>,
     failed: Arc<AtomicBool>,
@@ -114,29 +117,39 @@ fn write<D: Disk>(
     clock: &dyn Fn() -> u64,
     failed: &AtomicBool,
 ) {
-    let mut checkpointed = clock();
+    let mut checkpointed = Instant::now();
+    let mut last = 1;
     loop {
-        if clock().saturating_sub(checkpointed) >= CHECKPOINT_EVERY
-            && !failed.load(Ordering::Acquire)
-        {
-            checkpointed = clock();
-            if log.checkpoint(checkpointed).is_err() {
+        if checkpointed.elapsed() >= CHECKPOINT_EVERY && !failed.load(Ordering::Acquire) {
+            checkpointed = Instant::now();
+            if log.checkpoint(clock()).is_err() {
                 failed.store(true, Ordering::Release);
             }
         }
-        let first = match waiting.recv_timeout(Duration::from_secs(CHECKPOINT_EVERY)) {
+        let first = match waiting.recv_timeout(CHECKPOINT_EVERY) {
             Ok(first) => first,
             Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => continue,
         };
+        let until = Instant::now() + GATHER;
         let mut bytes = first.record.len();
         let (mut records, mut callers) = (vec![first.record], vec![first.done]);
-        while records.len() < BATCH_RECORDS && bytes < BATCH_BYTES {
-            let Ok(next) = waiting.try_recv() else { break };
+        while (records.len() as u64) < MOST_IN_A_BATCH && bytes < BATCH_BYTES {
+            let next = match waiting.try_recv() {
+                Ok(next) => next,
+                Err(_) if last == 1 => break,
+                Err(_) => {
+                    match waiting.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                        Ok(next) => next,
+                        Err(_) => break,
+                    }
+                }
+            };
             bytes += next.record.len();
             records.push(next.record);
             callers.push(next.done);
         }
+        last = records.len();
         match log.append(&records, clock()) {
             Ok(positions) => {
                 callers.into_iter().zip(positions).for_each(|(done, at)| done(Ok(at)));

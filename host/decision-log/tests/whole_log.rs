@@ -35,7 +35,7 @@ fn log_of(records: u64) -> TempDir {
 #[test]
 fn every_flipped_byte_is_found() {
     let folder = log_of(14);
-    let report = verify(folder.path(), &Key).unwrap();
+    let report = verify(folder.path(), &CONFIG, &Key).unwrap();
     assert!(report.damage.is_empty(), "{report:?}");
     assert_eq!((report.records, report.last, report.first), (14, 14, 1));
     assert!(report.segments > 1 && report.checkpoints > 2, "{report:?}");
@@ -48,7 +48,7 @@ fn every_flipped_byte_is_found() {
                 let mut bytes = whole.clone();
                 bytes[place] ^= flip;
                 fs::write(&path, &bytes).unwrap();
-                let report = verify(folder.path(), &Key).unwrap();
+                let report = verify(folder.path(), &CONFIG, &Key).unwrap();
                 assert!(!report.damage.is_empty(), "byte {place} of {}", path.display());
                 flips += 1;
             }
@@ -75,14 +75,26 @@ fn a_missing_or_added_part_is_found() {
     for path in &segments {
         let whole = fs::read(path).unwrap();
         fs::remove_file(path).unwrap();
-        assert!(!verify(folder.path(), &Key).unwrap().damage.is_empty(), "{}", path.display());
+        assert!(
+            !verify(folder.path(), &CONFIG, &Key).unwrap().damage.is_empty(),
+            "{}",
+            path.display()
+        );
         fs::write(path, &whole[..whole.len() - 60]).unwrap();
-        assert!(!verify(folder.path(), &Key).unwrap().damage.is_empty(), "{}", path.display());
+        assert!(
+            !verify(folder.path(), &CONFIG, &Key).unwrap().damage.is_empty(),
+            "{}",
+            path.display()
+        );
         fs::write(path, [whole.as_slice(), b"{}"].concat()).unwrap();
-        assert!(!verify(folder.path(), &Key).unwrap().damage.is_empty(), "{}", path.display());
+        assert!(
+            !verify(folder.path(), &CONFIG, &Key).unwrap().damage.is_empty(),
+            "{}",
+            path.display()
+        );
         fs::write(path, whole).unwrap();
     }
-    assert!(verify(folder.path(), &Key).unwrap().damage.is_empty());
+    assert!(verify(folder.path(), &CONFIG, &Key).unwrap().damage.is_empty());
 }
 
 #[test]

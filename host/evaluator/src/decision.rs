@@ -3,7 +3,7 @@
 mod combine;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub(crate) use combine::combine;
 
@@ -23,6 +23,8 @@ pub struct Decision {
     pub(crate) policy_set: Digest,
     pub(crate) trace: Vec<BindingTrace>,
     pub(crate) outcome: Outcome,
+    /// Written once, when it is first asked for.
+    written: OnceLock<(Digest, Box<str>)>,
 }
 
 /// What a decision comes to.
@@ -166,6 +168,15 @@ pub struct Refusal {
 }
 
 impl Decision {
+    pub(crate) fn new(
+        claims: Claims,
+        policy_set: Digest,
+        trace: Vec<BindingTrace>,
+        outcome: Outcome,
+    ) -> Self {
+        Self { claims, policy_set, trace, outcome, written: OnceLock::new() }
+    }
+
     /// What was decided on.
     pub fn claims(&self) -> &Claims {
         &self.claims
@@ -194,7 +205,16 @@ impl Decision {
     /// The decision's id: the digest of its record. Decisions differ when their ids do, and two
     /// evaluations of one request at one time by one policy set have the same.
     pub fn id(&self) -> Digest {
-        crate::record::decision_id(self)
+        self.written().0
+    }
+
+    /// [`Decision::record`] as compact JSON.
+    pub fn json(&self) -> &str {
+        &self.written().1
+    }
+
+    fn written(&self) -> &(Digest, Box<str>) {
+        self.written.get_or_init(|| crate::record::written(self))
     }
 
     /// Turns an approved decision into what a signer takes.

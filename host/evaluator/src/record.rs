@@ -51,13 +51,16 @@ pub struct Record<'d> {
 
 impl<'d> Record<'d> {
     pub(crate) fn new(decision: &'d Decision) -> Self {
-        let body = Body::new(decision);
-        Self { id: digest(&body).to_string(), body }
+        Self { id: decision.id().to_string(), body: Body::new(decision) }
     }
 }
 
-pub(crate) fn decision_id(decision: &Decision) -> Digest {
-    digest(&Body::new(decision))
+/// The digest of a decision's record without its id, and the whole record, written in one go.
+pub(crate) fn written(decision: &Decision) -> (Digest, Box<str>) {
+    let body = json(&Body::new(decision));
+    let id = Digest::of(body.as_bytes());
+    let members = body.strip_prefix('{').unwrap_or_default();
+    (id, format!(r#"{{"id":"{id}",{members}"#).into())
 }
 
 /// Digest of everything that decides, given in the order of names.
@@ -66,9 +69,12 @@ pub(crate) fn policy_set_digest<'b>(bindings: impl Iterator<Item = &'b BindingId
 }
 
 fn digest(value: &impl Serialize) -> Digest {
-    #[expect(clippy::expect_used, reason = "a digest of nothing would be worse")]
-    let bytes = serde_json::to_vec(value).expect("the mirrors have only strings for keys");
-    Digest::of(&bytes)
+    Digest::of(json(value).as_bytes())
+}
+
+#[expect(clippy::expect_used, reason = "a digest of nothing would be worse")]
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("the mirrors have only strings for keys")
 }
 
 #[derive(Debug, Serialize)]

@@ -206,7 +206,7 @@ impl PolicySet {
             .map(|binding| binding.evaluate(&run, &token, &claims))
             .collect();
         let outcome = combine(claims.token(), &trace);
-        Decision { claims, policy_set: self.digest, trace, outcome }
+        Decision::new(claims, self.digest, trace, outcome)
     }
 
     /// Digest of everything that decides: every binding's name, component, settings, scope, mode,

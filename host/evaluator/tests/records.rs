@@ -18,6 +18,7 @@ use support::{claims, claims_for, decide, enforce, shadow, token};
 /// the compiler, so they are left out of the comparison.
 #[track_caller]
 fn check(name: &str, decision: &Decision) {
+    assert_eq!(decision.json(), serde_json::to_string(&decision.record()).unwrap());
     let mut record = serde_json::to_value(decision.record()).unwrap();
     let hidden = serde_json::Value::from("…");
     assert_eq!(record["id"], decision.id().to_string());

@@ -73,8 +73,8 @@ impl Disk for FailingDisk {
         self.folder.sync_names()
     }
 
-    fn cut(&mut self, name: &str, length: u64) -> io::Result<()> {
-        self.folder.cut(name, length)
+    fn replace(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.folder.replace(name, bytes)
     }
 
     fn remove(&mut self, name: &str) -> io::Result<()> {

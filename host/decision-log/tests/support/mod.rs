@@ -33,7 +33,8 @@ impl CheckpointKey for Key {
 pub enum Asked {
     Create(String),
     Append(String, Vec<u8>),
-    Cut(String, u64),
+    /// Durable by itself.
+    Replace(String, Vec<u8>),
     Remove(String),
     Sync(String),
     SyncNames,
@@ -53,6 +54,8 @@ pub struct State {
     pub asked: Vec<Asked>,
     /// Fails that many calls from now; what was asked is not noted and done by half.
     pub fail_at: Option<usize>,
+    /// The process is gone that many calls from now: nothing is done any more.
+    pub dies_at: Option<usize>,
 }
 
 impl FakeDisk {
@@ -66,6 +69,11 @@ impl FakeDisk {
 
     fn ask(&self, asked: Asked) -> io::Result<()> {
         let mut state = self.0.lock().unwrap();
+        match &mut state.dies_at {
+            Some(0) => return Err(io::Error::other("the process is gone")),
+            Some(left) => *left -= 1,
+            None => {}
+        }
         let fails = match &mut state.fail_at {
             Some(0) => true,
             Some(left) => {
@@ -97,8 +105,8 @@ pub fn apply(files: &mut Files, asked: &Asked) -> io::Result<()> {
             }
         }
         Asked::Append(name, bytes) => files.get_mut(name).ok_or_else(missing)?.extend(bytes),
-        Asked::Cut(name, length) => {
-            files.get_mut(name).ok_or_else(missing)?.truncate(usize::try_from(*length).unwrap());
+        Asked::Replace(name, bytes) => {
+            files.insert(name.clone(), bytes.clone());
         }
         Asked::Remove(name) => {
             files.remove(name).ok_or_else(missing)?;
@@ -134,8 +142,8 @@ impl Disk for FakeDisk {
         self.ask(Asked::SyncNames)
     }
 
-    fn cut(&mut self, name: &str, length: u64) -> io::Result<()> {
-        self.ask(Asked::Cut(name.to_owned(), length))
+    fn replace(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.ask(Asked::Replace(name.to_owned(), bytes.to_vec()))
     }
 
     fn remove(&mut self, name: &str) -> io::Result<()> {
