@@ -148,7 +148,7 @@ impl Served {
         let key: Value = serde_json::from_slice(&key.expect("a key").stdout).expect("a key");
         let config = format!(
             "policies = \"countersign.toml\"\nstate = \"state\"\n[listen]\naddress = \"127.0.0.1:0\"\n\
-             [tokens]\nes256-audiences = [\"{}\"]\n[limits]\nrequests = {REQUESTS}\n{limits}\n\
+             [tokens]\nes256-audiences = [\"{}\"]\n[limits]\nrequests = {REQUESTS}\nrun-per-second = 1_000_000\nrun-burst = 1_000_000\n{limits}\n\
              [[api-key]]\nname = \"bench\"\nsha256 = {}\nmay = [\"runs\"]\n",
             AUDIENCES[0], key["sha256"]
         );

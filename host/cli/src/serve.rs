@@ -6,14 +6,14 @@ mod reload;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use countersign_decision_log::{Folder, Log, LogConfig, LogWriter};
+use countersign_decision_log::{Folder, LogConfig, LogWriter};
 use countersign_issuer::{
-    CHECKPOINT_KEY_FILE, CheckpointSigner, Clock, KeyFolder, Service, ServiceParts, SqliteStore,
-    SystemClock, Tls, serve,
+    CheckpointSigner, Clock, KeyFolder, Service, ServiceParts, SqliteStore, SystemClock, Tls,
+    open_log, serve,
 };
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -93,7 +93,7 @@ impl Serve {
             .with_context(|| format!("{}: listen.address", config.listen.address))?;
         let address = listener.local_addr()?;
         let (parts, tls) = runtime.block_on(prepare(loader))?;
-        let service = runtime.block_on(Service::start(parts))?;
+        let service = Service::start(parts)?;
         if tls.is_none() && !address.ip().is_loopback() {
             tracing::warn!(
                 "plain HTTP beyond this machine: runners' tokens can be read on the way"
@@ -120,61 +120,40 @@ async fn prepare(loader: &Arc<Loader>) -> Result<(ServiceParts, Option<Arc<Tls>>
     let state = loader.path(&config.state);
     files::private_folder(&state)?;
     let keys = KeyFolder::open(&state.join("keys"))?;
-    let (log, recovered) = open_log(&state.join("log"), &keys)?;
-    for recovered in &recovered {
-        tracing::warn!(?recovered, "a crash had left something half-written: it was put aside");
-    }
+    let (log, clock) = log(&state.join("log"), &keys)?;
     let database = state.join("issuer.db");
     let store =
         SqliteStore::open(&database).await.with_context(|| database.display().to_string())?;
     let of_thread = Arc::clone(loader);
     let loaded = tokio::task::spawn_blocking(move || of_thread.load()).await??;
+    let access = loader.access(&loaded.url)?;
     let tls = loaded.tls.map(|(certificate, key)| Tls::new(&certificate, &key)).transpose();
     let tls = tls.context("listen.certificate")?.map(Arc::new);
     let parts = ServiceParts {
         url: loaded.url,
         settings: config.settings.clone(),
         deciding: loaded.deciding,
-        access: loaded.access,
+        access,
         keys,
         store: Arc::new(store),
         log,
-        recovered,
-        clock: Arc::new(SystemClock::default()),
+        clock,
     };
     Ok((parts, tls))
 }
 
-fn open_log(
-    path: &Path,
-    keys: &KeyFolder,
-) -> Result<(LogWriter, Vec<countersign_decision_log::Recovered>)> {
-    let name = || format!("the decision log {}", path.display());
-    let key = CheckpointSigner::new(keys.key_of_its_own("checkpoint")?)?;
-    let key_set = serde_json::to_vec(&key.key_set())?;
+/// Opens the decision log, and gives a clock that is not before what it says.
+fn log(path: &Path, keys: &KeyFolder) -> Result<(LogWriter, Arc<dyn Clock>)> {
+    let name = || path.display().to_string();
     let disk = Folder::open(path).with_context(name)?;
-    let key_file = path.join(CHECKPOINT_KEY_FILE);
-    match std::fs::read(&key_file) {
-        Ok(there) if there == key_set => {}
-        Ok(_) => anyhow::bail!(
-            "{}: the log's checkpoints were signed with another key than the one in {}",
-            key_file.display(),
-            path.with_file_name("keys").display()
-        ),
-        Err(_) => {
-            std::fs::write(&key_file, &key_set).with_context(|| key_file.display().to_string())?
-        }
-    }
+    let key = CheckpointSigner::open(keys, path)?;
+    let clock = Arc::new(SystemClock::not_before(key.last_signed().unwrap_or(0)));
     let (log, recovered) =
-        Log::open(disk, LogConfig::default(), Box::new(key)).with_context(name)?;
-    let clock = SystemClock::default();
-    // Of a checkpoint only; what it says is worth having also when the clock is wrong.
-    let now = move || clock.now().unwrap_or_else(|_| seconds_of_the_system());
-    Ok((LogWriter::start(log, now)?, recovered))
-}
-
-fn seconds_of_the_system() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+        open_log(disk, LogConfig::default(), key, clock.clone()).with_context(name)?;
+    for recovered in recovered {
+        tracing::warn!(?recovered, "a crash had left something half-written: it was put aside");
+    }
+    Ok((log, clock))
 }
 
 fn keep_house(service: Arc<Service>) {

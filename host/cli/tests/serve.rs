@@ -47,7 +47,7 @@ fn digest(answer: &Answer) -> String {
 fn killing_it_loses_nothing() {
     let kills = std::env::var("KILLS").map_or(12, |kills| kills.parse().unwrap());
     let folder = folder();
-    let limits = "[limits]\nrunner-per-second = 1_000_000\nrunner-burst = 1_000_000\n\
+    let limits = "[limits]\nrunner-per-second = 1_000_000\nrunner-burst = 1_000_000\nrun-per-second = 1_000_000\nrun-burst = 1_000_000\n\
                   [tokens]\nes256-audiences = [\"aws-workload-identity-provider:demo\"]";
     let api_key = configure(folder.path(), limits);
     let issued = Mutex::new(Vec::new());

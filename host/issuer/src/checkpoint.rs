@@ -1,48 +1,90 @@
 //! The key that signs how far the decision log has reached.
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{fs, io};
+
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use countersign_decision_log::CheckpointKey;
+use countersign_decision_log::{Checkpoint, CheckpointKey};
 
 use crate::identity::{ForeignKey, ForeignKeySet};
 use crate::key::{KeySet, SigningKey};
+use crate::keys::{KeyFolder, KeyFolderError, write_private};
 use crate::signer::Signer;
 
 /// The file beside the log that has the public key of its checkpoints, as a JWK Set.
 pub const CHECKPOINT_KEY_FILE: &str = "checkpoint-key.json";
 
-/// Signs checkpoints, and verifies them.
+/// The file beside the keys that has the last checkpoint: whoever can write to the log only cannot change it.
+const LAST_CHECKPOINT_FILE: &str = "last-checkpoint.json";
+
+/// Signs checkpoints, verifies them, and keeps the last one beside its key.
 pub struct CheckpointSigner {
     key: SigningKey,
     verifier: CheckpointVerifier,
+    last: PathBuf,
 }
 
 /// Verifies checkpoints with the public key alone.
 pub struct CheckpointVerifier {
     kid: String,
-    key: std::sync::Arc<ForeignKey>,
+    key: Arc<ForeignKey>,
 }
 
-/// There is no one key that verifies checkpoints.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected a JWK Set with the one key of the checkpoints")]
-pub struct CheckpointKeyError;
+/// Why checkpoints can be neither signed nor verified.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointKeyError {
+    /// There is no one key.
+    #[error("expected a JWK Set with the one key of the checkpoints")]
+    Key,
+    /// The key cannot be read or made.
+    #[error(transparent)]
+    Folder(#[from] KeyFolderError),
+    /// A file could not be read or written.
+    #[error("{file}")]
+    Io {
+        /// The file.
+        file: String,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// The log has another key than the one that is at hand.
+    #[error("{file}: the log's checkpoints were signed with another key")]
+    OtherKey {
+        /// The file with the log's key.
+        file: String,
+    },
+}
 
 impl CheckpointSigner {
-    /// Signs with this key.
+    /// The key of a log, made where there is none. Its public half is put beside the log.
     ///
     /// # Errors
-    /// When its public half cannot be used.
-    pub fn new(key: SigningKey) -> Result<Self, CheckpointKeyError> {
-        let set =
-            serde_json::to_vec(&KeySet::new([key.public()])).map_err(|_| CheckpointKeyError)?;
+    /// When it cannot be read or made, or the log has another one.
+    pub fn open(keys: &KeyFolder, log: &Path) -> Result<Self, CheckpointKeyError> {
+        let key = keys.key_of_its_own("checkpoint")?;
+        let set = serde_json::to_vec(&KeySet::new([key.public()]))
+            .map_err(|_| CheckpointKeyError::Key)?;
+        let path = log.join(CHECKPOINT_KEY_FILE);
+        let io_error = |source| CheckpointKeyError::Io { file: path.display().to_string(), source };
+        match fs::read(&path) {
+            Ok(there) if there == set => {}
+            Ok(_) => return Err(CheckpointKeyError::OtherKey { file: path.display().to_string() }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                write_private(&path, &set).map_err(io_error)?;
+            }
+            Err(error) => return Err(io_error(error)),
+        }
         let verifier = CheckpointVerifier::parse(&set)?;
-        Ok(Self { key, verifier })
+        Ok(Self { key, verifier, last: keys.path().join(LAST_CHECKPOINT_FILE) })
     }
 
-    /// The public half, as a JWK Set.
-    pub fn key_set(&self) -> KeySet {
-        KeySet::new([self.key.public()])
+    /// When the last checkpoint was signed, in seconds since 1970: no clock that is right is before it.
+    pub fn last_signed(&self) -> Option<u64> {
+        self.kept().map(|checkpoint| checkpoint.time)
     }
 }
 
@@ -52,8 +94,8 @@ impl CheckpointVerifier {
     /// # Errors
     /// When it is none.
     pub fn parse(key_set: &[u8]) -> Result<Self, CheckpointKeyError> {
-        let set = ForeignKeySet::parse(key_set).map_err(|_| CheckpointKeyError)?;
-        let (kid, key) = set.only().ok_or(CheckpointKeyError)?;
+        let set = ForeignKeySet::parse(key_set).map_err(|_| CheckpointKeyError::Key)?;
+        let (kid, key) = set.only().ok_or(CheckpointKeyError::Key)?;
         Ok(Self { kid, key })
     }
 }
@@ -69,6 +111,25 @@ impl CheckpointKey for CheckpointSigner {
 
     fn verify(&self, message: &[u8], signature: &str) -> bool {
         self.verifier.verify(message, signature)
+    }
+
+    fn keep(&self, checkpoint: &Checkpoint) -> Option<()> {
+        write_private(&self.last, &serde_json::to_vec(checkpoint).ok()?).ok()
+    }
+
+    /// `None` where there is no file. One that cannot be read says that everything is lost.
+    fn kept(&self) -> Option<Checkpoint> {
+        let unreadable = || Checkpoint {
+            sequence: u64::MAX,
+            hash: String::new(),
+            time: 0,
+            kid: self.kid().to_owned(),
+        };
+        match fs::read(&self.last) {
+            Ok(text) => Some(serde_json::from_slice(&text).unwrap_or_else(|_| unreadable())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(_) => Some(unreadable()),
+        }
     }
 }
 

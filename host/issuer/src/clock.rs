@@ -16,7 +16,7 @@ pub trait Clock: Send + Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ClockError {
     /// The clock went back by more than [`SystemClock::TOLERANCE`].
-    #[error("the clock went back by {seconds} s; restart when it is right")]
+    #[error("the clock is {seconds} s behind what was read before; set it right")]
     WentBack {
         /// By how many seconds.
         seconds: u64,
@@ -36,16 +36,21 @@ pub struct SystemClock {
 impl SystemClock {
     /// How far the system's clock may be behind what was read before, in seconds.
     pub const TOLERANCE: u64 = 60;
+
+    /// A clock that is not before `floor`, in seconds since 1970: when something was last written down.
+    pub fn not_before(floor: u64) -> Self {
+        Self { latest: AtomicU64::new(floor) }
+    }
 }
 
 impl Clock for SystemClock {
     fn now(&self) -> Result<u64, ClockError> {
         let read = SystemTime::now().duration_since(UNIX_EPOCH);
-        not_before(&self.latest, read.map_err(|_| ClockError::BeforeEpoch)?.as_secs())
+        latest_of(&self.latest, read.map_err(|_| ClockError::BeforeEpoch)?.as_secs())
     }
 }
 
-fn not_before(latest: &AtomicU64, read: u64) -> Result<u64, ClockError> {
+fn latest_of(latest: &AtomicU64, read: u64) -> Result<u64, ClockError> {
     let latest = latest.fetch_max(read, Ordering::Relaxed).max(read);
     let seconds = latest - read;
     if seconds > SystemClock::TOLERANCE {
@@ -61,10 +66,10 @@ mod tests {
     #[test]
     fn a_clock_never_goes_back() {
         let latest = AtomicU64::new(0);
-        assert_eq!(not_before(&latest, 1000), Ok(1000));
-        assert_eq!(not_before(&latest, 999), Ok(1000));
-        assert_eq!(not_before(&latest, 940), Ok(1000));
-        assert_eq!(not_before(&latest, 939), Err(ClockError::WentBack { seconds: 61 }));
-        assert_eq!(not_before(&latest, 1001), Ok(1001));
+        assert_eq!(latest_of(&latest, 1000), Ok(1000));
+        assert_eq!(latest_of(&latest, 999), Ok(1000));
+        assert_eq!(latest_of(&latest, 940), Ok(1000));
+        assert_eq!(latest_of(&latest, 939), Err(ClockError::WentBack { seconds: 61 }));
+        assert_eq!(latest_of(&latest, 1001), Ok(1001));
     }
 }

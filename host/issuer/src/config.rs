@@ -87,6 +87,11 @@ pub struct Settings {
     pub runner_per_second: u32,
     /// `limits.runner-burst`: how many at once.
     pub runner_burst: u32,
+    /// `limits.run-per-second`: how many tokens may be asked for by one run token, on average. They count for the
+    /// runner as well.
+    pub run_per_second: u32,
+    /// `limits.run-burst`: how many at once.
+    pub run_burst: u32,
     /// `limits.shutdown-seconds`: how long requests have to finish when it is stopped.
     pub shutdown: Duration,
 }

@@ -8,5 +8,6 @@
 mod folder;
 mod plan;
 
+pub(crate) use folder::write_private;
 pub use folder::{KeyFolder, KeyFolderError, Keys};
 pub use plan::{KeyEntry, KeyPlan, KeyTimes, Phase, RotateError};

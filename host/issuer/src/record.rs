@@ -1,10 +1,16 @@
 //! What is on record of each decision, before its answer leaves.
 
-use countersign::Decision;
-use countersign_decision_log::{AppendError, LogWriter, Position, QueueError, Recovered};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use countersign_decision_log::{
+    AppendError, Disk, Log, LogConfig, LogWriter, OpenError, Position, QueueError, Recovered,
+};
 use serde::Serialize;
-use serde_json::value::RawValue;
 use tokio::sync::oneshot;
+
+use crate::checkpoint::CheckpointSigner;
+use crate::clock::{Clock, ClockError};
 
 /// Who asked, as it is on record.
 #[derive(Debug, Clone, Serialize)]
@@ -31,7 +37,6 @@ pub(crate) struct DecisionRecord<'r> {
     pub(crate) requester: &'r Requester,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) issued: Option<IssuedRecord>,
-    pub(crate) decision: &'r RawValue,
 }
 
 /// The token that was signed, which leaves when this is durable.
@@ -52,23 +57,71 @@ impl<'r> DecisionRecord<'r> {
         request: &'r str,
         time: u64,
         requester: &'r Requester,
-        decision: &'r RawValue,
     ) -> Self {
-        Self { version: 1, kind, request, time, requester, issued: None, decision }
+        Self { version: 1, kind, request, time, requester, issued: None }
     }
 
-    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
-        serde_json::to_vec(self)
+    /// The record, whose last member is `decision`: the decision's own record, as it is.
+    pub(crate) fn with(&self, decision: &str) -> Result<Vec<u8>, serde_json::Error> {
+        let mut bytes = Vec::with_capacity(decision.len() + 1024);
+        serde_json::to_writer(&mut bytes, self)?;
+        bytes.pop();
+        bytes.extend_from_slice(b",\"decision\":");
+        bytes.extend_from_slice(decision.as_bytes());
+        bytes.push(b'}');
+        Ok(bytes)
     }
 }
 
-/// The decision, as it goes on record.
-pub(crate) fn decision_json(decision: &Decision) -> Result<Box<RawValue>, serde_json::Error> {
-    serde_json::value::to_raw_value(&decision.record())
+/// Opens a log, and has on record what a crash had left in it, before anything else is.
+///
+/// # Errors
+/// When it cannot be opened, or takes no records.
+pub fn open_log<D: Disk + 'static>(
+    disk: D,
+    config: LogConfig,
+    key: CheckpointSigner,
+    clock: Arc<dyn Clock>,
+) -> Result<(LogWriter, Vec<Recovered>), OpenLogError> {
+    let (mut log, recovered) = Log::open(disk, config, Box::new(key))?;
+    if !recovered.is_empty() {
+        let now = clock.now()?;
+        let records: Vec<_> = recovered.iter().map(|one| recovered_record(one, now)).collect();
+        log.append(&records, now)?;
+    }
+    // It stands in checkpoints only: where the clock is wrong, no decision comes this far.
+    let latest = AtomicU64::new(0);
+    let now = move || match clock.now() {
+        Ok(now) => {
+            latest.store(now, Ordering::Relaxed);
+            now
+        }
+        Err(_) => latest.load(Ordering::Relaxed),
+    };
+    let writer = LogWriter::start(log, now).map_err(OpenLogError::Thread)?;
+    Ok((writer, recovered))
+}
+
+/// Why a log cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenLogError {
+    /// It cannot be opened.
+    #[error("the decision log cannot be opened")]
+    Open(#[from] OpenError),
+    /// It takes no records.
+    #[error("the decision log takes no records")]
+    Append(#[from] AppendError),
+    /// The time cannot be told.
+    #[error(transparent)]
+    Clock(#[from] ClockError),
+    /// The system gives no thread.
+    #[error("the decision log has no thread")]
+    Thread(#[source] std::io::Error),
 }
 
 /// What opening the log found of a crash, as it goes on record.
-pub(crate) fn recovered_record(recovered: &Recovered, time: u64) -> Vec<u8> {
+fn recovered_record(recovered: &Recovered, time: u64) -> Vec<u8> {
     #[derive(Serialize)]
     struct RecoveredRecord<'r> {
         version: u32,

@@ -3,16 +3,19 @@
 mod decide;
 mod exchange;
 mod registration;
+mod slot;
 
-use std::num::NonZeroU32;
+use std::num::{NonZero, NonZeroU32};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::thread;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use countersign::{PolicySet, RunnerId, SubjectProfiles};
-use countersign_decision_log::{LogWriter, Recovered};
+use countersign::{PolicySet, RunId, RunnerId, SubjectProfiles};
+use countersign_decision_log::LogWriter;
 use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::{DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter};
+use tokio::sync::Semaphore;
 
 use crate::access::Access;
 use crate::clock::{Clock, ClockError};
@@ -22,13 +25,13 @@ use crate::key::Algorithm;
 use crate::keys::{KeyFolder, KeyFolderError, Keys, Phase};
 use crate::metrics::Metrics;
 use crate::problem::{Problem, ProblemKind};
-use crate::record::{durable, recovered_record};
 use crate::store::Store;
 use crate::url::IssuerUrl;
 
 pub(crate) use decide::Question;
 pub(crate) use exchange::{ExchangeRequest, SubjectToken};
 pub(crate) use registration::Registration;
+pub(crate) use slot::Slot;
 
 /// What decides: replaced whole, and never while a request uses it.
 pub struct Deciding {
@@ -54,8 +57,6 @@ pub struct ServiceParts {
     pub store: Arc<dyn Store>,
     /// Where decisions are recorded.
     pub log: LogWriter,
-    /// What opening the log found of a crash.
-    pub recovered: Vec<Recovered>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -71,10 +72,15 @@ pub struct Service {
     store: Arc<dyn Store>,
     log: ArcSwapOption<LogWriter>,
     clock: Arc<dyn Clock>,
-    rate: DefaultKeyedRateLimiter<RunnerId>,
+    runner_rate: DefaultKeyedRateLimiter<RunnerId>,
+    run_rate: DefaultKeyedRateLimiter<RunId>,
+    /// Lets as many decide at a time as there are processors, as long as that is quick.
+    gate: Semaphore,
+    /// The time when it was last told.
+    last_now: AtomicU64,
     stopping: AtomicBool,
-    /// How many requests are being answered.
-    pub(crate) in_flight: AtomicUsize,
+    /// How many requests have a slot.
+    in_flight: AtomicUsize,
     pub(crate) metrics: Metrics,
 }
 
@@ -88,26 +94,18 @@ pub enum ServiceError {
     /// The time cannot be told.
     #[error(transparent)]
     Clock(#[from] ClockError),
-    /// The log takes no records.
-    #[error("the decision log: {0}")]
-    Log(String),
     /// There are no counters.
     #[error("the metrics")]
     Metrics(#[from] prometheus::Error),
 }
 
 impl Service {
-    /// Puts a service together: makes keys that are due, and records what a crash had left.
+    /// Puts a service together, and makes keys that are due.
     ///
     /// # Errors
-    /// When there are no keys, or the log takes no records.
-    pub async fn start(parts: ServiceParts) -> Result<Arc<Self>, ServiceError> {
+    /// When there are no keys.
+    pub fn start(parts: ServiceParts) -> Result<Arc<Self>, ServiceError> {
         let now = parts.clock.now()?;
-        for recovered in &parts.recovered {
-            durable(&parts.log, recovered_record(recovered, now))
-                .await
-                .map_err(|error| ServiceError::Log(error.to_string()))?;
-        }
         let settings = parts.settings;
         parts.keys.keep_schedule(settings.algorithms(), &settings.key_times, now)?;
         let keys = parts.keys.load(&parts.url, now)?;
@@ -120,7 +118,13 @@ impl Service {
             store: parts.store,
             log: ArcSwapOption::from_pointee(parts.log),
             clock: parts.clock,
-            rate: RateLimiter::keyed(quota(&settings)),
+            runner_rate: RateLimiter::keyed(quota(
+                settings.runner_per_second,
+                settings.runner_burst,
+            )),
+            run_rate: RateLimiter::keyed(quota(settings.run_per_second, settings.run_burst)),
+            gate: Semaphore::new(thread::available_parallelism().map_or(1, NonZero::get)),
+            last_now: AtomicU64::new(now),
             stopping: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             metrics: Metrics::new()?,
@@ -151,12 +155,16 @@ impl Service {
             .to_owned()
     }
 
-    /// Replaces what decides and who may ask, for the requests that come from now on.
-    pub fn replace(&self, deciding: Deciding, access: Access) {
+    /// Replaces what decides, for the requests that come from now on.
+    pub fn replace(&self, deciding: Deciding) {
         self.deciding.store(Arc::new(deciding));
-        self.access.store(Arc::new(access));
         self.metrics.reloads.with_label_values(&["replaced"]).inc();
         self.show_policies();
+    }
+
+    /// Replaces who may ask.
+    pub fn replace_access(&self, access: Access) {
+        self.access.store(Arc::new(access));
     }
 
     /// Counts a reload that failed: what decided goes on deciding.
@@ -168,25 +176,33 @@ impl Service {
     ///
     /// # Errors
     /// When keys could not be made or read, or the store did not answer; those before stay in use.
-    pub async fn keep_house(&self) -> Result<(), Problem> {
+    pub async fn keep_house(self: &Arc<Self>) -> Result<(), Problem> {
+        self.runner_rate.retain_recent();
+        self.run_rate.retain_recent();
         let now = self.now()?;
-        let folder = &self.key_folder;
-        folder
-            .keep_schedule(self.settings.algorithms(), &self.settings.key_times, now)
+        let ended_before = now.saturating_sub(self.settings.keep_runs_seconds);
+        let forgotten = self.store.forget(ended_before, now).await;
+        // It makes keys and waits for another process that does.
+        let service = Arc::clone(self);
+        tokio::task::spawn_blocking(move || service.keep_keys(now))
+            .await
+            .map_err(Problem::unavailable)?
             .map_err(Problem::unavailable)?;
-        if folder.plan().map_err(Problem::unavailable)? != *self.keys.load().plan() {
-            let keys = folder.load(&self.url, now).map_err(Problem::unavailable)?;
-            self.keys.store(Arc::new(keys));
+        forgotten.map(drop).map_err(Problem::unavailable)
+    }
+
+    fn keep_keys(&self, now: u64) -> Result<(), KeyFolderError> {
+        let folder = &self.key_folder;
+        folder.keep_schedule(self.settings.algorithms(), &self.settings.key_times, now)?;
+        if folder.plan()? != *self.keys.load().plan() {
+            self.keys.store(Arc::new(folder.load(&self.url, now)?));
             tracing::info!("the keys were read again");
         }
         self.show_keys(now);
-        let ended_before = now.saturating_sub(self.settings.keep_runs_seconds);
-        self.store.forget(ended_before, now).await.map_err(Problem::unavailable)?;
-        self.rate.retain_recent();
         Ok(())
     }
 
-    /// How many requests are being answered.
+    /// How many requests that have arrived whole are being answered.
     pub fn requests_in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Acquire)
     }
@@ -224,13 +240,16 @@ impl Service {
         self.store.ready().await.map_err(Problem::unavailable)
     }
 
-    /// The key set, as it is published now.
+    /// The key set, as it is published now; or as it was when the time could last be told.
     pub(crate) fn key_set(&self) -> Result<Vec<u8>, Problem> {
-        serde_json::to_vec(&self.keys.load().key_set(self.now()?)).map_err(Problem::unavailable)
+        let now = self.now().unwrap_or_else(|_| self.last_now.load(Ordering::Relaxed));
+        serde_json::to_vec(&self.keys.load().key_set(now)).map_err(Problem::unavailable)
     }
 
     pub(crate) fn now(&self) -> Result<u64, Problem> {
-        self.clock.now().map_err(Problem::unavailable)
+        let now = self.clock.now().map_err(Problem::unavailable)?;
+        self.last_now.store(now, Ordering::Relaxed);
+        Ok(now)
     }
 
     /// Who holds a bearer token, if they may do this.
@@ -287,12 +306,19 @@ impl Service {
     }
 
     /// Lets a runner ask, or says when it may again.
-    fn admit(&self, runner: &RunnerId) -> Result<(), Problem> {
-        self.rate.check_key(runner).map_err(|until| {
-            let wait = until.wait_time_from(DefaultClock::default().now());
-            Problem::new(ProblemKind::TooManyRequests, "the runner asks for too many tokens")
-                .retry_after(wait.as_secs() + 1)
-                .detail(runner)
+    fn admit_runner(&self, runner: &RunnerId) -> Result<(), Problem> {
+        self.runner_rate.check_key(runner).map_err(|until| {
+            too_many("the runner asks for too many tokens", &until)
+                .detail(format!("runner {runner}"))
+        })
+    }
+
+    /// Lets whoever holds a run's token ask, or says when they may again. Before the runner is: one run
+    /// must not use up what all runs of its runner share.
+    fn admit_run(&self, run: &RunId) -> Result<(), Problem> {
+        self.run_rate.check_key(run).map_err(|until| {
+            too_many("too many tokens are asked for by the run token", &until)
+                .detail(format!("run {run}"))
         })
     }
 
@@ -323,8 +349,15 @@ fn identity_problem(error: &IdentityError) -> Problem {
     }
 }
 
-fn quota(settings: &Settings) -> Quota {
+fn too_many(
+    description: &str,
+    until: &NotUntil<<DefaultClock as governor::clock::Clock>::Instant>,
+) -> Problem {
+    let wait = until.wait_time_from(DefaultClock::default().now());
+    Problem::new(ProblemKind::TooManyRequests, description).retry_after(wait.as_secs() + 1)
+}
+
+fn quota(per_second: u32, burst: u32) -> Quota {
     let at_least_one = |number: u32| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
-    Quota::per_second(at_least_one(settings.runner_per_second))
-        .allow_burst(at_least_one(settings.runner_burst))
+    Quota::per_second(at_least_one(per_second)).allow_burst(at_least_one(burst))
 }

@@ -3,6 +3,7 @@
 mod sqlite;
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use countersign::RunId;
 
@@ -19,7 +20,7 @@ pub trait Store: Send + Sync {
     fn register<'s>(&'s self, run: &'s RegisteredRun) -> Answer<'s, Registered>;
 
     /// The run of an id.
-    fn run<'s>(&'s self, id: &'s RunId) -> Answer<'s, Option<RegisteredRun>>;
+    fn run<'s>(&'s self, id: &'s RunId) -> Answer<'s, Option<Arc<RegisteredRun>>>;
 
     /// Notes that a run is finished, where that was not noted yet. Whether there is such a run.
     fn finish<'s>(&'s self, id: &'s RunId, now: u64) -> Answer<'s, bool>;
@@ -32,8 +33,8 @@ pub trait Store: Send + Sync {
         expires_at: u64,
     ) -> Answer<'s, bool>;
 
-    /// Forgets runs that were finished or expired before `ended_before`, and tokens that have expired at
-    /// `now`. How many runs.
+    /// Forgets some of the runs that had both ended and expired before `ended_before`, and of the used tokens
+    /// that had expired a day before `now`. How many runs.
     fn forget(&self, ended_before: u64, now: u64) -> Answer<'_, u64>;
 
     /// Answers when the store does.

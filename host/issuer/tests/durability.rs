@@ -1,11 +1,17 @@
 //! No token without a durable record: the disk is full, read-only, or fails when it is asked to sync.
-#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    missing_docs,
+    clippy::await_holding_lock,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
 
 mod support;
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use countersign_decision_log::{Disk, Folder};
 use reqwest::StatusCode;
@@ -131,11 +137,113 @@ async fn a_failing_disk_gives_no_token_until_a_restart() {
     }
 }
 
+/// A disk whose syncs wait for the test.
+struct HeldDisk(Folder, Arc<Mutex<()>>);
+
+impl Disk for HeldDisk {
+    fn list(&mut self) -> io::Result<Vec<String>> {
+        self.0.list()
+    }
+
+    fn read(&mut self, name: &str) -> io::Result<Vec<u8>> {
+        self.0.read(name)
+    }
+
+    fn create(&mut self, name: &str) -> io::Result<()> {
+        self.0.create(name)
+    }
+
+    fn append(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.0.append(name, bytes)
+    }
+
+    fn sync(&mut self, name: &str) -> io::Result<()> {
+        drop(self.1.lock().unwrap());
+        self.0.sync(name)
+    }
+
+    fn sync_names(&mut self) -> io::Result<()> {
+        self.0.sync_names()
+    }
+
+    fn replace(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.0.replace(name, bytes)
+    }
+
+    fn remove(&mut self, name: &str) -> io::Result<()> {
+        self.0.remove(name)
+    }
+}
+
+async fn until_in_flight(service: &Running, requests: usize) {
+    while service.service.requests_in_flight() < requests {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// The run ends while its token waits to be durable: it is on record, and never leaves.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_ends_while_its_token_is_signed_gets_none() {
+    let folder = folder();
+    let held = Arc::new(Mutex::new(()));
+    let disk = HeldDisk(Folder::open(&folder.path().join("log")).unwrap(), Arc::clone(&held));
+    let service = Running::on(folder.path(), Setup::default(), disk).await;
+    service.register(&run(), SHARED_RUNNER).await;
+    let hold = held.lock().unwrap();
+    let asking = service.by_run_token(RUN, AWS);
+    let ending = async {
+        until_in_flight(&service, 1).await;
+        assert_eq!(service.finish(RUN).await.status(), StatusCode::NO_CONTENT);
+        drop(hold);
+    };
+    let (response, ()) = tokio::join!(asking, ending);
+    let (status, body) = answer(response).await;
+    assert_eq!(
+        (status, &body["reasons"][0]["code"]),
+        (StatusCode::FORBIDDEN, &json!("run-finished"))
+    );
+    service.stop().await;
+}
+
+/// As many as may are being answered: the others are told when to ask again, and who has gone keeps a slot
+/// for as long as there is work for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn beyond_what_is_answered_at_a_time_it_says_when_to_ask_again() {
+    let folder = folder();
+    let held = Arc::new(Mutex::new(()));
+    let disk = HeldDisk(Folder::open(&folder.path().join("log")).unwrap(), Arc::clone(&held));
+    let config = "[limits]\nrequests = 2\n".to_owned();
+    let service = Running::on(folder.path(), Setup { config, ..Setup::default() }, disk).await;
+    service.register(&run(), SHARED_RUNNER).await;
+    let hold = held.lock().unwrap();
+    let asking =
+        async { tokio::join!(service.by_run_token(RUN, AWS), service.by_run_token(RUN, AWS)) };
+    let beside = async {
+        until_in_flight(&service, 2).await;
+        let refused = service.by_run_token(RUN, AWS).await;
+        assert_eq!(refused.headers()["retry-after"], "1");
+        let (status, body) = answer(refused).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(body["error"], "temporarily_unavailable");
+        // What verifiers and operators ask for is answered.
+        for path in ["/jwks.json", "/.well-known/openid-configuration", "/healthz", "/readyz"] {
+            assert_eq!(service.get(path).await.status(), StatusCode::OK, "{path}");
+        }
+        drop(hold);
+    };
+    let ((first, second), ()) = tokio::join!(asking, beside);
+    assert_eq!((first.status(), second.status()), (StatusCode::OK, StatusCode::OK));
+    assert_eq!(service.by_run_token(RUN, AWS).await.status(), StatusCode::OK);
+    service.stop().await;
+    assert_eq!(records(folder.path()).len(), 3);
+}
+
 /// What decides is replaced while requests are on their way: each is decided by one set, which is on record.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_request_is_decided_by_one_set() {
     let folder = folder();
-    let service = Running::start(folder.path()).await;
+    let config = "[limits]\nrun-burst = 1000\n".to_owned();
+    let service = Running::with(folder.path(), Setup { config, ..Setup::default() }).await;
     let mut neighbour = run();
     neighbour["spec"]["buildingBlock"]["spec"]["workspaceIdentifier"] = "team-network".into();
     service.register(&neighbour, SHARED_RUNNER).await;
@@ -155,7 +263,7 @@ async fn each_request_is_decided_by_one_set() {
     let replacing = async {
         for turn in 0..20 {
             let manifest = if turn % 2 == 0 { &without } else { &with };
-            service.service.replace(support::deciding(manifest), service.access());
+            service.service.replace(support::deciding(manifest));
             tokio::task::yield_now().await;
         }
     };

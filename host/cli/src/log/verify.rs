@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use countersign_decision_log::Report;
+use countersign_decision_log::{LogConfig, Report};
 use countersign_issuer::{CHECKPOINT_KEY_FILE, CheckpointVerifier};
 use serde::Serialize;
 
@@ -21,11 +21,13 @@ Examples:
   countersign log verify state/log
   countersign log verify state/log --key checkpoint-key.json --at-least 1200000
 
-Whoever can write to the folder can also replace all of it, with the key that its checkpoints are
-checked with. Keep `checkpoint-key.json`, and now and then the last record's hash, elsewhere.
+Whoever can write to the folder can also take away what no checkpoint covers yet, or cut off records
+and checkpoints together, or replace all of it with the key that is beside it. So keep
+`checkpoint-key.json` elsewhere and give it with --key; note how far checkpoints cover the log, and
+give that with --at-least. A service starts on no log that has not reached its last checkpoint.
 
 The JSON has `first`, `last`, `hash` (of the last record), `records`, `segments`, `checkpoints` (that
-are signed and agree), and `damage`, a list of what is wrong, which is empty when nothing is.
+are signed and agree), `covered` (the last record that one covers), and `damage`, a list of what is wrong, which is empty when nothing is.
 
 Exit status: 0 nothing is wrong, 1 anything else.")]
 pub struct Verify {
@@ -36,7 +38,7 @@ pub struct Verify {
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
 
-    /// The record that the log must at least reach
+    /// The record up to which checkpoints must at least cover the log
     #[arg(long, value_name = "SEQUENCE", default_value_t = 0)]
     at_least: u64,
 
@@ -53,6 +55,7 @@ struct Printed {
     records: u64,
     segments: usize,
     checkpoints: usize,
+    covered: u64,
     damage: Vec<String>,
 }
 
@@ -64,7 +67,7 @@ impl Verify {
         let key = CheckpointVerifier::parse(&files::read(&key_file, 1 << 16)?)
             .with_context(|| key_file.display().to_string())?;
         let report = progress::during("checking the log", || {
-            countersign_decision_log::verify(&self.place.folder, &key)
+            countersign_decision_log::verify(&self.place.folder, &LogConfig::default(), &key)
         })
         .with_context(name)?;
         let printed = self.printed(&report);
@@ -77,10 +80,10 @@ impl Verify {
 
     fn printed(&self, report: &Report) -> Printed {
         let mut damage: Vec<_> = report.damage.iter().map(ToString::to_string).collect();
-        if report.last < self.at_least {
+        if report.covered < self.at_least {
             damage.push(format!(
-                "the log ends with record {}, and must reach {}",
-                report.last, self.at_least
+                "checkpoints cover the log up to record {}, and must cover it up to {}",
+                report.covered, self.at_least
             ));
         }
         Printed {
@@ -90,6 +93,7 @@ impl Verify {
             records: report.records,
             segments: report.segments,
             checkpoints: report.checkpoints,
+            covered: report.covered,
             damage,
         }
     }
@@ -105,8 +109,13 @@ fn text(report: &Printed) -> String {
     }
     let _ = writeln!(
         text,
-        "{} records in {} segments, {} checkpoints; the last record is {} with {}",
-        report.records, report.segments, report.checkpoints, report.last, report.hash
+        "{} records in {} segments; the last record is {} with {}; {} checkpoints cover it up to record {}",
+        report.records,
+        report.segments,
+        report.last,
+        report.hash,
+        report.checkpoints,
+        report.covered
     );
     text
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
@@ -25,13 +25,14 @@ pub struct Loader {
     path: PathBuf,
     config: Config,
     engine: Engine,
+    /// The keys of trusted issuers, as they were last used.
+    sources: Mutex<Vec<(TrustedIssuerEntry, Arc<KeySource>)>>,
 }
 
 /// What takes the place of what is in use, together.
 pub struct Loaded {
     pub url: IssuerUrl,
     pub deciding: Deciding,
-    pub access: Access,
     /// Certificate chain and private key.
     pub tls: Option<(Vec<u8>, zeroize::Zeroizing<Vec<u8>>)>,
 }
@@ -45,7 +46,7 @@ impl Loader {
         let config = read_config(path)?;
         let manifest = read_manifest(path, &config)?.manifest;
         let engine = preparation::engine_with(Optimization::Speed, manifest.preparation, cache)?;
-        Ok(Self { path: path.to_owned(), config, engine })
+        Ok(Self { path: path.to_owned(), config, engine, sources: Mutex::default() })
     }
 
     /// The configuration, as it was at the start.
@@ -67,7 +68,6 @@ impl Loader {
         let policies =
             PolicySet::prepare(&self.engine, &loaded.manifest, &loaded.files).with_context(name)?;
         let (url, subjects) = issuer(&loaded.manifest).with_context(name)?;
-        let access = Access { trusted: self.trusted(&config, &url)?, api_keys: config.api_keys };
         let tls = match &config.listen.tls {
             None => None,
             Some(tls) => Some((
@@ -75,7 +75,13 @@ impl Loader {
                 zeroize::Zeroizing::new(files::read(&self.path(&tls.key), MAX_FILE_BYTES)?),
             )),
         };
-        Ok(Loaded { url, deciding: Deciding { policies, subjects }, access, tls })
+        Ok(Loaded { url, deciding: Deciding { policies, subjects }, tls })
+    }
+
+    /// Reads who may ask.
+    pub fn access(&self, url: &IssuerUrl) -> Result<Access> {
+        let config = read_config(&self.path)?;
+        Ok(Access { trusted: self.trusted(&config, url)?, api_keys: config.api_keys })
     }
 
     /// How the files look that [`Loader::load`] reads.
@@ -108,17 +114,41 @@ impl Loader {
     }
 
     fn trusted(&self, config: &Config, url: &IssuerUrl) -> Result<TrustedIssuers> {
+        let mut known = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sources = Vec::new();
         let mut trusted = HashMap::new();
         for entry in &config.trusted_issuers {
-            let issuer = self
-                .trusted_issuer(entry, url)
-                .with_context(|| format!("trusted-issuer `{}`", entry.url))?;
+            // Keys that were fetched stay as long as where they are from is the same.
+            let source = known.iter().find(|(known, _)| {
+                known.url == entry.url
+                    && known.keys == entry.keys
+                    && known.ca_file == entry.ca_file
+                    && !matches!(entry.keys, KeysEntry::File(_))
+            });
+            let keys = match source {
+                Some((_, keys)) => Arc::clone(keys),
+                None => {
+                    let name = || format!("trusted-issuer `{}`", entry.url);
+                    Arc::new(self.keys(entry).with_context(name)?)
+                }
+            };
+            sources.push((entry.clone(), Arc::clone(&keys)));
+            let audience = entry.audience.clone().unwrap_or_else(|| url.as_str().to_owned());
+            let issuer = TrustedIssuer {
+                url: entry.url.clone(),
+                audience,
+                keys,
+                single_use: entry.single_use,
+                identities: entry.identities.iter().cloned().collect(),
+            };
             trusted.insert(entry.url.clone(), issuer);
         }
+        *known = sources;
         Ok(TrustedIssuers(trusted))
     }
 
-    fn trusted_issuer(&self, entry: &TrustedIssuerEntry, url: &IssuerUrl) -> Result<TrustedIssuer> {
+    /// Where the keys of a trusted issuer are.
+    fn keys(&self, entry: &TrustedIssuerEntry) -> Result<KeySource> {
         let read = |file: &str| {
             let path = self.path(file);
             files::read(&path, MAX_FILE_BYTES).map(|bytes| (bytes, path.display().to_string()))
@@ -128,21 +158,14 @@ impl Loader {
             let fetch = HttpsFetch::new(authorities.as_ref().map(|(pem, _)| pem.as_slice()))?;
             Ok(KeySource::published(entry.url.clone(), jwks_url, Arc::new(fetch)))
         };
-        let keys = match &entry.keys {
-            KeysEntry::Discovered => published(None)?,
-            KeysEntry::Url(jwks_url) => published(Some(jwks_url.clone()))?,
+        match &entry.keys {
+            KeysEntry::Discovered => published(None),
+            KeysEntry::Url(jwks_url) => published(Some(jwks_url.clone())),
             KeysEntry::File(file) => {
                 let (text, name) = read(file)?;
-                KeySource::Fixed(ForeignKeySet::parse(&text).context(name)?)
+                Ok(KeySource::Fixed(ForeignKeySet::parse(&text).context(name)?))
             }
-        };
-        Ok(TrustedIssuer {
-            url: entry.url.clone(),
-            audience: entry.audience.clone().unwrap_or_else(|| url.as_str().to_owned()),
-            keys: Arc::new(keys),
-            single_use: entry.single_use,
-            identities: entry.identities.iter().cloned().collect(),
-        })
+        }
     }
 }
 

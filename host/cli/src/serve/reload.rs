@@ -1,4 +1,5 @@
-//! Reading again what decides: beside what is in use, and in its place as a whole or not at all.
+//! Reading again who may ask, and what decides: each beside what is in use, and in its place as a whole or not at
+//! all.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,8 +55,15 @@ pub fn keep_up(
 }
 
 async fn reload(service: &Service, loader: &Arc<Loader>, tls: Option<&Tls>) -> Result<String> {
+    // First and on its own: whom nobody trusts any more must not wait for policies to be right.
+    let (loading, url) = (Arc::clone(loader), service.url().clone());
+    let access = spawn_blocking(move || loading.access(&url)).await?;
+    let failed = access.map(|access| service.replace_access(access)).err();
     let loading = Arc::clone(loader);
     let loaded = spawn_blocking(move || loading.load()).await??;
+    if let Some(error) = failed {
+        return Err(error);
+    }
     if loaded.url != *service.url() {
         bail!("issuer.url has changed, which takes a restart: every trust in it breaks");
     }
@@ -67,6 +75,6 @@ async fn reload(service: &Service, loader: &Arc<Loader>, tls: Option<&Tls>) -> R
         _ => bail!("listen.certificate was added or removed, which takes a restart"),
     }
     let digest = loaded.deciding.policies.digest().to_string();
-    service.replace(loaded.deciding, loaded.access);
+    service.replace(loaded.deciding);
     Ok(digest)
 }

@@ -118,6 +118,8 @@ struct LimitsTable {
     connections: Option<u64>,
     runner_per_second: Option<u64>,
     runner_burst: Option<u64>,
+    run_per_second: Option<u64>,
+    run_burst: Option<u64>,
     shutdown_seconds: Option<u64>,
 }
 
@@ -236,6 +238,7 @@ fn settings(
     };
     let seconds =
         |key, found, default, bounds| bounded(key, found, default, bounds).map(Duration::from_secs);
+    let run_life_seconds = bounded("runs.life-seconds", runs.life_seconds, 10_800, (1, 30 * DAY))?;
     let most_connections: usize =
         bounded("limits.connections", limits.connections, 1024, (1, 100_000))?;
     Ok(Settings {
@@ -253,12 +256,13 @@ fn settings(
             (1, MAX_AUDIENCES as u64),
         )?,
         es256_audiences: tokens.es256_audiences.into_iter().map(|audience| audience.0).collect(),
-        run_life_seconds: bounded("runs.life-seconds", runs.life_seconds, 10_800, (1, 30 * DAY))?,
+        run_life_seconds,
+        // Whoever registers one again that was forgotten gives it another life.
         keep_runs_seconds: bounded(
             "runs.keep-seconds",
             runs.keep_seconds,
             90 * DAY,
-            (0, 3650 * DAY),
+            (run_life_seconds, 3650 * DAY),
         )?,
         key_times: KeyTimes { verifier_cache, longest_token: longest.into(), rotate_every },
         key_set_max_age,
@@ -280,6 +284,8 @@ fn settings(
             (1, 1_000_000),
         )?,
         runner_burst: bounded("limits.runner-burst", limits.runner_burst, 200, (1, 1_000_000))?,
+        run_per_second: bounded("limits.run-per-second", limits.run_per_second, 5, (1, 1_000_000))?,
+        run_burst: bounded("limits.run-burst", limits.run_burst, 20, (1, 1_000_000))?,
         shutdown: seconds("limits.shutdown-seconds", limits.shutdown_seconds, 30, (1, 600))?,
     })
 }

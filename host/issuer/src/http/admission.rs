@@ -1,47 +1,62 @@
-//! What every request goes through: a bound on how many there are, an id, one line in the log.
+//! What every request goes through: an id, one line in the log, and the counters.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::Method;
 use axum::http::header::{HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use tracing::{Instrument, info_span};
+use tracing::{Instrument, Span, info_span};
 
 use super::answer::Detail;
-use crate::problem::{Problem, ProblemKind};
+use crate::problem::Problem;
 use crate::service::Service;
 use crate::token::TokenId;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Those that are written down as they are.
+const STANDARD: [Method; 9] = [
+    Method::GET,
+    Method::HEAD,
+    Method::POST,
+    Method::PUT,
+    Method::DELETE,
+    Method::CONNECT,
+    Method::OPTIONS,
+    Method::TRACE,
+    Method::PATCH,
+];
+
 /// The id of a request: in its answer, in the log, and in the record of its decision.
 #[derive(Clone)]
 pub(super) struct RequestId(pub(super) String);
 
-/// Counts a request for as long as it is being answered.
-struct InFlight<'s> {
-    service: &'s Service,
-    requests: &'s AtomicUsize,
+/// What its line in the log says of an answer beside its status.
+#[derive(Clone, Default)]
+pub(super) struct Told {
+    pub(super) jti: Option<String>,
+    pub(super) decision: Option<String>,
 }
 
-impl<'s> InFlight<'s> {
-    fn new(service: &'s Service) -> Option<Self> {
-        let requests = &service.in_flight;
-        let before = requests.fetch_add(1, Ordering::AcqRel);
-        // Made first, so that it counts down where there is no room.
-        let counted = Self { service, requests };
-        service.metrics.in_flight.inc();
-        (before < service.settings().most_requests).then_some(counted)
-    }
+/// A request until its line is written; also when whoever asked goes before.
+struct Asked {
+    service: Arc<Service>,
+    route: String,
+    started: Instant,
+    span: Span,
+    answered: bool,
 }
 
-impl Drop for InFlight<'_> {
+impl Drop for Asked {
     fn drop(&mut self) {
-        self.requests.fetch_sub(1, Ordering::AcqRel);
-        self.service.metrics.in_flight.dec();
+        if !self.answered {
+            let milliseconds = self.started.elapsed().as_secs_f64() * 1000.0;
+            self.span.in_scope(|| tracing::warn!(milliseconds, "whoever asked has gone"));
+            self.service.metrics.requests.with_label_values(&[&self.route, "gone"]).inc();
+        }
     }
 }
 
@@ -52,34 +67,25 @@ pub(super) async fn admit(
 ) -> Response {
     let started = Instant::now();
     // What was asked for is not written down as it came: it can hold anything.
-    let route =
-        request.extensions().get::<MatchedPath>().map_or("", |path| path.as_str()).to_owned();
-    let route = service.route_of(&route);
-    let method = request.method().as_str();
-    let method =
-        if method.len() <= 7 && method.is_ascii() { method.to_owned() } else { "other".to_owned() };
+    let route = request.extensions().get::<MatchedPath>().map_or("", |path| path.as_str());
+    let route = service.route_of(route);
+    let method = match request.method() {
+        method if STANDARD.contains(method) => method.as_str().to_owned(),
+        _ => "other".to_owned(),
+    };
     let Some(id) = TokenId::random().map(|id| id.to_string()) else {
         return Problem::unavailable("the system gives no randomness").into_response();
     };
     request.extensions_mut().insert(RequestId(id.clone()));
     let span = info_span!("request", id, method, route);
+    let mut asked = Asked { service, route, started, span: span.clone(), answered: false };
     async {
-        // Whether it is alive must be said also when there is much to do.
-        let always = route == "/healthz";
-        let mut response = match InFlight::new(&service) {
-            Some(_counted) => next.run(request).await,
-            None if always => next.run(request).await,
-            None => Problem::new(
-                ProblemKind::Unavailable,
-                "too many requests at a time; ask again later",
-            )
-            .retry_after(1)
-            .into_response(),
-        };
+        let mut response = next.run(request).await;
         if let Ok(value) = HeaderValue::from_str(&id) {
             response.headers_mut().insert(REQUEST_ID, value);
         }
-        note(&service, &route, &response, started);
+        asked.answered = true;
+        note(&asked.service, &asked.route, &response, started);
         response
     }
     .instrument(span)
@@ -98,7 +104,11 @@ fn note(service: &Service, route: &str, response: &Response, started: Instant) {
         Some(Detail(error, detail)) => {
             tracing::warn!(status = status.as_u16(), milliseconds, error, detail, "refused");
         }
-        None => tracing::info!(status = status.as_u16(), milliseconds, "answered"),
+        None => {
+            let Told { jti, decision } =
+                response.extensions().get::<Told>().cloned().unwrap_or_default();
+            tracing::info!(status = status.as_u16(), milliseconds, jti, decision, "answered");
+        }
     }
     service.metrics.requests.with_label_values(&[route, status.as_str()]).inc();
     service.metrics.request_seconds.with_label_values(&[route]).observe(seconds);

@@ -11,7 +11,7 @@ use countersign::{MAX_RUN_BYTES, MAX_RUN_DEPTH, Run, check_json};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::admission::RequestId;
+use super::admission::{RequestId, Told};
 use super::answer::{ReasonBody, json};
 use super::caller::control_plane;
 use super::input::{self, identifier};
@@ -62,9 +62,10 @@ pub(super) async fn decide(
     // A run object, and what is said beside it.
     let most = MAX_RUN_BYTES + 8192;
     let body = input::body(&headers, body, &["application/json"], most, service.settings()).await?;
+    let slot = service.slot()?;
     let question = parse(&body, service.now()?)?;
     drop(body);
-    let decided = service.decide(question, Requester::ControlPlane { name }, id).await?;
+    let decided = service.decide(question, Requester::ControlPlane { name }, id, slot).await?;
     let (terms, reasons) = match &decided.outcome {
         Ok(terms) => {
             let terms = TermsBody {
@@ -76,17 +77,17 @@ pub(super) async fn decide(
         }
         Err(reasons) => (None, Some(reasons.iter().map(ReasonBody::new).collect())),
     };
-    Ok(json(
-        StatusCode::OK,
-        &DecisionBody {
-            decision: decided.decision.to_string(),
-            policy_set: decided.policy_set.to_string(),
-            outcome: if terms.is_some() { "approved" } else { "refused" },
-            subject: &decided.subject,
-            terms,
-            reasons,
-        },
-    ))
+    let body = DecisionBody {
+        decision: decided.decision.to_string(),
+        policy_set: decided.policy_set.to_string(),
+        outcome: if terms.is_some() { "approved" } else { "refused" },
+        subject: &decided.subject,
+        terms,
+        reasons,
+    };
+    let mut response = json(StatusCode::OK, &body);
+    response.extensions_mut().insert(Told { jti: None, decision: Some(body.decision) });
+    Ok(response)
 }
 
 fn parse(body: &[u8], now: u64) -> Result<Question, Problem> {

@@ -43,6 +43,7 @@ pub(super) async fn register(
     let runner = identifier("runner", query.required("runner")?)?;
     let life_seconds = query.number("life_seconds")?;
     let object = input::body(&headers, body, RUN_TYPES, MAX_RUN_BYTES, service.settings()).await?;
+    let _slot = service.slot()?;
     let run = Run::parse(&object).map_err(|error| Problem::invalid(error.to_string()))?;
     let run_token = run_token_of(&object).map_err(|error| Problem::invalid(error.to_string()))?;
     drop(object);
@@ -72,6 +73,7 @@ pub(super) async fn finish(
     control_plane(&service, &headers, Permission::Runs).await?;
     let id = run_id(id)?;
     input::no_body(&headers, body, service.settings()).await?;
+    // Ending a run is never refused for want of room.
     service.finish(&id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

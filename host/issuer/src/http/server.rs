@@ -14,6 +14,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -24,6 +25,9 @@ use crate::service::Service;
 
 /// Within which a TLS handshake must be done.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// Within which a client must read on.
+const WRITE: Duration = Duration::from_secs(20);
 
 /// How long accepting pauses when the system has no more sockets.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -109,8 +113,9 @@ pub async fn serve(
         };
         let stream = match stream {
             Ok((stream, _)) => stream,
-            // One that has gone, or no more sockets for now: no reason to end.
-            Err(error) if is_passing(&error) => {
+            // One that has gone, no more sockets or no memory for now: accept(2) has a dozen of these, and none
+            // is a reason to end.
+            Err(error) if !is_broken(&error) => {
                 tracing::warn!(%error, "a connection was not accepted");
                 tokio::time::sleep(PAUSE).await;
                 continue;
@@ -166,24 +171,20 @@ async fn answer(
     watcher: hyper_util::server::graceful::Watcher,
 ) -> Result<(), BoxError> {
     let settings = service.settings();
+    // Whoever does not read what they asked for is let go.
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(settings.header_timeout)
         .max_headers(MOST_HEADERS)
         .max_buf_size(settings.header_bytes)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(routes));
     Ok(watcher.watch(connection).await?)
 }
 
-fn is_passing(error: &io::Error) -> bool {
-    /// No more files for this process, or for the system.
-    const EMFILE: i32 = 24;
-    const ENFILE: i32 = 23;
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::Interrupted
-    ) || matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
+/// Whether the listener itself is at fault: EBADF, EINVAL, ENOTSOCK, EOPNOTSUPP.
+fn is_broken(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
+        || matches!(error.raw_os_error(), Some(9 | 88 | 95))
 }

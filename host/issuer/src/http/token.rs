@@ -9,7 +9,7 @@ use axum::response::Response;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::admission::RequestId;
+use super::admission::{RequestId, Told};
 use super::answer::json;
 use super::input::{self, Parameters, identifier};
 use crate::identity::MAX_TOKEN_BYTES;
@@ -49,19 +49,20 @@ pub(super) async fn exchange(
 ) -> Result<Response, Problem> {
     let types = &["application/x-www-form-urlencoded"];
     let form = input::body(&headers, body, types, MAX_FORM_BYTES, service.settings()).await?;
+    let slot = service.slot()?;
     let request = parse(&Zeroizing::new(form))?;
-    let issued = service.exchange(request, id).await?;
-    tracing::info!(jti = issued.jti, decision = %issued.decision, "token issued");
-    Ok(json(
-        StatusCode::OK,
-        &TokenBody {
-            access_token: issued.token.expose(),
-            issued_token_type: JWT,
-            token_type: "N_A",
-            expires_in: issued.expires_in,
-            decision: issued.decision.to_string(),
-        },
-    ))
+    let issued = service.exchange(request, id, slot).await?;
+    let body = TokenBody {
+        access_token: issued.token.expose(),
+        issued_token_type: JWT,
+        token_type: "N_A",
+        expires_in: issued.expires_in,
+        decision: issued.decision.to_string(),
+    };
+    let mut response = json(StatusCode::OK, &body);
+    let told = Told { jti: Some(issued.jti), decision: Some(body.decision) };
+    response.extensions_mut().insert(told);
+    Ok(response)
 }
 
 fn parse(form: &[u8]) -> Result<ExchangeRequest, Problem> {

@@ -92,9 +92,9 @@ impl KeyFolder {
         Ok(Self(path.to_owned()))
     }
 
-    /// The folder at `path`, where there is one.
-    pub fn existing(path: &Path) -> Self {
-        Self(path.to_owned())
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
     }
 
     /// The times of all keys.
@@ -244,23 +244,11 @@ impl KeyFolder {
         Ok(file)
     }
 
-    /// Whole or not at all: a new file in the place of the old one.
     fn write_plan(&self, plan: &KeyPlan) -> Result<(), KeyFolderError> {
         let path = self.0.join(PLAN);
-        let in_the_making = self.0.join("keys.json.new");
         let mut text = serde_json::to_vec_pretty(plan).unwrap_or_default();
         text.push(b'\n');
-        let write = || {
-            if in_the_making.exists() {
-                fs::remove_file(&in_the_making)?;
-            }
-            write_private(&in_the_making, &text)?;
-            fs::rename(&in_the_making, &path)?;
-            #[cfg(unix)]
-            File::open(&self.0)?.sync_all()?;
-            Ok(())
-        };
-        write().map_err(io_error(&path))
+        write_private(&path, &text).map_err(io_error(&path))
     }
 }
 
@@ -300,11 +288,25 @@ fn read_key(path: &Path) -> Result<SigningKey, KeyFolderError> {
     SigningKey::from_pem(&text).map_err(key_error(path))
 }
 
-/// Writes a new file that only its owner can read, to the disk.
-fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = private().write(true).create_new(true).open(path)?;
+/// Puts a file that only its owner can read in its place: durably, and whole or not at all.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let new = path.with_file_name(name);
+    // One that an earlier crash left.
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = private().write(true).create_new(true).open(&new)?;
     file.write_all(bytes)?;
-    file.sync_all()
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    #[cfg(unix)]
+    if let Some(folder) = path.parent() {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(())
 }
 
 fn private() -> OpenOptions {

@@ -1,16 +1,19 @@
 //! Deciding, and keeping the decision: no answer leaves before its record is durable.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use countersign::{Approval, Claims, Digest, Outcome, Reason, SubjectProfile, Terms, TokenRequest};
 
-use super::Service;
+use super::{Service, Slot};
 use crate::key::Algorithm;
 use crate::problem::{Problem, ProblemKind};
-use crate::record::{DecisionRecord, IssuedRecord, Requester, decision_json, durable};
+use crate::record::{DecisionRecord, IssuedRecord, Requester, durable};
 use crate::runs::RegisteredRun;
 use crate::token::{SignedToken, TokenId};
+
+/// How long a request waits for others to decide.
+const GATE: Duration = Duration::from_millis(20);
 
 /// The kinds of records.
 const TOKEN: &str = "token";
@@ -27,12 +30,12 @@ pub(crate) struct Question {
 
 impl Question {
     pub(crate) fn of(
-        registered: RegisteredRun,
+        registered: &RegisteredRun,
         audiences: Vec<countersign::Audience>,
         ttl_seconds: u32,
         now: u64,
     ) -> Self {
-        let (run, runner) = (registered.run, Some(registered.runner));
+        let (run, runner) = (registered.run.clone(), Some(registered.runner.clone()));
         Self { run, runner, audiences, ttl_seconds, now }
     }
 }
@@ -56,6 +59,8 @@ pub(crate) struct Decided {
 /// A decision that is not on record yet, and the token that waits for it.
 struct Made {
     kind: &'static str,
+    /// Until the answer is there.
+    slot: Option<Slot>,
     record: Vec<u8>,
     profile: SubjectProfile,
     faults: Vec<&'static str>,
@@ -74,8 +79,9 @@ impl Service {
         question: Question,
         requester: Requester,
         request: String,
+        slot: Slot,
     ) -> Result<Issued, Problem> {
-        let made = self.make(question, requester, request, TOKEN).await?;
+        let made = self.make(question, requester, request, TOKEN, slot).await?;
         let (decided, signed) = self.keep(made).await?;
         match (decided.outcome, signed) {
             (Ok(_), Some(issued)) => Ok(issued),
@@ -97,22 +103,32 @@ impl Service {
         question: Question,
         requester: Requester,
         request: String,
+        slot: Slot,
     ) -> Result<Decided, Problem> {
-        let made = self.make(question, requester, request, DECISION).await?;
+        let made = self.make(question, requester, request, DECISION, slot).await?;
         Ok(self.keep(made).await?.0)
     }
 
     /// Evaluates and signs on a thread that may be kept waiting.
+    ///
+    /// As many do as there are processors: more would only take each other's turns. But a policy that takes
+    /// long holds up its own callers only, which is for the evaluator to see to; so nobody waits here for
+    /// longer than [`GATE`].
     async fn make(
         self: &Arc<Self>,
         question: Question,
         requester: Requester,
         request: String,
         kind: &'static str,
+        slot: Slot,
     ) -> Result<Made, Problem> {
+        let _passed = tokio::time::timeout(GATE, self.gate.acquire()).await;
         let started = Instant::now();
         let service = Arc::clone(self);
-        let work = move || service.make_now(question, &requester, &request, kind);
+        let work = move || {
+            let made = service.make_now(question, &requester, &request, kind);
+            made.map(|made| Made { slot: Some(slot), ..made })
+        };
         let made = tokio::task::spawn_blocking(work).await.map_err(|error| {
             // What panics says so itself.
             Problem::new(ProblemKind::Internal, "something went wrong").detail(error)
@@ -144,10 +160,10 @@ impl Service {
             .iter()
             .filter_map(|trace| trace.result.as_ref().err().map(countersign::Fault::code))
             .collect();
-        let json = decision_json(&decision).map_err(Problem::unavailable)?;
+        let json = decision.json().to_owned();
         let subject = decision.claims().subject().as_str().to_owned();
         let policy_set = decision.policy_set();
-        let mut record = DecisionRecord::new(kind, request, now, requester, &json);
+        let mut record = DecisionRecord::new(kind, request, now, requester);
         let (decision, outcome, signed) = if kind == TOKEN {
             match decision.into_approval() {
                 Err(refusal) => (refusal.decision, Err(refusal.reasons), None),
@@ -167,7 +183,8 @@ impl Service {
         };
         Ok(Made {
             kind,
-            record: record.to_bytes().map_err(Problem::unavailable)?,
+            slot: None,
+            record: record.with(&json).map_err(Problem::unavailable)?,
             profile,
             faults,
             decided: Decided { decision, policy_set, subject, outcome },
@@ -228,6 +245,7 @@ impl Service {
             self.metrics.tokens.with_label_values(&labels).inc();
             issued
         });
+        drop(made.slot);
         Ok((made.decided, issued))
     }
 }

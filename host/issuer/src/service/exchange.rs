@@ -6,7 +6,7 @@ use countersign::{Audience, Reason, ReasonSource, RunId};
 use zeroize::Zeroizing;
 
 use super::decide::{Issued, Question};
-use super::{Service, identity_problem};
+use super::{Service, Slot, identity_problem};
 use crate::identity::Identity;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::Requester;
@@ -44,6 +44,7 @@ impl Service {
         self: &Arc<Self>,
         request: ExchangeRequest,
         id: String,
+        slot: Slot,
     ) -> Result<Issued, Problem> {
         let most = self.settings.most_audiences;
         if request.audiences.len() > most {
@@ -60,25 +61,20 @@ impl Service {
             return Err(Problem::invalid(description));
         }
         let (registered, requester) = self.entitled(&request.run, &request.subject_token).await?;
-        // Before anything is decided, and after it is known whose limit it is.
-        self.admit(&registered.runner)?;
         let now = self.now()?;
-        let ended = match registered.liveness(now) {
-            Liveness::Live => None,
-            Liveness::Finished => Some((RUN_FINISHED, "the run is finished")),
-            Liveness::Expired => Some((RUN_EXPIRED, "the run has expired")),
-        };
-        if let Some((code, message)) = ended {
-            let reason = Reason {
-                code: code.to_owned(),
-                message: message.to_owned(),
-                source: ReasonSource::Host,
-                binding: None,
-            };
-            return Err(Problem::refused(message, vec![reason], None).detail(&request.run));
+        live(&registered, now)?;
+        // Before anything is decided, and after it is known whose limit it is.
+        if matches!(request.subject_token, SubjectToken::RunToken(_)) {
+            self.admit_run(&request.run)?;
         }
-        let question = Question::of(registered, request.audiences, ttl_seconds, now);
-        self.issue(question, requester, id).await
+        self.admit_runner(&registered.runner)?;
+        let question = Question::of(&registered, request.audiences, ttl_seconds, now);
+        let issued = self.issue(question, requester, id, slot).await?;
+        // It may have ended meanwhile: no token after that. That one was signed stays on record.
+        let registered = self.find(&request.run).await?;
+        let registered = registered.ok_or_else(|| Problem::unavailable("the run is gone"))?;
+        live(&registered, self.now()?)?;
+        Ok(issued)
     }
 
     /// The run, if the subject token is of its runner, or is its own.
@@ -86,7 +82,7 @@ impl Service {
         &self,
         run: &RunId,
         subject_token: &SubjectToken,
-    ) -> Result<(RegisteredRun, Requester), Problem> {
+    ) -> Result<(Arc<RegisteredRun>, Requester), Problem> {
         let not_entitled = |detail: &str| {
             Problem::invalid("the subject token is not for this run, or there is no such run")
                 .detail(format!("{run}: {detail}"))
@@ -121,7 +117,23 @@ impl Service {
         }
     }
 
-    async fn find(&self, run: &RunId) -> Result<Option<RegisteredRun>, Problem> {
+    async fn find(&self, run: &RunId) -> Result<Option<Arc<RegisteredRun>>, Problem> {
         self.store.run(run).await.map_err(Problem::unavailable)
     }
+}
+
+/// That a run may have a token at `now`.
+fn live(registered: &RegisteredRun, now: u64) -> Result<(), Problem> {
+    let (code, message) = match registered.liveness(now) {
+        Liveness::Live => return Ok(()),
+        Liveness::Finished => (RUN_FINISHED, "the run is finished"),
+        Liveness::Expired => (RUN_EXPIRED, "the run has expired"),
+    };
+    let reason = Reason {
+        code: code.to_owned(),
+        message: message.to_owned(),
+        source: ReasonSource::Host,
+        binding: None,
+    };
+    Err(Problem::refused(message, vec![reason], None).detail(&registered.run.id))
 }

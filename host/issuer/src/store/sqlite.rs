@@ -1,7 +1,9 @@
 //! The store in a file: SQLite.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use countersign::{Run, RunId, RunnerId};
@@ -21,6 +23,54 @@ pub struct SqliteStore {
     /// SQLite has one writer at a time.
     writer: SqlitePool,
     readers: SqlitePool,
+    known: Known,
+}
+
+/// Runs that were asked for lately, as they are in the database: one process has it, so nobody else changes
+/// them.
+#[derive(Debug, Default)]
+struct Known(RwLock<Recent>);
+
+#[derive(Debug, Default)]
+struct Recent {
+    runs: HashMap<RunId, Arc<RegisteredRun>>,
+    /// Counts changes, so that what was read before one is not kept after it.
+    changes: u64,
+}
+
+impl Known {
+    /// How many are kept; then all are forgotten.
+    const MOST: usize = 16_384;
+
+    fn get(&self, id: &RunId) -> (Option<Arc<RegisteredRun>>, u64) {
+        let recent = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        (recent.runs.get(id).cloned(), recent.changes)
+    }
+
+    /// Keeps what was read when there had been so many changes.
+    fn put(&self, run: Arc<RegisteredRun>, changes: u64) {
+        let mut recent = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if recent.changes != changes {
+            return;
+        }
+        if recent.runs.len() >= Self::MOST {
+            recent.runs.clear();
+        }
+        recent.runs.insert(run.run.id.clone(), run);
+    }
+
+    /// Forgets a run that has changed.
+    fn forget(&self, id: &RunId) {
+        let mut recent = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        recent.changes += 1;
+        recent.runs.remove(id);
+    }
+
+    fn clear(&self) {
+        let mut recent = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        recent.changes += 1;
+        recent.runs.clear();
+    }
 }
 
 impl SqliteStore {
@@ -49,7 +99,7 @@ impl SqliteStore {
             .acquire_timeout(timeout)
             .connect_with(options.read_only(true))
             .await?;
-        Ok(Self { writer, readers })
+        Ok(Self { writer, readers, known: Known::default() })
     }
 
     async fn find(
@@ -95,8 +145,18 @@ impl Store for SqliteStore {
         })
     }
 
-    fn run<'s>(&'s self, id: &'s RunId) -> Answer<'s, Option<RegisteredRun>> {
-        Box::pin(self.find(&self.readers, id))
+    fn run<'s>(&'s self, id: &'s RunId) -> Answer<'s, Option<Arc<RegisteredRun>>> {
+        Box::pin(async {
+            let (known, changes) = self.known.get(id);
+            if known.is_some() {
+                return Ok(known);
+            }
+            let Some(run) = self.find(&self.readers, id).await?.map(Arc::new) else {
+                return Ok(None);
+            };
+            self.known.put(Arc::clone(&run), changes);
+            Ok(Some(run))
+        })
     }
 
     fn finish<'s>(&'s self, id: &'s RunId, now: u64) -> Answer<'s, bool> {
@@ -105,8 +165,10 @@ impl Store for SqliteStore {
                 .bind(integer(now))
                 .bind(id.as_str())
                 .execute(&self.writer)
-                .await?;
-            Ok(done.rows_affected() == 1)
+                .await;
+            // Also where it failed: what is in the database is not known then.
+            self.known.forget(id);
+            Ok(done?.rows_affected() == 1)
         })
     }
 
@@ -132,16 +194,25 @@ impl Store for SqliteStore {
 
     fn forget(&self, ended_before: u64, now: u64) -> Answer<'_, u64> {
         Box::pin(async move {
+            // Few at a time, since those who register and finish runs wait for it.
             let done = query(
-                "DELETE FROM run WHERE min(expires_at, coalesce(finished_at, expires_at)) < ?",
+                "DELETE FROM run WHERE id IN (SELECT id FROM run WHERE expires_at < ?1 \
+                 AND coalesce(finished_at, 0) < ?1 LIMIT 1000)",
             )
             .bind(integer(ended_before))
             .execute(&self.writer)
             .await?;
-            query("DELETE FROM used_token WHERE expires_at <= ?")
-                .bind(integer(now))
-                .execute(&self.writer)
-                .await?;
+            // A day longer than they are good for, in case the clock is set back.
+            query(
+                "DELETE FROM used_token WHERE (issuer, token_id) IN (SELECT issuer, token_id \
+                 FROM used_token WHERE expires_at < ? LIMIT 1000)",
+            )
+            .bind(integer(now.saturating_sub(86_400)))
+            .execute(&self.writer)
+            .await?;
+            if done.rows_affected() > 0 {
+                self.known.clear();
+            }
             Ok(done.rows_affected())
         })
     }

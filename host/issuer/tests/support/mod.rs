@@ -11,11 +11,11 @@ use std::sync::{Arc, OnceLock};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use countersign::{Engine, EngineConfig, Manifest, ManifestFiles, Optimization, PolicySet};
-use countersign_decision_log::{Disk, Folder, Log, LogConfig, LogWriter, Reader};
+use countersign_decision_log::{Disk, Folder, LogConfig, Reader};
 use countersign_issuer::{
     Access, Algorithm, ApiKey, ApiKeyText, CheckpointSigner, Clock, ClockError, Config, Deciding,
     ForeignKeySet, Identity, KeyFolder, KeySet, KeySource, Permission, SecretHash, Service,
-    ServiceParts, Signer, SigningKey, SqliteStore, TrustedIssuer, TrustedIssuers, serve,
+    ServiceParts, Signer, SigningKey, SqliteStore, TrustedIssuer, TrustedIssuers, open_log, serve,
 };
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
@@ -140,10 +140,10 @@ impl Running {
     pub async fn on(folder: &Path, setup: Setup, disk: impl Disk + 'static) -> Self {
         let clock = TestClock(Arc::new(AtomicU64::new(setup.start)));
         let keys = KeyFolder::open(&folder.join("keys")).unwrap();
-        let checkpoint = CheckpointSigner::new(keys.key_of_its_own("checkpoint").unwrap()).unwrap();
-        let (log, recovered) = Log::open(disk, LogConfig::default(), Box::new(checkpoint)).unwrap();
-        let of_log = clock.clone();
-        let log = LogWriter::start(log, move || of_log.now().unwrap()).unwrap();
+        let log = folder.join("log");
+        let checkpoint = CheckpointSigner::open(&keys, &log).unwrap();
+        let of_log = Arc::new(clock.clone());
+        let (log, _) = open_log(disk, LogConfig::default(), checkpoint, of_log).unwrap();
         let store = SqliteStore::open(&folder.join("issuer.db")).await.unwrap();
         let cluster = Cluster { key: SigningKey::generate(Algorithm::Rs256).unwrap().0 };
         let api_key = ApiKeyText::generate().unwrap();
@@ -156,10 +156,9 @@ impl Running {
             keys,
             store: Arc::new(store),
             log,
-            recovered,
             clock: Arc::new(clock.clone()),
         };
-        let service = Service::start(parts).await.unwrap();
+        let service = Service::start(parts).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
