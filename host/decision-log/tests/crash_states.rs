@@ -3,7 +3,13 @@
 //! A crash can come after each thing that was asked of the disk. What was synced stays; of what was
 //! not, each write may be there, be missing, be cut off, or have lost sectors in the middle (which read
 //! as zeros), and each name that was not synced may be missing.
-#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
 
 mod support;
 

@@ -1,6 +1,12 @@
 //! A log in a folder: what was appended is read again, many callers share a sync, and no changed byte
 //! stays unseen.
-#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
 
 mod support;
 

@@ -1,6 +1,12 @@
 //! The request half of what attackers send: each gets an answer of its own, one line in the log, and no
 //! token; and the next honest request is answered as ever.
-#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
 
 mod support;
 
