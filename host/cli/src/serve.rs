@@ -147,7 +147,7 @@ fn log(path: &Path, keys: &KeyFolder) -> Result<(LogWriter, Arc<dyn Clock>)> {
     let name = || path.display().to_string();
     let disk = Folder::open(path).with_context(name)?;
     let key = CheckpointSigner::open(keys, path)?;
-    let clock = Arc::new(SystemClock::not_before(key.last_signed().unwrap_or(0)));
+    let clock = Arc::new(SystemClock::not_before(key.last_signed()?.unwrap_or(0)));
     let (log, recovered) =
         open_log(disk, LogConfig::default(), key, clock.clone()).with_context(name)?;
     for recovered in recovered {

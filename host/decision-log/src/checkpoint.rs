@@ -1,5 +1,7 @@
 //! How far the log once reached, signed.
 
+use std::io;
+
 use serde::{Deserialize, Serialize};
 
 use crate::frame::ChainHash;
@@ -33,16 +35,22 @@ pub trait CheckpointKey: Send + Sync {
     /// The signature of a message, in base64url; `None` when there can be none.
     fn sign(&self, message: &[u8]) -> Option<String>;
 
-    /// Keeps a checkpoint elsewhere, before it is in the log's folder; `None` when it could not be kept. Does
-    /// nothing unless an implementation does.
-    fn keep(&self, checkpoint: &Checkpoint) -> Option<()> {
+    /// Keeps a checkpoint elsewhere, before it is in the log's folder. Does nothing unless an implementation
+    /// does.
+    ///
+    /// # Errors
+    /// When it could not be kept.
+    fn keep(&self, checkpoint: &Checkpoint) -> io::Result<()> {
         let _ = checkpoint;
-        Some(())
+        Ok(())
     }
 
     /// The last checkpoint that was kept elsewhere: a log that has not reached it has lost records.
-    fn kept(&self) -> Option<Checkpoint> {
-        None
+    ///
+    /// # Errors
+    /// When there is one that cannot be read.
+    fn kept(&self) -> io::Result<Option<Checkpoint>> {
+        Ok(None)
     }
 
     /// Whether this is the key's signature of the message.
@@ -63,7 +71,6 @@ impl Checkpoint {
 
     /// The line to append, with its line break.
     pub(crate) fn signed(self, key: &dyn CheckpointKey) -> Option<Vec<u8>> {
-        key.keep(&self)?;
         let signature = key.sign(&serde_json::to_vec(&self).ok()?)?;
         let mut line = serde_json::to_vec(&Line { checkpoint: self, signature }).ok()?;
         line.push(b'\n');

@@ -134,7 +134,7 @@ impl<D: Disk> Log<D> {
         // The one in the folder, and the one that was kept elsewhere: whichever says more.
         let covered = last_checkpoint(&mut disk, &*key, &mut recovered)?
             .into_iter()
-            .chain(key.kept())
+            .chain(key.kept().map_err(io_error("the last checkpoint, which is kept elsewhere,"))?)
             .max_by_key(|checkpoint| checkpoint.sequence);
         let mut names = segments(disk.list().map_err(io_error("the folder"))?);
         let (segment, end) = loop {
@@ -248,6 +248,7 @@ impl<D: Disk> Log<D> {
             return Ok(());
         }
         let checkpoint = Checkpoint::new(self.last(), self.hash, now, &*self.key);
+        self.key.keep(&checkpoint).map_err(AppendError::Io)?;
         let line = checkpoint.signed(&*self.key).ok_or(AppendError::Unsigned)?;
         let mut write = || {
             if self.disk.list()?.iter().all(|name| name != checkpoint::FILE) {
@@ -388,8 +389,10 @@ fn last_checkpoint(
     if read.unfinished == 0 && read.damage.pop_if(is_last).is_some() {
         whole = before.clone().nth(1).unwrap_or(0);
     }
-    if let Some(damage) = read.damage.into_iter().next() {
-        return Err(OpenError::Damaged(damage));
+    if let Some(Damage::Checkpoint { line, problem }) = read.damage.into_iter().next() {
+        let before = bytes.get(..start).unwrap_or_default();
+        let line = line + before.iter().filter(|byte| **byte == b'\n').count();
+        return Err(OpenError::Damaged(Damage::Checkpoint { line, problem }));
     }
     // As with records: durable before anything is built on it.
     disk.replace(checkpoint::FILE, bytes.get(..whole).unwrap_or_default()).map_err(failed())?;

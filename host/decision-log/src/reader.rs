@@ -1,7 +1,7 @@
 //! Reading records in order, of a log that another process may be writing.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use crate::disk;
@@ -63,6 +63,19 @@ impl Reader {
     /// Reads from the record `from` on, or from the first that there is after it.
     pub fn new(folder: &Path, from: u64) -> Self {
         Self { folder: folder.to_owned(), segment: None, next: from.max(1) }
+    }
+
+    /// Reads from a record on that has at least `records` after it, where there are as many; not from the first one
+    /// where the log is long.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn before_the_end(folder: &Path, records: u64) -> Result<Self, ReadError> {
+        let names = disk::list(folder).map_err(io_error(&folder.to_string_lossy()))?;
+        let segments = segments(names);
+        let last = segments.last().map_or(1, |(first, _)| *first);
+        let from = segments.iter().rfind(|(first, _)| *first + records <= last);
+        Ok(Self::new(folder, from.map_or(1, |(first, _)| *first)))
     }
 
     /// The next record; `None` where there is none yet. Asked again later, it looks again.
@@ -164,8 +177,14 @@ impl Segment {
                 Ok(None) | Err(_) => {
                     let path = folder.join(&self.name);
                     let length = fs::metadata(&path).map_err(io_error(&self.name))?.len();
-                    if length != self.bytes.len() as u64 || !rest.is_empty() {
-                        self.bytes = fs::read(path).map_err(io_error(&self.name))?;
+                    // Only what has come since: a segment is never changed where it has been read.
+                    if length > self.bytes.len() as u64 {
+                        let mut read = || {
+                            let mut file = File::open(&path)?;
+                            file.seek(SeekFrom::Start(self.bytes.len() as u64))?;
+                            file.read_to_end(&mut self.bytes)
+                        };
+                        read().map_err(io_error(&self.name))?;
                     }
                     looked = true;
                 }

@@ -3,10 +3,12 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use crate::checkpoint::{self, CheckpointKey};
 use crate::disk;
-use crate::frame::ChainHash;
+use crate::frame::{ChainHash, NoFrame};
 use crate::log::{LogConfig, MOST_IN_A_BATCH};
 use crate::scan::Scan;
 use crate::segment::{Damage, Heading, segments};
@@ -64,8 +66,11 @@ pub fn verify(folder: &Path, config: &LogConfig, key: &dyn CheckpointKey) -> io:
     let mut due = checkpoints.signed;
     due.sort_by_key(|(_, checkpoint)| checkpoint.sequence);
     let mut due = due.into_iter().peekable();
-    for (first, name) in segments(names) {
-        let bytes = fs::read(folder.join(&name))?;
+    let segments = segments(names);
+    let count = segments.len();
+    for (index, (first, name)) in segments.into_iter().enumerate() {
+        let (path, is_last) = (folder.join(&name), index + 1 == count);
+        let bytes = fs::read(&path)?;
         report.segments += 1;
         let Some((heading, records)) = Heading::read(&bytes).filter(|(h, _)| h.first == first)
         else {
@@ -97,6 +102,8 @@ pub fn verify(folder: &Path, config: &LogConfig, key: &dyn CheckpointKey) -> io:
             match scan.next() {
                 Ok(Some(_)) => report.records += 1,
                 Ok(None) => break,
+                // What is being written just now is whole a moment later.
+                Err(NoFrame::Unfinished) if is_last && grows(&path, &bytes)? => break,
                 Err(problem) => {
                     report.damage.push(Damage::Record {
                         segment: name,
@@ -109,13 +116,20 @@ pub fn verify(folder: &Path, config: &LogConfig, key: &dyn CheckpointKey) -> io:
             }
         }
     }
-    let kept = key.kept().map(|checkpoint| checkpoint.sequence);
+    let kept = key.kept()?.map(|checkpoint| checkpoint.sequence);
     let reached =
         due.last().map(|(_, checkpoint)| checkpoint.sequence).into_iter().chain(kept).max();
     if let Some(sequence) = reached.filter(|reached| *reached > report.last) {
         report.damage.push(Damage::Lost { last: report.last, sequence });
     }
-    let (covered, records) = (report.covered, report.last - report.covered);
+    // Also by those that were signed meanwhile, where it is being written.
+    let now = match fs::read(folder.join(checkpoint::FILE)) {
+        Ok(bytes) => checkpoint::read(&bytes, key).signed,
+        Err(_) => Vec::new(),
+    };
+    let covered = now.iter().map(|(_, checkpoint)| checkpoint.sequence).max().unwrap_or(0);
+    let covered = covered.max(report.covered);
+    let records = report.last.saturating_sub(covered);
     if records > config.checkpoint_records + MOST_IN_A_BATCH {
         report.damage.push(Damage::Uncovered { covered, records });
     }
@@ -125,4 +139,16 @@ pub fn verify(folder: &Path, config: &LogConfig, key: &dyn CheckpointKey) -> io:
         report.damage.push(Damage::Checkpoint { line, problem: "the line has no end" });
     }
     Ok(report)
+}
+
+/// Whether a file is longer than it was: somebody is writing it.
+fn grows(path: &Path, before: &[u8]) -> io::Result<bool> {
+    let longer = || fs::metadata(path).map(|now| now.len() > before.len() as u64);
+    for _ in 0..5 {
+        if longer()? {
+            return Ok(true);
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    longer()
 }

@@ -18,11 +18,11 @@ const BATCH_BYTES: usize = 8 << 20;
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
 /// How long a batch is gathered when the last one had several records: asking the disk for each of them costs
 /// others more than this costs one.
-const GATHER: Duration = Duration::from_millis(1);
+const GATHER: Duration = Duration::from_micros(500);
 
 /// Appends for many callers with one thread: what arrives during a sync shares the next one, so that
 /// durability does not cost a sync each. One that comes alone waits for nobody; where several came together, the
-/// next ones are gathered for a millisecond.
+/// next ones are gathered for half a millisecond.
 pub struct LogWriter {
     queue: Option<SyncSender<Waiting>>,
     failed: Arc<AtomicBool>,
@@ -131,20 +131,14 @@ fn write<D: Disk>(
             Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => continue,
         };
-        let until = Instant::now() + GATHER;
+        if last > 1 {
+            // Without being woken for each that comes.
+            thread::sleep(GATHER);
+        }
         let mut bytes = first.record.len();
         let (mut records, mut callers) = (vec![first.record], vec![first.done]);
         while (records.len() as u64) < MOST_IN_A_BATCH && bytes < BATCH_BYTES {
-            let next = match waiting.try_recv() {
-                Ok(next) => next,
-                Err(_) if last == 1 => break,
-                Err(_) => {
-                    match waiting.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                        Ok(next) => next,
-                        Err(_) => break,
-                    }
-                }
-            };
+            let Ok(next) = waiting.try_recv() else { break };
             bytes += next.record.len();
             records.push(next.record);
             callers.push(next.done);

@@ -83,8 +83,15 @@ impl CheckpointSigner {
     }
 
     /// When the last checkpoint was signed, in seconds since 1970: no clock that is right is before it.
-    pub fn last_signed(&self) -> Option<u64> {
-        self.kept().map(|checkpoint| checkpoint.time)
+    ///
+    /// # Errors
+    /// When the last checkpoint cannot be read.
+    pub fn last_signed(&self) -> Result<Option<u64>, CheckpointKeyError> {
+        let kept = self.kept().map_err(|source| {
+            let file = self.last.display().to_string();
+            CheckpointKeyError::Io { file, source }
+        })?;
+        Ok(kept.map(|checkpoint| checkpoint.time))
     }
 }
 
@@ -113,22 +120,15 @@ impl CheckpointKey for CheckpointSigner {
         self.verifier.verify(message, signature)
     }
 
-    fn keep(&self, checkpoint: &Checkpoint) -> Option<()> {
-        write_private(&self.last, &serde_json::to_vec(checkpoint).ok()?).ok()
+    fn keep(&self, checkpoint: &Checkpoint) -> io::Result<()> {
+        write_private(&self.last, &serde_json::to_vec(checkpoint)?)
     }
 
-    /// `None` where there is no file. One that cannot be read says that everything is lost.
-    fn kept(&self) -> Option<Checkpoint> {
-        let unreadable = || Checkpoint {
-            sequence: u64::MAX,
-            hash: String::new(),
-            time: 0,
-            kid: self.kid().to_owned(),
-        };
+    fn kept(&self) -> io::Result<Option<Checkpoint>> {
         match fs::read(&self.last) {
-            Ok(text) => Some(serde_json::from_slice(&text).unwrap_or_else(|_| unreadable())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(_) => Some(unreadable()),
+            Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
         }
     }
 }

@@ -30,7 +30,7 @@ pub(crate) struct Metrics {
     pub(crate) keys: IntGaugeVec,
     /// 1 once the log has failed.
     pub(crate) log_failed: IntGauge,
-    pub(crate) refused_connections: IntCounter,
+    pub(crate) connection_errors: IntCounter,
 }
 
 impl Metrics {
@@ -61,11 +61,11 @@ impl Metrics {
             registry.register(Box::new(histogram.clone()))?;
             Ok::<_, prometheus::Error>(histogram)
         };
-        let refused_connections = IntCounter::new(
+        let connection_errors = IntCounter::new(
             "countersign_connection_errors_total",
             "Connections that ended before or within a request.",
         )?;
-        registry.register(Box::new(refused_connections.clone()))?;
+        registry.register(Box::new(connection_errors.clone()))?;
         Ok(Self {
             requests: counters(
                 "countersign_http_requests_total",
@@ -118,7 +118,7 @@ impl Metrics {
                 "countersign_log_failed",
                 "1 once the decision log has failed: no token until a restart.",
             )?,
-            refused_connections,
+            connection_errors,
             registry,
         })
     }

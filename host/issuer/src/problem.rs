@@ -1,5 +1,8 @@
 //! Why a request gets no token: what the requester reads, and what only the operator does.
 
+use std::error::Error;
+use std::fmt;
+
 use countersign::{Digest, Reason};
 
 /// Why a request is not answered with what it asked for.
@@ -88,16 +91,33 @@ impl Problem {
     }
 
     /// Not now, and what the operator should know of why.
-    pub(crate) fn unavailable(detail: impl ToString) -> Self {
+    pub(crate) fn unavailable(detail: impl fmt::Display) -> Self {
         let description = "no token can be issued now; ask again later";
         Self::new(ProblemKind::Unavailable, description).retry_after(5).detail(detail)
     }
 
-    pub(crate) fn detail(self, detail: impl ToString) -> Self {
+    /// The same, for an error and all that it comes from.
+    pub(crate) fn failed(error: impl Error) -> Self {
+        Self::unavailable(with_sources(&error))
+    }
+
+    pub(crate) fn detail(self, detail: impl fmt::Display) -> Self {
         Self { detail: Some(detail.to_string()), ..self }
     }
 
     pub(crate) fn retry_after(self, seconds: u64) -> Self {
         Self { retry_after: Some(seconds), ..self }
     }
+}
+
+/// An error, and all that it comes from.
+pub(crate) fn with_sources(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
 }

@@ -150,7 +150,7 @@ fn recovered_record(recovered: &Recovered, time: u64) -> Vec<u8> {
 pub(crate) enum NotDurable {
     #[error(transparent)]
     Queue(#[from] QueueError),
-    #[error("{0}")]
+    #[error(transparent)]
     Append(AppendError),
     #[error("the log was closed")]
     Closed,

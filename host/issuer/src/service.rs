@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 use crate::access::Access;
 use crate::clock::{Clock, ClockError};
 use crate::config::Settings;
-use crate::identity::{Identity, IdentityError, Permission};
+use crate::identity::{Identity, IdentityError, Permission, Verified};
 use crate::key::Algorithm;
 use crate::keys::{KeyFolder, KeyFolderError, Keys, Phase};
 use crate::metrics::Metrics;
@@ -186,9 +186,9 @@ impl Service {
         let service = Arc::clone(self);
         tokio::task::spawn_blocking(move || service.keep_keys(now))
             .await
-            .map_err(Problem::unavailable)?
-            .map_err(Problem::unavailable)?;
-        forgotten.map(drop).map_err(Problem::unavailable)
+            .map_err(Problem::failed)?
+            .map_err(Problem::failed)?;
+        forgotten.map(drop).map_err(Problem::failed)
     }
 
     fn keep_keys(&self, now: u64) -> Result<(), KeyFolderError> {
@@ -232,22 +232,30 @@ impl Service {
         if self.keys.load().active(Algorithm::Rs256, now).is_none() {
             return Err(Problem::unavailable("no key is active"));
         }
-        let failed = self.log.load().as_ref().is_none_or(|log| log.has_failed());
-        self.metrics.log_failed.set(failed.into());
-        if failed {
+        if self.log_has_failed() {
             return Err(Problem::unavailable("the decision log has failed: restart"));
         }
-        self.store.ready().await.map_err(Problem::unavailable)
+        self.store.ready().await.map_err(Problem::failed)
+    }
+
+    /// The counters, in Prometheus' text format.
+    pub(crate) fn metrics_text(&self) -> Result<Vec<u8>, Problem> {
+        self.metrics.log_failed.set(self.log_has_failed().into());
+        self.metrics.text().map_err(Problem::failed)
+    }
+
+    fn log_has_failed(&self) -> bool {
+        self.log.load().as_ref().is_none_or(|log| log.has_failed())
     }
 
     /// The key set, as it is published now; or as it was when the time could last be told.
     pub(crate) fn key_set(&self) -> Result<Vec<u8>, Problem> {
         let now = self.now().unwrap_or_else(|_| self.last_now.load(Ordering::Relaxed));
-        serde_json::to_vec(&self.keys.load().key_set(now)).map_err(Problem::unavailable)
+        serde_json::to_vec(&self.keys.load().key_set(now)).map_err(Problem::failed)
     }
 
     pub(crate) fn now(&self) -> Result<u64, Problem> {
-        let now = self.clock.now().map_err(Problem::unavailable)?;
+        let now = self.clock.now().map_err(Problem::failed)?;
         self.last_now.store(now, Ordering::Relaxed);
         Ok(now)
     }
@@ -265,7 +273,12 @@ impl Service {
             })?;
             (key.name.clone(), key.may.clone())
         } else {
-            let verified = self.verify(&access, bearer).await.map_err(|error| {
+            let believed = async {
+                let verified = self.verify(&access, bearer).await?;
+                self.use_once(&verified).await?;
+                Ok(verified)
+            };
+            let verified = believed.await.map_err(|error| {
                 let problem = identity_problem(&error);
                 match problem.kind {
                     ProblemKind::InvalidRequest => {
@@ -288,21 +301,21 @@ impl Service {
         Ok(name)
     }
 
-    /// Whom a token stands for; notes its use, where it may be used once.
-    async fn verify(
-        &self,
-        access: &Access,
-        token: &str,
-    ) -> Result<crate::identity::Verified, IdentityError> {
+    /// Whom a token stands for.
+    async fn verify(&self, access: &Access, token: &str) -> Result<Verified, IdentityError> {
         let now = self.clock.now().map_err(|_| IdentityError::Unavailable)?;
-        let verified = access.trusted.verify(token, now).await?;
-        if let Some((id, expires_at)) = &verified.once {
-            let first = self.store.use_once(&verified.issuer, id, *expires_at).await;
-            if !first.map_err(|_| IdentityError::Unavailable)? {
-                return Err(IdentityError::Used);
-            }
+        access.trusted.verify(token, now).await
+    }
+
+    /// Notes the use of a token that may be used once: when nothing else keeps it from being used.
+    async fn use_once(&self, verified: &Verified) -> Result<(), IdentityError> {
+        let Some((id, expires_at)) = &verified.once else { return Ok(()) };
+        let first = self.store.use_once(&verified.issuer, id, *expires_at).await;
+        if first.map_err(|_| IdentityError::Unavailable)? {
+            Ok(())
+        } else {
+            Err(IdentityError::Used)
         }
-        Ok(verified)
     }
 
     /// Lets a runner ask, or says when it may again.

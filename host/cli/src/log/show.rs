@@ -122,7 +122,7 @@ impl Show {
 
 impl Tail {
     pub fn run(&self) -> Result<Done> {
-        let mut reader = Reader::new(&self.place.folder, 1);
+        let mut reader = Reader::before_the_end(&self.place.folder, self.records as u64)?;
         let mut last = VecDeque::new();
         while let Some(entry) = next(&mut reader, &self.place)? {
             last.push_back(entry);

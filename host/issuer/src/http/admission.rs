@@ -37,6 +37,10 @@ pub(super) struct RequestId(pub(super) String);
 /// What its line in the log says of an answer beside its status.
 #[derive(Clone, Default)]
 pub(super) struct Told {
+    pub(super) run: Option<String>,
+    pub(super) runner: Option<String>,
+    /// Of the control plane.
+    pub(super) caller: Option<String>,
     pub(super) jti: Option<String>,
     pub(super) decision: Option<String>,
 }
@@ -105,9 +109,10 @@ fn note(service: &Service, route: &str, response: &Response, started: Instant) {
             tracing::warn!(status = status.as_u16(), milliseconds, error, detail, "refused");
         }
         None => {
-            let Told { jti, decision } =
-                response.extensions().get::<Told>().cloned().unwrap_or_default();
-            tracing::info!(status = status.as_u16(), milliseconds, jti, decision, "answered");
+            let told = response.extensions().get::<Told>().cloned().unwrap_or_default();
+            let Told { run, runner, caller, jti, decision } = told;
+            let status = status.as_u16();
+            tracing::info!(status, milliseconds, run, runner, caller, jti, decision, "answered");
         }
     }
     service.metrics.requests.with_label_values(&[route, status.as_str()]).inc();

@@ -65,6 +65,7 @@ pub(super) async fn decide(
     let slot = service.slot()?;
     let question = parse(&body, service.now()?)?;
     drop(body);
+    let (run, caller) = (Some(question.run.id.to_string()), Some(name.clone()));
     let decided = service.decide(question, Requester::ControlPlane { name }, id, slot).await?;
     let (terms, reasons) = match &decided.outcome {
         Ok(terms) => {
@@ -86,7 +87,8 @@ pub(super) async fn decide(
         reasons,
     };
     let mut response = json(StatusCode::OK, &body);
-    response.extensions_mut().insert(Told { jti: None, decision: Some(body.decision) });
+    let decision = Some(body.decision);
+    response.extensions_mut().insert(Told { run, caller, decision, ..Told::default() });
     Ok(response)
 }
 

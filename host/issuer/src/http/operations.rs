@@ -31,6 +31,6 @@ pub(super) async fn metrics(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     control_plane(&service, &headers, Permission::Metrics).await?;
-    let text = service.metrics.text().map_err(Problem::unavailable)?;
+    let text = service.metrics_text()?;
     Ok(with_headers(StatusCode::OK, text, "text/plain; version=0.0.4; charset=utf-8", "no-store"))
 }

@@ -57,7 +57,7 @@ pub(super) async fn discovery(State(service): State<Arc<Service>>) -> Result<Res
             "countersign",
         ],
     };
-    let text = serde_json::to_vec(&document).map_err(Problem::unavailable)?;
+    let text = serde_json::to_vec(&document).map_err(Problem::failed)?;
     Ok(with_headers(StatusCode::OK, text, "application/json", &cache(&service)))
 }
 

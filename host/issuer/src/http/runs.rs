@@ -6,10 +6,11 @@ use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use countersign::{MAX_RUN_BYTES, Run, RunId};
 use serde::Serialize;
 
+use super::admission::Told;
 use super::answer::json;
 use super::caller::control_plane;
 use super::input::{self, Parameters, identifier};
@@ -37,7 +38,7 @@ pub(super) async fn register(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    control_plane(&service, &headers, Permission::Runs).await?;
+    let caller = Some(control_plane(&service, &headers, Permission::Runs).await?);
     let id = run_id(id)?;
     let query = Parameters::parse(query.unwrap_or_default().as_bytes())?;
     let runner = identifier("runner", query.required("runner")?)?;
@@ -54,14 +55,12 @@ pub(super) async fn register(
     let registration = Registration { run, runner, run_token, life_seconds };
     let (new, registered) = service.register(registration).await?;
     let status = if new { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(json(
-        status,
-        &RunBody {
-            run: registered.run.id.as_str(),
-            runner: registered.runner.as_str(),
-            expires_at: registered.expires_at,
-        },
-    ))
+    let (run, runner) = (registered.run.id.to_string(), registered.runner.to_string());
+    let expires_at = registered.expires_at;
+    let mut response = json(status, &RunBody { run: &run, runner: &runner, expires_at });
+    let (run, runner) = (Some(run), Some(runner));
+    response.extensions_mut().insert(Told { run, runner, caller, ..Told::default() });
+    Ok(response)
 }
 
 pub(super) async fn finish(
@@ -69,13 +68,16 @@ pub(super) async fn finish(
     id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     body: Body,
-) -> Result<StatusCode, Problem> {
-    control_plane(&service, &headers, Permission::Runs).await?;
+) -> Result<Response, Problem> {
+    let caller = Some(control_plane(&service, &headers, Permission::Runs).await?);
     let id = run_id(id)?;
     input::no_body(&headers, body, service.settings()).await?;
     // Ending a run is never refused for want of room.
     service.finish(&id).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    let run = Some(id.to_string());
+    response.extensions_mut().insert(Told { run, caller, ..Told::default() });
+    Ok(response)
 }
 
 fn run_id(id: Result<Path<String>, PathRejection>) -> Result<RunId, Problem> {

@@ -129,8 +129,8 @@ pub async fn serve(
             // Answers are small and whole.
             let _ = stream.set_nodelay(true);
             let connection = connect(&service, routes, stream, tls, watcher).await;
-            if let Err(error) = connection {
-                service.metrics.refused_connections.inc();
+            if let Err(error) = connection.or_else(unless_idle) {
+                service.metrics.connection_errors.inc();
                 tracing::warn!(%error, "a connection ended before or within a request");
             }
         });
@@ -181,6 +181,14 @@ async fn answer(
         .max_buf_size(settings.header_bytes)
         .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(routes));
     Ok(watcher.watch(connection).await?)
+}
+
+/// A connection on which nothing came for a while is one that nobody needs any more.
+fn unless_idle(error: BoxError) -> Result<(), BoxError> {
+    match error.downcast_ref::<hyper::Error>() {
+        Some(timeout) if timeout.is_timeout() => Ok(()),
+        _ => Err(error),
+    }
 }
 
 /// Whether the listener itself is at fault: EBADF, EINVAL, ENOTSOCK, EOPNOTSUPP.

@@ -51,6 +51,7 @@ pub(super) async fn exchange(
     let form = input::body(&headers, body, types, MAX_FORM_BYTES, service.settings()).await?;
     let slot = service.slot()?;
     let request = parse(&Zeroizing::new(form))?;
+    let run = Some(request.run.to_string());
     let issued = service.exchange(request, id, slot).await?;
     let body = TokenBody {
         access_token: issued.token.expose(),
@@ -60,7 +61,8 @@ pub(super) async fn exchange(
         decision: issued.decision.to_string(),
     };
     let mut response = json(StatusCode::OK, &body);
-    let told = Told { jti: Some(issued.jti), decision: Some(body.decision) };
+    let (jti, decision) = (Some(issued.jti), Some(body.decision));
+    let told = Told { run, jti, decision, ..Told::default() };
     response.extensions_mut().insert(told);
     Ok(response)
 }

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
 use countersign::check_json;
@@ -56,6 +57,8 @@ pub struct Published {
     known: ArcSwapOption<Known>,
     /// When it was last tried; held while it is being tried.
     tried: Mutex<Option<u64>>,
+    /// Whether the last attempt failed.
+    failed: AtomicBool,
 }
 
 struct Known {
@@ -73,6 +76,7 @@ impl KeySource {
             fetch,
             known: ArcSwapOption::empty(),
             tried: Mutex::new(None),
+            failed: AtomicBool::new(false),
         })
     }
 
@@ -93,15 +97,25 @@ impl Published {
         if let Some(key) = of_kid(FRESH) {
             return Ok(key);
         }
+        let usable = known(USABLE).is_some();
         match of_kid(USABLE) {
             // One caller asks whether it is still published; the others need not wait.
             Some(key) => match self.tried.try_lock() {
                 Ok(tried) => self.refresh(tried, now).await,
                 Err(_) => return Ok(key),
             },
+            // While one caller asks for a key that is not known, the others are not kept waiting for an issuer that
+            // may not answer.
+            None if usable => match self.tried.try_lock() {
+                Ok(tried) => self.refresh(tried, now).await,
+                Err(_) => return Err(IdentityError::Unavailable),
+            },
             None => self.refresh(self.tried.lock().await, now).await,
         }
-        known(USABLE).ok_or(IdentityError::Unavailable)?.keys.get(kid).ok_or(IdentityError::Key)
+        let found = known(USABLE).ok_or(IdentityError::Unavailable)?.keys.get(kid);
+        // Whether a key that is not known is published cannot be said when it could not be asked.
+        let failed = self.failed.load(Ordering::Acquire);
+        found.ok_or(if failed { IdentityError::Unavailable } else { IdentityError::Key })
     }
 
     /// Fetches the keys, if that was not just tried.
@@ -111,8 +125,12 @@ impl Published {
         }
         *tried = Some(now);
         match self.fetch().await {
-            Ok(keys) => self.known.store(Some(Arc::new(Known { keys, fetched: now }))),
+            Ok(keys) => {
+                self.known.store(Some(Arc::new(Known { keys, fetched: now })));
+                self.failed.store(false, Ordering::Release);
+            }
             Err(problem) => {
+                self.failed.store(true, Ordering::Release);
                 tracing::warn!(
                     issuer = %self.issuer, %problem,
                     "the keys of a trusted issuer could not be fetched"

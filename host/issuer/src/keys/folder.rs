@@ -246,9 +246,8 @@ impl KeyFolder {
 
     fn write_plan(&self, plan: &KeyPlan) -> Result<(), KeyFolderError> {
         let path = self.0.join(PLAN);
-        let mut text = serde_json::to_vec_pretty(plan).unwrap_or_default();
-        text.push(b'\n');
-        write_private(&path, &text).map_err(io_error(&path))
+        let text = serde_json::to_vec_pretty(plan).map_err(io::Error::from);
+        text.and_then(|text| write_private(&path, &text)).map_err(io_error(&path))
     }
 }
 

@@ -7,7 +7,7 @@ use countersign::{Approval, Claims, Digest, Outcome, Reason, SubjectProfile, Ter
 
 use super::{Service, Slot};
 use crate::key::Algorithm;
-use crate::problem::{Problem, ProblemKind};
+use crate::problem::{Problem, ProblemKind, with_sources};
 use crate::record::{DecisionRecord, IssuedRecord, Requester, durable};
 use crate::runs::RegisteredRun;
 use crate::token::{SignedToken, TokenId};
@@ -46,6 +46,15 @@ pub(crate) struct Issued {
     pub(crate) expires_in: u32,
     pub(crate) decision: Digest,
     pub(crate) jti: String,
+    profile: SubjectProfile,
+    algorithm: Algorithm,
+}
+
+impl Issued {
+    /// What tokens are counted by.
+    pub(crate) fn labels(&self) -> [&'static str; 2] {
+        [self.profile.as_str(), self.algorithm.as_str()]
+    }
 }
 
 /// A decision whose record is durable, as its requester may see it.
@@ -62,11 +71,10 @@ struct Made {
     /// Until the answer is there.
     slot: Option<Slot>,
     record: Vec<u8>,
-    profile: SubjectProfile,
     faults: Vec<&'static str>,
     decided: Decided,
     /// Where a token was asked for and approved.
-    signed: Option<(Issued, Algorithm)>,
+    signed: Option<Issued>,
 }
 
 impl Service {
@@ -169,9 +177,9 @@ impl Service {
                 Err(refusal) => (refusal.decision, Err(refusal.reasons), None),
                 Ok(approval) => {
                     let (id, terms) = (approval.decision(), approval.terms().clone());
-                    let (issued, algorithm, issued_record) = self.sign(approval, profile, now)?;
+                    let (issued, issued_record) = self.sign(approval, profile, now)?;
                     record.issued = Some(issued_record);
-                    (id, Ok(terms), Some((issued, algorithm)))
+                    (id, Ok(terms), Some(issued))
                 }
             }
         } else {
@@ -184,8 +192,7 @@ impl Service {
         Ok(Made {
             kind,
             slot: None,
-            record: record.with(&json).map_err(Problem::unavailable)?,
-            profile,
+            record: record.with(&json).map_err(Problem::failed)?,
             faults,
             decided: Decided { decision, policy_set, subject, outcome },
             signed,
@@ -197,7 +204,7 @@ impl Service {
         approval: Approval,
         profile: SubjectProfile,
         now: u64,
-    ) -> Result<(Issued, Algorithm, IssuedRecord), Problem> {
+    ) -> Result<(Issued, IssuedRecord), Problem> {
         let (decision, expires_in) = (approval.decision(), approval.terms().ttl_seconds);
         let keys = self.keys.load();
         let algorithm = self.settings.algorithm_of(&approval.terms().audiences);
@@ -205,7 +212,7 @@ impl Service {
             keys.active(algorithm, now).ok_or_else(|| Problem::unavailable("no key is active"))?;
         let id = TokenId::random()
             .ok_or_else(|| Problem::unavailable("the system gives no randomness"))?;
-        let token = issuer.sign(approval, &id).map_err(Problem::unavailable)?;
+        let token = issuer.sign(approval, &id).map_err(Problem::failed)?;
         let public = issuer.signer().public();
         let record = IssuedRecord {
             jti: id.to_string(),
@@ -216,7 +223,8 @@ impl Service {
             expires_at: now + u64::from(expires_in),
         };
         let jti = id.to_string();
-        Ok((Issued { token, expires_in, decision, jti }, public.algorithm(), record))
+        let algorithm = public.algorithm();
+        Ok((Issued { token, expires_in, decision, jti, profile, algorithm }, record))
     }
 
     /// Waits until the record is durable. What it is of leaves only then.
@@ -229,9 +237,9 @@ impl Service {
             .with_label_values(&["durable"])
             .observe(started.elapsed().as_secs_f64());
         if let Err(error) = kept {
+            let error = with_sources(&error);
             if log.has_failed() {
-                self.metrics.log_failed.set(1);
-                tracing::error!(%error, "the decision log has failed: no token until a restart");
+                tracing::error!(error, "the decision log has failed: no token until a restart");
             }
             return Err(Problem::unavailable(format!("no durable record: {error}")));
         }
@@ -240,12 +248,7 @@ impl Service {
         for fault in made.faults {
             self.metrics.faults.with_label_values(&[fault]).inc();
         }
-        let issued = made.signed.map(|(issued, algorithm)| {
-            let labels = [made.profile.as_str(), algorithm.as_str()];
-            self.metrics.tokens.with_label_values(&labels).inc();
-            issued
-        });
         drop(made.slot);
-        Ok((made.decided, issued))
+        Ok((made.decided, made.signed))
     }
 }

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::decide::{Issued, Question};
 use super::{Service, Slot, identity_problem};
-use crate::identity::Identity;
+use crate::identity::{Identity, Verified};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::Requester;
 use crate::runs::{Liveness, RegisteredRun, SecretHash};
@@ -24,6 +24,14 @@ pub(crate) struct ExchangeRequest {
     /// The default one unless given.
     pub(crate) ttl_seconds: Option<u32>,
     pub(crate) subject_token: SubjectToken,
+}
+
+/// A run that the caller may have a token of.
+struct Entitled {
+    registered: Arc<RegisteredRun>,
+    requester: Requester,
+    /// The token that says so, where it is one of a trusted issuer.
+    verified: Option<Verified>,
 }
 
 /// What says that the caller may have a token of the run.
@@ -60,7 +68,8 @@ impl Service {
             let description = format!("`ttl_seconds`: expected 1 to {longest}");
             return Err(Problem::invalid(description));
         }
-        let (registered, requester) = self.entitled(&request.run, &request.subject_token).await?;
+        let Entitled { registered, requester, verified } =
+            self.entitled(&request.run, &request.subject_token).await?;
         let now = self.now()?;
         live(&registered, now)?;
         // Before anything is decided, and after it is known whose limit it is.
@@ -68,12 +77,16 @@ impl Service {
             self.admit_run(&request.run)?;
         }
         self.admit_runner(&registered.runner)?;
+        if let Some(verified) = verified {
+            self.use_once(&verified).await.map_err(|error| identity_problem(&error))?;
+        }
         let question = Question::of(&registered, request.audiences, ttl_seconds, now);
         let issued = self.issue(question, requester, id, slot).await?;
         // It may have ended meanwhile: no token after that. That one was signed stays on record.
         let registered = self.find(&request.run).await?;
         let registered = registered.ok_or_else(|| Problem::unavailable("the run is gone"))?;
         live(&registered, self.now()?)?;
+        self.metrics.tokens.with_label_values(&issued.labels()).inc();
         Ok(issued)
     }
 
@@ -82,7 +95,7 @@ impl Service {
         &self,
         run: &RunId,
         subject_token: &SubjectToken,
-    ) -> Result<(Arc<RegisteredRun>, Requester), Problem> {
+    ) -> Result<Entitled, Problem> {
         let not_entitled = |detail: &str| {
             Problem::invalid("the subject token is not for this run, or there is no such run")
                 .detail(format!("{run}: {detail}"))
@@ -92,17 +105,17 @@ impl Service {
                 let access = self.access.load_full();
                 let verified =
                     self.verify(&access, token).await.map_err(|error| identity_problem(&error))?;
-                let Identity::Runner(runner) = verified.identity else {
+                let Identity::Runner(runner) = &verified.identity else {
                     return Err(not_entitled("the token is the control plane's"));
                 };
                 let registered =
                     self.find(run).await?.ok_or_else(|| not_entitled("no such run"))?;
-                if registered.runner != runner {
+                if registered.runner != *runner {
                     return Err(not_entitled(&format!("asked for by runner {runner}")));
                 }
-                let (issuer, subject) = (verified.issuer, verified.subject);
+                let (issuer, subject) = (verified.issuer.clone(), verified.subject.clone());
                 let requester = Requester::Runner { runner: runner.to_string(), issuer, subject };
-                Ok((registered, requester))
+                Ok(Entitled { registered, requester, verified: Some(verified) })
             }
             SubjectToken::RunToken(token) => {
                 let hash = SecretHash::of(token.as_bytes());
@@ -112,13 +125,13 @@ impl Service {
                     return Err(not_entitled("another run token"));
                 }
                 let requester = Requester::RunToken { runner: registered.runner.to_string() };
-                Ok((registered, requester))
+                Ok(Entitled { registered, requester, verified: None })
             }
         }
     }
 
     async fn find(&self, run: &RunId) -> Result<Option<Arc<RegisteredRun>>, Problem> {
-        self.store.run(run).await.map_err(Problem::unavailable)
+        self.store.run(run).await.map_err(Problem::failed)
     }
 }
 

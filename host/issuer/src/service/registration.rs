@@ -39,7 +39,7 @@ impl Service {
             expires_at: now + life,
             finished_at: None,
         };
-        match self.store.register(&registered).await.map_err(Problem::unavailable)? {
+        match self.store.register(&registered).await.map_err(Problem::failed)? {
             Registered::New => Ok((true, registered)),
             Registered::Before(before) => {
                 let conflict = |what| Err(Problem::new(ProblemKind::Conflict, what));
@@ -61,7 +61,7 @@ impl Service {
     /// When there is no such run.
     pub(crate) async fn finish(&self, run: &RunId) -> Result<(), Problem> {
         let now = self.now()?;
-        if self.store.finish(run, now).await.map_err(Problem::unavailable)? {
+        if self.store.finish(run, now).await.map_err(Problem::failed)? {
             Ok(())
         } else {
             Err(Problem::new(ProblemKind::NotFound, "there is no such run"))
