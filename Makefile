@@ -1,7 +1,8 @@
 # Countersign. `make` lists the targets.
 #
 # Nothing has to be installed by hand beyond cargo, make and a C compiler: `make toolchain`, which
-# every target here begins with, adds the compiler's WebAssembly target.
+# every target here begins with, adds the compiler's WebAssembly target. What a target needs beside
+# that, it says.
 
 CARGO ?= cargo
 # One feature set and one target folder for everything, so that nothing is built twice.
@@ -23,7 +24,7 @@ FUZZ = cd fuzz && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz
 FUZZ_FLAGS = --sanitizer none
 
 # Puts target/NAME.md into benches/README.md, between the mark of that name and the end.
-figures = awk '/^<!-- $(1) -->/ { print; while ((getline line < "target/$(1).md") > 0) print line; \
+figures = grep -q '^<!-- $(1) -->' benches/README.md && awk '/^<!-- $(1) -->/ { print; while ((getline line < "target/$(1).md") > 0) print line; \
 	skip = 1; next } /^<!-- end -->/ { skip = 0 } !skip' benches/README.md > target/figures.md \
 	&& mv target/figures.md benches/README.md
 
@@ -38,7 +39,7 @@ demo: toolchain ## Build everything, then show a run approved, one refused, one 
 	@$(CARGO) build $(CARGO_FLAGS) --bin countersign
 	@$(COUNTERSIGN) demo
 
-serve: toolchain policies ## Start the issuer on loopback with six policies and a run, and print how to use it
+serve: toolchain policies ## Start the issuer on loopback with six policies and a run, and print how to use it (curl, jq)
 	@$(CARGO) build $(CARGO_FLAGS) --bin countersign
 	@sh examples/serve.sh
 

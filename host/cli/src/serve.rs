@@ -44,9 +44,9 @@ keys, which are made where they are not there. docs/issuer.md has every key of i
 `GET /openapi.json` what is answered.
 
 SIGHUP, or a change of the manifest, of a file that it names, or of the configuration, has
-policies, API keys, trusted issuers and the certificate read again. They are prepared beside those in
-use and take their place together; where anything fails, those in use stay. The other settings
-are read at the start.
+policies, API keys, trusted issuers and the certificate read again. Policies are prepared beside
+those in use and take their place together; where anything fails, those in use stay. Who may ask is
+replaced on its own, also where policies fail. The other settings are read at the start.
 SIGTERM and SIGINT stop it: requests finish, then log and database are closed.
 
 It logs to stderr, one line of JSON an event; `--log-format text` is for people. RUST_LOG says how
@@ -92,6 +92,10 @@ impl Serve {
             .block_on(TcpListener::bind(config.listen.address))
             .with_context(|| format!("{}: listen.address", config.listen.address))?;
         let address = listener.local_addr()?;
+        // Both before anything is read, so that what happens meanwhile is not missed.
+        let (stop, asked) = runtime
+            .block_on(async { anyhow::Ok((stop_signals()?, signal(SignalKind::hangup())?)) })?;
+        let at_start = loader.looks();
         let (parts, tls) = runtime.block_on(prepare(loader))?;
         let service = Service::start(parts)?;
         if tls.is_none() && !address.ip().is_loopback() {
@@ -100,9 +104,8 @@ impl Serve {
             );
         }
         runtime.block_on(async {
-            let stop = stop_signals()?;
-            let asked = signal(SignalKind::hangup())?;
-            reload::keep_up(Arc::clone(&service), Arc::clone(loader), tls.clone(), asked);
+            let (of_reload, loader) = (Arc::clone(&service), Arc::clone(loader));
+            reload::keep_up(of_reload, loader, tls.clone(), asked, at_start);
             keep_house(Arc::clone(&service));
             let scheme = if tls.is_some() { "https" } else { "http" };
             let issuer = service.url().as_str();

@@ -118,26 +118,26 @@ fn policies_are_read_again_and_the_last_good_ones_stay() {
     let seen = served.logged().len();
     fs::write(&manifest, good.replace("\"my-workspace\" }", "\"another\" }")).unwrap();
     served.signal("-HUP");
-    served.wait_for("policies and access were replaced", seen);
+    served.wait_for("policies were replaced", seen);
     let refused = served.token();
     assert_eq!(refused.status, 403, "{refused:?}");
 
     // One that cannot be used changes nothing.
     let seen = served.logged().len();
     fs::write(&manifest, "nonsense").unwrap();
-    served.wait_for("those in use stay", seen);
+    served.wait_for("the policies in use stay", seen);
     assert_eq!(served.token().body["reasons"], refused.body["reasons"]);
 
     // A changed file is enough.
     let seen = served.logged().len();
     fs::write(&manifest, &good).unwrap();
-    served.wait_for("policies and access were replaced", seen);
+    served.wait_for("policies were replaced", seen);
     assert_eq!(served.token().status, 200);
 
     // Another issuer identifier is no reload.
     let seen = served.logged().len();
     fs::write(&manifest, good.replace("oidc.example.com", "other.example.com")).unwrap();
-    served.wait_for("those in use stay", seen);
+    served.wait_for("the policies in use stay", seen);
     assert_eq!(served.token().status, 200);
 
     // An API key that is taken away is.
@@ -145,9 +145,12 @@ fn policies_are_read_again_and_the_last_good_ones_stay() {
     fs::write(&manifest, &good).unwrap();
     let config = folder.path().join("issuer.toml");
     let text = fs::read_to_string(&config).unwrap();
+    // Also where policies are broken at the same time.
+    fs::write(&manifest, "nonsense").unwrap();
     fs::write(&config, text.split("[[api-key]]").next().unwrap()).unwrap();
     served.signal("-HUP");
-    served.wait_for("policies and access were replaced", seen);
+    served.wait_for("the policies in use stay", seen);
+    assert_eq!(served.token().status, 200);
     assert_eq!(served.register(&api_key, &run()).status, 401);
     assert_eq!(served.stop(), 0);
 }
@@ -255,6 +258,15 @@ fn keys_are_listed_and_rotated_from_the_command_line() {
     let again = countersign(folder.path(), "keys rotate --config issuer.toml");
     assert_eq!(again.status, 1);
     assert!(again.stderr.contains("already published"), "{}", again.stderr);
+    let more = countersign(folder.path(), "keys rotate --config issuer.toml --algorithm es256");
+    assert_eq!(more.status, 0, "{}", more.stderr);
+    // In other hands: all of them.
+    let at_once = countersign(folder.path(), "keys rotate --config issuer.toml --at-once");
+    assert_eq!(at_once.status, 0, "{}", at_once.stderr);
+    let now = list();
+    let of =
+        |phase: &str| now.as_array().unwrap().iter().filter(|key| key["phase"] == phase).count();
+    assert_eq!((of("active"), of("removed")), (2, now.as_array().unwrap().len() - 2));
     assert_eq!(served.stop(), 0);
 }
 

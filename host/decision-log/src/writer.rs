@@ -1,8 +1,8 @@
 //! Many callers, one sync.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::error::Error;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ const GATHER: Duration = Duration::from_micros(500);
 /// next ones are gathered for half a millisecond.
 pub struct LogWriter {
     queue: Option<SyncSender<Waiting>>,
-    failed: Arc<AtomicBool>,
+    failed: Arc<OnceLock<String>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -63,7 +63,7 @@ impl LogWriter {
         clock: impl Fn() -> u64 + Send + 'static,
     ) -> std::io::Result<Self> {
         let (queue, waiting) = sync_channel(QUEUE);
-        let failed = Arc::new(AtomicBool::new(false));
+        let failed = Arc::new(OnceLock::new());
         let of_thread = Arc::clone(&failed);
         let thread = thread::Builder::new()
             .name("decision-log".to_owned())
@@ -96,7 +96,12 @@ impl LogWriter {
 
     /// Whether the log has failed, and takes nothing any more.
     pub fn has_failed(&self) -> bool {
-        self.failed.load(Ordering::Acquire)
+        self.failed.get().is_some()
+    }
+
+    /// Why the log has failed, where it has.
+    pub fn failure(&self) -> Option<&str> {
+        self.failed.get().map(String::as_str)
     }
 }
 
@@ -115,15 +120,15 @@ fn write<D: Disk>(
     mut log: Log<D>,
     waiting: &Receiver<Waiting>,
     clock: &dyn Fn() -> u64,
-    failed: &AtomicBool,
+    failed: &OnceLock<String>,
 ) {
     let mut checkpointed = Instant::now();
     let mut last = 1;
     loop {
-        if checkpointed.elapsed() >= CHECKPOINT_EVERY && !failed.load(Ordering::Acquire) {
+        if checkpointed.elapsed() >= CHECKPOINT_EVERY && failed.get().is_none() {
             checkpointed = Instant::now();
-            if log.checkpoint(clock()).is_err() {
-                failed.store(true, Ordering::Release);
+            if let Err(error) = log.checkpoint(clock()) {
+                note(failed, &error);
             }
         }
         let first = match waiting.recv_timeout(CHECKPOINT_EVERY) {
@@ -150,7 +155,7 @@ fn write<D: Disk>(
             }
             Err(error) => {
                 // Nobody may be told that what comes after this is durable.
-                failed.store(true, Ordering::Release);
+                note(failed, &error);
                 let mut error = Some(error);
                 for done in callers {
                     done(Err(error.take().unwrap_or(AppendError::Failed)));
@@ -160,4 +165,11 @@ fn write<D: Disk>(
     }
     // Where it fails, what is durable is durable; only the checkpoint is missing.
     let _ = log.checkpoint(clock());
+}
+
+/// Keeps the first failure, with what the system said.
+fn note(failed: &OnceLock<String>, error: &AppendError) {
+    let source = error.source().map_or_else(String::new, |source| format!(": {source}"));
+    // Those that come after it say only that it failed before.
+    let _ = failed.set(format!("{error}{source}"));
 }

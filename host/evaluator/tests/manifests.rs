@@ -90,7 +90,9 @@ fn refuses(from: &str, to: &str, expected: &str) {
 fn what_is_wrong_is_named_with_its_place() {
     refuses("[issuer]", "[isuer]", "unknown field `isuer`");
     refuses("mode =", "mod =", "unknown field `mod`");
-    refuses("mode =", "mod =", "TOML parse error at line 12, column 1");
+    refuses("b23cfb9a-", "B23cfb9a-", "expected a UUID in canonical lower case");
+    refuses("= \"by-definition\" }", "= \"by-block\" }", "unknown variant `by-block`");
+    refuses("mode =", "mod =", "TOML parse error at line 13, column 1");
     refuses(
         "\"shadow\"",
         "\"observe\"",
@@ -100,7 +102,7 @@ fn what_is_wrong_is_named_with_its_place() {
     refuses("name = \"one\"\n", "", "missing field `name`");
     refuses("scope = \"all\"\n", "", "missing field `scope`");
     refuses("\"one\"", "\"One\"", "expected a binding name (1 to 63 lower-case");
-    refuses("\"one\"", "\"One\"", "line 8, column 8");
+    refuses("\"one\"", "\"One\"", "line 9, column 8");
     refuses("\"one\"", "\"two\"", "two bindings have the name `two`");
     refuses("\"team-a\"", "\"team_a\"", "expected a workspace identifier");
     refuses("\"all\"", "\"some\"", "expected `\"all\"`, or a table with one of");

@@ -53,7 +53,7 @@ pub struct TlsEntry {
 }
 
 /// How a service is run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// `tokens.default-ttl-seconds`: the life that a token has where none is asked for.
     pub default_ttl_seconds: u32,
@@ -92,6 +92,9 @@ pub struct Settings {
     pub run_per_second: u32,
     /// `limits.run-burst`: how many at once.
     pub run_burst: u32,
+    /// `limits.drain-seconds`: how long it goes on when it is stopped, and says that it is not ready, so that
+    /// nobody is sent there any more.
+    pub drain: Duration,
     /// `limits.shutdown-seconds`: how long requests have to finish when it is stopped.
     pub shutdown: Duration,
 }
@@ -107,6 +110,8 @@ pub struct TrustedIssuerEntry {
     pub keys: KeysEntry,
     /// `ca-file`: certificates, in PEM, that its server is verified with, in the place of the system's.
     pub ca_file: Option<String>,
+    /// `token-file`: a token that it is shown when its keys are asked for, as Kubernetes wants; read anew each time.
+    pub token_file: Option<String>,
     /// `single-use`: whether each token is taken once only.
     pub single_use: bool,
     /// `[[trusted-issuer.identity]]`: whom its subjects stand for.

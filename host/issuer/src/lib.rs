@@ -1,12 +1,22 @@
-//! Signs what Countersign approves, and nothing else.
+//! Issues workload-identity tokens for runs: what Countersign approves is signed, and nothing else.
+//!
+//! ```text
+//! PUT /v1/runs ─→ Store          POST /v1/token ─→ who asks? ─→ run ─→ PolicySet ─→ Approval
+//!                                                                                      ↓
+//!                                   token ←─ durable ←─ record (LogWriter) ←─ Issuer::sign
+//! ```
 //!
 //! [`Issuer::sign`] takes a [`countersign::Approval`], which only the evaluator makes. The host
 //! alone sets `iss`, `sub`, `aud`, `iat`, `nbf`, `exp` and `jti`; a policy can only have narrowed
 //! what they are made of.
 //!
-//! The cryptography is AWS-LC, through `jsonwebtoken`'s backend `aws_lc_rs`: constant-time RSA
-//! (the pure-Rust backend's is not, RUSTSEC-2023-0071), several times as fast for RS256, and the
-//! library that TLS will use too.
+//! [`Service`] is what requests share, and [`serve`] answers them over HTTP. Around it are what an embedder can
+//! replace: a [`Store`] of runs, a [`Signer`], a [`Clock`], and where trusted issuers' keys are from ([`Fetch`]).
+//! Decisions are recorded in a [log](countersign_decision_log). Files are read by whoever makes the
+//! [`ServiceParts`], but for keys ([`KeyFolder`]) and the log.
+//!
+//! The cryptography is AWS-LC: constant-time RSA (the pure-Rust crates' is not, RUSTSEC-2023-0071), several times as
+//! fast for RS256, and what TLS uses here too.
 
 #![forbid(unsafe_code)]
 

@@ -233,7 +233,9 @@ impl Service {
             return Err(Problem::unavailable("no key is active"));
         }
         if self.log_has_failed() {
-            return Err(Problem::unavailable("the decision log has failed: restart"));
+            let log = self.log.load();
+            let why = log.as_ref().and_then(|log| log.failure()).unwrap_or("it is closed");
+            return Err(Problem::unavailable(format!("the decision log: {why}")));
         }
         self.store.ready().await.map_err(Problem::failed)
     }

@@ -205,6 +205,38 @@ async fn a_run_that_ends_while_its_token_is_signed_gets_none() {
     service.stop().await;
 }
 
+/// What has begun is finished when the service is stopped; nobody new is taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_finish_when_it_is_stopped() {
+    let folder = folder();
+    let held = Arc::new(Mutex::new(()));
+    let disk = HeldDisk(Folder::open(&folder.path().join("log")).unwrap(), Arc::clone(&held));
+    let service = Running::on(folder.path(), Setup::default(), disk).await;
+    service.register(&run(), SHARED_RUNNER).await;
+    let hold = held.lock().unwrap();
+    let (client, url) = (service.client.clone(), service.url("/v1/token"));
+    let form = format!(
+        "grant_type={}&subject_token_type={}&subject_token={}&run={RUN}&audience={AWS}",
+        support::GRANT,
+        support::ACCESS_TOKEN,
+        support::RUN_TOKEN
+    );
+    let asking = tokio::spawn(async move {
+        let request = client.post(url).header("content-type", "application/x-www-form-urlencoded");
+        request.body(form).send().await.unwrap().status()
+    });
+    until_in_flight(&service, 1).await;
+    let (address, stopping) = (service.address, tokio::spawn(service.stop()));
+    while tokio::net::TcpStream::connect(address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!stopping.is_finished() && !asking.is_finished());
+    drop(hold);
+    assert_eq!(asking.await.unwrap(), StatusCode::OK);
+    stopping.await.unwrap();
+    assert_eq!(records(folder.path()).len(), 1);
+}
+
 /// As many as may are being answered: the others are told when to ask again, and who has gone keeps a slot
 /// for as long as there is work for it.
 #[tokio::test(flavor = "multi_thread")]
@@ -253,22 +285,22 @@ async fn each_request_is_decided_by_one_set() {
         support::deciding(&with).policies.digest().to_string(),
         support::deciding(&without).policies.digest().to_string(),
     ];
-    let asking = async {
-        let mut approved = 0;
-        for _ in 0..120 {
-            approved += u32::from(service.by_run_token(RUN, AWS).await.status() == StatusCode::OK);
-        }
-        approved
-    };
-    let replacing = async {
-        for turn in 0..20 {
-            let manifest = if turn % 2 == 0 { &without } else { &with };
-            service.service.replace(support::deciding(manifest));
-            tokio::task::yield_now().await;
-        }
-    };
-    let (approved, ()) = tokio::join!(asking, replacing);
-    assert!(approved > 0);
+    // Made before, since that takes longer than requests do.
+    let mut sets: Vec<_> = (0..12)
+        .map(|turn| support::deciding(if turn % 2 == 0 { &with } else { &without }))
+        .collect();
+    let mut approved = 0;
+    for request in 0..120 {
+        let replacing = async {
+            if request % 10 == 5 {
+                tokio::task::yield_now().await;
+                service.service.replace(sets.pop().unwrap());
+            }
+        };
+        let (response, ()) = tokio::join!(service.by_run_token(RUN, AWS), replacing);
+        approved += u32::from(response.status() == StatusCode::OK);
+    }
+    assert!(approved > 0 && approved < 120, "{approved}");
     service.stop().await;
     let records = records(folder.path());
     assert_eq!(records.len(), 120);

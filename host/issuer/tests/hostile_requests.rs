@@ -14,6 +14,7 @@ use std::io::Write;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use countersign_issuer::{Algorithm, Signer, SigningKey};
@@ -252,9 +253,20 @@ async fn hostile_tokens_are_refused() {
     let token = cluster.token(&header, &good);
     let input = unsigned(&header.to_string(), &text);
     let (_, signature) = token.rsplit_once('.').unwrap();
-    // RS to HS: the public key as a secret.
-    let hs = unsigned(&with(&header, "alg", json!("HS256")).to_string(), &text);
-    add("RS to HS", format!("{hs}.{}", BASE64_URL_SAFE_NO_PAD.encode([7; 32])));
+    // RS to HS: the public key as a secret, in the forms that it has.
+    let public = include_str!("data/rsa-2048-public.pem");
+    let jwk = serde_json::to_string(cluster.key.public()).unwrap();
+    for secret in [public, public.trim_end(), &jwk, kid, ""] {
+        for (algorithm, hash) in [
+            ("HS256", hmac::HMAC_SHA256),
+            ("HS384", hmac::HMAC_SHA384),
+            ("HS512", hmac::HMAC_SHA512),
+        ] {
+            let input = unsigned(&with(&header, "alg", json!(algorithm)).to_string(), &text);
+            let tag = hmac::sign(&hmac::Key::new(hash, secret.as_bytes()), input.as_bytes());
+            add("RS to HS", format!("{input}.{}", BASE64_URL_SAFE_NO_PAD.encode(tag)));
+        }
+    }
     let (other, _) = SigningKey::generate(Algorithm::Rs256).unwrap();
     let forged = BASE64_URL_SAFE_NO_PAD.encode(other.sign(input.as_bytes()).unwrap());
     add("another key's signature", format!("{input}.{forged}"));
@@ -262,7 +274,27 @@ async fn hostile_tokens_are_refused() {
     let es = unsigned(&with(&header, "alg", json!("ES256")).to_string(), &text);
     let ec = BASE64_URL_SAFE_NO_PAD.encode(ec.sign(es.as_bytes()).unwrap());
     add("ES256 by an RSA key's kid", format!("{es}.{ec}"));
-    add("r = s = 0", format!("{es}.{}", BASE64_URL_SAFE_NO_PAD.encode([0; 64])));
+    // By the kid of an EC key that is published.
+    let es_header = json!({"alg": "ES256", "kid": cluster.other.public().kid()});
+    let es = unsigned(&es_header.to_string(), &text);
+    let signed = cluster.other.sign(es.as_bytes()).unwrap();
+    let with_signature = |bytes: &[u8]| format!("{es}.{}", BASE64_URL_SAFE_NO_PAD.encode(bytes));
+    let honest = service.by_identity(RUN, &with_signature(&signed)).await.status();
+    assert_eq!(honest, StatusCode::OK, "an ES256 token is taken");
+    let (r, s) = signed.split_at(32);
+    let integer = |bytes: &[u8]| [&[2, 33, 0], bytes].concat();
+    let der = [vec![0x30, 70], integer(r), integer(s)].concat();
+    add("r = s = 0", with_signature(&[0; 64]));
+    add("r = 0", with_signature(&[&[0; 32], s].concat()));
+    add("s = 0", with_signature(&[r, &[0; 32]].concat()));
+    add("r and s swapped", with_signature(&[s, r].concat()));
+    add("r = s = n - 1", with_signature(&[0xff; 64]));
+    add("DER", with_signature(&der));
+    add("a byte more", with_signature(&[signed.as_slice(), &[0]].concat()));
+    add(
+        "RS256 by an EC key's kid",
+        cluster.token(&json!({"alg": "RS256", "kid": cluster.other.public().kid()}), &good),
+    );
     add("no signature", format!("{input}."));
     add("two parts", input.clone());
     add("four parts", format!("{token}.x"));
@@ -273,7 +305,7 @@ async fn hostile_tokens_are_refused() {
     add("whitespace", format!(" {token}"));
     add("a line break", format!("{token}\n"));
     add("JSON serialisation", json!({"payload": "x", "signature": "y"}).to_string());
-    add("a megabyte", format!("{input}.{}", "A".repeat(17 << 10)));
+    add("17 KiB", format!("{input}.{}", "A".repeat(17 << 10)));
     add("nothing but dots", "..".to_owned());
     add("not base64", "ä.ö.ü".to_owned());
     add(
@@ -301,7 +333,7 @@ async fn hostile_tokens_are_refused() {
     assert!(count > 100, "{count}");
     // Honest ones only are on record.
     let on_record = records(folder.path());
-    assert_eq!(on_record.len(), count);
+    assert_eq!(on_record.len(), count + 1);
     service.stop().await;
 }
 
@@ -537,6 +569,11 @@ async fn hostile_http_is_refused() {
         ("a chunk that is none", format!("{chunked}zz\r\n"), "HTTP/1.1 400"),
         ("no HTTP", "GET\r\n\r\n".to_owned(), "HTTP/1.1 400"),
         ("HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), ""),
+        (
+            "a megabyte of token",
+            format!("{head}content-length: 1048576\r\n\r\n{}", "a".repeat(5000)),
+            "HTTP/1.1 413",
+        ),
         ("a flood of headers", format!("{head}{}\r\n", "a: b\r\n".repeat(200)), "HTTP/1.1 431"),
         ("a long header", format!("{head}a: {}\r\n\r\n", "x".repeat(100_000)), "HTTP/1.1 431"),
         ("a header with a NUL", format!("{head}a: \0\r\n\r\n"), "HTTP/1.1 400"),
@@ -544,6 +581,7 @@ async fn hostile_http_is_refused() {
         ("slow headers", "POST /v1/token HTTP/1.1\r\nhost: x\r\n".to_owned(), ""),
     ] {
         let status = raw(text).await;
+        assert!(!expected.is_empty() || status.is_empty(), "{what}: {status}");
         assert!(
             status.starts_with(expected) && !status.contains(" 5") && !status.contains("200"),
             "{what}: {status}"

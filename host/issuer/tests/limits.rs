@@ -120,25 +120,6 @@ async fn a_runner_that_asks_too_often_waits_and_others_do_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_finish_when_it_is_stopped() {
-    let folder = folder();
-    let service = Running::start(folder.path()).await;
-    service.register(&run(), SHARED_RUNNER).await;
-    let begun = Slow::begin(&service).await;
-    // Until its head has arrived: what was sent on another connection afterwards was answered before.
-    assert_eq!(service.get("/healthz").await.status(), StatusCode::OK);
-    let (address, stopping) = (service.address, tokio::spawn(service.stop()));
-    // Nobody new is taken.
-    while TcpStream::connect(address).await.is_ok() {
-        tokio::task::yield_now().await;
-    }
-    let answered = begun.end().await;
-    assert!(answered.starts_with("HTTP/1.1 200"), "{answered}");
-    stopping.await.unwrap();
-    assert_eq!(records(folder.path()).len(), 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn it_speaks_tls_where_it_has_a_certificate() {
     let authority = include_bytes!("data/tls-authority.pem");
     let (certificate, key) =
@@ -167,9 +148,10 @@ async fn it_speaks_tls_where_it_has_a_certificate() {
     let keys = client.get(&url).send().await.unwrap();
     assert_eq!(keys.status(), StatusCode::OK);
     // Its own way of fetching keys verifies too, and refuses whom it does not know.
-    let fetched = HttpsFetch::new(Some(authority)).unwrap().fetch(&url, 1 << 16).await.unwrap();
+    let fetched =
+        HttpsFetch::new(Some(authority), None).unwrap().fetch(&url, 1 << 16).await.unwrap();
     assert_eq!(fetched, keys.bytes().await.unwrap());
-    assert!(HttpsFetch::new(None).unwrap().fetch(&url, 1 << 16).await.is_err());
+    assert!(HttpsFetch::new(None, None).unwrap().fetch(&url, 1 << 16).await.is_err());
     // A certificate is replaced, and a broken one is not.
     assert!(tls.replace(b"x", b"y").is_err());
     tls.replace(certificate, key).unwrap();

@@ -363,6 +363,37 @@ async fn nothing_is_open_by_accident() {
     service.stop().await;
 }
 
+/// What is described is answered, by the methods that are described, and by no others.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_description_is_of_what_there_is() {
+    let folder = folder();
+    let service = Running::start(folder.path()).await;
+    let served: Value =
+        serde_json::from_str(&service.get("/openapi.json").await.text().await.unwrap()).unwrap();
+    assert_eq!(served, serde_json::from_str::<Value>(countersign_issuer::OPENAPI).unwrap());
+    let paths = served["paths"].as_object().unwrap();
+    assert_eq!(paths.len(), 10);
+    for (path, operations) in paths {
+        let url = service.url(&path.replace("{uuid}", RUN));
+        for method in ["get", "put", "post", "delete", "patch"] {
+            let request = service.client.request(method.to_uppercase().parse().unwrap(), &url);
+            let (status, body) = answer(request.send().await.unwrap()).await;
+            let described = operations.get(method);
+            assert_eq!(
+                described.is_none(),
+                status == StatusCode::METHOD_NOT_ALLOWED,
+                "{method} {path}"
+            );
+            assert_ne!(body["error_description"], "there is nothing here", "{method} {path}");
+            if let Some(operation) = described {
+                let answered = &operation["responses"][status.as_str()];
+                assert!(answered.is_object(), "{method} {path}: {status} is not described");
+            }
+        }
+    }
+    service.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_loses_nothing() {
     let folder = folder();

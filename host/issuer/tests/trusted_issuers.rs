@@ -26,6 +26,11 @@ use support::{Cluster, ISSUER, SHARED_RUNNER, SHARED_SUBJECT, START, claims};
 /// What the other issuer answers, by path.
 type Pages = Arc<Mutex<HashMap<String, (u16, String)>>>;
 
+fn cluster(algorithm: Algorithm) -> Cluster {
+    let key = || SigningKey::generate(algorithm).unwrap().0;
+    Cluster { key: key(), other: key() }
+}
+
 struct Other {
     url: String,
     pages: Pages,
@@ -51,7 +56,7 @@ impl Other {
         };
         let router = Router::new().fallback(answer).with_state(state);
         tokio::spawn(async move { axum_serve(listener, router).await });
-        let key = Cluster { key: SigningKey::generate(Algorithm::Es256).unwrap().0 };
+        let key = cluster(Algorithm::Es256);
         let other = Self { url, pages, key, asked };
         other.set("/.well-known/openid-configuration", other.document());
         other.publish(&other.key.key);
@@ -75,7 +80,7 @@ impl Other {
     }
 
     fn trusted(&self) -> TrustedIssuers {
-        let fetch = Arc::new(HttpsFetch::new(None).unwrap());
+        let fetch = Arc::new(HttpsFetch::new(None, None).unwrap());
         let issuer = TrustedIssuer {
             url: self.url.clone(),
             audience: ISSUER.to_owned(),
@@ -128,12 +133,12 @@ async fn keys_are_found_kept_and_found_again() {
     assert_eq!(other.asked(), 2, "kept");
 
     // A new key is found when it is met, and no more often than every ten seconds.
-    let next = Cluster { key: SigningKey::generate(Algorithm::Rs256).unwrap().0 };
+    let next = cluster(Algorithm::Rs256);
     other.publish(&next.key);
     let with_next = other.token(&next, START + 50);
     assert!(verify(&with_next, START + 50).await.is_ok());
     let asked = other.asked();
-    let unknown = Cluster { key: SigningKey::generate(Algorithm::Es256).unwrap().0 };
+    let unknown = cluster(Algorithm::Es256);
     let with_unknown = other.token(&unknown, START + 51);
     for second in 51..60 {
         assert_eq!(verify(&with_unknown, START + second).await, Err(IdentityError::Key));
@@ -148,6 +153,9 @@ async fn keys_are_found_kept_and_found_again() {
         let now = START + hours * 3600;
         assert!(verify(&other.token(&next, now), now).await.is_ok(), "{hours} hours");
     }
+    // Whether an unknown key is published cannot be said then.
+    let now = START + 23 * 3600 + 60;
+    assert_eq!(verify(&other.token(&unknown, now), now).await, Err(IdentityError::Unavailable));
     let now = START + 25 * 3600;
     assert_eq!(verify(&other.token(&next, now), now).await, Err(IdentityError::Unavailable));
 }
@@ -216,4 +224,27 @@ async fn what_an_issuer_publishes_is_not_believed_blindly() {
     }
     other.set("/jwks", keys);
     assert!(verify().await.is_ok());
+}
+
+/// Kubernetes tells its keys to who has a token only.
+#[tokio::test]
+async fn a_token_is_shown_where_there_is_one() {
+    use axum::http::HeaderMap;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/jwks", listener.local_addr().unwrap());
+    let answer = async |headers: HeaderMap| match headers.get("authorization") {
+        Some(value) if value == "Bearer the-token" => StatusCode::OK,
+        _ => StatusCode::FORBIDDEN,
+    };
+    tokio::spawn(axum_serve(listener, Router::new().fallback(answer)));
+    let folder = support::folder();
+    let file = folder.path().join("token");
+    let with = HttpsFetch::new(None, Some(file.clone())).unwrap();
+    let fetch = async |fetch: &HttpsFetch| countersign_issuer::Fetch::fetch(fetch, &url, 10).await;
+    assert!(fetch(&with).await.unwrap_err().problem.contains("token"));
+    std::fs::write(&file, "another-token").unwrap();
+    assert!(fetch(&with).await.unwrap_err().problem.contains("403"));
+    std::fs::write(&file, "the-token\n").unwrap();
+    assert!(fetch(&with).await.is_ok());
+    assert!(fetch(&HttpsFetch::new(None, None).unwrap()).await.is_err());
 }

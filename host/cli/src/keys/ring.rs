@@ -41,16 +41,16 @@ Examples:
   # keep a key set refuse new tokens, and accept old ones, until they fetch it again.
   countersign keys rotate --config issuer.toml --at-once
 
-A running service takes it up within seconds. A service rotates by itself, too
+A running service takes it up within 15 seconds. A service rotates by itself, too
 (`rotate-every-seconds` under `[keys]`).")]
 pub struct Rotate {
     /// The configuration of the service, `issuer.toml`
     #[arg(long, short, value_name = "FILE")]
     config: PathBuf,
 
-    /// What the key signs with
-    #[arg(long, value_enum, default_value_t = AlgorithmWord::Rs256)]
-    algorithm: AlgorithmWord,
+    /// What the key signs with [default: rs256; with --at-once, all that there are keys of]
+    #[arg(long, value_enum)]
+    algorithm: Option<AlgorithmWord>,
 
     /// Sign with it at once, and take the ones before out of publication
     #[arg(long)]
@@ -104,12 +104,22 @@ impl Rotate {
     pub fn run(&self) -> Result<Done> {
         let (folder, times) = folder(&self.config)?;
         let now = now()?;
-        let kid = folder.rotate(self.algorithm.into(), &times, self.at_once, now)?;
+        let mut algorithms = vec![self.algorithm.unwrap_or(AlgorithmWord::Rs256).into()];
+        if self.at_once && self.algorithm.is_none() {
+            // Whoever has one file of the folder may have all.
+            algorithms.extend(folder.plan()?.keys.iter().map(|key| key.algorithm));
+            algorithms.sort_unstable();
+            algorithms.dedup();
+        }
+        let mut kids = Vec::new();
+        for algorithm in algorithms {
+            kids.push(folder.rotate(algorithm, &times, self.at_once, now)?);
+        }
         let plan = folder.plan()?;
         let made: Vec<_> = plan
             .keys
             .iter()
-            .filter(|key| key.kid == kid)
+            .filter(|key| kids.contains(&key.kid))
             .map(|key| Printed::new(key, now))
             .collect();
         match self.format {

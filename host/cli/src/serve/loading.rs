@@ -33,6 +33,8 @@ pub struct Loader {
 pub struct Loaded {
     pub url: IssuerUrl,
     pub deciding: Deciding,
+    /// Whether the configuration has changed where that takes a restart.
+    pub takes_restart: bool,
     /// Certificate chain and private key.
     pub tls: Option<(Vec<u8>, zeroize::Zeroizing<Vec<u8>>)>,
 }
@@ -75,7 +77,10 @@ impl Loader {
                 zeroize::Zeroizing::new(files::read(&self.path(&tls.key), MAX_FILE_BYTES)?),
             )),
         };
-        Ok(Loaded { url, deciding: Deciding { policies, subjects }, tls })
+        let takes_restart = config.settings != self.config.settings
+            || config.state != self.config.state
+            || config.listen.address != self.config.listen.address;
+        Ok(Loaded { url, deciding: Deciding { policies, subjects }, takes_restart, tls })
     }
 
     /// Reads who may ask.
@@ -123,6 +128,7 @@ impl Loader {
                 known.url == entry.url
                     && known.keys == entry.keys
                     && known.ca_file == entry.ca_file
+                    && known.token_file == entry.token_file
                     && !matches!(entry.keys, KeysEntry::File(_))
             });
             let keys = match source {
@@ -155,7 +161,9 @@ impl Loader {
         };
         let published = |jwks_url: Option<String>| -> Result<KeySource> {
             let authorities = entry.ca_file.as_deref().map(read).transpose()?;
-            let fetch = HttpsFetch::new(authorities.as_ref().map(|(pem, _)| pem.as_slice()))?;
+            let token = entry.token_file.as_deref().map(|file| self.path(file));
+            let authorities = authorities.as_ref().map(|(pem, _)| pem.as_slice());
+            let fetch = HttpsFetch::new(authorities, token)?;
             Ok(KeySource::published(entry.url.clone(), jwks_url, Arc::new(fetch)))
         };
         match &entry.keys {

@@ -9,7 +9,7 @@ use countersign_issuer::{Service, Tls};
 use tokio::signal::unix::Signal;
 use tokio::task::spawn_blocking;
 
-use super::loading::Loader;
+use super::loading::{Loader, Looks};
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -20,13 +20,14 @@ pub fn keep_up(
     loader: Arc<Loader>,
     tls: Option<Arc<Tls>>,
     mut asked: Signal,
+    at_start: Looks,
 ) {
     tokio::spawn(async move {
         let looks = async |loader: &Arc<Loader>| {
             let loader = Arc::clone(loader);
             spawn_blocking(move || loader.looks()).await.ok()
         };
-        let mut before = looks(&loader).await;
+        let mut before = Some(at_start);
         let mut due = tokio::time::interval(LOOK);
         loop {
             let why = tokio::select! {
@@ -40,29 +41,45 @@ pub fn keep_up(
             };
             // Before they are read, so that what changes meanwhile is read once more.
             before = looks(&loader).await;
+            match reload_access(&service, &loader).await {
+                Ok(()) => tracing::info!(why, "who may ask was read again"),
+                Err(error) => tracing::error!(
+                    why,
+                    error = text(&error),
+                    "who may ask stays as it was: the configuration cannot be used"
+                ),
+            }
             match reload(&service, &loader, tls.as_deref()).await {
-                Ok(digest) => {
-                    tracing::info!(why, policy_set = digest, "policies and access were replaced");
-                }
+                Ok(digest) => tracing::info!(why, policy_set = digest, "policies were replaced"),
                 Err(error) => {
                     service.kept();
-                    let error = countersign::visible(&format!("{error:#}"));
-                    tracing::error!(why, error, "those in use stay: the new ones cannot be used");
+                    tracing::error!(
+                        why,
+                        error = text(&error),
+                        "the policies in use stay: the new ones cannot be used"
+                    );
                 }
             }
         }
     });
 }
 
+fn text(error: &anyhow::Error) -> String {
+    countersign::visible(&format!("{error:#}"))
+}
+
+/// On its own: whom nobody trusts any more must not wait for policies to be right.
+async fn reload_access(service: &Service, loader: &Arc<Loader>) -> Result<()> {
+    let (loader, url) = (Arc::clone(loader), service.url().clone());
+    service.replace_access(spawn_blocking(move || loader.access(&url)).await??);
+    Ok(())
+}
+
 async fn reload(service: &Service, loader: &Arc<Loader>, tls: Option<&Tls>) -> Result<String> {
-    // First and on its own: whom nobody trusts any more must not wait for policies to be right.
-    let (loading, url) = (Arc::clone(loader), service.url().clone());
-    let access = spawn_blocking(move || loading.access(&url)).await?;
-    let failed = access.map(|access| service.replace_access(access)).err();
     let loading = Arc::clone(loader);
     let loaded = spawn_blocking(move || loading.load()).await??;
-    if let Some(error) = failed {
-        return Err(error);
+    if loaded.takes_restart {
+        tracing::warn!("`state`, `address`, [tokens], [runs], [keys] and [limits] take a restart");
     }
     if loaded.url != *service.url() {
         bail!("issuer.url has changed, which takes a restart: every trust in it breaks");

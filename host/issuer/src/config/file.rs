@@ -120,6 +120,7 @@ struct LimitsTable {
     runner_burst: Option<u64>,
     run_per_second: Option<u64>,
     run_burst: Option<u64>,
+    drain_seconds: Option<u64>,
     shutdown_seconds: Option<u64>,
 }
 
@@ -139,6 +140,7 @@ struct TrustedIssuerTable {
     jwks_url: Option<String>,
     jwks_file: Option<String>,
     ca_file: Option<String>,
+    token_file: Option<String>,
     #[serde(default)]
     single_use: bool,
     #[serde(default)]
@@ -286,6 +288,7 @@ fn settings(
         runner_burst: bounded("limits.runner-burst", limits.runner_burst, 200, (1, 1_000_000))?,
         run_per_second: bounded("limits.run-per-second", limits.run_per_second, 5, (1, 1_000_000))?,
         run_burst: bounded("limits.run-burst", limits.run_burst, 20, (1, 1_000_000))?,
+        drain: seconds("limits.drain-seconds", limits.drain_seconds, 0, (0, 600))?,
         shutdown: seconds("limits.shutdown-seconds", limits.shutdown_seconds, 30, (1, 600))?,
     })
 }
@@ -342,6 +345,7 @@ fn trusted_issuers(
             identities,
             audience: table.audience,
             ca_file: table.ca_file,
+            token_file: table.token_file,
             single_use: table.single_use,
             url: table.url,
         });

@@ -1,10 +1,13 @@
 //! Fetching what trusted issuers publish.
 
+use std::fs;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client};
+use zeroize::Zeroizing;
 
 use crate::identity::{Fetch, FetchError};
 
@@ -12,7 +15,11 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Fetches over HTTPS, without proxies or redirects, and within 5 seconds.
 #[derive(Debug, Clone)]
-pub struct HttpsFetch(Client);
+pub struct HttpsFetch {
+    client: Client,
+    /// The file of a token that is shown.
+    token: Option<PathBuf>,
+}
 
 /// The client could not be made: the certificates are none.
 #[derive(Debug, thiserror::Error)]
@@ -20,17 +27,22 @@ pub struct HttpsFetch(Client);
 pub struct HttpsFetchError(reqwest::Error);
 
 impl HttpsFetch {
-    /// A client that verifies servers with the certificates in `authorities` (PEM), or with the system's.
+    /// A client that verifies servers with the certificates in `authorities` (PEM), or with the system's, and shows
+    /// them the token in a file, which is read anew each time.
     ///
     /// # Errors
     /// When there is no certificate in them.
-    pub fn new(authorities: Option<&[u8]>) -> Result<Self, HttpsFetchError> {
+    pub fn new(
+        authorities: Option<&[u8]>,
+        token: Option<PathBuf>,
+    ) -> Result<Self, HttpsFetchError> {
         let mut builder = Client::builder().timeout(TIMEOUT).redirect(Policy::none()).no_proxy();
         if let Some(pem) = authorities {
             builder =
                 builder.tls_certs_only(Certificate::from_pem_bundle(pem).map_err(HttpsFetchError)?);
         }
-        builder.build().map(Self).map_err(HttpsFetchError)
+        let client = builder.build().map_err(HttpsFetchError)?;
+        Ok(Self { client, token })
     }
 }
 
@@ -43,7 +55,14 @@ impl Fetch for HttpsFetch {
         Box::pin(async move {
             let error = |problem: String| FetchError { url: url.to_owned(), problem };
             let failed = |source: reqwest::Error| error(source.without_url().to_string());
-            let mut response = self.0.get(url).send().await.map_err(failed)?;
+            let mut request = self.client.get(url);
+            if let Some(file) = &self.token {
+                let token = fs::read_to_string(file).map(Zeroizing::new);
+                let token =
+                    token.map_err(|source| error(format!("{}: {source}", file.display())))?;
+                request = request.bearer_auth(token.trim_end());
+            }
+            let mut response = request.send().await.map_err(failed)?;
             if response.status() != reqwest::StatusCode::OK {
                 return Err(error(format!("answered {}", response.status().as_u16())));
             }

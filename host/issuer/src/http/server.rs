@@ -99,7 +99,11 @@ pub async fn serve(
     let routes = routes(&service);
     let connections = Arc::new(Semaphore::new(service.settings().most_connections));
     let graceful = GracefulShutdown::new();
-    let mut stop = pin!(stop);
+    let mut stop = pin!(async {
+        stop.await;
+        service.stop();
+        tokio::time::sleep(service.settings().drain).await;
+    });
     let ended = loop {
         // Those that wait stay with the system until there is room.
         let permit = tokio::select! {

@@ -239,7 +239,8 @@ impl Service {
         if let Err(error) = kept {
             let error = with_sources(&error);
             if log.has_failed() {
-                tracing::error!(error, "the decision log has failed: no token until a restart");
+                let why = log.failure();
+                tracing::error!(why, "the decision log has failed: no token until a restart");
             }
             return Err(Problem::unavailable(format!("no durable record: {error}")));
         }

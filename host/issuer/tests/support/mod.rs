@@ -37,6 +37,7 @@ pub const RUN_TOKEN: &str = "run-token-with-many-bits-4f1c9a7e";
 pub const RUN: &str = "b3116611-e08b-4b00-91c5-10365b25a6ef";
 pub const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 pub const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+pub const RSA_KEY: &[u8] = include_bytes!("../data/rsa-2048-pkcs1.pem");
 pub const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 
 pub const MANIFEST: &str = r#"
@@ -73,7 +74,10 @@ impl Clock for TestClock {
 
 /// A key of an issuer that the service trusts, and what signs with it.
 pub struct Cluster {
+    /// RS256.
     pub key: SigningKey,
+    /// Published beside it: ES256.
+    pub other: SigningKey,
 }
 
 /// How a service is made.
@@ -145,7 +149,10 @@ impl Running {
         let of_log = Arc::new(clock.clone());
         let (log, _) = open_log(disk, LogConfig::default(), checkpoint, of_log).unwrap();
         let store = SqliteStore::open(&folder.join("issuer.db")).await.unwrap();
-        let cluster = Cluster { key: SigningKey::generate(Algorithm::Rs256).unwrap().0 };
+        let cluster = Cluster {
+            key: SigningKey::from_pem(RSA_KEY).unwrap(),
+            other: SigningKey::generate(Algorithm::Es256).unwrap().0,
+        };
         let api_key = ApiKeyText::generate().unwrap();
         let access = access(&cluster, api_key.expose(), setup.single_use);
         let parts = ServiceParts {
@@ -308,7 +315,8 @@ fn access(cluster: &Cluster, api_key: &str, single_use: bool) -> Access {
 }
 
 fn trusted(cluster: &Cluster, single_use: bool) -> TrustedIssuers {
-    let keys = serde_json::to_vec(&KeySet::new([cluster.key.public()])).unwrap();
+    let keys =
+        serde_json::to_vec(&KeySet::new([cluster.key.public(), cluster.other.public()])).unwrap();
     let issuer = TrustedIssuer {
         url: CLUSTER.to_owned(),
         audience: ISSUER.to_owned(),
