@@ -45,7 +45,8 @@ pub(crate) fn name_of(first: u64) -> String {
 /// The sequence in a segment's name, or `None` when a file is no segment.
 pub(crate) fn first_of(name: &str) -> Option<u64> {
     let first = name.strip_suffix(".log")?.parse().ok()?;
-    (name_of(first) == name).then_some(first)
+    // Records count from 1.
+    (first > 0 && name_of(first) == name).then_some(first)
 }
 
 /// The segments among the names of files, in order.
