@@ -4,7 +4,7 @@
 //! LogWriter::append ──queue──▶ one thread: Log::append ──one write, one sync──▶ Ok(Position) to each
 //! ```
 //!
-//! A [`Log`] is a folder of segments. Each record is a [frame](frame) whose hash covers the hash of the
+//! A [`Log`] is a folder of segments. Each record is a [frame] whose hash covers the hash of the
 //! record before it, so that nothing can be changed, taken out or put in without the rest of the chain
 //! saying so. [`Log::append`] returns when its records are durable; after a failure nothing is appended
 //! until the log is opened, and so checked, again. [`LogWriter`] lets many callers share one sync.
