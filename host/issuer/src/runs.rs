@@ -264,6 +264,12 @@ struct Author<'r> {
 
 #[cfg(test)]
 mod tests {
+    use countersign::{AuthorKind, Behavior, Implementation};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+    use proptest::{option, prop_assert_eq, proptest};
+
     use super::*;
 
     const OBJECT: &str = r#"{
@@ -311,5 +317,68 @@ mod tests {
         let number = OBJECT.replace("\"a-run-token-of-some-length\"", "1");
         assert_eq!(run_token_of(number.as_bytes()), Err(RunTokenError::Type));
         assert_eq!(format!("{expected:?}"), "SecretHash([redacted])");
+    }
+
+    proptest! {
+        /// Whatever a run is, what is kept of it is the same run again.
+        #[test]
+        fn what_is_kept_of_a_run_is_the_run(
+            (names, numbers) in (
+                (name(), name(), option::of(name()), option::of((name(), name()))),
+                (0_u64..1 << 53, 0_u64..1 << 53),
+            ),
+            (behavior, implementation) in (
+                select(Behavior::ALL.to_vec()),
+                select(Implementation::ALL.to_vec()),
+            ),
+            ids in (id(), id(), id()),
+            parents in vec((id(), id()), 0..4),
+            trigger in option::of((option::of(line()), line(), select(AuthorKind::ALL.to_vec()))),
+        ) {
+            let run = Run {
+                id: ids.0.parse().unwrap(),
+                number: numbers.0,
+                behavior,
+                building_block: countersign::BuildingBlock {
+                    id: ids.1.parse().unwrap(),
+                    workspace: names.0.parse().unwrap(),
+                    project: names.2.map(|name| name.parse().unwrap()),
+                    platform: names.3.map(|(a, b)| format!("{a}.{b}").parse().unwrap()),
+                    parents: parents
+                        .iter()
+                        .map(|(block, definition)| countersign::Parent {
+                            building_block: block.parse().unwrap(),
+                            definition: definition.parse().unwrap(),
+                        })
+                        .collect(),
+                },
+                definition: countersign::Definition {
+                    id: ids.2.parse().unwrap(),
+                    workspace: names.1.parse().unwrap(),
+                    version: numbers.1,
+                    implementation,
+                },
+                trigger: trigger.map(|(reason, author, author_kind)| countersign::Trigger {
+                    reason,
+                    author,
+                    author_kind,
+                }),
+            };
+            prop_assert_eq!(Run::parse(run_object(&run).as_bytes()).unwrap(), run);
+        }
+    }
+
+    fn name() -> impl Strategy<Value = String> {
+        "[a-z0-9]{1,10}(-[a-z0-9]{1,8}){0,3}"
+    }
+
+    fn id() -> impl Strategy<Value = String> {
+        "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+    }
+
+    /// Any text on one line.
+    fn line() -> impl Strategy<Value = String> {
+        vec(any::<char>().prop_filter("a control character", |c| !c.is_control()), 1..60)
+            .prop_map(String::from_iter)
     }
 }
