@@ -31,7 +31,8 @@ mkdir -p "$folder"
 "$countersign" serve --config "$folder/issuer.toml" --log-format text &
 service=$!
 trap 'kill "$service" 2>/dev/null; wait "$service"' EXIT
-trap 'exit 130' INT TERM
+trap 'exit 130' INT
+trap 'exit 143' TERM
 # Policies are prepared before it answers: seconds the first time.
 until curl -fsS "http://127.0.0.1:$port/readyz" > /dev/null 2>&1; do
     kill -0 "$service" || exit 1

@@ -12,7 +12,7 @@ use crate::output::{self, Done, Format};
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  countersign api-key > control-plane.key
+  (umask 077; countersign api-key > control-plane.key)
 
 The key goes to stdout, for the one who will hold it, and is kept nowhere; what to put into
 `issuer.toml` goes to stderr. With `--format json`, stdout has `key` and `sha256`.")]
@@ -37,8 +37,8 @@ impl ApiKey {
             Format::Human => {
                 output::print(&format!("{}\n", key.expose()))?;
                 output::say(&format!(
-                    "\n# issuer.toml\n[[api-key]]\nname = \"control-plane\"\nsha256 = \
-                     \"{sha256}\"\nmay = [\"runs\", \"decisions\"]   # and \"metrics\""
+                    "# for issuer.toml\n[[api-key]]\nname = \"control-plane\"\nsha256 = \
+                     \"{sha256}\"\nmay = [\"runs\", \"decisions\", \"metrics\"]"
                 ));
             }
         }

@@ -5,10 +5,11 @@ mod show;
 mod subjects;
 mod verify;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
+use countersign_issuer::CHECKPOINT_KEY_FILE;
 
 use crate::output::Done;
 
@@ -42,6 +43,20 @@ struct LogPlace {
     /// The folder of the log
     #[arg(value_name = "FOLDER")]
     folder: PathBuf,
+}
+
+impl LogPlace {
+    /// The folder, if there is a log in it: from no log one could read that nothing was issued.
+    fn folder(&self) -> Result<&Path> {
+        if self.folder.join(CHECKPOINT_KEY_FILE).exists() {
+            return Ok(&self.folder);
+        }
+        bail!(
+            "{}: no log here ({CHECKPOINT_KEY_FILE} is missing); it is the folder `log` in the state of a \
+             service",
+            self.folder.display()
+        )
+    }
 }
 
 impl LogCommands {

@@ -1,6 +1,7 @@
 //! What is printed, and how a command ends.
 
 use std::io::{self, Write};
+use std::time::{Duration, UNIX_EPOCH};
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Result;
@@ -54,6 +55,15 @@ pub fn print_json(value: &impl Serialize) -> Result<()> {
     let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');
     print(&text)
+}
+
+/// A time in seconds since 1970, for people (RFC 3339).
+pub fn time(seconds: u64) -> String {
+    let time = UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
+    time.map_or_else(
+        || seconds.to_string(),
+        |time| humantime::format_rfc3339_seconds(time).to_string(),
+    )
 }
 
 /// Says something beside the output, to stderr.

@@ -12,8 +12,8 @@ use anyhow::{Context, Result};
 use clap::Args;
 use countersign_decision_log::{Folder, LogConfig, LogWriter};
 use countersign_issuer::{
-    CheckpointSigner, Clock, KeyFolder, Service, ServiceParts, SqliteStore, SystemClock, Tls,
-    open_log, serve,
+    CheckpointSigner, Clock, KeyFolder, Permission, Service, ServiceParts, SqliteStore,
+    SystemClock, Tls, open_log, serve,
 };
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -40,8 +40,8 @@ Examples:
 
 The configuration says where it listens (on 127.0.0.1:8080 unless it says otherwise), which
 manifest decides, who is trusted, and where its state is: the database, the decision log and the
-keys, which are made where they are not there. docs/issuer.md has every key of it, and
-`GET /openapi.json` what is answered.
+keys, which are made where they are not there. examples/issuer.toml has every key of it,
+docs/issuer.md says how it works, and `GET /openapi.json` what is answered.
 
 SIGHUP, or a change of the manifest, of a file that it names, or of the configuration, has
 policies, API keys, trusted issuers and the certificate read again. Policies are prepared beside
@@ -69,6 +69,18 @@ pub struct Serve {
 impl Serve {
     pub fn run(&self) -> Result<Done> {
         logging::begin(self.log_format)?;
+        // From here on what is said is a line of the log.
+        match self.start() {
+            Ok(done) => Ok(done),
+            Err(error) => {
+                let error = countersign::visible(&format!("{error:#}"));
+                tracing::error!(error, "it cannot go on");
+                Ok(Done::Failed)
+            }
+        }
+    }
+
+    fn start(&self) -> Result<Done> {
         raise_open_files();
         let loader = Arc::new(Loader::new(&self.config, self.cache.open()?)?);
         let config = loader.config();
@@ -88,9 +100,10 @@ impl Serve {
     fn serve(&self, runtime: &Runtime, loader: &Arc<Loader>) -> Result<Done> {
         let config = loader.config();
         // First, so that somebody else's port is not found out after everything else.
-        let listener = runtime
-            .block_on(TcpListener::bind(config.listen.address))
-            .with_context(|| format!("{}: listen.address", config.listen.address))?;
+        let listener =
+            runtime.block_on(TcpListener::bind(config.listen.address)).with_context(|| {
+                format!("{}: listen.address: {}", self.config.display(), config.listen.address)
+            })?;
         let address = listener.local_addr()?;
         // Both before anything is read, so that what happens meanwhile is not missed.
         let (stop, asked) = runtime
@@ -109,7 +122,16 @@ impl Serve {
             keep_house(Arc::clone(&service));
             let scheme = if tls.is_some() { "https" } else { "http" };
             let issuer = service.url().as_str();
-            tracing::info!(%address, scheme, issuer, "listening");
+            let (state, policy_set) = (&config.state, service.policy_set().to_string());
+            let (api_keys, trusted_issuers) = (config.api_keys.len(), config.trusted_issuers.len());
+            tracing::info!(
+                %address, scheme, issuer, state, policy_set, api_keys, trusted_issuers, "listening"
+            );
+            if !config.anybody_may(Permission::Runs) {
+                tracing::warn!(
+                    "nobody may register runs, so no token can be issued: add an `[[api-key]]`"
+                );
+            }
             serve(service, listener, tls, stop).await?;
             tracing::info!("stopped");
             Ok(Done::Fine)

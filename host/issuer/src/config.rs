@@ -156,6 +156,16 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Whether there is anybody who may do this.
+    pub fn anybody_may(&self, permission: Permission) -> bool {
+        let by_token = self.trusted_issuers.iter().flat_map(|issuer| &issuer.identities).any(
+            |(_, identity)| matches!(identity, Identity::ControlPlane(may) if may.contains(&permission)),
+        );
+        by_token || self.api_keys.iter().any(|key| key.may.contains(&permission))
+    }
+}
+
 impl Settings {
     /// The algorithms that there are keys of.
     pub(crate) fn algorithms(&self) -> &'static [Algorithm] {

@@ -55,7 +55,12 @@ pub(crate) fn routes(service: &Arc<Service>) -> Router {
         .method_not_allowed_fallback(async || {
             Problem::new(ProblemKind::MethodNotAllowed, "not by this method")
         })
-        .fallback(async || Problem::new(ProblemKind::NotFound, "there is nothing here"))
+        .fallback(async || {
+            Problem::new(
+                ProblemKind::NotFound,
+                "there is nothing here; `GET /openapi.json` says what there is",
+            )
+        })
         .layer(from_fn_with_state(Arc::clone(service), admission::admit))
         .with_state(Arc::clone(service))
 }

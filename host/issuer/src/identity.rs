@@ -129,7 +129,9 @@ pub enum IdentityError {
         now: u64,
     },
     /// Its subject stands for nobody.
-    #[error("the token's subject stands for nobody here")]
+    #[error(
+        "the token's subject stands for nobody here: no identity of its issuer is configured with it"
+    )]
     Subject,
     /// It must be taken once only, and has no id.
     #[error("the token has no `jti`, which tokens of its issuer must have")]
@@ -161,6 +163,11 @@ pub fn verified_claims(
     parts.verify(&key)?;
     parts.claims.check(audience, now)?;
     parts.all_claims().ok_or(IdentityError::Form("has claims that are not taken"))
+}
+
+/// What a token says of itself, where it can be read; nothing of it is verified.
+pub(crate) fn said_by(token: &str) -> Option<String> {
+    TokenParts::parse(token).ok().map(|parts| parts.said())
 }
 
 impl TrustedIssuers {

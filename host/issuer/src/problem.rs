@@ -15,8 +15,23 @@ pub struct Problem {
     pub(crate) detail: Option<String>,
     /// Why no token may be issued.
     pub(crate) refusal: Option<Box<Refused>>,
+    /// What it is about, for the operator's log.
+    pub(crate) about: Option<Box<Told>>,
     /// After how many seconds it may be worth asking again.
     pub(crate) retry_after: Option<u64>,
+}
+
+/// What the line of a request in the log says beside its status.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Told {
+    pub(crate) run: Option<String>,
+    pub(crate) runner: Option<String>,
+    /// Of the control plane.
+    pub(crate) caller: Option<String>,
+    pub(crate) jti: Option<String>,
+    pub(crate) decision: Option<String>,
+    /// Codes of the reasons of a refusal.
+    pub(crate) reasons: Option<String>,
 }
 
 /// Why no token may be issued for a run.
@@ -72,6 +87,7 @@ impl Problem {
             description: description.into(),
             detail: None,
             refusal: None,
+            about: None,
             retry_after: None,
         }
     }
@@ -103,6 +119,10 @@ impl Problem {
 
     pub(crate) fn detail(self, detail: impl fmt::Display) -> Self {
         Self { detail: Some(detail.to_string()), ..self }
+    }
+
+    pub(crate) fn about(self, about: Told) -> Self {
+        Self { about: Some(Box::new(about)), ..self }
     }
 
     pub(crate) fn retry_after(self, seconds: u64) -> Self {

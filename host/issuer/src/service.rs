@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use countersign::{PolicySet, RunId, RunnerId, SubjectProfiles};
+use countersign::{Digest, PolicySet, RunId, RunnerId, SubjectProfiles};
 use countersign_decision_log::LogWriter;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter};
@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 use crate::access::Access;
 use crate::clock::{Clock, ClockError};
 use crate::config::Settings;
-use crate::identity::{Identity, IdentityError, Permission, Verified};
+use crate::identity::{Identity, IdentityError, Permission, Verified, said_by};
 use crate::key::Algorithm;
 use crate::keys::{KeyFolder, KeyFolderError, Keys, Phase};
 use crate::metrics::Metrics;
@@ -138,6 +138,11 @@ impl Service {
     /// The issuer identifier.
     pub fn url(&self) -> &IssuerUrl {
         &self.url
+    }
+
+    /// Digest of the policy set that decides.
+    pub fn policy_set(&self) -> Digest {
+        self.deciding.load().policies.digest()
     }
 
     /// How it is run.
@@ -274,6 +279,9 @@ impl Service {
                 Problem::new(ProblemKind::Unauthenticated, "the API key is not known here")
             })?;
             (key.name.clone(), key.may.clone())
+        } else if bearer.split('.').count() != 3 {
+            let description = "neither an API key (`csk_…`) nor a signed JWT";
+            return Err(Problem::new(ProblemKind::Unauthenticated, description));
         } else {
             let believed = async {
                 let verified = self.verify(&access, bearer).await?;
@@ -281,7 +289,7 @@ impl Service {
                 Ok(verified)
             };
             let verified = believed.await.map_err(|error| {
-                let problem = identity_problem(&error);
+                let problem = identity_problem(&error, bearer);
                 match problem.kind {
                     ProblemKind::InvalidRequest => {
                         Problem { kind: ProblemKind::Unauthenticated, ..problem }
@@ -357,10 +365,14 @@ impl Service {
 }
 
 /// What a requester is told of a token that is not believed.
-fn identity_problem(error: &IdentityError) -> Problem {
+fn identity_problem(error: &IdentityError, token: &str) -> Problem {
+    let detail = || match said_by(token) {
+        Some(said) => format!("{error}; it says {said}"),
+        None => error.to_string(),
+    };
     match error {
-        IdentityError::Unavailable => Problem::unavailable(error),
-        _ => Problem::invalid(error.to_string()),
+        IdentityError::Unavailable => Problem::unavailable(detail()),
+        _ => Problem::invalid(error.to_string()).detail(detail()),
     }
 }
 

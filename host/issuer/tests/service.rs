@@ -384,7 +384,8 @@ async fn the_description_is_of_what_there_is() {
                 status == StatusCode::METHOD_NOT_ALLOWED,
                 "{method} {path}"
             );
-            assert_ne!(body["error_description"], "there is nothing here", "{method} {path}");
+            let nothing = body["error_description"].as_str().unwrap_or_default();
+            assert!(!nothing.contains("there is nothing here"), "{method} {path}");
             if let Some(operation) = described {
                 let answered = &operation["responses"][status.as_str()];
                 assert!(answered.is_object(), "{method} {path}: {status} is not described");

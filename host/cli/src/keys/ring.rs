@@ -139,10 +139,11 @@ fn text(keys: &[Printed<'_>]) -> String {
             key.kid,
             key.algorithm.as_str(),
             key.phase,
-            key.published,
-            key.active
+            output::time(key.published),
+            output::time(key.active)
         );
         if let (Some(retired), Some(removed)) = (key.retired, key.removed) {
+            let (retired, removed) = (output::time(retired), output::time(removed));
             let _ = write!(text, ", retired from {retired}, removed from {removed}");
         }
         text.push('\n');
@@ -153,7 +154,7 @@ fn text(keys: &[Printed<'_>]) -> String {
 fn folder(config: &Path) -> Result<(KeyFolder, KeyTimes)> {
     let parsed = read_config(config)?;
     let folder = beside(config, &parsed.state).join("keys");
-    Ok((KeyFolder::open(&folder)?, parsed.settings.key_times))
+    Ok((KeyFolder::existing(&folder)?, parsed.settings.key_times))
 }
 
 fn now() -> Result<u64> {

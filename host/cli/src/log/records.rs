@@ -4,6 +4,8 @@ use countersign_decision_log::Entry;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::output;
+
 /// The members of a record that are looked at.
 #[derive(Deserialize)]
 pub struct RecordView<'r> {
@@ -88,7 +90,7 @@ impl<'r> RecordView<'r> {
 
     /// One line for people.
     pub fn line(&self, sequence: u64) -> String {
-        let time = self.time;
+        let time = output::time(self.time);
         let Some(decision) = &self.decision else {
             return format!("{sequence} {time} {}", self.kind);
         };

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
-use countersign::visible;
+use countersign::{Digest, RunId, visible};
 use countersign_decision_log::{Entry, Reader};
 
 use super::LogPlace;
@@ -23,7 +23,7 @@ Examples:
   countersign log show state/log --from 1000
   countersign log show state/log --jti 0b5a3b2e-7a4e-4d55-9a5c-3a1d3c5e7f00 --format json
 
-A line has: sequence, time (seconds since 1970), kind, run, behavior, definition workspace, owning
+A line has: sequence, time, kind, run, behavior, definition workspace, owning
 workspace, audiences, and what came of it. The JSON is one object a line, with `sequence`, `hash`
 and `record` as it stands in the log: `kind` (`token`, `decision` or `recovered`), `time`, `request`
 (the id of the request), `requester`, `issued` (`jti`, the SHA-256 of the token, `kid`,
@@ -43,7 +43,7 @@ pub struct Show {
 
     /// Of this run only
     #[arg(long, value_name = "UUID")]
-    run: Option<String>,
+    run: Option<RunId>,
 
     /// Of the token with this id (`jti`) only
     #[arg(long, value_name = "UUID")]
@@ -54,8 +54,8 @@ pub struct Show {
     request: Option<String>,
 
     /// Of the decision with this id, or the token with this SHA-256, only
-    #[arg(long, value_name = "DIGEST")]
-    digest: Option<String>,
+    #[arg(long, value_name = "DIGEST", value_parser = Digest::parse)]
+    digest: Option<Digest>,
 
     /// The form of the output
     #[arg(long, value_enum, default_value_t = Format::Human)]
@@ -83,13 +83,13 @@ pub struct Tail {
 
 impl Show {
     pub fn run(&self) -> Result<Done> {
-        let mut reader = Reader::new(&self.place.folder, self.from);
+        let mut reader = Reader::new(self.place.folder()?, self.from);
         let asked_for_one = self.run.is_some()
             || self.jti.is_some()
             || self.request.is_some()
             || self.digest.is_some();
         let mut found = false;
-        while let Some(entry) = next(&mut reader, &self.place)? {
+        while let Some(entry) = reader.read()? {
             if self.is_asked_for(&entry) {
                 found = true;
                 print(&entry, self.format)?;
@@ -110,11 +110,13 @@ impl Show {
         let view = view.as_ref();
         let decision = view.and_then(|view| view.decision.as_ref());
         let issued = view.and_then(|view| view.issued.as_ref());
-        is(&self.run, &[decision.map(|decision| decision.claims.run.id)])
-            && is(&self.jti, &[issued.map(|issued| issued.jti)])
+        is(
+            &self.run.as_ref().map(ToString::to_string),
+            &[decision.map(|decision| decision.claims.run.id)],
+        ) && is(&self.jti, &[issued.map(|issued| issued.jti)])
             && is(&self.request, &[view.and_then(|view| view.request)])
             && is(
-                &self.digest,
+                &self.digest.map(|digest| digest.to_string()),
                 &[decision.map(|decision| decision.id), issued.map(|issued| issued.token)],
             )
     }
@@ -122,9 +124,9 @@ impl Show {
 
 impl Tail {
     pub fn run(&self) -> Result<Done> {
-        let mut reader = Reader::before_the_end(&self.place.folder, self.records as u64)?;
+        let mut reader = Reader::before_the_end(self.place.folder()?, self.records as u64)?;
         let mut last = VecDeque::new();
-        while let Some(entry) = next(&mut reader, &self.place)? {
+        while let Some(entry) = reader.read()? {
             last.push_back(entry);
             if last.len() > self.records {
                 last.pop_front();
@@ -135,16 +137,12 @@ impl Tail {
             return Ok(Done::Fine);
         }
         loop {
-            match next(&mut reader, &self.place)? {
+            match reader.read()? {
                 Some(entry) => print(&entry, self.format)?,
                 None => thread::sleep(LOOK),
             }
         }
     }
-}
-
-fn next(reader: &mut Reader, place: &LogPlace) -> Result<Option<Entry>> {
-    reader.read().with_context(|| place.folder.display().to_string())
 }
 
 fn print(entry: &Entry, format: Format) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use countersign::visible;
 use countersign_decision_log::Reader;
@@ -52,10 +52,8 @@ struct Row {
 impl Subjects {
     pub fn run(&self) -> Result<Done> {
         let mut counts: BTreeMap<Of, (u64, u64)> = BTreeMap::new();
-        let mut reader = Reader::new(&self.place.folder, 1);
-        while let Some(entry) =
-            reader.read().with_context(|| self.place.folder.display().to_string())?
-        {
+        let mut reader = Reader::new(self.place.folder()?, 1);
+        while let Some(entry) = reader.read()? {
             let Some(view) = RecordView::of(&entry).filter(|view| view.time >= self.since) else {
                 continue;
             };
@@ -78,8 +76,11 @@ impl Subjects {
                 for Row { of, tokens, last } in &rows {
                     let _ = writeln!(
                         text,
-                        "{} {} {}: {tokens} tokens, the last at {last}",
-                        of.workspace, of.definition, of.profile
+                        "{} {} {}: {tokens} tokens, the last at {}",
+                        of.workspace,
+                        of.definition,
+                        of.profile,
+                        output::time(*last)
                     );
                 }
                 output::print(&visible(&text))?;

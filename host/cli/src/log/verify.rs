@@ -61,13 +61,14 @@ struct Printed {
 
 impl Verify {
     pub fn run(&self) -> Result<Done> {
-        let name = || self.place.folder.display().to_string();
-        let default = || self.place.folder.join(CHECKPOINT_KEY_FILE);
+        let folder = self.place.folder()?;
+        let name = || folder.display().to_string();
+        let default = || folder.join(CHECKPOINT_KEY_FILE);
         let key_file = self.key.clone().unwrap_or_else(default);
         let key = CheckpointVerifier::parse(&files::read(&key_file, 1 << 16)?)
             .with_context(|| key_file.display().to_string())?;
         let report = progress::during("checking the log", || {
-            countersign_decision_log::verify(&self.place.folder, &LogConfig::default(), &key)
+            countersign_decision_log::verify(folder, &LogConfig::default(), &key)
         })
         .with_context(name)?;
         let printed = self.printed(&report);
@@ -107,15 +108,14 @@ fn text(report: &Printed) -> String {
     if report.damage.is_empty() {
         let _ = write!(text, "{}: ", Styled(GOOD, "whole"));
     }
+    let covered = match report.covered {
+        0 => "no checkpoint yet".to_owned(),
+        covered => format!("{} checkpoints cover it up to record {covered}", report.checkpoints),
+    };
     let _ = writeln!(
         text,
-        "{} records in {} segments; the last record is {} with {}; {} checkpoints cover it up to record {}",
-        report.records,
-        report.segments,
-        report.last,
-        report.hash,
-        report.checkpoints,
-        report.covered
+        "{} records in {} segments; the last record is {} with {}; {covered}",
+        report.records, report.segments, report.last, report.hash
     );
     text
 }

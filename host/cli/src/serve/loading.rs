@@ -157,7 +157,10 @@ impl Loader {
     fn keys(&self, entry: &TrustedIssuerEntry) -> Result<KeySource> {
         let read = |file: &str| {
             let path = self.path(file);
-            files::read(&path, MAX_FILE_BYTES).map(|bytes| (bytes, path.display().to_string()))
+            let bytes = files::read(&path, MAX_FILE_BYTES);
+            bytes
+                .context("`jwks-file` or `ca-file`")
+                .map(|bytes| (bytes, path.display().to_string()))
         };
         let published = |jwks_url: Option<String>| -> Result<KeySource> {
             let authorities = entry.ca_file.as_deref().map(read).transpose()?;
@@ -187,6 +190,7 @@ pub fn read_config(path: &Path) -> Result<Config> {
 
 fn read_manifest(config_path: &Path, config: &Config) -> Result<files::Loaded> {
     files::read_manifest(&beside(config_path, &config.policies))
+        .with_context(|| format!("{}: policies", config_path.display()))
 }
 
 fn issuer(manifest: &Manifest) -> Result<(IssuerUrl, countersign::SubjectProfiles)> {

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use tracing::{Instrument, Span, info_span};
 
 use super::answer::Detail;
-use crate::problem::Problem;
+use crate::problem::{Problem, Told};
 use crate::service::Service;
 use crate::token::TokenId;
 
@@ -34,17 +34,6 @@ const STANDARD: [Method; 9] = [
 #[derive(Clone)]
 pub(super) struct RequestId(pub(super) String);
 
-/// What its line in the log says of an answer beside its status.
-#[derive(Clone, Default)]
-pub(super) struct Told {
-    pub(super) run: Option<String>,
-    pub(super) runner: Option<String>,
-    /// Of the control plane.
-    pub(super) caller: Option<String>,
-    pub(super) jti: Option<String>,
-    pub(super) decision: Option<String>,
-}
-
 /// A request until its line is written; also when whoever asked goes before.
 struct Asked {
     service: Arc<Service>,
@@ -57,7 +46,7 @@ struct Asked {
 impl Drop for Asked {
     fn drop(&mut self) {
         if !self.answered {
-            let milliseconds = self.started.elapsed().as_secs_f64() * 1000.0;
+            let milliseconds = (self.started.elapsed().as_secs_f64() * 1e6).round() / 1e3;
             self.span.in_scope(|| tracing::warn!(milliseconds, "whoever asked has gone"));
             self.service.metrics.requests.with_label_values(&[&self.route, "gone"]).inc();
         }
@@ -71,7 +60,7 @@ pub(super) async fn admit(
 ) -> Response {
     let started = Instant::now();
     // What was asked for is not written down as it came: it can hold anything.
-    let route = request.extensions().get::<MatchedPath>().map_or("", |path| path.as_str());
+    let route = request.extensions().get::<MatchedPath>().map_or("none", |path| path.as_str());
     let route = service.route_of(route);
     let method = match request.method() {
         method if STANDARD.contains(method) => method.as_str().to_owned(),
@@ -98,22 +87,38 @@ pub(super) async fn admit(
 
 /// One line, and the counters.
 fn note(service: &Service, route: &str, response: &Response, started: Instant) {
-    let status = response.status();
+    let (status, code) = (response.status(), response.status().as_u16());
     let seconds = started.elapsed().as_secs_f64();
-    let milliseconds = seconds * 1000.0;
-    match response.extensions().get::<Detail>() {
+    let milliseconds = (seconds * 1e6).round() / 1e3;
+    let extensions = response.extensions();
+    let Told { run, runner, caller, jti, decision, reasons } =
+        extensions.get::<Told>().cloned().unwrap_or_default();
+    match extensions.get::<Detail>() {
         Some(Detail(error, detail)) if status.is_server_error() => {
-            tracing::error!(status = status.as_u16(), milliseconds, error, detail, "failed");
+            tracing::error!(status = code, milliseconds, error, detail, run, caller, "failed");
         }
-        Some(Detail(error, detail)) => {
-            tracing::warn!(status = status.as_u16(), milliseconds, error, detail, "refused");
-        }
-        None => {
-            let told = response.extensions().get::<Told>().cloned().unwrap_or_default();
-            let Told { run, runner, caller, jti, decision } = told;
-            let status = status.as_u16();
-            tracing::info!(status, milliseconds, run, runner, caller, jti, decision, "answered");
-        }
+        Some(Detail(error, detail)) => tracing::warn!(
+            status = code,
+            milliseconds,
+            error,
+            detail,
+            run,
+            runner,
+            caller,
+            decision,
+            reasons,
+            "refused"
+        ),
+        None => tracing::info!(
+            status = code,
+            milliseconds,
+            run,
+            runner,
+            caller,
+            jti,
+            decision,
+            "answered"
+        ),
     }
     service.metrics.requests.with_label_values(&[route, status.as_str()]).inc();
     service.metrics.request_seconds.with_label_values(&[route]).observe(seconds);

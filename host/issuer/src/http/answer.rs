@@ -119,6 +119,13 @@ impl IntoResponse for Problem {
         if matches!(self.kind, ProblemKind::TooLarge | ProblemKind::TooSlow) {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
+        let mut told = self.about.map(|about| *about).unwrap_or_default();
+        if let Some(refusal) = &self.refusal {
+            told.decision = refusal.decision.map(|decision| decision.to_string());
+            let codes: Vec<_> = refusal.reasons.iter().map(|r| r.code.as_str()).collect();
+            told.reasons = Some(codes.join(" "));
+        }
+        response.extensions_mut().insert(told);
         let detail = self.detail.unwrap_or(self.description);
         response.extensions_mut().insert(Detail(self.kind.word(), detail));
         response

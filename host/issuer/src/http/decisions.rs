@@ -11,12 +11,12 @@ use countersign::{MAX_RUN_BYTES, MAX_RUN_DEPTH, Run, check_json};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::admission::{RequestId, Told};
+use super::admission::RequestId;
 use super::answer::{ReasonBody, json};
 use super::caller::control_plane;
 use super::input::{self, identifier};
 use crate::identity::Permission;
-use crate::problem::Problem;
+use crate::problem::{Problem, Told};
 use crate::record::Requester;
 use crate::service::{Question, Service};
 

@@ -10,12 +10,11 @@ use axum::response::{IntoResponse, Response};
 use countersign::{MAX_RUN_BYTES, Run, RunId};
 use serde::Serialize;
 
-use super::admission::Told;
 use super::answer::json;
 use super::caller::control_plane;
 use super::input::{self, Parameters, identifier};
 use crate::identity::Permission;
-use crate::problem::{Problem, ProblemKind};
+use crate::problem::{Problem, ProblemKind, Told};
 use crate::runs::run_token_of;
 use crate::service::{Registration, Service};
 
@@ -53,7 +52,9 @@ pub(super) async fn register(
         return Err(Problem::new(ProblemKind::InvalidRequest, description));
     }
     let registration = Registration { run, runner, run_token, life_seconds };
-    let (new, registered) = service.register(registration).await?;
+    let about = Told { run: Some(id.to_string()), caller: caller.clone(), ..Told::default() };
+    let registered = service.register(registration).await;
+    let (new, registered) = registered.map_err(|problem| problem.about(about))?;
     let status = if new { StatusCode::CREATED } else { StatusCode::OK };
     let (run, runner) = (registered.run.id.to_string(), registered.runner.to_string());
     let expires_at = registered.expires_at;
@@ -73,7 +74,8 @@ pub(super) async fn finish(
     let id = run_id(id)?;
     input::no_body(&headers, body, service.settings()).await?;
     // Ending a run is never refused for want of room.
-    service.finish(&id).await?;
+    let about = Told { run: Some(id.to_string()), caller: caller.clone(), ..Told::default() };
+    service.finish(&id).await.map_err(|problem| problem.about(about))?;
     let mut response = StatusCode::NO_CONTENT.into_response();
     let run = Some(id.to_string());
     response.extensions_mut().insert(Told { run, caller, ..Told::default() });

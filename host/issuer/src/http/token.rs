@@ -9,11 +9,11 @@ use axum::response::Response;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::admission::{RequestId, Told};
+use super::admission::RequestId;
 use super::answer::json;
 use super::input::{self, Parameters, identifier};
 use crate::identity::MAX_TOKEN_BYTES;
-use crate::problem::{Problem, ProblemKind};
+use crate::problem::{Problem, ProblemKind, Told};
 use crate::runs::MAX_SECRET_BYTES;
 use crate::service::{ExchangeRequest, Service, SubjectToken};
 
@@ -52,7 +52,9 @@ pub(super) async fn exchange(
     let slot = service.slot()?;
     let request = parse(&Zeroizing::new(form))?;
     let run = Some(request.run.to_string());
-    let issued = service.exchange(request, id, slot).await?;
+    let about = Told { run: run.clone(), ..Told::default() };
+    let issued =
+        service.exchange(request, id, slot).await.map_err(|problem| problem.about(about))?;
     let body = TokenBody {
         access_token: issued.token.expose(),
         issued_token_type: JWT,

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use countersign::{MAX_TIMESTAMP, check_json};
+use countersign::{MAX_TIMESTAMP, check_json, visible};
 use serde::{Deserialize, Deserializer};
 
 use super::foreign_keys::ForeignKey;
@@ -126,6 +126,18 @@ impl<'t> TokenParts<'t> {
             return Err(IdentityError::Signature);
         }
         Ok(())
+    }
+
+    /// What it says of itself, for an operator who looks why it was not believed: escaped, and cut.
+    pub(super) fn said(&self) -> String {
+        let cut =
+            |text: &str| visible(text).chars().take(200).collect::<String>().replace('\n', " ");
+        let aud = match &self.claims.aud {
+            AudienceClaim::One(one) => one.clone(),
+            AudienceClaim::Several(several) => several.join(" "),
+        };
+        let (iss, sub) = (cut(&self.claims.iss), cut(&self.claims.sub));
+        format!("iss `{iss}`, sub `{sub}`, aud `{}`, kid `{}`", cut(&aud), cut(&self.kid))
     }
 
     /// All claims, for showing them.

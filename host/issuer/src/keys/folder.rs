@@ -49,6 +49,14 @@ pub enum KeyFolderError {
         /// The file.
         file: String,
     },
+    /// There are no keys of a service.
+    #[error(
+        "{folder}: no keys of a service here; `countersign serve` makes them when it is first started"
+    )]
+    Missing {
+        /// The folder.
+        folder: String,
+    },
     /// The plan is none.
     #[error("{file}: not the times of keys: {problem}")]
     Plan {
@@ -89,6 +97,17 @@ impl KeyFolder {
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.create(path).map_err(io_error(path))?;
+        Ok(Self(path.to_owned()))
+    }
+
+    /// The folder at `path`, with the keys of a service.
+    ///
+    /// # Errors
+    /// When there are none.
+    pub fn existing(path: &Path) -> Result<Self, KeyFolderError> {
+        if !path.join(PLAN).exists() {
+            return Err(KeyFolderError::Missing { folder: path.display().to_string() });
+        }
         Ok(Self(path.to_owned()))
     }
 

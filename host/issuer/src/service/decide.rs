@@ -97,7 +97,7 @@ impl Service {
             (Err(reasons), _) => {
                 let description = "the policies refuse a token for this run";
                 let decision = decided.decision;
-                Err(Problem::refused(description, reasons, Some(decision)).detail(decision))
+                Err(Problem::refused(description, reasons, Some(decision)))
             }
         }
     }

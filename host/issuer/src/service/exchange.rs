@@ -77,8 +77,10 @@ impl Service {
             self.admit_run(&request.run)?;
         }
         self.admit_runner(&registered.runner)?;
-        if let Some(verified) = verified {
-            self.use_once(&verified).await.map_err(|error| identity_problem(&error))?;
+        if let (Some(verified), SubjectToken::RunnerIdentity(token)) =
+            (verified, &request.subject_token)
+        {
+            self.use_once(&verified).await.map_err(|error| identity_problem(&error, token))?;
         }
         let question = Question::of(&registered, request.audiences, ttl_seconds, now);
         let issued = self.issue(question, requester, id, slot).await?;
@@ -103,8 +105,10 @@ impl Service {
         match subject_token {
             SubjectToken::RunnerIdentity(token) => {
                 let access = self.access.load_full();
-                let verified =
-                    self.verify(&access, token).await.map_err(|error| identity_problem(&error))?;
+                let verified = self
+                    .verify(&access, token)
+                    .await
+                    .map_err(|error| identity_problem(&error, token))?;
                 let Identity::Runner(runner) = &verified.identity else {
                     return Err(not_entitled("the token is the control plane's"));
                 };
@@ -148,5 +152,5 @@ fn live(registered: &RegisteredRun, now: u64) -> Result<(), Problem> {
         source: ReasonSource::Host,
         binding: None,
     };
-    Err(Problem::refused(message, vec![reason], None).detail(&registered.run.id))
+    Err(Problem::refused(message, vec![reason], None))
 }

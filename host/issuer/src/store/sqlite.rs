@@ -87,6 +87,14 @@ impl SqliteStore {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(5))
             .foreign_keys(true);
+        // It has hashes of run tokens, and the files beside it are made as it is.
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::OpenOptionsExt;
+            let mut new = std::fs::OpenOptions::new();
+            new.write(true).create(true).truncate(false).mode(0o600);
+            new.open(path).map_err(sqlx::Error::Io)?;
+        }
         let timeout = Duration::from_secs(5);
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
