@@ -77,13 +77,17 @@ fn killing_it_loses_nothing() {
             another["metadata"]["uuid"] = json!(id);
             assert_eq!(served.register(&api_key, &another).status, 201);
             runs.push(id);
-            // Not always at the same point of a batch.
+            // In the midst of it, and not always at the same point of a batch.
+            let before = issued.lock().unwrap().len();
+            while issued.lock().unwrap().len() == before {
+                thread::sleep(Duration::from_millis(1));
+            }
             thread::sleep(Duration::from_micros(5_000 + kill * 7919 % 45_000));
             served.kill();
         });
     }
     let issued = issued.into_inner().unwrap();
-    assert!(issued.len() as u64 > kills, "{}", issued.len());
+    assert!(issued.len() as u64 >= kills, "{}", issued.len());
     let served = Served::start(folder.path());
     for id in &runs {
         assert_eq!(Client::new(served.address).unwrap().token(id).unwrap().status, 200);

@@ -482,7 +482,7 @@ async fn hostile_runs_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_http_is_refused() {
-    let config = "[limits]\nbody-bytes = 4096\nheader-seconds = 1\nbody-seconds = 1\n".to_owned();
+    let config = "[limits]\nbody-bytes = 4096\nheader-seconds = 3\nbody-seconds = 3\n".to_owned();
     let (_folder, service) = started(Setup { config, ..Setup::default() }).await;
     let form = |padding: usize| {
         let identity = service.identity(SHARED_SUBJECT);

@@ -176,7 +176,8 @@ impl Running {
             };
             serve(of_server, listener, None, stopped).await.unwrap();
         });
-        let client = Client::builder().no_proxy().build().unwrap();
+        // A connection for each request: one that is kept may be closed just when it is used again.
+        let client = Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap();
         let api_key = api_key.expose().to_owned();
         Self { address, service, clock, cluster, api_key, client, stop: Some(stop), served }
     }
