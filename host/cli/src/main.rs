@@ -7,6 +7,7 @@
 
 mod api_key;
 mod cache;
+mod clock;
 mod completions;
 mod decision_text;
 mod demo;

@@ -1,7 +1,6 @@
 //! The arguments that say who asks for what: shared by `evaluate` and `sign`.
 
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow};
 use clap::{Args, ValueEnum};
@@ -12,7 +11,7 @@ use countersign::{
 
 use crate::cache::CacheArguments;
 use crate::files::{self, Loaded};
-use crate::{preparation, progress};
+use crate::{clock, preparation, progress};
 
 /// Who asks for what, and what decides.
 #[derive(Args)]
@@ -98,13 +97,7 @@ impl RequestArguments {
             None => issuer.map_or(SubjectProfile::ByDefinition, |i| i.subjects.of(&run).profile),
         };
         let subject = SubjectForm { profile, meshstack_id: meshstack_id.clone() };
-        let now = match self.now {
-            Some(now) => now,
-            None => SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .context("the clock is before 1970; give --now")?
-                .as_secs(),
-        };
+        let now = clock::now(self.now)?;
         let token = TokenRequest::new(self.audiences.clone(), self.ttl, now)?;
         Claims::new(run, self.runner.clone(), &subject, token).map_err(|error| {
             anyhow!("{error}; give it with --runner, or choose --subject-profile by-definition")

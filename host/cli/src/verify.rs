@@ -2,12 +2,12 @@
 
 use std::io::{self, Read};
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use countersign_issuer::{ForeignKeySet, MAX_TOKEN_BYTES, verified_claims};
 
+use crate::clock;
 use crate::files;
 use crate::output::{self, Done};
 
@@ -55,13 +55,7 @@ impl Verify {
         if token.is_empty() {
             bail!("no token on standard input");
         }
-        let now = match self.now {
-            Some(now) => now,
-            None => SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .context("the clock is before 1970; give --now")?
-                .as_secs(),
-        };
+        let now = clock::now(self.now)?;
         let claims = verified_claims(token, &keys, &self.issuer, &self.audience, now)?;
         output::print_json(&claims)?;
         Ok(Done::Fine)

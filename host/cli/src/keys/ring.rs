@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use countersign_issuer::{Algorithm, KeyEntry, KeyFolder, KeyTimes};
 use serde::Serialize;
 
 use super::AlgorithmWord;
+use crate::clock;
 use crate::output::{self, Done, Format};
 use crate::serve::{beside, read_config};
 
@@ -90,7 +90,7 @@ impl<'k> Printed<'k> {
 impl List {
     pub fn run(&self) -> Result<Done> {
         let (folder, _) = folder(&self.config)?;
-        let (plan, now) = (folder.plan()?, now()?);
+        let (plan, now) = (folder.plan()?, clock::now(None)?);
         let keys: Vec<_> = plan.keys.iter().map(|key| Printed::new(key, now)).collect();
         match self.format {
             Format::Json => output::print_json(&keys)?,
@@ -103,7 +103,7 @@ impl List {
 impl Rotate {
     pub fn run(&self) -> Result<Done> {
         let (folder, times) = folder(&self.config)?;
-        let now = now()?;
+        let now = clock::now(None)?;
         let mut algorithms = vec![self.algorithm.unwrap_or(AlgorithmWord::Rs256).into()];
         if self.at_once && self.algorithm.is_none() {
             // Whoever has one file of the folder may have all.
@@ -155,9 +155,4 @@ fn folder(config: &Path) -> Result<(KeyFolder, KeyTimes)> {
     let parsed = read_config(config)?;
     let folder = beside(config, &parsed.state).join("keys");
     Ok((KeyFolder::existing(&folder)?, parsed.settings.key_times))
-}
-
-fn now() -> Result<u64> {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    Ok(since.context("the clock is before 1970")?.as_secs())
 }
