@@ -3,6 +3,7 @@
 mod loading;
 mod logging;
 mod reload;
+mod signals;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,11 +18,11 @@ use countersign_issuer::{
 };
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
 
 use self::loading::Loader;
 pub use self::loading::{beside, read_config};
 use self::logging::LogForm;
+use self::signals::{HangUp, Stop};
 use crate::cache::CacheArguments;
 use crate::files;
 use crate::output::Done;
@@ -81,6 +82,7 @@ impl Serve {
     }
 
     fn start(&self) -> Result<Done> {
+        #[cfg(unix)]
         raise_open_files();
         let loader = Arc::new(Loader::new(&self.config, self.cache.open()?)?);
         let config = loader.config();
@@ -106,8 +108,8 @@ impl Serve {
             })?;
         let address = listener.local_addr()?;
         // Both before anything is read, so that what happens meanwhile is not missed.
-        let (stop, asked) = runtime
-            .block_on(async { anyhow::Ok((stop_signals()?, signal(SignalKind::hangup())?)) })?;
+        let (stop, asked) =
+            runtime.block_on(async { anyhow::Ok((Stop::listen()?, HangUp::listen()?)) })?;
         let at_start = loader.looks();
         let (parts, tls) = runtime.block_on(prepare(loader))?;
         let service = Service::start(parts)?;
@@ -132,6 +134,10 @@ impl Serve {
                     "nobody may register runs, so no token can be issued: add an `[[api-key]]`"
                 );
             }
+            let stop = async {
+                stop.told().await;
+                tracing::info!("stopping: requests finish");
+            };
             serve(service, listener, tls, stop).await?;
             tracing::info!("stopped");
             Ok(Done::Fine)
@@ -193,19 +199,8 @@ fn keep_house(service: Arc<Service>) {
     });
 }
 
-fn stop_signals() -> Result<impl Future<Output = ()>> {
-    let (mut terminate, mut interrupt) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("stopping: requests finish");
-    })
-}
-
 /// Each copy of a policy has a memory file, and each connection a socket.
+#[cfg(unix)]
 fn raise_open_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use countersign_issuer::{Service, Tls};
-use tokio::signal::unix::Signal;
 use tokio::task::spawn_blocking;
 
 use super::loading::{Loader, Looks};
+use super::signals::HangUp;
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -19,7 +19,7 @@ pub fn keep_up(
     service: Arc<Service>,
     loader: Arc<Loader>,
     tls: Option<Arc<Tls>>,
-    mut asked: Signal,
+    mut asked: HangUp,
     at_start: Looks,
 ) {
     tokio::spawn(async move {
@@ -31,7 +31,7 @@ pub fn keep_up(
         let mut due = tokio::time::interval(LOOK);
         loop {
             let why = tokio::select! {
-                _ = asked.recv() => "asked to",
+                () = asked.told() => "asked to",
                 _ = due.tick() => {
                     if looks(&loader).await == before {
                         continue;
