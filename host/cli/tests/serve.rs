@@ -20,6 +20,7 @@ use std::thread;
 use std::time::Duration;
 
 use countersign_decision_log::Reader;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use service::{AWS, Answer, Client, RUN_ID, Served, configure, run};
 use support::{countersign, folder, with_stdin};
@@ -121,7 +122,7 @@ fn policies_are_read_again_and_the_last_good_ones_stay() {
     // By a signal, whatever the clock of the file system says.
     let seen = served.logged().len();
     fs::write(&manifest, good.replace("\"my-workspace\" }", "\"another\" }")).unwrap();
-    served.signal("-HUP");
+    served.signal(Signal::HUP);
     served.wait_for("policies were replaced", seen);
     let refused = served.token();
     assert_eq!(refused.status, 403, "{refused:?}");
@@ -152,7 +153,7 @@ fn policies_are_read_again_and_the_last_good_ones_stay() {
     // Also where policies are broken at the same time.
     fs::write(&manifest, "nonsense").unwrap();
     fs::write(&config, text.split("[[api-key]]").next().unwrap()).unwrap();
-    served.signal("-HUP");
+    served.signal(Signal::HUP);
     served.wait_for("the policies in use stay", seen);
     assert_eq!(served.token().status, 200);
     assert_eq!(served.register(&api_key, &run()).status, 401);

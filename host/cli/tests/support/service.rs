@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::support::{RUN, command, countersign};
@@ -97,15 +98,14 @@ impl Served {
         panic!("`{text}` was not logged: {}", self.logged());
     }
 
-    pub fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        let status = std::process::Command::new("kill").args([name, &id]).status().unwrap();
-        assert!(status.success());
+    pub fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.child.id()).unwrap();
+        kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
     }
 
     /// Stops it as an operator does, and gives its exit status.
     pub fn stop(mut self) -> i32 {
-        self.signal("-TERM");
+        self.signal(Signal::TERM);
         self.child.wait().unwrap().code().unwrap_or(-1)
     }
 
