@@ -82,8 +82,8 @@ pub fn read_run(path: &Path) -> Result<Run> {
     Run::parse(&bytes).context(name)
 }
 
-/// Reads a manifest and every file that it names, whose paths are relative to it.
-pub fn read_manifest(path: &Path) -> Result<Loaded> {
+/// Reads and parses a manifest, and none of the files that it names.
+pub fn read_manifest_alone(path: &Path) -> Result<Manifest> {
     let name = || path.display().to_string();
     let bytes = read(path, MAX_MANIFEST_BYTES as u64)?;
     let text = String::from_utf8(bytes)
@@ -91,7 +91,13 @@ pub fn read_manifest(path: &Path) -> Result<Loaded> {
             anyhow::anyhow!("not UTF-8 from byte {} on", error.utf8_error().valid_up_to())
         })
         .with_context(name)?;
-    let manifest = Manifest::parse(&text).with_context(name)?;
+    Manifest::parse(&text).with_context(name)
+}
+
+/// Reads a manifest and every file that it names, whose paths are relative to it.
+pub fn read_manifest(path: &Path) -> Result<Loaded> {
+    let name = || path.display().to_string();
+    let manifest = read_manifest_alone(path)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut files = ManifestFiles::new();
     for binding in &manifest.bindings {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::checkpoint::{self, CheckpointKey};
 use crate::disk;
-use crate::frame::{ChainHash, NoFrame};
+use crate::frame::{self, ChainHash, NoFrame};
 use crate::log::{LogConfig, MOST_IN_A_BATCH};
 use crate::scan::Scan;
 use crate::segment::{Damage, Heading, segments};
@@ -39,8 +39,8 @@ pub struct Report {
 ///
 /// `config` is the one that the log is written with.
 ///
-/// A log that is being written can be checked too, as it was when its files were read; what is in the
-/// middle of being written then counts as damage at its end.
+/// A log that is being written can be checked too, as it was when its files were read, without the record that
+/// is in the middle of being written then.
 ///
 /// # Errors
 /// When a file cannot be read.
@@ -102,15 +102,15 @@ pub fn verify(folder: &Path, config: &LogConfig, key: &dyn CheckpointKey) -> io:
             match scan.next() {
                 Ok(Some(_)) => report.records += 1,
                 Ok(None) => break,
-                // What is being written just now is whole a moment later.
-                Err(NoFrame::Unfinished) if is_last && grows(&path, &bytes)? => break,
                 Err(problem) => {
-                    report.damage.push(Damage::Record {
-                        segment: name,
-                        sequence: scan.sequence,
-                        offset: scan.offset,
-                        problem: problem.problem(),
-                    });
+                    let (segment, sequence, offset) = (name, scan.sequence, scan.offset);
+                    if let Some(later) = frame::later_batch(scan.rest(), sequence) {
+                        report.damage.push(Damage::Durable { segment, sequence, offset, later });
+                    // What is being written just now is whole a moment later.
+                    } else if problem != NoFrame::Unfinished || !is_last || !grows(&path, &bytes)? {
+                        let problem = problem.problem();
+                        report.damage.push(Damage::Record { segment, sequence, offset, problem });
+                    }
                     break;
                 }
             }

@@ -11,11 +11,13 @@
 mod support;
 
 use std::fs;
-use std::sync::mpsc::channel;
+use std::io::Write;
+use std::sync::mpsc::{TryRecvError, channel};
 use std::thread;
 
 use countersign_decision_log::{
-    AppendError, Folder, Log, LogConfig, LogWriter, MAX_RECORD_BYTES, QueueError, Reader, verify,
+    AppendError, Damage, Folder, Log, LogConfig, LogWriter, MAX_RECORD_BYTES, QueueError, Reader,
+    verify,
 };
 use support::{FakeDisk, Key};
 use tempfile::TempDir;
@@ -62,6 +64,37 @@ fn every_flipped_byte_is_found() {
         fs::write(&path, &whole).unwrap();
     }
     assert!(flips > 3000, "{flips}");
+}
+
+/// A record whose length says that it ends beyond the file is not one that is being written, however much is
+/// written meanwhile.
+#[test]
+fn damage_is_found_while_the_log_grows() {
+    let folder = TempDir::new().unwrap();
+    let disk = Folder::open(folder.path()).unwrap();
+    let (mut log, _) = Log::open(disk, LogConfig::default(), Box::new(Key)).unwrap();
+    for number in 1..=5 {
+        log.append(&[record(number)], 0).unwrap();
+    }
+    let path = folder.path().join("00000000000000000001.log");
+    let mut bytes = fs::read(&path).unwrap();
+    // The third byte of the first record's length: 64 KiB more.
+    bytes[80 + 5] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let (stop, stopped) = channel::<()>();
+    let report = thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut file = fs::OpenOptions::new().append(true).open(path).unwrap();
+            while stopped.try_recv().is_err_and(|error| error == TryRecvError::Empty) {
+                file.write_all(b"x").unwrap();
+                thread::yield_now();
+            }
+        });
+        let report = verify(folder.path(), &LogConfig::default(), &Key).unwrap();
+        drop(stop);
+        report
+    });
+    assert!(matches!(report.damage.as_slice(), [Damage::Durable { .. }]), "{report:?}");
 }
 
 #[test]

@@ -26,7 +26,15 @@ pub struct Loader {
     config: Config,
     engine: Engine,
     /// The keys of trusted issuers, as they were last used.
-    sources: Mutex<Vec<(TrustedIssuerEntry, Arc<KeySource>)>>,
+    sources: Mutex<Vec<Source>>,
+}
+
+/// Where the keys of a trusted issuer are from.
+struct Source {
+    entry: TrustedIssuerEntry,
+    /// The certificates that its server is verified with.
+    authorities: Option<Vec<u8>>,
+    keys: Arc<KeySource>,
 }
 
 /// What takes the place of what is in use, together.
@@ -46,7 +54,8 @@ pub struct Looks(Vec<(PathBuf, Option<(SystemTime, u64)>)>);
 impl Loader {
     pub fn new(path: &Path, cache: Option<CacheFolder>) -> Result<Self> {
         let config = read_config(path)?;
-        let manifest = read_manifest(path, &config)?.manifest;
+        let manifest = files::read_manifest_alone(&beside(path, &config.policies))
+            .with_context(|| of_policies(path))?;
         let engine = preparation::engine_with(Optimization::Speed, manifest.preparation, cache)?;
         Ok(Self { path: path.to_owned(), config, engine, sources: Mutex::default() })
     }
@@ -66,7 +75,8 @@ impl Loader {
         let config = read_config(&self.path)?;
         let manifest_path = beside(&self.path, &config.policies);
         let name = || manifest_path.display().to_string();
-        let loaded = read_manifest(&self.path, &config)?;
+        let loaded =
+            files::read_manifest(&manifest_path).with_context(|| of_policies(&self.path))?;
         let policies =
             PolicySet::prepare(&self.engine, &loaded.manifest, &loaded.files).with_context(name)?;
         let (url, subjects) = issuer(&loaded.manifest).with_context(name)?;
@@ -103,9 +113,7 @@ impl Loader {
                 keys.into_iter().chain(&issuer.ca_file)
             });
             paths.extend(tls.chain(of_issuers).map(|file| self.path(file)));
-            if let Ok(text) = fs::read_to_string(&manifest)
-                && let Ok(parsed) = Manifest::parse(&text)
-            {
+            if let Ok(parsed) = files::read_manifest_alone(&manifest) {
                 paths.extend(parsed.files().map(|file| beside(&manifest, file)));
             }
             paths.push(manifest);
@@ -123,22 +131,11 @@ impl Loader {
         let mut sources = Vec::new();
         let mut trusted = HashMap::new();
         for entry in &config.trusted_issuers {
-            // Keys that were fetched stay as long as where they are from is the same.
-            let source = known.iter().find(|(known, _)| {
-                known.url == entry.url
-                    && known.keys == entry.keys
-                    && known.ca_file == entry.ca_file
-                    && known.token_file == entry.token_file
-                    && !matches!(entry.keys, KeysEntry::File(_))
-            });
-            let keys = match source {
-                Some((_, keys)) => Arc::clone(keys),
-                None => {
-                    let name = || format!("trusted-issuer `{}`", entry.url);
-                    Arc::new(self.keys(entry).with_context(name)?)
-                }
-            };
-            sources.push((entry.clone(), Arc::clone(&keys)));
+            let source = self
+                .source(entry, &known)
+                .with_context(|| format!("trusted-issuer `{}`", entry.url))?;
+            let keys = Arc::clone(&source.keys);
+            sources.push(source);
             let audience = entry.audience.clone().unwrap_or_else(|| url.as_str().to_owned());
             let issuer = TrustedIssuer {
                 url: entry.url.clone(),
@@ -153,30 +150,38 @@ impl Loader {
         Ok(TrustedIssuers(trusted))
     }
 
-    /// Where the keys of a trusted issuer are.
-    fn keys(&self, entry: &TrustedIssuerEntry) -> Result<KeySource> {
-        let read = |file: &str| {
-            let path = self.path(file);
-            let bytes = files::read(&path, MAX_FILE_BYTES);
-            bytes
-                .context("`jwks-file` or `ca-file`")
-                .map(|bytes| (bytes, path.display().to_string()))
+    /// Where the keys of a trusted issuer are. Those that were fetched stay for as long as where they are from, and
+    /// how that is verified, is the same.
+    fn source(&self, entry: &TrustedIssuerEntry, known: &[Source]) -> Result<Source> {
+        let read = |what: &'static str, file: &str| {
+            files::read(&self.path(file), MAX_FILE_BYTES).context(what)
         };
-        let published = |jwks_url: Option<String>| -> Result<KeySource> {
-            let authorities = entry.ca_file.as_deref().map(read).transpose()?;
-            let token = entry.token_file.as_deref().map(|file| self.path(file));
-            let authorities = authorities.as_ref().map(|(pem, _)| pem.as_slice());
-            let fetch = HttpsFetch::new(authorities, token)?;
-            Ok(KeySource::published(entry.url.clone(), jwks_url, Arc::new(fetch)))
-        };
-        match &entry.keys {
-            KeysEntry::Discovered => published(None),
-            KeysEntry::Url(jwks_url) => published(Some(jwks_url.clone())),
-            KeysEntry::File(file) => {
-                let (text, name) = read(file)?;
-                Ok(KeySource::Fixed(ForeignKeySet::parse(&text).context(name)?))
-            }
+        let authorities = entry.ca_file.as_deref().map(|file| read("ca-file", file)).transpose()?;
+        if let KeysEntry::File(file) = &entry.keys {
+            let keys = ForeignKeySet::parse(&read("jwks-file", file)?);
+            let keys = keys.with_context(|| self.path(file).display().to_string())?;
+            let keys = Arc::new(KeySource::Fixed(keys));
+            return Ok(Source { entry: entry.clone(), authorities, keys });
         }
+        let same = known.iter().find(|source| {
+            let before = &source.entry;
+            (&before.url, &before.keys, &before.token_file)
+                == (&entry.url, &entry.keys, &entry.token_file)
+                && source.authorities == authorities
+        });
+        let keys = match same {
+            Some(source) => Arc::clone(&source.keys),
+            None => {
+                let token = entry.token_file.as_deref().map(|file| self.path(file));
+                let fetch = HttpsFetch::new(authorities.as_deref(), token).context("ca-file")?;
+                let jwks_url = match &entry.keys {
+                    KeysEntry::Url(jwks_url) => Some(jwks_url.clone()),
+                    KeysEntry::Discovered | KeysEntry::File(_) => None,
+                };
+                Arc::new(KeySource::published(entry.url.clone(), jwks_url, Arc::new(fetch)))
+            }
+        };
+        Ok(Source { entry: entry.clone(), authorities, keys })
     }
 }
 
@@ -188,9 +193,9 @@ pub fn read_config(path: &Path) -> Result<Config> {
     Config::parse(&text).with_context(name)
 }
 
-fn read_manifest(config_path: &Path, config: &Config) -> Result<files::Loaded> {
-    files::read_manifest(&beside(config_path, &config.policies))
-        .with_context(|| format!("{}: policies", config_path.display()))
+/// Where the configuration names the manifest.
+fn of_policies(config: &Path) -> String {
+    format!("{}: policies", config.display())
 }
 
 fn issuer(manifest: &Manifest) -> Result<(IssuerUrl, countersign::SubjectProfiles)> {

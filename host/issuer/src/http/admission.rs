@@ -1,7 +1,7 @@
 //! What every request goes through: an id, one line in the log, and the counters.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::Method;
@@ -46,7 +46,7 @@ struct Asked {
 impl Drop for Asked {
     fn drop(&mut self) {
         if !self.answered {
-            let milliseconds = (self.started.elapsed().as_secs_f64() * 1e6).round() / 1e3;
+            let milliseconds = milliseconds(self.started.elapsed());
             self.span.in_scope(|| tracing::warn!(milliseconds, "whoever asked has gone"));
             self.service.metrics.requests.with_label_values(&[&self.route, "gone"]).inc();
         }
@@ -88,8 +88,8 @@ pub(super) async fn admit(
 /// One line, and the counters.
 fn note(service: &Service, route: &str, response: &Response, started: Instant) {
     let (status, code) = (response.status(), response.status().as_u16());
-    let seconds = started.elapsed().as_secs_f64();
-    let milliseconds = (seconds * 1e6).round() / 1e3;
+    let elapsed = started.elapsed();
+    let milliseconds = milliseconds(elapsed);
     let extensions = response.extensions();
     let Told { run, runner, caller, jti, decision, reasons } =
         extensions.get::<Told>().cloned().unwrap_or_default();
@@ -121,5 +121,10 @@ fn note(service: &Service, route: &str, response: &Response, started: Instant) {
         ),
     }
     service.metrics.requests.with_label_values(&[route, status.as_str()]).inc();
-    service.metrics.request_seconds.with_label_values(&[route]).observe(seconds);
+    service.metrics.request_seconds.with_label_values(&[route]).observe(elapsed.as_secs_f64());
+}
+
+/// To a thousandth, as a line of the log has it.
+fn milliseconds(elapsed: Duration) -> f64 {
+    (elapsed.as_secs_f64() * 1e6).round() / 1e3
 }
