@@ -10,6 +10,7 @@
 mod support;
 
 use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -18,14 +19,14 @@ use reqwest::StatusCode;
 use serde_json::json;
 use support::{AWS, RUN, Running, SHARED_RUNNER, Setup, answer, folder, records, run};
 
-/// A folder on a disk that begins to fail.
+/// A folder on a disk that begins to fail, or to wait.
 struct FailingDisk {
     folder: Folder,
     fails: Arc<AtomicBool>,
     how: Failure,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Failure {
     /// `ENOSPC`, after half of it.
     Full,
@@ -33,9 +34,16 @@ enum Failure {
     ReadOnly,
     /// `EIO`
     Sync,
+    /// It does not fail: its syncs wait for the test.
+    Held(Arc<Mutex<()>>),
 }
 
 impl FailingDisk {
+    fn new(folder: &Path, fails: &Arc<AtomicBool>, how: Failure) -> Self {
+        let folder = Folder::open(&folder.join("log")).unwrap();
+        Self { folder, fails: Arc::clone(fails), how }
+    }
+
     fn fails(&self, code: i32) -> io::Result<()> {
         if self.fails.load(Ordering::SeqCst) {
             return Err(io::Error::from_raw_os_error(code));
@@ -58,19 +66,21 @@ impl Disk for FailingDisk {
     }
 
     fn append(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        match self.how {
+        match &self.how {
             Failure::Full if self.fails.load(Ordering::SeqCst) => {
                 self.folder.append(name, &bytes[..bytes.len() / 2])?;
                 self.fails(28)
             }
             Failure::ReadOnly => self.fails(30).and_then(|()| self.folder.append(name, bytes)),
-            Failure::Full | Failure::Sync => self.folder.append(name, bytes),
+            Failure::Full | Failure::Sync | Failure::Held(_) => self.folder.append(name, bytes),
         }
     }
 
     fn sync(&mut self, name: &str) -> io::Result<()> {
-        if matches!(self.how, Failure::Sync) {
-            self.fails(5)?;
+        match &self.how {
+            Failure::Sync => self.fails(5)?,
+            Failure::Held(held) => drop(held.lock().unwrap()),
+            Failure::Full | Failure::ReadOnly => {}
         }
         self.folder.sync(name)
     }
@@ -93,11 +103,7 @@ async fn a_failing_disk_gives_no_token_until_a_restart() {
     for how in [Failure::Full, Failure::ReadOnly, Failure::Sync] {
         let folder = folder();
         let fails = Arc::new(AtomicBool::new(false));
-        let disk = FailingDisk {
-            folder: Folder::open(&folder.path().join("log")).unwrap(),
-            fails: Arc::clone(&fails),
-            how,
-        };
+        let disk = FailingDisk::new(folder.path(), &fails, how.clone());
         let service = Running::on(folder.path(), Setup::default(), disk).await;
         service.register(&run(), SHARED_RUNNER).await;
         assert_eq!(service.by_run_token(RUN, AWS).await.status(), StatusCode::OK);
@@ -132,46 +138,9 @@ async fn a_failing_disk_gives_no_token_until_a_restart() {
             Failure::Full => vec!["token", "recovered", "token"],
             Failure::ReadOnly => vec!["token", "token"],
             Failure::Sync => vec!["token", "token", "token"],
+            Failure::Held(_) => unreachable!(),
         };
         assert_eq!(json!(kinds), json!(expected), "{how:?}");
-    }
-}
-
-/// A disk whose syncs wait for the test.
-struct HeldDisk(Folder, Arc<Mutex<()>>);
-
-impl Disk for HeldDisk {
-    fn list(&mut self) -> io::Result<Vec<String>> {
-        self.0.list()
-    }
-
-    fn read(&mut self, name: &str) -> io::Result<Vec<u8>> {
-        self.0.read(name)
-    }
-
-    fn create(&mut self, name: &str) -> io::Result<()> {
-        self.0.create(name)
-    }
-
-    fn append(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        self.0.append(name, bytes)
-    }
-
-    fn sync(&mut self, name: &str) -> io::Result<()> {
-        drop(self.1.lock().unwrap());
-        self.0.sync(name)
-    }
-
-    fn sync_names(&mut self) -> io::Result<()> {
-        self.0.sync_names()
-    }
-
-    fn replace(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        self.0.replace(name, bytes)
-    }
-
-    fn remove(&mut self, name: &str) -> io::Result<()> {
-        self.0.remove(name)
     }
 }
 
@@ -186,7 +155,7 @@ async fn until_in_flight(service: &Running, requests: usize) {
 async fn a_run_that_ends_while_its_token_is_signed_gets_none() {
     let folder = folder();
     let held = Arc::new(Mutex::new(()));
-    let disk = HeldDisk(Folder::open(&folder.path().join("log")).unwrap(), Arc::clone(&held));
+    let disk = FailingDisk::new(folder.path(), &Arc::default(), Failure::Held(Arc::clone(&held)));
     let service = Running::on(folder.path(), Setup::default(), disk).await;
     service.register(&run(), SHARED_RUNNER).await;
     let hold = held.lock().unwrap();
@@ -210,7 +179,7 @@ async fn a_run_that_ends_while_its_token_is_signed_gets_none() {
 async fn requests_finish_when_it_is_stopped() {
     let folder = folder();
     let held = Arc::new(Mutex::new(()));
-    let disk = HeldDisk(Folder::open(&folder.path().join("log")).unwrap(), Arc::clone(&held));
+    let disk = FailingDisk::new(folder.path(), &Arc::default(), Failure::Held(Arc::clone(&held)));
     let service = Running::on(folder.path(), Setup::default(), disk).await;
     service.register(&run(), SHARED_RUNNER).await;
     let hold = held.lock().unwrap();
@@ -243,7 +212,7 @@ async fn requests_finish_when_it_is_stopped() {
 async fn beyond_what_is_answered_at_a_time_it_says_when_to_ask_again() {
     let folder = folder();
     let held = Arc::new(Mutex::new(()));
-    let disk = HeldDisk(Folder::open(&folder.path().join("log")).unwrap(), Arc::clone(&held));
+    let disk = FailingDisk::new(folder.path(), &Arc::default(), Failure::Held(Arc::clone(&held)));
     let config = "[limits]\nrequests = 2\n".to_owned();
     let service = Running::on(folder.path(), Setup { config, ..Setup::default() }, disk).await;
     service.register(&run(), SHARED_RUNNER).await;
