@@ -19,8 +19,8 @@ use crate::serve::{beside, read_config};
 A key is published before it signs, for as long as verifiers keep a key set; and after it signed,
 until its last token has expired and nobody keeps a key set of before.
 
-The JSON is a list with `kid`, `algorithm`, `phase` (`published`, `active`, `retired` or `removed`),
-and the times `published`, `active`, `retired` and `removed`, in seconds since 1970 or null.")]
+The JSON is a list with `kid`, `algorithm`, `phase` (`published`, `active`, `retired` or
+`removed`), and the times `published`, `active`, `retired` and `removed`, in seconds since 1970 or null.")]
 pub struct List {
     /// The configuration of the service, `issuer.toml`
     #[arg(long, short, value_name = "FILE")]

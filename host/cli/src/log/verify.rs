@@ -21,8 +21,8 @@ Examples:
   countersign log verify state/log
   countersign log verify state/log --key checkpoint-key.json --at-least 1200000
 
-Whoever can write to the folder can also take away what no checkpoint covers yet, or cut off records
-and checkpoints together, or replace all of it with the key that is beside it. So keep
+Whoever can write to the folder can also take away what no checkpoint covers yet, or cut off
+records and checkpoints together, or replace all of it with the key that is beside it. So keep
 `checkpoint-key.json` elsewhere and give it with --key; note how far checkpoints cover the log, and
 give that with --at-least. A service starts on no log that has not reached its last checkpoint.
 
