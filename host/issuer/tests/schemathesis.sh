@@ -38,11 +38,12 @@ trap 'kill "$service" 2>/dev/null; wait "$service"' EXIT
 
 # Not checked: that everything which the description allows is accepted (a run that has ended is not), and
 # that everything which it does not is refused (unknown parameters are ignored, as RFC 6749 wants).
-"$folder/venv/bin/schemathesis" run "http://127.0.0.1:$port/openapi.json" \
+# In its own folder, since it leaves files where it is called.
+(cd "$folder" && venv/bin/schemathesis run "http://127.0.0.1:$port/openapi.json" \
     --wait-for-schema 60 --workers 1 --suppress-health-check all --max-examples "$examples" --seed 1 --continue-on-failure \
     --checks not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance,unsupported_method,allow_header_conformance,ignored_auth,missing_required_header \
     --phases examples,coverage,fuzzing,stateful \
-    -H "Authorization: Bearer $secret"
+    -H "Authorization: Bearer $secret")
 
 # Whatever was answered, it is alive, and has said nothing of a secret.
 kill -0 "$service"
