@@ -5,7 +5,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use countersign::{Claims, Outcome, PolicySet, Run, SubjectForm, SubjectProfile, TokenRequest};
+use countersign::{AudienceClouds, Claims, Outcome, PolicySet, Run, SubjectForm, SubjectProfile, TokenRequest};
 use countersign_benches::{RUN, claims};
 use countersign_issuer::{Algorithm, Issuer, SigningKey, TokenId};
 use countersign_peers::{
@@ -154,7 +154,7 @@ fn signatures(c: &mut Criterion) {
         group.bench_function(algorithm.as_str(), |b| {
             b.iter_batched(
                 || policies.evaluate(claims()).into_approval().expect("an approval"),
-                |approval| issuer.sign(approval, &id),
+                |approval| issuer.sign(approval, &id, &AudienceClouds::default()),
                 BatchSize::SmallInput,
             );
         });

@@ -19,7 +19,6 @@ const MANIFEST: &str = include_str!("../../../examples/countersign.toml");
 const RUN: &str = include_str!("../../../examples/run.json");
 
 const AWS: &str = "aws-workload-identity-provider:demo";
-const AZURE: &str = "api://AzureADTokenExchange";
 const GCP: &str = "gcp-workload-identity-provider:demo";
 
 /// Show the whole way once: a run approved, signed and verified, one refused, one narrowed
@@ -60,7 +59,7 @@ impl Demo {
         title("3", "A dry run that asks for too much: narrowed")?;
         note("DETECT, two hours, and an audience that the definition does not use:")?;
         let dry_run = changed(RUN, "/spec/behavior", "DETECT")?;
-        let decision = demo.decide(&dry_run, &[AWS, AZURE, GCP], 7200)?;
+        let decision = demo.decide(&dry_run, &[AWS, GCP], 7200)?;
         output::print(&decision_text(&decision))?;
         demo.sign_and_verify(decision)?;
 
@@ -102,7 +101,9 @@ impl Prepared {
             bail!("the demonstration went wrong: this run should have been approved");
         };
         let id = TokenId::random().context("the system gives no randomness")?;
-        let token = issuer.sign(approval, &id)?;
+        let entry = self.manifest.issuer.as_ref();
+        let clouds = entry.map(|entry| entry.audiences.clone()).unwrap_or_default();
+        let token = issuer.sign(approval, &id, &clouds)?;
         let claims = verify(token.expose(), &key_set, issuer.url().as_str())?;
         let verified =
             "verified as a cloud does: signature against the published key set, issuer, times";

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use countersign::{Decision, Manifest};
-use countersign_issuer::{Issuer, IssuerUrl, MAX_PEM_BYTES, SigningKey, TokenId};
+use countersign::{Decision, Manifest, visible};
+use countersign_clouds::Violation;
+use countersign_issuer::{IssueError, Issuer, IssuerUrl, MAX_PEM_BYTES, SigningKey, TokenId};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -73,7 +74,21 @@ impl Sign {
             return Ok(Done::Refused);
         };
         let id = TokenId::random().context("the system gives no randomness")?;
-        let token = issuer.sign(approval, &id)?;
+        let entry = loaded.manifest.issuer.as_ref();
+        let clouds = entry.map(|entry| entry.audiences.clone()).unwrap_or_default();
+        let token = match issuer.sign(approval, &id, &clouds) {
+            Ok(token) => token,
+            Err(IssueError::Preflight(violations)) => {
+                for Violation { code, message } in &violations {
+                    output::insist(&visible(&format!("refused {code}: {message}")))?;
+                }
+                if self.format == Format::Json {
+                    output::print_json(&Signed { token: None, decision: &record })?;
+                }
+                return Ok(Done::Refused);
+            }
+            Err(error) => return Err(error.into()),
+        };
         match self.format {
             Format::Human => output::print(&format!("{}\n", token.expose()))?,
             Format::Json => {

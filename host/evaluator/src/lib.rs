@@ -58,6 +58,7 @@ mod apart;
 mod binding;
 mod cache;
 mod claims;
+mod cloud;
 mod compile;
 mod contract;
 mod decision;
@@ -90,6 +91,7 @@ pub use claims::{
     Claims, MAX_AUDIENCES, MAX_TIMESTAMP, MAX_TTL_SECONDS, TokenRequest, TokenRequestError,
     is_reserved_claim,
 };
+pub use cloud::{AudienceClouds, Cloud, CloudError};
 pub use compile::{Compile, CompileError, CompiledCode, Form, Preparation};
 pub use decision::{
     Approval, BindingTrace, Decision, Outcome, Reason, ReasonSource, Refusal, Terms, Used, refusal,

@@ -7,6 +7,7 @@ mod nesting;
 
 use std::collections::BTreeMap;
 
+use crate::cloud::AudienceClouds;
 use crate::digest::Digest;
 use crate::identifier::{BindingName, ClaimName, DefinitionId, MeshstackId};
 use crate::limits::Limits;
@@ -40,6 +41,8 @@ pub struct IssuerEntry {
     pub url: Option<String>,
     /// How subjects are made.
     pub subjects: SubjectProfiles,
+    /// `audiences`: which cloud takes those that have no usual form.
+    pub audiences: AudienceClouds,
 }
 
 /// Which form the subject of a run has: one for all, and exceptions by definition.

@@ -40,6 +40,7 @@ pub(crate) fn routes(service: &Arc<Service>) -> Router {
         .route("/openapi.json", get(publication::openapi))
         .route("/v1/runs/{uuid}", put(runs::register))
         .route("/v1/runs/{uuid}/finish", post(runs::finish))
+        .route("/v1/runs/{uuid}/token", get(token::get))
         .route("/v1/token", post(token::exchange))
         .route("/v1/decisions", post(decisions::decide))
         .route("/healthz", get(operations::healthz))

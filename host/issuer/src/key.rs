@@ -236,6 +236,16 @@ impl PublicKey {
         &self.kid
     }
 
+    /// How long a signature is in base64url (RFC 7518 sections 3.3 and 3.4).
+    pub(crate) fn signature_characters(&self) -> usize {
+        match &self.jwk.algorithm {
+            // As long as the modulus.
+            AlgorithmParameters::RSA(rsa) => rsa.n.len(),
+            // Two numbers of 32 bytes.
+            _ => 86,
+        }
+    }
+
     /// What the key signs with.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm

@@ -54,7 +54,7 @@ pub use identity::{
     IdentityError, KeySource, MAX_TOKEN_BYTES, Permission, TrustedIssuer, TrustedIssuers, Verified,
     verified_claims,
 };
-pub use issuer::Issuer;
+pub use issuer::{ClaimsError, IssueError, Issuer};
 pub use key::{Algorithm, KeyError, KeySet, MAX_PEM_BYTES, PrivateKeyPem, PublicKey, SigningKey};
 pub use keys::{KeyEntry, KeyFolder, KeyFolderError, KeyPlan, KeyTimes, Keys, Phase, RotateError};
 pub use problem::Problem;

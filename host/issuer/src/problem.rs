@@ -48,6 +48,8 @@ pub(crate) struct Refused {
 pub(crate) enum ProblemKind {
     /// The request is not one that can be answered.
     InvalidRequest,
+    /// The subject token is not for the run, or there is no such run.
+    NotEntitled,
     /// The grant type is another one.
     UnsupportedGrantType,
     /// The audience is none that can be asked for.

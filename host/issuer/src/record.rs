@@ -37,6 +37,16 @@ pub(crate) struct DecisionRecord<'r> {
     pub(crate) requester: &'r Requester,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) issued: Option<IssuedRecord>,
+    /// Why nothing was signed that the policies approved: what the cloud would not take.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) preflight: Vec<ViolationRecord>,
+}
+
+/// What a cloud would not take.
+#[derive(Serialize)]
+pub(crate) struct ViolationRecord {
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
 }
 
 /// The token that was signed, which leaves when this is durable.
@@ -58,7 +68,8 @@ impl<'r> DecisionRecord<'r> {
         time: u64,
         requester: &'r Requester,
     ) -> Self {
-        Self { version: 1, kind, request, time, requester, issued: None }
+        let preflight = Vec::new();
+        Self { version: 1, kind, request, time, requester, issued: None, preflight }
     }
 
     /// The record, whose last member is `decision`: the decision's own record, as it is.

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use countersign::{Digest, PolicySet, RunId, RunnerId, SubjectProfiles};
+use countersign::{AudienceClouds, Digest, PolicySet, RunId, RunnerId, SubjectProfiles};
 use countersign_decision_log::LogWriter;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter};
@@ -28,7 +28,7 @@ use crate::problem::{Problem, ProblemKind};
 use crate::store::Store;
 use crate::url::IssuerUrl;
 
-pub(crate) use decide::Question;
+pub(crate) use decide::{Issued, Question};
 pub(crate) use exchange::{ExchangeRequest, SubjectToken};
 pub(crate) use registration::Registration;
 pub(crate) use slot::Slot;
@@ -39,6 +39,8 @@ pub struct Deciding {
     pub policies: PolicySet,
     /// Which form each subject has.
     pub subjects: SubjectProfiles,
+    /// Which cloud takes the tokens of an audience.
+    pub clouds: AudienceClouds,
 }
 
 /// What a service is made of.

@@ -277,13 +277,11 @@ async fn decisions_are_made_and_kept_without_tokens() {
             .body(body.to_string())
             .send()
     };
-    let question = json!({"run": run(), "audiences": [AWS, AZURE], "ttl_seconds": 7200});
+    let gcp = "gcp-workload-identity-provider:demo";
+    let question = json!({"run": run(), "audiences": [AWS, gcp], "ttl_seconds": 7200});
     let (status, body) = answer(ask(question.clone()).await.unwrap()).await;
     assert_eq!((status, &body["outcome"]), (StatusCode::OK, &json!("approved")), "{body}");
-    assert_eq!(
-        body["terms"],
-        json!({"audiences": [AWS, AZURE], "ttl_seconds": 3600, "claims": {}})
-    );
+    assert_eq!(body["terms"], json!({"audiences": [AWS, gcp], "ttl_seconds": 3600, "claims": {}}));
     let mut stranger = question.clone();
     stranger["run"]["spec"]["buildingBlock"]["spec"]["workspaceIdentifier"] = "team-b".into();
     let (status, body) = answer(ask(stranger).await.unwrap()).await;
@@ -372,7 +370,7 @@ async fn the_description_is_of_what_there_is() {
         serde_json::from_str(&service.get("/openapi.json").await.text().await.unwrap()).unwrap();
     assert_eq!(served, serde_json::from_str::<Value>(countersign_issuer::OPENAPI).unwrap());
     let paths = served["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 10);
+    assert_eq!(paths.len(), 11);
     for (path, operations) in paths {
         let url = service.url(&path.replace("{uuid}", RUN));
         for method in ["get", "put", "post", "delete", "patch"] {

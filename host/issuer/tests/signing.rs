@@ -10,8 +10,8 @@
 use std::collections::BTreeMap;
 
 use countersign::{
-    Approval, Claims, Engine, Manifest, ManifestFiles, PolicySet, Run, SubjectForm, SubjectProfile,
-    TokenRequest,
+    Approval, AudienceClouds, Claims, Cloud, Engine, Manifest, ManifestFiles, PolicySet, Run,
+    SubjectForm, SubjectProfile, TokenRequest,
 };
 use countersign_issuer::{Algorithm, Issuer, IssuerUrl, KeySet, SignedToken, SigningKey, TokenId};
 use jsonwebtoken::jwk::JwkSet;
@@ -51,6 +51,12 @@ fn issuer(algorithm: Algorithm) -> Issuer {
     Issuer::new(IssuerUrl::parse(ISSUER).unwrap(), std::sync::Arc::new(key))
 }
 
+/// The audiences here have no usual form.
+fn clouds() -> AudienceClouds {
+    let other = |audience: &str| (audience.parse().unwrap(), Cloud::Other);
+    AudienceClouds::new([other("aws"), other("azure")].into())
+}
+
 fn id() -> TokenId {
     TokenId::from_random_bytes([7; 16])
 }
@@ -74,7 +80,7 @@ fn both_algorithms_verify_against_the_published_keys() {
         let issuer = issuer(algorithm);
         let (other, _) = SigningKey::generate(algorithm).unwrap();
         let keys = KeySet::new([other.public(), issuer.signer().public()]);
-        let token = issuer.sign(approve(&["aws"], "{}"), &id()).unwrap();
+        let token = issuer.sign(approve(&["aws"], "{}"), &id(), &clouds()).unwrap();
         let header = jsonwebtoken::decode_header(token.expose()).unwrap();
         assert_eq!(format!("{:?}", header.alg), algorithm.as_str());
         assert_eq!(header.typ.as_deref(), Some("JWT"));
@@ -92,7 +98,7 @@ fn the_host_alone_sets_what_a_verifier_trusts() {
     let approval = approve(&["aws", "azure"], permit);
     let decision = approval.decision().to_string();
     let policy_set = approval.policy_set().to_string();
-    let claims = verify(&issuer.sign(approval, &id()).unwrap(), &keys);
+    let claims = verify(&issuer.sign(approval, &id(), &clouds()).unwrap(), &keys);
     assert_eq!(
         claims,
         json!({
@@ -201,7 +207,7 @@ fn keys_that_cannot_sign_say_why() {
 #[test]
 fn a_token_and_a_key_cannot_be_printed_by_accident() {
     let issuer = issuer(Algorithm::Es256);
-    let token = issuer.sign(approve(&["aws"], "{}"), &id()).unwrap();
+    let token = issuer.sign(approve(&["aws"], "{}"), &id(), &clouds()).unwrap();
     assert_eq!(format!("{token:?}"), "SignedToken([redacted])");
     assert!(!format!("{issuer:?}").contains("BEGIN"));
 }

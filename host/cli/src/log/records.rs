@@ -15,6 +15,9 @@ pub struct RecordView<'r> {
     pub request: Option<&'r str>,
     #[serde(borrow, default)]
     pub issued: Option<IssuedView<'r>>,
+    /// What the cloud would not take of a token that policies approved.
+    #[serde(default)]
+    pub preflight: Vec<ReasonView>,
     #[serde(borrow, default)]
     pub decision: Option<DecisionView<'r>>,
 }
@@ -97,6 +100,10 @@ impl<'r> RecordView<'r> {
         let run = &decision.claims.run;
         let what = match (decision.outcome, &self.issued) {
             ("approved", Some(issued)) => format!("issued {} {}", issued.algorithm, issued.jti),
+            ("approved", None) if !self.preflight.is_empty() => {
+                let codes: Vec<_> = self.preflight.iter().map(|r| r.code.as_str()).collect();
+                format!("not signed {}", codes.join(","))
+            }
             (outcome, _) => {
                 let codes: Vec<_> = decision.reasons.iter().map(|r| r.code.as_str()).collect();
                 format!("{outcome} {}", codes.join(","))

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
-use countersign::{Engine, Manifest, Optimization, PolicySet};
+use countersign::{Engine, IssuerEntry, Manifest, Optimization, PolicySet};
 use countersign_issuer::{
     Access, Config, Deciding, ForeignKeySet, HttpsFetch, IssuerUrl, KeySource, KeysEntry,
     MAX_CONFIG_BYTES, TrustedIssuer, TrustedIssuerEntry, TrustedIssuers,
@@ -79,7 +79,8 @@ impl Loader {
             files::read_manifest(&manifest_path).with_context(|| of_policies(&self.path))?;
         let policies =
             PolicySet::prepare(&self.engine, &loaded.manifest, &loaded.files).with_context(name)?;
-        let (url, subjects) = issuer(&loaded.manifest).with_context(name)?;
+        let (url, entry) = issuer(&loaded.manifest).with_context(name)?;
+        let IssuerEntry { subjects, audiences: clouds, .. } = entry.clone();
         let tls = match &config.listen.tls {
             None => None,
             Some(tls) => Some((
@@ -90,7 +91,7 @@ impl Loader {
         let takes_restart = config.settings != self.config.settings
             || config.state != self.config.state
             || config.listen.address != self.config.listen.address;
-        Ok(Loaded { url, deciding: Deciding { policies, subjects }, takes_restart, tls })
+        Ok(Loaded { url, deciding: Deciding { policies, subjects, clouds }, takes_restart, tls })
     }
 
     /// Reads who may ask.
@@ -198,11 +199,11 @@ fn of_policies(config: &Path) -> String {
     format!("{}: policies", config.display())
 }
 
-fn issuer(manifest: &Manifest) -> Result<(IssuerUrl, countersign::SubjectProfiles)> {
+fn issuer(manifest: &Manifest) -> Result<(IssuerUrl, &IssuerEntry)> {
     let issuer = manifest.issuer.as_ref();
     let issuer = issuer.context("the service needs `[issuer]`, with `url` and `meshstack-id`")?;
     let Some(url) = &issuer.url else { bail!("the service needs `url` under `[issuer]`") };
-    Ok((IssuerUrl::parse(url).context("issuer.url")?, issuer.subjects.clone()))
+    Ok((IssuerUrl::parse(url).context("issuer.url")?, issuer))
 }
 
 /// Paths are relative to the file that has them.

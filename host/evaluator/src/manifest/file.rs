@@ -12,8 +12,9 @@ use super::{
     BindingEntry, IssuerEntry, MAX_MANIFEST_BYTES, Manifest, PreparationEntry, SettingsSource,
     SubjectProfiles, When,
 };
+use crate::cloud::{AudienceClouds, Cloud};
 use crate::digest::Digest;
-use crate::identifier::{BindingName, ClaimName, DefinitionId, MeshstackId, Workspace};
+use crate::identifier::{Audience, BindingName, ClaimName, DefinitionId, MeshstackId, Workspace};
 use crate::limits::Limits;
 use crate::scope::{Mode, Scope};
 use crate::settings::{Settings, SettingsError};
@@ -139,7 +140,17 @@ struct IssuerTable {
     subject_profile: ProfileWord,
     #[serde(default)]
     subject_profiles: BTreeMap<ParsedDefinitionId, ProfileWord>,
+    #[serde(default)]
+    audiences: BTreeMap<ParsedAudience, ParsedCloud>,
 }
+
+#[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(transparent)]
+struct ParsedAudience(#[serde(deserialize_with = "parsed")] Audience);
+
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct ParsedCloud(#[serde(deserialize_with = "parsed")] Cloud);
 
 #[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(transparent)]
@@ -238,6 +249,9 @@ pub(super) fn parse(text: &str) -> Result<Manifest, ManifestError> {
                 .map(|(definition, profile)| (definition.0, profile.into()))
                 .collect(),
         },
+        audiences: AudienceClouds::new(
+            table.audiences.into_iter().map(|(audience, cloud)| (audience.0, cloud.0)).collect(),
+        ),
     });
     let most = Limits::CEILING;
     let ceilings = file.ceilings.within(&|| "ceilings".to_owned(), &most, &most)?;

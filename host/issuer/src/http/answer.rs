@@ -57,6 +57,7 @@ impl ProblemKind {
     fn status(self) -> StatusCode {
         match self {
             Self::InvalidRequest
+            | Self::NotEntitled
             | Self::UnsupportedGrantType
             | Self::InvalidTarget
             | Self::InvalidScope => StatusCode::BAD_REQUEST,
@@ -78,7 +79,7 @@ impl ProblemKind {
     /// these have none.
     fn word(self) -> &'static str {
         match self {
-            Self::InvalidRequest => "invalid_request",
+            Self::InvalidRequest | Self::NotEntitled => "invalid_request",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidTarget => "invalid_target",
             Self::InvalidScope => "invalid_scope",

@@ -7,8 +7,7 @@ use crate::identity::Permission;
 use crate::problem::{Problem, ProblemKind};
 use crate::service::Service;
 
-/// The name of the caller, if it may do this: by an API key, or a token of a trusted issuer (RFC 6750
-/// section 2.1).
+/// The name of the caller, if it may do this: by an API key, or a token of a trusted issuer.
 ///
 /// # Errors
 /// When nobody says who calls, it is not believed, or the caller may not.
@@ -17,8 +16,17 @@ pub(super) async fn control_plane(
     headers: &HeaderMap,
     permission: Permission,
 ) -> Result<String, Problem> {
+    let bearer = bearer(headers, "an API key or a token")?;
+    service.control_plane(bearer, permission).await
+}
+
+/// What the caller shows (RFC 6750 section 2.1).
+///
+/// # Errors
+/// When there is nothing, or more than one.
+pub(super) fn bearer<'h>(headers: &'h HeaderMap, what: &str) -> Result<&'h str, Problem> {
     let expected = || {
-        let description = "expected one `Authorization: Bearer …`: an API key or a token";
+        let description = format!("expected one `Authorization: Bearer …`: {what}");
         Problem::new(ProblemKind::Unauthenticated, description)
     };
     let mut values = headers.get_all(AUTHORIZATION).iter();
@@ -29,5 +37,5 @@ pub(super) async fn control_plane(
     if !scheme.eq_ignore_ascii_case("bearer") || bearer.is_empty() {
         return Err(expected());
     }
-    service.control_plane(bearer, permission).await
+    Ok(bearer)
 }

@@ -82,7 +82,8 @@ pub(super) async fn finish(
     Ok(response)
 }
 
-fn run_id(id: Result<Path<String>, PathRejection>) -> Result<RunId, Problem> {
+/// The run that the path names.
+pub(super) fn run_id(id: Result<Path<String>, PathRejection>) -> Result<RunId, Problem> {
     let Path(id) = id.map_err(|_| Problem::invalid("`uuid`: the path is not UTF-8"))?;
     identifier("uuid", &id)
 }

@@ -1,21 +1,26 @@
-//! Token exchange (RFC 8693): `POST /v1/token`.
+//! Tokens: by exchange (RFC 8693), `POST /v1/token`; and by the run token alone,
+//! `GET /v1/runs/{uuid}/token`.
 
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Extension, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Extension, Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use countersign::Audience;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::admission::RequestId;
 use super::answer::json;
+use super::caller::bearer;
 use super::input::{self, Parameters, identifier};
+use super::runs::run_id;
 use crate::identity::MAX_TOKEN_BYTES;
 use crate::problem::{Problem, ProblemKind, Told};
 use crate::runs::MAX_SECRET_BYTES;
-use crate::service::{ExchangeRequest, Service, SubjectToken};
+use crate::service::{ExchangeRequest, Issued, Service, Slot, SubjectToken};
 
 /// RFC 8693 section 2.1.
 pub(super) const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -51,10 +56,7 @@ pub(super) async fn exchange(
     let form = input::body(&headers, body, types, MAX_FORM_BYTES, service.settings()).await?;
     let slot = service.slot()?;
     let request = parse(&Zeroizing::new(form))?;
-    let run = Some(request.run.to_string());
-    let about = Told { run: run.clone(), ..Told::default() };
-    let issued =
-        service.exchange(request, id, slot).await.map_err(|problem| problem.about(about))?;
+    let (issued, told) = exchanged(&service, request, id, slot).await?;
     let body = TokenBody {
         access_token: issued.token.expose(),
         issued_token_type: JWT,
@@ -63,10 +65,78 @@ pub(super) async fn exchange(
         decision: issued.decision.to_string(),
     };
     let mut response = json(StatusCode::OK, &body);
-    let (jti, decision) = (Some(issued.jti), Some(body.decision));
-    let told = Told { run, jti, decision, ..Told::default() };
     response.extensions_mut().insert(told);
     Ok(response)
+}
+
+/// What clients that can only get a URL are answered, in the form that GitHub's runners have
+/// (`ACTIONS_ID_TOKEN_REQUEST_URL`), which OpenTofu's providers know.
+#[derive(Serialize)]
+struct ValueBody<'t> {
+    value: &'t str,
+    expires_in: u32,
+    decision: String,
+}
+
+pub(super) async fn get(
+    State(service): State<Arc<Service>>,
+    Extension(RequestId(id)): Extension<RequestId>,
+    run: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let run = run_id(run)?;
+    let bearer = Zeroizing::new(bearer(&headers, "the run token")?.to_owned());
+    if bearer.len() > MAX_SECRET_BYTES {
+        return Err(Problem::invalid("the run token is too long"));
+    }
+    let query = Parameters::parse(query.unwrap_or_default().as_bytes())?;
+    let (audiences, ttl_seconds) = (audiences(&query)?, query.number("ttl_seconds")?);
+    input::no_body(&headers, body, service.settings()).await?;
+    let slot = service.slot()?;
+    let subject_token = SubjectToken::RunToken(bearer);
+    let request = ExchangeRequest { run, audiences, ttl_seconds, subject_token };
+    let issued = exchanged(&service, request, id, slot).await;
+    // Who calls is said by the header here, and not by a parameter.
+    let (issued, told) = issued.map_err(|problem| match problem.kind {
+        ProblemKind::NotEntitled => Problem { kind: ProblemKind::Unauthenticated, ..problem },
+        _ => problem,
+    })?;
+    let (value, expires_in) = (issued.token.expose(), issued.expires_in);
+    let body = ValueBody { value, expires_in, decision: issued.decision.to_string() };
+    let mut response = json(StatusCode::OK, &body);
+    response.extensions_mut().insert(told);
+    Ok(response)
+}
+
+/// Exchanges, and what the line of the log says of it.
+async fn exchanged(
+    service: &Arc<Service>,
+    request: ExchangeRequest,
+    id: String,
+    slot: Slot,
+) -> Result<(Issued, Told), Problem> {
+    let run = Some(request.run.to_string());
+    let about = Told { run: run.clone(), ..Told::default() };
+    let issued =
+        service.exchange(request, id, slot).await.map_err(|problem| problem.about(about))?;
+    let (jti, decision) = (Some(issued.jti.clone()), Some(issued.decision.to_string()));
+    Ok((issued, Told { run, jti, decision, ..Told::default() }))
+}
+
+fn audiences(parameters: &Parameters) -> Result<Vec<Audience>, Problem> {
+    let audiences = parameters
+        .all("audience")
+        .map(|audience| {
+            identifier("audience", audience)
+                .map_err(|problem| Problem { kind: ProblemKind::InvalidTarget, ..problem })
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    if audiences.is_empty() {
+        return Err(Problem::new(ProblemKind::InvalidTarget, "`audience` is missing"));
+    }
+    Ok(audiences)
 }
 
 fn parse(form: &[u8]) -> Result<ExchangeRequest, Problem> {
@@ -107,19 +177,9 @@ fn parse(form: &[u8]) -> Result<ExchangeRequest, Problem> {
             return Err(Problem::invalid(description));
         }
     };
-    let audiences = form
-        .all("audience")
-        .map(|audience| {
-            identifier("audience", audience)
-                .map_err(|problem| Problem { kind: ProblemKind::InvalidTarget, ..problem })
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    if audiences.is_empty() {
-        return Err(Problem::new(ProblemKind::InvalidTarget, "`audience` is missing"));
-    }
     Ok(ExchangeRequest {
         run: identifier("run", form.required("run")?)?,
-        audiences,
+        audiences: audiences(&form)?,
         ttl_seconds: form.number("ttl_seconds")?,
         subject_token,
     })

@@ -3,12 +3,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use countersign::{Approval, Claims, Digest, Outcome, Reason, SubjectProfile, Terms, TokenRequest};
+use countersign::{
+    Approval, AudienceClouds, Claims, Digest, Reason, ReasonSource, SubjectProfile, Terms,
+    TokenRequest,
+};
+use countersign_clouds::Violation;
 
 use super::{Service, Slot};
+use crate::issuer::IssueError;
 use crate::key::Algorithm;
 use crate::problem::{Problem, ProblemKind, with_sources};
-use crate::record::{DecisionRecord, IssuedRecord, Requester, durable};
+use crate::record::{DecisionRecord, IssuedRecord, Requester, ViolationRecord, durable};
 use crate::runs::RegisteredRun;
 use crate::token::{SignedToken, TokenId};
 
@@ -63,6 +68,8 @@ pub(crate) struct Decided {
     pub(crate) policy_set: Digest,
     pub(crate) subject: String,
     pub(crate) outcome: Result<Terms, Vec<Reason>>,
+    /// Whether policies approved, and the cloud would not take the token.
+    by_cloud: bool,
 }
 
 /// A decision that is not on record yet, and the token that waits for it.
@@ -95,7 +102,11 @@ impl Service {
             (Ok(_), Some(issued)) => Ok(issued),
             (Ok(_), None) => Err(Problem::unavailable("approved, and not signed")),
             (Err(reasons), _) => {
-                let description = "the policies refuse a token for this run";
+                let description = if decided.by_cloud {
+                    "the cloud of the audience would not take this token"
+                } else {
+                    "the policies refuse a token for this run"
+                };
                 let decision = decided.decision;
                 Err(Problem::refused(description, reasons, Some(decision)))
             }
@@ -172,47 +183,66 @@ impl Service {
         let subject = decision.claims().subject().as_str().to_owned();
         let policy_set = decision.policy_set();
         let mut record = DecisionRecord::new(kind, request, now, requester);
-        let (decision, outcome, signed) = if kind == TOKEN {
-            match decision.into_approval() {
-                Err(refusal) => (refusal.decision, Err(refusal.reasons), None),
-                Ok(approval) => {
-                    let (id, terms) = (approval.decision(), approval.terms().clone());
-                    let (issued, issued_record) = self.sign(approval, profile, now)?;
-                    record.issued = Some(issued_record);
-                    (id, Ok(terms), Some(issued))
+        let (decision, outcome, signed) = match decision.into_approval() {
+            Err(refusal) => (refusal.decision, Err(refusal.reasons), None),
+            Ok(approval) => {
+                let (id, terms) = (approval.decision(), approval.terms().clone());
+                match self.preflighted(approval, kind, &deciding.clouds, profile, now)? {
+                    Ok(None) => (id, Ok(terms), None),
+                    Ok(Some((issued, issued_record))) => {
+                        record.issued = Some(issued_record);
+                        (id, Ok(terms), Some(issued))
+                    }
+                    Err(violations) => {
+                        let reasons = violations.iter().map(reason).collect();
+                        record.preflight = violations
+                            .into_iter()
+                            .map(|Violation { code, message }| ViolationRecord { code, message })
+                            .collect();
+                        (id, Err(reasons), None)
+                    }
                 }
             }
-        } else {
-            let outcome = match decision.outcome() {
-                Outcome::Approved(terms) => Ok(terms.clone()),
-                Outcome::Refused(reasons) => Err(reasons.clone()),
-            };
-            (decision.id(), outcome, None)
         };
+        let by_cloud = !record.preflight.is_empty();
         Ok(Made {
             kind,
             slot: None,
             record: record.with(&json).map_err(Problem::failed)?,
             faults,
-            decided: Decided { decision, policy_set, subject, outcome },
+            decided: Decided { decision, policy_set, subject, outcome, by_cloud },
             signed,
         })
     }
 
-    fn sign(
+    /// What is approved, signed if a token is asked for; or what its cloud would not take of it.
+    fn preflighted(
         &self,
         approval: Approval,
+        kind: &'static str,
+        clouds: &AudienceClouds,
         profile: SubjectProfile,
         now: u64,
-    ) -> Result<(Issued, IssuedRecord), Problem> {
+    ) -> Result<Result<Option<(Issued, IssuedRecord)>, Vec<Violation>>, Problem> {
         let (decision, expires_in) = (approval.decision(), approval.terms().ttl_seconds);
         let keys = self.keys.load();
         let algorithm = self.settings.algorithm_of(&approval.terms().audiences);
         let issuer =
             keys.active(algorithm, now).ok_or_else(|| Problem::unavailable("no key is active"))?;
+        if kind != TOKEN {
+            return match issuer.check(&approval, clouds) {
+                Ok(()) => Ok(Ok(None)),
+                Err(IssueError::Preflight(violations)) => Ok(Err(violations)),
+                Err(error) => Err(Problem::failed(error)),
+            };
+        }
         let id = TokenId::random()
             .ok_or_else(|| Problem::unavailable("the system gives no randomness"))?;
-        let token = issuer.sign(approval, &id).map_err(Problem::failed)?;
+        let token = match issuer.sign(approval, &id, clouds) {
+            Ok(token) => token,
+            Err(IssueError::Preflight(violations)) => return Ok(Err(violations)),
+            Err(error) => return Err(Problem::failed(error)),
+        };
         let public = issuer.signer().public();
         let record = IssuedRecord {
             jti: id.to_string(),
@@ -224,7 +254,8 @@ impl Service {
         };
         let jti = id.to_string();
         let algorithm = public.algorithm();
-        Ok((Issued { token, expires_in, decision, jti, profile, algorithm }, record))
+        let issued = Issued { token, expires_in, decision, jti, profile, algorithm };
+        Ok(Ok(Some((issued, record))))
     }
 
     /// Waits until the record is durable. What it is of leaves only then.
@@ -251,5 +282,14 @@ impl Service {
         }
         drop(made.slot);
         Ok((made.decided, made.signed))
+    }
+}
+
+fn reason(violation: &Violation) -> Reason {
+    Reason {
+        code: violation.code.to_owned(),
+        message: violation.message.clone(),
+        source: ReasonSource::Host,
+        binding: None,
     }
 }

@@ -99,8 +99,8 @@ impl Service {
         subject_token: &SubjectToken,
     ) -> Result<Entitled, Problem> {
         let not_entitled = |detail: &str| {
-            Problem::invalid("the subject token is not for this run, or there is no such run")
-                .detail(format!("{run}: {detail}"))
+            let description = "the subject token is not for this run, or there is no such run";
+            Problem::new(ProblemKind::NotEntitled, description).detail(format!("{run}: {detail}"))
         };
         match subject_token {
             SubjectToken::RunnerIdentity(token) => {

@@ -126,7 +126,8 @@ pub fn deciding(manifest: &str) -> Deciding {
         .map(|(name, bytes)| (format!("{name}.wasm"), bytes.to_vec()))
         .collect();
     let policies = PolicySet::prepare(engine(), &manifest, &files).unwrap();
-    Deciding { policies, subjects: manifest.issuer.unwrap().subjects }
+    let issuer = manifest.issuer.unwrap();
+    Deciding { policies, subjects: issuer.subjects, clouds: issuer.audiences }
 }
 
 impl Running {

@@ -1,0 +1,26 @@
+//! Microsoft Entra ID, workload identity federation.
+
+use countersign::visible;
+
+use crate::limits::AZURE_CHARACTERS;
+use crate::preflight::Violations;
+use crate::unsigned::{Audiences, UnsignedToken};
+
+pub(crate) fn check(token: &UnsignedToken<'_>, found: &mut Violations) {
+    found.algorithm("azure-algorithm", "Entra", token, &["RS256"]);
+    let length = token.claims.sub.chars().count();
+    found.unless(length <= AZURE_CHARACTERS, "azure-subject", || {
+        format!("Entra takes a subject of at most {AZURE_CHARACTERS} characters, and this one has {length}")
+    });
+    found.unless(matches!(token.claims.aud, Audiences::One(_)), "azure-audience", || {
+        let audiences = token.claims.aud.as_slice();
+        let shown: Vec<_> = audiences.iter().map(|audience| visible(audience)).collect();
+        format!(
+            "Entra takes exactly one audience, and this token has {}: {}",
+            shown.len(),
+            shown.join(", ")
+        )
+    });
+    found.issuer("azure-issuer", "Entra", token, AZURE_CHARACTERS, true);
+    found.times("azure-times", "Entra", token);
+}
