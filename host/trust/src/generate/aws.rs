@@ -1,0 +1,59 @@
+//! AWS: the trust policy of a role.
+
+use countersign::Cloud;
+use hcl::{Attribute, Block};
+use serde_json::json;
+
+use super::hcl::{list, quoted, reference, text};
+use super::{AWS_POLICY_CHARACTERS, GeneratedTrust, TrustError, TrustOf, aws_issuer, bounded};
+
+pub(super) fn generate(trust: &TrustOf) -> Result<GeneratedTrust, TrustError> {
+    let issuer = aws_issuer(trust)?;
+    let (audience, subjects) = (trust.audience.as_str(), trust.subject_texts());
+    let json = json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Effect": "Allow",
+            "Principal": { "Federated": format!("arn:aws:iam::ACCOUNT:oidc-provider/{issuer}") },
+            "Action": "sts:AssumeRoleWithWebIdentity",
+            "Condition": { "StringEquals": {
+                format!("{issuer}:aud"): audience,
+                format!("{issuer}:sub"): subjects,
+            } },
+        }],
+    });
+    let characters = json.to_string().chars().filter(|c| !c.is_whitespace()).count();
+    let remedy = "use a role for each definition";
+    let bounds = (characters, AWS_POLICY_CHARACTERS);
+    bounded(Cloud::Aws, "the trust policy", bounds, "characters without white space", remedy)?;
+    let condition = |claim: &str, values| {
+        Block::builder("condition")
+            .add_attribute(("test", "StringEquals"))
+            .add_attribute(Attribute::new("variable", quoted(&format!("{issuer}:{claim}"))))
+            .add_attribute(Attribute::new("values", values))
+            .build()
+    };
+    let provider = Block::builder("resource")
+        .add_labels(["aws_iam_openid_connect_provider", "countersign"])
+        .add_attribute(Attribute::new("url", quoted(&trust.issuer)))
+        .add_attribute(Attribute::new("client_id_list", list(&[audience])))
+        .build();
+    let principals = Block::builder("principals")
+        .add_attribute(("type", "Federated"))
+        .add_attribute(Attribute::new(
+            "identifiers",
+            vec![reference("aws_iam_openid_connect_provider.countersign.arn")],
+        ))
+        .build();
+    let statement = Block::builder("statement")
+        .add_attribute(Attribute::new("actions", list(&["sts:AssumeRoleWithWebIdentity"])))
+        .add_block(principals)
+        .add_block(condition("aud", list(&[audience])))
+        .add_block(condition("sub", list(&subjects)))
+        .build();
+    let document = Block::builder("data")
+        .add_labels(["aws_iam_policy_document", "countersign"])
+        .add_block(statement)
+        .build();
+    Ok(GeneratedTrust { json, hcl: text(vec![provider, document]) })
+}

@@ -1,0 +1,85 @@
+//! One way into a cloud: who is let in, and on which conditions.
+
+use countersign::Cloud;
+
+use crate::condition::Condition;
+use crate::node::{Place, Text};
+
+/// One way in. Every test must hold; of the values of a test, one.
+#[derive(Debug)]
+pub(crate) struct Grant {
+    pub(crate) cloud: Cloud,
+    pub(crate) place: Place,
+    /// What it lets one be: credentials are counted by it.
+    pub(crate) owner: String,
+    pub(crate) issuer: Option<Text>,
+    pub(crate) subjects: Vec<Test>,
+    pub(crate) audiences: Vec<Test>,
+    /// GCP's provider, of whose tokens bindings say which subjects may what; or such a binding.
+    pub(crate) part: Part,
+    /// GCP's condition of a provider.
+    pub(crate) condition: Option<Condition>,
+    /// AWS: how long the whole policy is, without white space, where that is known.
+    pub(crate) policy_characters: Option<usize>,
+    /// What could not be read, and where.
+    pub(crate) unread: Vec<(Place, String)>,
+}
+
+/// Which part of a way in it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// All of it.
+    Whole,
+    /// A provider: it says which tokens are believed.
+    Provider,
+    /// A binding: it says which subjects may something.
+    Binding,
+}
+
+/// A test of a claim.
+#[derive(Debug)]
+pub(crate) struct Test {
+    pub(crate) how: How,
+    pub(crate) values: Vec<Text>,
+    pub(crate) place: Place,
+    /// As it is written: `StringLike`, `startsWith`.
+    pub(crate) written: String,
+}
+
+/// How a claim is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum How {
+    /// Byte by byte.
+    Exact,
+    /// But for the case.
+    IgnoreCase,
+    /// By IAM's patterns.
+    Pattern,
+    /// By its beginning.
+    Prefix,
+    /// In another way, which is not followed here.
+    Other,
+}
+
+impl Grant {
+    pub(crate) fn new(cloud: Cloud, place: Place, owner: String) -> Self {
+        Self {
+            cloud,
+            place,
+            owner,
+            issuer: None,
+            subjects: Vec::new(),
+            audiences: Vec::new(),
+            part: Part::Whole,
+            condition: None,
+            policy_characters: None,
+            unread: Vec::new(),
+        }
+    }
+}
+
+impl Test {
+    pub(crate) fn exact(values: Vec<Text>, place: Place) -> Self {
+        Self { how: How::Exact, values, place, written: "equals".to_owned() }
+    }
+}

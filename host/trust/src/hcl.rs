@@ -1,0 +1,309 @@
+//! HCL, as far as it can be known without running it.
+//!
+//! `local` and `var` are followed within the files that are given, `for_each` over what is known is
+//! unrolled, and `jsonencode` and the functions that make lists are understood. All else is not known.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+
+use hcl_edit::Span;
+use hcl_edit::expr::{Expression, ObjectKey, TraversalOperator};
+use hcl_edit::structure::{Block as HclBlock, Body};
+use hcl_edit::template::{Element, Template};
+
+use crate::json;
+use crate::node::{Node, Place, Text, Value};
+
+/// How deep names are followed.
+const MAX_FOLLOWED: usize = 16;
+
+/// A parsed file.
+pub(crate) struct HclFile {
+    text: String,
+    body: Body,
+}
+
+/// A block whose values are known as far as they can be.
+#[derive(Debug)]
+pub(crate) struct Block {
+    pub(crate) kind: String,
+    pub(crate) labels: Vec<String>,
+    pub(crate) place: Place,
+    /// Attributes, and blocks within: those of one kind in a list.
+    pub(crate) body: Node,
+    /// Of how many this is one, where `for_each` or `count` is not known.
+    pub(crate) repeated_unknown: bool,
+}
+
+/// What names stand for.
+#[derive(Default)]
+pub(crate) struct Names<'f> {
+    locals: BTreeMap<String, (&'f HclFile, &'f Expression)>,
+    defaults: BTreeMap<String, (&'f HclFile, &'f Expression)>,
+}
+
+struct Scope<'n, 'f> {
+    names: &'n Names<'f>,
+    file: &'f HclFile,
+    /// `each.key` and `each.value`.
+    each: Option<(Node, Node)>,
+    followed: Cell<usize>,
+}
+
+impl HclFile {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        if text.len() > json::MAX_FILE_BYTES {
+            return Err(format!("longer than {} bytes", json::MAX_FILE_BYTES));
+        }
+        let body = hcl_edit::parser::parse_body(text).map_err(|error| {
+            let at = error.location();
+            format!("line {}, column {}: {}", at.line(), at.column(), error.message())
+        })?;
+        Ok(Self { text: text.to_owned(), body })
+    }
+
+    fn place(&self, span: Option<std::ops::Range<usize>>) -> Place {
+        let before = span.and_then(|span| self.text.get(..span.start)).unwrap_or_default();
+        Place::Line(before.matches('\n').count() + 1)
+    }
+}
+
+impl<'f> Names<'f> {
+    /// The names that these files define.
+    pub(crate) fn of(files: impl Iterator<Item = &'f HclFile>) -> Self {
+        let mut names = Self::default();
+        for file in files {
+            for block in file.body.blocks() {
+                if block.has_ident("locals") {
+                    for attribute in block.body.attributes() {
+                        names.locals.insert(attribute.key.to_string(), (file, &attribute.value));
+                    }
+                } else if let (true, Some(name)) =
+                    (block.has_ident("variable"), block.labels.first())
+                    && let Some(default) = block.body.get_attribute("default")
+                {
+                    names.defaults.insert(name.as_str().to_owned(), (file, &default.value));
+                }
+            }
+        }
+        names
+    }
+}
+
+/// The resources and data sources of a file; those with `for_each` once for each.
+pub(crate) fn blocks<'f>(file: &'f HclFile, names: &Names<'f>) -> Vec<Block> {
+    let mut found = Vec::new();
+    for block in file.body.blocks() {
+        if !block.has_ident("resource") && !block.has_ident("data") {
+            continue;
+        }
+        let scope = Scope { names, file, each: None, followed: Cell::new(0) };
+        let each =
+            block.body.get_attribute("for_each").map(|attribute| scope.node(&attribute.value));
+        let pairs = each.as_ref().map(pairs);
+        let repeated = each.is_some() || block.body.has_attribute("count");
+        match pairs {
+            Some(Some(pairs)) => {
+                for pair in pairs {
+                    let scope = Scope { names, file, each: Some(pair), followed: Cell::new(0) };
+                    found.push(scope.block(block, false));
+                }
+            }
+            _ => found.push(scope.block(block, repeated)),
+        }
+    }
+    found
+}
+
+/// Key and value of each that is iterated over.
+fn pairs(each: &Node) -> Option<Vec<(Node, Node)>> {
+    match &each.value {
+        Value::List(elements) => Some(elements.iter().map(|e| (e.clone(), e.clone())).collect()),
+        Value::Map(members) => {
+            let pair = |(key, node): &(String, Node)| {
+                let text = Text { text: key.clone(), known: true };
+                (Node { value: Value::Text(text), place: node.place.clone() }, node.clone())
+            };
+            Some(members.iter().map(pair).collect())
+        }
+        _ => None,
+    }
+}
+
+impl Scope<'_, '_> {
+    fn block(&self, block: &HclBlock, repeated_unknown: bool) -> Block {
+        Block {
+            kind: block.ident.to_string(),
+            labels: block.labels.iter().map(|label| label.as_str().to_owned()).collect(),
+            place: self.file.place(block.span()),
+            body: self.body(&block.body, self.file.place(block.span())),
+            repeated_unknown,
+        }
+    }
+
+    fn body(&self, body: &Body, place: Place) -> Node {
+        let mut members: Vec<(String, Node)> = Vec::new();
+        for attribute in body.attributes() {
+            members.push((attribute.key.to_string(), self.node(&attribute.value)));
+        }
+        for block in body.blocks() {
+            // `dynamic "statement" { for_each = …, content { … } }` is not known.
+            let name = match block.labels.first() {
+                Some(label) if block.has_ident("dynamic") => label.as_str().to_owned(),
+                _ => block.ident.to_string(),
+            };
+            let at = self.file.place(block.span());
+            let node = if block.has_ident("dynamic") {
+                Node { value: Value::Unknown(format!("dynamic \"{name}\"")), place: at }
+            } else {
+                self.body(&block.body, at)
+            };
+            match members.iter_mut().find(|(key, _)| *key == name) {
+                Some((_, Node { value: Value::List(nodes), .. })) => nodes.push(node),
+                _ => {
+                    let place = node.place.clone();
+                    members.push((name, Node { value: Value::List(vec![node]), place }));
+                }
+            }
+        }
+        Node { value: Value::Map(members), place }
+    }
+
+    fn node(&self, expression: &Expression) -> Node {
+        let place = self.file.place(expression.span());
+        let unknown = || Value::Unknown(expression.to_string().trim().to_owned());
+        let text = |text: String| Value::Text(Text { text, known: true });
+        let value = match expression {
+            Expression::Null(_) => Value::Null,
+            Expression::Bool(bool) => Value::Bool(*bool.value()),
+            Expression::Number(number) => Value::Number(number.value().to_string()),
+            Expression::String(string) => text(string.value().clone()),
+            Expression::StringTemplate(template) => Value::Text(self.template(template)),
+            Expression::HeredocTemplate(heredoc) => Value::Text(self.template(&heredoc.template)),
+            Expression::Parenthesis(inner) => return self.node(inner.inner()),
+            Expression::Array(array) => {
+                Value::List(array.iter().map(|element| self.node(element)).collect())
+            }
+            Expression::Object(object) => Value::Map(
+                object
+                    .iter()
+                    .map(|(key, value)| (self.key(key), self.node(value.expr())))
+                    .collect(),
+            ),
+            Expression::FuncCall(call) => {
+                let arguments: Vec<_> =
+                    call.args.iter().map(|argument| self.node(argument)).collect();
+                let made = match call.name.name.as_str() {
+                    "jsonencode" | "toset" | "tolist" | "sensitive" | "nonsensitive" => {
+                        arguments.into_iter().next().map(|argument| argument.value)
+                    }
+                    "concat" | "setunion" => flat(&arguments),
+                    "flatten" | "distinct" | "compact" | "sort" => {
+                        arguments.first().and_then(|list| flat(list.elements()))
+                    }
+                    _ => None,
+                };
+                made.unwrap_or_else(unknown)
+            }
+            Expression::Traversal(traversal) => {
+                let steps: Option<Vec<&str>> = traversal
+                    .operators
+                    .iter()
+                    .map(|operator| match operator.value() {
+                        TraversalOperator::GetAttr(name) => Some(name.as_str()),
+                        TraversalOperator::Index(Expression::String(key)) => {
+                            Some(key.value().as_str())
+                        }
+                        _ => None,
+                    })
+                    .collect();
+                let root = match &traversal.expr {
+                    Expression::Variable(name) => Some(name.as_str()),
+                    _ => None,
+                };
+                match (root, steps) {
+                    (Some(root), Some(steps)) => {
+                        self.follow(root, &steps).map_or_else(unknown, |node| node.value)
+                    }
+                    _ => unknown(),
+                }
+            }
+            _ => unknown(),
+        };
+        Node { value, place }
+    }
+
+    /// What a name stands for, as far as files say.
+    fn follow(&self, root: &str, steps: &[&str]) -> Option<Node> {
+        let (first, rest) = steps.split_first()?;
+        let mut node = match root {
+            "each" => {
+                let (key, value) = self.each.as_ref()?;
+                match *first {
+                    "key" => key.clone(),
+                    "value" => value.clone(),
+                    _ => return None,
+                }
+            }
+            "local" | "var" => {
+                let names = if root == "local" { &self.names.locals } else { &self.names.defaults };
+                let (file, expression) = names.get(*first)?;
+                if self.followed.get() >= MAX_FOLLOWED {
+                    return None;
+                }
+                let followed = Cell::new(self.followed.get() + 1);
+                Scope { names: self.names, file, each: None, followed }.node(expression)
+            }
+            _ => return None,
+        };
+        for step in rest {
+            node = node.get(step)?.clone();
+        }
+        Some(node)
+    }
+
+    fn key(&self, key: &ObjectKey) -> String {
+        match key {
+            ObjectKey::Ident(name) => name.to_string(),
+            ObjectKey::Expression(expression) => {
+                let text = self.node(expression).text();
+                text.map_or_else(|| expression.to_string(), |text| text.text)
+            }
+        }
+    }
+
+    fn template(&self, template: &Template) -> Text {
+        let mut made = Text { text: String::new(), known: true };
+        for element in template {
+            match element {
+                Element::Literal(literal) => made.text.push_str(literal.value()),
+                Element::Interpolation(interpolation) => {
+                    match self.node(&interpolation.expr).text() {
+                        Some(part) => {
+                            made.text.push_str(&part.text);
+                            made.known &= part.known;
+                        }
+                        None => {
+                            made.text.push_str(&format!(
+                                "${{{}}}",
+                                interpolation.expr.to_string().trim()
+                            ));
+                            made.known = false;
+                        }
+                    }
+                }
+                Element::Directive(_) => {
+                    made.text.push_str("${…}");
+                    made.known = false;
+                }
+            }
+        }
+        made
+    }
+}
+
+/// The elements of all lists, if they are known.
+fn flat(lists: &[Node]) -> Option<Value> {
+    let known = lists.iter().all(|list| !matches!(list.value, Value::Unknown(_) | Value::Map(_)));
+    known.then(|| Value::List(lists.iter().flat_map(Node::elements).cloned().collect()))
+}

@@ -1,0 +1,81 @@
+//! From what files say to ways in.
+
+mod aws;
+mod azure;
+mod gcp;
+mod stackit;
+
+use crate::grant::Grant;
+use crate::hcl::Block;
+use crate::node::{Node, Text, Value};
+
+/// The ways in that a JSON file has, wherever they stand in it.
+pub(crate) fn json(node: &Node) -> Vec<Grant> {
+    let mut grants = Vec::new();
+    walk(node, &mut grants);
+    grants
+}
+
+fn walk(node: &Node, grants: &mut Vec<Grant>) {
+    let found = aws::policy(node, &node.place.to_string())
+        .or_else(|| stackit::provider(node))
+        .or_else(|| gcp::provider(node))
+        .or_else(|| gcp::bindings(node))
+        .or_else(|| azure::credential(node).map(|grant| vec![grant]));
+    if let Some(found) = found {
+        grants.extend(found);
+        return;
+    }
+    match &node.value {
+        Value::List(elements) => elements.iter().for_each(|element| walk(element, grants)),
+        Value::Map(members) => members.iter().for_each(|(_, member)| walk(member, grants)),
+        // A policy within JSON, as some commands print it.
+        Value::Text(Text { text, known: true }) if text.trim_start().starts_with('{') => {
+            if let Some(inner) = crate::json::parse_at(text, &node.place) {
+                walk(&inner, grants);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The ways in that a block of HCL has.
+pub(crate) fn block(block: &Block) -> Vec<Grant> {
+    let kind = block.labels.first().map(String::as_str).unwrap_or_default();
+    let mut grants = match (block.kind.as_str(), kind) {
+        ("resource", "aws_iam_role") => aws::role(block),
+        ("data", "aws_iam_policy_document") => aws::document(block),
+        ("resource", "azurerm_federated_identity_credential")
+        | ("resource", "azuread_application_federated_identity_credential")
+        | ("resource", "azuread_application_flexible_federated_identity_credential") => {
+            azure::credential(&block.body).into_iter().collect()
+        }
+        ("resource", "google_iam_workload_identity_pool_provider") => {
+            gcp::provider(&block.body).unwrap_or_default()
+        }
+        ("resource", "stackit_service_account_federated_identity_provider") => {
+            stackit::provider(&block.body).unwrap_or_default()
+        }
+        ("resource", kind) if kind.starts_with("google_") => {
+            gcp::bindings(&block.body).unwrap_or_default()
+        }
+        _ => Vec::new(),
+    };
+    if block.repeated_unknown {
+        for grant in &mut grants {
+            grant.unread.push((block.place.clone(), "how often it is repeated".to_owned()));
+        }
+    }
+    grants
+}
+
+/// Notes what of some texts is not known.
+fn note_unknown(grant: &mut Grant) {
+    let texts = grant.subjects.iter().chain(&grant.audiences);
+    let unread: Vec<_> = texts
+        .flat_map(|test| test.values.iter().map(move |value| (&test.place, value)))
+        .filter(|(_, value)| !value.known)
+        .map(|(place, value)| (place.clone(), format!("`{}`", value.text)))
+        .collect();
+    grant.unread.extend(unread);
+}

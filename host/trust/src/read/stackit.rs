@@ -1,0 +1,39 @@
+//! STACKIT: federated identity providers of service accounts.
+
+use countersign::Cloud;
+
+use super::note_unknown;
+use crate::grant::{Grant, How, Test};
+use crate::node::Node;
+
+/// A provider; `None` where it is none.
+pub(super) fn provider(node: &Node) -> Option<Vec<Grant>> {
+    let (issuer, assertions) = (node.get("issuer")?, node.get("assertions")?);
+    let owner = node
+        .any(&["service_account_email", "serviceAccountEmail", "email"])
+        .and_then(Node::text)
+        .map(|text| text.text);
+    let mut grant = Grant::new(Cloud::Stackit, node.place.clone(), owner.unwrap_or_default());
+    grant.issuer = issuer.text();
+    for assertion in assertions.elements() {
+        let text = |name| assertion.get(name).and_then(Node::text);
+        let (Some(item), Some(operator)) = (text("item"), text("operator")) else {
+            grant.unread.push((assertion.place.clone(), "an assertion".to_owned()));
+            continue;
+        };
+        let how = if operator.text == "equals" { How::Exact } else { How::Other };
+        let values = text("value").into_iter().collect();
+        let place = assertion.place.clone();
+        let test = Test { how, values, place, written: operator.text };
+        match item.text.as_str() {
+            "sub" => grant.subjects.push(test),
+            "aud" => grant.audiences.push(test),
+            other => {
+                let what = format!("an assertion on `{other}`, which narrows further");
+                grant.unread.push((test.place, what));
+            }
+        }
+    }
+    note_unknown(&mut grant);
+    Some(vec![grant])
+}
