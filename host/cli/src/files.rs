@@ -6,8 +6,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use countersign::{
-    MAX_MANIFEST_BYTES, MAX_RUN_BYTES, MAX_SETTINGS_BYTES, Manifest, ManifestFiles, Run,
-    SettingsSource,
+    MAX_MANIFEST_BYTES, MAX_MOVES_BYTES, MAX_RUN_BYTES, MAX_SETTINGS_BYTES, Manifest, ManifestFiles, Run,
+    SettingsSource, SubjectProfiles,
 };
 
 /// A link that was put in a file's place is not followed.
@@ -20,6 +20,14 @@ const NO_LINK: i32 = 0;
 pub struct Loaded {
     pub manifest: Manifest,
     pub files: ManifestFiles,
+}
+
+impl Loaded {
+    /// How subjects are made, where the manifest has an issuer.
+    pub fn subjects(&self) -> Result<Option<SubjectProfiles>> {
+        let subjects = self.manifest.issuer.as_ref().map(|issuer| issuer.subjects_with(&self.files));
+        subjects.transpose().context("issuer.subject-moves")
+    }
 }
 
 /// Reads a file of at most `limit` bytes. Symbolic links are followed.
@@ -100,6 +108,11 @@ pub fn read_manifest(path: &Path) -> Result<Loaded> {
     let manifest = read_manifest_alone(path)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut files = ManifestFiles::new();
+    if let Some(file) = manifest.issuer.as_ref().and_then(|issuer| issuer.subject_moves.as_ref()) {
+        let place = || format!("{}: issuer.subject-moves", name());
+        let bytes = read(&folder.join(file), MAX_MOVES_BYTES as u64).with_context(place)?;
+        files.insert(file.clone(), bytes);
+    }
     for binding in &manifest.bindings {
         let place = || format!("{}: binding `{}`", name(), binding.name);
         let policy = &binding.policy;

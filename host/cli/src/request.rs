@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use clap::{Args, ValueEnum};
 use countersign::{
-    Audience, Claims, Decision, Manifest, MeshstackId, Optimization, PolicySet, RunnerId,
+    Audience, Claims, Decision, MeshstackId, Optimization, PolicySet, RunnerId,
     SubjectForm, SubjectProfile, TokenRequest,
 };
 
@@ -69,7 +69,7 @@ impl RequestArguments {
 
     /// Prepares the policies and decides.
     pub fn decide(&self, loaded: &Loaded) -> Result<Decision> {
-        let claims = self.claims(&loaded.manifest)?;
+        let claims = self.claims(loaded)?;
         // Each policy decides once here, so optimising it would cost more than it gives.
         let (entry, cache) = (loaded.manifest.preparation, self.cache.open()?);
         let engine = preparation::engine_with(Optimization::None, entry, cache)?;
@@ -80,10 +80,10 @@ impl RequestArguments {
         Ok(set.evaluate(claims))
     }
 
-    fn claims(&self, manifest: &Manifest) -> Result<Claims> {
+    fn claims(&self, loaded: &Loaded) -> Result<Claims> {
         let run = files::read_run(&self.run)?;
-        let issuer = manifest.issuer.as_ref();
-        let meshstack_id = self.meshstack_id.as_ref().or(issuer.map(|i| &i.subjects.meshstack_id));
+        let subjects = loaded.subjects().with_context(|| self.policies.display().to_string())?;
+        let meshstack_id = self.meshstack_id.as_ref().or(subjects.as_ref().map(|s| &s.meshstack_id));
         let meshstack_id = meshstack_id.with_context(|| {
             format!(
                 "the subject needs a meshStack id: add `meshstack-id` under `[issuer]` in {}, or \
@@ -94,7 +94,7 @@ impl RequestArguments {
         let profile = match self.subject_profile {
             Some(ProfileWord::ByRunner) => SubjectProfile::ByRunner,
             Some(ProfileWord::ByDefinition) => SubjectProfile::ByDefinition,
-            None => issuer.map_or(SubjectProfile::ByDefinition, |i| i.subjects.of(&run).profile),
+            None => subjects.as_ref().map_or(SubjectProfile::ByDefinition, |s| s.of(&run).profile),
         };
         let subject = SubjectForm { profile, meshstack_id: meshstack_id.clone() };
         let now = clock::now(self.now)?;

@@ -120,7 +120,10 @@ pub use scope::{Mode, Scope};
 pub use set::{ManifestFiles, PolicySet, PolicySetError};
 pub use settings::{MAX_SETTINGS_BYTES, MAX_SETTINGS_DEPTH, Settings, SettingsError};
 pub use snapshot::State;
-pub use subject::{SubjectError, SubjectForm, SubjectParts, SubjectProfile};
+pub use subject::{
+    MAX_MOVES_BYTES, MoveRecord, MoveState, MoveStep, SubjectError, SubjectForm, SubjectMove,
+    SubjectMoves, SubjectMovesError, SubjectParts, SubjectProfile,
+};
 pub use text::visible;
 pub use verdict::{
     Grant, MAX_CLAIM_VALUE_BYTES, MAX_GRANTED_CLAIMS, MAX_REASONS, PolicyReason, Verdict,

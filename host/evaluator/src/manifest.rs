@@ -13,8 +13,9 @@ use crate::identifier::{BindingName, ClaimName, DefinitionId, MeshstackId};
 use crate::limits::Limits;
 use crate::run::Run;
 use crate::scope::{Mode, Scope};
+use crate::set::ManifestFiles;
 use crate::settings::Settings;
-use crate::subject::{SubjectForm, SubjectProfile};
+use crate::subject::{SubjectForm, SubjectMoves, SubjectMovesError, SubjectProfile};
 
 pub use file::ManifestError;
 
@@ -39,8 +40,11 @@ pub struct Manifest {
 pub struct IssuerEntry {
     /// `url`: the issuer identifier (`iss`). Not parsed here: a signer knows what it must be.
     pub url: Option<String>,
-    /// How subjects are made.
+    /// How subjects are made, without what `subject-moves` says.
     pub subjects: SubjectProfiles,
+    /// `subject-moves`: the path of the file of definitions that are moved from one form of subject to the
+    /// other, as written; relative to the manifest.
+    pub subject_moves: Option<String>,
     /// `audiences`: which cloud takes those that have no usual form.
     pub audiences: AudienceClouds,
 }
@@ -59,10 +63,34 @@ pub struct SubjectProfiles {
     pub of_definitions: BTreeMap<DefinitionId, SubjectProfile>,
 }
 
+impl IssuerEntry {
+    /// How subjects are made, with what the file of moves says where the manifest names one.
+    ///
+    /// # Errors
+    /// When that file is not among `files`, has another shape, or a definition is in both places: nobody guesses
+    /// which subject a token is to have.
+    pub fn subjects_with(&self, files: &ManifestFiles) -> Result<SubjectProfiles, SubjectMovesError> {
+        let mut subjects = self.subjects.clone();
+        let Some(path) = &self.subject_moves else { return Ok(subjects) };
+        let moves = SubjectMoves::parse(files.get(path).ok_or(SubjectMovesError::Missing)?)?;
+        for (definition, of) in moves.iter() {
+            if subjects.of_definitions.insert(definition.clone(), of.state.profile()).is_some() {
+                return Err(SubjectMovesError::TwoPlaces(definition.clone()));
+            }
+        }
+        Ok(subjects)
+    }
+}
+
 impl SubjectProfiles {
+    /// The profile that the subjects of a definition's runs have.
+    pub fn profile_of(&self, definition: &DefinitionId) -> SubjectProfile {
+        self.of_definitions.get(definition).copied().unwrap_or(self.profile)
+    }
+
     /// The form that the subject of a run has.
     pub fn of(&self, run: &Run) -> SubjectForm {
-        let profile = self.of_definitions.get(&run.definition.id).copied().unwrap_or(self.profile);
+        let profile = self.profile_of(&run.definition.id);
         SubjectForm { profile, meshstack_id: self.meshstack_id.clone() }
     }
 }
@@ -154,7 +182,8 @@ impl Manifest {
 
     /// The paths of every file that the manifest names, each once, as written.
     pub fn files(&self) -> impl Iterator<Item = &str> {
-        let mut paths: Vec<&str> = Vec::new();
+        let moves = self.issuer.iter().filter_map(|issuer| issuer.subject_moves.as_deref());
+        let mut paths: Vec<&str> = moves.collect();
         for binding in &self.bindings {
             paths.push(&binding.policy);
             if let SettingsSource::File(path) = &binding.settings {

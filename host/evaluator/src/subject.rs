@@ -1,5 +1,11 @@
 //! The subject of a token, in the forms that trust policies of clouds match.
 
+mod moves;
+
+pub use moves::{
+    MAX_MOVES_BYTES, MoveRecord, MoveState, MoveStep, SubjectMove, SubjectMoves, SubjectMovesError,
+};
+
 use crate::identifier::{DefinitionId, IdentifierError, MeshstackId, RunnerId, Subject, Workspace};
 use crate::run::Run;
 

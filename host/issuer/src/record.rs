@@ -1,8 +1,10 @@
 //! What is on record of each decision, before its answer leaves.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use countersign::SubjectProfiles;
 use countersign_decision_log::{
     AppendError, Disk, Log, LogConfig, LogWriter, OpenError, Position, QueueError, Recovered,
 };
@@ -129,6 +131,30 @@ pub enum OpenLogError {
     /// The system gives no thread.
     #[error("the decision log has no thread")]
     Thread(#[source] std::io::Error),
+}
+
+/// Which form the subjects have from here on: on record where that changes, and at the start.
+pub(crate) fn subjects_record(subjects: &SubjectProfiles, time: u64) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct SubjectsRecord<'r> {
+        version: u32,
+        kind: &'static str,
+        time: u64,
+        meshstack_id: &'r str,
+        subject_profile: &'static str,
+        /// Those of definitions, where they are said.
+        definitions: BTreeMap<&'r str, &'static str>,
+    }
+    let of_definitions = subjects.of_definitions.iter();
+    let record = SubjectsRecord {
+        version: 1,
+        kind: "subjects",
+        time,
+        meshstack_id: subjects.meshstack_id.as_str(),
+        subject_profile: subjects.profile.as_str(),
+        definitions: of_definitions.map(|(id, profile)| (id.as_str(), profile.as_str())).collect(),
+    };
+    serde_json::to_vec(&record).unwrap_or_default()
 }
 
 /// What opening the log found of a crash, as it goes on record.

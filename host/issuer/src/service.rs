@@ -25,6 +25,7 @@ use crate::key::Algorithm;
 use crate::keys::{KeyFolder, KeyFolderError, Keys, Phase};
 use crate::metrics::Metrics;
 use crate::problem::{Problem, ProblemKind};
+use crate::record;
 use crate::store::Store;
 use crate::url::IssuerUrl;
 
@@ -134,6 +135,11 @@ impl Service {
         };
         service.show_policies();
         service.show_keys(now);
+        // It may have changed while nothing ran.
+        let subjects = &service.deciding.load().subjects;
+        if !subjects.of_definitions.is_empty() {
+            service.record_subjects(subjects);
+        }
         Ok(Arc::new(service))
     }
 
@@ -163,10 +169,32 @@ impl Service {
     }
 
     /// Replaces what decides, for the requests that come from now on.
+    ///
+    /// Where the form of a subject changes, that is on record before any token of the new form: records are
+    /// durable in their order.
     pub fn replace(&self, deciding: Deciding) {
+        if deciding.subjects != self.deciding.load().subjects {
+            self.record_subjects(&deciding.subjects);
+        }
         self.deciding.store(Arc::new(deciding));
         self.metrics.reloads.with_label_values(&["replaced"]).inc();
         self.show_policies();
+    }
+
+    fn record_subjects(&self, subjects: &SubjectProfiles) {
+        let time = self.now().unwrap_or_else(|_| self.last_now.load(Ordering::Relaxed));
+        let log = self.log.load();
+        let queued = log.as_ref().map(|log| {
+            log.append(record::subjects_record(subjects, time), |kept| {
+                if let Err(error) = kept {
+                    tracing::error!(%error, "the form of subjects is not on record");
+                }
+            })
+        });
+        // A log that takes nothing takes no token either.
+        if let Some(Err(error)) = queued {
+            tracing::error!(%error, "the form of subjects is not on record");
+        }
     }
 
     /// Replaces who may ask.

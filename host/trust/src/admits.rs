@@ -5,7 +5,7 @@ use countersign::Cloud;
 use crate::condition::Comes;
 use crate::files::TrustFiles;
 use crate::glob;
-use crate::grant::{Grant, How, Part, Test};
+use crate::grant::{Grant, How, May, Part, Test};
 
 /// What a token says of itself.
 #[derive(Debug, Clone, Copy)]
@@ -98,7 +98,8 @@ fn admits(grant: &Grant, token: Presented<'_>) -> Admission {
         let allowed = grant.audiences.iter().filter(|test| test.written == "equals");
         return all(allowed, token.audience).and(issuer).and(condition);
     }
-    let unread = if grant.unread.is_empty() { Admission::Admitted } else { Admission::Unknown };
+    let followed = grant.unread.iter().all(|unread| unread.may == May::Match);
+    let unread = if followed { Admission::Admitted } else { Admission::Unknown };
     all(grant.subjects.iter(), token.subject)
         .and(all(grant.audiences.iter(), token.audience))
         .and(issuer)

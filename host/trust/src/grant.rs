@@ -21,8 +21,27 @@ pub(crate) struct Grant {
     pub(crate) condition: Option<Condition>,
     /// AWS: how long the whole policy is, without white space, where that is known.
     pub(crate) policy_characters: Option<usize>,
-    /// What could not be read, and where.
-    pub(crate) unread: Vec<(Place, String)>,
+    /// What could not be read.
+    pub(crate) unread: Vec<Unread>,
+}
+
+/// Something that could not be read, or is not followed here.
+#[derive(Debug)]
+pub(crate) struct Unread {
+    pub(crate) place: Place,
+    pub(crate) what: String,
+    pub(crate) may: May,
+}
+
+/// What something that was not read may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum May {
+    /// Have tests of the claims in it.
+    Hide,
+    /// Let in fewer.
+    Narrow,
+    /// Be another value of a test that was read.
+    Match,
 }
 
 /// Which part of a way in it is.
@@ -75,6 +94,18 @@ impl Grant {
             policy_characters: None,
             unread: Vec::new(),
         }
+    }
+}
+
+impl Grant {
+    /// Notes what could not be read.
+    pub(crate) fn note(&mut self, may: May, place: &Place, what: impl Into<String>) {
+        self.unread.push(Unread { place: place.clone(), what: what.into(), may });
+    }
+
+    /// Whether there may be tests that were not read.
+    pub(crate) fn hides(&self) -> bool {
+        self.unread.iter().any(|unread| unread.may == May::Hide)
     }
 }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::files::TrustFiles;
 use crate::generate::{AWS_POLICY_CHARACTERS, AZURE_CREDENTIALS};
-use crate::grant::{Grant, How, Part, Test};
+use crate::grant::{Grant, How, Part, Test, Unread};
 use crate::node::Text;
 
 /// The codes of findings, and what each means.
@@ -54,8 +54,12 @@ impl TrustFiles {
             };
             subjects(grant, has_bindings, &mut found);
             audiences(grant, &mut found);
-            for (place, what) in &grant.unread {
-                found("not-readable", place, format!("{what} is not known from the files"));
+            for Unread { place, what, .. } in &grant.unread {
+                found(
+                    "not-readable",
+                    place,
+                    format!("{what}: not looked at"),
+                );
             }
         }
         self.over_all(&mut findings);
@@ -142,10 +146,7 @@ type Found<'f> = dyn FnMut(&'static str, &crate::node::Place, String) + 'f;
 fn subjects(grant: &Grant, has_bindings: bool, found: &mut Found<'_>) {
     // Which subjects a provider's tokens may be of, bindings say.
     let said_elsewhere = grant.part == Part::Provider && has_bindings;
-    let unread = |(_, what): &(_, String)| {
-        what.contains("condition") || what.contains("policy") || what.contains("dynamic")
-    };
-    if grant.subjects.is_empty() && !said_elsewhere && !grant.unread.iter().any(unread) {
+    if grant.subjects.is_empty() && !said_elsewhere && !grant.hides() {
         let message =
             "every subject of the issuer is let in: compare `sub` with the subjects that are meant";
         found("no-subject", &grant.place, message.to_owned());
@@ -216,7 +217,7 @@ fn exact(cloud: Cloud, test: &Test, subject: &str, found: &mut Found<'_>) {
     };
     if let Some((length, most, unit)) = length {
         let message =
-            format!("a subject of {length} {unit}, and {cloud} takes {most}: `{subject}`");
+            format!("a subject of {length} {unit}, and {cloud} takes {most}: `{}`", cut(subject));
         found("subject-too-long", &test.place, message);
     }
     // Of other issuers, nothing is said.
@@ -234,8 +235,7 @@ fn audiences(grant: &Grant, found: &mut Found<'_>) {
     }
     let exact =
         grant.audiences.iter().any(|test| test.how == How::Exact && !test.values.is_empty());
-    let whole_unread = grant.subjects.is_empty() && !grant.unread.is_empty();
-    if !exact && !whole_unread {
+    if !exact && !grant.hides() {
         let message = match grant.cloud {
             Cloud::Gcp => {
                 "no allowed audience: GCP then takes the provider's own resource name, which tokens of a run do not have"
@@ -259,6 +259,13 @@ fn audiences(grant: &Grant, found: &mut Found<'_>) {
             }
         }
     }
+}
+
+/// The beginning of a text that may be long.
+fn cut(text: &str) -> String {
+    const SHOWN: usize = 200;
+    let shown: String = text.chars().take(SHOWN).collect();
+    if shown.len() < text.len() { shown + "…" } else { shown }
 }
 
 /// Lines in their order, and not in that of their digits.

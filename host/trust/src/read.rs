@@ -5,7 +5,7 @@ mod azure;
 mod gcp;
 mod stackit;
 
-use crate::grant::Grant;
+use crate::grant::{Grant, May};
 use crate::hcl::Block;
 use crate::node::{Node, Text, Value};
 
@@ -63,7 +63,7 @@ pub(crate) fn block(block: &Block) -> Vec<Grant> {
     };
     if block.repeated_unknown {
         for grant in &mut grants {
-            grant.unread.push((block.place.clone(), "how often it is repeated".to_owned()));
+            grant.note(May::Match, &block.place, "how often it is repeated");
         }
     }
     grants
@@ -72,10 +72,12 @@ pub(crate) fn block(block: &Block) -> Vec<Grant> {
 /// Notes what of some texts is not known.
 fn note_unknown(grant: &mut Grant) {
     let texts = grant.subjects.iter().chain(&grant.audiences);
-    let unread: Vec<_> = texts
+    let unknown: Vec<_> = texts
         .flat_map(|test| test.values.iter().map(move |value| (&test.place, value)))
         .filter(|(_, value)| !value.known)
         .map(|(place, value)| (place.clone(), format!("`{}`", value.text)))
         .collect();
-    grant.unread.extend(unread);
+    for (place, what) in unknown {
+        grant.note(May::Match, &place, what);
+    }
 }

@@ -80,7 +80,11 @@ impl Loader {
         let policies =
             PolicySet::prepare(&self.engine, &loaded.manifest, &loaded.files).with_context(name)?;
         let (url, entry) = issuer(&loaded.manifest).with_context(name)?;
-        let IssuerEntry { subjects, audiences: clouds, .. } = entry.clone();
+        let clouds = entry.audiences.clone();
+        let subjects = entry
+            .subjects_with(&loaded.files)
+            .context("issuer.subject-moves")
+            .with_context(name)?;
         let tls = match &config.listen.tls {
             None => None,
             Some(tls) => Some((

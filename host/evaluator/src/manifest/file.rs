@@ -140,6 +140,7 @@ struct IssuerTable {
     subject_profile: ProfileWord,
     #[serde(default)]
     subject_profiles: BTreeMap<ParsedDefinitionId, ProfileWord>,
+    subject_moves: Option<String>,
     #[serde(default)]
     audiences: BTreeMap<ParsedAudience, ParsedCloud>,
 }
@@ -249,6 +250,7 @@ pub(super) fn parse(text: &str) -> Result<Manifest, ManifestError> {
                 .map(|(definition, profile)| (definition.0, profile.into()))
                 .collect(),
         },
+        subject_moves: table.subject_moves,
         audiences: AudienceClouds::new(
             table.audiences.into_iter().map(|(audience, cloud)| (audience.0, cloud.0)).collect(),
         ),

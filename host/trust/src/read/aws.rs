@@ -3,7 +3,7 @@
 use countersign::Cloud;
 
 use super::note_unknown;
-use crate::grant::{Grant, How, Test};
+use crate::grant::{Grant, How, May, Test};
 use crate::hcl::Block;
 use crate::json;
 use crate::node::{Node, Place, Text, Value};
@@ -29,7 +29,7 @@ pub(super) fn policy(node: &Node, owner: &str) -> Option<Vec<Grant>> {
                 }
             }
             if let Value::Unknown(written) = &condition.value {
-                grant.unread.push((condition.place.clone(), format!("`{written}`")));
+                grant.note(May::Hide, &condition.place, format!("`{written}`"));
             }
         }
         note_unknown(&mut grant);
@@ -57,7 +57,7 @@ pub(super) fn role(block: &Block) -> Vec<Grant> {
         _ => {}
     }
     let mut grant = Grant::new(Cloud::Aws, attribute.place.clone(), owner);
-    grant.unread.push((attribute.place.clone(), "the trust policy of the role".to_owned()));
+    grant.note(May::Hide, &attribute.place, "the trust policy of the role");
     vec![grant]
 }
 
@@ -68,7 +68,7 @@ pub(super) fn document(block: &Block) -> Vec<Grant> {
     for statement in block.body.get("statement").map(Node::elements).unwrap_or_default() {
         if let Value::Unknown(written) = &statement.value {
             let mut grant = Grant::new(Cloud::Aws, statement.place.clone(), owner.clone());
-            grant.unread.push((statement.place.clone(), format!("`{written}`")));
+            grant.note(May::Hide, &statement.place, format!("`{written}`"));
             grants.push(grant);
             continue;
         }
@@ -90,7 +90,7 @@ pub(super) fn document(block: &Block) -> Vec<Grant> {
                     let values = condition.get("values").map(Node::texts).unwrap_or_default();
                     add(&mut grant, &operator.text, &key.text, values, condition.place.clone());
                 }
-                _ => grant.unread.push((condition.place.clone(), "a condition".to_owned())),
+                _ => grant.note(May::Hide, &condition.place, "a condition"),
             }
         }
         note_unknown(&mut grant);
@@ -140,9 +140,7 @@ fn add(grant: &mut Grant, operator: &str, key: &str, values: Vec<Text>, place: P
     match key.rsplit_once(':') {
         Some((of, "sub")) if of != "aws" => grant.subjects.push(test),
         Some((of, "aud")) if of != "aws" => grant.audiences.push(test),
-        _ => grant
-            .unread
-            .push((test.place, format!("a condition on `{key}`, which narrows further"))),
+        _ => grant.note(May::Narrow, &test.place, format!("a condition on `{key}`")),
     }
 }
 

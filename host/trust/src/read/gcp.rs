@@ -4,7 +4,7 @@ use countersign::Cloud;
 
 use super::note_unknown;
 use crate::condition::Condition;
-use crate::grant::{Grant, How, Part, Test};
+use crate::grant::{Grant, How, May, Part, Test};
 use crate::node::{Node, Text};
 
 /// A provider; `None` where it is none.
@@ -30,7 +30,7 @@ pub(super) fn provider(node: &Node) -> Option<Vec<Grant>> {
                 grant.audiences.append(&mut condition.audiences);
                 grant.condition = Some(condition);
             }
-            Err(problem) => grant.unread.push((at.place.clone(), problem)),
+            Err(problem) => grant.note(May::Hide, &at.place, problem),
         }
     }
     note_unknown(&mut grant);

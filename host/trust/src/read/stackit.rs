@@ -3,7 +3,7 @@
 use countersign::Cloud;
 
 use super::note_unknown;
-use crate::grant::{Grant, How, Test};
+use crate::grant::{Grant, How, May, Test};
 use crate::node::Node;
 
 /// A provider; `None` where it is none.
@@ -18,7 +18,7 @@ pub(super) fn provider(node: &Node) -> Option<Vec<Grant>> {
     for assertion in assertions.elements() {
         let text = |name| assertion.get(name).and_then(Node::text);
         let (Some(item), Some(operator)) = (text("item"), text("operator")) else {
-            grant.unread.push((assertion.place.clone(), "an assertion".to_owned()));
+            grant.note(May::Hide, &assertion.place, "an assertion");
             continue;
         };
         let how = if operator.text == "equals" { How::Exact } else { How::Other };
@@ -29,8 +29,7 @@ pub(super) fn provider(node: &Node) -> Option<Vec<Grant>> {
             "sub" => grant.subjects.push(test),
             "aud" => grant.audiences.push(test),
             other => {
-                let what = format!("an assertion on `{other}`, which narrows further");
-                grant.unread.push((test.place, what));
+                grant.note(May::Narrow, &test.place, format!("an assertion on `{other}`"));
             }
         }
     }
