@@ -1,13 +1,13 @@
 //! Files in: regular, bounded, and named in every error.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use countersign::{
-    MAX_MANIFEST_BYTES, MAX_MOVES_BYTES, MAX_RUN_BYTES, MAX_SETTINGS_BYTES, Manifest, ManifestFiles, Run,
-    SettingsSource, SubjectProfiles,
+    MAX_MANIFEST_BYTES, MAX_MOVES_BYTES, MAX_RUN_BYTES, MAX_SETTINGS_BYTES, Manifest,
+    ManifestFiles, Run, SettingsSource, SubjectProfiles,
 };
 
 /// A link that was put in a file's place is not followed.
@@ -25,7 +25,8 @@ pub struct Loaded {
 impl Loaded {
     /// How subjects are made, where the manifest has an issuer.
     pub fn subjects(&self) -> Result<Option<SubjectProfiles>> {
-        let subjects = self.manifest.issuer.as_ref().map(|issuer| issuer.subjects_with(&self.files));
+        let subjects =
+            self.manifest.issuer.as_ref().map(|issuer| issuer.subjects_with(&self.files));
         subjects.transpose().context("issuer.subject-moves")
     }
 }
@@ -52,6 +53,33 @@ pub fn private_folder(path: &Path) -> Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(path).with_context(|| path.display().to_string())
+}
+
+/// Reads a small text, such as a token: without the white space around it.
+pub fn read_text(path: &Path, limit: u64) -> Result<String> {
+    let bytes = zeroize::Zeroizing::new(read(path, limit)?);
+    let text = std::str::from_utf8(&bytes).map_err(|_| anyhow::anyhow!("not UTF-8"));
+    Ok(text.with_context(|| path.display().to_string())?.trim().to_owned())
+}
+
+/// Puts a file with these bytes in the place of a file, or where there is none: whoever reads it has the old one
+/// or the new one. On Unix only its owner can read it, if it is `private`.
+pub fn replace(path: &Path, bytes: &[u8], private: bool) -> Result<()> {
+    let name = || path.display().to_string();
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".countersign-");
+    #[cfg(unix)]
+    if !private {
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
+    }
+    #[cfg(not(unix))]
+    let _ = private;
+    let mut file = builder.tempfile_in(folder.unwrap_or(Path::new("."))).with_context(name)?;
+    file.write_all(bytes).with_context(name)?;
+    file.as_file().sync_all().with_context(name)?;
+    file.persist(path).map_err(|error| error.error).with_context(name)?;
+    Ok(())
 }
 
 fn read_opened(path: &Path, limit: u64, flags: i32) -> Result<Vec<u8>> {

@@ -13,6 +13,8 @@ use countersign_issuer::CHECKPOINT_KEY_FILE;
 
 use crate::output::Done;
 
+pub use self::records::RecordView;
+
 /// Look at the log of decisions, and check that nothing in it was changed
 #[derive(Args)]
 #[command(after_help = "\
@@ -46,17 +48,22 @@ struct LogPlace {
 }
 
 impl LogPlace {
-    /// The folder, if there is a log in it: from no log one could read that nothing was issued.
+    /// The folder, if there is a log in it.
     fn folder(&self) -> Result<&Path> {
-        if self.folder.join(CHECKPOINT_KEY_FILE).exists() {
-            return Ok(&self.folder);
-        }
-        bail!(
-            "{}: no log here ({CHECKPOINT_KEY_FILE} is missing); it is the folder `log` in the state of a \
-             service",
-            self.folder.display()
-        )
+        folder_of(&self.folder)
     }
+}
+
+/// The folder, if there is a log in it: from no log one could read that nothing was issued.
+pub fn folder_of(folder: &Path) -> Result<&Path> {
+    if folder.join(CHECKPOINT_KEY_FILE).exists() {
+        return Ok(folder);
+    }
+    bail!(
+        "{}: no log here ({CHECKPOINT_KEY_FILE} is missing); it is the folder `log` in the state of a \
+         service",
+        folder.display()
+    )
 }
 
 impl LogCommands {

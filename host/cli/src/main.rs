@@ -7,13 +7,16 @@
 
 mod api_key;
 mod cache;
+mod check;
 mod clock;
 mod completions;
 mod decision_text;
 mod demo;
+mod env;
 mod evaluate;
 mod files;
 mod inspect;
+mod installation;
 mod keys;
 mod limits_text;
 mod log;
@@ -23,6 +26,9 @@ mod progress;
 mod request;
 mod serve;
 mod sign;
+mod subjects;
+mod token;
+mod trust;
 mod verify;
 
 use std::process::ExitCode;
@@ -53,7 +59,12 @@ enum Command {
     Sign(sign::Sign),
     Inspect(inspect::Inspect),
     Verify(verify::Verify),
+    Check(check::Check),
     Serve(serve::Serve),
+    Token(token::Token),
+    Env(env::Env),
+    Trust(trust::Trust),
+    Subjects(subjects::Subjects),
     Log(log::LogCommands),
     Keys(keys::Keys),
     ApiKey(api_key::ApiKey),
@@ -79,7 +90,12 @@ fn main() -> ExitCode {
         Command::Sign(command) => command.run(),
         Command::Inspect(command) => command.run(),
         Command::Verify(command) => command.run(),
+        Command::Check(command) => command.run(),
         Command::Serve(command) => command.run(),
+        Command::Token(command) => command.run(),
+        Command::Env(command) => command.run(),
+        Command::Trust(command) => command.run(),
+        Command::Subjects(command) => command.run(),
         Command::Log(command) => command.run(),
         Command::Keys(command) => command.run(),
         Command::ApiKey(command) => command.run(),

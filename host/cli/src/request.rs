@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use clap::{Args, ValueEnum};
 use countersign::{
-    Audience, Claims, Decision, MeshstackId, Optimization, PolicySet, RunnerId,
-    SubjectForm, SubjectProfile, TokenRequest,
+    Audience, Claims, Decision, MeshstackId, Optimization, PolicySet, RunnerId, SubjectForm,
+    SubjectProfile, TokenRequest,
 };
 
 use crate::cache::CacheArguments;
@@ -83,7 +83,8 @@ impl RequestArguments {
     fn claims(&self, loaded: &Loaded) -> Result<Claims> {
         let run = files::read_run(&self.run)?;
         let subjects = loaded.subjects().with_context(|| self.policies.display().to_string())?;
-        let meshstack_id = self.meshstack_id.as_ref().or(subjects.as_ref().map(|s| &s.meshstack_id));
+        let meshstack_id =
+            self.meshstack_id.as_ref().or(subjects.as_ref().map(|s| &s.meshstack_id));
         let meshstack_id = meshstack_id.with_context(|| {
             format!(
                 "the subject needs a meshStack id: add `meshstack-id` under `[issuer]` in {}, or \

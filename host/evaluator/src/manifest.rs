@@ -69,7 +69,10 @@ impl IssuerEntry {
     /// # Errors
     /// When that file is not among `files`, has another shape, or a definition is in both places: nobody guesses
     /// which subject a token is to have.
-    pub fn subjects_with(&self, files: &ManifestFiles) -> Result<SubjectProfiles, SubjectMovesError> {
+    pub fn subjects_with(
+        &self,
+        files: &ManifestFiles,
+    ) -> Result<SubjectProfiles, SubjectMovesError> {
         let mut subjects = self.subjects.clone();
         let Some(path) = &self.subject_moves else { return Ok(subjects) };
         let moves = SubjectMoves::parse(files.get(path).ok_or(SubjectMovesError::Missing)?)?;

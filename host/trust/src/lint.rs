@@ -55,11 +55,7 @@ impl TrustFiles {
             subjects(grant, has_bindings, &mut found);
             audiences(grant, &mut found);
             for Unread { place, what, .. } in &grant.unread {
-                found(
-                    "not-readable",
-                    place,
-                    format!("{what}: not looked at"),
-                );
+                found("not-readable", place, format!("{what}: not looked at"));
             }
         }
         self.over_all(&mut findings);

@@ -28,6 +28,7 @@ pub struct IssuedView<'r> {
     pub token: &'r str,
     pub algorithm: &'r str,
     pub subject_profile: &'r str,
+    pub expires_at: u64,
 }
 
 #[derive(Deserialize)]
@@ -48,6 +49,8 @@ pub struct ReasonView {
 pub struct ClaimsView<'r> {
     #[serde(borrow)]
     pub run: RunView<'r>,
+    #[serde(default)]
+    pub runner: Option<&'r str>,
     pub token: TokenView,
 }
 

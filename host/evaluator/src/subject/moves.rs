@@ -168,14 +168,11 @@ impl MoveStep {
 
 impl SubjectMove {
     /// The subjects that trust is to have: both while the move lasts.
-    ///
-    /// # Errors
-    /// None that there can be: identifiers make no subject that is too long.
     pub fn subjects(
         &self,
         meshstack: &MeshstackId,
         definition: &DefinitionId,
-    ) -> Result<Vec<SubjectParts>, IdentifierError> {
+    ) -> Vec<SubjectParts> {
         let meshstack = meshstack.clone();
         let new = SubjectParts::ByDefinition {
             meshstack: meshstack.clone(),
@@ -190,7 +187,7 @@ impl SubjectMove {
             };
             subjects.extend(self.runners.iter().map(of));
         }
-        Ok(subjects)
+        subjects
     }
 }
 

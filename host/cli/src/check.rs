@@ -1,0 +1,219 @@
+//! `countersign check`
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use countersign::{
+    Audience, Cloud, DefinitionId, Optimization, PolicySet, RunnerId, SubjectParts, Workspace,
+    visible,
+};
+use countersign_clouds::{GCP_SUBJECT_BYTES, UnsignedToken, preflight};
+use countersign_issuer::Config;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::cache::CacheArguments;
+use crate::installation::{DefinitionArgument, Installation};
+use crate::output::{self, BAD, Done, Format, GOOD, Styled};
+use crate::serve::{beside, read_config};
+use crate::{files, preparation, progress};
+
+/// As long as a token of a run without claims of policies is, about.
+const CHARACTERS: usize = 2000;
+
+/// Check a configuration before it is deployed: that policies load, and that clouds will take the tokens
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  countersign check --config issuer.toml
+  countersign check --policies countersign.toml --definition my-workspace/b23cfb9a-6974-444f-9d33-62134a632373
+
+Policies are prepared as for a service. Then a token of each definition, for each audience, is put to
+the same checks as each token before its signature (docs/codes.md), but for its size, which only the
+run decides. Definitions are those that --definition names, and those that are moved; without any, one
+of a workspace with one letter. Audiences are the usual ones, those of the manifest and of the
+configuration; --audience names others in their place.
+
+The JSON has `checked` (a list with `audience`, `cloud`, `algorithm`, `subject`, and `violations` with
+`code` and `message`) and `gcp_workspace_bytes`: the longest workspace whose definitions GCP takes.
+
+Exit status: 0 nothing is wrong, 1 something is.")]
+pub struct Check {
+    /// The configuration of a service, `issuer.toml`
+    #[arg(long, short, value_name = "FILE", required_unless_present = "policies")]
+    config: Option<PathBuf>,
+
+    /// A manifest alone, `countersign.toml`; tokens are signed with RS256 then
+    #[arg(long, short, value_name = "FILE", conflicts_with = "config")]
+    policies: Option<PathBuf>,
+
+    /// A definition, with the workspace that owns it; give it once for each
+    #[arg(long = "definition", short, value_name = "WORKSPACE/UUID")]
+    definitions: Vec<DefinitionArgument>,
+
+    /// A runner, for subjects that are the runner's; give it once for each [default: a made-up one]
+    #[arg(long = "runner", value_name = "UUID")]
+    runners: Vec<RunnerId>,
+
+    /// An audience; give it once for each
+    #[arg(long = "audience", short, value_name = "AUDIENCE")]
+    audiences: Vec<Audience>,
+
+    #[command(flatten)]
+    cache: CacheArguments,
+
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+#[derive(Serialize)]
+struct Checked {
+    checked: Vec<One>,
+    gcp_workspace_bytes: usize,
+}
+
+#[derive(Serialize)]
+struct One {
+    audience: String,
+    cloud: Option<&'static str>,
+    algorithm: &'static str,
+    subject: String,
+    violations: Vec<ViolationOut>,
+}
+
+#[derive(Serialize)]
+struct ViolationOut {
+    code: &'static str,
+    message: String,
+}
+
+impl Check {
+    pub fn run(&self) -> Result<Done> {
+        let config =
+            self.config.as_deref().map(|path| Ok::<_, anyhow::Error>((path, read_config(path)?)));
+        let config = config.transpose()?;
+        let manifest = match (&config, &self.policies) {
+            (Some((path, config)), _) => beside(path, &config.policies),
+            (None, Some(manifest)) => manifest.clone(),
+            (None, None) => anyhow::bail!("give --config or --policies"),
+        };
+        self.prepare(&manifest)?;
+        let installation = Installation::read(&manifest)?;
+        let checked = self.tokens(&installation, config.as_ref().map(|(_, config)| config))?;
+        let fine = checked.checked.iter().all(|one| one.violations.is_empty());
+        match self.format {
+            Format::Json => output::print_json(&checked)?,
+            Format::Human => output::print(&text(&checked))?,
+        }
+        Ok(if fine { Done::Fine } else { Done::Failed })
+    }
+
+    /// As a service prepares them.
+    fn prepare(&self, manifest: &Path) -> Result<()> {
+        let name = || manifest.display().to_string();
+        let loaded = files::read_manifest(manifest)?;
+        let entry = loaded.manifest.preparation;
+        let engine = preparation::engine_with(Optimization::None, entry, self.cache.open()?)?;
+        progress::during("preparing the policies", || {
+            PolicySet::prepare(&engine, &loaded.manifest, &loaded.files)
+        })
+        .with_context(name)?;
+        Ok(())
+    }
+
+    fn tokens(&self, installation: &Installation, config: Option<&Config>) -> Result<Checked> {
+        let meshstack = installation.subjects.meshstack_id.clone();
+        let mut subjects = Vec::new();
+        for of in self.definitions(installation)? {
+            let runners = match self.runners.as_slice() {
+                [] => [RunnerId::parse("11111111-1111-4111-8111-111111111111")?].into(),
+                runners => runners.iter().cloned().collect(),
+            };
+            subjects.extend(installation.subjects_of(&of, &runners)?);
+        }
+        subjects.sort();
+        subjects.dedup();
+        let mut checked = Vec::new();
+        for audience in self.audiences(installation, config) {
+            let es256 = config.is_some_and(|c| c.settings.es256_audiences.contains(&audience));
+            let algorithm = if es256 { "ES256" } else { "RS256" };
+            for (_, subject) in &subjects {
+                let header =
+                    json!({"typ": "JWT", "alg": algorithm, "kid": "a-thumbprint"}).to_string();
+                let claims = json!({
+                    "iss": installation.url.as_str(), "sub": subject.as_str(), "aud": audience.as_str(),
+                    "iat": 1_790_000_000_u64, "nbf": 1_790_000_000_u64,
+                    "exp": 1_790_000_000 + config.map_or(3600, |c| u64::from(c.settings.longest_ttl_seconds)),
+                })
+                .to_string();
+                let token = UnsignedToken::parse(header.as_bytes(), claims.as_bytes(), CHARACTERS)?;
+                let violations = preflight(&token, &installation.entry.audiences);
+                checked.push(One {
+                    cloud: installation.entry.audiences.of(audience.as_str()).map(Cloud::as_str),
+                    audience: audience.to_string(),
+                    algorithm,
+                    subject: subject.to_string(),
+                    violations: violations
+                        .into_iter()
+                        .map(|violation| ViolationOut {
+                            code: violation.code,
+                            message: violation.message,
+                        })
+                        .collect(),
+                });
+            }
+        }
+        // What is left of it when all but the workspace is written.
+        let shortest = SubjectParts::ByDefinition {
+            meshstack,
+            workspace: Workspace::parse("a")?,
+            definition: DefinitionId::parse("11111111-1111-4111-8111-111111111111")?,
+        };
+        let fixed = shortest.subject()?.as_str().len() - 1;
+        Ok(Checked { checked, gcp_workspace_bytes: GCP_SUBJECT_BYTES.saturating_sub(fixed) })
+    }
+
+    fn definitions(&self, installation: &Installation) -> Result<Vec<DefinitionArgument>> {
+        let definitions = installation.definitions(&self.definitions);
+        if !definitions.is_empty() {
+            return Ok(definitions);
+        }
+        Ok(vec![DefinitionArgument {
+            workspace: Workspace::parse("a")?,
+            definition: DefinitionId::parse("11111111-1111-4111-8111-111111111111")?,
+        }])
+    }
+
+    fn audiences(&self, installation: &Installation, config: Option<&Config>) -> Vec<Audience> {
+        if !self.audiences.is_empty() {
+            return self.audiences.clone();
+        }
+        let mut audiences: Vec<_> =
+            Cloud::ALL.iter().filter_map(|cloud| installation.audience_of(*cloud)).collect();
+        audiences.extend(installation.entry.audiences.own().map(|(audience, _)| audience.clone()));
+        audiences.extend(config.iter().flat_map(|c| c.settings.es256_audiences.clone()));
+        audiences.sort();
+        audiences.dedup();
+        audiences
+    }
+}
+
+fn text(checked: &Checked) -> String {
+    let mut text = String::new();
+    for one in &checked.checked {
+        let cloud = one.cloud.unwrap_or("no cloud");
+        let verdict =
+            if one.violations.is_empty() { Styled(GOOD, "good") } else { Styled(BAD, "bad") };
+        let (audience, subject) = (visible(&one.audience), &one.subject);
+        let _ = writeln!(text, "{verdict}  {cloud} {} {audience} {subject}", one.algorithm);
+        for violation in &one.violations {
+            let _ = writeln!(text, "      {}: {}", violation.code, visible(&violation.message));
+        }
+    }
+    let room = checked.gcp_workspace_bytes;
+    let _ = writeln!(text, "GCP takes definitions of workspaces with at most {room} characters");
+    text
+}

@@ -1,0 +1,283 @@
+//! `countersign env`
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand, ValueEnum};
+use countersign::{Audience, RunId};
+use serde_json::{Map, Value, json};
+
+use crate::files;
+use crate::output::{self, Done};
+
+/// Print what the OpenTofu provider of a cloud needs in its environment
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  eval \"$(countersign env aws --role-arn arn:aws:iam::123456789012:role/runs --region eu-central-1)\"
+  eval \"$(countersign env azure --client-id \"$ID\" --tenant-id \"$TENANT\" --subscription-id \"$SUB\")\"
+  eval \"$(countersign env gcp --write credentials.json --audience \"$PROVIDER\")\"
+
+The token itself is in a file, which `countersign token --write` keeps fresh. Nothing secret is
+printed. `--format json` prints an object of names and values.")]
+pub struct Env {
+    #[command(subcommand)]
+    cloud: CloudCommand,
+}
+
+#[derive(Subcommand)]
+enum CloudCommand {
+    Aws(Aws),
+    Gcp(Gcp),
+    Azure(Azure),
+    Stackit(Stackit),
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum EnvFormat {
+    /// Lines that a shell takes
+    Sh,
+    /// An object of names and values
+    Json,
+}
+
+/// For the providers `aws` and `awscc`, the AWS CLI and SDKs
+#[derive(Args)]
+struct Aws {
+    /// The role to assume
+    #[arg(long, value_name = "ARN")]
+    role_arn: String,
+
+    /// The region
+    #[arg(long, value_name = "REGION")]
+    region: Option<String>,
+
+    /// What the session is called in AWS's own log
+    #[arg(long, value_name = "NAME", default_value = "countersign")]
+    session_name: String,
+
+    /// The file that has the token
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "/var/run/secrets/workload-identity/aws/token"
+    )]
+    token_file: PathBuf,
+
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t = EnvFormat::Sh)]
+    format: EnvFormat,
+}
+
+/// For the providers `google` and `google-beta`, and Google's libraries
+#[derive(Args)]
+#[command(after_help = "\
+Google's libraries read a file of credentials (`external_account`), which --write makes. It names the
+file of the token; or with --url, --run and --run-token-file the URL where a token is fetched for each
+use, and then it has the run token in it, and only its owner can read it.")]
+struct Gcp {
+    /// The provider's resource name: `//iam.googleapis.com/projects/…/providers/…`
+    #[arg(long, value_name = "PROVIDER")]
+    audience: String,
+
+    /// The service account to act as; none where trust is given to the principal itself
+    #[arg(long, value_name = "EMAIL")]
+    service_account: Option<String>,
+
+    /// The file of credentials to write
+    #[arg(long, short, value_name = "PATH")]
+    write: PathBuf,
+
+    /// The file that has the token
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "/var/run/secrets/workload-identity/gcp/token"
+    )]
+    token_file: PathBuf,
+
+    /// Where the service is reached, to fetch tokens by URL in the place of a file
+    #[arg(long, value_name = "URL", requires_all = ["run", "run_token_file", "token_audience"])]
+    url: Option<String>,
+
+    /// The run, with --url
+    #[arg(long, value_name = "UUID")]
+    run: Option<RunId>,
+
+    /// The file with the run token, with --url
+    #[arg(long, value_name = "FILE")]
+    run_token_file: Option<PathBuf>,
+
+    /// The audience of the token (`aud`), with --url
+    #[arg(long, value_name = "AUDIENCE")]
+    token_audience: Option<Audience>,
+
+    /// Google's Security Token Service
+    #[arg(long, value_name = "URL", default_value = "https://sts.googleapis.com/v1/token")]
+    sts_url: String,
+
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t = EnvFormat::Sh)]
+    format: EnvFormat,
+}
+
+/// For the providers `azurerm`, `azuread` and `azapi`, and Azure's libraries
+#[derive(Args)]
+struct Azure {
+    /// The client id of the identity
+    #[arg(long, value_name = "UUID")]
+    client_id: String,
+
+    /// The tenant
+    #[arg(long, value_name = "UUID")]
+    tenant_id: String,
+
+    /// The subscription
+    #[arg(long, value_name = "UUID")]
+    subscription_id: Option<String>,
+
+    /// The file that has the token
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "/var/run/secrets/workload-identity/azure/token"
+    )]
+    token_file: PathBuf,
+
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t = EnvFormat::Sh)]
+    format: EnvFormat,
+}
+
+/// For the provider `stackit`, and STACKIT's libraries
+#[derive(Args)]
+struct Stackit {
+    /// The service account
+    #[arg(long, value_name = "EMAIL")]
+    service_account: String,
+
+    /// The file that has the token
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "/var/run/secrets/workload-identity/stackit/token"
+    )]
+    token_file: PathBuf,
+
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t = EnvFormat::Sh)]
+    format: EnvFormat,
+}
+
+impl Env {
+    pub fn run(&self) -> Result<Done> {
+        match &self.cloud {
+            CloudCommand::Aws(aws) => {
+                let mut variables = vec![
+                    ("AWS_ROLE_ARN", aws.role_arn.clone()),
+                    ("AWS_ROLE_SESSION_NAME", aws.session_name.clone()),
+                    ("AWS_WEB_IDENTITY_TOKEN_FILE", text(&aws.token_file)?),
+                ];
+                variables.extend(aws.region.clone().map(|region| ("AWS_REGION", region)));
+                print(&variables, aws.format)
+            }
+            CloudCommand::Gcp(gcp) => gcp.run(),
+            CloudCommand::Azure(azure) => {
+                let token_file = text(&azure.token_file)?;
+                let mut variables = vec![
+                    ("ARM_USE_OIDC", "true".to_owned()),
+                    ("ARM_CLIENT_ID", azure.client_id.clone()),
+                    ("ARM_TENANT_ID", azure.tenant_id.clone()),
+                    ("ARM_OIDC_TOKEN_FILE_PATH", token_file.clone()),
+                    ("AZURE_CLIENT_ID", azure.client_id.clone()),
+                    ("AZURE_TENANT_ID", azure.tenant_id.clone()),
+                    ("AZURE_FEDERATED_TOKEN_FILE", token_file),
+                ];
+                let subscription = azure.subscription_id.clone();
+                variables.extend(subscription.map(|id| ("ARM_SUBSCRIPTION_ID", id)));
+                print(&variables, azure.format)
+            }
+            CloudCommand::Stackit(stackit) => print(
+                &[
+                    ("STACKIT_USE_OIDC", "1".to_owned()),
+                    ("STACKIT_SERVICE_ACCOUNT_EMAIL", stackit.service_account.clone()),
+                    ("STACKIT_FEDERATED_TOKEN_FILE", text(&stackit.token_file)?),
+                ],
+                stackit.format,
+            ),
+        }
+    }
+}
+
+impl Gcp {
+    fn run(&self) -> Result<Done> {
+        let source = match (&self.url, &self.run, &self.run_token_file, &self.token_audience) {
+            (Some(url), Some(run), Some(file), Some(audience)) => {
+                let mut query = form_urlencoded::Serializer::new(String::new());
+                query.append_pair("audience", audience.as_str());
+                let (url, query) = (url.trim_end_matches('/'), query.finish());
+                json!({
+                    "url": format!("{url}/v1/runs/{run}/token?{query}"),
+                    "headers": { "Authorization": format!("Bearer {}", files::read_text(file, 16 << 10)?) },
+                    "format": { "type": "json", "subject_token_field_name": "value" },
+                })
+            }
+            _ => json!({ "file": text(&self.token_file)?, "format": { "type": "text" } }),
+        };
+        let mut credentials = json!({
+            "type": "external_account",
+            "audience": self.audience,
+            "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+            "token_url": self.sts_url,
+            "credential_source": source,
+        });
+        if let Some(account) = &self.service_account {
+            if !account.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"@.-_".contains(&byte))
+            {
+                bail!(
+                    "--service-account: expected an address, found `{}`",
+                    countersign::visible(account)
+                );
+            }
+            credentials["service_account_impersonation_url"] = format!(
+                "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{account}:generateAccessToken"
+            )
+            .into();
+        }
+        let file = format!("{credentials:#}\n");
+        files::replace(&self.write, file.as_bytes(), true)?;
+        let path =
+            std::path::absolute(&self.write).with_context(|| self.write.display().to_string())?;
+        print(&[("GOOGLE_APPLICATION_CREDENTIALS", text(&path)?)], self.format)
+    }
+}
+
+fn text(path: &Path) -> Result<String> {
+    let text = path.to_str().map(ToOwned::to_owned);
+    text.with_context(|| format!("{}: not UTF-8", path.display()))
+}
+
+fn print(variables: &[(&str, String)], format: EnvFormat) -> Result<Done> {
+    match format {
+        EnvFormat::Sh => {
+            let lines: String = variables
+                .iter()
+                .map(|(name, value)| format!("export {name}={}\n", quoted(value)))
+                .collect();
+            output::print(&lines)?;
+        }
+        EnvFormat::Json => {
+            let object: Map<String, Value> = variables
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.as_str().into()))
+                .collect();
+            output::print_json(&object)?;
+        }
+    }
+    Ok(Done::Fine)
+}
+
+/// A word of a shell (POSIX section 2.2.2): nothing in it is evaluated.
+fn quoted(value: &str) -> String {
+    format!("'{}'", value.replace('\'', r"'\''"))
+}

@@ -1,0 +1,56 @@
+//! `countersign subjects`
+
+mod report;
+mod steps;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+use crate::output::Done;
+
+/// Move definitions from the subject of their runner to one of their own, step by step
+#[derive(Args)]
+#[command(after_help = "\
+The manifest names the file that the steps are kept in: `subject-moves` under `[issuer]`. A service
+that runs reads it again when it has changed, and has the forms of all subjects on record.
+
+  begin      trust is to have both subjects; tokens have the runner's as before
+  cut-over   tokens get the definition's, if the trust that is given lets it in
+  roll-back  tokens get the runner's again
+  finish     trust is to have the definition's alone, when the last token with the other has expired
+
+Examples:
+  countersign subjects begin --policies countersign.toml --runner \"$RUNNER\" \\
+      --definition my-workspace/b23cfb9a-6974-444f-9d33-62134a632373
+  countersign trust aws --policies countersign.toml > trust.tf    # both; apply it
+  countersign subjects report --policies countersign.toml --log state/log --trust trust.tf
+  countersign subjects cut-over --policies countersign.toml --trust trust.tf \\
+      --definition my-workspace/b23cfb9a-6974-444f-9d33-62134a632373
+  countersign subjects finish --policies countersign.toml --log state/log \\
+      --definition my-workspace/b23cfb9a-6974-444f-9d33-62134a632373
+  countersign trust aws --policies countersign.toml > trust.tf    # the new one alone")]
+pub struct Subjects {
+    #[command(subcommand)]
+    command: SubjectsCommand,
+}
+
+#[derive(Subcommand)]
+enum SubjectsCommand {
+    Report(report::Report),
+    Begin(steps::Begin),
+    CutOver(steps::CutOver),
+    RollBack(steps::RollBack),
+    Finish(steps::Finish),
+}
+
+impl Subjects {
+    pub fn run(&self) -> Result<Done> {
+        match &self.command {
+            SubjectsCommand::Report(command) => command.run(),
+            SubjectsCommand::Begin(command) => command.run(),
+            SubjectsCommand::CutOver(command) => command.run(),
+            SubjectsCommand::RollBack(command) => command.run(),
+            SubjectsCommand::Finish(command) => command.run(),
+        }
+    }
+}

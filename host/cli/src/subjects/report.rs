@@ -1,0 +1,233 @@
+//! `countersign subjects report`
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use countersign::{Audience, DefinitionId, SubjectParts, SubjectProfile, Workspace, visible};
+use countersign_decision_log::Reader;
+use countersign_trust::{Admission, Presented, TrustFiles};
+use serde::Serialize;
+
+use crate::installation::{DefinitionArgument, Installation};
+use crate::log::RecordView;
+use crate::output::{self, Done, Format};
+use crate::trust::read_trust;
+
+/// Say of each definition how far its move is, who still gets the runner's subject, and what trust has
+#[derive(Args)]
+#[command(after_help = "\
+Definitions are those that are moved, those that --definition names, and those that the log has.
+
+The JSON is a list with `workspace`, `definition`, `state` (null, `begun`, `cut-over`, `finished`),
+`profile` (what tokens have now), `old` and `new` (with `tokens`, `last` and `last_expires`, in
+seconds since 1970, 0 where there was none), `runners` (those that still got the runner's subject)
+and `trust`: for each cloud that the files have, whether it lets in `old` and `new` (`admitted`,
+`not-admitted`, `unknown`; `old` is null where no runner is known).
+
+Exit status: 0 reported, 1 anything else.")]
+pub struct Report {
+    /// The manifest, `countersign.toml`
+    #[arg(long, short, value_name = "FILE")]
+    policies: PathBuf,
+
+    /// A definition, with the workspace that owns it; give it once for each
+    #[arg(long = "definition", short, value_name = "WORKSPACE/UUID")]
+    definitions: Vec<DefinitionArgument>,
+
+    /// The log of decisions: the folder `log` in the state of a service
+    #[arg(long, value_name = "FOLDER")]
+    log: Option<PathBuf>,
+
+    /// Trust as it is applied: files as for `trust lint`; give it once for each
+    #[arg(long = "trust", value_name = "FILE")]
+    trust: Vec<PathBuf>,
+
+    /// The audience of tokens that the trust is to let in [default: the usual one of each cloud]
+    #[arg(long, short, value_name = "AUDIENCE")]
+    audience: Option<Audience>,
+
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+/// The tokens that the runs of a definition got.
+#[derive(Debug, Clone, Default)]
+pub struct Counts {
+    pub old: Count,
+    pub new: Count,
+    /// The runners whose subject there was.
+    pub runners: BTreeSet<String>,
+    workspace: Option<Workspace>,
+}
+
+/// Tokens of one form.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Count {
+    pub tokens: u64,
+    pub last: u64,
+    pub last_expires: u64,
+}
+
+#[derive(Serialize)]
+struct Row {
+    workspace: String,
+    definition: String,
+    state: Option<&'static str>,
+    profile: &'static str,
+    old: Count,
+    new: Count,
+    runners: BTreeSet<String>,
+    trust: BTreeMap<&'static str, LetsIn>,
+}
+
+#[derive(Serialize)]
+struct LetsIn {
+    old: Option<&'static str>,
+    new: &'static str,
+}
+
+impl Report {
+    pub fn run(&self) -> Result<Done> {
+        let installation = Installation::read(&self.policies)?;
+        let counts = self.log.as_deref().map(of_log).transpose()?.unwrap_or_default();
+        let trust = read_trust(&self.trust)?;
+        let mut definitions: BTreeSet<_> = installation.definitions(&[]).into_iter().collect();
+        definitions.extend(self.definitions.iter().cloned());
+        for (definition, of) in &counts {
+            if let Some(workspace) = of.workspace.clone() {
+                definitions
+                    .insert(DefinitionArgument { workspace, definition: definition.clone() });
+            }
+        }
+        let rows = definitions
+            .iter()
+            .map(|of| self.row(&installation, &counts, &trust, of))
+            .collect::<Result<Vec<_>>>()?;
+        match self.format {
+            Format::Json => output::print_json(&rows)?,
+            Format::Human => output::print(&text(&rows))?,
+        }
+        Ok(Done::Fine)
+    }
+
+    fn row(
+        &self,
+        installation: &Installation,
+        counts: &BTreeMap<DefinitionId, Counts>,
+        trust: &TrustFiles,
+        of: &DefinitionArgument,
+    ) -> Result<Row> {
+        let counts = counts.get(&of.definition).cloned().unwrap_or_default();
+        let moved = installation.moves.get(&of.definition);
+        let meshstack = installation.subjects.meshstack_id.clone();
+        let new = SubjectParts::ByDefinition {
+            meshstack: meshstack.clone(),
+            workspace: of.workspace.clone(),
+            definition: of.definition.clone(),
+        };
+        let mut runners: BTreeSet<_> =
+            counts.runners.iter().filter_map(|r| r.parse().ok()).collect();
+        runners.extend(moved.iter().flat_map(|moved| moved.runners.iter().cloned()));
+        let old = runners
+            .into_iter()
+            .map(|runner| SubjectParts::ByRunner { meshstack: meshstack.clone(), runner });
+        let old: Vec<_> = old.collect();
+        let mut lets_in = BTreeMap::new();
+        for cloud in trust.clouds() {
+            let audience = self.audience.clone().or_else(|| installation.audience_of(cloud));
+            let audience = audience.context("name the audience by --audience")?;
+            let admits = |parts: &SubjectParts| -> Result<Admission> {
+                let (issuer, subject) = (installation.url.as_str(), parts.subject()?);
+                let audience = audience.as_str();
+                Ok(trust.admits(cloud, Presented { issuer, subject: subject.as_str(), audience }))
+            };
+            let mut of_old = None;
+            for parts in &old {
+                // Of several runners, the one that fares worst.
+                of_old = of_old.max(Some(worse(admits(parts)?)));
+            }
+            let lets = LetsIn { old: of_old.map(|(_, word)| word), new: worse(admits(&new)?).1 };
+            lets_in.insert(cloud.as_str(), lets);
+        }
+        Ok(Row {
+            workspace: of.workspace.to_string(),
+            definition: of.definition.to_string(),
+            state: moved.map(|moved| moved.state.as_str()),
+            profile: installation.subjects.profile_of(&of.definition).as_str(),
+            old: counts.old,
+            new: counts.new,
+            runners: counts.runners,
+            trust: lets_in,
+        })
+    }
+}
+
+/// In the order of how ill it fares, and its word.
+fn worse(admission: Admission) -> (u8, &'static str) {
+    match admission {
+        Admission::Admitted => (0, "admitted"),
+        Admission::Unknown => (1, "unknown"),
+        Admission::NotAdmitted => (2, "not-admitted"),
+    }
+}
+
+fn text(rows: &[Row]) -> String {
+    let mut text = String::new();
+    for row in rows {
+        let state = row.state.unwrap_or("not moved");
+        let _ = writeln!(
+            text,
+            "{} {}: {state}, tokens are {}",
+            row.workspace, row.definition, row.profile
+        );
+        for (what, count) in [("by-runner", row.old), ("by-definition", row.new)] {
+            if count.tokens > 0 {
+                let _ = writeln!(
+                    text,
+                    "  {what}: {} tokens, the last at {}, good until {}",
+                    count.tokens,
+                    output::time(count.last),
+                    output::time(count.last_expires)
+                );
+            }
+        }
+        for runner in &row.runners {
+            let _ = writeln!(text, "  got the subject of runner {runner}");
+        }
+        for (cloud, lets_in) in &row.trust {
+            let old = lets_in.old.map(|old| format!("the runner's {old}, ")).unwrap_or_default();
+            let _ = writeln!(text, "  trust of {cloud}: {old}the definition's {}", lets_in.new);
+        }
+    }
+    if rows.is_empty() {
+        text.push_str("no definition is moved, and none was named\n");
+    }
+    visible(&text)
+}
+
+/// The tokens in a log, by definition.
+pub fn of_log(folder: &Path) -> Result<BTreeMap<DefinitionId, Counts>> {
+    let mut counts: BTreeMap<DefinitionId, Counts> = BTreeMap::new();
+    let mut reader = Reader::new(crate::log::folder_of(folder)?, 1);
+    while let Some(entry) = reader.read()? {
+        let Some(view) = RecordView::of(&entry) else { continue };
+        let (Some(issued), Some(decision)) = (view.issued, view.decision) else { continue };
+        let of = &decision.claims.run.definition;
+        let definition = DefinitionId::parse(of.id)?;
+        let of_definition = counts.entry(definition).or_default();
+        of_definition.workspace = Some(Workspace::parse(of.workspace)?);
+        let is_old = issued.subject_profile == SubjectProfile::ByRunner.as_str();
+        if let (true, Some(runner)) = (is_old, decision.claims.runner) {
+            of_definition.runners.insert(runner.to_owned());
+        }
+        let count = if is_old { &mut of_definition.old } else { &mut of_definition.new };
+        count.tokens += 1;
+        count.last = count.last.max(view.time);
+        count.last_expires = count.last_expires.max(issued.expires_at);
+    }
+    Ok(counts)
+}

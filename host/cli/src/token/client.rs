@@ -1,0 +1,196 @@
+//! The service, as a runner asks it.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use countersign::{Audience, RunId};
+use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, StatusCode};
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use super::Shown;
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The longest answer that is read, in bytes.
+const MAX_ANSWER: usize = 256 << 10;
+
+/// A client of a service.
+pub struct Client {
+    client: reqwest::Client,
+    url: String,
+}
+
+/// What the service answered.
+pub enum Answer {
+    Given(Given),
+    /// The run may have no token any more.
+    RunEnded,
+    Refused(Refused),
+    /// Not now, for this reason; and when to ask again, if it said so.
+    Later(String, Option<Duration>),
+}
+
+/// A token. Whoever holds it can use it.
+pub struct Given {
+    pub token: Zeroizing<String>,
+    pub expires_in: u64,
+}
+
+/// Why there is no token.
+pub struct Refused {
+    /// For people, each with its code.
+    pub reasons: Vec<String>,
+    pub decision: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct TokenBody {
+    access_token: String,
+    expires_in: u64,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct ErrorBody {
+    error: String,
+    error_description: String,
+    reasons: Vec<ReasonBody>,
+    decision: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ReasonBody {
+    code: String,
+    message: String,
+    source: String,
+}
+
+impl Client {
+    /// A client of the service at `url`; `authorities` are in the place of the system's.
+    pub fn new(url: &str, authorities: Option<&[u8]>) -> Result<Self> {
+        let is_local =
+            ["http://127.0.0.1", "http://localhost", "http://[::1]"].iter().any(|local| {
+                url.strip_prefix(local)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
+            });
+        if !url.starts_with("https://") && !is_local {
+            bail!(
+                "--url: expected https, or http on this machine: a run token can be read on the way"
+            );
+        }
+        let mut builder =
+            reqwest::Client::builder().timeout(TIMEOUT).redirect(Policy::none()).no_proxy();
+        if let Some(pem) = authorities {
+            let certificates = Certificate::from_pem_bundle(pem).context("--ca-file")?;
+            builder = builder.tls_certs_only(certificates);
+        }
+        let client = builder.build().context("--ca-file")?;
+        Ok(Self { client, url: url.trim_end_matches('/').to_owned() })
+    }
+
+    /// Asks for a token.
+    ///
+    /// # Errors
+    /// When the service says that the request is wrong: asking again changes nothing.
+    pub async fn ask(
+        &self,
+        run: &RunId,
+        audience: &Audience,
+        ttl: Option<u32>,
+        shown: &Shown,
+    ) -> Result<Answer> {
+        let (kind, token) = match shown {
+            Shown::RunToken(token) => ("urn:ietf:params:oauth:token-type:access_token", token),
+            Shown::Identity(token) => ("urn:ietf:params:oauth:token-type:jwt", token),
+        };
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.append_pair("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange")
+            .append_pair("run", run.as_str())
+            .append_pair("audience", audience.as_str())
+            .append_pair("subject_token_type", kind)
+            .append_pair("subject_token", token);
+        if let Some(ttl) = ttl {
+            form.append_pair("ttl_seconds", &ttl.to_string());
+        }
+        let request = self
+            .client
+            .post(format!("{}/v1/token", self.url))
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(form.finish());
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) => return Ok(Answer::Later(with_sources(&error.without_url()), None)),
+        };
+        let status = response.status();
+        let after = response.headers().get(RETRY_AFTER);
+        let after = after.and_then(|value| value.to_str().ok()?.parse().ok());
+        let body = match body(response).await {
+            Ok(body) => body,
+            Err(why) => return Ok(Answer::Later(why, None)),
+        };
+        answer(status, &body, after.map(Duration::from_secs))
+    }
+}
+
+async fn body(mut response: reqwest::Response) -> Result<Zeroizing<Vec<u8>>, String> {
+    let mut body = Zeroizing::new(Vec::new());
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() > MAX_ANSWER => {
+                return Err(format!("an answer of more than {MAX_ANSWER} bytes"));
+            }
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) => return Ok(body),
+            Err(error) => return Err(with_sources(&error.without_url())),
+        }
+    }
+}
+
+fn answer(status: StatusCode, body: &[u8], after: Option<Duration>) -> Result<Answer> {
+    if status == StatusCode::OK {
+        // serde's own message could repeat the token.
+        let body: Option<TokenBody> = serde_json::from_slice(body).ok();
+        let TokenBody { access_token: token, expires_in } =
+            body.context("the answer has no token: is this the service?")?;
+        return Ok(Answer::Given(Given { token: Zeroizing::new(token), expires_in }));
+    }
+    let error: ErrorBody = serde_json::from_slice(body).unwrap_or_default();
+    let ended = |reason: &ReasonBody| {
+        reason.source == "host" && matches!(reason.code.as_str(), "run-finished" | "run-expired")
+    };
+    if status == StatusCode::FORBIDDEN && error.error == "access_denied" {
+        if error.reasons.iter().any(ended) {
+            return Ok(Answer::RunEnded);
+        }
+        let mut reasons: Vec<_> =
+            error.reasons.iter().map(|r| format!("{}: {}", r.code, r.message)).collect();
+        if reasons.is_empty() {
+            reasons.push(error.error_description);
+        }
+        return Ok(Answer::Refused(Refused { reasons, decision: error.decision }));
+    }
+    let said = match error.error_description.as_str() {
+        "" => format!("the service answered {}", status.as_u16()),
+        description => format!("the service answered {}: {description}", status.as_u16()),
+    };
+    if status.is_server_error()
+        || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
+    {
+        return Ok(Answer::Later(said, after));
+    }
+    bail!("{said}")
+}
+
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

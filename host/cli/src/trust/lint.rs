@@ -1,0 +1,74 @@
+//! `countersign trust lint`
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use countersign_trust::{Finding, TrustFiles};
+
+use crate::files;
+use crate::output::{self, BAD, Done, Format, Styled};
+
+/// The longest file that is read, in bytes.
+const MAX_FILE: u64 = 4 << 20;
+
+/// Look through trust for what lets in too much, or can never match
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  countersign trust lint backplane/*.tf
+  aws iam get-role --role-name runs > role.json && countersign trust lint role.json
+
+Files that end with .tf or .hcl are OpenTofu's, all others JSON as clouds' commands print it. Those
+that are given together are read together: `local`, `var` with a default, and `for_each` over what
+is known are followed. What the files do not say is a finding too.
+
+The JSON is a list with `code`, `file`, `place` (a line, or a JSON pointer) and `message`.
+docs/clouds.md has all codes.
+
+Exit status: 0 nothing was found, 1 something was, or a file cannot be read.")]
+pub struct Lint {
+    /// The files
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+impl Lint {
+    pub fn run(&self) -> Result<Done> {
+        let trust = read(&self.files)?;
+        let findings = trust.lint();
+        match self.format {
+            Format::Json => output::print_json(&findings)?,
+            Format::Human => {
+                let mut text = String::new();
+                for Finding { code, file, place, message } in &findings {
+                    let _ = writeln!(text, "{file}:{place}: {}: {message}", Styled(BAD, code));
+                }
+                output::print(&text)?;
+                output::say(&format!(
+                    "{} ways in, in {} files: {} findings",
+                    trust.len(),
+                    trust.files(),
+                    findings.len()
+                ));
+            }
+        }
+        Ok(if findings.is_empty() { Done::Fine } else { Done::Failed })
+    }
+}
+
+/// Reads files of trust together.
+pub fn read(paths: &[PathBuf]) -> Result<TrustFiles> {
+    let mut texts = Vec::new();
+    for path in paths {
+        let name = path.display().to_string();
+        let text = String::from_utf8(files::read(path, MAX_FILE)?);
+        texts.push((name.clone(), text.map_err(|_| anyhow::anyhow!("not UTF-8")).context(name)?));
+    }
+    Ok(TrustFiles::parse(&texts)?)
+}

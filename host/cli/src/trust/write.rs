@@ -1,0 +1,81 @@
+//! `countersign trust aws`, `azure`, `gcp`, `stackit`
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use countersign::{Audience, Cloud, RunnerId, Subject};
+use countersign_trust::TrustOf;
+
+use crate::installation::{DefinitionArgument, Installation};
+use crate::output::{self, Done};
+
+#[derive(Args)]
+#[command(after_help = "\
+Subjects and audience are compared for equality. While a definition is moved from one form of subject
+to the other, both are written (`countersign subjects`). What belongs to the account stands as
+a variable of OpenTofu, and in JSON as a word in capitals. Over a limit of the cloud, nothing is
+written.
+
+The JSON is what the cloud's own command takes: `aws iam create-role --assume-role-policy-document`,
+one of `az identity federated-credential create` in a list, the body of GCP's
+`projects.locations.workloadIdentityPools.providers`, STACKIT's federated identity providers in a list.")]
+pub struct Write {
+    /// The manifest, `countersign.toml`
+    #[arg(long, short, value_name = "FILE")]
+    policies: PathBuf,
+
+    /// A definition, with the workspace that owns it; give it once for each [default: those that
+    /// are moved]
+    #[arg(long = "definition", short, value_name = "WORKSPACE/UUID")]
+    definitions: Vec<DefinitionArgument>,
+
+    /// A runner whose subject definitions have that are not moved yet; give it once for each
+    #[arg(long = "runner", value_name = "UUID")]
+    runners: Vec<RunnerId>,
+
+    /// What tokens are for (`aud`) [default: the usual one of the cloud]
+    #[arg(long, short, value_name = "AUDIENCE")]
+    audience: Option<Audience>,
+
+    /// The language
+    #[arg(long, value_enum, default_value_t = Language::Hcl)]
+    format: Language,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Language {
+    /// For OpenTofu
+    Hcl,
+    /// For the cloud's own commands
+    Json,
+}
+
+impl Write {
+    pub fn run(&self, cloud: Cloud) -> Result<Done> {
+        let installation = Installation::read(&self.policies)?;
+        let definitions = installation.definitions(&self.definitions);
+        if definitions.is_empty() {
+            bail!("no definition is moved; name those that are trusted by --definition");
+        }
+        let runners = self.runners.iter().cloned().collect();
+        let mut subjects: BTreeMap<String, Subject> = BTreeMap::new();
+        for definition in &definitions {
+            // Several definitions can have one runner's subject.
+            subjects.extend(installation.subjects_of(definition, &runners)?);
+        }
+        let audience = self.audience.clone().or_else(|| installation.audience_of(cloud));
+        let trust = TrustOf {
+            issuer: installation.url.as_str().to_owned(),
+            audience: audience.context("name the audience by --audience")?,
+            subjects: subjects.into_iter().collect(),
+        };
+        let generated = trust.generate(cloud)?;
+        match self.format {
+            Language::Hcl => output::print(&generated.hcl)?,
+            Language::Json => output::print_json(&generated.json)?,
+        }
+        Ok(Done::Fine)
+    }
+}
