@@ -1,0 +1,218 @@
+//! The four over HTTP, and over TLS where a client wants that.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, RwLock};
+
+use axum::Router;
+use axum::extract::{Path, RawForm, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tower_service::Service;
+
+use crate::{Clouds, Refusal, Setup, Shared, aws, entra, google, stackit};
+
+/// The four, listening on this machine.
+pub struct StandIn {
+    clouds: Shared,
+    /// Where they are reached by HTTP.
+    pub http: SocketAddr,
+    /// Where they are reached by TLS.
+    pub https: Option<SocketAddr>,
+}
+
+/// A certificate and its key, in DER.
+pub struct Tls {
+    /// The certificate.
+    pub certificate: Vec<u8>,
+    /// Its key, in PKCS #8.
+    pub key: Vec<u8>,
+}
+
+impl StandIn {
+    /// Listens on free ports. Within a runtime, for as long as that runs.
+    ///
+    /// # Errors
+    /// When there is no port, or the certificate is none.
+    pub async fn start(setup: Setup, tls: Option<Tls>) -> io::Result<Self> {
+        let clouds = Arc::new(Clouds { setup: RwLock::new(setup) });
+        let router = routes(Arc::clone(&clouds));
+        let http = listen(router.clone(), None).await?;
+        let https = match tls {
+            None => None,
+            Some(tls) => Some(listen(router, Some(acceptor(tls)?)).await?),
+        };
+        Ok(Self { clouds, http, https })
+    }
+
+    /// Changes what is set up, for the requests that come from now on.
+    pub fn change(&self, change: impl FnOnce(&mut Setup)) {
+        if let Ok(mut setup) = self.clouds.setup.write() {
+            change(&mut setup);
+        }
+    }
+}
+
+fn acceptor(tls: Tls) -> io::Result<TlsAcceptor> {
+    let key = PrivateKeyDer::try_from(tls.key).map_err(io::Error::other)?;
+    let config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![CertificateDer::from(tls.certificate)], key)
+        .map_err(io::Error::other)?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// Serves on a free port, and says which.
+async fn listen(router: Router, tls: Option<TlsAcceptor>) -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (tls, router) = (tls.clone(), router.clone());
+            tokio::spawn(async move {
+                match tls {
+                    None => answer(stream, router).await,
+                    Some(tls) => {
+                        if let Ok(stream) = tls.accept(stream).await {
+                            answer(stream, router).await;
+                        }
+                    }
+                }
+            });
+        }
+    });
+    Ok(address)
+}
+
+async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin, router: Router) {
+    let service = hyper::service::service_fn(move |request| router.clone().call(request));
+    // A client that goes away is no matter here.
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}
+
+fn routes(clouds: Shared) -> Router {
+    Router::new()
+        .route("/", post(aws_sts))
+        .route("/{tenant}/v2.0/.well-known/openid-configuration", get(entra_discovery))
+        .route("/{tenant}/oauth2/v2.0/token", post(entra_token))
+        .route("/v1/token", post(google_sts))
+        .route("/oauth/v2/token", post(stackit_token))
+        .with_state(clouds)
+}
+
+fn parameters(form: &[u8]) -> BTreeMap<String, String> {
+    form_urlencoded::parse(form).into_owned().collect()
+}
+
+async fn aws_sts(State(clouds): State<Shared>, RawForm(form): RawForm) -> Response {
+    let form = parameters(&form);
+    let assumed = match form.get("Action").map(String::as_str) {
+        Some("AssumeRoleWithWebIdentity") => aws::assume(&clouds.setup(), &form).await,
+        _ => Err(Refusal::new("InvalidAction", "only AssumeRoleWithWebIdentity is here")),
+    };
+    let xml = |status: StatusCode, body: String| {
+        (status, [(header::CONTENT_TYPE, "text/xml")], body).into_response()
+    };
+    let role = form.get("RoleArn").map_or("", String::as_str);
+    match assumed {
+        Ok(session) => xml(
+            StatusCode::OK,
+            format!(
+                "<AssumeRoleWithWebIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\
+                 <AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>ASIASTANDIN</AccessKeyId>\
+                 <SecretAccessKey>stand-in</SecretAccessKey><SessionToken>stand-in</SessionToken>\
+                 <Expiration>2099-01-01T00:00:00Z</Expiration></Credentials>\
+                 <AssumedRoleUser><Arn>{}</Arn><AssumedRoleId>AROA:{}</AssumedRoleId></AssumedRoleUser>\
+                 </AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>",
+                escaped(role),
+                escaped(&session)
+            ),
+        ),
+        Err(Refusal { code, message }) => {
+            let status = if code == "AccessDenied" {
+                StatusCode::FORBIDDEN
+            } else {
+                StatusCode::BAD_REQUEST
+            };
+            let message = escaped(&message);
+            xml(
+                status,
+                format!(
+                    "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type>\
+                     <Code>{code}</Code><Message>{message}</Message></Error></ErrorResponse>"
+                ),
+            )
+        }
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+async fn entra_discovery(Path(tenant): Path<String>, headers: HeaderMap) -> Response {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let base = format!("https://{host}/{tenant}");
+    json_answer(
+        StatusCode::OK,
+        &json!({
+            "issuer": format!("{base}/v2.0"),
+            "token_endpoint": format!("{base}/oauth2/v2.0/token"),
+            "authorization_endpoint": format!("{base}/oauth2/v2.0/authorize"),
+            "device_authorization_endpoint": format!("{base}/oauth2/v2.0/devicecode"),
+            "jwks_uri": format!("{base}/discovery/v2.0/keys"),
+        }),
+    )
+}
+
+async fn entra_token(State(clouds): State<Shared>, RawForm(form): RawForm) -> Response {
+    given(entra::token(&clouds.setup(), &parameters(&form)).await.map(|()| json!({})))
+}
+
+async fn google_sts(State(clouds): State<Shared>, RawForm(form): RawForm) -> Response {
+    let exchanged = google::exchange(&clouds.setup(), &parameters(&form)).await;
+    given(exchanged.map(|subject| {
+        json!({
+            "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
+            "stand_in_subject": subject,
+        })
+    }))
+}
+
+async fn stackit_token(State(clouds): State<Shared>, RawForm(form): RawForm) -> Response {
+    given(stackit::token(&clouds.setup(), &parameters(&form)).await.map(|()| json!({})))
+}
+
+/// An access token, or an OAuth error (RFC 6749 section 5).
+fn given(given: Result<Value, Refusal>) -> Response {
+    match given {
+        Ok(mut body) => {
+            body["access_token"] = "stand-in".into();
+            body["token_type"] = "Bearer".into();
+            body["expires_in"] = 3600.into();
+            json_answer(StatusCode::OK, &body)
+        }
+        Err(Refusal { code, message }) => {
+            let status = if code == "invalid_client" {
+                StatusCode::UNAUTHORIZED
+            } else {
+                StatusCode::BAD_REQUEST
+            };
+            json_answer(status, &json!({"error": code, "error_description": message}))
+        }
+    }
+}
+
+fn json_answer(status: StatusCode, body: &Value) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}
