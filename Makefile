@@ -28,7 +28,7 @@ figures = grep -q '^<!-- $(1) -->' benches/README.md && awk '/^<!-- $(1) -->/ { 
 	skip = 1; next } /^<!-- end -->/ { skip = 0 } !skip' benches/README.md > target/figures.md \
 	&& mv target/figures.md benches/README.md
 
-.PHONY: help demo serve test lint unit doc policies toolchain golden deny clean
+.PHONY: help demo serve test e2e lint unit doc policies toolchain golden deny clean
 .PHONY: fuzz corpus bench bench-check bench-hostile bench-tokens kills schemathesis
 
 help: ## List the targets
@@ -54,6 +54,10 @@ lint: toolchain
 unit: toolchain
 	@echo "== tests"
 	$(CARGO) test $(CARGO_FLAGS) --workspace
+
+e2e: toolchain ## From a run to credentials of a stand-in, with the clouds' own clients (needs python3 with venv, and npm)
+	@sh e2e/clients.sh
+	COUNTERSIGN_E2E=$(CURDIR)/target/e2e $(CARGO) test $(CARGO_FLAGS) --workspace --test clients -- --include-ignored
 
 doc: toolchain
 	@echo "== documentation"

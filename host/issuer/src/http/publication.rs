@@ -18,6 +18,7 @@ use crate::service::Service;
 struct Discovery<'s> {
     issuer: &'s str,
     jwks_uri: String,
+    authorization_endpoint: String,
     token_endpoint: String,
     response_types_supported: [&'static str; 1],
     subject_types_supported: [&'static str; 1],
@@ -33,8 +34,10 @@ pub(super) async fn discovery(State(service): State<Arc<Service>>) -> Result<Res
     let document = Discovery {
         issuer,
         jwks_uri: format!("{issuer}/jwks.json"),
+        // Required, and strict clients read no document without it. There is nothing there.
+        authorization_endpoint: format!("{issuer}/v1/authorize"),
         token_endpoint: format!("{issuer}/v1/token"),
-        // Required, though there is no authorization endpoint: as Kubernetes' issuer has it.
+        // Required, too: as Kubernetes' issuer has it.
         response_types_supported: ["id_token"],
         subject_types_supported: ["public"],
         id_token_signing_alg_values_supported: service

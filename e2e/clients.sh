@@ -1,0 +1,38 @@
+#!/bin/sh
+# Installs the clouds' clients for the tests: pinned, with the hashes of what is installed, in target/e2e.
+set -eu
+cd "$(dirname "$0")/.."
+folder=target/e2e
+
+say() { echo "== e2e: $*" >&2; }
+
+needs() {
+    say "$1 is missing; what helps: $2"
+    exit 1
+}
+
+command -v python3 > /dev/null 2>&1 || needs python3 "\`apt-get install python3 python3-venv\`"
+command -v npm > /dev/null 2>&1 || needs npm "\`apt-get install npm\` (Node 20 or newer)"
+
+mkdir -p "$folder"
+# Anew when what is pinned has changed.
+if ! cmp -s e2e/python/requirements.txt "$folder/requirements.txt"; then
+    say "Python clients"
+    rm -rf "$folder/python"
+    python3 -m venv "$folder/python" || needs "python3's venv" "\`apt-get install python3-venv\`"
+    "$folder/python/bin/pip" install --quiet --disable-pip-version-check --require-hashes \
+        --only-binary :all: -r e2e/python/requirements.txt
+    cp e2e/python/requirements.txt "$folder/requirements.txt"
+fi
+if ! cmp -s e2e/node/package-lock.json "$folder/node/package-lock.json"; then
+    say "Node clients"
+    rm -rf "$folder/node"
+    mkdir -p "$folder/node"
+    cp e2e/node/package.json "$folder/node/"
+    cp e2e/node/package-lock.json "$folder/node/lock"
+    mv "$folder/node/lock" "$folder/node/package-lock.json"
+    (cd "$folder/node" && npm ci --ignore-scripts --no-audit --no-fund --loglevel error) ||
+        { rm -rf "$folder/node"; exit 1; }
+fi
+# Node looks for packages beside the script.
+cp e2e/node/*.mjs "$folder/node/"

@@ -1,0 +1,247 @@
+//! Ten definitions move from their runner's subject to their own, under load, and no token is refused on the way.
+#![cfg(unix)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
+
+#[path = "support/platform.rs"]
+mod platform;
+#[path = "support/service.rs"]
+mod service;
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use countersign_decision_log::Reader;
+use platform::{AWS, ISSUER, MANIFEST, Platform};
+use serde_json::{Value, json};
+use service::RUNNER;
+
+const ROLE: &str = "arn:aws:iam::123456789012:role/runs";
+
+/// A run of each definition, and what asks for its tokens.
+struct Runs {
+    url: String,
+    sts: String,
+    client: reqwest::Client,
+    plain: reqwest::Client,
+    /// The definition and the run.
+    runs: Vec<(String, String)>,
+}
+
+impl Runs {
+    /// A token of each run, presented to AWS; gives the subjects.
+    async fn all_are_let_in(&self) -> BTreeSet<String> {
+        let mut subjects = BTreeSet::new();
+        for (definition, run) in &self.runs {
+            let form = form(&[
+                ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+                ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+                ("subject_token", &format!("run-token-of-{run}-with-many-bits")),
+                ("run", run),
+                ("audience", AWS),
+                ("ttl_seconds", "900"),
+            ]);
+            let (status, body) = post(&self.client, &format!("{}/v1/token", self.url), form).await;
+            assert_eq!(status, 200, "{definition}: {body}");
+            let body: Value = serde_json::from_str(&body).unwrap();
+            let token = body["access_token"].as_str().unwrap();
+            subjects.insert(subject(token));
+            let form = self::form(&[
+                ("Action", "AssumeRoleWithWebIdentity"),
+                ("RoleArn", ROLE),
+                ("RoleSessionName", "s"),
+                ("WebIdentityToken", token),
+            ]);
+            let (status, body) = post(&self.plain, &self.sts, form).await;
+            assert_eq!(status, 200, "{definition} {}: {body}", subject(token));
+        }
+        subjects
+    }
+}
+
+fn form(pairs: &[(&str, &str)]) -> String {
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
+}
+
+async fn post(client: &reqwest::Client, url: &str, form: String) -> (u16, String) {
+    let request = client.post(url).header("content-type", "application/x-www-form-urlencoded");
+    let response = request.body(form).send().await.unwrap();
+    (response.status().as_u16(), response.text().await.unwrap())
+}
+
+fn subject(token: &str) -> String {
+    let claims = jsonwebtoken::dangerous::insecure_decode::<Value>(token).unwrap().claims;
+    claims["sub"].as_str().unwrap().to_owned()
+}
+
+fn definition(at: usize) -> String {
+    format!("{at:08x}-6974-444f-9d33-62134a632373")
+}
+
+/// Of all ten.
+fn named() -> String {
+    (1..=10).map(|at| format!(" --definition my-workspace/{}", definition(at))).collect()
+}
+
+/// Applies what `countersign trust aws` writes, as an operator does with OpenTofu; and keeps it in a file.
+fn apply(platform: &Platform, more: &str) {
+    let role =
+        platform.json(&format!("trust aws --policies countersign.toml --format json {more}"));
+    fs::write(platform.path("role.json"), role.to_string()).unwrap();
+    platform.stand_in.change(|setup| {
+        setup.aws_roles.insert(ROLE.to_owned(), role);
+    });
+}
+
+/// Takes a step, and waits until the service has read it.
+fn step(platform: &Platform, line: &str) {
+    let seen = platform.served.logged().len();
+    let ran = platform.countersign(&format!(
+        "subjects {line} --policies countersign.toml --by tester{}",
+        named()
+    ));
+    assert_eq!(ran.status, 0, "{line}: {}", ran.stderr);
+    platform.served.wait_for("policies were replaced", seen);
+}
+
+/// State, profile, and what trust says of the two subjects; the same of all ten.
+fn report(platform: &Platform) -> Value {
+    let rows = platform.json(
+        "subjects report --policies countersign.toml --log state/log --trust role.json --format json",
+    );
+    let rows = rows.as_array().unwrap();
+    assert_eq!(rows.len(), 10);
+    let of = |row: &Value| {
+        json!([
+            row["state"],
+            row["profile"],
+            row["trust"]["aws"]["old"],
+            row["trust"]["aws"]["new"]
+        ])
+    };
+    assert!(rows.iter().all(|row| of(row) == of(&rows[0])), "{rows:?}");
+    of(&rows[0])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn ten_definitions_move_and_no_token_is_refused() {
+    let manifest =
+        MANIFEST.replace("meshstack-id", "subject-profile = \"by-runner\"\nmeshstack-id");
+    let limits = "[limits]\nrun-per-second = 1_000_000\nrun-burst = 1_000_000\nrunner-per-second = 1_000_000\n\
+                  runner-burst = 1_000_000\n";
+    let platform = Platform::start(&manifest, "{\"version\": 1, \"moves\": []}\n", limits).await;
+    platform.stand_in.change(|setup| {
+        setup.aws_providers = [(ISSUER.to_owned(), vec![AWS.to_owned()])].into();
+    });
+    let mut runs = Vec::new();
+    for at in 1..=10 {
+        runs.push((definition(at), platform.register(&definition(at), "team-a").await));
+    }
+    let runs = Arc::new(Runs {
+        url: platform.url(),
+        sts: format!("http://{}/", platform.stand_in.http),
+        client: platform.client.clone(),
+        plain: reqwest::Client::builder().no_proxy().build().unwrap(),
+        runs,
+    });
+    let old: BTreeSet<_> = [format!("system:serviceaccount:demo:{RUNNER}")].into();
+    let new: BTreeSet<_> = (1..=10)
+        .map(|at| {
+            format!(
+                "system:serviceaccount:demo:workspace.my-workspace.buildingblockdefinition.{}",
+                definition(at)
+            )
+        })
+        .collect();
+
+    // Old: trust has the runner's subject alone, which is every definition's.
+    apply(&platform, &format!("--runner {RUNNER}{}", named()));
+    assert_eq!(runs.all_are_let_in().await, old);
+    assert_eq!(report(&platform), json!([null, "by-runner", "admitted", "not-admitted"]));
+    // From here on tokens are asked for and presented all the time.
+    let (stop, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let load = tokio::spawn({
+        let (runs, stop, rounds) = (Arc::clone(&runs), Arc::clone(&stop), Arc::clone(&rounds));
+        async move {
+            while !stop.load(Ordering::Relaxed) {
+                runs.all_are_let_in().await;
+                rounds.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    });
+
+    // Who is too early is told, and nothing changes.
+    let line = |step: &str| format!("subjects {step} --policies countersign.toml{}", named());
+    assert_eq!(platform.countersign(&line("cut-over --trust role.json")).status, 1);
+    step(&platform, &format!("begin --runner {RUNNER}"));
+    let ran = platform.countersign(&line("cut-over --trust role.json"));
+    assert_eq!(ran.status, 1);
+    assert!(ran.stderr.contains("the trust of aws does not let in"), "{}", ran.stderr);
+    assert_eq!(report(&platform), json!(["begun", "by-runner", "admitted", "not-admitted"]));
+
+    // Both.
+    apply(&platform, "");
+    assert_eq!(report(&platform), json!(["begun", "by-runner", "admitted", "admitted"]));
+    assert_eq!(runs.all_are_let_in().await, old);
+    let ran = platform.countersign("trust lint role.json");
+    assert!(ran.stdout.contains("old-and-new-subject"), "{}", ran.stdout);
+
+    // New, rolled back once, and new again.
+    step(&platform, "cut-over --trust role.json");
+    assert_eq!(runs.all_are_let_in().await, new);
+    assert_eq!(report(&platform), json!(["cut-over", "by-definition", "admitted", "admitted"]));
+    step(&platform, "roll-back --trust role.json");
+    assert_eq!(runs.all_are_let_in().await, old);
+    step(&platform, "cut-over --trust role.json");
+    assert_eq!(runs.all_are_let_in().await, new);
+
+    // Finished, once the last token with the old subject has expired.
+    let ran = platform.countersign(&line("finish --log state/log"));
+    assert_eq!(ran.status, 1);
+    assert!(
+        ran.stderr.contains("a token with the runner's subject is good until"),
+        "{}",
+        ran.stderr
+    );
+    let later = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + Duration::from_secs(3600);
+    step(&platform, &format!("finish --log state/log --now {}", later.as_secs()));
+    apply(&platform, "");
+    assert_eq!(report(&platform), json!(["finished", "by-definition", "not-admitted", "admitted"]));
+    assert_eq!(runs.all_are_let_in().await, new);
+    assert_eq!(platform.countersign("trust lint role.json").status, 0);
+    let ran = platform.countersign(&line("roll-back --trust role.json"));
+    assert_eq!(ran.status, 1, "its subject is trusted no more");
+
+    stop.store(true, Ordering::Relaxed);
+    load.await.expect("a token was refused on the way");
+    assert!(rounds.load(Ordering::Relaxed) >= 5, "{rounds:?}");
+
+    // Each step is kept, and so is each form that subjects had.
+    let moves = fs::read_to_string(platform.path("subject-moves.json")).unwrap();
+    let moves: Value = serde_json::from_str(&moves).unwrap();
+    for one in moves["moves"].as_array().unwrap() {
+        let history: Vec<_> =
+            one["history"].as_array().unwrap().iter().map(|r| &r["step"]).collect();
+        assert_eq!(history, ["begin", "cut-over", "roll-back", "cut-over", "finish"]);
+        assert!(one["history"].as_array().unwrap().iter().all(|record| record["by"] == "tester"));
+    }
+    let mut reader = Reader::new(&platform.path("state/log"), 1);
+    let mut forms = Vec::new();
+    while let Some(entry) = reader.read().unwrap() {
+        let record: Value = serde_json::from_slice(&entry.record).unwrap();
+        if record["kind"] == "subjects" {
+            forms.push(record["definitions"][definition(1)].as_str().unwrap().to_owned());
+        }
+    }
+    assert_eq!(forms, ["by-runner", "by-definition", "by-runner", "by-definition"]);
+    assert_eq!(platform.countersign("log verify state/log").status, 0);
+}
