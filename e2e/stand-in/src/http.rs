@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -176,30 +176,30 @@ async fn entra_discovery(Path(tenant): Path<String>, headers: HeaderMap) -> Resp
 }
 
 async fn entra_token(State(clouds): State<Shared>, RawForm(form): RawForm) -> Response {
-    given(entra::token(&clouds.setup(), &parameters(&form)).await.map(|()| json!({})))
+    given(entra::token(&clouds.setup(), &parameters(&form)).await.map(|()| Map::new()))
 }
 
 async fn google_sts(State(clouds): State<Shared>, RawForm(form): RawForm) -> Response {
     let exchanged = google::exchange(&clouds.setup(), &parameters(&form)).await;
     given(exchanged.map(|subject| {
-        json!({
-            "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
-            "stand_in_subject": subject,
-        })
+        let issued = "urn:ietf:params:oauth:token-type:access_token";
+        let members = [("issued_token_type", issued.to_owned()), ("stand_in_subject", subject)];
+        members.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect()
     }))
 }
 
 async fn stackit_token(State(clouds): State<Shared>, RawForm(form): RawForm) -> Response {
-    given(stackit::token(&clouds.setup(), &parameters(&form)).await.map(|()| json!({})))
+    given(stackit::token(&clouds.setup(), &parameters(&form)).await.map(|()| Map::new()))
 }
 
 /// An access token, or an OAuth error (RFC 6749 section 5).
-fn given(given: Result<Value, Refusal>) -> Response {
+fn given(given: Result<Map<String, Value>, Refusal>) -> Response {
     match given {
         Ok(mut body) => {
-            body["access_token"] = "stand-in".into();
-            body["token_type"] = "Bearer".into();
-            body["expires_in"] = 3600.into();
+            body.insert("access_token".to_owned(), "stand-in".into());
+            body.insert("token_type".to_owned(), "Bearer".into());
+            body.insert("expires_in".to_owned(), 3600.into());
+            let body = body.into();
             json_answer(StatusCode::OK, &body)
         }
         Err(Refusal { code, message }) => {

@@ -239,10 +239,12 @@ impl Gcp {
                     countersign::visible(account)
                 );
             }
-            credentials["service_account_impersonation_url"] = format!(
+            let url = format!(
                 "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{account}:generateAccessToken"
-            )
-            .into();
+            );
+            if let Some(members) = credentials.as_object_mut() {
+                members.insert("service_account_impersonation_url".to_owned(), url.into());
+            }
         }
         let file = format!("{credentials:#}\n");
         files::replace(&self.write, file.as_bytes(), true)?;

@@ -87,7 +87,7 @@ pub struct Token {
 /// How it ended.
 enum Ended {
     Stopped,
-    RunEnded,
+    WithItsRun,
     Refused(Refused),
 }
 
@@ -110,7 +110,7 @@ impl Token {
         }
         match ended? {
             Ended::Stopped => Ok(Done::Fine),
-            Ended::RunEnded => {
+            Ended::WithItsRun => {
                 output::say("the run has ended");
                 Ok(Done::Fine)
             }
@@ -137,7 +137,7 @@ impl Token {
         loop {
             let given = match self.fetch(client, give_up).await? {
                 Answer::Given(given) => given,
-                Answer::RunEnded => return Ok(Ended::RunEnded),
+                Answer::RunEnded => return Ok(Ended::WithItsRun),
                 Answer::Refused(refused) => return Ok(Ended::Refused(refused)),
                 Answer::Later(..) => bail!("no token in time"),
             };

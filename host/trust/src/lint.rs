@@ -68,7 +68,7 @@ impl TrustFiles {
 
     /// What only all ways into one identity together show.
     fn over_all(&self, findings: &mut Vec<Finding>) {
-        let mut owners: BTreeMap<(Cloud, &str, &str), Vec<(&str, &Grant)>> = BTreeMap::new();
+        let mut owners: BTreeMap<(Cloud, &str, &str), Vec<InFile<'_>>> = BTreeMap::new();
         for (file, grant) in &self.grants {
             // One without a name is of its file.
             let of_file =
@@ -106,6 +106,9 @@ impl TrustFiles {
         }
     }
 }
+
+/// A way in, and the file that has it.
+type InFile<'f> = (&'f str, &'f Grant);
 
 /// Whether there are subjects of both forms.
 fn both_forms(

@@ -93,3 +93,14 @@ fn findings_mislead_nobody() {
         assert!(!shown.contains(['\u{1b}', '\u{202e}']), "{shown:?}");
     }
 }
+
+#[test]
+fn the_page_has_each_finding() {
+    let page = include_str!("../../../docs/clouds.md");
+    let (_, table) = page.split_once("| finding | what it means |\n|---|---|\n").unwrap();
+    let rows = table.lines().take_while(|line| line.starts_with("| `"));
+    let found: Vec<_> = rows.map(ToOwned::to_owned).collect();
+    let expected: Vec<_> =
+        FINDINGS.iter().map(|(code, meaning)| format!("| `{code}` | {meaning} |")).collect();
+    assert_eq!(found, expected);
+}

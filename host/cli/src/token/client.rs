@@ -85,6 +85,9 @@ impl Client {
             reqwest::Client::builder().timeout(TIMEOUT).redirect(Policy::none()).no_proxy();
         if let Some(pem) = authorities {
             let certificates = Certificate::from_pem_bundle(pem).context("--ca-file")?;
+            if certificates.is_empty() {
+                bail!("--ca-file: no certificate in it; expected PEM");
+            }
             builder = builder.tls_certs_only(certificates);
         }
         let client = builder.build().context("--ca-file")?;

@@ -215,10 +215,9 @@ impl SubjectMoves {
                 state: one.state,
                 history: one.history,
             };
-            let steps = subject_move.history.iter();
-            let leads_to = steps.fold(Some(None), |state: Option<Option<MoveState>>, record| {
-                MoveState::after(state?, record.step).map(Some)
-            });
+            let mut steps = subject_move.history.iter();
+            let leads_to = steps
+                .try_fold(None, |state, record| MoveState::after(state, record.step).map(Some));
             if leads_to != Some(Some(subject_move.state)) || subject_move.runners.is_empty() {
                 return Err(SubjectMovesError::History(definition));
             }

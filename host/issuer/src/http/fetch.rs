@@ -23,8 +23,15 @@ pub struct HttpsFetch {
 
 /// The client could not be made: the certificates are none.
 #[derive(Debug, thiserror::Error)]
-#[error("no client for HTTPS: {0}")]
-pub struct HttpsFetchError(reqwest::Error);
+#[non_exhaustive]
+pub enum HttpsFetchError {
+    /// There is none in them.
+    #[error("no certificate; expected PEM")]
+    NoCertificate,
+    /// They cannot be used.
+    #[error("no client for HTTPS: {0}")]
+    Client(#[from] reqwest::Error),
+}
 
 impl HttpsFetch {
     /// A client that verifies servers with the certificates in `authorities` (PEM), or with the system's, and shows
@@ -38,10 +45,13 @@ impl HttpsFetch {
     ) -> Result<Self, HttpsFetchError> {
         let mut builder = Client::builder().timeout(TIMEOUT).redirect(Policy::none()).no_proxy();
         if let Some(pem) = authorities {
-            builder =
-                builder.tls_certs_only(Certificate::from_pem_bundle(pem).map_err(HttpsFetchError)?);
+            let certificates = Certificate::from_pem_bundle(pem)?;
+            if certificates.is_empty() {
+                return Err(HttpsFetchError::NoCertificate);
+            }
+            builder = builder.tls_certs_only(certificates);
         }
-        let client = builder.build().map_err(HttpsFetchError)?;
+        let client = builder.build()?;
         Ok(Self { client, token })
     }
 }
@@ -75,5 +85,16 @@ impl Fetch for HttpsFetch {
             }
             Ok(body)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HttpsFetch, HttpsFetchError};
+
+    #[test]
+    fn a_file_without_certificates_verifies_nobody() {
+        let error = HttpsFetch::new(Some(b"{}"), None).unwrap_err();
+        assert!(matches!(error, HttpsFetchError::NoCertificate));
     }
 }

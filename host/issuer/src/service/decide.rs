@@ -84,6 +84,16 @@ struct Made {
     signed: Option<Issued>,
 }
 
+/// What becomes of an approval.
+enum Preflighted {
+    /// Its cloud would take the token, and none was asked for.
+    Taken,
+    /// The token, and what is on record of it.
+    Signed(Box<Issued>, IssuedRecord),
+    /// Its cloud would not take the token.
+    NotTaken(Vec<Violation>),
+}
+
 impl Service {
     /// Decides, signs what is approved, and gives the token once the record is durable.
     ///
@@ -188,12 +198,12 @@ impl Service {
             Ok(approval) => {
                 let (id, terms) = (approval.decision(), approval.terms().clone());
                 match self.preflighted(approval, kind, &deciding.clouds, profile, now)? {
-                    Ok(None) => (id, Ok(terms), None),
-                    Ok(Some((issued, issued_record))) => {
+                    Preflighted::Taken => (id, Ok(terms), None),
+                    Preflighted::Signed(issued, issued_record) => {
                         record.issued = Some(issued_record);
-                        (id, Ok(terms), Some(issued))
+                        (id, Ok(terms), Some(*issued))
                     }
-                    Err(violations) => {
+                    Preflighted::NotTaken(violations) => {
                         let reasons = violations.iter().map(reason).collect();
                         record.preflight = violations
                             .into_iter()
@@ -223,7 +233,7 @@ impl Service {
         clouds: &AudienceClouds,
         profile: SubjectProfile,
         now: u64,
-    ) -> Result<Result<Option<(Issued, IssuedRecord)>, Vec<Violation>>, Problem> {
+    ) -> Result<Preflighted, Problem> {
         let (decision, expires_in) = (approval.decision(), approval.terms().ttl_seconds);
         let keys = self.keys.load();
         let algorithm = self.settings.algorithm_of(&approval.terms().audiences);
@@ -231,8 +241,8 @@ impl Service {
             keys.active(algorithm, now).ok_or_else(|| Problem::unavailable("no key is active"))?;
         if kind != TOKEN {
             return match issuer.check(&approval, clouds) {
-                Ok(()) => Ok(Ok(None)),
-                Err(IssueError::Preflight(violations)) => Ok(Err(violations)),
+                Ok(()) => Ok(Preflighted::Taken),
+                Err(IssueError::Preflight(violations)) => Ok(Preflighted::NotTaken(violations)),
                 Err(error) => Err(Problem::failed(error)),
             };
         }
@@ -240,7 +250,9 @@ impl Service {
             .ok_or_else(|| Problem::unavailable("the system gives no randomness"))?;
         let token = match issuer.sign(approval, &id, clouds) {
             Ok(token) => token,
-            Err(IssueError::Preflight(violations)) => return Ok(Err(violations)),
+            Err(IssueError::Preflight(violations)) => {
+                return Ok(Preflighted::NotTaken(violations));
+            }
             Err(error) => return Err(Problem::failed(error)),
         };
         let public = issuer.signer().public();
@@ -255,7 +267,7 @@ impl Service {
         let jti = id.to_string();
         let algorithm = public.algorithm();
         let issued = Issued { token, expires_in, decision, jti, profile, algorithm };
-        Ok(Ok(Some((issued, record))))
+        Ok(Preflighted::Signed(Box::new(issued), record))
     }
 
     /// Waits until the record is durable. What it is of leaves only then.

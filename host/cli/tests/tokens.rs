@@ -1,0 +1,175 @@
+//! `countersign token` keeps a job's token fresh, and leaves none when it may have none.
+#![cfg(unix)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
+
+#[path = "support/platform.rs"]
+mod platform;
+#[path = "support/service.rs"]
+mod service;
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Read;
+use std::process::{Child, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use platform::{AWS, DEFINITION, MANIFEST, Platform};
+use rustix::process::{Pid, Signal, kill_process};
+use support::command;
+
+const NO_MOVES: &str = "{\"version\": 1, \"moves\": []}\n";
+
+/// Keeps the token of a run, in the file `token`.
+struct Keeper(Child);
+
+impl Keeper {
+    fn start(platform: &Platform, run: &str, more: &str) -> Self {
+        let line = format!(
+            "token --url {} --ca-file authority.pem --run {run} --run-token-file {run}.run-token --audience {AWS} \
+             --write token {more}",
+            platform.url()
+        );
+        let child = command(platform.folder.path())
+            .args(line.split_whitespace())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self(child)
+    }
+
+    /// How it ended, and what it said.
+    fn ended(mut self) -> (i32, String) {
+        let status = self.0.wait().unwrap().code().unwrap();
+        let mut said = String::new();
+        self.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        (status, said)
+    }
+}
+
+/// The token in the file, once it is another than those before.
+fn next(platform: &Platform, before: &BTreeSet<String>) -> String {
+    for _ in 0..600 {
+        if let Ok(token) = fs::read_to_string(platform.path("token")) {
+            assert_eq!(token.split('.').count(), 3, "half a token: {token}");
+            if !before.contains(&token) {
+                return token;
+            }
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    panic!("no further token");
+}
+
+async fn finish(platform: &Platform, run: &str) {
+    let request = platform.client.post(format!("{}/v1/runs/{run}/finish", platform.url()));
+    assert!(request.bearer_auth(&platform.api_key).send().await.unwrap().status().is_success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_kept_fresh_until_the_run_ends() {
+    let platform = Platform::start(MANIFEST, NO_MOVES, "").await;
+    let run = platform.register(DEFINITION, "team-a").await;
+    let keeper = Keeper::start(&platform, &run, "--ttl 2");
+    let mut tokens = BTreeSet::new();
+    for _ in 0..3 {
+        tokens.insert(next(&platform, &tokens));
+    }
+    let mode = fs::metadata(platform.path("token")).unwrap().permissions();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777, 0o600);
+    finish(&platform, &run).await;
+    assert_eq!(keeper.ended(), (0, "the run has ended\n".to_owned()));
+    assert!(!platform.path("token").exists());
+    // Each by a decision of its own.
+    let shown = platform.countersign("log show state/log --format json");
+    assert!(shown.stdout.lines().count() >= 3, "{}", shown.stdout);
+    assert!(platform.folder.path().read_dir().unwrap().all(|entry| {
+        !entry.unwrap().file_name().to_string_lossy().starts_with(".countersign-")
+    }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_leaves_no_token() {
+    let platform = Platform::start(MANIFEST, NO_MOVES, "").await;
+    let run = platform.register(DEFINITION, "team-a").await;
+    let keeper = Keeper::start(&platform, &run, "--ttl 2");
+    next(&platform, &BTreeSet::new());
+    // The platform team takes the consumer off its list.
+    let seen = platform.served.logged().len();
+    let manifest = platform.path("countersign.toml");
+    fs::write(&manifest, MANIFEST.replace("also = [\"team-a\"]", "also = []")).unwrap();
+    platform.served.wait_for("policies were replaced", seen);
+    let (status, said) = keeper.ended();
+    assert_eq!(status, 2, "{said}");
+    assert!(said.contains("refused ") && said.contains("decision sha256:"), "{said}");
+    assert!(!platform.path("token").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_waits_for_the_service_as_long_as_the_token_is_good() {
+    let platform = Platform::start(MANIFEST, NO_MOVES, "").await;
+    let run = platform.register(DEFINITION, "team-a").await;
+    let keeper = Keeper::start(&platform, &run, "--ttl 6");
+    next(&platform, &BTreeSet::new());
+    platform.served.signal(Signal::TERM);
+    let (status, said) = keeper.ended();
+    assert_eq!(status, 1, "{said}");
+    assert!(said.contains("asking again") && said.contains("no more time to wait"), "{said}");
+    assert!(!platform.path("token").exists(), "it has expired");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_stops_when_told_to() {
+    let platform = Platform::start(MANIFEST, NO_MOVES, "").await;
+    let run = platform.register(DEFINITION, "team-a").await;
+    let keeper = Keeper::start(&platform, &run, "");
+    next(&platform, &BTreeSet::new());
+    let id = Pid::from_raw(i32::try_from(keeper.0.id()).unwrap()).unwrap();
+    kill_process(id, Signal::TERM).unwrap();
+    assert_eq!(keeper.ended(), (0, String::new()));
+    assert!(!platform.path("token").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_right_ends_at_once() {
+    let platform = Platform::start(MANIFEST, NO_MOVES, "").await;
+    let run = platform.register(DEFINITION, "team-a").await;
+    let url = platform.url();
+    let with = |more: &str| {
+        format!("token --run {run} --audience {AWS} --run-token-file {run}.run-token {more}")
+    };
+    fs::write(platform.path("other"), "another-run-token-with-many-bits").unwrap();
+    for (line, says) in [
+        (with("--url http://oidc.example.com --once"), "expected https"),
+        (with("--url http://127.0.0.1.example.com --once"), "expected https"),
+        (with(&format!("--url {url} --wait 1 --once")), "no more time to wait"),
+        (with(&format!("--url {url} --ca-file authority.pem --ttl 999999 --once")), "ttl_seconds"),
+        (
+            format!(
+                "token --url {url} --ca-file authority.pem --run {run} --audience {AWS} --run-token-file other --once"
+            ),
+            "not for this run",
+        ),
+        (with(&format!("--url {url} --ca-file run.json --once")), "--ca-file"),
+        (format!("token --url {url} --run {run} --audience {AWS} --once"), "--run-token-file"),
+    ] {
+        let ran = platform.countersign(&line);
+        assert_eq!(ran.status, 1, "{line}: {}", ran.stderr);
+        assert!(ran.stderr.contains(says), "{line}: {}", ran.stderr);
+        assert!(!ran.stderr.contains("with-many-bits"), "{}", ran.stderr);
+        assert_eq!(ran.stdout, "");
+    }
+    // Without a file, it goes to stdout, once.
+    let ran = platform.countersign(&with(&format!("--url {url} --ca-file authority.pem")));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    assert_eq!(ran.stdout.trim().split('.').count(), 3);
+}

@@ -1,0 +1,234 @@
+//! `check`, `trust`, `subjects` and `env`, as a shell sees them.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
+
+mod support;
+
+use std::fs;
+
+use serde_json::{Value, json};
+use support::{countersign, folder};
+
+const DEFINITION: &str = "b23cfb9a-6974-444f-9d33-62134a632373";
+const RUNNER: &str = "98520496-627d-43e6-82da-ce499179ff3f";
+
+#[test]
+fn a_configuration_is_checked_before_it_is_deployed() {
+    let folder = folder();
+    let ran = countersign(folder.path(), "check --policies countersign.toml");
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("good  gcp RS256 gcp-workload-identity-provider:demo"),
+        "{}",
+        ran.stdout
+    );
+    assert!(ran.stdout.contains("workspaces with at most 29 characters"), "{}", ran.stdout);
+
+    let config = "policies = \"countersign.toml\"\nstate = \"state\"\n[tokens]\n\
+                  es256-audiences = [\"api://AzureADTokenExchange\"]\n";
+    fs::write(folder.path().join("issuer.toml"), config).unwrap();
+    let manifest = folder.path().join("countersign.toml");
+    let text = fs::read_to_string(&manifest).unwrap().replace(
+        "url = \"https://oidc.example.com\"",
+        "url = \"https://oidc.example.com:8443\"\naudiences = { \"api://AzureADTokenExchangeChina\" = \"stackit\" }",
+    );
+    fs::write(&manifest, &text).unwrap();
+    let long = "a-workspace-of-more-than-twenty-nine-characters";
+    let line = format!("check --config issuer.toml --definition {long}/{DEFINITION} --format json");
+    let ran = countersign(folder.path(), &line);
+    assert_eq!(ran.status, 1, "{}", ran.stderr);
+    let checked: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let found: Vec<_> = checked["checked"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|one| one["violations"].as_array().unwrap())
+        .map(|violation| violation["code"].as_str().unwrap())
+        .collect();
+    assert_eq!(found, ["azure-algorithm", "stackit-audience", "aws-issuer", "gcp-subject"]);
+    // Policies that do not load are wrong too.
+    fs::write(&manifest, text.replace("ttl-ceiling.wasm", "absent.wasm")).unwrap();
+    let ran = countersign(folder.path(), "check --config issuer.toml");
+    assert_eq!(ran.status, 1);
+    assert!(ran.stderr.contains("absent.wasm"), "{}", ran.stderr);
+}
+
+#[test]
+fn trust_is_written_and_found_good() {
+    let folder = folder();
+    for cloud in ["aws", "azure", "gcp", "stackit"] {
+        for (format, file) in [("json", "trust.json"), ("hcl", "trust.tf")] {
+            let line = format!(
+                "trust {cloud} --policies countersign.toml --definition my-workspace/{DEFINITION} --format {format}"
+            );
+            let ran = countersign(folder.path(), &line);
+            assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{line}");
+            assert!(
+                ran.stdout.contains(&format!(
+                    "workspace.my-workspace.buildingblockdefinition.{DEFINITION}"
+                ))
+            );
+            fs::write(folder.path().join(file), ran.stdout).unwrap();
+            let ran = countersign(folder.path(), &format!("trust lint {file} --format json"));
+            assert_eq!((ran.status, ran.stdout.as_str()), (0, "[]\n"), "{line}");
+        }
+    }
+    for (line, says) in [
+        ("trust aws --policies countersign.toml", "name those that are trusted by --definition"),
+        (
+            "trust aws --policies countersign.toml --definition my-workspace",
+            "expected WORKSPACE/UUID",
+        ),
+        (
+            &format!(
+                "trust aws --policies countersign.toml --definition a/{DEFINITION} --audience api://AzureADTokenExchange"
+            ),
+            "could be replayed there",
+        ),
+        ("trust lint absent.tf", "absent.tf"),
+        ("trust lint countersign.toml", "countersign.toml"),
+    ] {
+        let ran = countersign(folder.path(), line);
+        assert_eq!((ran.status, ran.stdout.as_str()), (1, ""), "{line}");
+        assert!(ran.stderr.contains(says), "{line}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn findings_are_printed_with_their_place() {
+    let folder = folder();
+    let prefix = "locals {}\nresource \"google_iam_workload_identity_pool_provider\" \"x\" {\n  \
+                  attribute_condition = \"assertion.sub.startsWith('system:serviceaccount:demo:workspace.team')\"\n  \
+                  oidc {\n    issuer_uri = \"https://oidc.example.com\"\n    allowed_audiences = [\"x\"]\n  }\n}\n";
+    fs::write(folder.path().join("a.tf"), prefix).unwrap();
+    let ran = countersign(folder.path(), "trust lint a.tf");
+    assert_eq!(ran.status, 1);
+    assert!(ran.stdout.starts_with("a.tf:3: prefix-admits-neighbour: "), "{}", ran.stdout);
+    assert_eq!(ran.stderr, "1 ways in, in 1 files: 2 findings\n");
+}
+
+#[test]
+fn steps_are_kept_in_a_file() {
+    let folder = folder();
+    let named = format!(
+        "--policies countersign.toml --definition my-workspace/{DEFINITION} --by tester --now 7"
+    );
+    let begin = format!("subjects begin {named} --runner {RUNNER}");
+    let ran = countersign(folder.path(), &begin);
+    assert_eq!(ran.status, 1);
+    assert!(ran.stderr.contains("subject-moves = \"subject-moves.json\""), "{}", ran.stderr);
+    let manifest = folder.path().join("countersign.toml");
+    let text = fs::read_to_string(&manifest).unwrap();
+    let moves = "meshstack-id = \"demo\"\nsubject-moves = \"subject-moves.json\"";
+    fs::write(&manifest, text.replacen("meshstack-id = \"demo\"", moves, 1)).unwrap();
+
+    let ran = countersign(folder.path(), &begin);
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
+    assert_eq!(ran.stdout, format!("my-workspace {DEFINITION}: begun\n"));
+    // Trust now has both.
+    let ran = countersign(folder.path(), "trust azure --policies countersign.toml --format json");
+    let trust: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let names: Vec<_> =
+        trust.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(names, [format!("definition-{DEFINITION}"), format!("runner-{RUNNER}")]);
+    fs::write(folder.path().join("both.json"), ran.stdout).unwrap();
+    // Decisions are made with the runner's subject.
+    let ask = format!(
+        "evaluate --policies countersign.toml --run run.json --ttl 60 --runner {RUNNER} \
+                       --audience aws-workload-identity-provider:demo --format json"
+    );
+    let subject = |folder: &std::path::Path| {
+        let ran = countersign(folder, &ask);
+        let decision: Value = serde_json::from_str(&ran.stdout).unwrap();
+        decision["claims"]["token"]["subject"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(subject(folder.path()), format!("system:serviceaccount:demo:{RUNNER}"));
+    for (line, says) in [
+        (begin.clone(), "is begun; `begin` cannot follow"),
+        (format!("subjects cut-over {named}"), "--trust"),
+        (format!("subjects cut-over {named} --trust run.json"), "let nobody in"),
+        (
+            format!("subjects roll-back {named} --without-trust"),
+            "is begun; `roll-back` cannot follow",
+        ),
+        (format!("subjects finish {named} --without-log"), "is begun; `finish` cannot follow"),
+        (begin.replace("my-workspace/", "other/"), "is of workspace my-workspace"),
+    ] {
+        let ran = countersign(folder.path(), &line);
+        assert_eq!(ran.status, 1, "{line}");
+        assert!(ran.stderr.contains(says), "{line}: {}", ran.stderr);
+    }
+    let ran = countersign(folder.path(), &format!("subjects cut-over {named} --trust both.json"));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    assert!(subject(folder.path()).contains("workspace.my-workspace"));
+    let ran = countersign(folder.path(), &format!("subjects roll-back {named} --without-trust"));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let moves = fs::read_to_string(folder.path().join("subject-moves.json")).unwrap();
+    let moves: Value = serde_json::from_str(&moves).unwrap();
+    let history = &moves["moves"][0]["history"];
+    assert_eq!(
+        history[2],
+        json!({"step": "roll-back", "time": 7, "by": "tester", "on": "no trust"})
+    );
+    assert!(history[1]["on"].as_str().unwrap().starts_with("trust sha256:"), "{history}");
+    let ran =
+        countersign(folder.path(), "subjects report --policies countersign.toml --trust both.json");
+    assert_eq!(
+        ran.stdout,
+        format!(
+            "my-workspace {DEFINITION}: begun, tokens are by-runner\n  trust of azure: the runner's admitted, the \
+             definition's admitted\n"
+        )
+    );
+}
+
+#[test]
+fn an_environment_is_printed_for_a_shell() {
+    let folder = folder();
+    let ran = countersign(
+        folder.path(),
+        "env aws --role-arn arn:aws:iam::1:role/it's --region eu-central-1",
+    );
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    assert_eq!(
+        ran.stdout,
+        "export AWS_ROLE_ARN='arn:aws:iam::1:role/it'\\''s'\n\
+         export AWS_ROLE_SESSION_NAME='countersign'\n\
+         export AWS_WEB_IDENTITY_TOKEN_FILE='/var/run/secrets/workload-identity/aws/token'\n\
+         export AWS_REGION='eu-central-1'\n"
+    );
+    let ran =
+        countersign(folder.path(), "env azure --client-id c --tenant-id t --subscription-id s");
+    for line in [
+        "ARM_USE_OIDC='true'",
+        "ARM_OIDC_TOKEN_FILE_PATH='/var",
+        "ARM_CLIENT_ID='c'",
+        "ARM_SUBSCRIPTION_ID='s'",
+    ] {
+        assert!(ran.stdout.contains(line), "{line}: {}", ran.stdout);
+    }
+    let ran = countersign(folder.path(), "env stackit --service-account a@sa.stackit.cloud");
+    assert!(ran.stdout.contains("STACKIT_USE_OIDC='1'"), "{}", ran.stdout);
+    let ran = countersign(
+        folder.path(),
+        "env gcp --audience //iam.googleapis.com/x --service-account a@b.c --write c.json",
+    );
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let file: Value =
+        serde_json::from_str(&fs::read_to_string(folder.path().join("c.json")).unwrap()).unwrap();
+    assert_eq!(file["type"], "external_account");
+    assert!(
+        file["service_account_impersonation_url"]
+            .as_str()
+            .unwrap()
+            .ends_with("/a@b.c:generateAccessToken")
+    );
+    let ran =
+        countersign(folder.path(), "env gcp --audience x --service-account a/../b --write c.json");
+    assert_eq!(ran.status, 1);
+}

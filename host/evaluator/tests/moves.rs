@@ -1,0 +1,149 @@
+//! The file of moves: what it can say, and which steps follow.
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+use countersign::{
+    DefinitionId, Manifest, ManifestFiles, MoveRecord, MoveState, MoveStep, SubjectMoves,
+    SubjectMovesError, SubjectProfile,
+};
+use proptest::prelude::*;
+
+const DEFINITION: &str = "b23cfb9a-6974-444f-9d33-62134a632373";
+const RUNNER: &str = "98520496-627d-43e6-82da-ce499179ff3f";
+
+fn definition() -> DefinitionId {
+    DefinitionId::parse(DEFINITION).unwrap()
+}
+
+fn record(step: MoveStep) -> MoveRecord {
+    MoveRecord { step, time: 1, by: "tester".to_owned(), on: "a test".to_owned() }
+}
+
+fn begun() -> SubjectMoves {
+    let mut moves = SubjectMoves::default();
+    let runners = [RUNNER.parse().unwrap()].into();
+    let (workspace, by) = ("my-workspace".parse().unwrap(), (1, "tester".to_owned()));
+    moves.begin(definition(), workspace, runners, by).unwrap();
+    moves
+}
+
+#[test]
+fn trust_has_both_subjects_while_it_lasts() {
+    let mut moves = begun();
+    let meshstack = "demo".parse().unwrap();
+    for (step, state, profile, subjects) in [
+        (None, MoveState::Begun, SubjectProfile::ByRunner, 2),
+        (Some(MoveStep::CutOver), MoveState::CutOver, SubjectProfile::ByDefinition, 2),
+        (Some(MoveStep::RollBack), MoveState::Begun, SubjectProfile::ByRunner, 2),
+        (Some(MoveStep::CutOver), MoveState::CutOver, SubjectProfile::ByDefinition, 2),
+        (Some(MoveStep::Finish), MoveState::Finished, SubjectProfile::ByDefinition, 1),
+    ] {
+        if let Some(step) = step {
+            assert_eq!(moves.step(&definition(), record(step)), Ok(state));
+        }
+        let of = moves.get(&definition()).unwrap();
+        assert_eq!((of.state, of.state.profile()), (state, profile));
+        assert_eq!(of.subjects(&meshstack, &definition()).len(), subjects);
+    }
+    let error = moves.step(&definition(), record(MoveStep::RollBack)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("definition {DEFINITION} is finished; `roll-back` cannot follow")
+    );
+    let mut nothing = SubjectMoves::default();
+    let error = nothing.step(&definition(), record(MoveStep::CutOver)).unwrap_err();
+    assert!(error.to_string().contains("is not being moved"));
+    let (workspace, by) = ("my-workspace".parse().unwrap(), (1, String::new()));
+    let error = nothing.begin(definition(), workspace, Default::default(), by).unwrap_err();
+    assert!(matches!(error, SubjectMovesError::NoRunner(_)));
+}
+
+#[test]
+fn a_file_that_contradicts_itself_says_nothing() {
+    let good = begun().to_json().unwrap();
+    assert_eq!(SubjectMoves::parse(good.as_bytes()).unwrap(), begun());
+    for (from, to, says) in [
+        ("\"version\": 1", "\"version\": 2", "version 2"),
+        ("\"begun\"", "\"cut-over\"", "do not lead to the state"),
+        ("\"begun\"", "\"gone\"", "unknown variant"),
+        (&format!("\"{RUNNER}\""), "", "do not lead to the state"),
+        ("my-workspace", "My-Workspace", "a workspace identifier"),
+        (DEFINITION, "x", "a UUID"),
+        ("\"by\"", "\"of\"", "unknown field"),
+        ("\"moves\"", "\"moved\"", "unknown field"),
+    ] {
+        let bad = good.replacen(from, to, 1);
+        assert_ne!(bad, good, "{from}");
+        let error = SubjectMoves::parse(bad.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+    let one = good.split_once('[').unwrap().1.rsplit_once(']').unwrap().0;
+    let twice = good.replacen(one, &format!("{one},{one}"), 1);
+    let error = SubjectMoves::parse(twice.as_bytes()).unwrap_err().to_string();
+    assert!(error.contains("is there twice"), "{error}");
+}
+
+const MANIFEST: &str = r#"
+[issuer]
+meshstack-id = "demo"
+subject-profile = "by-runner"
+subject-moves = "moves.json"
+audiences = { "https://vault.example.com" = "other" }
+
+[[binding]]
+name = "a"
+policy = "a.wasm"
+scope = "all"
+"#;
+
+#[test]
+fn a_manifest_takes_the_moves_of_its_file() {
+    let manifest = Manifest::parse(MANIFEST).unwrap();
+    assert_eq!(manifest.files().collect::<Vec<_>>(), ["a.wasm", "moves.json"]);
+    let issuer = manifest.issuer.unwrap();
+    assert_eq!(issuer.subjects_with(&ManifestFiles::new()), Err(SubjectMovesError::Missing));
+    let mut moves = begun();
+    let profile = |moves: &SubjectMoves| {
+        let files = [("moves.json".to_owned(), moves.to_json().unwrap().into_bytes())].into();
+        issuer.subjects_with(&files).unwrap().profile_of(&definition())
+    };
+    assert_eq!(profile(&moves), SubjectProfile::ByRunner);
+    moves.step(&definition(), record(MoveStep::CutOver)).unwrap();
+    assert_eq!(profile(&moves), SubjectProfile::ByDefinition);
+    // Said in two places, it is not guessed which counts.
+    let both = MANIFEST.replace(
+        "subject-moves",
+        &format!("subject-profiles = {{ {DEFINITION} = \"by-runner\" }}\nsubject-moves"),
+    );
+    let issuer = Manifest::parse(&both).unwrap().issuer.unwrap();
+    let files = [("moves.json".to_owned(), moves.to_json().unwrap().into_bytes())].into();
+    assert!(matches!(issuer.subjects_with(&files), Err(SubjectMovesError::TwoPlaces(_))));
+}
+
+#[test]
+fn an_audience_is_of_a_cloud_that_there_is() {
+    for (cloud, says) in [("\"oracle\"", "expected `aws`, `azure`"), ("1", "invalid type")] {
+        let bad = MANIFEST.replace("\"other\"", cloud);
+        let error = Manifest::parse(&bad).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+    let bad = MANIFEST.replace("https://vault.example.com", "a b");
+    assert!(Manifest::parse(&bad).unwrap_err().to_string().contains("an audience"));
+}
+
+proptest! {
+    /// Whatever steps are tried: those that are refused change nothing, and what is written is what is read.
+    #[test]
+    fn steps_lead_where_they_say(steps in proptest::collection::vec(0..4usize, 0..12)) {
+        let all = [MoveStep::Begin, MoveStep::CutOver, MoveStep::RollBack, MoveStep::Finish];
+        let mut moves = begun();
+        for step in steps {
+            let before = moves.clone();
+            match moves.step(&definition(), record(all[step])) {
+                Ok(state) => prop_assert_eq!(moves.get(&definition()).unwrap().state, state),
+                Err(_) => prop_assert_eq!(&moves, &before),
+            }
+            let again = SubjectMoves::parse(moves.to_json().unwrap().as_bytes());
+            prop_assert_eq!(again.as_ref(), Ok(&moves));
+        }
+    }
+}
