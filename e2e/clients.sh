@@ -13,6 +13,8 @@ needs() {
 
 command -v python3 > /dev/null 2>&1 || needs python3 "\`apt-get install python3 python3-venv\`"
 command -v npm > /dev/null 2>&1 || needs npm "\`apt-get install npm\` (Node 20 or newer)"
+node -e 'process.exit(Number(process.versions.node.split(".")[0]) >= 20 ? 0 : 1)' ||
+    needs "Node 20 or newer" "a newer \`nodejs\`"
 
 mkdir -p "$folder"
 # Anew when what is pinned has changed.
@@ -28,9 +30,7 @@ if ! cmp -s e2e/node/package-lock.json "$folder/node/package-lock.json"; then
     say "Node clients"
     rm -rf "$folder/node"
     mkdir -p "$folder/node"
-    cp e2e/node/package.json "$folder/node/"
-    cp e2e/node/package-lock.json "$folder/node/lock"
-    mv "$folder/node/lock" "$folder/node/package-lock.json"
+    cp e2e/node/package.json e2e/node/package-lock.json "$folder/node/"
     (cd "$folder/node" && npm ci --ignore-scripts --no-audit --no-fund --loglevel error) ||
         { rm -rf "$folder/node"; exit 1; }
 fi

@@ -10,6 +10,9 @@ use crate::token::Presented;
 use crate::{Refusal, Setup};
 
 const ALGORITHMS: &[&str] = &["RS256", "RS384", "RS512", "ES256", "ES384", "ES512"];
+/// Without white space.
+const POLICY_CHARACTERS: usize = 2048;
+
 const TAGS: &str = "https://aws.amazon.com/tags";
 
 /// Gives the session's name, if the role can be assumed.
@@ -47,6 +50,10 @@ pub(crate) async fn assume(
         session_tags(&token).map_err(|message| Refusal::new("InvalidIdentityToken", message))?;
     let policy = setup.aws_roles.get(role);
     let policy = policy.ok_or_else(|| Refusal::new("AccessDenied", "no such role"))?;
+    // A real one would not have been accepted when the role was made.
+    if policy.to_string().chars().filter(|c| !c.is_whitespace()).count() > POLICY_CHARACTERS {
+        return Err(Refusal::new("LimitExceeded", "Cannot exceed quota for ACLSizePerRole: 2048"));
+    }
     let subject = token.claim("sub").map_err(invalid)?;
     let keys = BTreeMap::from([
         (format!("{host}:sub"), subject.to_owned()),

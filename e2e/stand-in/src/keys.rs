@@ -32,7 +32,15 @@ impl Published {
         let path = jwks_uri
             .and_then(|uri| uri.strip_prefix(issuer))
             .ok_or("no `jwks_uri` of the issuer")?;
-        let set = get(&client, &format!("{reached}{path}")).await?;
+        Self::of(issuer, &get(&client, &format!("{reached}{path}")).await?)
+    }
+
+    /// A key set that an operator has uploaded.
+    pub(crate) fn uploaded(issuer: &str, keys: &str) -> Result<Self, String> {
+        Self::of(issuer, &serde_json::from_str(keys).map_err(|_| "the key set is no JSON")?)
+    }
+
+    fn of(issuer: &str, set: &Value) -> Result<Self, String> {
         let keys = set.get("keys").and_then(Value::as_array).ok_or("the key set has no `keys`")?;
         // What is not understood is not used.
         let keys: Vec<Jwk> =

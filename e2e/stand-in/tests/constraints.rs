@@ -24,6 +24,13 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Map, Value, json};
 
 const ISSUER: &str = "https://oidc.example.com";
+/// Of 256 bytes.
+const LONG_ISSUER: &str = concat!(
+    "https://oidc.example.com/",
+    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+);
 const SUBJECT: &str = "system:serviceaccount:demo:workspace.team.buildingblockdefinition.b23cfb9a";
 const AWS: &str = "aws-workload-identity-provider:demo";
 const AZURE: &str = "api://AzureADTokenExchange";
@@ -39,7 +46,8 @@ struct AnyIssuer {
     ec: EncodingKey,
     ed: EncodingKey,
     stand_in: StandIn,
-    extra_keys: Arc<Mutex<usize>>,
+    /// Which key is published again, and how often.
+    extra_keys: Arc<Mutex<(usize, usize)>>,
     client: reqwest::Client,
 }
 
@@ -68,12 +76,13 @@ impl AnyIssuer {
             jwk(&ec, Algorithm::ES256, "ec"),
             jwk(&ed, Algorithm::EdDSA, "ed"),
         ];
-        let extra_keys = Arc::new(Mutex::new(0));
+        let extra_keys = Arc::new(Mutex::new((0, 0)));
         let extra = Arc::clone(&extra_keys);
         let published = move || {
             let mut keys = keys.to_vec();
-            let rsa = keys[0].clone();
-            keys.extend((0..*extra.lock().unwrap()).map(|_| rsa.clone()));
+            let (which, count) = *extra.lock().unwrap();
+            let again = keys[which].clone();
+            keys.extend((0..count).map(|_| again.clone()));
             json!({"keys": keys}).to_string()
         };
         let discovery = json!({"issuer": ISSUER, "jwks_uri": format!("{ISSUER}/keys")}).to_string();
@@ -98,7 +107,13 @@ impl AnyIssuer {
         });
         let mut issuers = BTreeMap::new();
         // The same issuer, however it calls itself.
-        for name in [ISSUER, "https://oidc.example.com:8443", "http://oidc.example.com"] {
+        for name in [
+            LONG_ISSUER,
+            "https://oidc.example.com?a=b",
+            ISSUER,
+            "https://oidc.example.com:8443",
+            "http://oidc.example.com",
+        ] {
             issuers.insert(name.to_owned(), reached.clone());
         }
         let stand_in = StandIn::start(Setup { issuers, ..setup() }, None).await.unwrap();
@@ -218,9 +233,15 @@ fn setup() -> Setup {
         {"item": "sub", "operator": "equals", "value": SUBJECT},
     ]});
     Setup {
-        aws_providers: [ISSUER, "https://oidc.example.com:8443", "http://oidc.example.com"]
-            .map(|issuer| (issuer.to_owned(), vec![AWS.to_owned(), "another".to_owned()]))
-            .into(),
+        aws_providers: [
+            ISSUER,
+            LONG_ISSUER,
+            "https://oidc.example.com?a=b",
+            "https://oidc.example.com:8443",
+            "http://oidc.example.com",
+        ]
+        .map(|issuer| (issuer.to_owned(), vec![AWS.to_owned(), "another".to_owned()]))
+        .into(),
         aws_roles: [(ROLE.to_owned(), policy)].into(),
         azure_identities: [("id".to_owned(), vec![credential(SUBJECT), credential(&long)])].into(),
         gcp_providers: [(PROVIDER.to_owned(), provider)].into(),
@@ -296,7 +317,17 @@ async fn each_row_of_the_table() {
         ("aws", &rs, aud(AWS, json!({"exp": now - 600})), "expired"),
         ("azure", &rs, aud(AZURE, json!({"nbf": now + 600})), "not valid yet"),
         ("stackit", &rs, aud(STACKIT, json!({"exp": now - 600})), "expired"),
+        ("gcp", &rs, aud(GCP, json!({"exp": now as f64 + 600.5})), "`exp` is no integer"),
+        ("stackit", &rs, aud(STACKIT, json!({"iat": now as f64 - 1.5})), "`iat` is no integer"),
         // Issuer.
+        ("aws", &rs, aud(AWS, json!({"iss": LONG_ISSUER})), "too long"),
+        ("aws", &rs, aud(AWS, json!({"iss": "https://oidc.example.com?a=b"})), "a query"),
+        (
+            "azure",
+            &rs,
+            aud(AZURE, json!({"iss": format!("https://{}", "x".repeat(600))})),
+            "at most 600",
+        ),
         ("aws", &rs, aud(AWS, json!({"iss": "https://oidc.example.com:8443"})), "port"),
         ("aws", &rs, aud(AWS, json!({"iss": "http://oidc.example.com"})), "not https"),
         (
@@ -351,13 +382,54 @@ async fn each_row_of_the_table() {
         role["Statement"][0]["Action"] = json!(["sts:AssumeRoleWithWebIdentity", "sts:TagSession"]);
     });
     assert_eq!(issuer.says("aws", &issuer.token(&rs, &tags(50, 128, 3))).await, None);
-    // Key sets: 100 of a kind, and not one more.
+    // Key sets: 100 of a kind, and not one more; an EdDSA key counts as one that is not RSA.
     let token = issuer.token(&rs, &aud(AWS, none.clone()));
-    *issuer.extra_keys.lock().unwrap() = 99;
-    assert_eq!(issuer.says("aws", &token).await, None);
-    *issuer.extra_keys.lock().unwrap() = 100;
-    assert!(issuer.says("aws", &token).await.unwrap().contains("more than 100 keys"));
-    *issuer.extra_keys.lock().unwrap() = 0;
+    for (which, count, fine) in
+        [(0, 99, true), (0, 100, false), (1, 98, true), (1, 99, false), (0, 0, true)]
+    {
+        *issuer.extra_keys.lock().unwrap() = (which, count);
+        assert_eq!(issuer.says("aws", &token).await.is_none(), fine, "{which} {count}");
+    }
+    // A trust policy of 2,048 characters, and one more.
+    for (characters, fine) in [(2048, true), (2049, false)] {
+        issuer.stand_in.change(|setup| {
+            let role = setup.aws_roles.get_mut(ROLE).unwrap();
+            role["Version"] = "".into();
+            let now = role.to_string().len();
+            role["Version"] = "x".repeat(characters - now).into();
+        });
+        assert_eq!(issuer.says("aws", &token).await.is_none(), fine, "{characters}");
+    }
+    // 50 mapped attributes, and one more; a key set that was uploaded; a condition on another claim.
+    let token = issuer.token(&rs, &aud(GCP, json!({"meshstack": {"workspace": "team-a"}})));
+    let change = |change: &dyn Fn(&mut Value)| {
+        issuer.stand_in.change(|setup| change(setup.gcp_providers.get_mut(PROVIDER).unwrap()));
+    };
+    for (count, fine) in [(50, true), (51, false)] {
+        change(&|provider| {
+            for at in 1..count {
+                provider["attributeMapping"][format!("attribute.a{at}")] = "assertion.sub".into();
+            }
+        });
+        assert_eq!(issuer.says("gcp", &token).await.is_none(), fine, "{count}");
+    }
+    change(&|provider| provider["attributeMapping"] = json!({"google.subject": "assertion.sub"}));
+    for (condition, fine) in [
+        ("assertion.meshstack.workspace == 'team-a'", true),
+        ("assertion.meshstack.workspace == 'team-b'", false),
+        ("assertion.nothing == 'x'", false),
+    ] {
+        change(&|provider| provider["attributeCondition"] = condition.into());
+        assert_eq!(issuer.says("gcp", &token).await.is_none(), fine, "{condition}");
+    }
+    change(&|provider| {
+        provider["attributeCondition"] = "true".into();
+        provider["oidc"]["jwksJson"] = json!({"keys": []}).to_string().into();
+    });
+    assert!(issuer.says("gcp", &token).await.unwrap().contains("no published key"));
+    let uploaded = json!({"keys": [jwk(&issuer.rsa, Algorithm::RS256, "rsa")]}).to_string();
+    change(&|provider| provider["oidc"]["jwksJson"] = uploaded.as_str().into());
+    assert_eq!(issuer.says("gcp", &token).await, None);
     // 20 credentials of an identity, and not one more.
     let token = issuer.token(&rs, &aud(AZURE, none.clone()));
     for (count, fine) in [(20, true), (21, false)] {

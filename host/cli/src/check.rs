@@ -9,19 +9,22 @@ use countersign::{
     Audience, Cloud, DefinitionId, Optimization, PolicySet, RunnerId, SubjectParts, Workspace,
     visible,
 };
-use countersign_clouds::{GCP_SUBJECT_BYTES, UnsignedToken, preflight};
-use countersign_issuer::Config;
+use countersign_clouds::{GCP_SUBJECT_BYTES, UnsignedToken, Violation, preflight};
+use countersign_issuer::{Config, Tls};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::cache::CacheArguments;
 use crate::installation::{DefinitionArgument, Installation};
 use crate::output::{self, BAD, Done, Format, GOOD, Styled};
-use crate::serve::{beside, read_config};
+use crate::serve::{Loader, beside, read_config};
 use crate::{files, preparation, progress};
 
 /// As long as a token of a run without claims of policies is, about.
 const CHARACTERS: usize = 2000;
+
+/// Stands where any UUID does.
+const MADE_UP: &str = "11111111-1111-4111-8111-111111111111";
 
 /// Check a configuration before it is deployed: that policies load, and that clouds will take the tokens
 #[derive(Args)]
@@ -30,9 +33,10 @@ Examples:
   countersign check --config issuer.toml
   countersign check --policies countersign.toml --definition my-workspace/b23cfb9a-6974-444f-9d33-62134a632373
 
-Policies are prepared as for a service. Then a token of each definition, for each audience, is put to
-the same checks as each token before its signature (docs/codes.md), but for its size, which only the
-run decides. Definitions are those that --definition names, and those that are moved; without any, one
+Policies, certificates and keys of trusted issuers are read as for a service. Then a token of each
+definition, for each audience, is put to the same checks as each token before its signature
+(docs/codes.md). Its size, the claims that policies add, and several audiences in one token are not
+known before there is a run. Definitions are those that --definition names, and those that are moved; without any, one
 of a workspace with one letter. Audiences are the usual ones, those of the manifest and of the
 configuration; --audience names others in their place.
 
@@ -40,13 +44,14 @@ The JSON has `checked` (a list with `audience`, `cloud`, `algorithm`, `subject`,
 `code` and `message`) and `gcp_workspace_bytes`: the longest workspace whose definitions GCP takes.
 
 Exit status: 0 nothing is wrong, 1 something is.")]
+#[command(group = clap::ArgGroup::new("what").required(true))]
 pub struct Check {
     /// The configuration of a service, `issuer.toml`
-    #[arg(long, short, value_name = "FILE", required_unless_present = "policies")]
+    #[arg(long, short, value_name = "FILE", group = "what")]
     config: Option<PathBuf>,
 
     /// A manifest alone, `countersign.toml`; tokens are signed with RS256 then
-    #[arg(long, short, value_name = "FILE", conflicts_with = "config")]
+    #[arg(long, short, value_name = "FILE", group = "what")]
     policies: Option<PathBuf>,
 
     /// A definition, with the workspace that owns it; give it once for each
@@ -100,7 +105,10 @@ impl Check {
             (None, Some(manifest)) => manifest.clone(),
             (None, None) => anyhow::bail!("give --config or --policies"),
         };
-        self.prepare(&manifest)?;
+        match &config {
+            Some((path, _)) => self.load(path)?,
+            None => self.prepare(&manifest)?,
+        }
         let installation = Installation::read(&manifest)?;
         let checked = self.tokens(&installation, config.as_ref().map(|(_, config)| config))?;
         let fine = checked.checked.iter().all(|one| one.violations.is_empty());
@@ -111,7 +119,18 @@ impl Check {
         Ok(if fine { Done::Fine } else { Done::Failed })
     }
 
-    /// As a service prepares them.
+    /// Everything that a service reads.
+    fn load(&self, config: &Path) -> Result<()> {
+        let loader = Loader::new(config, self.cache.open()?)?;
+        let loaded = progress::during("preparing the policies", || loader.load())?;
+        loader.access(&loaded.url)?;
+        if let Some((certificate, key)) = &loaded.tls {
+            Tls::new(certificate, key).context("listen.certificate")?;
+        }
+        Ok(())
+    }
+
+    /// The policies of a manifest.
     fn prepare(&self, manifest: &Path) -> Result<()> {
         let name = || manifest.display().to_string();
         let loaded = files::read_manifest(manifest)?;
@@ -129,7 +148,7 @@ impl Check {
         let mut subjects = Vec::new();
         for of in self.definitions(installation)? {
             let runners = match self.runners.as_slice() {
-                [] => [RunnerId::parse("11111111-1111-4111-8111-111111111111")?].into(),
+                [] => [RunnerId::parse(MADE_UP)?].into(),
                 runners => runners.iter().cloned().collect(),
             };
             subjects.extend(installation.subjects_of(&of, &runners)?);
@@ -141,16 +160,9 @@ impl Check {
             let es256 = config.is_some_and(|c| c.settings.es256_audiences.contains(&audience));
             let algorithm = if es256 { "ES256" } else { "RS256" };
             for (_, subject) in &subjects {
-                let header =
-                    json!({"typ": "JWT", "alg": algorithm, "kid": "a-thumbprint"}).to_string();
-                let claims = json!({
-                    "iss": installation.url.as_str(), "sub": subject.as_str(), "aud": audience.as_str(),
-                    "iat": 1_790_000_000_u64, "nbf": 1_790_000_000_u64,
-                    "exp": 1_790_000_000 + config.map_or(3600, |c| u64::from(c.settings.longest_ttl_seconds)),
-                })
-                .to_string();
-                let token = UnsignedToken::parse(header.as_bytes(), claims.as_bytes(), CHARACTERS)?;
-                let violations = preflight(&token, &installation.entry.audiences);
+                let ttl = config.map_or(3600, |c| c.settings.longest_ttl_seconds);
+                let violations =
+                    preflight_of(installation, algorithm, subject.as_str(), &audience, ttl)?;
                 checked.push(One {
                     cloud: installation.entry.audiences.of(audience.as_str()).map(Cloud::as_str),
                     audience: audience.to_string(),
@@ -170,7 +182,7 @@ impl Check {
         let shortest = SubjectParts::ByDefinition {
             meshstack,
             workspace: Workspace::parse("a")?,
-            definition: DefinitionId::parse("11111111-1111-4111-8111-111111111111")?,
+            definition: DefinitionId::parse(MADE_UP)?,
         };
         let fixed = shortest.subject()?.as_str().len() - 1;
         Ok(Checked { checked, gcp_workspace_bytes: GCP_SUBJECT_BYTES.saturating_sub(fixed) })
@@ -183,7 +195,7 @@ impl Check {
         }
         Ok(vec![DefinitionArgument {
             workspace: Workspace::parse("a")?,
-            definition: DefinitionId::parse("11111111-1111-4111-8111-111111111111")?,
+            definition: DefinitionId::parse(MADE_UP)?,
         }])
     }
 
@@ -199,6 +211,26 @@ impl Check {
         audiences.dedup();
         audiences
     }
+}
+
+/// Puts a token to the checks before its signature, as far as it is known without a run.
+pub fn preflight_of(
+    installation: &Installation,
+    algorithm: &str,
+    subject: &str,
+    audience: &Audience,
+    ttl_seconds: u32,
+) -> Result<Vec<Violation>> {
+    // Any time does.
+    const ISSUED_AT: u64 = 1_790_000_000;
+    let header = json!({"typ": "JWT", "alg": algorithm, "kid": "a-thumbprint"}).to_string();
+    let claims = json!({
+        "iss": installation.url.as_str(), "sub": subject, "aud": audience.as_str(),
+        "iat": ISSUED_AT, "nbf": ISSUED_AT, "exp": ISSUED_AT + u64::from(ttl_seconds),
+    });
+    let claims = claims.to_string();
+    let token = UnsignedToken::parse(header.as_bytes(), claims.as_bytes(), CHARACTERS)?;
+    Ok(preflight(&token, &installation.entry.audiences))
 }
 
 fn text(checked: &Checked) -> String {

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::files;
 use crate::output::{self, Done};
+use crate::token::service_url;
 
 /// Print what the OpenTofu provider of a cloud needs in its environment
 #[derive(Args)]
@@ -77,7 +78,7 @@ file of the token; or with --url, --run and --run-token-file the URL where a tok
 use, and then it has the run token in it, and only its owner can read it.")]
 struct Gcp {
     /// The provider's resource name: `//iam.googleapis.com/projects/…/providers/…`
-    #[arg(long, value_name = "PROVIDER")]
+    #[arg(long, value_name = "PROVIDER", value_parser = provider)]
     audience: String,
 
     /// The service account to act as; none where trust is given to the principal itself
@@ -101,15 +102,15 @@ struct Gcp {
     url: Option<String>,
 
     /// The run, with --url
-    #[arg(long, value_name = "UUID")]
+    #[arg(long, value_name = "UUID", requires = "url")]
     run: Option<RunId>,
 
     /// The file with the run token, with --url
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "url")]
     run_token_file: Option<PathBuf>,
 
     /// The audience of the token (`aud`), with --url
-    #[arg(long, value_name = "AUDIENCE")]
+    #[arg(long, value_name = "AUDIENCE", requires = "url")]
     token_audience: Option<Audience>,
 
     /// Google's Security Token Service
@@ -215,7 +216,7 @@ impl Gcp {
             (Some(url), Some(run), Some(file), Some(audience)) => {
                 let mut query = form_urlencoded::Serializer::new(String::new());
                 query.append_pair("audience", audience.as_str());
-                let (url, query) = (url.trim_end_matches('/'), query.finish());
+                let (url, query) = (service_url(url)?, query.finish());
                 json!({
                     "url": format!("{url}/v1/runs/{run}/token?{query}"),
                     "headers": { "Authorization": format!("Bearer {}", files::read_text(file, 16 << 10)?) },
@@ -252,6 +253,14 @@ impl Gcp {
             std::path::absolute(&self.write).with_context(|| self.write.display().to_string())?;
         print(&[("GOOGLE_APPLICATION_CREDENTIALS", text(&path)?)], self.format)
     }
+}
+
+/// The resource name of a provider, as Google's libraries want it.
+fn provider(text: &str) -> Result<String, String> {
+    if text.starts_with("//iam.googleapis.com/") && text.contains("/providers/") {
+        return Ok(text.to_owned());
+    }
+    Err("expected //iam.googleapis.com/projects/N/locations/global/workloadIdentityPools/ID/providers/ID".to_owned())
 }
 
 fn text(path: &Path) -> Result<String> {

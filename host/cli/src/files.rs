@@ -55,6 +55,19 @@ pub fn private_folder(path: &Path) -> Result<()> {
     builder.create(path).with_context(|| path.display().to_string())
 }
 
+/// Reads the file of moves.
+pub fn read_moves(path: &Path) -> Result<Vec<u8>> {
+    read(path, MAX_MOVES_BYTES as u64).map_err(|error| {
+        let io = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        if io == Some(io::ErrorKind::NotFound) {
+            return error.context(
+                "`countersign subjects begin --create` makes it; a lost one must be restored",
+            );
+        }
+        error
+    })
+}
+
 /// Reads a small text, such as a token: without the white space around it.
 pub fn read_text(path: &Path, limit: u64) -> Result<String> {
     let bytes = zeroize::Zeroizing::new(read(path, limit)?);
@@ -138,7 +151,7 @@ pub fn read_manifest(path: &Path) -> Result<Loaded> {
     let mut files = ManifestFiles::new();
     if let Some(file) = manifest.issuer.as_ref().and_then(|issuer| issuer.subject_moves.as_ref()) {
         let place = || format!("{}: issuer.subject-moves", name());
-        let bytes = read(&folder.join(file), MAX_MOVES_BYTES as u64).with_context(place)?;
+        let bytes = read_moves(&folder.join(file)).with_context(place)?;
         files.insert(file.clone(), bytes);
     }
     for binding in &manifest.bindings {

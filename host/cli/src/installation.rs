@@ -1,13 +1,14 @@
 //! What a manifest says of the installation: its issuer, and the subjects of its definitions.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use countersign::{
-    Audience, Cloud, DefinitionId, IssuerEntry, MAX_MOVES_BYTES, Manifest, ManifestFiles,
-    MoveState, RunnerId, Subject, SubjectMoves, SubjectParts, SubjectProfile, SubjectProfiles,
-    Workspace,
+    Audience, Cloud, DefinitionId, IssuerEntry, Manifest, ManifestFiles, MoveState, RunnerId,
+    Subject, SubjectMoves, SubjectParts, SubjectProfile, SubjectProfiles, Workspace,
 };
 use countersign_issuer::IssuerUrl;
 
@@ -46,13 +47,17 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// Reads a manifest, and the moves that it names; no policy. A file of moves that is not there has none:
-    /// `countersign subjects begin` makes it.
+    /// Reads a manifest, and the moves that it names; no policy.
     pub fn read(path: &Path) -> Result<Self> {
-        Self::of(path, files::read_manifest_alone(path)?)
+        Self::of(path, files::read_manifest_alone(path)?, false)
     }
 
-    fn of(path: &Path, manifest: Manifest) -> Result<Self> {
+    /// The same, where the file of moves may not be there yet.
+    pub fn read_at_first(path: &Path) -> Result<Self> {
+        Self::of(path, files::read_manifest_alone(path)?, true)
+    }
+
+    fn of(path: &Path, manifest: Manifest, at_first: bool) -> Result<Self> {
         let name = || path.display().to_string();
         let entry = manifest
             .issuer
@@ -65,17 +70,29 @@ impl Installation {
         let mut of_moves = ManifestFiles::new();
         let mut moves = SubjectMoves::default();
         if let (Some(written), Some(file)) = (&entry.subject_moves, &moves_file) {
-            let bytes = if file.exists() {
-                let bytes = files::read(file, MAX_MOVES_BYTES as u64)?;
+            let is_missing = || {
+                fs::symlink_metadata(file).is_err_and(|error| error.kind() == ErrorKind::NotFound)
+            };
+            let bytes = if at_first && is_missing() {
+                moves.to_json()?.into_bytes()
+            } else {
+                let bytes = files::read_moves(file)?;
                 moves = SubjectMoves::parse(&bytes).with_context(|| file.display().to_string())?;
                 bytes
-            } else {
-                moves.to_json()?.into_bytes()
             };
             of_moves.insert(written.clone(), bytes);
         }
         let subjects = entry.subjects_with(&of_moves).context("issuer.subject-moves");
         Ok(Self { url, subjects: subjects.with_context(name)?, entry, moves, moves_file })
+    }
+
+    /// The audience that was given, or that of tokens for a cloud by convention.
+    ///
+    /// # Errors
+    /// When neither is there.
+    pub fn audience_or(&self, given: Option<&Audience>, cloud: Cloud) -> Result<Audience> {
+        let audience = given.cloned().or_else(|| self.audience_of(cloud));
+        audience.context("name the audience by --audience")
     }
 
     /// The audience that tokens for a cloud have by convention.
@@ -101,11 +118,20 @@ impl Installation {
         let meshstack = self.subjects.meshstack_id.clone();
         let (workspace, definition) = (of.workspace.clone(), of.definition.clone());
         let moved = self.moves.get(&definition);
+        if let Some(moved) = moved.filter(|moved| moved.workspace != workspace) {
+            bail!(
+                "definition {definition} is of workspace {}, as its move has it",
+                moved.workspace
+            );
+        }
         let by_runner = match moved {
             Some(moved) => moved.state != MoveState::Finished,
             None => self.subjects.profile_of(&definition) == SubjectProfile::ByRunner,
         };
-        let by_definition = moved.is_some() || !by_runner;
+        let by_definition = match moved {
+            Some(moved) => moved.state != MoveState::Abandoned,
+            None => !by_runner,
+        };
         let mut subjects = Vec::new();
         if by_definition {
             let name = format!("definition-{definition}");
@@ -117,7 +143,7 @@ impl Installation {
             let mut all = runners.clone();
             all.extend(moved.iter().flat_map(|moved| moved.runners.iter().cloned()));
             if all.is_empty() {
-                anyhow::bail!(
+                bail!(
                     "the subject of definition {} is the runner's: name the runners by --runner",
                     of.definition
                 );

@@ -14,6 +14,7 @@ use countersign_issuer::CHECKPOINT_KEY_FILE;
 use crate::output::Done;
 
 pub use self::records::RecordView;
+pub use self::verify::verified;
 
 /// Look at the log of decisions, and check that nothing in it was changed
 #[derive(Args)]

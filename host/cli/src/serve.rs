@@ -19,8 +19,7 @@ use countersign_issuer::{
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
-use self::loading::Loader;
-pub use self::loading::{beside, read_config};
+pub use self::loading::{Loader, beside, read_config};
 use self::logging::LogForm;
 use self::signals::HangUp;
 pub use self::signals::Stop;

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use crate::decision_text::decision_text;
 use crate::files;
-use crate::output::{self, Done, Format};
+use crate::output::{self, BAD, Done, Format, Styled};
 use crate::request::RequestArguments;
 
 /// Decide on a run, and sign the token that is approved
@@ -25,7 +25,9 @@ Examples:
       --audience aws-workload-identity-provider:demo --ttl 900 > token
 
 The token goes to stdout, the decision to stderr. With `--format json`, stdout has
-`{\"token\": \"…\", \"decision\": {…}}`; a refusal has no `token`. The decision is the one that
+`{\"token\": \"…\", \"decision\": {…}}`; a refusal has no `token`. What
+the cloud of the audience would not take is not signed either: then there is `preflight`, a list with
+`code` and `message` (docs/codes.md). The decision is the one that
 `countersign evaluate --format json` prints.
 
 Exit status: 0 signed, 2 refused (nothing is signed), 1 anything else.")]
@@ -51,7 +53,15 @@ pub struct Sign {
 struct Signed<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    preflight: Vec<ViolationOut<'a>>,
     decision: &'a RawValue,
+}
+
+#[derive(Serialize)]
+struct ViolationOut<'a> {
+    code: &'a str,
+    message: &'a str,
 }
 
 impl Sign {
@@ -69,7 +79,11 @@ impl Sign {
         }
         let Ok(approval) = decision.into_approval() else {
             if self.format == Format::Json {
-                output::print_json(&Signed { token: None, decision: &record })?;
+                output::print_json(&Signed {
+                    token: None,
+                    preflight: Vec::new(),
+                    decision: &record,
+                })?;
             }
             return Ok(Done::Refused);
         };
@@ -79,11 +93,17 @@ impl Sign {
         let token = match issuer.sign(approval, &id, &clouds) {
             Ok(token) => token,
             Err(IssueError::Preflight(violations)) => {
-                for Violation { code, message } in &violations {
-                    output::insist(&visible(&format!("refused {code}: {message}")))?;
-                }
                 if self.format == Format::Json {
-                    output::print_json(&Signed { token: None, decision: &record })?;
+                    let preflight = violations
+                        .iter()
+                        .map(|Violation { code, message }| ViolationOut { code, message })
+                        .collect();
+                    output::print_json(&Signed { token: None, preflight, decision: &record })?;
+                } else {
+                    for Violation { code, message } in &violations {
+                        let text = visible(&format!("{code}: {message}"));
+                        output::insist(&format!("{} {text}", Styled(BAD, "not signed")))?;
+                    }
                 }
                 return Ok(Done::Refused);
             }
@@ -92,7 +112,11 @@ impl Sign {
         match self.format {
             Format::Human => output::print(&format!("{}\n", token.expose()))?,
             Format::Json => {
-                output::print_json(&Signed { token: Some(token.expose()), decision: &record })?;
+                output::print_json(&Signed {
+                    token: Some(token.expose()),
+                    preflight: Vec::new(),
+                    decision: &record,
+                })?;
             }
         }
         Ok(Done::Fine)

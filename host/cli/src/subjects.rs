@@ -18,9 +18,10 @@ that runs reads it again when it has changed, and has the forms of all subjects 
   cut-over   tokens get the definition's, if the trust that is given lets it in
   roll-back  tokens get the runner's again
   finish     trust is to have the definition's alone, when the last token with the other has expired
+  abandon    of what was begun, nothing is moved; trust is to have the runner's alone
 
 Examples:
-  countersign subjects begin --policies countersign.toml --runner \"$RUNNER\" \\
+  countersign subjects begin --create --policies countersign.toml --runner \"$RUNNER\" \\
       --definition my-workspace/b23cfb9a-6974-444f-9d33-62134a632373
   countersign trust aws --policies countersign.toml > trust.tf    # both; apply it
   countersign subjects report --policies countersign.toml --log state/log --trust trust.tf
@@ -41,6 +42,7 @@ enum SubjectsCommand {
     CutOver(steps::CutOver),
     RollBack(steps::RollBack),
     Finish(steps::Finish),
+    Abandon(steps::Abandon),
 }
 
 impl Subjects {
@@ -51,6 +53,7 @@ impl Subjects {
             SubjectsCommand::CutOver(command) => command.run(),
             SubjectsCommand::RollBack(command) => command.run(),
             SubjectsCommand::Finish(command) => command.run(),
+            SubjectsCommand::Abandon(command) => command.run(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod client;
 
+use std::cell::RefCell;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -9,10 +10,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use countersign::{Audience, RunId};
+use countersign::{Audience, MAX_TTL_SECONDS, RunId};
 use tokio::runtime::Builder;
 use tokio::time::{Instant, sleep, sleep_until};
+use zeroize::Zeroizing;
 
+pub use self::client::service_url;
 use self::client::{Answer, Client, Given, Refused};
 use crate::files;
 use crate::output::{self, BAD, Done, Styled};
@@ -24,6 +27,9 @@ const MAX_TOKEN_FILE: u64 = 32 << 10;
 /// The shortest and the longest time after which it is asked again when there was no answer.
 const LEAST_WAIT: Duration = Duration::from_secs(1);
 const MOST_WAIT: Duration = Duration::from_secs(30);
+
+/// At which part of a token's life the next one is fetched.
+const REFRESH_AT: f64 = 0.8;
 
 /// Fetch a token for a run, and keep the file that a job reads it from fresh
 #[derive(Args)]
@@ -37,9 +43,10 @@ Examples:
 
 With --write, the token is fetched again at 80% of its life, each time by a decision of its own, and
 the file is replaced as a whole; only its owner can read it. It goes on until the run ends or is
-refused, or it is stopped (SIGTERM, SIGINT); the file is removed then. While the service cannot be
-reached, the file stays until its token has expired. Without --write, or with --once, it ends after
-the first token.
+refused, it is stopped (SIGTERM, SIGINT), or something is wrong; a file that it wrote is removed then.
+While the service cannot be reached it is asked again, after 1 to 30 seconds, and the file stays until
+its token has expired. Without --write, or with --once, it ends after the first token, which stays.
+Proxies are not used.
 
 Exit status: 0 done, or the run has ended; 2 refused; 1 anything else.")]
 pub struct Token {
@@ -81,7 +88,12 @@ pub struct Token {
 
     /// For how long to wait for the first token while the service cannot be reached, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    #[arg(value_parser = clap::value_parser!(u64).range(0..=86_400))]
     wait: u64,
+
+    /// The token that is in the file, if this wrote it.
+    #[arg(skip)]
+    written: RefCell<Option<Zeroizing<String>>>,
 }
 
 /// How it ended.
@@ -95,6 +107,14 @@ impl Token {
     pub fn run(&self) -> Result<Done> {
         let authorities = self.ca_file.as_deref().map(|file| files::read(file, 1 << 20));
         let client = Client::new(&self.url, authorities.transpose()?.as_deref())?;
+        if let Some(path) = &self.write {
+            // Before anything is asked for that could not be kept.
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let folder = folder.unwrap_or(Path::new("."));
+            if !folder.is_dir() {
+                bail!("--write: there is no folder {}", folder.display());
+            }
+        }
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let ended = runtime.block_on(async {
             let stop = Stop::listen().context("the system gives no signals")?;
@@ -103,10 +123,10 @@ impl Token {
                 ended = self.keep(&client) => ended,
             }
         });
-        let goes_on = matches!(&ended, Ok(Ended::Stopped)) && self.ends_at_once();
-        // What is not kept fresh any more is not left to be used.
-        if let (Some(path), false) = (&self.write, goes_on) {
-            remove(path)?;
+        let stays = matches!(&ended, Ok(Ended::Stopped)) && self.ends_at_once();
+        // What is not kept fresh any more is not left to be used. Another's is another's business.
+        if let (Some(path), Some(written), false) = (&self.write, self.written.take(), stays) {
+            remove(path, &written)?;
         }
         match ended? {
             Ended::Stopped => Ok(Done::Fine),
@@ -142,16 +162,19 @@ impl Token {
                 Answer::Later(..) => bail!("no token in time"),
             };
             match &self.write {
-                Some(path) => files::replace(path, given.token.as_bytes(), true)?,
+                Some(path) => {
+                    files::replace(path, given.token.as_bytes(), true)?;
+                    self.written.replace(Some(given.token.clone()));
+                }
                 None => print(&given)?,
             }
             if self.ends_at_once() {
                 return Ok(Ended::Stopped);
             }
-            let life = Duration::from_secs(given.expires_in);
+            let life = Duration::from_secs(given.expires_in.clamp(1, MAX_TTL_SECONDS.into()));
             let now = Instant::now();
             give_up = now + life;
-            sleep_until(now + life.mul_f64(0.8)).await;
+            sleep_until(now + life.mul_f64(REFRESH_AT)).await;
         }
     }
 
@@ -190,7 +213,10 @@ fn print(given: &Given) -> Result<()> {
     Ok(stdout.flush()?)
 }
 
-fn remove(path: &Path) -> Result<()> {
+fn remove(path: &Path, written: &str) -> Result<()> {
+    if files::read_text(path, MAX_TOKEN_FILE).is_ok_and(|there| there != written) {
+        return Ok(());
+    }
     match fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(error).with_context(|| path.display().to_string())

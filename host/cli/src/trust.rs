@@ -46,4 +46,4 @@ impl Trust {
     }
 }
 
-pub use lint::read as read_trust;
+pub use lint::{read as read_trust, read_with_digest as read_trust_with_digest};

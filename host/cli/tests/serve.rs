@@ -178,11 +178,13 @@ fn a_log_is_looked_at_and_checked_from_the_command_line() {
     // Also while it is written.
     let shown = countersign(folder.path(), "log show state/log");
     let lines: Vec<_> = shown.stdout.lines().collect();
-    assert_eq!(lines.len(), 2, "{}", shown.stdout);
+    assert_eq!(lines.len(), 3, "{}", shown.stdout);
+    // Which form subjects have is on record at each start.
+    assert!(lines[0].ends_with(" subjects"), "{}", lines[0]);
     assert!(
-        lines[0].contains("of my-workspace by my-workspace") && lines[0].contains("issued RS256")
+        lines[1].contains("of my-workspace by my-workspace") && lines[1].contains("issued RS256")
     );
-    assert!(lines[1].contains("by team-b") && lines[1].contains("refused"), "{}", lines[1]);
+    assert!(lines[2].contains("by team-b") && lines[2].contains("refused"), "{}", lines[2]);
 
     // The token verifies with what is published, as of a cloud.
     let keys = client.ask("GET", "/jwks.json", "", "").unwrap().body;
@@ -205,13 +207,13 @@ fn a_log_is_looked_at_and_checked_from_the_command_line() {
         format!("log show state/log --format json --jti {}", claims["jti"].as_str().unwrap());
     let of_token: Value =
         serde_json::from_str(&countersign(folder.path(), &of_token).stdout).unwrap();
-    assert_eq!(of_token["sequence"], 1);
+    assert_eq!(of_token["sequence"], 2);
     assert_eq!(of_token["record"]["issued"]["token"], digest(&issued));
     let digest = format!("log show state/log --digest {}", digest(&issued));
     assert_eq!(countersign(folder.path(), &digest).stdout.lines().count(), 1);
     assert_eq!(countersign(folder.path(), "log show state/log --jti other").status, 1);
     let tail = countersign(folder.path(), "log tail state/log -n 1");
-    assert_eq!(tail.stdout.trim_end(), lines[1]);
+    assert_eq!(tail.stdout.trim_end(), lines[2]);
     let subjects = countersign(folder.path(), "log subjects state/log --format json");
     let subjects: Value = serde_json::from_str(&subjects.stdout).unwrap();
     assert_eq!(
@@ -223,8 +225,8 @@ fn a_log_is_looked_at_and_checked_from_the_command_line() {
     let verified = countersign(folder.path(), "log verify state/log --format json");
     assert_eq!(verified.status, 0, "{}", verified.stdout);
     let report: Value = serde_json::from_str(&verified.stdout).unwrap();
-    assert_eq!((&report["records"], &report["checkpoints"]), (&json!(2), &json!(1)));
-    assert_eq!(countersign(folder.path(), "log verify state/log --at-least 3").status, 1);
+    assert_eq!((&report["records"], &report["checkpoints"]), (&json!(3), &json!(1)));
+    assert_eq!(countersign(folder.path(), "log verify state/log --at-least 4").status, 1);
     // A sample of bytes; the log's own tests flip each.
     for entry in fs::read_dir(folder.path().join("state/log")).unwrap() {
         let path = entry.unwrap().path();

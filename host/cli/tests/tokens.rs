@@ -23,12 +23,21 @@ use std::time::Duration;
 
 use platform::{AWS, DEFINITION, MANIFEST, Platform};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use support::command;
 
 const NO_MOVES: &str = "{\"version\": 1, \"moves\": []}\n";
 
 /// Keeps the token of a run, in the file `token`.
 struct Keeper(Child);
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 impl Keeper {
     fn start(platform: &Platform, run: &str, more: &str) -> Self {
@@ -89,9 +98,16 @@ async fn it_is_kept_fresh_until_the_run_ends() {
     finish(&platform, &run).await;
     assert_eq!(keeper.ended(), (0, "the run has ended\n".to_owned()));
     assert!(!platform.path("token").exists());
-    // Each by a decision of its own.
+    // Each by a decision of its own, and not all at once.
     let shown = platform.countersign("log show state/log --format json");
-    assert!(shown.stdout.lines().count() >= 3, "{}", shown.stdout);
+    let records = shown.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let tokens: Vec<_> = records.filter(|line| line["record"]["kind"] == "token").collect();
+    let of = |pointer: &str| -> BTreeSet<String> {
+        tokens.iter().map(|line| line.pointer(pointer).unwrap().to_string()).collect()
+    };
+    assert!(tokens.len() >= 3, "{}", shown.stdout);
+    assert_eq!(of("/record/issued/jti").len(), tokens.len());
+    assert_eq!(of("/record/decision/id").len(), tokens.len());
     assert!(platform.folder.path().read_dir().unwrap().all(|entry| {
         !entry.unwrap().file_name().to_string_lossy().starts_with(".countersign-")
     }));
@@ -151,6 +167,9 @@ async fn what_cannot_be_right_ends_at_once() {
     for (line, says) in [
         (with("--url http://oidc.example.com --once"), "expected https"),
         (with("--url http://127.0.0.1.example.com --once"), "expected https"),
+        (with("--url http://localhost:x@example.com --once"), "expected https"),
+        (with("--url https://user@example.com --once"), "expected no user"),
+        (with(&format!("--url {url} --write absent/token --once")), "there is no folder absent"),
         (with(&format!("--url {url} --wait 1 --once")), "no more time to wait"),
         (with(&format!("--url {url} --ca-file authority.pem --ttl 999999 --once")), "ttl_seconds"),
         (
@@ -172,4 +191,36 @@ async fn what_cannot_be_right_ends_at_once() {
     let ran = platform.countersign(&with(&format!("--url {url} --ca-file authority.pem")));
     assert_eq!(ran.status, 0, "{}", ran.stderr);
     assert_eq!(ran.stdout.trim().split('.').count(), 3);
+}
+
+/// At 80% of a token's life, and neither at once nor after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_is_fetched_when_most_of_a_life_is_over() {
+    let platform = Platform::start(MANIFEST, NO_MOVES, "").await;
+    let run = platform.register(DEFINITION, "team-a").await;
+    let _keeper = Keeper::start(&platform, &run, "--ttl 10");
+    let mut tokens = BTreeSet::new();
+    let mut issued = Vec::new();
+    for _ in 0..2 {
+        let token = next(&platform, &tokens);
+        let claims = jsonwebtoken::dangerous::insecure_decode::<Value>(&token).unwrap().claims;
+        issued.push(claims["iat"].as_u64().unwrap());
+        tokens.insert(token);
+    }
+    // Whole seconds, and a machine that is busy.
+    assert!((7..10).contains(&(issued[1] - issued[0])), "{issued:?}");
+}
+
+/// A file that was there before stays as it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_it_did_not_write_it_does_not_remove() {
+    let platform = Platform::start(MANIFEST, NO_MOVES, "").await;
+    let run = platform.register(DEFINITION, "team-a").await;
+    fs::write(platform.path("token"), "another's").unwrap();
+    let line = format!(
+        "token --url {} --run {run} --audience {AWS} --run-token-file absent --write token",
+        platform.url()
+    );
+    assert_eq!(platform.countersign(&line).status, 1);
+    assert_eq!(fs::read_to_string(platform.path("token")).unwrap(), "another's");
 }

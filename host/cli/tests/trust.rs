@@ -35,7 +35,7 @@ fn a_configuration_is_checked_before_it_is_deployed() {
     let manifest = folder.path().join("countersign.toml");
     let text = fs::read_to_string(&manifest).unwrap().replace(
         "url = \"https://oidc.example.com\"",
-        "url = \"https://oidc.example.com:8443\"\naudiences = { \"api://AzureADTokenExchangeChina\" = \"stackit\" }",
+        "url = \"https://oidc.example.com:8443\"\naudiences = { \"https://entra.example.com\" = \"azure\" }",
     );
     fs::write(&manifest, &text).unwrap();
     let long = "a-workspace-of-more-than-twenty-nine-characters";
@@ -50,8 +50,17 @@ fn a_configuration_is_checked_before_it_is_deployed() {
         .flat_map(|one| one["violations"].as_array().unwrap())
         .map(|violation| violation["code"].as_str().unwrap())
         .collect();
-    assert_eq!(found, ["azure-algorithm", "stackit-audience", "aws-issuer", "gcp-subject"]);
-    // Policies that do not load are wrong too.
+    assert_eq!(found, ["azure-algorithm", "aws-issuer", "gcp-subject", "azure-audience"]);
+    // What a service reads beside its policies, and policies that do not load, are wrong too.
+    let tls = config.replace(
+        "[tokens]",
+        "[listen]\ncertificate = \"absent.pem\"\nkey = \"absent.key\"\n[tokens]",
+    );
+    fs::write(folder.path().join("with-tls.toml"), tls).unwrap();
+    let ran = countersign(folder.path(), "check --config with-tls.toml");
+    assert!(ran.status == 1 && ran.stderr.contains("absent.pem"), "{}", ran.stderr);
+    let ran = countersign(folder.path(), "check");
+    assert!(ran.stderr.contains("--policies"), "{}", ran.stderr);
     fs::write(&manifest, text.replace("ttl-ceiling.wasm", "absent.wasm")).unwrap();
     let ran = countersign(folder.path(), "check --config issuer.toml");
     assert_eq!(ran.status, 1);
@@ -109,7 +118,7 @@ fn findings_are_printed_with_their_place() {
     let ran = countersign(folder.path(), "trust lint a.tf");
     assert_eq!(ran.status, 1);
     assert!(ran.stdout.starts_with("a.tf:3: prefix-admits-neighbour: "), "{}", ran.stdout);
-    assert_eq!(ran.stderr, "1 ways in, in 1 files: 2 findings\n");
+    assert_eq!(ran.stderr, "1 way in, 1 file, 2 findings\n");
 }
 
 #[test]
@@ -125,9 +134,23 @@ fn steps_are_kept_in_a_file() {
     let manifest = folder.path().join("countersign.toml");
     let text = fs::read_to_string(&manifest).unwrap();
     let moves = "meshstack-id = \"demo\"\nsubject-moves = \"subject-moves.json\"";
-    fs::write(&manifest, text.replacen("meshstack-id = \"demo\"", moves, 1)).unwrap();
-
+    let text = text.replacen("meshstack-id = \"demo\"", moves, 1);
+    fs::write(&manifest, &text).unwrap();
+    // The file is not made by chance: a lost one must be missed.
     let ran = countersign(folder.path(), &begin);
+    assert!(ran.status == 1 && ran.stderr.contains("--create"), "{}", ran.stderr);
+    // What has its own subject already would lose it.
+    let create = format!("{begin} --create");
+    let ran = countersign(folder.path(), &create);
+    assert!(
+        ran.status == 1 && ran.stderr.contains("have its own subject already"),
+        "{}",
+        ran.stderr
+    );
+    let text = text.replacen("subject-moves", "subject-profile = \"by-runner\"\nsubject-moves", 1);
+    fs::write(&manifest, &text).unwrap();
+
+    let ran = countersign(folder.path(), &create);
     assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
     assert_eq!(ran.stdout, format!("my-workspace {DEFINITION}: begun\n"));
     // Trust now has both.
@@ -175,7 +198,7 @@ fn steps_are_kept_in_a_file() {
         history[2],
         json!({"step": "roll-back", "time": 7, "by": "tester", "on": "no trust"})
     );
-    assert!(history[1]["on"].as_str().unwrap().starts_with("trust sha256:"), "{history}");
+    assert!(history[1]["on"].as_str().unwrap().starts_with("trust of azure sha256:"), "{history}");
     let ran =
         countersign(folder.path(), "subjects report --policies countersign.toml --trust both.json");
     assert_eq!(
@@ -216,7 +239,7 @@ fn an_environment_is_printed_for_a_shell() {
     assert!(ran.stdout.contains("STACKIT_USE_OIDC='1'"), "{}", ran.stdout);
     let ran = countersign(
         folder.path(),
-        "env gcp --audience //iam.googleapis.com/x --service-account a@b.c --write c.json",
+        "env gcp --audience //iam.googleapis.com/p/providers/x --service-account a@b.c --write c.json",
     );
     assert_eq!(ran.status, 0, "{}", ran.stderr);
     let file: Value =
@@ -228,7 +251,84 @@ fn an_environment_is_printed_for_a_shell() {
             .unwrap()
             .ends_with("/a@b.c:generateAccessToken")
     );
-    let ran =
-        countersign(folder.path(), "env gcp --audience x --service-account a/../b --write c.json");
+    let ran = countersign(
+        folder.path(),
+        "env gcp --audience //iam.googleapis.com/p/providers/x --service-account a/../b --write c.json",
+    );
     assert_eq!(ran.status, 1);
+}
+
+/// What a cloud would refuse afterwards is refused before.
+#[test]
+fn a_cut_over_needs_trust_wherever_there_is_some() {
+    let folder = folder();
+    let manifest = folder.path().join("countersign.toml");
+    let text = fs::read_to_string(&manifest).unwrap();
+    let moves =
+        "subject-profile = \"by-runner\"\nsubject-moves = \"moves.json\"\nmeshstack-id = \"demo\"";
+    fs::write(&manifest, text.replacen("meshstack-id = \"demo\"", moves, 1)).unwrap();
+    let named = |workspace: &str| {
+        format!("--policies countersign.toml --definition {workspace}/{DEFINITION} --by tester")
+    };
+    let long = "a-workspace-of-more-than-twenty-nine-characters";
+    let begin = |workspace: &str| {
+        let _ = fs::remove_file(folder.path().join("moves.json"));
+        let ran = countersign(
+            folder.path(),
+            &format!("subjects begin --create {} --runner {RUNNER}", named(workspace)),
+        );
+        assert_eq!(ran.status, 0, "{}", ran.stderr);
+    };
+    let cut_over = |workspace: &str, trust: &str| {
+        let ran =
+            countersign(folder.path(), &format!("subjects cut-over {} {trust}", named(workspace)));
+        (ran.status, ran.stderr)
+    };
+    let old = format!("system:serviceaccount:demo:{RUNNER}");
+    let new =
+        format!("system:serviceaccount:demo:workspace.team.buildingblockdefinition.{DEFINITION}");
+    let role = |subjects: &Value, deny: Option<&str>| {
+        let federated = json!({"Federated": "arn:aws:iam::1:oidc-provider/oidc.example.com"});
+        let statement = |effect: &str, subjects: &Value| {
+            json!({"Effect": effect, "Principal": federated, "Action": "sts:AssumeRoleWithWebIdentity",
+                   "Condition": {"StringLike": {"oidc.example.com:aud": "aws-workload-identity-provider:demo",
+                                                "oidc.example.com:sub": subjects}}})
+        };
+        let mut statements = vec![statement("Allow", subjects)];
+        statements.extend(deny.map(|deny| statement("Deny", &json!(deny))));
+        json!({"Statement": statements}).to_string()
+    };
+    let write = |name: &str, text: String| fs::write(folder.path().join(name), text).unwrap();
+    write("both.json", role(&json!([old, new]), None));
+    write("old.json", role(&json!([old]), None));
+    write("denied.json", role(&json!([old, new]), Some("*workspace*")));
+    let condition = "assertion.sub.startsWith('system:serviceaccount:demo:')";
+    write("gcp.json", json!({
+        "oidc": {"issuerUri": "https://oidc.example.com", "allowedAudiences": ["gcp-workload-identity-provider:demo"]},
+        "attributeMapping": {"google.subject": "assertion.sub"}, "attributeCondition": condition,
+    }).to_string());
+    begin("team");
+    for (trust, says) in [
+        ("--trust old.json", "does not let in"),
+        ("--trust denied.json", "does not let in"),
+        ("--trust both.json --trust old.json", "`old.json"),
+        ("--trust both.json --audience sts.amazonaws.com", "does not let in"),
+    ] {
+        let (status, said) = cut_over("team", trust);
+        assert!(status == 1 && said.contains(says), "{trust}: {said}");
+    }
+    assert_eq!(cut_over("team", "--trust both.json --trust gcp.json").0, 0);
+    // GCP's own limit: trust would let it in, and the issuer would not sign it.
+    begin(long);
+    let (status, said) = cut_over(long, "--trust gcp.json");
+    assert!(status == 1 && said.contains("gcp-subject"), "{said}");
+    let ran = countersign(folder.path(), &format!("subjects abandon {}", named(long)));
+    assert_eq!(ran.stdout, format!("{long} {DEFINITION}: abandoned\n"));
+    // A log that is none proves nothing.
+    begin("team");
+    assert_eq!(cut_over("team", "--trust both.json").0, 0);
+    fs::create_dir(folder.path().join("log")).unwrap();
+    write("log/checkpoint-key.json", "{}".to_owned());
+    let ran = countersign(folder.path(), &format!("subjects finish {} --log log", named("team")));
+    assert_eq!(ran.status, 1, "{}", ran.stderr);
 }

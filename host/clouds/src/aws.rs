@@ -32,7 +32,7 @@ pub(crate) fn check(token: &UnsignedToken<'_>, clouds: &AudienceClouds, found: &
             )
         });
     }
-    found.issuer("aws-issuer", "AWS", token, AWS_ISSUER_BYTES, false);
+    found.issuer("aws-issuer", "AWS", token, Some(AWS_ISSUER_BYTES), false);
     found.times("aws-times", "AWS", token);
     session_tags(token, found);
 }

@@ -1,12 +1,12 @@
 //! Microsoft Entra ID, workload identity federation.
 
-use countersign::visible;
+use countersign::{AudienceClouds, Cloud, visible};
 
 use crate::limits::AZURE_CHARACTERS;
 use crate::preflight::Violations;
 use crate::unsigned::{Audiences, UnsignedToken};
 
-pub(crate) fn check(token: &UnsignedToken<'_>, found: &mut Violations) {
+pub(crate) fn check(token: &UnsignedToken<'_>, clouds: &AudienceClouds, found: &mut Violations) {
     found.algorithm("azure-algorithm", "Entra", token, &["RS256"]);
     let length = token.claims.sub.chars().count();
     found.unless(length <= AZURE_CHARACTERS, "azure-subject", || {
@@ -21,6 +21,20 @@ pub(crate) fn check(token: &UnsignedToken<'_>, found: &mut Violations) {
             shown.join(", ")
         )
     });
-    found.issuer("azure-issuer", "Entra", token, AZURE_CHARACTERS, true);
+    // An operator may have said that another is Entra's.
+    for audience in token.claims.aud.as_slice() {
+        let is_usual = Cloud::of_audience(audience) == Some(Cloud::Azure);
+        found.unless(
+            is_usual || clouds.of(audience) != Some(Cloud::Azure),
+            "azure-audience",
+            || {
+                format!(
+                    "Entra takes `api://AzureADTokenExchange`, and this token is for `{}`",
+                    visible(audience)
+                )
+            },
+        );
+    }
+    found.issuer("azure-issuer", "Entra", token, Some(AZURE_CHARACTERS), true);
     found.times("azure-times", "Entra", token);
 }

@@ -6,9 +6,6 @@ use crate::limits::{GCP_AUDIENCE_BYTES, GCP_AUDIENCES, GCP_LIFE_SECONDS, GCP_SUB
 use crate::preflight::Violations;
 use crate::unsigned::UnsignedToken;
 
-/// As long as any issuer is.
-const ISSUER_BYTES: usize = 255;
-
 pub(crate) fn check(token: &UnsignedToken<'_>, clouds: &AudienceClouds, found: &mut Violations) {
     found.algorithm("gcp-algorithm", "GCP", token, &["RS256", "ES256"]);
     let has_key_id = token.header.kid.as_deref().is_some_and(|kid| !kid.is_empty());
@@ -36,7 +33,7 @@ pub(crate) fn check(token: &UnsignedToken<'_>, clouds: &AudienceClouds, found: &
             )
         });
     }
-    found.issuer("gcp-issuer", "GCP", token, ISSUER_BYTES, true);
+    found.issuer("gcp-issuer", "GCP", token, None, true);
     found.times("gcp-times", "GCP", token);
     if let (Some(iat), Some(exp)) = (token.claims.iat.as_u64(), token.claims.exp.as_u64()) {
         let life = exp.saturating_sub(iat);

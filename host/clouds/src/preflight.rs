@@ -17,6 +17,7 @@ pub struct Violation {
 /// Every code that a violation can have.
 pub const CODES: &[&str] = &[
     "audience-without-cloud",
+    "audiences-of-several-clouds",
     "aws-algorithm",
     "aws-audience",
     "aws-issuer",
@@ -67,12 +68,18 @@ pub fn preflight(token: &UnsignedToken<'_>, clouds: &AudienceClouds) -> Vec<Viol
             Some(cloud) => seen.push(cloud),
         }
     }
+    if let [first, second, ..] = seen.as_slice() {
+        violations.add(
+            "audiences-of-several-clouds",
+            format!("a token for {first} and {second} can be replayed by either at the other: ask for one for each"),
+        );
+    }
     for cloud in seen {
         match cloud {
             Cloud::Aws => aws::check(token, clouds, &mut violations),
-            Cloud::Azure => azure::check(token, &mut violations),
+            Cloud::Azure => azure::check(token, clouds, &mut violations),
             Cloud::Gcp => gcp::check(token, clouds, &mut violations),
-            Cloud::Stackit => stackit::check(token, clouds, &mut violations),
+            Cloud::Stackit => stackit::check(token, &mut violations),
             Cloud::Other => {}
         }
     }
@@ -136,17 +143,20 @@ impl Violations {
         code: &'static str,
         cloud: &str,
         token: &UnsignedToken<'_>,
-        most: usize,
+        most: Option<usize>,
         port: bool,
     ) {
         let issuer = token.claims.iss.as_ref();
         let shown = visible(issuer);
-        self.unless(issuer.len() <= most, code, || {
-            format!(
-                "{cloud} takes an issuer of at most {most} bytes, and this one has {}",
-                issuer.len()
-            )
-        });
+        if let Some(most) = most.filter(|most| issuer.len() > *most) {
+            let found = issuer.len();
+            self.add(
+                code,
+                format!(
+                    "{cloud} takes an issuer of at most {most} bytes, and this one has {found}"
+                ),
+            );
+        }
         let Some(rest) = issuer.strip_prefix("https://") else {
             self.add(
                 code,

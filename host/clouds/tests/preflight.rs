@@ -13,9 +13,10 @@ const GCP: &str = "gcp-workload-identity-provider:demo";
 const STACKIT: &str = "sts.accounts.stackit.cloud";
 
 fn own() -> AudienceClouds {
-    let long = |length: usize, cloud| (Audience::parse(&"x".repeat(length)).unwrap(), cloud);
-    let also = (Audience::parse("api://AzureADTokenExchangeChina").unwrap(), Cloud::Stackit);
-    AudienceClouds::new([long(255, Cloud::Aws), long(256, Cloud::Aws), also].into())
+    let audience = |length: usize| Audience::parse(&"x".repeat(length)).unwrap();
+    let entra = Audience::parse("https://entra.example.com").unwrap();
+    let own = [(audience(255), Cloud::Aws), (audience(256), Cloud::Aws), (entra, Cloud::Azure)];
+    AudienceClouds::new(own.into()).unwrap()
 }
 
 /// The codes for a token for this audience, after some of its members were replaced.
@@ -71,9 +72,8 @@ fn every_demand_has_a_token_within_it_and_one_beyond() {
         (AWS, json!({"alg": "ES512"}), none.clone(), ""),
         (AWS, json!({"alg": "EdDSA"}), none.clone(), "aws-algorithm"),
         (AWS, json!({"alg": "none"}), none.clone(), "aws-algorithm"),
-        (AWS, none.clone(), json!({"aud": text(255)}), ""),
-        (AWS, none.clone(), json!({"aud": text(255).replace('s', "x")}), ""),
-        (AWS, none.clone(), json!({"aud": text(256).replace('s', "x")}), "aws-audience"),
+        (AWS, none.clone(), json!({"aud": "x".repeat(255)}), ""),
+        (AWS, none.clone(), json!({"aud": "x".repeat(256)}), "aws-audience"),
         (AWS, none.clone(), issuer(255), ""),
         (AWS, none.clone(), issuer(256), "aws-issuer"),
         (AWS, none.clone(), json!({"iss": "https://oidc.example.com:8443"}), "aws-issuer"),
@@ -94,7 +94,7 @@ fn every_demand_has_a_token_within_it_and_one_beyond() {
         (AZURE, none.clone(), json!({"sub": text(600)}), ""),
         (AZURE, none.clone(), json!({"sub": text(601)}), "azure-subject"),
         (AZURE, none.clone(), json!({"aud": [AZURE]}), "azure-audience"),
-        (AZURE, none.clone(), json!({"aud": [AZURE, AWS]}), "azure-audience"),
+        (AZURE, none.clone(), json!({"aud": "https://entra.example.com"}), "azure-audience"),
         (AZURE, none.clone(), json!({"iss": "https://oidc.example.com:8443"}), ""),
         (AZURE, none.clone(), json!({"iss": "https://oidc.example.com "}), "azure-issuer"),
         (AZURE, none.clone(), json!({"iat": 1.79e9}), "azure-times"),
@@ -120,13 +120,8 @@ fn every_demand_has_a_token_within_it_and_one_beyond() {
         (GCP, none.clone(), json!({"nbf": 0.5}), "gcp-times"),
         (STACKIT, none.clone(), none.clone(), ""),
         (STACKIT, json!({"alg": "ES256"}), none.clone(), "stackit-algorithm"),
-        (STACKIT, none.clone(), json!({"aud": [STACKIT, GCP]}), "stackit-audience"),
-        (
-            STACKIT,
-            none.clone(),
-            json!({"aud": "api://AzureADTokenExchangeChina"}),
-            "stackit-audience",
-        ),
+        (STACKIT, none.clone(), json!({"aud": [STACKIT]}), "stackit-audience"),
+        (AWS, none.clone(), json!({"aud": [AWS, GCP]}), "audiences-of-several-clouds"),
         (STACKIT, none.clone(), json!({"iss": "https://"}), "stackit-issuer"),
         (STACKIT, none.clone(), json!({"exp": 1.5}), "stackit-times"),
         ("https://vault.example.com", none.clone(), none.clone(), "audience-without-cloud"),
@@ -137,9 +132,6 @@ fn every_demand_has_a_token_within_it_and_one_beyond() {
         let found = codes(audience, header, claims, 1000);
         let expected: Vec<_> =
             Some(*expected).into_iter().filter(|code| !code.is_empty()).collect();
-        // An audience of 255 letters `s` is nobody's.
-        let expected =
-            if claims["aud"] == text(255) { vec!["audience-without-cloud"] } else { expected };
         assert_eq!(found, expected, "{audience} {header} {claims}");
         seen.extend(found);
     }
@@ -166,6 +158,8 @@ fn a_violation_names_the_limit_and_the_value() {
     assert_eq!(
         found,
         [
+            "audiences-of-several-clouds: a token for azure and gcp can be replayed by either at the other: ask for \
+             one for each",
             "azure-algorithm: Entra takes RS256, and this token has ES256",
             "azure-audience: Entra takes exactly one audience, and this token has 2: \
              api://AzureADTokenExchange, gcp-workload-identity-provider:demo",

@@ -84,19 +84,45 @@ impl std::str::FromStr for Cloud {
 /// use countersign::{Audience, AudienceClouds, Cloud};
 ///
 /// let own = [(Audience::parse("https://vault.example.com")?, Cloud::Other)];
-/// let clouds = AudienceClouds::new(own.into());
+/// let clouds = AudienceClouds::new(own.into())?;
 /// assert_eq!(clouds.of("https://vault.example.com"), Some(Cloud::Other));
 /// assert_eq!(clouds.of("aws-workload-identity-provider:demo"), Some(Cloud::Aws));
 /// assert_eq!(clouds.of("https://elsewhere.example.com"), None);
-/// # Ok::<(), countersign::IdentifierError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AudienceClouds(BTreeMap<Audience, Cloud>);
 
+/// An audience has the usual form of one cloud, and was said to be another's.
+///
+/// A token that is sent to one could be replayed at the other, and what the one demands would not be checked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the audience `{audience}` is {usual}'s: a token for it can be used there; give {said} one of its own"
+)]
+pub struct AudienceCloudsError {
+    /// The audience.
+    pub audience: Audience,
+    /// Whose form it has.
+    pub usual: Cloud,
+    /// Whose it was said to be.
+    pub said: Cloud,
+}
+
 impl AudienceClouds {
     /// With audiences of one's own.
-    pub fn new(own: BTreeMap<Audience, Cloud>) -> Self {
-        Self(own)
+    ///
+    /// # Errors
+    /// When one has the usual form of another cloud.
+    pub fn new(own: BTreeMap<Audience, Cloud>) -> Result<Self, AudienceCloudsError> {
+        for (audience, said) in &own {
+            let usual = Cloud::of_audience(audience.as_str()).filter(|usual| usual != said);
+            if let Some(usual) = usual {
+                let (audience, said) = (audience.clone(), *said);
+                return Err(AudienceCloudsError { audience, usual, said });
+            }
+        }
+        Ok(Self(own))
     }
 
     /// The cloud of an audience; `None` where nobody said, and it has no usual form.

@@ -91,7 +91,7 @@ pub use claims::{
     Claims, MAX_AUDIENCES, MAX_TIMESTAMP, MAX_TTL_SECONDS, TokenRequest, TokenRequestError,
     is_reserved_claim,
 };
-pub use cloud::{AudienceClouds, Cloud, CloudError};
+pub use cloud::{AudienceClouds, AudienceCloudsError, Cloud, CloudError};
 pub use compile::{Compile, CompileError, CompiledCode, Form, Preparation};
 pub use decision::{
     Approval, BindingTrace, Decision, Outcome, Reason, ReasonSource, Refusal, Terms, Used, refusal,

@@ -49,6 +49,17 @@ fn trust_has_both_subjects_while_it_lasts() {
         error.to_string(),
         format!("definition {DEFINITION} is finished; `roll-back` cannot follow")
     );
+    // What was begun can be left, and begun again.
+    let mut left = begun();
+    assert_eq!(left.step(&definition(), record(MoveStep::Abandon)), Ok(MoveState::Abandoned));
+    let of = left.get(&definition()).unwrap();
+    assert_eq!(of.state.profile(), SubjectProfile::ByRunner);
+    assert_eq!(of.subjects(&meshstack, &definition()).len(), 1);
+    let runners = [RUNNER.parse().unwrap()].into();
+    let (workspace, by) = ("other-workspace".parse().unwrap(), (2, "tester".to_owned()));
+    left.begin(definition(), workspace, runners, by).unwrap();
+    assert_eq!(left.get(&definition()).unwrap().history.len(), 3);
+
     let mut nothing = SubjectMoves::default();
     let error = nothing.step(&definition(), record(MoveStep::CutOver)).unwrap_err();
     assert!(error.to_string().contains("is not being moved"));
@@ -126,6 +137,9 @@ fn an_audience_is_of_a_cloud_that_there_is() {
         let error = Manifest::parse(&bad).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
     }
+    let bad = MANIFEST.replace("https://vault.example.com", "api://AzureADTokenExchange");
+    let error = Manifest::parse(&bad).unwrap_err().to_string();
+    assert!(error.contains("is azure's") && error.contains("give other one of its own"), "{error}");
     let bad = MANIFEST.replace("https://vault.example.com", "a b");
     assert!(Manifest::parse(&bad).unwrap_err().to_string().contains("an audience"));
 }
@@ -133,8 +147,14 @@ fn an_audience_is_of_a_cloud_that_there_is() {
 proptest! {
     /// Whatever steps are tried: those that are refused change nothing, and what is written is what is read.
     #[test]
-    fn steps_lead_where_they_say(steps in proptest::collection::vec(0..4usize, 0..12)) {
-        let all = [MoveStep::Begin, MoveStep::CutOver, MoveStep::RollBack, MoveStep::Finish];
+    fn steps_lead_where_they_say(steps in proptest::collection::vec(0..5usize, 0..12)) {
+        let all = [
+            MoveStep::Begin,
+            MoveStep::CutOver,
+            MoveStep::RollBack,
+            MoveStep::Finish,
+            MoveStep::Abandon,
+        ];
         let mut moves = begun();
         for step in steps {
             let before = moves.clone();

@@ -97,6 +97,9 @@ pub enum ServiceError {
     /// The time cannot be told.
     #[error(transparent)]
     Clock(#[from] ClockError),
+    /// The log takes no record.
+    #[error("the form of subjects cannot be put on record: {0:?}")]
+    Record(Problem),
     /// There are no counters.
     #[error("the metrics")]
     Metrics(#[from] prometheus::Error),
@@ -136,10 +139,8 @@ impl Service {
         service.show_policies();
         service.show_keys(now);
         // It may have changed while nothing ran.
-        let subjects = &service.deciding.load().subjects;
-        if !subjects.of_definitions.is_empty() {
-            service.record_subjects(subjects);
-        }
+        let subjects = service.deciding.load().subjects.clone();
+        service.record_subjects(&subjects).map_err(ServiceError::Record)?;
         Ok(Arc::new(service))
     }
 
@@ -172,29 +173,32 @@ impl Service {
     ///
     /// Where the form of a subject changes, that is on record before any token of the new form: records are
     /// durable in their order.
-    pub fn replace(&self, deciding: Deciding) {
+    ///
+    /// # Errors
+    /// When that cannot be put on record; what decided goes on deciding.
+    pub fn replace(&self, deciding: Deciding) -> Result<(), Problem> {
         if deciding.subjects != self.deciding.load().subjects {
-            self.record_subjects(&deciding.subjects);
+            self.record_subjects(&deciding.subjects)?;
         }
         self.deciding.store(Arc::new(deciding));
         self.metrics.reloads.with_label_values(&["replaced"]).inc();
         self.show_policies();
+        Ok(())
     }
 
-    fn record_subjects(&self, subjects: &SubjectProfiles) {
-        let time = self.now().unwrap_or_else(|_| self.last_now.load(Ordering::Relaxed));
+    /// Puts the form of subjects on record. That it is durable is not waited for: no token after it is given before
+    /// it is.
+    fn record_subjects(&self, subjects: &SubjectProfiles) -> Result<(), Problem> {
+        let time = self.now()?;
         let log = self.log.load();
-        let queued = log.as_ref().map(|log| {
-            log.append(record::subjects_record(subjects, time), |kept| {
-                if let Err(error) = kept {
-                    tracing::error!(%error, "the form of subjects is not on record");
-                }
-            })
-        });
-        // A log that takes nothing takes no token either.
-        if let Some(Err(error)) = queued {
-            tracing::error!(%error, "the form of subjects is not on record");
-        }
+        let log = log.as_ref().ok_or_else(|| Problem::unavailable("stopping"))?;
+        let kept = |kept: Result<_, _>| {
+            if let Err(error) = kept {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(error, "the form of subjects is not on record");
+            }
+        };
+        log.append(record::subjects_record(subjects, time), kept).map_err(Problem::failed)
     }
 
     /// Replaces who may ask.

@@ -62,7 +62,7 @@ async fn what_no_cloud_would_take_is_not_signed() {
     let (status, body) = answer(two(&service).await).await;
     assert_eq!(
         (status, &body["reasons"][0]["code"]),
-        (StatusCode::FORBIDDEN, &json!("azure-audience"))
+        (StatusCode::FORBIDDEN, &json!("audiences-of-several-clouds"))
     );
     // Nor is it said to be approved where only a decision is asked for.
     let question =
@@ -135,6 +135,8 @@ async fn a_token_can_be_got_by_its_url() {
         assert_eq!((found.as_u16(), body["error"].as_str().unwrap()), (status, word), "{path}");
         assert!(body.get("value").is_none());
     }
+    let head = service.client.head(service.url(&path)).bearer_auth(RUN_TOKEN).send().await.unwrap();
+    assert_eq!(head.status(), StatusCode::METHOD_NOT_ALLOWED);
     service.finish(RUN).await;
     let (status, body) = get(&path, Some(RUN_TOKEN)).await;
     assert_eq!(

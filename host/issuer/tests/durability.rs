@@ -263,7 +263,7 @@ async fn each_request_is_decided_by_one_set() {
         let replacing = async {
             if request % 10 == 5 {
                 tokio::task::yield_now().await;
-                service.service.replace(sets.pop().unwrap());
+                service.service.replace(sets.pop().unwrap()).unwrap();
             }
         };
         let (response, ()) = tokio::join!(service.by_run_token(RUN, AWS), replacing);

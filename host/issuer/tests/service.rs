@@ -277,11 +277,14 @@ async fn decisions_are_made_and_kept_without_tokens() {
             .body(body.to_string())
             .send()
     };
-    let gcp = "gcp-workload-identity-provider:demo";
-    let question = json!({"run": run(), "audiences": [AWS, gcp], "ttl_seconds": 7200});
+    let question =
+        json!({"run": run(), "audiences": [AWS, "sts.amazonaws.com"], "ttl_seconds": 7200});
     let (status, body) = answer(ask(question.clone()).await.unwrap()).await;
     assert_eq!((status, &body["outcome"]), (StatusCode::OK, &json!("approved")), "{body}");
-    assert_eq!(body["terms"], json!({"audiences": [AWS, gcp], "ttl_seconds": 3600, "claims": {}}));
+    assert_eq!(
+        body["terms"],
+        json!({"audiences": [AWS, "sts.amazonaws.com"], "ttl_seconds": 3600, "claims": {}})
+    );
     let mut stranger = question.clone();
     stranger["run"]["spec"]["buildingBlock"]["spec"]["workspaceIdentifier"] = "team-b".into();
     let (status, body) = answer(ask(stranger).await.unwrap()).await;

@@ -54,7 +54,7 @@ fn issuer(algorithm: Algorithm) -> Issuer {
 /// The audiences here have no usual form.
 fn clouds() -> AudienceClouds {
     let other = |audience: &str| (audience.parse().unwrap(), Cloud::Other);
-    AudienceClouds::new([other("aws"), other("azure")].into())
+    AudienceClouds::new([other("aws"), other("azure")].into()).unwrap()
 }
 
 fn id() -> TokenId {

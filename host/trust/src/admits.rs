@@ -1,5 +1,7 @@
 //! Whether trust lets a token in.
 
+use std::collections::BTreeMap;
+
 use countersign::Cloud;
 
 use crate::condition::Comes;
@@ -62,24 +64,57 @@ impl TrustFiles {
         clouds
     }
 
-    /// Whether the trust of a cloud lets a token in. An issuer that files name by a variable or a resource counts as
-    /// the token's: what is asked is whether subject and audience match.
+    /// Whether the trust of a cloud lets a token in, into anything.
     ///
-    /// Of GCP, a provider must believe the token; and where files have bindings of principals, one must name it.
+    /// An issuer that files name by a variable or a resource counts as the token's: what is asked is whether subject
+    /// and audience match.
     pub fn admits(&self, cloud: Cloud, token: Presented<'_>) -> Admission {
-        let of = |part| {
-            let grants = self.grants.iter().map(|(_, grant)| grant);
-            grants.filter(move |grant| grant.cloud == cloud && grant.part == part)
+        Admission::any(self.owners(cloud).into_values().map(|grants| self.lets_in(&grants, token)))
+    }
+
+    /// What trust of a cloud lets `one` in, or may, and is not known to let `other` in: the names of roles, identities,
+    /// providers and accounts.
+    pub fn only_for(&self, cloud: Cloud, one: Presented<'_>, other: Presented<'_>) -> Vec<String> {
+        let owners = self.owners(cloud).into_iter().filter(|(_, grants)| {
+            self.lets_in(grants, one) != Admission::NotAdmitted
+                && self.lets_in(grants, other) != Admission::Admitted
+        });
+        owners.map(|(name, _)| name).collect()
+    }
+
+    /// All ways into each role, identity, provider and account of a cloud.
+    fn owners(&self, cloud: Cloud) -> BTreeMap<String, Vec<&Grant>> {
+        let mut owners: BTreeMap<String, Vec<&Grant>> = BTreeMap::new();
+        for (file, grant) in &self.grants {
+            if grant.cloud == cloud && grant.part != Part::Binding {
+                let name = format!("{file} {}", grant.owner);
+                owners.entry(name.trim_end().to_owned()).or_default().push(grant);
+            }
+        }
+        owners
+    }
+
+    /// Whether one of the ways into one thing lets a token in, and none keeps it out. Of GCP, where files have bindings
+    /// of principals, one must name it as well.
+    fn lets_in(&self, grants: &[&Grant], token: Presented<'_>) -> Admission {
+        let of = |denies| {
+            let grants = grants.iter().filter(move |grant| grant.denies == denies);
+            Admission::any(grants.map(|grant| admits(grant, token)))
         };
-        let whole = Admission::any(of(Part::Whole).map(|grant| admits(grant, token)));
-        let provider = Admission::any(of(Part::Provider).map(|grant| admits(grant, token)));
-        let bindings: Vec<_> = of(Part::Binding).map(|grant| admits(grant, token)).collect();
-        let bound = if bindings.is_empty() {
-            Admission::Admitted
+        let kept_out = match of(true) {
+            Admission::Admitted => Admission::NotAdmitted,
+            Admission::Unknown => Admission::Unknown,
+            Admission::NotAdmitted => Admission::Admitted,
+        };
+        let is_provider = grants.iter().any(|grant| grant.part == Part::Provider);
+        let mut bindings =
+            self.grants.iter().map(|(_, grant)| grant).filter(|g| g.part == Part::Binding);
+        let bound = if is_provider && bindings.clone().next().is_some() {
+            Admission::any(bindings.by_ref().map(|grant| admits(grant, token)))
         } else {
-            Admission::any(bindings.into_iter())
+            Admission::Admitted
         };
-        whole.or(provider.and(bound))
+        of(false).and(kept_out).and(bound)
     }
 }
 
@@ -94,14 +129,22 @@ fn admits(grant: &Grant, token: Presented<'_>) -> Admission {
             Comes::False => Admission::NotAdmitted,
             Comes::Unknown => Admission::Unknown,
         };
-        // The tests of the condition are in it.
-        let allowed = grant.audiences.iter().filter(|test| test.written == "equals");
-        return all(allowed, token.audience).and(issuer).and(condition);
+        let allowed = || grant.audiences.iter().filter(|test| !test.in_condition);
+        // Without any, it is the provider's own name, which a token of a run does not have.
+        let has_allowed = holds(allowed().next().is_some());
+        let mapped = grant.subjects.iter().filter(|test| !test.in_condition);
+        return all(allowed(), token.audience)
+            .and(all(mapped, token.subject))
+            .and(has_allowed)
+            .and(issuer)
+            .and(condition);
     }
     let followed = grant.unread.iter().all(|unread| unread.may == May::Match);
     let unread = if followed { Admission::Admitted } else { Admission::Unknown };
+    let has_audience = grant.part != Part::Provider || !grant.audiences.is_empty();
     all(grant.subjects.iter(), token.subject)
         .and(all(grant.audiences.iter(), token.audience))
+        .and(holds(has_audience))
         .and(issuer)
         .and(unread)
 }

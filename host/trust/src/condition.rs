@@ -1,6 +1,6 @@
 //! GCP's conditions, which are in the Common Expression Language.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use cel::common::ast::{CallExpr, Expr, LiteralValue, operators};
 use cel::{Context, IdedExpr, Program, Value};
@@ -8,19 +8,26 @@ use cel::{Context, IdedExpr, Program, Value};
 use crate::grant::{How, Test};
 use crate::node::{Place, Text};
 
-/// The longest condition that is parsed, in bytes: GCP allows 4,096 characters.
-const MAX_CONDITION_BYTES: usize = 16 << 10;
+/// The longest condition that is parsed, in bytes. GCP allows 4,096 characters, and a longer one could take long.
+const MAX_CONDITION_BYTES: usize = 4096;
+
+/// Claims that are known here.
+const KNOWN_CLAIMS: [&str; 3] = ["iss", "sub", "aud"];
 
 /// A condition, and the tests in it that look at subject and audience.
 #[derive(Debug)]
 pub(crate) struct Condition {
     program: Program,
-    /// How `google.subject` is made of the token.
-    subject: Option<Program>,
+    /// How attributes are made of the token: `google.subject`, `attribute.NAME`.
+    mapping: BTreeMap<String, Program>,
     pub(crate) subjects: Vec<Test>,
     pub(crate) audiences: Vec<Test>,
-    /// Whether all of its text is known.
+    /// Whether all of its text is known, and followed here.
     known: bool,
+    /// Whether it looks at nothing but claims that are known here, one by one.
+    pub(crate) followed: bool,
+    /// The texts that subject and audience are compared with.
+    compared: (Vec<String>, Vec<String>),
 }
 
 /// What a condition comes to.
@@ -33,22 +40,58 @@ pub(crate) enum Comes {
 }
 
 impl Condition {
-    /// Parses a condition, and the mapping of `google.subject`.
+    /// Parses a condition, and the mapping of attributes.
     pub(crate) fn parse(
         text: &Text,
-        subject: Option<&Text>,
+        mapping: &[(String, Text)],
         place: &Place,
     ) -> Result<Self, String> {
         let program = compile(&text.text)?;
-        let known = text.known && subject.is_none_or(|subject| subject.known);
-        let subject = subject.map(|subject| compile(&subject.text)).transpose()?;
+        let followed = is_followed(program.expression());
+        let known =
+            followed && text.known && mapping.iter().all(|(_, expression)| expression.known);
+        let programs = mapping.iter().map(|(name, expression)| {
+            compile(&expression.text).map(|program| (name.clone(), program))
+        });
+        let programs: BTreeMap<_, _> = programs.collect::<Result<_, _>>()?;
+        // Those that are a claim as it is.
+        let names = Names(
+            programs
+                .iter()
+                .filter_map(|(name, program)| {
+                    let claim = Names::default().claim(program.expression())?;
+                    Some((name.clone(), claim))
+                })
+                .collect(),
+        );
         let (mut subjects, mut audiences) = (Vec::new(), Vec::new());
         let tests = &mut |claim: Claim, test: Test| match claim {
             Claim::Subject => subjects.push(test),
             Claim::Audience => audiences.push(test),
         };
-        look(program.expression(), place, false, tests);
-        Ok(Self { program, subject, subjects, audiences, known })
+        look(program.expression(), &names, place, false, tests);
+        let texts = |tests: &[Test]| -> Vec<String> {
+            tests.iter().flat_map(|test| &test.values).map(|value| value.text.clone()).collect()
+        };
+        let compared = (texts(&subjects), texts(&audiences));
+        Ok(Self { program, mapping: programs, subjects, audiences, known, followed, compared })
+    }
+
+    /// Whether a token with any subject at all passes; and with any audience.
+    pub(crate) fn is_open(&self, issuer: &str) -> (bool, bool) {
+        let (subjects, audiences) = &self.compared;
+        let others = ["system:serviceaccount:anybody:anything", "anything"];
+        // With each audience that there is, and none that there is; and the same of subjects.
+        let with = |those: &[String], other: &str, passes: &dyn Fn(&str) -> bool| {
+            those.iter().map(String::as_str).chain([other]).any(passes)
+        };
+        let [other_subject, other_audience] = others;
+        let passes =
+            |subject: &str, audience: &str| self.comes_to(issuer, subject, audience) == Comes::True;
+        (
+            with(audiences, other_audience, &|audience| passes(other_subject, audience)),
+            with(subjects, other_subject, &|subject| passes(subject, other_audience)),
+        )
     }
 
     /// What it comes to for a token with these claims.
@@ -61,15 +104,22 @@ impl Condition {
         if context.add_variable("assertion", assertion).is_err() {
             return Comes::Unknown;
         }
-        let google = match &self.subject {
-            None => subject.to_owned(),
-            Some(mapping) => match mapping.execute(&context) {
-                Ok(Value::String(text)) => text.to_string(),
-                _ => return Comes::Unknown,
-            },
-        };
-        let google = HashMap::from([("subject", google)]);
-        if context.add_variable("google", google).is_err() {
+        let (mut google, mut attribute) = (HashMap::new(), HashMap::new());
+        for (name, program) in &self.mapping {
+            // What one cannot be made of, the condition may not need.
+            let Ok(Value::String(text)) = program.execute(&context) else { continue };
+            match name.split_once('.') {
+                Some(("google", name)) => google.insert(name.to_owned(), text.to_string()),
+                Some(("attribute", name)) => attribute.insert(name.to_owned(), text.to_string()),
+                _ => None,
+            };
+        }
+        if self.mapping.is_empty() {
+            google.insert("subject".to_owned(), subject.to_owned());
+        }
+        if context.add_variable("google", google).is_err()
+            || context.add_variable("attribute", attribute).is_err()
+        {
             return Comes::Unknown;
         }
         match self.program.execute(&context) {
@@ -90,6 +140,38 @@ fn compile(text: &str) -> Result<Program, String> {
     })
 }
 
+/// Whether an expression looks at nothing but known claims, and does not iterate: that could take long.
+fn is_followed(expression: &IdedExpr) -> bool {
+    match &expression.expr {
+        Expr::Comprehension(_) => false,
+        Expr::Call(call) => {
+            let unknown_index = call.func_name == operators::INDEX
+                && !matches!(
+                    call.args.as_slice(),
+                    [_, IdedExpr { expr: Expr::Literal(LiteralValue::String(field)), .. }]
+                        if KNOWN_CLAIMS.contains(&field.inner())
+                );
+            !unknown_index
+                && call.target.iter().all(|target| is_followed(target))
+                && call.args.iter().all(is_followed)
+        }
+        Expr::List(list) => list.elements.iter().all(is_followed),
+        Expr::Select(select) => match &select.operand.expr {
+            Expr::Ident(root) if root == "assertion" => {
+                KNOWN_CLAIMS.contains(&select.field.as_str())
+            }
+            Expr::Ident(root) => root == "google" || root == "attribute",
+            _ => false,
+        },
+        Expr::Ident(_) | Expr::Literal(_) => true,
+        _ => false,
+    }
+}
+
+/// Attributes that are a claim as it is.
+#[derive(Default)]
+struct Names(BTreeMap<String, Claim>);
+
 /// A claim that trust looks at.
 #[derive(Clone, Copy)]
 enum Claim {
@@ -98,41 +180,50 @@ enum Claim {
 }
 
 /// Finds the tests in an expression. `not`: within a negation.
-fn look(expression: &IdedExpr, place: &Place, not: bool, found: &mut impl FnMut(Claim, Test)) {
+fn look(
+    expression: &IdedExpr,
+    names: &Names,
+    place: &Place,
+    not: bool,
+    found: &mut impl FnMut(Claim, Test),
+) {
     match &expression.expr {
         Expr::Call(call) => {
-            if let Some((claim, test)) = test(call, place, not) {
+            if let Some((claim, test)) = test(call, names, place, not) {
                 found(claim, test);
             }
             let not = not != (call.func_name == operators::LOGICAL_NOT);
             for part in call.target.iter().map(|target| &**target).chain(&call.args) {
-                look(part, place, not, found);
+                look(part, names, place, not, found);
             }
         }
-        Expr::List(list) => list.elements.iter().for_each(|part| look(part, place, not, found)),
+        Expr::List(list) => {
+            list.elements.iter().for_each(|part| look(part, names, place, not, found))
+        }
         Expr::Comprehension(comprehension) => {
             for part in [&comprehension.iter_range, &comprehension.loop_step] {
-                look(part, place, not, found);
+                look(part, names, place, not, found);
             }
         }
         _ => {}
     }
 }
 
-fn test(call: &CallExpr, place: &Place, not: bool) -> Option<(Claim, Test)> {
+fn test(call: &CallExpr, names: &Names, place: &Place, not: bool) -> Option<(Claim, Test)> {
     let name = call.func_name.as_str();
     let make = |claim, how, written: &str, values| {
         let how = if not { How::Other } else { how };
-        let written = if not { format!("!{written}") } else { written.to_owned() };
-        Some((claim, Test { how, values, place: place.clone(), written }))
+        let written = if not { format!("not {written}") } else { written.to_owned() };
+        let test = Test::new(how, values, place.clone(), &written);
+        Some((claim, Test { in_condition: true, ..test }))
     };
     if let Some(target) = &call.target {
-        let claim = claim(target)?;
+        let claim = names.claim(target)?;
         let how = if name == "startsWith" { How::Prefix } else { How::Other };
         return make(claim, how, name, call.args.iter().flat_map(texts).collect());
     }
     let [left, right] = call.args.as_slice() else { return None };
-    match (name, claim(left), claim(right)) {
+    match (name, names.claim(left), names.claim(right)) {
         (operators::EQUALS, Some(claim), _) => make(claim, How::Exact, "==", texts(right)),
         (operators::EQUALS, None, Some(claim)) => make(claim, How::Exact, "==", texts(left)),
         (operators::NOT_EQUALS, Some(claim), _) | (operators::NOT_EQUALS, None, Some(claim)) => {
@@ -145,26 +236,33 @@ fn test(call: &CallExpr, place: &Place, not: bool) -> Option<(Claim, Test)> {
     }
 }
 
-/// The claim that an expression is: `assertion.sub`, `google.subject`, `assertion['aud']`.
-fn claim(expression: &IdedExpr) -> Option<Claim> {
-    let (root, field) = match &expression.expr {
-        Expr::Select(select) => match &select.operand.expr {
-            Expr::Ident(root) => (root.as_str(), select.field.as_str()),
+impl Names {
+    /// The claim that an expression is: `assertion.sub`, `google.subject`, `assertion['aud']`, or an attribute that is
+    /// mapped from one.
+    fn claim(&self, expression: &IdedExpr) -> Option<Claim> {
+        let (root, field) = match &expression.expr {
+            Expr::Select(select) => match &select.operand.expr {
+                Expr::Ident(root) => (root.as_str(), select.field.as_str()),
+                _ => return None,
+            },
+            Expr::Call(call) if call.func_name == operators::INDEX => match call.args.as_slice() {
+                [
+                    IdedExpr { expr: Expr::Ident(root), .. },
+                    IdedExpr { expr: Expr::Literal(LiteralValue::String(field)), .. },
+                ] => (root.as_str(), field.inner()),
+                _ => return None,
+            },
             _ => return None,
-        },
-        Expr::Call(call) if call.func_name == operators::INDEX => match call.args.as_slice() {
-            [
-                IdedExpr { expr: Expr::Ident(root), .. },
-                IdedExpr { expr: Expr::Literal(LiteralValue::String(field)), .. },
-            ] => (root.as_str(), field.inner()),
-            _ => return None,
-        },
-        _ => return None,
-    };
-    match (root, field) {
-        ("assertion", "sub") | ("google", "subject") => Some(Claim::Subject),
-        ("assertion", "aud") => Some(Claim::Audience),
-        _ => None,
+        };
+        match (root, field) {
+            ("assertion", "sub") => Some(Claim::Subject),
+            ("assertion", "aud") => Some(Claim::Audience),
+            _ => {
+                let mapped = self.0.get(&format!("{root}.{field}")).copied();
+                let subject = (root, field) == ("google", "subject");
+                mapped.or_else(|| subject.then_some(Claim::Subject))
+            }
+        }
     }
 }
 

@@ -1,7 +1,10 @@
 //! Files of trust, read together.
 
+use std::collections::BTreeMap;
+
 use crate::grant::Grant;
 use crate::hcl::{self, HclFile, Names};
+use crate::node::Place;
 use crate::{json, read};
 
 /// The trust that some files have, read together: names that one defines are known in the others.
@@ -9,6 +12,8 @@ use crate::{json, read};
 pub struct TrustFiles {
     /// Each way in, and the file that has it.
     pub(crate) grants: Vec<(String, Grant)>,
+    /// What else may let somebody in, and where.
+    pub(crate) unread: Vec<(String, Place, String)>,
     files: usize,
 }
 
@@ -43,14 +48,36 @@ impl TrustFiles {
                 grants.extend(read::json(&node).into_iter().map(|grant| (name.clone(), grant)));
             }
         }
-        let names = Names::of(of_hcl.iter().map(|(_, file)| file));
+        // Names are those of a folder: OpenTofu reads one as a whole.
+        let folder = |name: &str| name.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
+        let mut folders: BTreeMap<String, Vec<(&String, &HclFile)>> = BTreeMap::new();
         for (name, file) in &of_hcl {
-            let blocks = hcl::blocks(file, &names);
-            let found = blocks.iter().flat_map(read::block);
-            grants.extend(found.map(|grant| ((*name).clone(), grant)));
+            folders.entry(folder(name)).or_default().push((*name, file));
         }
+        let mut blocks = Vec::new();
+        for files in folders.values() {
+            let names = Names::of(files.iter().map(|(_, file)| *file));
+            for (name, file) in files {
+                blocks.extend(hcl::blocks(file, &names).into_iter().map(|block| (*name, block)));
+            }
+        }
+        let documents = blocks.iter().filter_map(|(_, block)| match block.labels.as_slice() {
+            [kind, name] if kind == "aws_iam_policy_document" => Some(name.clone()),
+            _ => None,
+        });
+        let documents = documents.collect();
+        for (name, block) in &blocks {
+            let found = read::block(block, &documents);
+            grants.extend(found.into_iter().map(|grant| ((*name).clone(), grant)));
+        }
+        let modules = of_hcl.iter().flat_map(|(name, file)| {
+            hcl::modules(file).map(|(module, place)| {
+                ((*name).clone(), place, format!("what the module `{module}` makes"))
+            })
+        });
+        let unread = modules.collect();
         grants.sort_by(|(a, one), (b, other)| (a, &one.place).cmp(&(b, &other.place)));
-        Ok(Self { grants, files: files.len() })
+        Ok(Self { grants, unread, files: files.len() })
     }
 
     /// How many ways in there are.

@@ -29,6 +29,10 @@ pub struct TrustOf {
     pub audience: Audience,
     /// The subjects, and a short name for each, of letters, digits and dashes.
     pub subjects: Vec<(String, Subject)>,
+    /// What resources are called: lower-case letters, digits and dashes.
+    pub name: String,
+    /// AWS: whether there is a provider of the issuer already.
+    pub existing_provider: bool,
 }
 
 /// The same trust in two languages.

@@ -17,6 +17,8 @@ pub(crate) struct Grant {
     pub(crate) audiences: Vec<Test>,
     /// GCP's provider, of whose tokens bindings say which subjects may what; or such a binding.
     pub(crate) part: Part,
+    /// Whether it keeps out whom it matches.
+    pub(crate) denies: bool,
     /// GCP's condition of a provider.
     pub(crate) condition: Option<Condition>,
     /// AWS: how long the whole policy is, without white space, where that is known.
@@ -63,6 +65,8 @@ pub(crate) struct Test {
     pub(crate) place: Place,
     /// As it is written: `StringLike`, `startsWith`.
     pub(crate) written: String,
+    /// Whether it stands in a condition in CEL, which is evaluated as a whole.
+    pub(crate) in_condition: bool,
 }
 
 /// How a claim is compared.
@@ -90,6 +94,7 @@ impl Grant {
             subjects: Vec::new(),
             audiences: Vec::new(),
             part: Part::Whole,
+            denies: false,
             condition: None,
             policy_characters: None,
             unread: Vec::new(),
@@ -110,7 +115,11 @@ impl Grant {
 }
 
 impl Test {
+    pub(crate) fn new(how: How, values: Vec<Text>, place: Place, written: &str) -> Self {
+        Self { how, values, place, written: written.to_owned(), in_condition: false }
+    }
+
     pub(crate) fn exact(values: Vec<Text>, place: Place) -> Self {
-        Self { how: How::Exact, values, place, written: "equals".to_owned() }
+        Self::new(How::Exact, values, place, "equals")
     }
 }

@@ -14,13 +14,20 @@ use hcl_edit::template::{Element, Template};
 use crate::json;
 use crate::node::{Node, Place, Text, Value};
 
+/// The most that `count` is unrolled.
+const MAX_COUNT: usize = 1000;
+
 /// How deep names are followed.
 const MAX_FOLLOWED: usize = 16;
 
+/// The most values that are made of the files that are read together.
+const MAX_NODES: usize = 200_000;
+
 /// A parsed file.
 pub(crate) struct HclFile {
-    text: String,
     body: Body,
+    /// Where its lines end.
+    newlines: Vec<usize>,
 }
 
 /// A block whose values are known as far as they can be.
@@ -38,6 +45,8 @@ pub(crate) struct Block {
 /// What names stand for.
 #[derive(Default)]
 pub(crate) struct Names<'f> {
+    /// How many values were made.
+    made: Cell<usize>,
     locals: BTreeMap<String, (&'f HclFile, &'f Expression)>,
     defaults: BTreeMap<String, (&'f HclFile, &'f Expression)>,
 }
@@ -59,12 +68,12 @@ impl HclFile {
             let at = error.location();
             format!("line {}, column {}: {}", at.line(), at.column(), error.message())
         })?;
-        Ok(Self { text: text.to_owned(), body })
+        Ok(Self { body, newlines: text.match_indices('\n').map(|(at, _)| at).collect() })
     }
 
     fn place(&self, span: Option<std::ops::Range<usize>>) -> Place {
-        let before = span.and_then(|span| self.text.get(..span.start)).unwrap_or_default();
-        Place::Line(before.matches('\n').count() + 1)
+        let start = span.map_or(0, |span| span.start);
+        Place::Line(self.newlines.partition_point(|newline| *newline < start) + 1)
     }
 }
 
@@ -90,7 +99,16 @@ impl<'f> Names<'f> {
     }
 }
 
-/// The resources and data sources of a file; those with `for_each` once for each.
+/// The calls of modules in a file: name and place.
+pub(crate) fn modules(file: &HclFile) -> impl Iterator<Item = (String, Place)> {
+    let calls = file.body.blocks().filter(|block| block.has_ident("module"));
+    calls.map(|block| {
+        let name = block.labels.first().map(|label| label.as_str().to_owned());
+        (name.unwrap_or_default(), file.place(block.span()))
+    })
+}
+
+/// The resources and data sources of a file; those with `for_each` or `count` once for each.
 pub(crate) fn blocks<'f>(file: &'f HclFile, names: &Names<'f>) -> Vec<Block> {
     let mut found = Vec::new();
     for block in file.body.blocks() {
@@ -101,9 +119,14 @@ pub(crate) fn blocks<'f>(file: &'f HclFile, names: &Names<'f>) -> Vec<Block> {
         let each =
             block.body.get_attribute("for_each").map(|attribute| scope.node(&attribute.value));
         let pairs = each.as_ref().map(pairs);
-        let repeated = each.is_some() || block.body.has_attribute("count");
+        let count = block.body.get_attribute("count").map(|attribute| scope.node(&attribute.value));
+        let known = count.as_ref().and_then(Node::known).and_then(|count| count.parse().ok());
+        let repeated = each.is_some() || (count.is_some() && known.is_none());
         match pairs {
-            Some(Some(pairs)) => {
+            None if known.is_some_and(|count: usize| count <= MAX_COUNT) => {
+                found.extend((0..known.unwrap_or(0)).map(|_| scope.block(block, false)));
+            }
+            Some(Some(pairs)) if !pairs.is_empty() => {
                 for pair in pairs {
                     let scope = Scope { names, file, each: Some(pair), followed: Cell::new(0) };
                     found.push(scope.block(block, false));
@@ -171,6 +194,11 @@ impl Scope<'_, '_> {
 
     fn node(&self, expression: &Expression) -> Node {
         let place = self.file.place(expression.span());
+        let made = self.names.made.get() + 1;
+        self.names.made.set(made);
+        if made > MAX_NODES {
+            return Node { value: Value::Unknown("…".to_owned()), place };
+        }
         let unknown = || Value::Unknown(expression.to_string().trim().to_owned());
         let text = |text: String| Value::Text(Text { text, known: true });
         let value = match expression {
@@ -245,21 +273,29 @@ impl Scope<'_, '_> {
                     _ => return None,
                 }
             }
-            "local" | "var" => {
-                let names = if root == "local" { &self.names.locals } else { &self.names.defaults };
-                let (file, expression) = names.get(*first)?;
-                if self.followed.get() >= MAX_FOLLOWED {
-                    return None;
+            "local" => self.named(self.names.locals.get(*first)?)?,
+            // A default may be replaced by what is not in the files.
+            "var" => match self.named(self.names.defaults.get(*first)?)? {
+                Node { value: Value::Text(text), place } => {
+                    Node { value: Value::Text(Text { known: false, ..text }), place }
                 }
-                let followed = Cell::new(self.followed.get() + 1);
-                Scope { names: self.names, file, each: None, followed }.node(expression)
-            }
+                _ => return None,
+            },
             _ => return None,
         };
         for step in rest {
             node = node.get(step)?.clone();
         }
         Some(node)
+    }
+
+    /// The value of a name.
+    fn named(&self, (file, expression): &(&HclFile, &Expression)) -> Option<Node> {
+        if self.followed.get() >= MAX_FOLLOWED {
+            return None;
+        }
+        let followed = Cell::new(self.followed.get() + 1);
+        Some(Scope { names: self.names, file, each: None, followed }.node(expression))
     }
 
     fn key(&self, key: &ObjectKey) -> String {
@@ -302,8 +338,7 @@ impl Scope<'_, '_> {
     }
 }
 
-/// The elements of all lists, if they are known.
+/// The elements of all lists. One that is not known is an element that is not.
 fn flat(lists: &[Node]) -> Option<Value> {
-    let known = lists.iter().all(|list| !matches!(list.value, Value::Unknown(_) | Value::Map(_)));
-    known.then(|| Value::List(lists.iter().flat_map(Node::elements).cloned().collect()))
+    Some(Value::List(lists.iter().flat_map(Node::elements).cloned().collect()))
 }

@@ -47,7 +47,8 @@ impl TrustFiles {
     pub fn lint(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         let has_bindings = self.grants.iter().any(|(_, grant)| grant.part == Part::Binding);
-        for (file, grant) in &self.grants {
+        // What keeps somebody out lets nobody in.
+        for (file, grant) in self.grants.iter().filter(|(_, grant)| !grant.denies) {
             let mut found = |code, place: &crate::node::Place, message: String| {
                 let (file, place) = (visible(file), place.to_string());
                 findings.push(Finding { code, file, place, message: visible(&message) });
@@ -57,6 +58,11 @@ impl TrustFiles {
             for Unread { place, what, .. } in &grant.unread {
                 found("not-readable", place, format!("{what}: not looked at"));
             }
+        }
+        for (file, place, what) in &self.unread {
+            let (file, place) = (visible(file), place.to_string());
+            let message = visible(&format!("{what}: not looked at"));
+            findings.push(Finding { code: "not-readable", file, place, message });
         }
         self.over_all(&mut findings);
         findings.sort_by(|a, b| {
@@ -145,7 +151,10 @@ type Found<'f> = dyn FnMut(&'static str, &crate::node::Place, String) + 'f;
 fn subjects(grant: &Grant, has_bindings: bool, found: &mut Found<'_>) {
     // Which subjects a provider's tokens may be of, bindings say.
     let said_elsewhere = grant.part == Part::Provider && has_bindings;
-    if grant.subjects.is_empty() && !said_elsewhere && !grant.hides() {
+    let issuer = grant.issuer.as_ref().map_or("", |issuer| &issuer.text);
+    let open = grant.condition.as_ref().map(|condition| condition.is_open(issuer));
+    let none = grant.subjects.is_empty() || open.is_some_and(|(subject, _)| subject);
+    if none && !said_elsewhere && !grant.hides() {
         let message =
             "every subject of the issuer is let in: compare `sub` with the subjects that are meant";
         found("no-subject", &grant.place, message.to_owned());
@@ -194,9 +203,13 @@ fn pattern(test: &Test, value: &Text, found: &mut Found<'_>) {
     // What is not finished: all after the last separator.
     let name = prefix.rsplit(['.', ':', '}']).next().unwrap_or_default();
     let is_uuid = name.len() == 36;
-    if !name.is_empty() && !is_uuid && name.ends_with(|c: char| c.is_ascii_alphanumeric()) {
+    if !name.is_empty()
+        && !is_uuid
+        && name.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '-')
+    {
+        let dash = if name.ends_with('-') { "" } else { "-" };
         let message = format!(
-            "the prefix `{prefix}` ends within a name: meant for `{name}`, it lets in `{name}-b` as well. End it with \
+            "the prefix `{prefix}` ends within a name: meant for `{name}`, it lets in `{name}{dash}b` as well. End it with \
              the separator that follows, or better list the subjects"
         );
         found("prefix-admits-neighbour", &test.place, message);

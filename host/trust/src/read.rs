@@ -5,6 +5,10 @@ mod azure;
 mod gcp;
 mod stackit;
 
+use std::collections::BTreeSet;
+
+use countersign::Cloud;
+
 use crate::grant::{Grant, May};
 use crate::hcl::Block;
 use crate::node::{Node, Text, Value};
@@ -30,9 +34,16 @@ fn walk(node: &Node, grants: &mut Vec<Grant>) {
         Value::List(elements) => elements.iter().for_each(|element| walk(element, grants)),
         Value::Map(members) => members.iter().for_each(|(_, member)| walk(member, grants)),
         // A policy within JSON, as some commands print it.
-        Value::Text(Text { text, known: true }) if text.trim_start().starts_with('{') => {
-            if let Some(inner) = crate::json::parse_at(text, &node.place) {
-                walk(&inner, grants);
+        Value::Text(Text { text, .. }) if text.trim_start().starts_with('{') => {
+            match crate::json::parse_at(text, &node.place) {
+                Some(inner) => walk(&inner, grants),
+                None if text.contains("AssumeRoleWithWebIdentity") => {
+                    let mut grant =
+                        Grant::new(Cloud::Aws, node.place.clone(), node.place.to_string());
+                    grant.note(May::Hide, &node.place, "a policy");
+                    grants.push(grant);
+                }
+                None => {}
             }
         }
         _ => {}
@@ -40,21 +51,25 @@ fn walk(node: &Node, grants: &mut Vec<Grant>) {
 }
 
 /// The ways in that a block of HCL has.
-pub(crate) fn block(block: &Block) -> Vec<Grant> {
+///
+/// Of a kind that is known, there is always one: where it cannot be read, that is said. `documents` are the
+/// policy documents that there are.
+pub(crate) fn block(block: &Block, documents: &BTreeSet<String>) -> Vec<Grant> {
     let kind = block.labels.first().map(String::as_str).unwrap_or_default();
     let mut grants = match (block.kind.as_str(), kind) {
-        ("resource", "aws_iam_role") => aws::role(block),
+        ("resource", "aws_iam_role") => aws::role(block, documents),
         ("data", "aws_iam_policy_document") => aws::document(block),
-        ("resource", "azurerm_federated_identity_credential")
-        | ("resource", "azuread_application_federated_identity_credential")
-        | ("resource", "azuread_application_flexible_federated_identity_credential") => {
-            azure::credential(&block.body).into_iter().collect()
-        }
+        (
+            "resource",
+            "azurerm_federated_identity_credential"
+            | "azuread_application_federated_identity_credential"
+            | "azuread_application_flexible_federated_identity_credential",
+        ) => one(Cloud::Azure, block, azure::credential(&block.body).map(|grant| vec![grant])),
         ("resource", "google_iam_workload_identity_pool_provider") => {
-            gcp::provider(&block.body).unwrap_or_default()
+            one(Cloud::Gcp, block, gcp::provider(&block.body))
         }
         ("resource", "stackit_service_account_federated_identity_provider") => {
-            stackit::provider(&block.body).unwrap_or_default()
+            one(Cloud::Stackit, block, stackit::provider(&block.body))
         }
         ("resource", kind) if kind.starts_with("google_") => {
             gcp::bindings(&block.body).unwrap_or_default()
@@ -63,10 +78,19 @@ pub(crate) fn block(block: &Block) -> Vec<Grant> {
     };
     if block.repeated_unknown {
         for grant in &mut grants {
-            grant.note(May::Match, &block.place, "how often it is repeated");
+            grant.note(May::Narrow, &block.place, "how often it is repeated");
         }
     }
     grants
+}
+
+/// What was read of a block, or that it could not be.
+fn one(cloud: Cloud, block: &Block, read: Option<Vec<Grant>>) -> Vec<Grant> {
+    read.unwrap_or_else(|| {
+        let mut grant = Grant::new(cloud, block.place.clone(), block.labels.join("."));
+        grant.note(May::Hide, &block.place, format!("what `{}` trusts", block.labels.join(".")));
+        vec![grant]
+    })
 }
 
 /// Notes what of some texts is not known.

@@ -29,6 +29,8 @@ fn trust(audience: &str, count: usize) -> TrustOf {
         issuer: ISSUER.to_owned(),
         audience: audience.parse().unwrap(),
         subjects: (1..=count).map(named).collect(),
+        name: "countersign".to_owned(),
+        existing_provider: false,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Records, as far as the command line looks into them.
 
+use std::collections::BTreeMap;
+
 use countersign_decision_log::Entry;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -15,6 +17,9 @@ pub struct RecordView<'r> {
     pub request: Option<&'r str>,
     #[serde(borrow, default)]
     pub issued: Option<IssuedView<'r>>,
+    /// The forms of subjects that were said for definitions.
+    #[serde(default)]
+    pub definitions: BTreeMap<String, String>,
     /// What the cloud would not take of a token that policies approved.
     #[serde(default)]
     pub preflight: Vec<ReasonView>,

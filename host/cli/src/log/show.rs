@@ -25,7 +25,7 @@ Examples:
 
 A line has: sequence, time, kind, run, behavior, definition workspace, owning
 workspace, audiences, and what came of it. The JSON is one object a line, with `sequence`, `hash`
-and `record` as it stands in the log: `kind` (`token`, `decision` or `recovered`), `time`,
+and `record` as it stands in the log: `kind` (`token`, `decision`, `subjects` or `recovered`), `time`,
 `request` (the id of the request), `requester`, `issued` (`jti`, the SHA-256 of the token, `kid`,
 `algorithm`, `subject_profile`, `expires_at`) where there is a token, `preflight` (`code` and
 `message` each) where the cloud would not take one that was approved, and `decision`, as

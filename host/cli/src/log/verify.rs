@@ -1,7 +1,7 @@
 //! `countersign log verify`
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -65,12 +65,7 @@ impl Verify {
         let name = || folder.display().to_string();
         let default = || folder.join(CHECKPOINT_KEY_FILE);
         let key_file = self.key.clone().unwrap_or_else(default);
-        let key = CheckpointVerifier::parse(&files::read(&key_file, 1 << 16)?)
-            .with_context(|| key_file.display().to_string())?;
-        let report = progress::during("checking the log", || {
-            countersign_decision_log::verify(folder, &LogConfig::default(), &key)
-        })
-        .with_context(name)?;
+        let report = verified_by(folder, &key_file).with_context(name)?;
         let printed = self.printed(&report);
         match self.format {
             Format::Json => output::print_json(&printed)?,
@@ -98,6 +93,20 @@ impl Verify {
             damage,
         }
     }
+}
+
+/// Checks a log by the key that is in its folder.
+pub fn verified(folder: &Path) -> Result<Report> {
+    verified_by(super::folder_of(folder)?, &folder.join(CHECKPOINT_KEY_FILE))
+}
+
+fn verified_by(folder: &Path, key_file: &Path) -> Result<Report> {
+    let key = CheckpointVerifier::parse(&files::read(key_file, 1 << 16)?)
+        .with_context(|| key_file.display().to_string())?;
+    let checked = progress::during("checking the log", || {
+        countersign_decision_log::verify(folder, &LogConfig::default(), &key)
+    });
+    Ok(checked?)
 }
 
 fn text(report: &Printed) -> String {

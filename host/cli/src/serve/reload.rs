@@ -92,6 +92,7 @@ async fn reload(service: &Service, loader: &Arc<Loader>, tls: Option<&Tls>) -> R
         _ => bail!("listen.certificate was added or removed, which takes a restart"),
     }
     let digest = loaded.deciding.policies.digest().to_string();
-    service.replace(loaded.deciding);
+    let replaced = service.replace(loaded.deciding);
+    replaced.map_err(|problem| anyhow::anyhow!("the form of subjects: {problem:?}"))?;
     Ok(digest)
 }

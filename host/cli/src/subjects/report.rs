@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use countersign::{Audience, DefinitionId, SubjectParts, SubjectProfile, Workspace, visible};
 use countersign_decision_log::Reader;
@@ -61,7 +61,9 @@ pub struct Counts {
     pub new: Count,
     /// The runners whose subject there was.
     pub runners: BTreeSet<String>,
-    workspace: Option<Workspace>,
+    /// What they were for.
+    pub audiences: BTreeSet<String>,
+    pub workspace: Option<Workspace>,
 }
 
 /// Tokens of one form.
@@ -138,8 +140,7 @@ impl Report {
         let old: Vec<_> = old.collect();
         let mut lets_in = BTreeMap::new();
         for cloud in trust.clouds() {
-            let audience = self.audience.clone().or_else(|| installation.audience_of(cloud));
-            let audience = audience.context("name the audience by --audience")?;
+            let audience = installation.audience_or(self.audience.as_ref(), cloud)?;
             let admits = |parts: &SubjectParts| -> Result<Admission> {
                 let (issuer, subject) = (installation.url.as_str(), parts.subject()?);
                 let audience = audience.as_str();
@@ -219,6 +220,7 @@ pub fn of_log(folder: &Path) -> Result<BTreeMap<DefinitionId, Counts>> {
         let of = &decision.claims.run.definition;
         let definition = DefinitionId::parse(of.id)?;
         let of_definition = counts.entry(definition).or_default();
+        of_definition.audiences.extend(decision.claims.token.audiences.iter().cloned());
         of_definition.workspace = Some(Workspace::parse(of.workspace)?);
         let is_old = issued.subject_profile == SubjectProfile::ByRunner.as_str();
         if let (true, Some(runner)) = (is_old, decision.claims.runner) {
@@ -230,4 +232,22 @@ pub fn of_log(folder: &Path) -> Result<BTreeMap<DefinitionId, Counts>> {
         count.last_expires = count.last_expires.max(issued.expires_at);
     }
     Ok(counts)
+}
+
+/// The forms of subjects that a log had last, and since when.
+pub fn forms_of_log(folder: &Path) -> Result<Option<(u64, BTreeMap<String, String>)>> {
+    let mut reader = Reader::new(crate::log::folder_of(folder)?, 1);
+    let mut last = None;
+    while let Some(entry) = reader.read()? {
+        let view = RecordView::of(&entry).filter(|view| view.kind == "subjects");
+        if let Some(view) = view {
+            // Since when a form is the same, and not when it was last said.
+            let since = match last {
+                Some((since, forms)) if forms == view.definitions => since,
+                _ => view.time,
+            };
+            last = Some((since, view.definitions));
+        }
+    }
+    Ok(last)
 }

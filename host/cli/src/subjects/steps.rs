@@ -1,19 +1,22 @@
 //! `countersign subjects begin`, `cut-over`, `roll-back`, `finish`
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use countersign::{
-    Audience, Cloud, Digest, MoveRecord, MoveStep, RunnerId, SubjectMove, SubjectMoves,
-    SubjectParts,
+    Audience, Cloud, DefinitionId, Digest, MoveRecord, MoveStep, RunnerId, SubjectMove,
+    SubjectMoves, SubjectParts, SubjectProfile,
 };
 use countersign_trust::{Admission, Presented, TrustFiles};
 
-use super::report::of_log;
+use super::report::{Counts, forms_of_log, of_log};
+use crate::check::preflight_of;
 use crate::installation::{DefinitionArgument, Installation};
+use crate::log::verified;
 use crate::output::{self, Done};
-use crate::trust::read_trust;
+use crate::trust::read_trust_with_digest;
 use crate::{clock, files};
 
 /// What all steps are told.
@@ -53,6 +56,10 @@ struct TrustArguments {
     #[arg(long, short, value_name = "AUDIENCE")]
     audience: Option<Audience>,
 
+    /// The log of decisions: there must be trust for every audience that it has of the definition
+    #[arg(long, value_name = "FOLDER")]
+    log: Option<PathBuf>,
+
     /// Take the step without looking at any trust
     #[arg(long, conflicts_with = "trust")]
     without_trust: bool,
@@ -60,6 +67,9 @@ struct TrustArguments {
 
 /// Begin to move definitions: trust is to have both subjects
 #[derive(Args)]
+#[command(after_help = "\
+Only definitions whose tokens have the runner's subject can be moved. With --log, what the log has of
+them must agree: their workspace, and the runners. --create makes the file of the steps, the first time.")]
 pub struct Begin {
     #[command(flatten)]
     step: StepArguments,
@@ -67,6 +77,21 @@ pub struct Begin {
     /// A runner whose subject the runs have; give it once for each
     #[arg(long = "runner", value_name = "UUID", required = true)]
     runners: Vec<RunnerId>,
+
+    /// The log of decisions, to compare with
+    #[arg(long, value_name = "FOLDER")]
+    log: Option<PathBuf>,
+
+    /// Make the file of the steps where it is not there yet
+    #[arg(long)]
+    create: bool,
+}
+
+/// Leave definitions with the runner's subject after all
+#[derive(Args)]
+pub struct Abandon {
+    #[command(flatten)]
+    step: StepArguments,
 }
 
 /// Let tokens have the definition's subject, if trust lets it in
@@ -104,16 +129,43 @@ pub struct Finish {
 
 impl Begin {
     pub fn run(&self) -> Result<Done> {
-        self.step.take(MoveStep::Begin, |installation, moves, of, record| {
-            if installation.entry.subjects.of_definitions.contains_key(&of.definition) {
+        let counts = self.log.as_deref().map(of_log).transpose()?;
+        self.step.take(MoveStep::Begin, self.create, |installation, moves, of, record| {
+            let definition = &of.definition;
+            if installation.entry.subjects.of_definitions.contains_key(definition) {
                 bail!(
-                    "definition {} is under `subject-profiles` in the manifest; take it out there, and begin then",
-                    of.definition
+                    "definition {definition} is under `subject-profiles` in the manifest; take it out there, and \
+                     begin then"
                 );
             }
+            let profile = installation.subjects.profile_of(definition);
+            if moves.get(definition).is_none() && profile == SubjectProfile::ByDefinition {
+                bail!(
+                    "the tokens of definition {definition} have its own subject already: nothing is to be moved. \
+                     Where they do not, `subject-profile` in the manifest is to be \"by-runner\""
+                );
+            }
+            if let Some(counts) = counts.as_ref().and_then(|counts| counts.get(definition)) {
+                if counts.workspace.as_ref().is_some_and(|workspace| *workspace != of.workspace) {
+                    bail!("definition {definition} is of another workspace in the log");
+                }
+                let named = |runner: &&String| !self.runners.iter().any(|named| named.as_str() == **runner);
+                if let Some(runner) = counts.runners.iter().find(named) {
+                    bail!("definition {definition}: its runs had the subject of runner {runner} too; name it");
+                }
+            }
             let by = (record.time, record.by.clone());
-            let (definition, workspace) = (of.definition.clone(), of.workspace.clone());
-            moves.begin(definition, workspace, self.runners.iter().cloned().collect(), by)?;
+            let runners = self.runners.iter().cloned().collect();
+            moves.begin(definition.clone(), of.workspace.clone(), runners, by)?;
+            Ok(())
+        })
+    }
+}
+
+impl Abandon {
+    pub fn run(&self) -> Result<Done> {
+        self.step.take(MoveStep::Abandon, false, |_, moves, of, record| {
+            moves.step(&of.definition, record)?;
             Ok(())
         })
     }
@@ -133,20 +185,15 @@ impl RollBack {
 
 impl Finish {
     pub fn run(&self) -> Result<Done> {
-        let counts = self.log.as_deref().map(of_log).transpose()?;
-        self.step.take(MoveStep::Finish, |_, moves, of, mut record| {
-            record.on = match &counts {
+        let evidence = self.log.as_deref().map(Evidence::of).transpose()?;
+        self.step.take(MoveStep::Finish, false, |_, moves, of, mut record| {
+            record.on = match &evidence {
                 None => "no log".to_owned(),
-                Some(counts) => {
-                    let last = counts.get(&of.definition).map_or(0, |of| of.old.last_expires);
-                    if last > record.time {
-                        bail!(
-                            "definition {}: a token with the runner's subject is good until {}",
-                            of.definition,
-                            output::time(last)
-                        );
-                    }
-                    "the log: every token with the runner's subject has expired".to_owned()
+                Some(evidence) => {
+                    let history = moves.get(&of.definition).map(|moved| &moved.history);
+                    let cut_over =
+                        history.and_then(|history| history.last()).map_or(0, |last| last.time);
+                    evidence.lets_finish(&of.definition, cut_over, record.time)?
                 }
             };
             moves.step(&of.definition, record)?;
@@ -155,17 +202,65 @@ impl Finish {
     }
 }
 
+/// What a log says of the end of a move.
+struct Evidence {
+    counts: BTreeMap<DefinitionId, Counts>,
+    /// The forms that subjects have since a time, as a service had them last.
+    forms: Option<(u64, BTreeMap<String, String>)>,
+}
+
+impl Evidence {
+    /// Reads a log, once it was found whole.
+    fn of(folder: &Path) -> Result<Self> {
+        let name = || folder.display().to_string();
+        let report = verified(folder).with_context(name)?;
+        if let Some(damage) = report.damage.first() {
+            bail!("{}: the log is damaged, and proves nothing: {damage}", name());
+        }
+        Ok(Self { counts: of_log(folder)?, forms: forms_of_log(folder)? })
+    }
+
+    /// Whether nothing is left of the runner's subject, and how that is known.
+    fn lets_finish(&self, definition: &DefinitionId, cut_over: u64, now: u64) -> Result<String> {
+        let adopted = self.forms.as_ref().filter(|(since, forms)| {
+            *since >= cut_over
+                && forms.get(definition.as_str()).map(String::as_str)
+                    == Some(SubjectProfile::ByDefinition.as_str())
+        });
+        let Some((since, _)) = adopted else {
+            bail!(
+                "definition {definition}: the log does not say that a service took the cut-over: it has to run, and \
+                 to have read the manifest again"
+            );
+        };
+        let last = self.counts.get(definition).map_or(0, |counts| counts.old.last_expires);
+        if last > now {
+            bail!(
+                "definition {definition}: a token with the runner's subject is good until {}",
+                output::time(last)
+            );
+        }
+        Ok(format!(
+            "the log: the definition's subject since {}, and no token with the runner's that is still good",
+            output::time(*since)
+        ))
+    }
+}
+
 impl TrustArguments {
     fn step(&self, arguments: &StepArguments, step: MoveStep) -> Result<Done> {
         let trust = if self.without_trust { None } else { Some(self.read()?) };
-        arguments.take(step, |installation, moves, of, mut record| {
+        let counts = self.log.as_deref().map(of_log).transpose()?;
+        arguments.take(step, false, |installation, moves, of, mut record| {
             record.on = match &trust {
                 None => "no trust".to_owned(),
                 Some((files, digest)) => {
                     let moved = moves.get(&of.definition).context("its move has not begun");
                     let moved = moved.with_context(|| format!("definition {}", of.definition))?;
-                    self.lets_in(installation, files, of, moved, step)?;
-                    format!("trust {digest}")
+                    let audiences = counts.as_ref().and_then(|counts| counts.get(&of.definition));
+                    let audiences = audiences.map(|counts| &counts.audiences);
+                    let looked = self.lets_in(installation, files, of, moved, step, audiences)?;
+                    format!("trust of {} {digest}", looked.join(", "))
                 }
             };
             moves.step(&of.definition, record)?;
@@ -175,18 +270,15 @@ impl TrustArguments {
 
     /// The trust, and the digest of its files.
     fn read(&self) -> Result<(TrustFiles, Digest)> {
-        let trust = read_trust(&self.trust)?;
-        if trust.is_empty() {
+        let trust = read_trust_with_digest(&self.trust)?;
+        if trust.0.is_empty() {
             bail!("the files of --trust let nobody in: are they the right ones?");
         }
-        let mut all = Vec::new();
-        for path in &self.trust {
-            all.extend_from_slice(Digest::of(&files::read(path, 4 << 20)?).as_bytes());
-        }
-        Ok((trust, Digest::of(&all)))
+        Ok(trust)
     }
 
-    /// Checks that the trust of each cloud lets in what tokens will have.
+    /// Checks that trust lets in what tokens will have, wherever it lets in what they have now; and that the cloud
+    /// takes it. Gives the clouds that were looked at.
     fn lets_in(
         &self,
         installation: &Installation,
@@ -194,36 +286,72 @@ impl TrustArguments {
         of: &DefinitionArgument,
         moved: &SubjectMove,
         step: MoveStep,
-    ) -> Result<()> {
-        let to_be_by_definition = step == MoveStep::CutOver;
-        for cloud in trust.clouds() {
-            let audience = self.audience_of(installation, cloud)?;
-            for parts in moved.subjects(&installation.subjects.meshstack_id, &of.definition) {
-                if matches!(parts, SubjectParts::ByDefinition { .. }) != to_be_by_definition {
-                    continue;
-                }
-                let subject = parts.subject()?;
-                let issuer = installation.url.as_str();
-                let token =
-                    Presented { issuer, subject: subject.as_str(), audience: audience.as_str() };
-                let problem = match trust.admits(cloud, token) {
-                    Admission::Admitted => continue,
-                    Admission::NotAdmitted => "does not let in",
-                    Admission::Unknown => "may not let in, as far as its files say,",
-                };
+        audiences: Option<&BTreeSet<String>>,
+    ) -> Result<Vec<&'static str>> {
+        let (clouds, definition) = (trust.clouds(), &of.definition);
+        for audience in audiences.into_iter().flatten() {
+            let cloud = installation.entry.audiences.of(audience);
+            if cloud.is_none_or(|cloud| cloud != Cloud::Other && !clouds.contains(&cloud)) {
                 bail!(
-                    "definition {}: the trust of {cloud} {problem} `{subject}` for `{audience}`; nothing was changed. \
-                     `countersign trust {cloud}` writes trust that does",
-                    of.definition
+                    "definition {definition}: its runs have tokens for `{audience}`, and no trust of that is given"
                 );
             }
         }
-        Ok(())
+        let is_new = |parts: &&SubjectParts| matches!(parts, SubjectParts::ByDefinition { .. });
+        let subjects = moved.subjects(&installation.subjects.meshstack_id, definition);
+        let (new, old): (Vec<_>, Vec<_>) = subjects.iter().partition(is_new);
+        let (to_be, before) = if step == MoveStep::CutOver { (new, old) } else { (old, new) };
+        for cloud in &clouds {
+            let audience = installation.audience_or(self.audience.as_ref(), *cloud)?;
+            let issuer = installation.url.as_str();
+            for parts in &to_be {
+                let subject = parts.subject()?.as_str().to_owned();
+                would_be_taken(installation, *cloud, &subject, &audience)
+                    .with_context(|| format!("definition {definition}: nothing was changed"))?;
+                let token = Presented { issuer, subject: &subject, audience: audience.as_str() };
+                let remedy = format!(
+                    "nothing was changed. `countersign trust {cloud}` writes trust that does"
+                );
+                match trust.admits(*cloud, token) {
+                    Admission::Admitted => {}
+                    Admission::NotAdmitted => bail!(
+                        "definition {definition}: the trust of {cloud} does not let in `{subject}` for \
+                         `{audience}`; {remedy}"
+                    ),
+                    Admission::Unknown => bail!(
+                        "definition {definition}: the trust of {cloud} may not let in `{subject}` for \
+                         `{audience}`, as far as its files say; {remedy}"
+                    ),
+                }
+                for parts in &before {
+                    let subject = parts.subject()?;
+                    let now = Presented { subject: subject.as_str(), ..token };
+                    if let Some(owner) = trust.only_for(*cloud, now, token).first() {
+                        bail!(
+                            "definition {definition}: `{owner}` lets in `{subject}`, and not `{}`; {remedy}",
+                            token.subject
+                        );
+                    }
+                }
+            }
+        }
+        Ok(clouds.into_iter().map(Cloud::as_str).collect())
     }
+}
 
-    fn audience_of(&self, installation: &Installation, cloud: Cloud) -> Result<Audience> {
-        let audience = self.audience.clone().or_else(|| installation.audience_of(cloud));
-        audience.context("name the audience by --audience")
+/// That the issuer itself would sign a token with this subject.
+fn would_be_taken(
+    installation: &Installation,
+    cloud: Cloud,
+    subject: &str,
+    audience: &Audience,
+) -> Result<()> {
+    let violations = preflight_of(installation, "RS256", subject, audience, 3600)?;
+    match violations.first() {
+        None => Ok(()),
+        Some(violation) => {
+            bail!("{cloud} takes no such token: {}: {}", violation.code, violation.message)
+        }
     }
 }
 
@@ -232,6 +360,7 @@ impl StepArguments {
     fn take(
         &self,
         step: MoveStep,
+        create: bool,
         mut one: impl FnMut(
             &Installation,
             &mut SubjectMoves,
@@ -239,7 +368,8 @@ impl StepArguments {
             MoveRecord,
         ) -> Result<()>,
     ) -> Result<Done> {
-        let installation = Installation::read(&self.policies)?;
+        let read = if create { Installation::read_at_first } else { Installation::read };
+        let installation = read(&self.policies)?;
         let file = installation.moves_file.as_deref().with_context(|| {
             format!(
                 "{}: name the file of the steps under `[issuer]`: subject-moves = \"subject-moves.json\"",
@@ -248,7 +378,7 @@ impl StepArguments {
         })?;
         let lock = lock(file)?;
         // What another has done meanwhile counts.
-        let installation = Installation::read(&self.policies)?;
+        let installation = read(&self.policies)?;
         let (time, mut moves) = (clock::now(self.now)?, installation.moves.clone());
         for of in &self.definitions {
             if let Some(moved) = moves.get(&of.definition)
@@ -259,7 +389,10 @@ impl StepArguments {
             let by = countersign::visible(&self.by);
             one(&installation, &mut moves, of, MoveRecord { step, time, by, on: String::new() })?;
         }
-        files::replace(file, moves.to_json()?.as_bytes(), false)?;
+        let text = moves.to_json()?;
+        // What cannot be read again must not be written: a service would keep its old policies.
+        SubjectMoves::parse(text.as_bytes()).context("too many steps for one file")?;
+        files::replace(file, text.as_bytes(), false)?;
         drop(lock);
         for of in &self.definitions {
             let state = moves.get(&of.definition).map_or("not moved", |moved| moved.state.as_str());

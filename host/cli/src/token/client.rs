@@ -71,16 +71,7 @@ struct ReasonBody {
 impl Client {
     /// A client of the service at `url`; `authorities` are in the place of the system's.
     pub fn new(url: &str, authorities: Option<&[u8]>) -> Result<Self> {
-        let is_local =
-            ["http://127.0.0.1", "http://localhost", "http://[::1]"].iter().any(|local| {
-                url.strip_prefix(local)
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
-            });
-        if !url.starts_with("https://") && !is_local {
-            bail!(
-                "--url: expected https, or http on this machine: a run token can be read on the way"
-            );
-        }
+        let url = service_url(url)?;
         let mut builder =
             reqwest::Client::builder().timeout(TIMEOUT).redirect(Policy::none()).no_proxy();
         if let Some(pem) = authorities {
@@ -91,7 +82,7 @@ impl Client {
             builder = builder.tls_certs_only(certificates);
         }
         let client = builder.build().context("--ca-file")?;
-        Ok(Self { client, url: url.trim_end_matches('/').to_owned() })
+        Ok(Self { client, url })
     }
 
     /// Asks for a token.
@@ -136,6 +127,25 @@ impl Client {
         };
         answer(status, &body, after.map(Duration::from_secs))
     }
+}
+
+/// The URL of a service, without a slash at its end: https, or http on this machine, since what is shown to it could
+/// be read on the way.
+pub fn service_url(text: &str) -> Result<String> {
+    let url = reqwest::Url::parse(text).context("--url")?;
+    let is_local = match url.host_str() {
+        Some("localhost" | "[::1]") => true,
+        Some(host) => host.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback()),
+        None => false,
+    };
+    if url.scheme() != "https" && !(url.scheme() == "http" && is_local) {
+        bail!("--url: expected https, or http on this machine: a run token can be read on the way");
+    }
+    let user = !url.username().is_empty() || url.password().is_some();
+    if user || url.query().is_some() || url.fragment().is_some() {
+        bail!("--url: expected no user, query or fragment");
+    }
+    Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
 async fn body(mut response: reqwest::Response) -> Result<Zeroizing<Vec<u8>>, String> {

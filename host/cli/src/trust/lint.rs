@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use countersign::Digest;
 use countersign_trust::{Finding, TrustFiles};
 
 use crate::files;
@@ -27,7 +28,7 @@ is known are followed. What the files do not say is a finding too.
 The JSON is a list with `code`, `file`, `place` (a line, or a JSON pointer) and `message`.
 docs/clouds.md has all codes.
 
-Exit status: 0 nothing was found, 1 something was, or a file cannot be read.")]
+Exit status: 0 nothing was found, 1 something was, or a file cannot be read, or nobody is let in.")]
 pub struct Lint {
     /// The files
     #[arg(required = true, value_name = "FILE")]
@@ -50,25 +51,39 @@ impl Lint {
                     let _ = writeln!(text, "{file}:{place}: {}: {message}", Styled(BAD, code));
                 }
                 output::print(&text)?;
-                output::say(&format!(
-                    "{} ways in, in {} files: {} findings",
-                    trust.len(),
-                    trust.files(),
-                    findings.len()
-                ));
+                let counts = [
+                    plural(trust.len(), "way in", "ways in"),
+                    plural(trust.files(), "file", "files"),
+                    plural(findings.len(), "finding", "findings"),
+                ];
+                output::say(&counts.join(", "));
             }
         }
-        Ok(if findings.is_empty() { Done::Fine } else { Done::Failed })
+        if trust.is_empty() {
+            output::say("nothing here lets anybody in: are these the right files?");
+        }
+        Ok(if findings.is_empty() && !trust.is_empty() { Done::Fine } else { Done::Failed })
     }
+}
+
+fn plural(count: usize, one: &str, several: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { several })
 }
 
 /// Reads files of trust together.
 pub fn read(paths: &[PathBuf]) -> Result<TrustFiles> {
-    let mut texts = Vec::new();
+    Ok(read_with_digest(paths)?.0)
+}
+
+/// The same, and the digest of what was read.
+pub fn read_with_digest(paths: &[PathBuf]) -> Result<(TrustFiles, Digest)> {
+    let (mut texts, mut digests) = (Vec::new(), Vec::new());
     for path in paths {
         let name = path.display().to_string();
-        let text = String::from_utf8(files::read(path, MAX_FILE)?);
+        let bytes = files::read(path, MAX_FILE)?;
+        digests.extend_from_slice(Digest::of(&bytes).as_bytes());
+        let text = String::from_utf8(bytes);
         texts.push((name.clone(), text.map_err(|_| anyhow::anyhow!("not UTF-8")).context(name)?));
     }
-    Ok(TrustFiles::parse(&texts)?)
+    Ok((TrustFiles::parse(&texts)?, Digest::of(&digests)))
 }

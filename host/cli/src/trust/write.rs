@@ -1,9 +1,9 @@
 //! `countersign trust aws`, `azure`, `gcp`, `stackit`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use countersign::{Audience, Cloud, RunnerId, Subject};
 use countersign_trust::TrustOf;
@@ -18,7 +18,8 @@ to the other, both are written (`countersign subjects`). What belongs to the acc
 a variable of OpenTofu, and in JSON as a word in capitals. Over a limit of the cloud, nothing is
 written.
 
-The JSON is what the cloud's own command takes: `aws iam create-role --assume-role-policy-document`,
+The JSON has no provider of AWS and no bindings of GCP's principals. It is what the cloud's own command
+takes: `aws iam create-role --assume-role-policy-document`,
 one of `az identity federated-credential create` in a list, the body of GCP's
 `projects.locations.workloadIdentityPools.providers`, STACKIT's federated identity providers in a list.")]
 pub struct Write {
@@ -38,6 +39,14 @@ pub struct Write {
     /// What tokens are for (`aud`) [default: the usual one of the cloud]
     #[arg(long, short, value_name = "AUDIENCE")]
     audience: Option<Audience>,
+
+    /// What the resources are called
+    #[arg(long, value_name = "NAME", default_value = "countersign", value_parser = label)]
+    name: String,
+
+    /// Use the provider that the AWS account has for the issuer; there is one for each URL. OpenTofu only
+    #[arg(long)]
+    existing_provider: bool,
 
     /// The language
     #[arg(long, value_enum, default_value_t = Language::Hcl)]
@@ -59,17 +68,26 @@ impl Write {
         if definitions.is_empty() {
             bail!("no definition is moved; name those that are trusted by --definition");
         }
+        let workspaces: BTreeSet<_> = definitions.iter().map(|of| &of.workspace).collect();
+        if self.definitions.is_empty() && workspaces.len() > 1 {
+            bail!(
+                "definitions of {} workspaces are moved, and each should have trust of its own: name those that \
+                 are meant by --definition",
+                workspaces.len()
+            );
+        }
         let runners = self.runners.iter().cloned().collect();
         let mut subjects: BTreeMap<String, Subject> = BTreeMap::new();
         for definition in &definitions {
             // Several definitions can have one runner's subject.
             subjects.extend(installation.subjects_of(definition, &runners)?);
         }
-        let audience = self.audience.clone().or_else(|| installation.audience_of(cloud));
         let trust = TrustOf {
             issuer: installation.url.as_str().to_owned(),
-            audience: audience.context("name the audience by --audience")?,
+            audience: installation.audience_or(self.audience.as_ref(), cloud)?,
             subjects: subjects.into_iter().collect(),
+            name: self.name.clone(),
+            existing_provider: self.existing_provider,
         };
         let generated = trust.generate(cloud)?;
         match self.format {
@@ -78,4 +96,18 @@ impl Write {
         }
         Ok(Done::Fine)
     }
+}
+
+/// A label of OpenTofu's that all clouds take as a name.
+fn label(text: &str) -> Result<String, String> {
+    let fits = (1..=32).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    if fits {
+        return Ok(text.to_owned());
+    }
+    Err("expected 1 to 32 lower-case letters, digits and dashes, beginning with a letter"
+        .to_owned())
 }

@@ -48,6 +48,9 @@ pub enum ManifestError {
     /// There is no binding.
     #[error("no `[[binding]]`: nothing could ever be approved")]
     Empty,
+    /// An audience is said to be of another cloud than whose form it has.
+    #[error("issuer.audiences: {0}")]
+    Audience(#[from] crate::cloud::AudienceCloudsError),
     /// Two bindings have one name.
     #[error("two bindings have the name `{name}`")]
     DuplicateName {
@@ -239,22 +242,7 @@ pub(super) fn parse(text: &str) -> Result<Manifest, ManifestError> {
     if let Some(twice) = file.binding.iter().find(|binding| !names.insert(&binding.name)) {
         return Err(ManifestError::DuplicateName { name: twice.name.clone() });
     }
-    let issuer = file.issuer.map(|table| IssuerEntry {
-        url: table.url,
-        subjects: SubjectProfiles {
-            meshstack_id: table.meshstack_id,
-            profile: table.subject_profile.into(),
-            of_definitions: table
-                .subject_profiles
-                .into_iter()
-                .map(|(definition, profile)| (definition.0, profile.into()))
-                .collect(),
-        },
-        subject_moves: table.subject_moves,
-        audiences: AudienceClouds::new(
-            table.audiences.into_iter().map(|(audience, cloud)| (audience.0, cloud.0)).collect(),
-        ),
-    });
+    let issuer = file.issuer.map(issuer).transpose()?;
     let most = Limits::CEILING;
     let ceilings = file.ceilings.within(&|| "ceilings".to_owned(), &most, &most)?;
     let preparation = preparation(&file.preparation)?;
@@ -264,6 +252,21 @@ pub(super) fn parse(text: &str) -> Result<Manifest, ManifestError> {
         .map(|table| binding(table, &ceilings))
         .collect::<Result<_, _>>()?;
     Ok(Manifest { issuer, ceilings, preparation, bindings })
+}
+
+fn issuer(table: IssuerTable) -> Result<IssuerEntry, ManifestError> {
+    let of_definitions = table.subject_profiles.into_iter();
+    let audiences = table.audiences.into_iter().map(|(audience, cloud)| (audience.0, cloud.0));
+    Ok(IssuerEntry {
+        url: table.url,
+        subjects: SubjectProfiles {
+            meshstack_id: table.meshstack_id,
+            profile: table.subject_profile.into(),
+            of_definitions: of_definitions.map(|(id, profile)| (id.0, profile.into())).collect(),
+        },
+        subject_moves: table.subject_moves,
+        audiences: AudienceClouds::new(audiences.collect())?,
+    })
 }
 
 fn preparation(table: &PreparationTable) -> Result<PreparationEntry, ManifestError> {

@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! (none) ─begin→ begun ─cut-over→ cut-over ─finish→ finished
-//!                  ↑                  │
-//!                  └────roll-back─────┘
+//!                │  ↑ ↑               │
+//!          abandon  │ └───roll-back───┘
+//!                ↓  begin
+//!              abandoned
 //! ```
 //!
 //! A token has one subject: the runner's until `cut-over`, the definition's from then on. While a move lasts, trust
@@ -51,6 +53,8 @@ pub enum MoveState {
     CutOver,
     /// Tokens have the definition's subject; trust is to have it alone.
     Finished,
+    /// Tokens have the runner's subject, as before; trust is to have it alone.
+    Abandoned,
 }
 
 /// A step of a move.
@@ -65,6 +69,8 @@ pub enum MoveStep {
     RollBack,
     /// Trust is to have the definition's alone.
     Finish,
+    /// Nothing is to be moved after all.
+    Abandon,
 }
 
 /// A step that was taken.
@@ -132,20 +138,22 @@ impl MoveState {
             Self::Begun => "begun",
             Self::CutOver => "cut-over",
             Self::Finished => "finished",
+            Self::Abandoned => "abandoned",
         }
     }
 
     /// The form that tokens have.
     pub fn profile(self) -> SubjectProfile {
         match self {
-            Self::Begun => SubjectProfile::ByRunner,
+            Self::Begun | Self::Abandoned => SubjectProfile::ByRunner,
             Self::CutOver | Self::Finished => SubjectProfile::ByDefinition,
         }
     }
 
     fn after(state: Option<Self>, step: MoveStep) -> Option<Self> {
         match (state, step) {
-            (None, MoveStep::Begin) => Some(Self::Begun),
+            (None | Some(Self::Abandoned), MoveStep::Begin) => Some(Self::Begun),
+            (Some(Self::Begun), MoveStep::Abandon) => Some(Self::Abandoned),
             (Some(Self::Begun), MoveStep::CutOver) => Some(Self::CutOver),
             (Some(Self::CutOver), MoveStep::RollBack) => Some(Self::Begun),
             (Some(Self::CutOver), MoveStep::Finish) => Some(Self::Finished),
@@ -162,6 +170,7 @@ impl MoveStep {
             Self::CutOver => "cut-over",
             Self::RollBack => "roll-back",
             Self::Finish => "finish",
+            Self::Abandon => "abandon",
         }
     }
 }
@@ -173,21 +182,20 @@ impl SubjectMove {
         meshstack: &MeshstackId,
         definition: &DefinitionId,
     ) -> Vec<SubjectParts> {
-        let meshstack = meshstack.clone();
         let new = SubjectParts::ByDefinition {
             meshstack: meshstack.clone(),
             workspace: self.workspace.clone(),
             definition: definition.clone(),
         };
-        let mut subjects = vec![new];
-        if self.state != MoveState::Finished {
-            let of = |runner: &RunnerId| SubjectParts::ByRunner {
-                meshstack: meshstack.clone(),
-                runner: runner.clone(),
-            };
-            subjects.extend(self.runners.iter().map(of));
+        let runners = self.runners.iter().map(|runner| SubjectParts::ByRunner {
+            meshstack: meshstack.clone(),
+            runner: runner.clone(),
+        });
+        match self.state {
+            MoveState::Finished => vec![new],
+            MoveState::Abandoned => runners.collect(),
+            MoveState::Begun | MoveState::CutOver => [new].into_iter().chain(runners).collect(),
         }
-        subjects
     }
 }
 
@@ -262,7 +270,7 @@ impl SubjectMoves {
     /// Begins the move of a definition whose runs have the subjects of these runners.
     ///
     /// # Errors
-    /// When it has begun already, or there is no runner.
+    /// When it has begun already and was not abandoned, or there is no runner.
     pub fn begin(
         &mut self,
         definition: DefinitionId,
@@ -270,16 +278,17 @@ impl SubjectMoves {
         runners: BTreeSet<RunnerId>,
         (time, by): (u64, String),
     ) -> Result<(), SubjectMovesError> {
-        if let Some(of) = self.0.get(&definition) {
-            let (state, step) = (Some(of.state), MoveStep::Begin);
+        let before = self.0.get(&definition);
+        let (state, step) = (before.map(|of| of.state), MoveStep::Begin);
+        let Some(next) = MoveState::after(state, step) else {
             return Err(SubjectMovesError::Order { definition, state, step });
-        }
+        };
         if runners.is_empty() {
             return Err(SubjectMovesError::NoRunner(definition));
         }
-        let record = MoveRecord { step: MoveStep::Begin, time, by, on: String::new() };
-        let state = MoveState::Begun;
-        self.0.insert(definition, SubjectMove { workspace, runners, state, history: vec![record] });
+        let mut history = before.map(|of| of.history.clone()).unwrap_or_default();
+        history.push(MoveRecord { step, time, by, on: String::new() });
+        self.0.insert(definition, SubjectMove { workspace, runners, state: next, history });
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, Path, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use countersign::Audience;
 use serde::Serialize;
@@ -79,6 +79,7 @@ struct ValueBody<'t> {
 }
 
 pub(super) async fn get(
+    method: Method,
     State(service): State<Arc<Service>>,
     Extension(RequestId(id)): Extension<RequestId>,
     run: Result<Path<String>, PathRejection>,
@@ -86,6 +87,10 @@ pub(super) async fn get(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
+    // A router takes HEAD for GET, and here each is a token.
+    if method != Method::GET {
+        return Err(Problem::new(ProblemKind::MethodNotAllowed, "not by this method"));
+    }
     let run = run_id(run)?;
     let bearer = Zeroizing::new(bearer(&headers, "the run token")?.to_owned());
     if bearer.len() > MAX_SECRET_BYTES {

@@ -359,8 +359,15 @@ pub async fn answer(response: Response) -> (StatusCode, Value) {
     (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
 }
 
-/// All records of a log.
+/// All records of a log but those of the forms of subjects, of which there is one at each start.
 pub fn records(folder: &Path) -> Vec<Value> {
+    let mut records = all_records(folder);
+    records.retain(|record| record["kind"] != "subjects");
+    records
+}
+
+/// All records of a log.
+pub fn all_records(folder: &Path) -> Vec<Value> {
     let mut reader = Reader::new(&folder.join("log"), 1);
     let mut records = Vec::new();
     while let Some(entry) = reader.read().unwrap() {

@@ -33,17 +33,19 @@ pub(super) fn generate(trust: &TrustOf) -> Result<GeneratedTrust, TrustError> {
             .add_attribute(Attribute::new("values", values))
             .build()
     };
-    let provider = Block::builder("resource")
-        .add_labels(["aws_iam_openid_connect_provider", "countersign"])
-        .add_attribute(Attribute::new("url", quoted(&trust.issuer)))
-        .add_attribute(Attribute::new("client_id_list", list(&[audience])))
-        .build();
+    let provider = Block::builder(if trust.existing_provider { "data" } else { "resource" })
+        .add_labels(["aws_iam_openid_connect_provider", trust.name.as_str()])
+        .add_attribute(Attribute::new("url", quoted(&trust.issuer)));
+    let provider = if trust.existing_provider {
+        provider.build()
+    } else {
+        provider.add_attribute(Attribute::new("client_id_list", list(&[audience]))).build()
+    };
+    let kind = if trust.existing_provider { "data." } else { "" };
+    let arn = format!("{kind}aws_iam_openid_connect_provider.{}.arn", trust.name);
     let principals = Block::builder("principals")
         .add_attribute(("type", "Federated"))
-        .add_attribute(Attribute::new(
-            "identifiers",
-            vec![reference("aws_iam_openid_connect_provider.countersign.arn")],
-        ))
+        .add_attribute(Attribute::new("identifiers", vec![reference(&arn)]))
         .build();
     let statement = Block::builder("statement")
         .add_attribute(Attribute::new("actions", list(&["sts:AssumeRoleWithWebIdentity"])))
@@ -52,7 +54,7 @@ pub(super) fn generate(trust: &TrustOf) -> Result<GeneratedTrust, TrustError> {
         .add_block(condition("sub", list(&subjects)))
         .build();
     let document = Block::builder("data")
-        .add_labels(["aws_iam_policy_document", "countersign"])
+        .add_labels(["aws_iam_policy_document", trust.name.as_str()])
         .add_block(statement)
         .build();
     Ok(GeneratedTrust { json, hcl: text(vec![provider, document]) })

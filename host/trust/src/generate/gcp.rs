@@ -19,7 +19,7 @@ pub(super) fn generate(trust: &TrustOf) -> Result<GeneratedTrust, TrustError> {
     let bounds = (condition.chars().count(), GCP_CONDITION_CHARACTERS);
     bounded(Cloud::Gcp, "the condition", bounds, "characters", remedy)?;
     let json = json!({
-        "displayName": "countersign",
+        "displayName": trust.name,
         "oidc": { "issuerUri": trust.issuer, "allowedAudiences": [audience] },
         "attributeMapping": { "google.subject": "assertion.sub" },
         "attributeCondition": condition,
@@ -33,12 +33,12 @@ pub(super) fn generate(trust: &TrustOf) -> Result<GeneratedTrust, TrustError> {
         quoted("assertion.sub"),
     )]));
     let provider = Block::builder("resource")
-        .add_labels(["google_iam_workload_identity_pool_provider", "countersign"])
+        .add_labels(["google_iam_workload_identity_pool_provider", trust.name.as_str()])
         .add_attribute(Attribute::new(
             "workload_identity_pool_id",
             reference("var.workload_identity_pool_id"),
         ))
-        .add_attribute(("workload_identity_pool_provider_id", "countersign"))
+        .add_attribute(Attribute::new("workload_identity_pool_provider_id", quoted(&trust.name)))
         .add_attribute(Attribute::new("attribute_mapping", mapping))
         .add_attribute(Attribute::new("attribute_condition", quoted(&condition)))
         .add_block(oidc)

@@ -1,5 +1,7 @@
 //! AWS: trust policies of roles.
 
+use std::collections::BTreeSet;
+
 use countersign::Cloud;
 
 use super::note_unknown;
@@ -10,22 +12,40 @@ use crate::node::{Node, Place, Text, Value};
 
 /// The ways in of an IAM policy; `None` where it is none.
 pub(super) fn policy(node: &Node, owner: &str) -> Option<Vec<Grant>> {
-    let statements = node.get("Statement")?;
+    let statements = member(node, "Statement")?;
     let characters = characters(node);
     let grants = statements.elements().iter().filter_map(|statement| {
-        let allows = statement.get("Effect").and_then(Node::known).as_deref() == Some("Allow");
-        let is_read =
-            is_web_identity(&statement.get("Action").map(Node::texts).unwrap_or_default());
-        if !allows || !is_read {
+        if let Value::Unknown(written) = &statement.value {
+            return Some(unknown(statement, owner, written));
+        }
+        let text = |name| member(statement, name).and_then(Node::text);
+        let texts = |name| member(statement, name).map(Node::texts).unwrap_or_default();
+        let denies = text("Effect").is_some_and(|effect| effect.text == "Deny");
+        let excluded = member(statement, "NotAction").map(|_| is_web_identity(&texts("NotAction")));
+        if excluded == Some(true) || (excluded.is_none() && !is_web_identity(&texts("Action"))) {
             return None;
         }
-        let federated = statement.get("Principal").and_then(|principal| principal.get("Federated"));
+        let principal = member(statement, "Principal");
+        let federated = principal.and_then(|principal| member(principal, "Federated"));
+        // Those of AWS itself do not come with a token.
+        let others = principal.is_some_and(|principal| matches!(principal.value, Value::Map(_)));
+        if others && federated.is_none() && !any_principal(principal) {
+            return None;
+        }
         let mut grant = grant(statement.place.clone(), owner, federated.map(Node::texts));
+        grant.denies = denies;
         grant.policy_characters = characters;
-        if let Some(condition) = statement.get("Condition") {
+        // Anybody, or anybody else: which tokens are meant by that is not said here.
+        if federated.is_none() {
+            grant.note(May::Narrow, &statement.place, "the principal");
+        }
+        if let Some(condition) = member(statement, "Condition") {
             for (operator, keys) in condition.members() {
                 for (key, values) in keys.members() {
                     add(&mut grant, operator, key, values.texts(), values.place.clone());
+                }
+                if let Value::Unknown(written) = &keys.value {
+                    grant.note(May::Hide, &keys.place, format!("`{written}`"));
                 }
             }
             if let Value::Unknown(written) = &condition.value {
@@ -38,8 +58,27 @@ pub(super) fn policy(node: &Node, owner: &str) -> Option<Vec<Grant>> {
     Some(grants.collect())
 }
 
+/// A member, in whatever case its name is: IAM does not mind.
+fn member<'n>(node: &'n Node, name: &str) -> Option<&'n Node> {
+    let mut members = node.members().iter();
+    members.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, node)| node)
+}
+
+/// Whether a principal is anybody.
+fn any_principal(principal: Option<&Node>) -> bool {
+    let members = principal.map(Node::members).unwrap_or_default();
+    members.iter().any(|(_, names)| names.texts().iter().any(|name| name.text == "*"))
+}
+
+/// A statement that is not known.
+fn unknown(statement: &Node, owner: &str, written: &str) -> Grant {
+    let mut grant = Grant::new(Cloud::Aws, statement.place.clone(), owner.to_owned());
+    grant.note(May::Hide, &statement.place, format!("`{written}`"));
+    grant
+}
+
 /// `aws_iam_role`.
-pub(super) fn role(block: &Block) -> Vec<Grant> {
+pub(super) fn role(block: &Block, documents: &BTreeSet<String>) -> Vec<Grant> {
     let Some(attribute) = block.body.get("assume_role_policy") else { return Vec::new() };
     let owner = name(block);
     match &attribute.value {
@@ -50,9 +89,13 @@ pub(super) fn role(block: &Block) -> Vec<Grant> {
             }
         }
         Value::Map(_) => return policy(attribute, &owner).unwrap_or_default(),
-        // The data source is read where it stands.
-        Value::Unknown(written) if written.starts_with("data.aws_iam_policy_document.") => {
-            return Vec::new();
+        // The data source is read where it stands, if it is in one of the files.
+        Value::Unknown(written) => {
+            let named = written.strip_prefix("data.aws_iam_policy_document.");
+            let named = named.and_then(|rest| rest.split(['.', '[']).next());
+            if named.is_some_and(|name| documents.contains(name)) {
+                return Vec::new();
+            }
         }
         _ => {}
     }
@@ -67,14 +110,13 @@ pub(super) fn document(block: &Block) -> Vec<Grant> {
     let mut grants = Vec::new();
     for statement in block.body.get("statement").map(Node::elements).unwrap_or_default() {
         if let Value::Unknown(written) = &statement.value {
-            let mut grant = Grant::new(Cloud::Aws, statement.place.clone(), owner.clone());
-            grant.note(May::Hide, &statement.place, format!("`{written}`"));
-            grants.push(grant);
+            grants.push(unknown(statement, &owner, written));
             continue;
         }
-        let denies = statement.get("effect").and_then(Node::known).is_some_and(|e| e != "Allow");
+        let denies = statement.get("effect").and_then(Node::known).is_some_and(|e| e == "Deny");
         let actions = statement.get("actions").map(Node::texts).unwrap_or_default();
-        if denies || !is_web_identity(&actions) {
+        let excluded = statement.get("not_actions").map(|not| is_web_identity(&not.texts()));
+        if excluded == Some(true) || (excluded.is_none() && !is_web_identity(&actions)) {
             continue;
         }
         let principals = statement.get("principals").map(Node::elements).unwrap_or_default();
@@ -82,7 +124,16 @@ pub(super) fn document(block: &Block) -> Vec<Grant> {
             .iter()
             .filter(|p| p.get("type").and_then(Node::known).as_deref() == Some("Federated"))
             .find_map(|principal| principal.get("identifiers"));
+        if !principals.is_empty()
+            && federated.is_none()
+            && principals.iter().all(|p| {
+                !matches!(p.get("type").and_then(Node::known).as_deref(), Some("*") | None)
+            })
+        {
+            continue;
+        }
         let mut grant = grant(statement.place.clone(), &owner, federated.map(Node::texts));
+        grant.denies = denies;
         for condition in statement.get("condition").map(Node::elements).unwrap_or_default() {
             let text = |name| condition.get(name).and_then(Node::text);
             match (text("test"), text("variable")) {
@@ -95,6 +146,15 @@ pub(super) fn document(block: &Block) -> Vec<Grant> {
         }
         note_unknown(&mut grant);
         grants.push(grant);
+    }
+    for name in
+        ["source_policy_documents", "override_policy_documents", "source_json", "override_json"]
+    {
+        if let Some(source) = block.body.get(name) {
+            let mut grant = Grant::new(Cloud::Aws, source.place.clone(), owner.clone());
+            grant.note(May::Hide, &source.place, format!("`{name}`"));
+            grants.push(grant);
+        }
     }
     grants
 }
@@ -126,22 +186,40 @@ fn is_web_identity(actions: &[Text]) -> bool {
 
 /// Adds a condition of an operator on a key.
 fn add(grant: &mut Grant, operator: &str, key: &str, values: Vec<Text>, place: Place) {
-    let plain = operator.strip_suffix("IfExists").unwrap_or(operator);
-    let plain = plain.strip_prefix("ForAnyValue:").unwrap_or(plain);
+    let lower = operator.to_ascii_lowercase();
+    let plain = lower.strip_prefix("foranyvalue:").unwrap_or(&lower);
     let how = match plain {
-        "StringEquals" => How::Exact,
-        "StringEqualsIgnoreCase" => How::IgnoreCase,
-        "StringLike" => How::Pattern,
-        // `ForAllValues:` holds where there is no value at all.
+        "stringequals" => How::Exact,
+        "stringequalsignorecase" => How::IgnoreCase,
+        "stringlike" => How::Pattern,
+        // `ForAllValues:` and `…IfExists` hold where there is no value at all.
         _ => How::Other,
     };
-    let test = Test { how, values, place, written: operator.to_owned() };
-    // `HOST/PATH:sub`; `aws:…` are others' keys.
-    match key.rsplit_once(':') {
-        Some((of, "sub")) if of != "aws" => grant.subjects.push(test),
-        Some((of, "aud")) if of != "aws" => grant.audiences.push(test),
-        _ => grant.note(May::Narrow, &test.place, format!("a condition on `{key}`")),
+    // IAM puts in what it knows: `${…}`, and `&{…}` as OpenTofu writes it.
+    let values = values.into_iter().map(|Text { text, known }| {
+        let known = known && !text.contains("${") && !text.contains("&{");
+        Text { text, known }
+    });
+    let test = Test::new(how, values.collect(), place, operator);
+    // `HOST/PATH:sub`; `aws:…` are others' keys, and so are those of another provider: a token has none of them.
+    let (of, claim) = key.rsplit_once(':').unwrap_or(("", key));
+    let provider = grant.issuer.as_ref().filter(|issuer| issuer.known);
+    let is_own = provider.is_none_or(|issuer| {
+        let host = issuer.text.strip_prefix("https://").unwrap_or_default();
+        of.contains("${") || of.eq_ignore_ascii_case(host)
+    });
+    match (of, claim.to_ascii_lowercase().as_str()) {
+        ("aws", _) => {}
+        (_, "sub" | "aud") if !is_own => {
+            let what = format!("a condition on `{key}`, which is not the provider's");
+            grant.note(May::Narrow, &test.place, what);
+            return;
+        }
+        (_, "sub") => return grant.subjects.push(test),
+        (_, "aud") => return grant.audiences.push(test),
+        _ => {}
     }
+    grant.note(May::Narrow, &test.place, format!("a condition on `{key}`"));
 }
 
 /// How long a policy is without white space, where all of it is known.

@@ -61,5 +61,5 @@ fn matching(text: &Text, node: &Node) -> Test {
         _ => (How::Other, "an expression", text.text.as_str()),
     };
     let value = Text { text: value.to_owned(), known: text.known };
-    Test { how, values: vec![value], place, written: written.to_owned() }
+    Test::new(how, vec![value], place, written)
 }

@@ -11,7 +11,15 @@ use crate::node::{Node, Text};
 pub(super) fn provider(node: &Node) -> Option<Vec<Grant>> {
     let oidc = node.get("oidc")?.elements().first()?;
     let issuer = oidc.any(&["issuerUri", "issuer_uri"])?;
-    let mut grant = Grant::new(Cloud::Gcp, node.place.clone(), "providers of pools".to_owned());
+    let named =
+        node.any(&["workload_identity_pool_provider_id", "workloadIdentityPoolProviderId", "name"]);
+    let owner = named.and_then(Node::text).map(|text| text.text).unwrap_or_default();
+    let mut grant = Grant::new(Cloud::Gcp, node.place.clone(), owner);
+    let is_off = node.any(&["disabled"]).and_then(Node::known).as_deref() == Some("true")
+        || node.any(&["state"]).and_then(Node::known).as_deref() == Some("DELETED");
+    if is_off {
+        return Some(Vec::new());
+    }
     grant.part = Part::Provider;
     grant.issuer = issuer.text();
     if let Some(audiences) = oidc.any(&["allowedAudiences", "allowed_audiences"]) {
@@ -21,48 +29,94 @@ pub(super) fn provider(node: &Node) -> Option<Vec<Grant>> {
         }
     }
     let mapping = node.any(&["attributeMapping", "attribute_mapping"]);
-    let subject = mapping.and_then(|mapping| mapping.get("google.subject")).and_then(Node::text);
+    let mapping: Vec<_> = mapping
+        .map(Node::members)
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|(name, expression)| Some((name.clone(), expression.text()?)))
+        .collect();
+    let subject = mapping.iter().find(|(name, _)| name == "google.subject");
+    if let Some((_, expression)) =
+        subject.filter(|(_, expression)| expression.text.trim() != "assertion.sub")
+    {
+        let place = node.place.clone();
+        let test =
+            Test::new(How::Other, vec![expression.clone()], place, "a mapping of `google.subject`");
+        grant.subjects.push(test);
+    }
     let condition = node.any(&["attributeCondition", "attribute_condition"]);
-    if let Some((at, text)) = condition.and_then(|node| Some((node, node.text()?))) {
-        match Condition::parse(&text, subject.as_ref(), &at.place) {
-            Ok(mut condition) => {
-                grant.subjects.append(&mut condition.subjects);
-                grant.audiences.append(&mut condition.audiences);
-                grant.condition = Some(condition);
+    match condition.map(|node| (node, node.text())) {
+        Some((at, Some(text))) if !is_expression(&text) => {
+            match Condition::parse(&text, &mapping, &at.place) {
+                Ok(mut condition) => {
+                    grant.subjects.append(&mut condition.subjects);
+                    grant.audiences.append(&mut condition.audiences);
+                    if !condition.followed {
+                        let what = "a condition on other claims, or over lists";
+                        grant.note(May::Narrow, &at.place, what);
+                    }
+                    grant.condition = Some(condition);
+                }
+                Err(problem) => grant.note(May::Hide, &at.place, problem),
             }
-            Err(problem) => grant.note(May::Hide, &at.place, problem),
         }
+        Some((at, text)) => {
+            let text =
+                text.map_or_else(|| "the condition".to_owned(), |text| format!("`{}`", text.text));
+            grant.note(May::Hide, &at.place, text);
+        }
+        None => {}
     }
     note_unknown(&mut grant);
     Some(vec![grant])
 }
 
+/// Whether nothing of a text is known.
+fn is_expression(text: &Text) -> bool {
+    !text.known && text.text.starts_with("${") && text.text.ends_with('}')
+}
+
 /// Bindings of principals of pools; `None` where there are none.
 pub(super) fn bindings(node: &Node) -> Option<Vec<Grant>> {
     let members = node.any(&["members", "member"])?;
-    let grants: Vec<_> = members.elements().iter().filter_map(binding).collect();
+    let of = node.any(&["service_account_id", "project", "bucket", "resource", "name"]);
+    let owner =
+        of.and_then(Node::text).map_or_else(|| "principals of pools".to_owned(), |text| text.text);
+    let grants: Vec<_> =
+        members.elements().iter().filter_map(|member| binding(member, &owner)).collect();
     (!grants.is_empty()).then_some(grants)
 }
 
 /// `principal://iam.googleapis.com/projects/N/locations/global/workloadIdentityPools/P/subject/S`, and sets of
 /// them: `principalSet://…/P/*`, `…/P/attribute.NAME/VALUE`.
-fn binding(member: &Node) -> Option<Grant> {
+fn binding(member: &Node, owner: &str) -> Option<Grant> {
     let Text { text, known } = member.text()?;
-    let (kind, rest) = text.split_once("://")?;
-    let (_, principal) = rest.split_once("/subject/").or_else(|| {
-        // What names the pool may not be known.
-        rest.split_once("/workloadIdentityPools/").map(|(pools, pool)| {
-            let within = pool.split_once('/').map(|(_, within)| within);
-            (pools, within.unwrap_or_default())
-        })
-    })?;
-    let mut grant = Grant::new(Cloud::Gcp, member.place.clone(), "principals of pools".to_owned());
+    let mut grant = Grant::new(Cloud::Gcp, member.place.clone(), owner.to_owned());
     grant.part = Part::Binding;
-    let test = |how, written: &str, value: &str| Test {
-        how,
-        values: vec![Text { text: value.to_owned(), known: known || !value.contains("${") }],
-        place: member.place.clone(),
-        written: written.to_owned(),
+    if matches!(text.as_str(), "allUsers" | "allAuthenticatedUsers") {
+        // No test: everybody.
+        return Some(grant);
+    }
+    let Some((kind, rest)) = text.split_once("://") else {
+        // `user:…` and the like do not come with a token.
+        if !known && !text.contains(':') {
+            grant.note(May::Hide, &member.place, format!("`{text}`"));
+            return Some(grant);
+        }
+        return None;
+    };
+    // What names the pool may not be known, and be any expression.
+    let principal = ["/subject/", "/attribute.", "/group/"]
+        .iter()
+        .find_map(|part| rest.split_once(part).map(|(_, principal)| principal))
+        .or_else(|| rest.ends_with("/*").then_some("*"));
+    let Some(principal) = principal else {
+        grant.note(May::Hide, &member.place, format!("`{text}`"));
+        return Some(grant);
+    };
+    let test = |how, written: &str, value: &str| {
+        let value = Text { text: value.to_owned(), known: known || !value.contains("${") };
+        Test::new(how, vec![value], member.place.clone(), written)
     };
     match kind {
         "principal" => grant.subjects.push(test(How::Exact, "principal", principal)),

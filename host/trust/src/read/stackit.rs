@@ -24,7 +24,7 @@ pub(super) fn provider(node: &Node) -> Option<Vec<Grant>> {
         let how = if operator.text == "equals" { How::Exact } else { How::Other };
         let values = text("value").into_iter().collect();
         let place = assertion.place.clone();
-        let test = Test { how, values, place, written: operator.text };
+        let test = Test::new(how, values, place, &operator.text);
         match item.text.as_str() {
             "sub" => grant.subjects.push(test),
             "aud" => grant.audiences.push(test),
