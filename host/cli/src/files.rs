@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use countersign::{
-    MAX_MANIFEST_BYTES, MAX_MOVES_BYTES, MAX_RUN_BYTES, MAX_SETTINGS_BYTES, Manifest,
+    BindingEntry, MAX_MANIFEST_BYTES, MAX_MOVES_BYTES, MAX_RUN_BYTES, MAX_SETTINGS_BYTES, Manifest,
     ManifestFiles, Run, SettingsSource, SubjectProfiles,
 };
 
@@ -23,6 +23,17 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// The settings of a binding, as JSON text.
+    pub fn settings_of<'l>(&'l self, entry: &'l BindingEntry) -> Result<&'l str> {
+        match &entry.settings {
+            SettingsSource::Inline(settings) => Ok(settings.as_json()),
+            SettingsSource::File(path) => {
+                let bytes = self.files.get(path).context("a settings file was not read")?;
+                Ok(std::str::from_utf8(bytes)?)
+            }
+        }
+    }
+
     /// How subjects are made, where the manifest has an issuer.
     pub fn subjects(&self) -> Result<Option<SubjectProfiles>> {
         let subjects =

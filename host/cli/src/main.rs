@@ -14,6 +14,7 @@ mod decision_text;
 mod demo;
 mod env;
 mod evaluate;
+mod explain;
 mod files;
 mod inspect;
 mod installation;
@@ -21,6 +22,7 @@ mod keys;
 mod limits_text;
 mod log;
 mod output;
+mod policy;
 mod preparation;
 mod progress;
 mod request;
@@ -56,7 +58,9 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Evaluate(evaluate::Evaluate),
+    Explain(explain::Explain),
     Sign(sign::Sign),
+    Policy(policy::PolicyCommands),
     Inspect(inspect::Inspect),
     Verify(verify::Verify),
     Check(check::Check),
@@ -87,7 +91,9 @@ fn main() -> ExitCode {
     };
     let done = match arguments.command {
         Command::Evaluate(command) => command.run(),
+        Command::Explain(command) => command.run(),
         Command::Sign(command) => command.run(),
+        Command::Policy(command) => command.run(),
         Command::Inspect(command) => command.run(),
         Command::Verify(command) => command.run(),
         Command::Check(command) => command.run(),

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use clap::{Args, ValueEnum};
 use countersign::{
-    Audience, Claims, Decision, MeshstackId, Optimization, PolicySet, RunnerId, SubjectForm,
+    Audience, Decision, MeshstackId, Optimization, PolicySet, RunnerId, SubjectError, SubjectForm,
     SubjectProfile, TokenRequest,
 };
+use countersign_authoring::Asked;
 
 use crate::cache::CacheArguments;
 use crate::files::{self, Loaded};
@@ -69,18 +70,23 @@ impl RequestArguments {
 
     /// Prepares the policies and decides.
     pub fn decide(&self, loaded: &Loaded) -> Result<Decision> {
-        let claims = self.claims(loaded)?;
+        let claims = self.asked(loaded)?.claims().map_err(no_runner)?;
         // Each policy decides once here, so optimising it would cost more than it gives.
-        let (entry, cache) = (loaded.manifest.preparation, self.cache.open()?);
-        let engine = preparation::engine_with(Optimization::None, entry, cache)?;
-        let set = progress::during("preparing the policies", || {
-            PolicySet::prepare(&engine, &loaded.manifest, &loaded.files)
-        })
-        .with_context(|| self.policies.display().to_string())?;
-        Ok(set.evaluate(claims))
+        Ok(self.prepare(loaded, Optimization::None)?.evaluate(claims))
     }
 
-    fn claims(&self, loaded: &Loaded) -> Result<Claims> {
+    /// Prepares the policies.
+    pub fn prepare(&self, loaded: &Loaded, optimization: Optimization) -> Result<PolicySet> {
+        let (entry, cache) = (loaded.manifest.preparation, self.cache.open()?);
+        let engine = preparation::engine_with(optimization, entry, cache)?;
+        progress::during("preparing the policies", || {
+            PolicySet::prepare(&engine, &loaded.manifest, &loaded.files)
+        })
+        .with_context(|| self.policies.display().to_string())
+    }
+
+    /// What is asked.
+    pub fn asked(&self, loaded: &Loaded) -> Result<Asked> {
         let run = files::read_run(&self.run)?;
         let subjects = loaded.subjects().with_context(|| self.policies.display().to_string())?;
         let meshstack_id =
@@ -100,8 +106,12 @@ impl RequestArguments {
         let subject = SubjectForm { profile, meshstack_id: meshstack_id.clone() };
         let now = clock::now(self.now)?;
         let token = TokenRequest::new(self.audiences.clone(), self.ttl, now)?;
-        Claims::new(run, self.runner.clone(), &subject, token).map_err(|error| {
-            anyhow!("{error}; give it with --runner, or choose --subject-profile by-definition")
-        })
+        let asked = Asked { run, runner: self.runner.clone(), subject, token };
+        asked.claims().map_err(no_runner)?;
+        Ok(asked)
     }
+}
+
+fn no_runner(error: SubjectError) -> anyhow::Error {
+    anyhow!("{error}; give it with --runner, or choose --subject-profile by-definition")
 }

@@ -1,0 +1,70 @@
+//! What evaluations take of their limits.
+
+use countersign::Limits;
+
+use crate::trial::{Trial, TrialError};
+
+/// What the cases of a policy take.
+#[derive(Debug, Clone)]
+pub struct Measurement {
+    /// The limits that they have.
+    pub limits: Limits,
+    /// The component's size in bytes.
+    pub component_bytes: usize,
+    /// Each case, in its order.
+    pub cases: Vec<Measured>,
+}
+
+/// What one case takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Measured {
+    /// The case.
+    pub name: String,
+    /// Fuel of an evaluation; `None` after a fault that leaves none to read. The same on every machine.
+    pub fuel: Option<u64>,
+    /// Linear memory at its peak in bytes. The same on every machine.
+    pub memory_bytes: Option<u64>,
+    /// Size of the verdict in bytes. The same on every machine.
+    pub output_bytes: Option<u64>,
+    /// Time of an evaluation in nanoseconds: the median of those that were timed.
+    pub nanoseconds: u64,
+}
+
+/// Evaluates each case as often as it is told to; `time` gives nanoseconds since any moment, and is the caller's,
+/// since nothing here reads a clock.
+///
+/// # Errors
+/// When a case cannot be asked.
+pub fn measure(
+    trial: &mut Trial<'_>,
+    times: usize,
+    mut time: impl FnMut() -> u64,
+) -> Result<Measurement, TrialError> {
+    let (limits, component_bytes) = (*trial.limits(), trial.policy().component_bytes());
+    let mut cases = Vec::new();
+    for (at, (name, asked)) in trial.questions()?.into_iter().enumerate() {
+        let set = trial.set_of(at)?;
+        let claims = || {
+            asked.claims().map_err(|error| TrialError::Other {
+                case: name.clone(),
+                problem: error.to_string(),
+            })
+        };
+        // Once before it is timed: what is made at the first evaluation is not made again.
+        let used =
+            set.evaluate(claims()?).trace().first().map(|entry| entry.used).unwrap_or_default();
+        let mut taken = Vec::with_capacity(times);
+        for _ in 0..times.max(1) {
+            let claims = claims()?;
+            let begin = time();
+            let decision = set.evaluate(claims);
+            taken.push(time().saturating_sub(begin));
+            drop(decision);
+        }
+        taken.sort_unstable();
+        let nanoseconds = taken.get(taken.len() / 2).copied().unwrap_or_default();
+        let (fuel, memory_bytes, output_bytes) = (used.fuel, used.memory_bytes, used.output_bytes);
+        cases.push(Measured { name, fuel, memory_bytes, output_bytes, nanoseconds });
+    }
+    Ok(Measurement { limits, component_bytes, cases })
+}

@@ -1,0 +1,148 @@
+//! `countersign policy bench`
+
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use anyhow::Result;
+use clap::Args;
+use countersign::{Limits, Optimization, visible};
+use countersign_authoring::{Measurement, Trial, measure};
+use serde::Serialize;
+
+use super::folder::FolderArguments;
+use crate::output::{self, BAD, Done, Format, Styled};
+use crate::{preparation, progress};
+
+/// Measure what the cases of a policy take of its limits
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  countersign policy bench
+  countersign policy bench --max-fuel 20000        # for CI: more fuel than that fails
+
+Fuel, memory and output are the same on every machine; time is not, and is the median of --times
+evaluations, each in a fresh instance.
+
+The JSON has `component_bytes`, `limits` (`fuel`, `memory_bytes`, `output_bytes`), `cases` (`name`,
+`fuel`, `memory_bytes`, `output_bytes`, `nanoseconds`), and `over_max_fuel`, the names of cases.
+
+Exit status: 0 measured, 1 anything else, also when a case takes more than --max-fuel.")]
+pub struct Bench {
+    #[command(flatten)]
+    folder: FolderArguments,
+
+    /// The most fuel that a case may take
+    #[arg(long, value_name = "FUEL")]
+    max_fuel: Option<u64>,
+
+    /// How often each case is evaluated
+    #[arg(long, value_name = "TIMES", default_value_t = 1000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    times: u32,
+
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+#[derive(Serialize)]
+struct Printed<'m> {
+    component_bytes: usize,
+    limits: PrintedLimits,
+    cases: Vec<PrintedCase<'m>>,
+    over_max_fuel: Vec<&'m str>,
+}
+
+#[derive(Serialize)]
+struct PrintedLimits {
+    fuel: u64,
+    memory_bytes: u64,
+    output_bytes: u32,
+}
+
+#[derive(Serialize)]
+struct PrintedCase<'m> {
+    name: &'m str,
+    fuel: Option<u64>,
+    memory_bytes: Option<u64>,
+    output_bytes: Option<u64>,
+    nanoseconds: u64,
+}
+
+impl Bench {
+    pub fn run(&self) -> Result<Done> {
+        let folder = self.folder.read()?;
+        let engine = preparation::engine(Optimization::Speed)?;
+        let (cases, run) = (&folder.cases, &folder.run);
+        let begin = Instant::now();
+        let time = || u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let measurement = progress::during("measuring", || {
+            let mut trial = Trial::new(&engine, &folder.component, Limits::DEFAULT, cases, run)?;
+            measure(&mut trial, usize::try_from(self.times).unwrap_or(1), time)
+        })?;
+        // What cannot be read is not below anything.
+        let over = |fuel: Option<u64>| {
+            self.max_fuel.is_some_and(|most| fuel.is_none_or(|fuel| fuel > most))
+        };
+        let cases = measurement.cases.iter();
+        let over: Vec<_> =
+            cases.filter(|case| over(case.fuel)).map(|case| case.name.as_str()).collect();
+        match self.format {
+            Format::Json => output::print_json(&printed(&measurement, &over))?,
+            Format::Human => output::print(&text(&measurement, &over))?,
+        }
+        Ok(if over.is_empty() { Done::Fine } else { Done::Failed })
+    }
+}
+
+fn printed<'m>(measurement: &'m Measurement, over: &[&'m str]) -> Printed<'m> {
+    let limits = &measurement.limits;
+    Printed {
+        component_bytes: measurement.component_bytes,
+        limits: PrintedLimits {
+            fuel: limits.fuel,
+            memory_bytes: limits.memory_bytes,
+            output_bytes: limits.output_bytes,
+        },
+        cases: measurement
+            .cases
+            .iter()
+            .map(|case| PrintedCase {
+                name: &case.name,
+                fuel: case.fuel,
+                memory_bytes: case.memory_bytes,
+                output_bytes: case.output_bytes,
+                nanoseconds: case.nanoseconds,
+            })
+            .collect(),
+        over_max_fuel: over.to_vec(),
+    }
+}
+
+fn text(measurement: &Measurement, over: &[&str]) -> String {
+    let limits = &measurement.limits;
+    let mut text = format!("{} bytes\n", measurement.component_bytes);
+    let of = |used: Option<u64>, limit: u64| match used {
+        Some(used) => format!("{used} ({:.2}%)", used as f64 * 100.0 / limit as f64),
+        None => "unknown".to_owned(),
+    };
+    // Writing to a string does not fail.
+    for case in &measurement.cases {
+        let mark = if over.contains(&case.name.as_str()) { " over --max-fuel" } else { "" };
+        let _ = writeln!(text, "{}{}", visible(&case.name), Styled(BAD, mark));
+        let _ = writeln!(text, "  fuel    {}", of(case.fuel, limits.fuel));
+        let _ = writeln!(text, "  memory  {} bytes", of(case.memory_bytes, limits.memory_bytes));
+        let _ =
+            writeln!(text, "  output  {} bytes", of(case.output_bytes, limits.output_bytes.into()));
+        let _ = writeln!(text, "  time    {:.1} µs", case.nanoseconds as f64 / 1000.0);
+    }
+    let worst = measurement.cases.iter().filter_map(|case| case.fuel).max();
+    if let Some(worst) = worst.filter(|worst| *worst > 0) {
+        let headroom = limits.fuel as f64 / worst as f64;
+        let _ = writeln!(
+            text,
+            "the limit of fuel is {headroom:.0} times what the most costly case takes"
+        );
+    }
+    text
+}

@@ -1,0 +1,51 @@
+//! The report of a test in JUnit's XML.
+
+use anyhow::Result;
+use countersign_authoring::Claim;
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+
+use super::test::Tested;
+
+pub fn report(tested: &Tested) -> Result<String> {
+    let mut suite = TestSuite::new(tested.policy.clone());
+    for case in &tested.report.cases {
+        let found = format!("expected {}, found {}", case.expected, case.found);
+        let problem = (!case.passed()).then_some((found, case.detail.join("\n")));
+        suite.add_test_case(test_case(&case.name, problem));
+    }
+    for case in &tested.report.settings {
+        let found = case.found.as_deref().unwrap_or("none");
+        let found = format!("expected a problem at {}, found {found}", case.expected);
+        let problem = (!case.passed()).then_some((found, case.detail.join("\n")));
+        suite.add_test_case(test_case(&format!("settings: {}", case.name), problem));
+    }
+    if let Some(mutations) = &tested.report.mutations {
+        let paths =
+            |claims: Vec<Claim>| claims.into_iter().map(Claim::path).collect::<Vec<_>>().join(", ");
+        let (forgotten, surprising) = (mutations.forgotten(), mutations.surprising());
+        let problem = (!mutations.passed()).then(|| {
+            let what =
+                format!("forgotten: {}; surprising: {}", paths(forgotten), paths(surprising));
+            (what, String::new())
+        });
+        suite.add_test_case(test_case("decides on the claims that it should", problem));
+    }
+    let mut report = Report::new("countersign policy test");
+    report.add_test_suite(suite);
+    Ok(report.to_string()?)
+}
+
+fn test_case(name: &str, problem: Option<(String, String)>) -> TestCase {
+    let status = match problem {
+        None => TestCaseStatus::success(),
+        Some((message, detail)) => {
+            let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+            status.set_message(message);
+            if !detail.is_empty() {
+                status.set_description(detail);
+            }
+            status
+        }
+    };
+    TestCase::new(name, status)
+}

@@ -1,0 +1,291 @@
+//! `countersign policy test`
+
+use std::fmt::Write as _;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use countersign::{Engine, Limits, Optimization, visible};
+use countersign_authoring::{CaseOutcome, Claim, Mutations, SettingsOutcome, Trial, TrialReport};
+use serde::Serialize;
+
+use super::folder::FolderArguments;
+use super::junit;
+use crate::output::{self, BAD, DIM, Done, GOOD, STRONG, Styled};
+use crate::{preparation, progress};
+
+/// How often files are looked at.
+const LOOK: Duration = Duration::from_millis(300);
+
+/// Run the cases of a policy through its component, and each again with each claim changed
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  countersign policy test
+  countersign policy test --watch
+  countersign policy test --format junit > report.xml
+
+Cases are run in the sandbox that decides, under the limits that a binding has. Where all pass, each
+is run again with each claim changed (another workspace, behavior, audience, author, time, …): a claim
+whose change no case notices is one that the policy does not look at, or that no case is about.
+`decides-on` in cases.toml says which claims it should be; then any other, and any that is missing,
+fails the test.
+
+The JSON has `policy`, `version`, `digest`, `passed`, `cases` (`name`, `expected`, `found`, `passed`,
+`detail`, `fuel`, `memory_bytes`, `output_bytes`), `settings` (`name`, `expected`, `found`, `passed`,
+`detail`), and `claims` (`claim`, `changes`, `noticed`, `example`), `forgotten` and `surprising`, which
+are null where cases failed.
+
+Exit status: 0 all passed, 1 anything else.")]
+pub struct Test {
+    #[command(flatten)]
+    folder: FolderArguments,
+
+    /// Test again whenever the component, the cases or the run have changed
+    #[arg(long, conflicts_with = "format")]
+    watch: bool,
+
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t = TestFormat::Human)]
+    format: TestFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum TestFormat {
+    /// For people; may change
+    Human,
+    /// JSON of a stable, documented shape
+    Json,
+    /// JUnit's XML, which CI systems show
+    Junit,
+}
+
+/// What was tested, and what came of it.
+pub struct Tested {
+    pub policy: String,
+    pub version: String,
+    pub digest: String,
+    pub report: TrialReport,
+}
+
+impl Test {
+    pub fn run(&self) -> Result<Done> {
+        let engine = preparation::engine(Optimization::None)?;
+        if self.watch {
+            return self.watch(&engine);
+        }
+        let tested = self.test(&engine)?;
+        match self.format {
+            TestFormat::Human => output::print(&text(&tested))?,
+            TestFormat::Json => output::print_json(&Printed::new(&tested))?,
+            TestFormat::Junit => output::print(&junit::report(&tested)?)?,
+        }
+        Ok(if tested.report.passed() { Done::Fine } else { Done::Failed })
+    }
+
+    fn test(&self, engine: &Engine) -> Result<Tested> {
+        let folder = self.folder.read()?;
+        progress::during("testing", || {
+            let limits = Limits::DEFAULT;
+            let (cases, run) = (&folder.cases, &folder.run);
+            let mut trial = Trial::new(engine, &folder.component, limits, cases, run)?;
+            let report = trial.run()?;
+            let description = trial.policy().description();
+            Ok(Tested {
+                policy: description.name.clone(),
+                version: description.version.clone(),
+                digest: trial.policy().digest().to_string(),
+                report,
+            })
+        })
+    }
+
+    fn watch(&self, engine: &Engine) -> Result<Done> {
+        loop {
+            let looks = self.folder.looks();
+            match self.test(engine) {
+                Ok(tested) => output::print(&text(&tested))?,
+                Err(error) => output::error(&error),
+            }
+            output::say("waiting for a change; Ctrl-C ends it");
+            while self.folder.looks() == looks {
+                thread::sleep(LOOK);
+            }
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Printed<'t> {
+    policy: &'t str,
+    version: &'t str,
+    digest: &'t str,
+    passed: bool,
+    cases: Vec<PrintedCase<'t>>,
+    settings: Vec<PrintedSettings<'t>>,
+    claims: Option<Vec<PrintedClaim<'t>>>,
+    forgotten: Option<Vec<&'static str>>,
+    surprising: Option<Vec<&'static str>>,
+}
+
+#[derive(Serialize)]
+struct PrintedCase<'t> {
+    name: &'t str,
+    expected: &'t str,
+    found: &'t str,
+    passed: bool,
+    detail: &'t [String],
+    fuel: Option<u64>,
+    memory_bytes: Option<u64>,
+    output_bytes: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct PrintedSettings<'t> {
+    name: &'t str,
+    expected: &'t str,
+    found: Option<&'t str>,
+    passed: bool,
+    detail: &'t [String],
+}
+
+#[derive(Serialize)]
+struct PrintedClaim<'t> {
+    claim: &'static str,
+    changes: usize,
+    noticed: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    example: Option<PrintedExample<'t>>,
+}
+
+#[derive(Serialize)]
+struct PrintedExample<'t> {
+    case: &'t str,
+    change: &'t str,
+}
+
+impl<'t> Printed<'t> {
+    fn new(tested: &'t Tested) -> Self {
+        let report = &tested.report;
+        let paths = |claims: Vec<Claim>| claims.into_iter().map(Claim::path).collect();
+        let mutations = report.mutations.as_ref();
+        Self {
+            policy: &tested.policy,
+            version: &tested.version,
+            digest: &tested.digest,
+            passed: report.passed(),
+            cases: report.cases.iter().map(of_case).collect(),
+            settings: report.settings.iter().map(of_settings).collect(),
+            claims: mutations.map(|mutations| {
+                let claims = mutations.claims();
+                claims
+                    .map(|(claim, report)| PrintedClaim {
+                        claim: claim.path(),
+                        changes: report.changes,
+                        noticed: report.noticed,
+                        example: report
+                            .example
+                            .as_ref()
+                            .map(|(case, change)| PrintedExample { case, change }),
+                    })
+                    .collect()
+            }),
+            forgotten: mutations.map(|mutations| paths(mutations.forgotten())),
+            surprising: mutations.map(|mutations| paths(mutations.surprising())),
+        }
+    }
+}
+
+fn of_case(case: &CaseOutcome) -> PrintedCase<'_> {
+    PrintedCase {
+        name: &case.name,
+        expected: &case.expected,
+        found: &case.found,
+        passed: case.passed(),
+        detail: &case.detail,
+        fuel: case.used.fuel,
+        memory_bytes: case.used.memory_bytes,
+        output_bytes: case.used.output_bytes,
+    }
+}
+
+fn of_settings(case: &SettingsOutcome) -> PrintedSettings<'_> {
+    PrintedSettings {
+        name: &case.name,
+        expected: &case.expected,
+        found: case.found.as_deref(),
+        passed: case.passed(),
+        detail: &case.detail,
+    }
+}
+
+fn text(tested: &Tested) -> String {
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = write(&mut text, tested);
+    text
+}
+
+fn write(text: &mut String, tested: &Tested) -> std::fmt::Result {
+    let Tested { policy, version, digest, report } = tested;
+    writeln!(text, "{} {version} {}", Styled(STRONG, policy), Styled(DIM, digest))?;
+    for case in &report.cases {
+        outcome(text, case.passed(), &case.name, &case.expected, &case.found, &case.detail)?;
+    }
+    for case in &report.settings {
+        let name = format!("settings: {}", case.name);
+        let found = case.found.as_deref().unwrap_or("no problem: they were taken");
+        outcome(text, case.passed(), &name, &case.expected, found, &case.detail)?;
+    }
+    let count = report.cases.len() + report.settings.len();
+    let failed = report.cases.iter().filter(|case| !case.passed()).count()
+        + report.settings.iter().filter(|case| !case.passed()).count();
+    writeln!(text, "\n{count} cases, {failed} failed")?;
+    match &report.mutations {
+        Some(mutations) => of_mutations(text, mutations),
+        None => writeln!(text, "claims are changed when all cases pass"),
+    }
+}
+
+fn outcome(
+    text: &mut String,
+    passed: bool,
+    name: &str,
+    expected: &str,
+    found: &str,
+    detail: &[String],
+) -> std::fmt::Result {
+    if passed {
+        return writeln!(text, "  {}  {}", Styled(GOOD, "pass"), visible(name));
+    }
+    writeln!(text, "  {}  {}", Styled(BAD, "FAIL"), visible(name))?;
+    writeln!(text, "        expected  {}", visible(expected))?;
+    writeln!(text, "        found     {}", visible(found))?;
+    detail.iter().try_for_each(|line| writeln!(text, "                  {}", visible(line)))
+}
+
+fn of_mutations(text: &mut String, mutations: &Mutations) -> std::fmt::Result {
+    writeln!(text, "{} changes of single claims; the cases notice those of", mutations.changes())?;
+    for (claim, report) in mutations.claims().filter(|(_, report)| report.noticed > 0) {
+        let (noticed, changes) = (report.noticed, report.changes);
+        writeln!(text, "  {:<30} {noticed} of {changes}", claim.path())?;
+    }
+    let paths = |claims: &[Claim]| claims.iter().map(|c| c.path()).collect::<Vec<_>>().join(", ");
+    let unnoticed = mutations.unnoticed();
+    writeln!(text, "and of no other: {}", Styled(DIM, paths(&unnoticed)))?;
+    let (forgotten, surprising) = (mutations.forgotten(), mutations.surprising());
+    if !forgotten.is_empty() {
+        let what = "forgotten: it should decide on this, and no case notices a change of it";
+        writeln!(text, "  {} {}", Styled(BAD, what), paths(&forgotten))?;
+    }
+    if !surprising.is_empty() {
+        let what = "surprising: it decides on this, and `decides-on` does not say so";
+        writeln!(text, "  {} {}", Styled(BAD, what), paths(&surprising))?;
+    }
+    if !mutations.is_declared() {
+        let what = "say which it should be with `decides-on` in cases.toml";
+        writeln!(text, "  {}", Styled(DIM, what))?;
+    }
+    Ok(())
+}

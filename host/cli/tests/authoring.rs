@@ -1,0 +1,253 @@
+//! `explain`, `policy test` and `policy bench`, as a shell sees them.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use support::{RUN, countersign, folder};
+
+/// The run that the demonstration refuses: another workspace owns the building block.
+fn stranger(folder: &Path) {
+    let mut run: Value = serde_json::from_str(RUN).unwrap();
+    run["spec"]["buildingBlock"]["spec"]["workspaceIdentifier"] = json!("team-b");
+    fs::write(folder.join("stranger.json"), run.to_string()).unwrap();
+}
+
+const ASK: &str = "--policies countersign.toml --audience aws-workload-identity-provider:demo --ttl 900 --now 1790000000";
+
+#[test]
+fn the_refused_run_turned_on_its_owning_workspace() {
+    let folder = folder();
+    stranger(folder.path());
+    let ran = countersign(folder.path(), &format!("explain {ASK} --run stranger.json"));
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{}", ran.stdout);
+    let first: Vec<_> = ran.stdout.lines().take(2).collect();
+    assert_eq!(
+        first,
+        ["refused, and it turned on", "  the owning workspace run.building-block.workspace"]
+    );
+    assert!(
+        ran.stdout.contains("each of these alone would approve it\n  the owning workspace were"),
+        "{}",
+        ran.stdout
+    );
+    let ran =
+        countersign(folder.path(), &format!("explain {ASK} --run stranger.json --format json"));
+    let explained: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(explained["outcome"], "refused");
+    assert_eq!(explained["claims"][0], "run.building-block.workspace");
+    let flips: Vec<_> =
+        explained["flips"].as_array().unwrap().iter().map(|changes| &changes[0]).collect();
+    // To the definition workspace, and to the one on the list of the settings.
+    for to in ["my-workspace", "team-network"] {
+        assert!(
+            flips.contains(
+                &&json!({"claim": "run.building-block.workspace", "from": "team-b", "to": to})
+            ),
+            "{flips:?}"
+        );
+    }
+    let consumers = explained["bindings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|of| of["binding"] == "consumers-of-my-workspace")
+        .unwrap();
+    assert_eq!(consumers["outcome"], "deny");
+    assert!(
+        consumers["claims"].as_array().unwrap().contains(&json!("run.building-block.workspace"))
+    );
+    // Of the same question, the same is said.
+    let again =
+        countersign(folder.path(), &format!("explain {ASK} --run stranger.json --format json"));
+    assert_eq!(again.stdout, ran.stdout);
+}
+
+#[test]
+fn an_approved_run_turned_on_what_would_refuse_it() {
+    let folder = folder();
+    let ran = countersign(folder.path(), &format!("explain {ASK} --run run.json --format json"));
+    let explained: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(explained["outcome"], "approved", "{}", ran.stderr);
+    let claims: Vec<_> =
+        explained["claims"].as_array().unwrap().iter().map(|c| c.as_str().unwrap()).collect();
+    for claim in ["run.building-block.workspace", "run.definition.workspace", "token.audiences"] {
+        assert!(claims.contains(&claim), "{claims:?}");
+    }
+    assert!(!claims.contains(&"run.number"), "{claims:?}");
+}
+
+/// Where two bindings refuse for two reasons, no single change is enough.
+#[test]
+fn two_changes_are_found_where_one_is_not_enough() {
+    let folder = folder();
+    stranger(folder.path());
+    let ask =
+        ASK.replace("aws-workload-identity-provider:demo", "gcp-workload-identity-provider:demo");
+    let ran =
+        countersign(folder.path(), &format!("explain {ask} --run stranger.json --format json"));
+    let explained: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let flips = explained["flips"].as_array().unwrap();
+    assert!(!flips.is_empty(), "{}", ran.stdout);
+    for changes in flips {
+        let claims: Vec<_> =
+            changes.as_array().unwrap().iter().map(|c| c["claim"].as_str().unwrap()).collect();
+        assert_eq!(claims.len(), 2, "{claims:?}");
+        assert!(
+            claims.contains(&"token.audiences")
+                || claims.contains(&"run.definition.implementation"),
+            "{claims:?}"
+        );
+    }
+}
+
+/// A folder with the cases of a policy, and its component.
+fn cases(folder: &Path, policy: &str, change: impl FnOnce(String) -> String) {
+    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest-policies").join(policy);
+    let cases = fs::read_to_string(cases.join("cases.toml")).unwrap();
+    fs::write(folder.join("cases.toml"), change(cases)).unwrap();
+    fs::copy(folder.join(format!("{policy}.wasm")), folder.join("policy.wasm")).unwrap();
+}
+
+#[test]
+fn a_policy_is_tested_by_its_cases() {
+    let folder = folder();
+    cases(folder.path(), "same-workspace", |cases| cases);
+    let ran = countersign(folder.path(), "policy test");
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{}", ran.stdout);
+    assert!(ran.stdout.contains("  pass  a stranger is denied\n"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("\n10 cases, 0 failed\n"), "{}", ran.stdout);
+    let ran = countersign(folder.path(), "policy test --format json");
+    let tested: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((&tested["passed"], &tested["policy"]), (&json!(true), &json!("same-workspace")));
+    let claim = |name: &str| {
+        tested["claims"].as_array().unwrap().iter().find(|of| of["claim"] == name).unwrap().clone()
+    };
+    assert!(claim("run.building-block.workspace")["noticed"].as_u64().unwrap() > 0);
+    assert_eq!(claim("run.behavior")["noticed"], 0);
+    assert!(claim("run.behavior")["changes"].as_u64().unwrap() >= 10);
+}
+
+#[test]
+fn what_differs_is_shown() {
+    let folder = folder();
+    cases(folder.path(), "same-workspace", |cases| {
+        cases
+            .replacen(
+                "expect = { deny = \"foreign-workspace\" }",
+                "expect = { permit = { max-ttl = 60 } }",
+                1,
+            )
+            .replacen("pointer = \"/also/1\"", "pointer = \"/also/0\"", 1)
+    });
+    let ran = countersign(folder.path(), "policy test");
+    assert_eq!(ran.status, 1);
+    for text in [
+        "  FAIL  a stranger is denied\n        expected  permit = { max-ttl = 60 }\n        found     deny = \
+         \"foreign-workspace\"\n                  workspace `team-b` may not use",
+        "  FAIL  settings: a workspace with a capital letter\n        expected  /also/0\n        found     /also/1\n",
+        "\n10 cases, 2 failed\n",
+    ] {
+        assert!(ran.stdout.contains(text), "{text}: {}", ran.stdout);
+    }
+    let ran = countersign(folder.path(), "policy test --format junit");
+    assert_eq!(ran.status, 1);
+    assert!(ran.stdout.contains("tests=\"10\" failures=\"2\""), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("<failure message=\"expected permit = { max-ttl = 60 }, found deny"),
+        "{}",
+        ran.stdout
+    );
+}
+
+/// The policy forgets who owns the definition: no case fails, and changed claims tell.
+#[test]
+fn a_forgotten_claim_is_caught() {
+    let folder = folder();
+    cases(folder.path(), "allowed-consumers", |cases| {
+        cases.replacen("decides-on = [", "decides-on = [\"run.definition.workspace\", ", 1)
+    });
+    let ran = countersign(folder.path(), "policy test");
+    assert_eq!(ran.status, 1, "{}", ran.stdout);
+    assert!(ran.stdout.contains("cases, 0 failed\n"), "{}", ran.stdout);
+    let line = ran.stdout.lines().find(|line| line.contains("forgotten")).unwrap();
+    assert!(line.ends_with(" run.definition.workspace"), "{line}");
+    // And one that decides on more than it says.
+    cases(folder.path(), "allowed-consumers", |cases| {
+        cases.replacen("\"run.building-block.workspace\", ", "", 1)
+    });
+    let ran = countersign(folder.path(), "policy test --format json");
+    let tested: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((ran.status, &tested["passed"]), (1, &json!(false)));
+    assert_eq!(tested["surprising"], json!(["run.building-block.workspace"]));
+}
+
+#[test]
+fn what_cannot_be_tested_says_why() {
+    let folder = folder();
+    for (cases, says) in [
+        ("", "no `[[case]]`"),
+        ("[[case]]\nname = \"a\"\nexpect = \"deny\"\n", "line 3"),
+        (
+            "[[case]]\nname = \"a\"\nexpect = \"abstain\"\nset = { \"/nowhere/x\" = 1 }\n",
+            "case `a`: set: `/nowhere/x` leads nowhere",
+        ),
+        (
+            "[[case]]\nname = \"a\"\nexpect = \"abstain\"\nset = { \"/spec/behavior\" = \"DANCE\" }\n",
+            "case `a`: ",
+        ),
+        (
+            "[[case]]\nname = \"a\"\nexpect = \"abstain\"\nsettings = { als = [] }\n",
+            "case `a`: the settings do not fit",
+        ),
+        (
+            "decides-on = [\"run.colour\"]\n[[case]]\nname = \"a\"\nexpect = \"abstain\"\n",
+            "expected one of run.building-block.workspace",
+        ),
+    ] {
+        self::cases(folder.path(), "same-workspace", |_| cases.to_owned());
+        let ran = countersign(folder.path(), "policy test");
+        assert_eq!((ran.status, ran.stdout.as_str()), (1, ""), "{cases}");
+        assert!(ran.stderr.contains(says), "{cases}: {}", ran.stderr);
+    }
+    fs::remove_file(folder.path().join("policy.wasm")).unwrap();
+    let ran = countersign(folder.path(), "policy test");
+    assert!(ran.stderr.contains("no component; build it"), "{}", ran.stderr);
+    self::cases(folder.path(), "same-workspace", |cases| cases);
+    fs::write(folder.path().join("policy.wasm"), "\0asm\r\0\x01\0").unwrap();
+    let ran = countersign(folder.path(), "policy test");
+    assert!(ran.stderr.contains("missing-interface"), "{}", ran.stderr);
+}
+
+#[test]
+fn what_a_policy_takes_is_measured() {
+    let folder = folder();
+    cases(folder.path(), "same-workspace", |cases| cases);
+    let ran = countersign(folder.path(), "policy bench --times 10 --format json");
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
+    let measured: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let cases = measured["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 7);
+    assert!(
+        cases.iter().all(|case| case["fuel"].as_u64().unwrap() > 100
+            && case["nanoseconds"].as_u64().unwrap() > 0)
+    );
+    let most = cases.iter().map(|case| case["fuel"].as_u64().unwrap()).max().unwrap();
+    assert_eq!(
+        countersign(folder.path(), &format!("policy bench --times 1 --max-fuel {most}")).status,
+        0
+    );
+    let ran =
+        countersign(folder.path(), &format!("policy bench --times 1 --max-fuel {}", most - 1));
+    assert_eq!(ran.status, 1);
+    assert!(ran.stdout.contains(" over --max-fuel\n"), "{}", ran.stdout);
+}
