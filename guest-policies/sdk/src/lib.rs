@@ -49,6 +49,7 @@ mod export;
 mod identifier;
 #[cfg(target_arch = "wasm32")]
 mod panic;
+pub mod sample;
 mod settings;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;

@@ -1,11 +1,22 @@
-//! The contract's enums in settings: `Behavior` and the like can be parts of a settings type.
+//! The contract's enums as words, and in settings: `Behavior` and the like can be parts of a settings type.
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 use crate::{AuthorKind, Behavior, Implementation};
 
 macro_rules! words {
-    ($($name:ident { $($case:ident = $word:literal),* $(,)? })*) => {$(
+    ($($name:ident { $($case:ident = $word:literal),* $(,)? } $(| $other:ident)?)*) => {$(
+        impl $name {
+            /// The contract's word for it.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$case => $word,)*
+                    $(Self::$other => "other",)?
+                }
+            }
+        }
+
         /// Written in kebab-case. A case that only later hosts send cannot be written.
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -49,12 +60,12 @@ macro_rules! words {
 
 words! {
     Behavior { Apply = "apply", Detect = "detect", Destroy = "destroy" }
-    AuthorKind { User = "user", ApiKey = "api-key", ApiUser = "api-user", System = "system" }
+    AuthorKind { User = "user", ApiKey = "api-key", ApiUser = "api-user", System = "system" } | Other
     Implementation {
         Manual = "manual",
         Terraform = "terraform",
         GithubWorkflow = "github-workflow",
         GitlabCicd = "gitlab-cicd",
         AzureDevops = "azure-devops",
-    }
+    } | Other
 }

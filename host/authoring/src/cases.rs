@@ -5,7 +5,7 @@ use countersign::{
     TokenRequest,
 };
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::asked::Asked;
 use crate::variation::Claim;
@@ -45,9 +45,8 @@ pub struct Cases {
 pub struct Case {
     /// What it shows.
     pub name: String,
-    /// The settings; none unless given.
-    #[serde(default = "no_settings")]
-    settings: Value,
+    /// The settings; those of the folder unless given.
+    settings: Option<Value>,
     /// Changes to the run, by JSON pointer (RFC 6901).
     #[serde(default)]
     set: Map<String, Value>,
@@ -159,12 +158,15 @@ impl Cases {
 }
 
 impl Case {
-    /// The settings, as JSON text.
+    /// The settings, as JSON text: `default` where the case has none.
     ///
     /// # Errors
     /// When they are no object.
-    pub fn settings(&self) -> Result<Settings, CasesError> {
-        settings(&self.name, &self.settings)
+    pub fn settings(&self, default: &Settings) -> Result<Settings, CasesError> {
+        match &self.settings {
+            Some(own) => settings(&self.name, own),
+            None => Ok(default.clone()),
+        }
     }
 
     /// What is asked: the run object in `run`, changed as the case has it. Unless it says otherwise, for AWS and Azure,
@@ -242,10 +244,6 @@ fn set(run: &mut Value, pointer: &str, value: &Value) -> Result<(), String> {
         _ => return Err(nowhere()),
     }
     Ok(())
-}
-
-fn no_settings() -> Value {
-    json!({})
 }
 
 fn claims<'de, D>(deserializer: D) -> Result<Option<Vec<Claim>>, D::Error>

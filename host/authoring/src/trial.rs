@@ -21,6 +21,8 @@ pub struct Trial<'c> {
     cases: &'c Cases,
     /// The run object that cases change.
     run: &'c Value,
+    /// The settings of cases that have none.
+    settings: Settings,
     limits: Limits,
     /// Policies with settings, so that each is prepared once.
     prepared: BTreeMap<String, PolicySet>,
@@ -121,7 +123,8 @@ impl TrialReport {
 }
 
 impl<'c> Trial<'c> {
-    /// Loads a component under the limits that it is to have. `run` is the run object that the cases change.
+    /// Loads a component under the limits that it is to have. `run` is the run object that the cases change, and
+    /// `settings` are those of cases that have none.
     ///
     /// # Errors
     /// When it is no policy.
@@ -131,9 +134,10 @@ impl<'c> Trial<'c> {
         limits: Limits,
         cases: &'c Cases,
         run: &'c Value,
+        settings: Settings,
     ) -> Result<Self, TrialError> {
         let policy = Arc::new(Policy::load(engine, component, &limits)?);
-        Ok(Self { policy, cases, run, limits, prepared: BTreeMap::new() })
+        Ok(Self { policy, cases, run, settings, limits, prepared: BTreeMap::new() })
     }
 
     /// The policy.
@@ -195,7 +199,7 @@ impl<'c> Trial<'c> {
         for case in &cases.case {
             let asked = case.asked(self.run)?;
             let mut hints = Hints::default();
-            hints.add(case.settings()?.as_json());
+            hints.add(case.settings(&self.settings)?.as_json());
             let base = found(&self.verdict(case, &asked)?.0);
             for variation in variations(&asked, &hints) {
                 let changed = found(&self.verdict(case, &variation.asked)?.0);
@@ -238,7 +242,7 @@ impl<'c> Trial<'c> {
 
     /// The policy with the settings of a case.
     fn set(&mut self, case: &Case) -> Result<&PolicySet, TrialError> {
-        let settings = case.settings()?;
+        let settings = case.settings(&self.settings)?;
         let key = settings.as_json().to_owned();
         if !self.prepared.contains_key(&key) {
             let error = |problem| TrialError::Binding { case: case.name.clone(), problem };

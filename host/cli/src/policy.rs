@@ -1,8 +1,10 @@
 //! `countersign policy`
 
 mod bench;
+mod build;
 mod folder;
 mod junit;
+mod new;
 mod test;
 
 use anyhow::Result;
@@ -10,12 +12,14 @@ use clap::{Args, Subcommand};
 
 use crate::output::Done;
 
-/// Test and measure a policy, as its author does
+/// Make, build, test and measure a policy, as its author does
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  countersign policy test guest-policies/same-workspace --component target/policies/same-workspace.wasm
-  countersign policy bench guest-policies/same-workspace --component target/policies/same-workspace.wasm
+  countersign policy new who-may && cd who-may
+  countersign policy build
+  countersign policy test --watch
+  countersign policy bench
 
 A policy's folder has `cases.toml`: what it is to answer. docs/policies.md says how they are written.")]
 pub struct PolicyCommands {
@@ -25,6 +29,8 @@ pub struct PolicyCommands {
 
 #[derive(Subcommand)]
 enum PolicyCommand {
+    New(new::New),
+    Build(build::Build),
     Test(test::Test),
     Bench(bench::Bench),
 }
@@ -32,6 +38,8 @@ enum PolicyCommand {
 impl PolicyCommands {
     pub fn run(&self) -> Result<Done> {
         match &self.command {
+            PolicyCommand::New(command) => command.run(),
+            PolicyCommand::Build(command) => command.run(),
             PolicyCommand::Test(command) => command.run(),
             PolicyCommand::Bench(command) => command.run(),
         }

@@ -221,7 +221,7 @@ fn what_cannot_be_tested_says_why() {
     }
     fs::remove_file(folder.path().join("policy.wasm")).unwrap();
     let ran = countersign(folder.path(), "policy test");
-    assert!(ran.stderr.contains("no component; build it"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("no component; `countersign policy build`"), "{}", ran.stderr);
     self::cases(folder.path(), "same-workspace", |cases| cases);
     fs::write(folder.path().join("policy.wasm"), "\0asm\r\0\x01\0").unwrap();
     let ran = countersign(folder.path(), "policy test");
@@ -250,4 +250,32 @@ fn what_a_policy_takes_is_measured() {
         countersign(folder.path(), &format!("policy bench --times 1 --max-fuel {}", most - 1));
     assert_eq!(ran.status, 1);
     assert!(ran.stdout.contains(" over --max-fuel\n"), "{}", ran.stdout);
+}
+
+/// From nothing to a green test, with the compiler that is here.
+#[test]
+fn a_new_policy_builds_and_its_cases_pass() {
+    let folder = folder();
+    let ran = countersign(folder.path(), "policy new a-rust --lang rust");
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let policy = folder.path().join("a-rust");
+    for file in [".github/workflows/policy.yml", "README.md", "cases.toml", "run.json"] {
+        assert!(policy.join(file).exists(), "{file}");
+    }
+    let ran = countersign(&policy, "policy build --format json");
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let built: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let bytes = fs::read(policy.join("policy.wasm")).unwrap();
+    assert_eq!(built["digest"], countersign::Digest::of(&bytes).to_string());
+    assert_eq!(built["bytes"], bytes.len());
+    let ran = countersign(&policy, "policy test --format json");
+    assert_eq!(ran.status, 0, "{}{}", ran.stdout, ran.stderr);
+    let tested: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((&tested["passed"], &tested["surprising"]), (&json!(true), &json!([])));
+    let ran = countersign(folder.path(), "policy new a-rust --lang rust");
+    assert!(ran.status == 1 && ran.stderr.contains("there already"), "{}", ran.stderr);
+    let ran = countersign(folder.path(), "policy new A");
+    assert!(ran.stderr.contains("a binding name"), "{}", ran.stderr);
+    let ran = countersign(folder.path(), "policy build");
+    assert!(ran.status == 1 && ran.stderr.contains("expected Cargo.toml"), "{}", ran.stderr);
 }

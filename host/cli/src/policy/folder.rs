@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
-use countersign::{Limits, MAX_RUN_BYTES};
+use clap::{Args, ValueEnum};
+use countersign::{Limits, MAX_RUN_BYTES, MAX_SETTINGS_BYTES, Settings};
 use countersign_authoring::Cases;
 use serde_json::Value;
 
@@ -26,20 +26,45 @@ pub struct FolderArguments {
     component: Option<PathBuf>,
 }
 
+/// What a policy is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Language {
+    /// Rust, with the SDK
+    Rust,
+}
+
+impl Language {
+    /// The language of the policy in a folder.
+    pub fn of(folder: &Path) -> Result<Self> {
+        if folder.join("Cargo.toml").exists() {
+            return Ok(Self::Rust);
+        }
+        bail!(
+            "{}: expected Cargo.toml (Rust); `countersign policy new` makes a folder",
+            folder.display()
+        )
+    }
+}
+
 /// What was read of a folder.
 pub struct PolicyFolder {
     pub component: Vec<u8>,
     pub cases: Cases,
     /// The run object that cases change.
     pub run: Value,
+    /// The settings of cases that have none.
+    pub settings: Settings,
 }
 
 impl FolderArguments {
-    /// Reads the component, `cases.toml`, and `run.json` where there is one.
+    /// Reads the component, `cases.toml`, and `run.json` and `settings.json` where they are there.
     pub fn read(&self) -> Result<PolicyFolder> {
         let component = self.component();
         if !component.exists() {
-            bail!("{}: no component; build it, or name it by --component", component.display());
+            bail!(
+                "{}: no component; `countersign policy build` makes it, or name it by --component",
+                component.display()
+            );
         }
         let cases = self.folder.join("cases.toml");
         let text = files::read_text(&cases, 4 << 20)
@@ -51,7 +76,15 @@ impl FolderArguments {
         } else {
             serde_json::from_str(RUN)?
         };
+        let settings = self.folder.join("settings.json");
+        let settings = if settings.exists() {
+            let text = files::read_text(&settings, MAX_SETTINGS_BYTES as u64)?;
+            Settings::from_json(&text).with_context(|| settings.display().to_string())?
+        } else {
+            Settings::default()
+        };
         Ok(PolicyFolder {
+            settings,
             component: files::read(&component, Limits::CEILING.component_bytes)?,
             cases: Cases::parse(&text).with_context(|| cases.display().to_string())?,
             run,
@@ -64,8 +97,9 @@ impl FolderArguments {
             let metadata = std::fs::metadata(path).ok()?;
             Some((metadata.modified().ok()?, metadata.len()))
         };
-        let (cases, run) = (self.folder.join("cases.toml"), self.folder.join("run.json"));
-        [self.component(), cases, run].iter().map(|path| look(path)).collect()
+        let of_folder = ["cases.toml", "run.json", "settings.json"];
+        let of_folder = of_folder.iter().map(|name| self.folder.join(name));
+        of_folder.chain([self.component()]).map(|path| look(&path)).collect()
     }
 
     fn component(&self) -> PathBuf {

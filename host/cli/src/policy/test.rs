@@ -87,9 +87,9 @@ impl Test {
     fn test(&self, engine: &Engine) -> Result<Tested> {
         let folder = self.folder.read()?;
         progress::during("testing", || {
-            let limits = Limits::DEFAULT;
-            let (cases, run) = (&folder.cases, &folder.run);
-            let mut trial = Trial::new(engine, &folder.component, limits, cases, run)?;
+            let (cases, run, settings) = (&folder.cases, &folder.run, folder.settings.clone());
+            let component = &folder.component;
+            let mut trial = Trial::new(engine, component, Limits::DEFAULT, cases, run, settings)?;
             let report = trial.run()?;
             let description = trial.policy().description();
             Ok(Tested {

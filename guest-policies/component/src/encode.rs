@@ -1,0 +1,47 @@
+//! From a core module to a component.
+
+use std::convert::Infallible;
+
+use wasm_encoder::ExportSection;
+use wasm_encoder::reencode::{self, Reencode};
+
+/// Why a module makes no component.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct EncodeError(String);
+
+/// Makes a component of a core module that has the contract's types in it, as `wit-bindgen` leaves them.
+///
+/// What frees a function's result is left out: an instance is thrown away after its first call, and the SDK's allocator
+/// frees nothing.
+///
+/// # Errors
+/// When the module is malformed, or its types are not there.
+pub fn component(module: &[u8]) -> Result<Vec<u8>, EncodeError> {
+    let mut without = wasm_encoder::Module::new();
+    WithoutPostReturn
+        .parse_core_module(&mut without, wasmparser::Parser::new(0), module)
+        .map_err(|error| EncodeError(error.to_string()))?;
+    wit_component::ComponentEncoder::default()
+        .module(&without.finish())
+        .and_then(|encoder| encoder.validate(true).encode())
+        .map_err(|error| EncodeError(format!("{error:#}")))
+}
+
+struct WithoutPostReturn;
+
+impl Reencode for WithoutPostReturn {
+    type Error = Infallible;
+
+    fn parse_export(
+        &mut self,
+        exports: &mut ExportSection,
+        export: wasmparser::Export<'_>,
+    ) -> Result<(), reencode::Error> {
+        // The name is the component model's.
+        if export.name.starts_with("cabi_post_") {
+            return Ok(());
+        }
+        reencode::utils::parse_export(self, exports, export)
+    }
+}

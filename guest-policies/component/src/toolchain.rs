@@ -1,0 +1,158 @@
+//! What compiles to WebAssembly.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, io};
+
+const TARGET: &str = "wasm32-unknown-unknown";
+
+/// Where `rust-web-src` puts the sources of the standard library.
+const DEBIAN_SOURCES: &str = "/usr/lib/rustlib/src/rust/library/std";
+
+/// Where the compiler for WebAssembly comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Toolchain {
+    /// The cargo that is on the path; its target was added by `rustup target add`.
+    Own,
+    /// Debian's `rustc-web`, `cargo-web` and `rust-web-src`: std is built from source.
+    Debian,
+}
+
+/// Why there is no module.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// There is no compiler for WebAssembly.
+    #[error(
+        "the target {TARGET} is not installed; what brings it: `rustup target add {TARGET}`, or `apt-get install \
+         rustc-web cargo-web rust-web-src lld`"
+    )]
+    NoToolchain,
+    /// The environment asks for one that there is not.
+    #[error("{}={found}: expected `own` or `debian`", Toolchain::VARIABLE)]
+    Asked {
+        /// What it asks for.
+        found: String,
+    },
+    /// A compiler could not be started.
+    #[error("{command} could not be started: {source}")]
+    Start {
+        /// Which.
+        command: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The source does not compile. The compiler's own words.
+    #[error("it does not compile\n{0}")]
+    Compile(String),
+}
+
+impl Toolchain {
+    /// The variable of the environment that chooses one: `own`, or `debian`.
+    pub const VARIABLE: &str = "COUNTERSIGN_GUEST_TOOLCHAIN";
+
+    /// The toolchain that the environment names; else the own one if it has the target, else Debian's if it is installed.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn find() -> Result<Self, BuildError> {
+        match env::var(Self::VARIABLE).as_deref() {
+            Ok("debian") => Ok(Self::Debian),
+            Ok("own") => Ok(Self::Own),
+            Ok(other) => Err(BuildError::Asked { found: other.to_owned() }),
+            Err(_) if has_target()? => Ok(Self::Own),
+            Err(_) if Path::new(DEBIAN_SOURCES).is_dir() => Ok(Self::Debian),
+            Err(_) => Err(BuildError::NoToolchain),
+        }
+    }
+
+    fn cargo(self) -> Command {
+        match self {
+            Self::Own => Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into())),
+            Self::Debian => {
+                let mut cargo = Command::new("/usr/bin/cargo");
+                cargo
+                    .env("RUSTC", "/usr/bin/rustc")
+                    .env("RUSTC_BOOTSTRAP", "1")
+                    .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", "wasm-ld");
+                cargo
+            }
+        }
+    }
+
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Own => &[],
+            Self::Debian => &["-Zbuild-std=std,panic_abort"],
+        }
+    }
+}
+
+/// Whether the compiler that cargo uses has the standard library for the target.
+fn has_target() -> Result<bool, BuildError> {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc)
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .output()
+        .map_err(|source| BuildError::Start { command: "rustc", source })?;
+    Ok(Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir())
+}
+
+/// Compiles packages of the workspace in `folder` to core modules, by its profile `policy`, and gives the folder that they
+/// are in: `<package, with underscores>.wasm` each. The lock file must be there, and stays as it is.
+///
+/// # Errors
+/// When cargo cannot be started, or does not succeed.
+pub fn compile(
+    toolchain: Toolchain,
+    folder: &Path,
+    packages: &[&str],
+    target_dir: &Path,
+    locked: bool,
+) -> Result<PathBuf, BuildError> {
+    let mut cargo = toolchain.cargo();
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        // What an outer cargo tells a build script is not for the inner one.
+        let outer = text.starts_with("CARGO_") && text != "CARGO_HOME" && text != "CARGO_MAKEFLAGS";
+        if outer || matches!(&*text, "RUSTFLAGS" | "RUSTC_WRAPPER" | "RUSTC_WORKSPACE_WRAPPER") {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
+        .current_dir(folder)
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(folder).join("\u{1f}"))
+        .args(["build", "--profile", "policy", "--target", TARGET, "--target-dir"])
+        .arg(target_dir)
+        .args(toolchain.arguments())
+        .args(locked.then_some("--locked"));
+    for package in packages {
+        cargo.args(["--package", package]);
+    }
+    let output = cargo.output().map_err(|source| BuildError::Start { command: "cargo", source })?;
+    if output.status.success() {
+        Ok(target_dir.join(TARGET).join("policy"))
+    } else {
+        Err(BuildError::Compile(String::from_utf8_lossy(&output.stderr).into_owned()))
+    }
+}
+
+/// A small stack keeps a fresh instance cheap. Without this machine's paths a component has the same digest wherever it is
+/// built by the same compiler.
+fn flags(folder: &Path) -> Vec<String> {
+    let mut flags = vec![
+        "-Clink-arg=-zstack-size=32768".to_owned(),
+        format!("--remap-path-prefix={}=/countersign", folder.display()),
+    ];
+    if let Some(home) = cargo_home() {
+        flags.push(format!("--remap-path-prefix={}=/cargo", Path::new(&home).display()));
+    }
+    flags
+}
+
+fn cargo_home() -> Option<OsString> {
+    env::var_os("CARGO_HOME").or_else(|| {
+        env::var_os("HOME").map(|home| Path::new(&home).join(".cargo").into_os_string())
+    })
+}

@@ -1,0 +1,23 @@
+//! Permits the definition workspace itself, and the workspaces on its list.
+
+use std::collections::BTreeSet;
+
+use countersign_policy::{Run, Token, Verdict, Workspace, policy, settings};
+
+/// Who may use the definitions.
+#[settings]
+pub struct Settings {
+    /// Workspaces that may use the definitions as well.
+    #[serde(default)]
+    also: BTreeSet<Workspace>,
+}
+
+policy!(Settings, evaluate);
+
+fn evaluate(settings: &Settings, run: &Run, _token: &Token) -> Verdict {
+    let consumer = &run.building_block.workspace;
+    if *consumer == run.definition.workspace || settings.also.contains(consumer.as_str()) {
+        return Verdict::permit();
+    }
+    Verdict::deny("not-listed", format!("ask the platform team to put workspace `{consumer}` on the list"))
+}
