@@ -55,7 +55,7 @@ unit: toolchain
 	@echo "== tests"
 	$(CARGO) test $(CARGO_FLAGS) --workspace
 
-e2e: toolchain ## From a run to credentials of a stand-in, with the clouds' own clients (needs python3 with venv, and npm)
+e2e: toolchain ## From a run to credentials of a stand-in, with the clouds' own clients (needs python3 with venv, and npm with Node 20 or newer)
 	@sh e2e/clients.sh
 	COUNTERSIGN_E2E=$(CURDIR)/target/e2e $(CARGO) test $(CARGO_FLAGS) --workspace --test clients -- --include-ignored
 

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::{env, io};
 
 const TARGET: &str = "wasm32-unknown-unknown";
@@ -44,8 +44,13 @@ pub enum BuildError {
         source: io::Error,
     },
     /// The source does not compile. The compiler's own words.
-    #[error("it does not compile\n{0}")]
-    Compile(String),
+    #[error("it does not compile ({status})\n{said}")]
+    Compile {
+        /// How the compiler ended.
+        status: ExitStatus,
+        /// What it said.
+        said: String,
+    },
 }
 
 impl Toolchain {
@@ -68,17 +73,22 @@ impl Toolchain {
     }
 
     fn cargo(self) -> Command {
-        match self {
+        let mut cargo = match self {
             Self::Own => Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into())),
-            Self::Debian => {
-                let mut cargo = Command::new("/usr/bin/cargo");
-                cargo
-                    .env("RUSTC", "/usr/bin/rustc")
-                    .env("RUSTC_BOOTSTRAP", "1")
-                    .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", "wasm-ld");
-                cargo
+            Self::Debian => Command::new("/usr/bin/cargo"),
+        };
+        for (name, _) in env::vars_os() {
+            if is_of_outer(&name.to_string_lossy()) {
+                cargo.env_remove(name);
             }
         }
+        if self == Self::Debian {
+            cargo
+                .env("RUSTC", "/usr/bin/rustc")
+                .env("RUSTC_BOOTSTRAP", "1")
+                .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", "wasm-ld");
+        }
+        cargo
     }
 
     fn arguments(self) -> &'static [&'static str] {
@@ -86,6 +96,17 @@ impl Toolchain {
             Self::Own => &[],
             Self::Debian => &["-Zbuild-std=std,panic_abort"],
         }
+    }
+}
+
+/// Whether a variable is what an outer cargo tells a build script, and not for the inner one. How packages are reached is.
+fn is_of_outer(name: &str) -> bool {
+    const KEPT: [&str; 5] =
+        ["CARGO_NET_", "CARGO_HTTP_", "CARGO_REGISTRIES_", "CARGO_REGISTRY_", "CARGO_SOURCE_"];
+    match name {
+        "CARGO_HOME" | "CARGO_MAKEFLAGS" => false,
+        "RUSTFLAGS" | "RUSTC_WRAPPER" | "RUSTC_WORKSPACE_WRAPPER" => true,
+        _ => name.starts_with("CARGO_") && !KEPT.iter().any(|kept| name.starts_with(kept)),
     }
 }
 
@@ -100,7 +121,7 @@ fn has_target() -> Result<bool, BuildError> {
 }
 
 /// Compiles packages of the workspace in `folder` to core modules, by its profile `policy`, and gives the folder that they
-/// are in: `<package, with underscores>.wasm` each. The lock file must be there, and stays as it is.
+/// are in: `<package, with underscores>.wasm` each. `locked`: the lock file must be there, and stays as it is.
 ///
 /// # Errors
 /// When cargo cannot be started, or does not succeed.
@@ -112,14 +133,6 @@ pub fn compile(
     locked: bool,
 ) -> Result<PathBuf, BuildError> {
     let mut cargo = toolchain.cargo();
-    for (name, _) in env::vars_os() {
-        let text = name.to_string_lossy();
-        // What an outer cargo tells a build script is not for the inner one.
-        let outer = text.starts_with("CARGO_") && text != "CARGO_HOME" && text != "CARGO_MAKEFLAGS";
-        if outer || matches!(&*text, "RUSTFLAGS" | "RUSTC_WRAPPER" | "RUSTC_WORKSPACE_WRAPPER") {
-            cargo.env_remove(name);
-        }
-    }
     cargo
         .current_dir(folder)
         .env("CARGO_ENCODED_RUSTFLAGS", flags(folder).join("\u{1f}"))
@@ -134,7 +147,10 @@ pub fn compile(
     if output.status.success() {
         Ok(target_dir.join(TARGET).join("policy"))
     } else {
-        Err(BuildError::Compile(String::from_utf8_lossy(&output.stderr).into_owned()))
+        Err(BuildError::Compile {
+            status: output.status,
+            said: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
     }
 }
 

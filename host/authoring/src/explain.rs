@@ -119,7 +119,9 @@ pub fn explain(
         .map(|(variation, _)| vec![change(variation)])
         .collect();
     if flips.is_empty() {
-        (flips, evaluations) = pairs(policies, &base, &tried, hints, evaluations)?;
+        let of_pairs;
+        (flips, of_pairs) = pairs(policies, &base, &tried, hints)?;
+        evaluations += of_pairs;
     }
     flips.truncate(MOST_CHANGES);
     let mut claims: Vec<_> = tried
@@ -191,19 +193,28 @@ fn change(variation: &Variation) -> Change {
     Change { claim: *claim, from: from.clone(), to: to.clone() }
 }
 
-/// Two changes together that flip the outcome, where no one does. Only those are tried that change any verdict alone.
+/// Two changes together that flip the outcome, where no one does; and how often it was decided. Of two, one at least
+/// changes a verdict alone.
 fn pairs(
     policies: &PolicySet,
     base: &Answer,
     tried: &[(Variation, Answer)],
     hints: &Hints,
-    mut evaluations: usize,
 ) -> Result<(Vec<Vec<Change>>, usize), SubjectError> {
     let mut flips = Vec::new();
-    let matters = |(_, answer): &&(Variation, Answer)| answer.verdicts != base.verdicts;
-    for (first, _) in tried.iter().filter(matters).take(MOST_IN_PAIRS) {
-        for second in variations(&first.asked, hints).into_iter().filter(|v| v.claim > first.claim)
-        {
+    let mut evaluations = 0;
+    let matters = tried.iter().filter(|(_, answer)| answer.verdicts != base.verdicts);
+    let firsts: Vec<_> = matters.map(|(variation, _)| variation).take(MOST_IN_PAIRS).collect();
+    for (at, first) in firsts.iter().enumerate() {
+        // The same two the other way round are one pair.
+        let was_first = |second: &Variation| {
+            let before = firsts.iter().take(at);
+            before.into_iter().any(|one| one.claim == second.claim && one.to == second.to)
+        };
+        for second in variations(&first.asked, hints) {
+            if second.claim == first.claim || was_first(&second) {
+                continue;
+            }
             let decision = policies.evaluate(second.asked.claims()?);
             evaluations += 1;
             if Outcome::of(&decision) != base.outcome {

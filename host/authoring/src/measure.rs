@@ -36,20 +36,16 @@ pub struct Measured {
 /// # Errors
 /// When a case cannot be asked.
 pub fn measure(
-    trial: &mut Trial<'_>,
+    trial: &Trial<'_>,
     times: usize,
     mut time: impl FnMut() -> u64,
 ) -> Result<Measurement, TrialError> {
     let (limits, component_bytes) = (*trial.limits(), trial.policy().component_bytes());
     let mut cases = Vec::new();
-    for (at, (name, asked)) in trial.questions()?.into_iter().enumerate() {
-        let set = trial.set_of(at)?;
-        let claims = || {
-            asked.claims().map_err(|error| TrialError::Other {
-                case: name.clone(),
-                problem: error.to_string(),
-            })
-        };
+    for question in trial.questions()? {
+        let (set, name) = (&question.set, question.case.name.clone());
+        let claims =
+            || question.asked.claims().map_err(|error| question.problem(error.to_string()));
         // Once before it is timed: what is made at the first evaluation is not made again.
         let used =
             set.evaluate(claims()?).trace().first().map(|entry| entry.used).unwrap_or_default();

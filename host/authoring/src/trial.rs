@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use countersign::{
-    Binding, BindingConfig, BindingError, Engine, Fault, Grant, Limits, LoadError, Mode, Policy,
-    PolicySet, Scope, Settings, Used, Verdict,
+    Binding, BindingConfig, BindingError, BindingName, Engine, Fault, Grant, Limits, LoadError,
+    Mode, Policy, PolicySet, Scope, Settings, Used, Verdict,
 };
 use serde_json::Value;
 
@@ -24,8 +24,8 @@ pub struct Trial<'c> {
     /// The settings of cases that have none.
     settings: Settings,
     limits: Limits,
-    /// Policies with settings, so that each is prepared once.
-    prepared: BTreeMap<String, PolicySet>,
+    /// What the binding is called.
+    name: BindingName,
 }
 
 /// Why cases cannot be run.
@@ -137,7 +137,11 @@ impl<'c> Trial<'c> {
         settings: Settings,
     ) -> Result<Self, TrialError> {
         let policy = Arc::new(Policy::load(engine, component, &limits)?);
-        Ok(Self { policy, cases, run, settings, limits, prepared: BTreeMap::new() })
+        let name = BindingName::parse("case").map_err(|error| TrialError::Other {
+            case: String::new(),
+            problem: error.to_string(),
+        })?;
+        Ok(Self { policy, cases, run, settings, limits, name })
     }
 
     /// The policy.
@@ -149,61 +153,73 @@ impl<'c> Trial<'c> {
     ///
     /// # Errors
     /// When a case cannot be asked, or the policy does not take its settings.
-    pub fn run(&mut self) -> Result<TrialReport, TrialError> {
-        let cases = self.cases;
+    pub fn run(&self) -> Result<TrialReport, TrialError> {
+        let questions = self.questions()?;
         let mut outcomes = Vec::new();
-        for case in &cases.case {
-            let asked = case.asked(self.run)?;
-            let (result, used) = self.verdict(case, &asked)?;
+        for question in &questions {
+            let (result, used) = question.verdict(&question.asked)?;
             outcomes.push(CaseOutcome {
-                name: case.name.clone(),
-                expected: expected(&case.expect),
+                name: question.case.name.clone(),
+                expected: expected(&question.case.expect),
                 found: found(&result),
                 detail: detail(&result),
                 used,
             });
         }
-        let settings = cases.settings.iter().map(|case| self.settings_case(case));
+        let settings = self.cases.settings.iter().map(|case| self.settings_case(case));
         let settings = settings.collect::<Result<_, TrialError>>()?;
-        let mutations =
-            if outcomes.iter().all(CaseOutcome::passed) { Some(self.mutations()?) } else { None };
+        let mutations = if outcomes.iter().all(CaseOutcome::passed) {
+            Some(self.mutations(&questions, &outcomes)?)
+        } else {
+            None
+        };
         Ok(TrialReport { cases: outcomes, settings, mutations })
     }
 
-    /// What is asked by each case, and the set that answers it.
-    pub(crate) fn questions(&mut self) -> Result<Vec<(String, Asked)>, TrialError> {
-        let cases = self.cases;
+    /// What is asked by each case, in its order, with the policy set that answers it. Settings that several cases have
+    /// are prepared once.
+    pub(crate) fn questions(&self) -> Result<Vec<Question<'c>>, TrialError> {
+        let mut prepared: BTreeMap<String, Arc<PolicySet>> = BTreeMap::new();
         let mut questions = Vec::new();
-        for case in &cases.case {
-            questions.push((case.name.clone(), case.asked(self.run)?));
+        for case in &self.cases.case {
+            let asked = case.asked(self.run)?;
+            let settings = case.settings(&self.settings)?;
+            let json = settings.as_json().to_owned();
+            let set = match prepared.get(&json) {
+                Some(set) => Arc::clone(set),
+                None => {
+                    let error = |problem| TrialError::Binding { case: case.name.clone(), problem };
+                    let binding = self.bind(settings).map_err(error)?;
+                    let set = PolicySet::new(vec![binding]).map_err(|error| TrialError::Other {
+                        case: case.name.clone(),
+                        problem: error.to_string(),
+                    })?;
+                    let set = Arc::new(set);
+                    prepared.insert(json.clone(), Arc::clone(&set));
+                    set
+                }
+            };
+            questions.push(Question { case, asked, settings: json, set });
         }
         Ok(questions)
-    }
-
-    pub(crate) fn set_of(&mut self, at: usize) -> Result<&PolicySet, TrialError> {
-        let cases = self.cases;
-        let case = cases.case.get(at).ok_or_else(|| TrialError::Other {
-            case: at.to_string(),
-            problem: "there is no such case".to_owned(),
-        })?;
-        self.set(case)
     }
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    fn mutations(&mut self) -> Result<Mutations, TrialError> {
-        let cases = self.cases;
-        let mut mutations = Mutations::new(cases.decides_on.clone());
-        for case in &cases.case {
-            let asked = case.asked(self.run)?;
+    fn mutations(
+        &self,
+        questions: &[Question<'_>],
+        outcomes: &[CaseOutcome],
+    ) -> Result<Mutations, TrialError> {
+        let mut mutations = Mutations::new(self.cases.decides_on.clone());
+        for (question, outcome) in questions.iter().zip(outcomes) {
             let mut hints = Hints::default();
-            hints.add(case.settings(&self.settings)?.as_json());
-            let base = found(&self.verdict(case, &asked)?.0);
-            for variation in variations(&asked, &hints) {
-                let changed = found(&self.verdict(case, &variation.asked)?.0);
-                mutations.add(&case.name, &variation, changed != base);
+            hints.add(&question.settings);
+            for variation in variations(&question.asked, &hints) {
+                let changed = found(&question.verdict(&variation.asked)?.0);
+                mutations.add(&question.case.name, &variation, changed != outcome.found);
             }
         }
         Ok(mutations)
@@ -227,45 +243,9 @@ impl<'c> Trial<'c> {
         }
     }
 
-    fn verdict(
-        &mut self,
-        case: &Case,
-        asked: &Asked,
-    ) -> Result<(Result<Verdict, Fault>, Used), TrialError> {
-        let other = |problem: String| TrialError::Other { case: case.name.clone(), problem };
-        let claims = asked.claims().map_err(|error| other(error.to_string()))?;
-        let decision = self.set(case)?.evaluate(claims);
-        let entry =
-            decision.trace().first().ok_or_else(|| other("it was not evaluated".to_owned()))?;
-        Ok((entry.result.clone(), entry.used))
-    }
-
-    /// The policy with the settings of a case.
-    fn set(&mut self, case: &Case) -> Result<&PolicySet, TrialError> {
-        let settings = case.settings(&self.settings)?;
-        let key = settings.as_json().to_owned();
-        if !self.prepared.contains_key(&key) {
-            let error = |problem| TrialError::Binding { case: case.name.clone(), problem };
-            let binding = self.bind(settings).map_err(error)?;
-            let set = PolicySet::new(vec![binding]).map_err(|error| TrialError::Other {
-                case: case.name.clone(),
-                problem: error.to_string(),
-            })?;
-            self.prepared.insert(key.clone(), set);
-        }
-        self.prepared.get(&key).ok_or_else(|| TrialError::Other {
-            case: case.name.clone(),
-            problem: "it was not prepared".to_owned(),
-        })
-    }
-
     fn bind(&self, settings: Settings) -> Result<Binding, BindingError> {
-        let name = countersign::BindingName::parse("case");
         let config = BindingConfig {
-            name: name.map_err(|_| BindingError::Settings {
-                policy: String::new(),
-                problems: Vec::new(),
-            })?,
+            name: self.name.clone(),
             settings,
             scope: Scope::All,
             mode: Mode::Enforce,
@@ -273,6 +253,29 @@ impl<'c> Trial<'c> {
             claims: self.cases.claims.clone(),
         };
         Binding::prepare(Arc::clone(&self.policy), config)
+    }
+}
+
+/// A case, ready to be asked.
+pub(crate) struct Question<'c> {
+    pub(crate) case: &'c Case,
+    pub(crate) asked: Asked,
+    /// In JSON.
+    settings: String,
+    pub(crate) set: Arc<PolicySet>,
+}
+
+impl Question<'_> {
+    fn verdict(&self, asked: &Asked) -> Result<(Result<Verdict, Fault>, Used), TrialError> {
+        let claims = asked.claims().map_err(|error| self.problem(error.to_string()))?;
+        let decision = self.set.evaluate(claims);
+        let entry = decision.trace().first();
+        let entry = entry.ok_or_else(|| self.problem("it was not evaluated".to_owned()))?;
+        Ok((entry.result.clone(), entry.used))
+    }
+
+    pub(crate) fn problem(&self, problem: String) -> TrialError {
+        TrialError::Other { case: self.case.name.clone(), problem }
     }
 }
 

@@ -41,8 +41,7 @@ fn check(engine: &Engine, name: &str, component: &[u8]) {
     assert!(read("README.md").starts_with(&format!("# {name}\n")));
     let cases = Cases::parse(&read("cases.toml")).unwrap();
     let run: Value = serde_json::from_str(RUN).unwrap();
-    let mut trial =
-        Trial::new(engine, component, LIMITS, &cases, &run, Settings::default()).unwrap();
+    let trial = Trial::new(engine, component, LIMITS, &cases, &run, Settings::default()).unwrap();
     let description = trial.policy().description();
     assert_eq!(description.name, name);
     assert_eq!(description.settings_schema, Some(read("settings.schema.json")));

@@ -1,5 +1,6 @@
 //! `countersign check`
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,7 @@ use countersign::{
     visible,
 };
 use countersign_clouds::{GCP_SUBJECT_BYTES, UnsignedToken, Violation, preflight};
-use countersign_issuer::{Config, Tls};
+use countersign_issuer::{Algorithm, Config, Tls};
 use serde::Serialize;
 use serde_json::json;
 
@@ -86,13 +87,7 @@ struct One {
     cloud: Option<&'static str>,
     algorithm: &'static str,
     subject: String,
-    violations: Vec<ViolationOut>,
-}
-
-#[derive(Serialize)]
-struct ViolationOut {
-    code: &'static str,
-    message: String,
+    violations: Vec<Violation>,
 }
 
 impl Check {
@@ -147,18 +142,20 @@ impl Check {
         let meshstack = installation.subjects.meshstack_id.clone();
         let mut subjects = Vec::new();
         for of in self.definitions(installation)? {
-            let runners = match self.runners.as_slice() {
-                [] => [RunnerId::parse(MADE_UP)?].into(),
-                runners => runners.iter().cloned().collect(),
-            };
+            let mut runners: BTreeSet<_> = self.runners.iter().cloned().collect();
+            if runners.is_empty() && installation.moves.get(&of.definition).is_none() {
+                runners.insert(RunnerId::parse(MADE_UP)?);
+            }
             subjects.extend(installation.subjects_of(&of, &runners)?);
         }
         subjects.sort();
         subjects.dedup();
         let mut checked = Vec::new();
         for audience in self.audiences(installation, config) {
-            let es256 = config.is_some_and(|c| c.settings.es256_audiences.contains(&audience));
-            let algorithm = if es256 { "ES256" } else { "RS256" };
+            let algorithm = config.map_or(Algorithm::Rs256, |config| {
+                config.settings.algorithm_of(std::slice::from_ref(&audience))
+            });
+            let algorithm = algorithm.as_str();
             for (_, subject) in &subjects {
                 let ttl = config.map_or(3600, |c| c.settings.longest_ttl_seconds);
                 let violations =
@@ -168,13 +165,7 @@ impl Check {
                     audience: audience.to_string(),
                     algorithm,
                     subject: subject.to_string(),
-                    violations: violations
-                        .into_iter()
-                        .map(|violation| ViolationOut {
-                            code: violation.code,
-                            message: violation.message,
-                        })
-                        .collect(),
+                    violations,
                 });
             }
         }

@@ -24,6 +24,10 @@ printed. `--format json` prints an object of names and values.")]
 pub struct Env {
     #[command(subcommand)]
     cloud: CloudCommand,
+
+    /// The form of the output
+    #[arg(long, global = true, value_enum, default_value_t = EnvFormat::Sh)]
+    format: EnvFormat,
 }
 
 #[derive(Subcommand)]
@@ -64,10 +68,6 @@ struct Aws {
         default_value = "/var/run/secrets/workload-identity/aws/token"
     )]
     token_file: PathBuf,
-
-    /// The form of the output
-    #[arg(long, value_enum, default_value_t = EnvFormat::Sh)]
-    format: EnvFormat,
 }
 
 /// For the providers `google` and `google-beta`, and Google's libraries
@@ -116,10 +116,6 @@ struct Gcp {
     /// Google's Security Token Service
     #[arg(long, value_name = "URL", default_value = "https://sts.googleapis.com/v1/token")]
     sts_url: String,
-
-    /// The form of the output
-    #[arg(long, value_enum, default_value_t = EnvFormat::Sh)]
-    format: EnvFormat,
 }
 
 /// For the providers `azurerm`, `azuread` and `azapi`, and Azure's libraries
@@ -144,10 +140,6 @@ struct Azure {
         default_value = "/var/run/secrets/workload-identity/azure/token"
     )]
     token_file: PathBuf,
-
-    /// The form of the output
-    #[arg(long, value_enum, default_value_t = EnvFormat::Sh)]
-    format: EnvFormat,
 }
 
 /// For the provider `stackit`, and STACKIT's libraries
@@ -164,54 +156,64 @@ struct Stackit {
         default_value = "/var/run/secrets/workload-identity/stackit/token"
     )]
     token_file: PathBuf,
-
-    /// The form of the output
-    #[arg(long, value_enum, default_value_t = EnvFormat::Sh)]
-    format: EnvFormat,
 }
+
+/// Names and values.
+type Variables = Vec<(&'static str, String)>;
 
 impl Env {
     pub fn run(&self) -> Result<Done> {
-        match &self.cloud {
-            CloudCommand::Aws(aws) => {
-                let mut variables = vec![
-                    ("AWS_ROLE_ARN", aws.role_arn.clone()),
-                    ("AWS_ROLE_SESSION_NAME", aws.session_name.clone()),
-                    ("AWS_WEB_IDENTITY_TOKEN_FILE", text(&aws.token_file)?),
-                ];
-                variables.extend(aws.region.clone().map(|region| ("AWS_REGION", region)));
-                print(&variables, aws.format)
-            }
-            CloudCommand::Gcp(gcp) => gcp.run(),
-            CloudCommand::Azure(azure) => {
-                let token_file = text(&azure.token_file)?;
-                let mut variables = vec![
-                    ("ARM_USE_OIDC", "true".to_owned()),
-                    ("ARM_CLIENT_ID", azure.client_id.clone()),
-                    ("ARM_TENANT_ID", azure.tenant_id.clone()),
-                    ("ARM_OIDC_TOKEN_FILE_PATH", token_file.clone()),
-                    ("AZURE_CLIENT_ID", azure.client_id.clone()),
-                    ("AZURE_TENANT_ID", azure.tenant_id.clone()),
-                    ("AZURE_FEDERATED_TOKEN_FILE", token_file),
-                ];
-                let subscription = azure.subscription_id.clone();
-                variables.extend(subscription.map(|id| ("ARM_SUBSCRIPTION_ID", id)));
-                print(&variables, azure.format)
-            }
-            CloudCommand::Stackit(stackit) => print(
-                &[
-                    ("STACKIT_USE_OIDC", "1".to_owned()),
-                    ("STACKIT_SERVICE_ACCOUNT_EMAIL", stackit.service_account.clone()),
-                    ("STACKIT_FEDERATED_TOKEN_FILE", text(&stackit.token_file)?),
-                ],
-                stackit.format,
-            ),
-        }
+        let variables = match &self.cloud {
+            CloudCommand::Aws(aws) => aws.variables()?,
+            CloudCommand::Gcp(gcp) => gcp.write()?,
+            CloudCommand::Azure(azure) => azure.variables()?,
+            CloudCommand::Stackit(stackit) => stackit.variables()?,
+        };
+        print(&variables, self.format)
+    }
+}
+
+impl Aws {
+    fn variables(&self) -> Result<Variables> {
+        let mut variables = vec![
+            ("AWS_ROLE_ARN", self.role_arn.clone()),
+            ("AWS_ROLE_SESSION_NAME", self.session_name.clone()),
+            ("AWS_WEB_IDENTITY_TOKEN_FILE", text(&self.token_file)?),
+        ];
+        variables.extend(self.region.clone().map(|region| ("AWS_REGION", region)));
+        Ok(variables)
+    }
+}
+
+impl Azure {
+    fn variables(&self) -> Result<Variables> {
+        let token_file = text(&self.token_file)?;
+        let mut variables = vec![
+            ("ARM_USE_OIDC", "true".to_owned()),
+            ("ARM_CLIENT_ID", self.client_id.clone()),
+            ("ARM_TENANT_ID", self.tenant_id.clone()),
+            ("ARM_OIDC_TOKEN_FILE_PATH", token_file.clone()),
+            ("AZURE_CLIENT_ID", self.client_id.clone()),
+            ("AZURE_TENANT_ID", self.tenant_id.clone()),
+            ("AZURE_FEDERATED_TOKEN_FILE", token_file),
+        ];
+        variables.extend(self.subscription_id.clone().map(|id| ("ARM_SUBSCRIPTION_ID", id)));
+        Ok(variables)
+    }
+}
+
+impl Stackit {
+    fn variables(&self) -> Result<Variables> {
+        Ok(vec![
+            ("STACKIT_USE_OIDC", "1".to_owned()),
+            ("STACKIT_SERVICE_ACCOUNT_EMAIL", self.service_account.clone()),
+            ("STACKIT_FEDERATED_TOKEN_FILE", text(&self.token_file)?),
+        ])
     }
 }
 
 impl Gcp {
-    fn run(&self) -> Result<Done> {
+    fn write(&self) -> Result<Variables> {
         let source = match (&self.url, &self.run, &self.run_token_file, &self.token_audience) {
             (Some(url), Some(run), Some(file), Some(audience)) => {
                 let mut query = form_urlencoded::Serializer::new(String::new());
@@ -251,7 +253,7 @@ impl Gcp {
         files::replace(&self.write, file.as_bytes(), true)?;
         let path =
             std::path::absolute(&self.write).with_context(|| self.write.display().to_string())?;
-        print(&[("GOOGLE_APPLICATION_CREDENTIALS", text(&path)?)], self.format)
+        Ok(vec![("GOOGLE_APPLICATION_CREDENTIALS", text(&path)?)])
     }
 }
 

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use countersign::{
-    Audience, Cloud, DefinitionId, IssuerEntry, Manifest, ManifestFiles, MoveState, RunnerId,
-    Subject, SubjectMoves, SubjectParts, SubjectProfile, SubjectProfiles, Workspace,
+    Audience, Cloud, DefinitionId, IssuerEntry, Manifest, ManifestFiles, RunnerId, Subject,
+    SubjectMoves, SubjectParts, SubjectProfile, SubjectProfiles, Workspace,
 };
 use countersign_issuer::IssuerUrl;
 
@@ -124,37 +124,35 @@ impl Installation {
                 moved.workspace
             );
         }
-        let by_runner = match moved {
-            Some(moved) => moved.state != MoveState::Finished,
-            None => self.subjects.profile_of(&definition) == SubjectProfile::ByRunner,
-        };
-        let by_definition = match moved {
-            Some(moved) => moved.state != MoveState::Abandoned,
-            None => !by_runner,
-        };
-        let mut subjects = Vec::new();
-        if by_definition {
-            let name = format!("definition-{definition}");
-            let parts =
-                SubjectParts::ByDefinition { meshstack: meshstack.clone(), workspace, definition };
-            subjects.push((name, parts.subject()?));
-        }
-        if by_runner {
-            let mut all = runners.clone();
-            all.extend(moved.iter().flat_map(|moved| moved.runners.iter().cloned()));
-            if all.is_empty() {
-                bail!(
-                    "the subject of definition {} is the runner's: name the runners by --runner",
-                    of.definition
-                );
+        let parts = match moved.cloned() {
+            Some(mut moved) => {
+                moved.runners.extend(runners.iter().cloned());
+                moved.subjects(&meshstack, &definition)
             }
-            for runner in all {
-                let name = format!("runner-{runner}");
-                let parts = SubjectParts::ByRunner { meshstack: meshstack.clone(), runner };
-                subjects.push((name, parts.subject()?));
-            }
-        }
-        Ok(subjects)
+            None => match self.subjects.profile_of(&definition) {
+                SubjectProfile::ByDefinition => {
+                    vec![SubjectParts::ByDefinition { meshstack, workspace, definition }]
+                }
+                SubjectProfile::ByRunner if runners.is_empty() => bail!(
+                    "the subject of definition {definition} is the runner's: name the runners by --runner"
+                ),
+                SubjectProfile::ByRunner => runners
+                    .iter()
+                    .map(|runner| SubjectParts::ByRunner {
+                        meshstack: meshstack.clone(),
+                        runner: runner.clone(),
+                    })
+                    .collect(),
+            },
+        };
+        let named = parts.iter().map(|parts| {
+            let name = match parts {
+                SubjectParts::ByDefinition { definition, .. } => format!("definition-{definition}"),
+                SubjectParts::ByRunner { runner, .. } => format!("runner-{runner}"),
+            };
+            Ok((name, parts.subject()?))
+        });
+        named.collect()
     }
 
     /// The definitions that are named, or those that are moved.

@@ -53,15 +53,9 @@ pub struct Sign {
 struct Signed<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<&'a str>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    preflight: Vec<ViolationOut<'a>>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    preflight: &'a [Violation],
     decision: &'a RawValue,
-}
-
-#[derive(Serialize)]
-struct ViolationOut<'a> {
-    code: &'a str,
-    message: &'a str,
 }
 
 impl Sign {
@@ -79,11 +73,7 @@ impl Sign {
         }
         let Ok(approval) = decision.into_approval() else {
             if self.format == Format::Json {
-                output::print_json(&Signed {
-                    token: None,
-                    preflight: Vec::new(),
-                    decision: &record,
-                })?;
+                output::print_json(&Signed { token: None, preflight: &[], decision: &record })?;
             }
             return Ok(Done::Refused);
         };
@@ -94,10 +84,7 @@ impl Sign {
             Ok(token) => token,
             Err(IssueError::Preflight(violations)) => {
                 if self.format == Format::Json {
-                    let preflight = violations
-                        .iter()
-                        .map(|Violation { code, message }| ViolationOut { code, message })
-                        .collect();
+                    let preflight = violations.as_slice();
                     output::print_json(&Signed { token: None, preflight, decision: &record })?;
                 } else {
                     for Violation { code, message } in &violations {
@@ -114,7 +101,7 @@ impl Sign {
             Format::Json => {
                 output::print_json(&Signed {
                     token: Some(token.expose()),
-                    preflight: Vec::new(),
+                    preflight: &[],
                     decision: &record,
                 })?;
             }

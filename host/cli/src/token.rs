@@ -190,9 +190,12 @@ impl Token {
             let answer = client.ask(&self.run, &self.audience, self.ttl, &shown).await?;
             let Answer::Later(why, after) = answer else { return Ok(answer) };
             let pause = after.unwrap_or(wait).clamp(LEAST_WAIT, MOST_WAIT);
-            if Instant::now() + pause >= give_up {
+            let left = give_up.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 bail!("no token, and no more time to wait for one: {why}");
             }
+            // Once more at the end of the time.
+            let pause = pause.min(left);
             output::say(&countersign::visible(&format!("asking again in {pause:?}: {why}")));
             sleep(pause).await;
             wait = (wait * 2).min(MOST_WAIT);
@@ -214,7 +217,7 @@ fn print(given: &Given) -> Result<()> {
 }
 
 fn remove(path: &Path, written: &str) -> Result<()> {
-    if files::read_text(path, MAX_TOKEN_FILE).is_ok_and(|there| there != written) {
+    if !files::read_text(path, MAX_TOKEN_FILE).is_ok_and(|there| there == written) {
         return Ok(());
     }
     match fs::remove_file(path) {

@@ -23,7 +23,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use countersign_decision_log::Reader;
 use platform::{AWS, ISSUER, MANIFEST, Platform};
 use serde_json::{Value, json};
-use service::RUNNER;
+use service::{RUNNER, Served};
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/runs";
 
@@ -246,4 +246,41 @@ async fn ten_definitions_move_and_no_token_is_refused() {
     }
     assert_eq!(forms, ["not said", "by-runner", "by-definition", "by-runner", "by-definition"]);
     assert_eq!(platform.countersign("log verify state/log").status, 0);
+}
+
+/// A move ends by what a service did, and a service that was away has done nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_ends_only_by_a_log_of_a_service_that_took_it() {
+    let manifest =
+        MANIFEST.replace("meshstack-id", "subject-profile = \"by-runner\"\nmeshstack-id");
+    let platform = Platform::start(&manifest, "{\"version\": 1, \"moves\": []}\n", "").await;
+    let line =
+        |step: &str| format!("subjects {step} --policies countersign.toml --by tester{}", named());
+    step(&platform, &format!("begin --runner {RUNNER}"));
+    step(&platform, "cut-over --without-trust");
+    let Platform { folder, served, .. } = platform;
+    let countersign = |line: &str| support::countersign(folder.path(), line);
+    assert_eq!(served.stop(), 0);
+    // Seconds are told apart.
+    std::thread::sleep(Duration::from_millis(1100));
+    for step in ["roll-back --without-trust", "cut-over --without-trust"] {
+        assert_eq!(countersign(&line(step)).status, 0);
+    }
+    let ran = countersign(&line("finish --log state/log"));
+    assert_eq!(ran.status, 1);
+    let says = "does not say that a service took the cut-over";
+    assert!(ran.stderr.contains(says), "{}", ran.stderr);
+
+    assert_eq!(Served::start(folder.path()).stop(), 0);
+    let segment = folder.path().join("state/log").join(format!("{:020}.log", 1));
+    let whole = fs::read(&segment).unwrap();
+    let mut changed = whole.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    fs::write(&segment, changed).unwrap();
+    let ran = countersign(&line("finish --log state/log"));
+    assert_eq!(ran.status, 1);
+    assert!(ran.stderr.contains("proves nothing"), "{}", ran.stderr);
+    fs::write(&segment, whole).unwrap();
+    let ran = countersign(&line("finish --log state/log"));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
 }

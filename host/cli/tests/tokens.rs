@@ -16,7 +16,7 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::process::{Child, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -141,6 +141,42 @@ async fn it_waits_for_the_service_as_long_as_the_token_is_good() {
     assert_eq!(status, 1, "{said}");
     assert!(said.contains("asking again") && said.contains("no more time to wait"), "{said}");
     assert!(!platform.path("token").exists(), "it has expired");
+}
+
+/// However long the service wants it to wait: not longer than there is time, and then it asks once more.
+#[test]
+fn it_asks_once_more_at_the_end_of_its_time() {
+    let folder = support::folder();
+    fs::write(folder.path().join("run-token"), "a-run-token-with-many-bits").unwrap();
+    let service = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", service.local_addr().unwrap());
+    let answers = thread::spawn(move || {
+        let token = "{\"access_token\":\"a.b.c\",\"expires_in\":9}";
+        for (head, body) in [
+            ("503 Service Unavailable\r\nretry-after: 30", "{}"),
+            ("200 OK\r\ncontent-type: application/json", token),
+        ] {
+            let (mut stream, _) = service.accept().unwrap();
+            let mut seen = Vec::new();
+            while !seen.ends_with(b"with-many-bits") {
+                let mut chunk = [0; 4096];
+                let read = stream.read(&mut chunk).unwrap();
+                seen.extend_from_slice(&chunk[..read]);
+            }
+            let length = body.len();
+            let answer = format!(
+                "HTTP/1.1 {head}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+            );
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    let line = format!(
+        "token --url {url} --run {} --audience {AWS} --run-token-file run-token --wait 2",
+        service::RUN_ID
+    );
+    let ran = support::countersign(folder.path(), &line);
+    assert_eq!((ran.status, ran.stdout.as_str()), (0, "a.b.c\n"), "{}", ran.stderr);
+    answers.join().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,7 +10,9 @@
 mod support;
 
 use std::fs;
+use std::path::Path;
 
+use countersign_decision_log::{CheckpointKey, Folder, Log, LogConfig};
 use serde_json::{Value, json};
 use support::{countersign, folder};
 
@@ -258,6 +260,28 @@ fn an_environment_is_printed_for_a_shell() {
     assert_eq!(ran.status, 1);
 }
 
+/// A log of decisions with these records.
+fn log(folder: &Path, records: &[Value]) {
+    struct Key;
+    impl CheckpointKey for Key {
+        fn kid(&self) -> &str {
+            "k"
+        }
+        fn sign(&self, _message: &[u8]) -> Option<String> {
+            Some("s".to_owned())
+        }
+        fn verify(&self, _message: &[u8], signature: &str) -> bool {
+            signature == "s"
+        }
+    }
+    let disk = Folder::open(folder).unwrap();
+    let (mut log, _) = Log::open(disk, LogConfig::default(), Box::new(Key)).unwrap();
+    let records: Vec<_> = records.iter().map(|record| record.to_string().into_bytes()).collect();
+    log.append(&records, 1).unwrap();
+    // Nobody checks its checkpoints here.
+    fs::write(folder.join("checkpoint-key.json"), "{}").unwrap();
+}
+
 /// What a cloud would refuse afterwards is refused before.
 #[test]
 fn a_cut_over_needs_trust_wherever_there_is_some() {
@@ -324,11 +348,35 @@ fn a_cut_over_needs_trust_wherever_there_is_some() {
     assert!(status == 1 && said.contains("gcp-subject"), "{said}");
     let ran = countersign(folder.path(), &format!("subjects abandon {}", named(long)));
     assert_eq!(ran.stdout, format!("{long} {DEFINITION}: abandoned\n"));
+    // Trust is to let in what runs have, and not only what is usual.
+    let record = |kind: &str, profile: &str, audience: &str| {
+        json!({"kind": kind, "time": 1, "issued": {"jti": "j", "token": "t", "algorithm": "RS256",
+            "subject_profile": profile, "expires_at": 2},
+            "decision": {"id": "d", "outcome": "approved", "claims": {"runner": RUNNER, "token": {"audiences": [audience]},
+            "run": {"id": "r", "behavior": "APPLY", "building_block": {"workspace": "a"},
+                    "definition": {"id": DEFINITION, "workspace": "team"}}}}})
+    };
+    let usual = "aws-workload-identity-provider:demo";
+    begin("team");
+    log(&folder.path().join("usual"), &[record("token", "by-runner", usual)]);
+    let other = [usual, "sts.amazonaws.com"].map(|audience| record("token", "by-runner", audience));
+    log(&folder.path().join("other"), &other);
+    let (status, said) = cut_over("team", "--trust both.json --log other");
+    assert!(status == 1 && said.contains("for `sts.amazonaws.com`"), "{said}");
+    // What is not understood could say anything.
+    log(&folder.path().join("strange"), &[record("token", "by-moon", usual)]);
+    let (status, said) = cut_over("team", "--trust both.json --log strange");
+    assert!(status == 1 && said.contains("strange: record 1: a subject of a form"), "{said}");
+    log(&folder.path().join("later"), &[json!({"kind": 7})]);
+    let (status, said) = cut_over("team", "--trust both.json --log later");
+    assert!(status == 1 && said.contains("later: record 1: not understood"), "{said}");
+    assert_eq!(cut_over("team", "--trust both.json --log usual"), (0, String::new()));
     // A log that is none proves nothing.
     begin("team");
     assert_eq!(cut_over("team", "--trust both.json").0, 0);
     fs::create_dir(folder.path().join("log")).unwrap();
     write("log/checkpoint-key.json", "{}".to_owned());
     let ran = countersign(folder.path(), &format!("subjects finish {} --log log", named("team")));
-    assert_eq!(ran.status, 1, "{}", ran.stderr);
+    assert_eq!(ran.status, 1);
+    assert!(ran.stderr.contains("checkpoint-key.json"), "{}", ran.stderr);
 }

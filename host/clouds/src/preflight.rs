@@ -1,12 +1,13 @@
 //! The check before the signature.
 
 use countersign::{AudienceClouds, Cloud, visible};
+use serde::Serialize;
 
 use crate::unsigned::UnsignedToken;
 use crate::{aws, azure, gcp, stackit};
 
-/// What a cloud would not take.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a cloud would not take. Serialised, it is an object with `code` and `message`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Violation {
     /// Stable code; it names cloud and limit. All are in [`CODES`].
     pub code: &'static str,

@@ -94,6 +94,8 @@ fn every_demand_has_a_token_within_it_and_one_beyond() {
         (AZURE, none.clone(), json!({"sub": text(600)}), ""),
         (AZURE, none.clone(), json!({"sub": text(601)}), "azure-subject"),
         (AZURE, none.clone(), json!({"aud": [AZURE]}), "azure-audience"),
+        ("api://AzureADTokenExchangeUSGov", none.clone(), none.clone(), ""),
+        ("api://AzureADTokenExchangeChina", none.clone(), none.clone(), ""),
         (AZURE, none.clone(), json!({"aud": "https://entra.example.com"}), "azure-audience"),
         (AZURE, none.clone(), json!({"iss": "https://oidc.example.com:8443"}), ""),
         (AZURE, none.clone(), json!({"iss": "https://oidc.example.com "}), "azure-issuer"),

@@ -177,7 +177,7 @@ impl Settings {
     }
 
     /// What a token for these audiences is signed with.
-    pub(crate) fn algorithm_of(&self, audiences: &[Audience]) -> Algorithm {
+    pub fn algorithm_of(&self, audiences: &[Audience]) -> Algorithm {
         if audiences.iter().all(|audience| self.es256_audiences.contains(audience)) {
             Algorithm::Es256
         } else {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use countersign::SubjectProfiles;
+use countersign_clouds::Violation;
 use countersign_decision_log::{
     AppendError, Disk, Log, LogConfig, LogWriter, OpenError, Position, QueueError, Recovered,
 };
@@ -41,14 +42,7 @@ pub(crate) struct DecisionRecord<'r> {
     pub(crate) issued: Option<IssuedRecord>,
     /// Why nothing was signed that the policies approved: what the cloud would not take.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) preflight: Vec<ViolationRecord>,
-}
-
-/// What a cloud would not take.
-#[derive(Serialize)]
-pub(crate) struct ViolationRecord {
-    pub(crate) code: &'static str,
-    pub(crate) message: String,
+    pub(crate) preflight: Vec<Violation>,
 }
 
 /// The token that was signed, which leaves when this is durable.

@@ -123,6 +123,9 @@ fn admits(grant: &Grant, token: Presented<'_>) -> Admission {
         Some(issuer) if issuer.known => holds(issuer.text == token.issuer),
         _ => Admission::Admitted,
     };
+    // A condition that is not followed comes to what is not known, and says it itself.
+    let followed = grant.unread.iter().all(|unread| unread.may == May::Match);
+    let unread = if followed { Admission::Admitted } else { Admission::Unknown };
     if let Some(condition) = &grant.condition {
         let condition = match condition.comes_to(token.issuer, token.subject, token.audience) {
             Comes::True => Admission::Admitted,
@@ -137,10 +140,9 @@ fn admits(grant: &Grant, token: Presented<'_>) -> Admission {
             .and(all(mapped, token.subject))
             .and(has_allowed)
             .and(issuer)
+            .and(unread)
             .and(condition);
     }
-    let followed = grant.unread.iter().all(|unread| unread.may == May::Match);
-    let unread = if followed { Admission::Admitted } else { Admission::Unknown };
     let has_audience = grant.part != Part::Provider || !grant.audiences.is_empty();
     all(grant.subjects.iter(), token.subject)
         .and(all(grant.audiences.iter(), token.audience))

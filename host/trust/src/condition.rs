@@ -47,13 +47,16 @@ impl Condition {
         place: &Place,
     ) -> Result<Self, String> {
         let program = compile(&text.text)?;
-        let followed = is_followed(program.expression());
-        let known =
-            followed && text.known && mapping.iter().all(|(_, expression)| expression.known);
         let programs = mapping.iter().map(|(name, expression)| {
             compile(&expression.text).map(|program| (name.clone(), program))
         });
         let programs: BTreeMap<_, _> = programs.collect::<Result<_, _>>()?;
+        let (programs, left_out): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            programs.into_iter().partition(|(_, program)| is_followed(program.expression()));
+        let followed = is_followed(program.expression())
+            && !left_out.keys().any(|name| may_use(program.expression(), name));
+        let known =
+            followed && text.known && mapping.iter().all(|(_, expression)| expression.known);
         // Those that are a claim as it is.
         let names = Names(
             programs
@@ -165,6 +168,34 @@ fn is_followed(expression: &IdedExpr) -> bool {
         },
         Expr::Ident(_) | Expr::Literal(_) => true,
         _ => false,
+    }
+}
+
+/// Whether an expression may look at a mapped attribute: `google.NAME`, `attribute.NAME`.
+fn may_use(expression: &IdedExpr, attribute: &str) -> bool {
+    let Some((root, name)) = attribute.split_once('.') else { return true };
+    let (mut has_root, mut has_name) = (false, false);
+    walk(expression, &mut |part| match &part.expr {
+        Expr::Ident(ident) => has_root |= ident == root,
+        Expr::Select(select) => has_name |= select.field == name,
+        Expr::Literal(LiteralValue::String(text)) => has_name |= text.inner() == name,
+        _ => {}
+    });
+    has_root && has_name
+}
+
+/// Shows each part of an expression that is followed.
+fn walk(expression: &IdedExpr, each: &mut impl FnMut(&IdedExpr)) {
+    each(expression);
+    match &expression.expr {
+        Expr::Call(call) => {
+            for part in call.target.iter().map(|target| &**target).chain(&call.args) {
+                walk(part, each);
+            }
+        }
+        Expr::List(list) => list.elements.iter().for_each(|part| walk(part, each)),
+        Expr::Select(select) => walk(&select.operand, each),
+        _ => {}
     }
 }
 

@@ -54,21 +54,18 @@ impl TrustFiles {
         for (name, file) in &of_hcl {
             folders.entry(folder(name)).or_default().push((*name, file));
         }
-        let mut blocks = Vec::new();
         for files in folders.values() {
             let names = Names::of(files.iter().map(|(_, file)| *file));
-            for (name, file) in files {
-                blocks.extend(hcl::blocks(file, &names).into_iter().map(|block| (*name, block)));
+            let blocks = files.iter().flat_map(|(name, file)| {
+                hcl::blocks(file, &names).into_iter().map(move |block| (*name, block))
+            });
+            let blocks: Vec<_> = blocks.collect();
+            let data = blocks.iter().filter(|(_, block)| block.kind == "data");
+            let data = data.map(|(_, block)| block.labels.join(".")).collect();
+            for (name, block) in &blocks {
+                let found = read::block(block, &data);
+                grants.extend(found.into_iter().map(|grant| ((*name).clone(), grant)));
             }
-        }
-        let documents = blocks.iter().filter_map(|(_, block)| match block.labels.as_slice() {
-            [kind, name] if kind == "aws_iam_policy_document" => Some(name.clone()),
-            _ => None,
-        });
-        let documents = documents.collect();
-        for (name, block) in &blocks {
-            let found = read::block(block, &documents);
-            grants.extend(found.into_iter().map(|grant| ((*name).clone(), grant)));
         }
         let modules = of_hcl.iter().flat_map(|(name, file)| {
             hcl::modules(file).map(|(module, place)| {

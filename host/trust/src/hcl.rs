@@ -1,7 +1,8 @@
 //! HCL, as far as it can be known without running it.
 //!
-//! `local` and `var` are followed within the files that are given, `for_each` over what is known is
-//! unrolled, and `jsonencode` and the functions that make lists are understood. All else is not known.
+//! `local` is followed within the files of a folder, `for_each` over what is known is unrolled, and
+//! `jsonencode` and the functions that make lists are understood. The default of a variable that is a text is
+//! followed as one of the values that there may be. All else is not known.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;

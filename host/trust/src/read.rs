@@ -52,12 +52,12 @@ fn walk(node: &Node, grants: &mut Vec<Grant>) {
 
 /// The ways in that a block of HCL has.
 ///
-/// Of a kind that is known, there is always one: where it cannot be read, that is said. `documents` are the
-/// policy documents that there are.
-pub(crate) fn block(block: &Block, documents: &BTreeSet<String>) -> Vec<Grant> {
+/// Of a kind that is known, there is always one: where it cannot be read, that is said. `data` are the data
+/// sources that there are in the folder, as `KIND.NAME`: they are read where they stand.
+pub(crate) fn block(block: &Block, data: &BTreeSet<String>) -> Vec<Grant> {
     let kind = block.labels.first().map(String::as_str).unwrap_or_default();
     let mut grants = match (block.kind.as_str(), kind) {
-        ("resource", "aws_iam_role") => aws::role(block, documents),
+        ("resource", "aws_iam_role") => aws::role(block, data),
         ("data", "aws_iam_policy_document") => aws::document(block),
         (
             "resource",
@@ -71,9 +71,11 @@ pub(crate) fn block(block: &Block, documents: &BTreeSet<String>) -> Vec<Grant> {
         ("resource", "stackit_service_account_federated_identity_provider") => {
             one(Cloud::Stackit, block, stackit::provider(&block.body))
         }
-        ("resource", kind) if kind.starts_with("google_") => {
-            gcp::bindings(&block.body).unwrap_or_default()
-        }
+        ("data", "google_iam_policy") => gcp::policy(&block.body),
+        ("resource", kind) if kind.starts_with("google_") => match block.body.get("policy_data") {
+            Some(policy) => gcp::policy_data(policy, block, data),
+            None => gcp::bindings(&block.body).unwrap_or_default(),
+        },
         _ => Vec::new(),
     };
     if block.repeated_unknown {
@@ -82,6 +84,13 @@ pub(crate) fn block(block: &Block, documents: &BTreeSet<String>) -> Vec<Grant> {
         }
     }
     grants
+}
+
+/// Whether an expression is a part of one of these data sources of a kind.
+fn is_of_data(expression: &str, kind: &str, data: &BTreeSet<String>) -> bool {
+    let named = expression.strip_prefix("data.").and_then(|rest| rest.strip_prefix(kind));
+    let name = named.and_then(|rest| rest.strip_prefix('.')?.split(['.', '[']).next());
+    name.is_some_and(|name| data.contains(&format!("{kind}.{name}")))
 }
 
 /// What was read of a block, or that it could not be.

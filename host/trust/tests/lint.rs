@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use countersign_trust::{FINDINGS, TrustFiles};
+use countersign::Cloud;
+use countersign_trust::{Admission, FINDINGS, Presented, TrustFiles};
 
 /// `tests/lint/NAME.txt` has what is found in `NAME`; `make golden` writes it.
 #[test]
@@ -59,6 +60,84 @@ fn what_is_not_in_its_language_is_an_error() {
     }
     let nothing = TrustFiles::parse(&[("a.json".to_owned(), "{}".to_owned())]).unwrap();
     assert!(nothing.is_empty() && nothing.lint().is_empty());
+}
+
+/// A document is read where it stands, and of another folder it is another one; so is a resource of its name.
+#[test]
+fn a_document_is_that_of_its_folder() {
+    let role = r#"
+resource "aws_iam_role" "a" {
+  name               = "a"
+  assume_role_policy = data.aws_iam_policy_document.trust.json
+}
+"#;
+    let document = "data \"aws_iam_policy_document\" \"trust\" {}\n";
+    let codes = |other: &str, text: &str| {
+        let files = [("a/role.tf", role), (other, text)];
+        let files = files.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        let findings = TrustFiles::parse(&files).unwrap().lint();
+        findings.iter().map(|finding| finding.code).collect::<Vec<_>>()
+    };
+    assert_eq!(codes("a/document.tf", document), [""; 0]);
+    assert_eq!(codes("b/document.tf", document), ["not-readable"]);
+    assert_eq!(codes("a/document.tf", &document.replace("data", "resource")), ["not-readable"]);
+}
+
+/// Whoever moves a subject must not rely on trust that may not be there.
+#[test]
+fn what_may_not_be_there_admits_nobody_for_sure() {
+    let provider = |more: &str, condition: &str| {
+        let text = format!(
+            r#"
+resource "google_iam_workload_identity_pool_provider" "a" {{
+  workload_identity_pool_provider_id = "a"
+  {more}
+  attribute_mapping = {{
+    "google.subject" = "assertion.sub"
+    "attribute.x"    = "[1].all(a, a > 0) ? 'x' : 'y'"
+    "attribute.team" = "assertion.team"
+  }}
+  attribute_condition = "{condition}"
+  oidc {{
+    issuer_uri        = "https://oidc.example.com"
+    allowed_audiences = ["b"]
+  }}
+}}
+"#
+        );
+        let trust = TrustFiles::parse(&[("a.tf".to_owned(), text)]).unwrap();
+        let token = Presented { issuer: "https://oidc.example.com", subject: "s", audience: "b" };
+        trust.admits(Cloud::Gcp, token)
+    };
+    let condition = "assertion.sub == 's'";
+    for (more, condition, admission) in [
+        ("", condition, Admission::Admitted),
+        ("", "google.subject == 's'", Admission::Admitted),
+        ("disabled = false", condition, Admission::Admitted),
+        ("disabled = var.off", condition, Admission::Unknown),
+        ("disabled = true", condition, Admission::NotAdmitted),
+        ("count = var.on ? 1 : 0", condition, Admission::Unknown),
+        // An attribute that is not made here is not one that there is not.
+        ("", "assertion.sub == 's' && !has(attribute.x)", Admission::Unknown),
+        ("", "assertion.sub == 's' && !('team' in attribute)", Admission::Unknown),
+    ] {
+        assert_eq!(provider(more, condition), admission, "{more} {condition}");
+    }
+}
+
+/// Nor does a mapping that would take for ever hold up who looks at it.
+#[test]
+fn mappings_do_not_iterate() {
+    let list = "[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]";
+    let mapping = (0..8).fold("true".to_owned(), |inner, at| format!("{list}.all(x{at}, {inner})"));
+    let text = format!(
+        r#"{{"name": "a", "attributeMapping": {{"google.subject": "assertion.sub", "attribute.x": "{mapping} ? 'x' : 'y'"}},
+            "attributeCondition": "assertion.sub == 'a:b' && assertion.aud == 'b'",
+            "oidc": {{"issuerUri": "https://oidc.example.com", "allowedAudiences": ["b"]}}}}"#
+    );
+    let trust = TrustFiles::parse(&[("a.json".to_owned(), text)]).unwrap();
+    assert_eq!(trust.len(), 1);
+    assert!(trust.lint().iter().all(|finding| finding.code != "no-subject"));
 }
 
 /// A name that stands for itself ends.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 use countersign::visible;
 use countersign_decision_log::Reader;
@@ -54,9 +54,12 @@ impl Subjects {
         let mut counts: BTreeMap<Of, (u64, u64)> = BTreeMap::new();
         let mut reader = Reader::new(self.place.folder()?, 1);
         while let Some(entry) = reader.read()? {
-            let Some(view) = RecordView::of(&entry).filter(|view| view.time >= self.since) else {
+            let view = RecordView::of(&entry);
+            let view =
+                view.with_context(|| format!("record {}: not understood", entry.sequence))?;
+            if view.time < self.since {
                 continue;
-            };
+            }
             let (Some(issued), Some(decision)) = (view.issued, view.decision) else { continue };
             let definition = &decision.claims.run.definition;
             let of = Of {

@@ -78,8 +78,8 @@ impl Bench {
         let time = || u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let measurement = progress::during("measuring", || {
             let (component, settings) = (&folder.component, folder.settings.clone());
-            let mut trial = Trial::new(&engine, component, Limits::DEFAULT, cases, run, settings)?;
-            measure(&mut trial, usize::try_from(self.times).unwrap_or(1), time)
+            let trial = Trial::new(&engine, component, Limits::DEFAULT, cases, run, settings)?;
+            measure(&trial, usize::try_from(self.times).unwrap_or(1), time)
         })?;
         // What cannot be read is not below anything.
         let over = |fuel: Option<u64>| {

@@ -89,7 +89,7 @@ impl Test {
         progress::during("testing", || {
             let (cases, run, settings) = (&folder.cases, &folder.run, folder.settings.clone());
             let component = &folder.component;
-            let mut trial = Trial::new(engine, component, Limits::DEFAULT, cases, run, settings)?;
+            let trial = Trial::new(engine, component, Limits::DEFAULT, cases, run, settings)?;
             let report = trial.run()?;
             let description = trial.policy().description();
             Ok(Tested {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use countersign_issuer::{Service, Tls};
+use countersign_issuer::{Problem, Service, Tls};
 use tokio::task::spawn_blocking;
 
 use super::loading::{Loader, Looks};
@@ -53,6 +53,10 @@ pub fn keep_up(
                 Ok(digest) => tracing::info!(why, policy_set = digest, "policies were replaced"),
                 Err(error) => {
                     service.kept();
+                    if error.is::<NotOnRecord>() {
+                        // Nothing is wrong with the files: they are read again at the next look.
+                        before = None;
+                    }
                     tracing::error!(
                         why,
                         error = text(&error),
@@ -67,6 +71,18 @@ pub fn keep_up(
 fn text(error: &anyhow::Error) -> String {
     countersign::visible(&format!("{error:#}"))
 }
+
+/// The form of subjects has changed, and there was no room in the log to say so.
+#[derive(Debug)]
+struct NotOnRecord(Problem);
+
+impl std::fmt::Display for NotOnRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the form of subjects: {:?}", self.0)
+    }
+}
+
+impl std::error::Error for NotOnRecord {}
 
 /// On its own: whom nobody trusts any more must not wait for policies to be right.
 async fn reload_access(service: &Service, loader: &Arc<Loader>) -> Result<()> {
@@ -92,7 +108,6 @@ async fn reload(service: &Service, loader: &Arc<Loader>, tls: Option<&Tls>) -> R
         _ => bail!("listen.certificate was added or removed, which takes a restart"),
     }
     let digest = loaded.deciding.policies.digest().to_string();
-    let replaced = service.replace(loaded.deciding);
-    replaced.map_err(|problem| anyhow::anyhow!("the form of subjects: {problem:?}"))?;
+    service.replace(loaded.deciding).map_err(NotOnRecord)?;
     Ok(digest)
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use countersign::{Audience, DefinitionId, SubjectParts, SubjectProfile, Workspace, visible};
 use countersign_decision_log::Reader;
@@ -21,8 +21,8 @@ use crate::trust::read_trust;
 #[command(after_help = "\
 Definitions are those that are moved, those that --definition names, and those that the log has.
 
-The JSON is a list with `workspace`, `definition`, `state` (null, `begun`, `cut-over`, `finished`),
-`profile` (what tokens have now), `old` and `new` (with `tokens`, `last` and `last_expires`, in
+The JSON is a list with `workspace`, `definition`, `state` (null, `begun`, `cut-over`, `finished`,
+`abandoned`), `profile` (what tokens have now), `old` and `new` (with `tokens`, `last` and `last_expires`, in
 seconds since 1970, 0 where there was none), `runners` (those that still got the runner's subject)
 and `trust`: for each cloud that the files have, whether it lets in `old` and `new` (`admitted`,
 `not-admitted`, `unknown`; `old` is null where no runner is known).
@@ -52,6 +52,15 @@ pub struct Report {
     /// The form of the output
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
+}
+
+/// What a log says of subjects.
+#[derive(Debug, Default)]
+pub struct SubjectsOfLog {
+    /// The tokens, by definition.
+    pub counts: BTreeMap<DefinitionId, Counts>,
+    /// The forms that subjects had in a service when it last said so, and when that was.
+    pub forms: Option<(u64, BTreeMap<String, String>)>,
 }
 
 /// The tokens that the runs of a definition got.
@@ -95,7 +104,7 @@ struct LetsIn {
 impl Report {
     pub fn run(&self) -> Result<Done> {
         let installation = Installation::read(&self.policies)?;
-        let counts = self.log.as_deref().map(of_log).transpose()?.unwrap_or_default();
+        let counts = self.log.as_deref().map(of_log).transpose()?.unwrap_or_default().counts;
         let trust = read_trust(&self.trust)?;
         let mut definitions: BTreeSet<_> = installation.definitions(&[]).into_iter().collect();
         definitions.extend(self.definitions.iter().cloned());
@@ -210,19 +219,31 @@ fn text(rows: &[Row]) -> String {
     visible(&text)
 }
 
-/// The tokens in a log, by definition.
-pub fn of_log(folder: &Path) -> Result<BTreeMap<DefinitionId, Counts>> {
-    let mut counts: BTreeMap<DefinitionId, Counts> = BTreeMap::new();
+/// Reads what a log says of subjects.
+///
+/// # Errors
+/// When a record is not understood: what it says might matter.
+pub fn of_log(folder: &Path) -> Result<SubjectsOfLog> {
+    let mut of_log = SubjectsOfLog::default();
     let mut reader = Reader::new(crate::log::folder_of(folder)?, 1);
     while let Some(entry) = reader.read()? {
-        let Some(view) = RecordView::of(&entry) else { continue };
+        let place = || format!("{}: record {}", folder.display(), entry.sequence);
+        let view = RecordView::of(&entry).context("not understood").with_context(place)?;
+        if view.kind == "subjects" {
+            of_log.forms = Some((view.time, view.definitions));
+            continue;
+        }
         let (Some(issued), Some(decision)) = (view.issued, view.decision) else { continue };
         let of = &decision.claims.run.definition;
         let definition = DefinitionId::parse(of.id)?;
-        let of_definition = counts.entry(definition).or_default();
+        let of_definition = of_log.counts.entry(definition).or_default();
         of_definition.audiences.extend(decision.claims.token.audiences.iter().cloned());
         of_definition.workspace = Some(Workspace::parse(of.workspace)?);
-        let is_old = issued.subject_profile == SubjectProfile::ByRunner.as_str();
+        let is_old = match issued.subject_profile {
+            word if word == SubjectProfile::ByRunner.as_str() => true,
+            word if word == SubjectProfile::ByDefinition.as_str() => false,
+            _ => bail!("{}: a subject of a form that is not known", place()),
+        };
         if let (true, Some(runner)) = (is_old, decision.claims.runner) {
             of_definition.runners.insert(runner.to_owned());
         }
@@ -231,23 +252,5 @@ pub fn of_log(folder: &Path) -> Result<BTreeMap<DefinitionId, Counts>> {
         count.last = count.last.max(view.time);
         count.last_expires = count.last_expires.max(issued.expires_at);
     }
-    Ok(counts)
-}
-
-/// The forms of subjects that a log had last, and since when.
-pub fn forms_of_log(folder: &Path) -> Result<Option<(u64, BTreeMap<String, String>)>> {
-    let mut reader = Reader::new(crate::log::folder_of(folder)?, 1);
-    let mut last = None;
-    while let Some(entry) = reader.read()? {
-        let view = RecordView::of(&entry).filter(|view| view.kind == "subjects");
-        if let Some(view) = view {
-            // Since when a form is the same, and not when it was last said.
-            let since = match last {
-                Some((since, forms)) if forms == view.definitions => since,
-                _ => view.time,
-            };
-            last = Some((since, view.definitions));
-        }
-    }
-    Ok(last)
+    Ok(of_log)
 }

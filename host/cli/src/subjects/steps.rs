@@ -1,6 +1,6 @@
 //! `countersign subjects begin`, `cut-over`, `roll-back`, `finish`
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -11,7 +11,7 @@ use countersign::{
 };
 use countersign_trust::{Admission, Presented, TrustFiles};
 
-use super::report::{Counts, forms_of_log, of_log};
+use super::report::{SubjectsOfLog, of_log};
 use crate::check::preflight_of;
 use crate::installation::{DefinitionArgument, Installation};
 use crate::log::verified;
@@ -129,7 +129,7 @@ pub struct Finish {
 
 impl Begin {
     pub fn run(&self) -> Result<Done> {
-        let counts = self.log.as_deref().map(of_log).transpose()?;
+        let of_log = self.log.as_deref().map(of_log).transpose()?;
         self.step.take(MoveStep::Begin, self.create, |installation, moves, of, record| {
             let definition = &of.definition;
             if installation.entry.subjects.of_definitions.contains_key(definition) {
@@ -145,7 +145,7 @@ impl Begin {
                      Where they do not, `subject-profile` in the manifest is to be \"by-runner\""
                 );
             }
-            if let Some(counts) = counts.as_ref().and_then(|counts| counts.get(definition)) {
+            if let Some(counts) = of_log.as_ref().and_then(|log| log.counts.get(definition)) {
                 if counts.workspace.as_ref().is_some_and(|workspace| *workspace != of.workspace) {
                     bail!("definition {definition} is of another workspace in the log");
                 }
@@ -203,11 +203,7 @@ impl Finish {
 }
 
 /// What a log says of the end of a move.
-struct Evidence {
-    counts: BTreeMap<DefinitionId, Counts>,
-    /// The forms that subjects have since a time, as a service had them last.
-    forms: Option<(u64, BTreeMap<String, String>)>,
-}
+struct Evidence(SubjectsOfLog);
 
 impl Evidence {
     /// Reads a log, once it was found whole.
@@ -217,23 +213,23 @@ impl Evidence {
         if let Some(damage) = report.damage.first() {
             bail!("{}: the log is damaged, and proves nothing: {damage}", name());
         }
-        Ok(Self { counts: of_log(folder)?, forms: forms_of_log(folder)? })
+        Ok(Self(of_log(folder)?))
     }
 
     /// Whether nothing is left of the runner's subject, and how that is known.
     fn lets_finish(&self, definition: &DefinitionId, cut_over: u64, now: u64) -> Result<String> {
-        let adopted = self.forms.as_ref().filter(|(since, forms)| {
-            *since >= cut_over
+        let adopted = self.0.forms.as_ref().filter(|(time, forms)| {
+            *time >= cut_over
                 && forms.get(definition.as_str()).map(String::as_str)
                     == Some(SubjectProfile::ByDefinition.as_str())
         });
-        let Some((since, _)) = adopted else {
+        let Some((time, _)) = adopted else {
             bail!(
                 "definition {definition}: the log does not say that a service took the cut-over: it has to run, and \
-                 to have read the manifest again"
+                 to have read the manifest since, or to be started again"
             );
         };
-        let last = self.counts.get(definition).map_or(0, |counts| counts.old.last_expires);
+        let last = self.0.counts.get(definition).map_or(0, |counts| counts.old.last_expires);
         if last > now {
             bail!(
                 "definition {definition}: a token with the runner's subject is good until {}",
@@ -241,8 +237,8 @@ impl Evidence {
             );
         }
         Ok(format!(
-            "the log: the definition's subject since {}, and no token with the runner's that is still good",
-            output::time(*since)
+            "the log: the definition's subject as a service had it at {}, and no token with the runner's that is still good",
+            output::time(*time)
         ))
     }
 }
@@ -250,16 +246,18 @@ impl Evidence {
 impl TrustArguments {
     fn step(&self, arguments: &StepArguments, step: MoveStep) -> Result<Done> {
         let trust = if self.without_trust { None } else { Some(self.read()?) };
-        let counts = self.log.as_deref().map(of_log).transpose()?;
+        let of_log = self.log.as_deref().map(of_log).transpose()?;
         arguments.take(step, false, |installation, moves, of, mut record| {
             record.on = match &trust {
                 None => "no trust".to_owned(),
                 Some((files, digest)) => {
                     let moved = moves.get(&of.definition).context("its move has not begun");
                     let moved = moved.with_context(|| format!("definition {}", of.definition))?;
-                    let audiences = counts.as_ref().and_then(|counts| counts.get(&of.definition));
-                    let audiences = audiences.map(|counts| &counts.audiences);
-                    let looked = self.lets_in(installation, files, of, moved, step, audiences)?;
+                    let counts = of_log.as_ref().and_then(|log| log.counts.get(&of.definition));
+                    let audiences = counts.iter().flat_map(|counts| &counts.audiences);
+                    let audiences = audiences.map(|audience| Audience::parse(audience));
+                    let audiences = audiences.collect::<Result<Vec<_>, _>>()?;
+                    let looked = self.lets_in(installation, files, of, moved, step, &audiences)?;
                     format!("trust of {} {digest}", looked.join(", "))
                 }
             };
@@ -286,11 +284,12 @@ impl TrustArguments {
         of: &DefinitionArgument,
         moved: &SubjectMove,
         step: MoveStep,
-        audiences: Option<&BTreeSet<String>>,
+        audiences: &[Audience],
     ) -> Result<Vec<&'static str>> {
         let (clouds, definition) = (trust.clouds(), &of.definition);
-        for audience in audiences.into_iter().flatten() {
-            let cloud = installation.entry.audiences.of(audience);
+        let cloud_of = |audience: &Audience| installation.entry.audiences.of(audience.as_str());
+        for audience in audiences {
+            let cloud = cloud_of(audience);
             if cloud.is_none_or(|cloud| cloud != Cloud::Other && !clouds.contains(&cloud)) {
                 bail!(
                     "definition {definition}: its runs have tokens for `{audience}`, and no trust of that is given"
@@ -301,18 +300,28 @@ impl TrustArguments {
         let subjects = moved.subjects(&installation.subjects.meshstack_id, definition);
         let (new, old): (Vec<_>, Vec<_>) = subjects.iter().partition(is_new);
         let (to_be, before) = if step == MoveStep::CutOver { (new, old) } else { (old, new) };
+        // Every audience that its runs have, and the one that was given; the usual one where neither is there.
+        let mut looked = Vec::new();
         for cloud in &clouds {
-            let audience = installation.audience_or(self.audience.as_ref(), *cloud)?;
-            let issuer = installation.url.as_str();
+            let of_cloud = audiences.iter().filter(|audience| cloud_of(audience) == Some(*cloud));
+            let mut of_cloud: BTreeSet<_> = of_cloud.cloned().collect();
+            of_cloud.extend(self.audience.clone());
+            if of_cloud.is_empty() {
+                of_cloud.insert(installation.audience_or(None, *cloud)?);
+            }
+            looked.extend(of_cloud.into_iter().map(|audience| (*cloud, audience)));
+        }
+        let issuer = installation.url.as_str();
+        for &(cloud, ref audience) in &looked {
             for parts in &to_be {
                 let subject = parts.subject()?.as_str().to_owned();
-                would_be_taken(installation, *cloud, &subject, &audience)
+                would_be_taken(installation, cloud, &subject, audience)
                     .with_context(|| format!("definition {definition}: nothing was changed"))?;
                 let token = Presented { issuer, subject: &subject, audience: audience.as_str() };
                 let remedy = format!(
                     "nothing was changed. `countersign trust {cloud}` writes trust that does"
                 );
-                match trust.admits(*cloud, token) {
+                match trust.admits(cloud, token) {
                     Admission::Admitted => {}
                     Admission::NotAdmitted => bail!(
                         "definition {definition}: the trust of {cloud} does not let in `{subject}` for \
@@ -326,7 +335,7 @@ impl TrustArguments {
                 for parts in &before {
                     let subject = parts.subject()?;
                     let now = Presented { subject: subject.as_str(), ..token };
-                    if let Some(owner) = trust.only_for(*cloud, now, token).first() {
+                    if let Some(owner) = trust.only_for(cloud, now, token).first() {
                         bail!(
                             "definition {definition}: `{owner}` lets in `{subject}`, and not `{}`; {remedy}",
                             token.subject

@@ -116,7 +116,7 @@ impl Client {
             .body(form.finish());
         let response = match request.send().await {
             Ok(response) => response,
-            Err(error) => return Ok(Answer::Later(with_sources(&error.without_url()), None)),
+            Err(error) => return Ok(Answer::Later(whole(error), None)),
         };
         let status = response.status();
         let after = response.headers().get(RETRY_AFTER);
@@ -157,7 +157,7 @@ async fn body(mut response: reqwest::Response) -> Result<Zeroizing<Vec<u8>>, Str
             }
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
             Ok(None) => return Ok(body),
-            Err(error) => return Err(with_sources(&error.without_url())),
+            Err(error) => return Err(whole(error)),
         }
     }
 }
@@ -197,13 +197,7 @@ fn answer(status: StatusCode, body: &[u8], after: Option<Duration>) -> Result<An
     bail!("{said}")
 }
 
-fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
+/// What went wrong with what it came of, and no URL.
+fn whole(error: reqwest::Error) -> String {
+    format!("{:#}", anyhow::Error::from(error.without_url()))
 }

@@ -22,8 +22,9 @@ Examples:
   aws iam get-role --role-name runs > role.json && countersign trust lint role.json
 
 Files that end with .tf or .hcl are OpenTofu's, all others JSON as clouds' commands print it. Those
-that are given together are read together: `local`, `var` with a default, and `for_each` over what
-is known are followed. What the files do not say is a finding too.
+that are given together are read together, a folder at a time: `local`, `for_each` and `count` over
+what is known are followed. What the files do not say is a finding too, and so is what a variable
+says: its default may be replaced.
 
 The JSON is a list with `code`, `file`, `place` (a line, or a JSON pointer) and `message`.
 docs/clouds.md has all codes.

@@ -13,7 +13,7 @@ use super::{Service, Slot};
 use crate::issuer::IssueError;
 use crate::key::Algorithm;
 use crate::problem::{Problem, ProblemKind, with_sources};
-use crate::record::{DecisionRecord, IssuedRecord, Requester, ViolationRecord, durable};
+use crate::record::{DecisionRecord, IssuedRecord, Requester, durable};
 use crate::runs::RegisteredRun;
 use crate::token::{SignedToken, TokenId};
 
@@ -205,10 +205,7 @@ impl Service {
                     }
                     Preflighted::NotTaken(violations) => {
                         let reasons = violations.iter().map(reason).collect();
-                        record.preflight = violations
-                            .into_iter()
-                            .map(|Violation { code, message }| ViolationRecord { code, message })
-                            .collect();
+                        record.preflight = violations;
                         (id, Err(reasons), None)
                     }
                 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use countersign::Cloud;
 
-use super::note_unknown;
+use super::{is_of_data, note_unknown};
 use crate::grant::{Grant, How, May, Test};
 use crate::hcl::Block;
 use crate::json;
@@ -78,7 +78,7 @@ fn unknown(statement: &Node, owner: &str, written: &str) -> Grant {
 }
 
 /// `aws_iam_role`.
-pub(super) fn role(block: &Block, documents: &BTreeSet<String>) -> Vec<Grant> {
+pub(super) fn role(block: &Block, data: &BTreeSet<String>) -> Vec<Grant> {
     let Some(attribute) = block.body.get("assume_role_policy") else { return Vec::new() };
     let owner = name(block);
     match &attribute.value {
@@ -90,12 +90,8 @@ pub(super) fn role(block: &Block, documents: &BTreeSet<String>) -> Vec<Grant> {
         }
         Value::Map(_) => return policy(attribute, &owner).unwrap_or_default(),
         // The data source is read where it stands, if it is in one of the files.
-        Value::Unknown(written) => {
-            let named = written.strip_prefix("data.aws_iam_policy_document.");
-            let named = named.and_then(|rest| rest.split(['.', '[']).next());
-            if named.is_some_and(|name| documents.contains(name)) {
-                return Vec::new();
-            }
+        Value::Unknown(written) if is_of_data(written, "aws_iam_policy_document", data) => {
+            return Vec::new();
         }
         _ => {}
     }

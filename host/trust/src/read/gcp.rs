@@ -1,11 +1,14 @@
 //! GCP: providers of workload identity pools, and bindings of their principals.
 
+use std::collections::BTreeSet;
+
 use countersign::Cloud;
 
-use super::note_unknown;
+use super::{is_of_data, note_unknown};
 use crate::condition::Condition;
 use crate::grant::{Grant, How, May, Part, Test};
-use crate::node::{Node, Text};
+use crate::hcl::Block;
+use crate::node::{Node, Text, Value};
 
 /// A provider; `None` where it is none.
 pub(super) fn provider(node: &Node) -> Option<Vec<Grant>> {
@@ -15,10 +18,13 @@ pub(super) fn provider(node: &Node) -> Option<Vec<Grant>> {
         node.any(&["workload_identity_pool_provider_id", "workloadIdentityPoolProviderId", "name"]);
     let owner = named.and_then(Node::text).map(|text| text.text).unwrap_or_default();
     let mut grant = Grant::new(Cloud::Gcp, node.place.clone(), owner);
-    let is_off = node.any(&["disabled"]).and_then(Node::known).as_deref() == Some("true")
-        || node.any(&["state"]).and_then(Node::known).as_deref() == Some("DELETED");
-    if is_off {
-        return Some(Vec::new());
+    for (name, off) in [("disabled", "true"), ("state", "DELETED")] {
+        let Some(member) = node.any(&[name]) else { continue };
+        match member.known() {
+            Some(value) if value == off => return Some(Vec::new()),
+            Some(_) => {}
+            None => grant.note(May::Narrow, &member.place, format!("`{name}`")),
+        }
     }
     grant.part = Part::Provider;
     grant.issuer = issuer.text();
@@ -87,12 +93,40 @@ pub(super) fn bindings(node: &Node) -> Option<Vec<Grant>> {
     (!grants.is_empty()).then_some(grants)
 }
 
+/// `google_iam_policy`: bindings, each a block.
+pub(super) fn policy(body: &Node) -> Vec<Grant> {
+    let blocks = body.get("binding").map(Node::elements).unwrap_or_default();
+    blocks.iter().filter_map(bindings).flatten().collect()
+}
+
+/// A whole policy of a resource, in JSON or by a data source.
+pub(super) fn policy_data(policy: &Node, block: &Block, data: &BTreeSet<String>) -> Vec<Grant> {
+    let json = policy.known().and_then(|text| crate::json::parse_at(&text, &policy.place));
+    match (json, &policy.value) {
+        (Some(json), _) => super::json(&json),
+        (None, Value::Map(_)) => super::json(policy),
+        (None, Value::Unknown(written)) if is_of_data(written, "google_iam_policy", data) => {
+            Vec::new()
+        }
+        _ => {
+            let mut grant = Grant::new(Cloud::Gcp, policy.place.clone(), block.labels.join("."));
+            grant.part = Part::Binding;
+            grant.note(May::Hide, &policy.place, "`policy_data`");
+            vec![grant]
+        }
+    }
+}
+
 /// `principal://iam.googleapis.com/projects/N/locations/global/workloadIdentityPools/P/subject/S`, and sets of
 /// them: `principalSet://…/P/*`, `…/P/attribute.NAME/VALUE`.
 fn binding(member: &Node, owner: &str) -> Option<Grant> {
     let Text { text, known } = member.text()?;
     let mut grant = Grant::new(Cloud::Gcp, member.place.clone(), owner.to_owned());
     grant.part = Part::Binding;
+    if let Value::Unknown(_) = member.value {
+        grant.note(May::Hide, &member.place, format!("`{text}`"));
+        return Some(grant);
+    }
     if matches!(text.as_str(), "allUsers" | "allAuthenticatedUsers") {
         // No test: everybody.
         return Some(grant);
