@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use countersign_component::{Toolchain, compile, component};
+use countersign_component::{Build, STACK_BYTES, Toolchain, compile, component};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -18,6 +18,12 @@ const POLICIES: &[&str] = &[
     "trigger-gate",
     "ttl-ceiling",
 ];
+
+/// Those that hold an engine for policies in another language. They have a lock file of their own.
+const ENGINES: &[&str] = &["cedar", "rego"];
+
+/// Their parsers recurse.
+const ENGINE_STACK_BYTES: u32 = 512 << 10;
 
 #[expect(clippy::print_stderr, reason = "how a build script says why it failed")]
 fn main() {
@@ -39,9 +45,27 @@ fn build() -> Result<()> {
 
     // A target folder of its own: the outer cargo holds the lock of the outer one.
     let target_dir = out.ancestors().nth(4).ok_or("no target folder above")?.join("guest");
-    let modules = compile(Toolchain::find()?, workspace, POLICIES, &target_dir, true)?;
-    for policy in POLICIES {
-        write(&modules, policy, &out).map_err(|error| format!("{policy}: {error}"))?;
+    let toolchain = Toolchain::find()?;
+    let engines = workspace.join("guest-policies/engines");
+    let policies = Build {
+        folder: workspace,
+        packages: POLICIES,
+        target_dir: &target_dir,
+        locked: true,
+        stack_bytes: STACK_BYTES,
+    };
+    let engines = Build {
+        folder: &engines,
+        packages: ENGINES,
+        stack_bytes: ENGINE_STACK_BYTES,
+        target_dir: &target_dir.join("engines"),
+        locked: true,
+    };
+    for build in [policies, engines] {
+        let modules = compile(toolchain, &build)?;
+        for policy in build.packages {
+            write(&modules, policy, &out).map_err(|error| format!("{policy}: {error}"))?;
+        }
     }
     Ok(())
 }

@@ -29,3 +29,9 @@ artifacts! {
 
 /// Answers what its settings say. For tests: it permits whatever it is told to.
 pub const SCRIPTED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/scripted.wasm"));
+
+/// Decides by the Rego policy in its settings.
+pub const REGO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rego.wasm"));
+
+/// Decides by the Cedar policies in its settings.
+pub const CEDAR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/cedar.wasm"));

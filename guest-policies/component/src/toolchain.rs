@@ -120,32 +120,44 @@ fn has_target() -> Result<bool, BuildError> {
     Ok(Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir())
 }
 
-/// Compiles packages of the workspace in `folder` to core modules, by its profile `policy`, and gives the folder that they
-/// are in: `<package, with underscores>.wasm` each. `locked`: the lock file must be there, and stays as it is.
+/// What is compiled to core modules.
+#[derive(Debug, Clone, Copy)]
+pub struct Build<'b> {
+    /// The workspace's folder.
+    pub folder: &'b Path,
+    /// Packages of it.
+    pub packages: &'b [&'b str],
+    /// Where cargo puts what it builds.
+    pub target_dir: &'b Path,
+    /// The lock file must be there, and stays as it is.
+    pub locked: bool,
+    /// The shadow stack in bytes: what [`STACK_BYTES`] says, unless a policy recurses deeply.
+    pub stack_bytes: u32,
+}
+
+/// A shadow stack that is enough for a policy. The smaller, the cheaper a fresh instance.
+pub const STACK_BYTES: u32 = 32 << 10;
+
+/// Compiles packages to core modules, by the profile `policy` of their workspace, and gives the folder that they are in:
+/// `<package, with underscores>.wasm` each.
 ///
 /// # Errors
 /// When cargo cannot be started, or does not succeed.
-pub fn compile(
-    toolchain: Toolchain,
-    folder: &Path,
-    packages: &[&str],
-    target_dir: &Path,
-    locked: bool,
-) -> Result<PathBuf, BuildError> {
+pub fn compile(toolchain: Toolchain, build: &Build<'_>) -> Result<PathBuf, BuildError> {
     let mut cargo = toolchain.cargo();
     cargo
-        .current_dir(folder)
-        .env("CARGO_ENCODED_RUSTFLAGS", flags(folder).join("\u{1f}"))
+        .current_dir(build.folder)
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(build).join("\u{1f}"))
         .args(["build", "--profile", "policy", "--target", TARGET, "--target-dir"])
-        .arg(target_dir)
+        .arg(build.target_dir)
         .args(toolchain.arguments())
-        .args(locked.then_some("--locked"));
-    for package in packages {
+        .args(build.locked.then_some("--locked"));
+    for package in build.packages {
         cargo.args(["--package", package]);
     }
     let output = cargo.output().map_err(|source| BuildError::Start { command: "cargo", source })?;
     if output.status.success() {
-        Ok(target_dir.join(TARGET).join("policy"))
+        Ok(build.target_dir.join(TARGET).join("policy"))
     } else {
         Err(BuildError::Compile {
             status: output.status,
@@ -154,12 +166,13 @@ pub fn compile(
     }
 }
 
-/// A small stack keeps a fresh instance cheap. Without this machine's paths a component has the same digest wherever it is
-/// built by the same compiler.
-fn flags(folder: &Path) -> Vec<String> {
+/// Without this machine's paths a component has the same digest wherever it is built by the same compiler. And a crate
+/// that asks for random numbers can be had, but no random numbers.
+fn flags(build: &Build<'_>) -> Vec<String> {
     let mut flags = vec![
-        "-Clink-arg=-zstack-size=32768".to_owned(),
-        format!("--remap-path-prefix={}=/countersign", folder.display()),
+        format!("-Clink-arg=-zstack-size={}", build.stack_bytes),
+        format!("--remap-path-prefix={}=/countersign", build.folder.display()),
+        "--cfg=getrandom_backend=\"unsupported\"".to_owned(),
     ];
     if let Some(home) = cargo_home() {
         flags.push(format!("--remap-path-prefix={}=/cargo", Path::new(&home).display()));

@@ -7,10 +7,10 @@ use serde::de::DeserializeOwned;
 use crate::bindings::exports::countersign::policy::policy::{Description, Problem};
 use crate::{Run, Token, Verdict};
 
-/// Where a policy's settings are kept between `configure` and `evaluate`.
-pub struct Configured<S>(OnceLock<S>);
+/// Where what a policy made of its settings is kept between `configure` and `evaluate`.
+pub struct Configured<P>(OnceLock<P>);
 
-impl<S> Configured<S> {
+impl<P> Configured<P> {
     /// Not configured yet.
     #[must_use]
     pub const fn new() -> Self {
@@ -18,7 +18,7 @@ impl<S> Configured<S> {
     }
 }
 
-impl<S> Default for Configured<S> {
+impl<P> Default for Configured<P> {
     fn default() -> Self {
         Self::new()
     }
@@ -48,30 +48,39 @@ pub fn describe(meta: Meta) -> Description {
     }
 }
 
+/// What a policy prepares that evaluates with its settings as they are.
+///
+/// # Errors
+/// Never: the type is that of those that do.
+pub fn as_they_are<S>(settings: S) -> Result<S, Vec<Problem>> {
+    Ok(settings)
+}
+
 /// `configure` of the contract.
-pub fn configure<S: DeserializeOwned>(
-    configured: &Configured<S>,
+pub fn configure<S: DeserializeOwned, P>(
+    configured: &Configured<P>,
+    prepare: impl Fn(S) -> Result<P, Vec<Problem>>,
     json: &str,
 ) -> Result<(), Vec<Problem>> {
     begin();
     let settings = crate::settings::parse(json).map_err(|error| {
         vec![Problem { pointer: error.pointer(), message: error.message().to_owned() }]
     })?;
-    configured.0.set(settings).map_err(|_| {
+    configured.0.set(prepare(settings)?).map_err(|_| {
         vec![Problem { pointer: String::new(), message: "configured twice".to_owned() }]
     })
 }
 
 /// `evaluate` of the contract.
-pub fn evaluate<S>(
-    configured: &Configured<S>,
-    author: impl Fn(&S, &Run, &Token) -> Verdict,
+pub fn evaluate<P>(
+    configured: &Configured<P>,
+    author: impl Fn(&P, &Run, &Token) -> Verdict,
     run: &Run,
     token: &Token,
 ) -> Verdict {
     begin();
     match configured.0.get() {
-        Some(settings) => author(settings, run, token),
+        Some(prepared) => author(prepared, run, token),
         // A host that does this breaks the contract, and gets a fault.
         #[expect(clippy::panic, reason = "there is no verdict without settings")]
         None => panic!("evaluated before it was configured"),

@@ -57,8 +57,8 @@ mod verdict;
 mod words;
 
 pub use bindings::exports::countersign::policy::policy::{
-    AuthorKind, Behavior, BuildingBlock, Definition, Fact, Grant, Implementation, Parent, Reason,
-    Run, Token, Trigger, Verdict,
+    AuthorKind, Behavior, BuildingBlock, Definition, Fact, Grant, Implementation, Parent, Problem,
+    Reason, Run, Token, Trigger, Verdict,
 };
 #[doc(hidden)]
 pub use countersign_policy_macros::NoSchema;
@@ -71,10 +71,16 @@ pub use settings::{Error as SettingsError, parse as parse_settings};
 
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::export::{Configured, Meta, configure, describe, evaluate};
+    pub use crate::export::{Configured, Meta, as_they_are, configure, describe, evaluate};
 }
 
 /// Exports a policy: a type of settings, made with [`settings`], and the function that decides.
+///
+/// Where something is to be made of the settings once (a text parsed, an index built), it takes four:
+/// `policy!(Settings, prepare, Prepared, evaluate)`, with `prepare: fn(Settings) -> Result<Prepared,
+/// Vec<Problem>>` and `evaluate: fn(&Prepared, &Run, &Token) -> Verdict`. What `prepare` leaves in memory is
+/// what every evaluation begins with, so let it do whatever is done lazily as well: decide once on
+/// [`sample::run`] and [`sample::token`].
 ///
 /// The policy's name, version and summary are those of the crate's `Cargo.toml` (`name`,
 /// `version`, `description`). Call it once in a crate.
@@ -86,7 +92,16 @@ pub mod __private {
 #[macro_export]
 macro_rules! policy {
     ($settings:ty, $evaluate:path) => {
-        const _: fn(&$settings, &$crate::Run, &$crate::Token) -> $crate::Verdict = $evaluate;
+        $crate::policy!(
+            $settings,
+            $crate::__private::as_they_are::<$settings>,
+            $settings,
+            $evaluate
+        );
+    };
+    ($settings:ty, $prepare:path, $prepared:ty, $evaluate:path) => {
+        const _: fn($settings) -> Result<$prepared, Vec<$crate::Problem>> = $prepare;
+        const _: fn(&$prepared, &$crate::Run, &$crate::Token) -> $crate::Verdict = $evaluate;
 
         #[cfg(test)]
         #[test]
@@ -101,7 +116,7 @@ macro_rules! policy {
 
             struct Policy;
 
-            static SETTINGS: $crate::__private::Configured<$settings> =
+            static PREPARED: $crate::__private::Configured<$prepared> =
                 $crate::__private::Configured::new();
 
             impl contract::Guest for Policy {
@@ -118,11 +133,11 @@ macro_rules! policy {
                 }
 
                 fn configure(settings: String) -> Result<(), Vec<contract::Problem>> {
-                    $crate::__private::configure(&SETTINGS, &settings)
+                    $crate::__private::configure(&PREPARED, $prepare, &settings)
                 }
 
                 fn evaluate(run: $crate::Run, token: $crate::Token) -> $crate::Verdict {
-                    $crate::__private::evaluate(&SETTINGS, $evaluate, &run, &token)
+                    $crate::__private::evaluate(&PREPARED, $evaluate, &run, &token)
                 }
             }
 

@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod folder;
 mod junit;
+mod language;
 mod new;
 mod test;
 

@@ -53,6 +53,20 @@ impl Limits {
         prepare_memory_bytes: 512 << 20,
     };
 
+    /// What a binding gets whose manifest says `profile = "interpreter"`: ample for a policy that has an engine or an
+    /// interpreter in it (Rego, Cedar, JavaScript, Python).
+    pub const INTERPRETER: Self = Self {
+        component_bytes: 32 << 20,
+        fuel: 200_000_000,
+        configure_fuel: 10_000_000_000,
+        memory_bytes: 128 << 20,
+        stack_bytes: 512 << 10,
+        output_bytes: 64 << 10,
+        wall_clock_ms: 2_000,
+        prepare_ms: 120_000,
+        prepare_memory_bytes: 4 << 30,
+    };
+
     /// The most that any binding can have. An operator's own ceilings, `[ceilings]` in the manifest,
     /// are at or below these.
     pub const CEILING: Self = Self {

@@ -1,16 +1,22 @@
 //! `countersign policy build`
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+mod javascript;
+mod python;
+mod rust;
+mod tools;
+
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use countersign::{Limits, Optimization, Policy, imports, visible};
-use countersign_component::{BuildError, Toolchain, compile, component};
+use countersign::{
+    Binding, BindingConfig, BindingName, Limits, Mode, Optimization, Policy, Scope, Settings,
+    imports, visible,
+};
 use serde::Serialize;
 
-use super::folder::Language;
+use super::language::Language;
 use crate::output::{self, DIM, Done, Format, STRONG, Styled};
 use crate::{files, preparation, progress};
 
@@ -24,11 +30,13 @@ Examples:
   countersign policy build
   countersign policy build who-may --install
 
-It writes policy.wasm into the folder.
+It writes policy.wasm into the folder. For Rego and Cedar that is the component with the engine, and the
+texts become its settings, settings.json.
 
 What is missing is said, with the command that brings it; --install runs that.
 
-The JSON has `component`, `bytes`, `digest`, `world`, `policy` and `version`.
+The JSON has `component`, `bytes`, `digest`, `world`, `policy`, `version`, `profile` (what `limits.profile` of a
+binding should be), and `settings`: where the settings were written, or null.
 
 Exit status: 0 built, and the evaluator takes it; 1 anything else.")]
 pub struct Build {
@@ -53,31 +61,47 @@ struct Built {
     world: &'static str,
     policy: String,
     version: String,
+    profile: &'static str,
+    settings: Option<String>,
 }
 
 impl Build {
     pub fn run(&self) -> Result<Done> {
-        let language = Language::of(&self.folder)?;
+        let folder = self.folder.canonicalize();
+        let folder = folder.with_context(|| self.folder.display().to_string())?;
+        let language = Language::of(&folder)?;
         let bytes = match language {
-            Language::Rust => self.compile()?,
+            Language::Rust => rust::build(&folder, self.install)?,
+            Language::Javascript => javascript::build(&folder, self.install)?,
+            Language::Python => python::build(&folder, self.install)?,
+            Language::Rego | Language::Cedar => {
+                language.engine().context("a component for the language")?.to_vec()
+            }
         };
         // What the evaluator would say, before anything is written.
         if let Some(import) = imports(&bytes)?.first() {
             bail!("the component imports `{}`, and a policy imports nothing", visible(import));
         }
+        let limits = language.profile().limits();
         let engine = preparation::engine(Optimization::None)?;
-        let policy = progress::during("checking the component", || {
-            Policy::load(&engine, &bytes, &Limits::DEFAULT)
-        })?;
+        let policy =
+            progress::during("checking the component", || Policy::load(&engine, &bytes, &limits))?;
+        let (digest, description) = (policy.digest(), policy.description().clone());
+        let settings = match language.is_text() {
+            true => Some(self.take_settings(policy, language.settings(&folder)?, limits)?),
+            false => None,
+        };
         let path = self.folder.join("policy.wasm");
         files::replace(&path, &bytes, false)?;
         let built = Built {
             component: path.display().to_string(),
             bytes: bytes.len(),
-            digest: policy.digest().to_string(),
+            digest: digest.to_string(),
             world: WORLD,
-            policy: policy.description().name.clone(),
-            version: policy.description().version.clone(),
+            policy: description.name,
+            version: description.version,
+            profile: language.profile().word(),
+            settings,
         };
         match self.format {
             Format::Json => output::print_json(&built)?,
@@ -86,61 +110,37 @@ impl Build {
         Ok(Done::Fine)
     }
 
-    fn compile(&self) -> Result<Vec<u8>> {
-        let toolchain = match Toolchain::find() {
-            Err(BuildError::NoToolchain) if self.install => {
-                install("rustup", &["target", "add", "wasm32-unknown-unknown"])?;
-                Toolchain::find()?
-            }
-            found => found.map_err(|error| match error {
-                BuildError::NoToolchain => {
-                    anyhow::anyhow!("{error}. --install runs the first")
-                }
-                other => other.into(),
-            })?,
+    /// Gives the policy its settings, and writes them when it takes them. Gives where.
+    fn take_settings(&self, policy: Policy, settings: Settings, limits: Limits) -> Result<String> {
+        let path = self.folder.join("settings.json");
+        let json = settings.as_json().to_owned();
+        let config = BindingConfig {
+            name: BindingName::parse("build")?,
+            settings,
+            scope: Scope::All,
+            mode: Mode::Enforce,
+            limits,
+            claims: Vec::new(),
         };
-        let folder =
-            self.folder.canonicalize().with_context(|| self.folder.display().to_string())?;
-        let package = package(&folder)?;
-        // Without a lock file cargo makes one: a new policy has none.
-        let locked = folder.join("Cargo.lock").exists();
-        let modules = progress::during("compiling", || {
-            compile(toolchain, &folder, &[&package], &folder.join("target"), locked)
-        })?;
-        let module = modules.join(format!("{}.wasm", package.replace('-', "_")));
-        let bytes = fs::read(&module).with_context(|| {
-            format!("{}: is `crate-type = [\"cdylib\", \"rlib\"]` in Cargo.toml?", module.display())
-        })?;
-        Ok(component(&bytes)?)
+        progress::during("checking the texts", || Binding::prepare(Arc::new(policy), config))?;
+        files::replace(&path, json.as_bytes(), false)?;
+        Ok(path.display().to_string())
     }
-}
-
-/// The name of the package in a folder.
-fn package(folder: &Path) -> Result<String> {
-    let path = folder.join("Cargo.toml");
-    let text = files::read_text(&path, 1 << 20)?;
-    let manifest: toml::Table = text.parse().with_context(|| path.display().to_string())?;
-    let name = manifest.get("package").and_then(|package| package.get("name")?.as_str());
-    Ok(name.with_context(|| format!("{}: no `package.name`", path.display()))?.to_owned())
-}
-
-/// Runs a command that brings what is missing, and shows what it says.
-fn install(program: &str, arguments: &[&str]) -> Result<()> {
-    output::say(&format!("running {program} {}", arguments.join(" ")));
-    let status = Command::new(program).args(arguments).status();
-    let status = status.with_context(|| format!("{program} could not be started"))?;
-    if !status.success() {
-        bail!("{program} {}: {status}", arguments.join(" "));
-    }
-    Ok(())
 }
 
 fn text(built: &Built) -> String {
-    let Built { component, bytes, digest, world, policy, version } = built;
-    format!(
+    let Built { component, bytes, digest, world, policy, version, profile, settings } = built;
+    let mut text = format!(
         "{} {version}\n  component  {} {}\n  digest     {digest}\n  world      {world}, no imports\n",
         Styled(STRONG, policy),
         visible(component),
         Styled(DIM, format!("{bytes} bytes")),
-    )
+    );
+    if *profile != "compiled" {
+        text.push_str(&format!("  limits     profile = {profile:?}\n"));
+    }
+    if let Some(settings) = settings {
+        text.push_str(&format!("  settings   {}\n", visible(settings)));
+    }
+    text
 }

@@ -9,6 +9,7 @@ use countersign::{Limits, MAX_RUN_BYTES, MAX_SETTINGS_BYTES, Settings};
 use countersign_authoring::Cases;
 use serde_json::Value;
 
+use super::language::Language;
 use crate::files;
 
 /// The run that cases change where a folder has none of its own: the published one.
@@ -24,25 +25,35 @@ pub struct FolderArguments {
     /// The component [default: policy.wasm in the folder]
     #[arg(long, value_name = "FILE")]
     component: Option<PathBuf>,
+
+    /// The limits, as a binding's `limits.profile` [default: by the language of the policy in the folder]
+    #[arg(long, value_enum)]
+    profile: Option<Profile>,
 }
 
-/// What a policy is written in.
+/// Limits by a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Language {
-    /// Rust, with the SDK
-    Rust,
+pub enum Profile {
+    /// For a compiled policy
+    Compiled,
+    /// For one that has an engine or an interpreter in it
+    Interpreter,
 }
 
-impl Language {
-    /// The language of the policy in a folder.
-    pub fn of(folder: &Path) -> Result<Self> {
-        if folder.join("Cargo.toml").exists() {
-            return Ok(Self::Rust);
+impl Profile {
+    pub fn limits(self) -> Limits {
+        match self {
+            Self::Compiled => Limits::DEFAULT,
+            Self::Interpreter => Limits::INTERPRETER,
         }
-        bail!(
-            "{}: expected Cargo.toml (Rust); `countersign policy new` makes a folder",
-            folder.display()
-        )
+    }
+
+    /// What it is called in a manifest.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Compiled => "compiled",
+            Self::Interpreter => "interpreter",
+        }
     }
 }
 
@@ -54,6 +65,8 @@ pub struct PolicyFolder {
     pub run: Value,
     /// The settings of cases that have none.
     pub settings: Settings,
+    /// The limits that the policy is to have.
+    pub limits: Limits,
 }
 
 impl FolderArguments {
@@ -76,19 +89,28 @@ impl FolderArguments {
         } else {
             serde_json::from_str(RUN)?
         };
-        let settings = self.folder.join("settings.json");
-        let settings = if settings.exists() {
-            let text = files::read_text(&settings, MAX_SETTINGS_BYTES as u64)?;
-            Settings::from_json(&text).with_context(|| settings.display().to_string())?
-        } else {
-            Settings::default()
+        let language = Language::of(&self.folder).ok();
+        let settings = match language.filter(|language| language.is_text()) {
+            Some(language) => language.settings(&self.folder)?,
+            None => self.settings_file()?,
         };
+        let profile = self.profile.or(language.map(Language::profile));
         Ok(PolicyFolder {
+            limits: profile.unwrap_or(Profile::Compiled).limits(),
             settings,
             component: files::read(&component, Limits::CEILING.component_bytes)?,
             cases: Cases::parse(&text).with_context(|| cases.display().to_string())?,
             run,
         })
+    }
+
+    fn settings_file(&self) -> Result<Settings> {
+        let path = self.folder.join("settings.json");
+        if !path.exists() {
+            return Ok(Settings::default());
+        }
+        let text = files::read_text(&path, MAX_SETTINGS_BYTES as u64)?;
+        Settings::from_json(&text).with_context(|| path.display().to_string())
     }
 
     /// What is looked at to see whether anything has changed.
@@ -97,8 +119,10 @@ impl FolderArguments {
             let metadata = std::fs::metadata(path).ok()?;
             Some((metadata.modified().ok()?, metadata.len()))
         };
+        let texts = Language::of(&self.folder).map(Language::texts).unwrap_or_default();
         let of_folder = ["cases.toml", "run.json", "settings.json"];
-        let of_folder = of_folder.iter().map(|name| self.folder.join(name));
+        let texts = texts.iter().map(|(file, _)| file);
+        let of_folder = of_folder.iter().chain(texts).map(|name| self.folder.join(name));
         of_folder.chain([self.component()]).map(|path| look(&path)).collect()
     }
 

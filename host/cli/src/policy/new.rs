@@ -7,7 +7,8 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use countersign::BindingName;
 
-use super::folder::Language;
+use super::folder::Profile;
+use super::language::Language;
 use crate::output::{self, Done};
 
 /// Make the folder of a policy that builds, and whose cases pass
@@ -16,8 +17,10 @@ use crate::output::{self, Done};
 Examples:
   countersign policy new who-may && cd who-may && countersign policy build && countersign policy test
 
+  countersign policy new who-may --lang rego
+
 It has the policy, its cases, a sample run, settings of editors, and a workflow for CI. For Rust it has the SDK
-of this version as well, in vendor/, since that is not on crates.io.")]
+of this version as well, in vendor/, since that is not on crates.io; for JavaScript and Python the contract, in wit/.")]
 pub struct New {
     /// The name of the policy, and of its folder: lower-case words joined by dashes
     #[arg(value_name = "NAME")]
@@ -41,7 +44,7 @@ macro_rules! vendored {
 }
 
 const RUN: &str = include_str!("../../../../examples/run.json");
-const CI: &str = template!("common/ci.yml");
+const CONTRACT: &str = include_str!("../../../../wit/policy.wit");
 
 impl New {
     pub fn run(&self) -> Result<Done> {
@@ -50,17 +53,21 @@ impl New {
             bail!("{}: there already", folder.display());
         }
         let mut files =
-            vec![("run.json", RUN.to_owned()), (".github/workflows/policy.yml", CI.to_owned())];
-        match self.lang {
-            Language::Rust => files.extend(self.rust()),
-        }
+            vec![("run.json", RUN.to_owned()), (".github/workflows/policy.yml", self.ci())];
+        files.extend(match self.lang {
+            Language::Rust => self.rust(),
+            Language::Javascript => self.javascript(),
+            Language::Python => self.python(),
+            Language::Rego => rego(),
+            Language::Cedar => cedar(),
+        });
         files.push(("README.md", self.readme()));
         for (name, text) in files {
             write(&folder.join(name), &text)?;
         }
         output::print(&format!("{}\n", folder.display()))?;
         output::say(&format!(
-            "next: cd {} && countersign policy build && countersign policy test",
+            "next: cd {} && countersign policy build --install && countersign policy test",
             folder.display()
         ));
         Ok(Done::Fine)
@@ -100,16 +107,87 @@ impl New {
         files
     }
 
-    fn readme(&self) -> String {
-        let written = match self.lang {
-            Language::Rust => "src/lib.rs",
-        };
-        format!(
-            "# {}\n\nThe policy is in {written}; cases.toml says what it is to answer.\n\n```sh\ncountersign policy \
-             build    # policy.wasm\ncountersign policy test     # --watch\ncountersign policy bench\n```\n",
-            self.name
-        )
+    fn javascript(&self) -> Vec<(&'static str, String)> {
+        let named = |text: &str| text.replace("NAME", self.name.as_str());
+        vec![
+            ("policy.js", named(template!("javascript/policy.js"))),
+            ("countersign.js", template!("javascript/countersign.js").to_owned()),
+            ("types/policy.d.ts", template!("javascript/types/policy.d.ts").to_owned()),
+            ("package.json", named(template!("javascript/package.json"))),
+            ("package-lock.json", named(template!("javascript/package-lock.json"))),
+            ("jsconfig.json", template!("javascript/jsconfig.json").to_owned()),
+            ("cases.toml", template!("javascript/cases.toml").to_owned()),
+            ("wit/policy.wit", CONTRACT.to_owned()),
+            (".gitignore", "/node_modules\n/policy.wasm\n".to_owned()),
+        ]
     }
+
+    fn python(&self) -> Vec<(&'static str, String)> {
+        let named = |text: &str| text.replace("NAME", self.name.as_str());
+        let editor = "{\n  \"python.analysis.extraPaths\": [\"types\"],\n  \"python.analysis.typeCheckingMode\": \
+                      \"standard\"\n}\n";
+        vec![
+            ("policy.py", named(template!("python/policy.py"))),
+            ("countersign.py", template!("python/countersign.py").to_owned()),
+            ("requirements.txt", template!("python/requirements.txt").to_owned()),
+            ("cases.toml", template!("python/cases.toml").to_owned()),
+            ("wit/policy.wit", CONTRACT.to_owned()),
+            (".gitignore", "/.venv\n/types\n/policy.wasm\n__pycache__\n".to_owned()),
+            (".vscode/settings.json", editor.to_owned()),
+        ]
+    }
+
+    fn ci(&self) -> String {
+        let fuel = match self.lang.profile() {
+            Profile::Compiled => "1000000",
+            Profile::Interpreter => "100000000",
+        };
+        template!("common/ci.yml").replace("FUEL", fuel)
+    }
+
+    fn readme(&self) -> String {
+        let (name, written) = (&self.name, self.lang.source());
+        let mut text = format!(
+            "# {name}\n\nThe policy is in {written}; cases.toml says what it is to answer.\n\n```sh\ncountersign policy \
+             build    # policy.wasm; --install brings what it needs\ncountersign policy test     # --watch\ncountersign \
+             policy bench\n```\n\nA binding of it:\n\n```toml\n[[binding]]\nname = \"{name}\"\npolicy = \
+             \"policy.wasm\"\nscope = \"all\"\n"
+        );
+        if self.lang.is_text() {
+            text.push_str(
+                "settings-file = \"settings.json\"   # the texts, as `policy build` wrote them\n",
+            );
+        }
+        if self.lang.profile() == Profile::Interpreter {
+            text.push_str("limits = { profile = \"interpreter\" }\n");
+        }
+        text.push_str("```\n");
+        text
+    }
+}
+
+fn rego() -> Vec<(&'static str, String)> {
+    let editor = "{\n  \"recommendations\": [\"tsandall.opa\"]\n}\n";
+    vec![
+        ("policy.rego", template!("rego/policy.rego").to_owned()),
+        ("data.json", template!("rego/data.json").to_owned()),
+        ("cases.toml", template!("rego/cases.toml").to_owned()),
+        (".gitignore", "/policy.wasm\n/settings.json\n".to_owned()),
+        (".vscode/extensions.json", editor.to_owned()),
+    ]
+}
+
+fn cedar() -> Vec<(&'static str, String)> {
+    let editor = "{\n  \"recommendations\": [\"cedar-policy.vscode-cedar\"]\n}\n";
+    let schema = include_str!("../../../../guest-policies/engines/cedar/src/schema.cedarschema");
+    vec![
+        ("policies.cedar", template!("cedar/policies.cedar").to_owned()),
+        ("schema.cedarschema", schema.to_owned()),
+        ("entities.json", template!("cedar/entities.json").to_owned()),
+        ("cases.toml", template!("cedar/cases.toml").to_owned()),
+        (".gitignore", "/policy.wasm\n/settings.json\n".to_owned()),
+        (".vscode/extensions.json", editor.to_owned()),
+    ]
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use countersign::{Engine, Limits, Optimization, visible};
+use countersign::{Engine, Optimization, visible};
 use countersign_authoring::{CaseOutcome, Claim, Mutations, SettingsOutcome, Trial, TrialReport};
 use serde::Serialize;
 
@@ -89,7 +89,7 @@ impl Test {
         progress::during("testing", || {
             let (cases, run, settings) = (&folder.cases, &folder.run, folder.settings.clone());
             let component = &folder.component;
-            let trial = Trial::new(engine, component, Limits::DEFAULT, cases, run, settings)?;
+            let trial = Trial::new(engine, component, folder.limits, cases, run, settings)?;
             let report = trial.run()?;
             let description = trial.policy().description();
             Ok(Tested {

@@ -11,6 +11,7 @@ use crate::limits::Limits;
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct LimitsTable {
+    profile: Option<ProfileWord>,
     component_bytes: Option<LimitValue>,
     fuel: Option<LimitValue>,
     configure_fuel: Option<LimitValue>,
@@ -20,6 +21,14 @@ pub(super) struct LimitsTable {
     wall_clock_ms: Option<LimitValue>,
     prepare_ms: Option<LimitValue>,
     prepare_memory_bytes: Option<LimitValue>,
+}
+
+/// What the limits are that are not given.
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "kebab-case")]
+enum ProfileWord {
+    Compiled,
+    Interpreter,
 }
 
 /// A limit as it is written; its bounds are checked where the limit is known.
@@ -38,7 +47,7 @@ impl<'de> Deserialize<'de> for LimitValue {
 }
 
 impl LimitsTable {
-    /// The limits, each from 1 to its ceiling and `default` where it is not given. `place` is where
+    /// The limits, each from 1 to its ceiling and, where it is not given, the profile's, or else `default`. `place` is where
     /// the table is, for errors.
     pub(super) fn within(
         &self,
@@ -46,6 +55,11 @@ impl LimitsTable {
         default: &Limits,
         ceiling: &Limits,
     ) -> Result<Limits, ManifestError> {
+        let default = &match self.profile {
+            Some(ProfileWord::Compiled) => Limits::DEFAULT.at_most(ceiling),
+            Some(ProfileWord::Interpreter) => Limits::INTERPRETER.at_most(ceiling),
+            None => *default,
+        };
         let bounded = |limit, given: Option<LimitValue>, default, ceiling| match given {
             None => Ok(default),
             Some(LimitValue(found)) if (1..=ceiling).contains(&found) => Ok(found),

@@ -13,7 +13,7 @@ use crate::text::escape;
 const MAX_PANIC_BYTES: usize = 1000;
 
 /// How much of a memory is searched for a panic message: static data lies low.
-const MAX_SEARCHED_BYTES: usize = 1 << 20;
+const MAX_SEARCHED_BYTES: usize = 2 << 20;
 
 /// What the SDK's panic report begins with, at an address divisible by 16. A length in 32 bits,
 /// little-endian, follows, and then as many bytes of UTF-8.

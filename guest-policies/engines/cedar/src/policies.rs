@@ -1,0 +1,90 @@
+//! The policies of the settings, and what their annotations say.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use cedar_policy::{Effect, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
+use countersign_policy::{Grant, Problem, Reason, Token};
+
+use crate::problem;
+
+/// What a policy may be annotated with. Any other would be one that is misspelt, and narrow nothing.
+const KNOWN: [&str; 5] = ["id", "code", "message", "max_ttl", "description"];
+
+/// By policy: what it says when it decides.
+pub struct Annotations(BTreeMap<PolicyId, Annotation>);
+
+struct Annotation {
+    reason: Reason,
+    max_ttl: Option<u32>,
+}
+
+/// Parses policies and validates them. The `@id` of a policy is its id.
+pub fn parse(text: &str, schema: &Schema) -> Result<(PolicySet, Annotations), Vec<Problem>> {
+    let parsed = PolicySet::from_str(text).map_err(|error| vec![problem("/policies", &error)])?;
+    let wrong = |message: String| vec![Problem { pointer: "/policies".to_owned(), message }];
+    if let Some(template) = parsed.templates().next() {
+        return Err(wrong(format!("`{}` is a template; nothing links it", template.id())));
+    }
+    let (mut policies, mut annotations) = (PolicySet::new(), BTreeMap::new());
+    for policy in parsed.policies() {
+        let id = policy.annotation("id").map_or_else(|| policy.id().clone(), PolicyId::new);
+        let annotation = annotation(policy, &id).map_err(wrong)?;
+        policies.add(policy.new_id(id.clone())).map_err(|error| wrong(error.to_string()))?;
+        annotations.insert(id, annotation);
+    }
+    if annotations.is_empty() {
+        return Err(wrong("expected at least one policy".to_owned()));
+    }
+    let result = Validator::new(schema.clone()).validate(&policies, ValidationMode::Strict);
+    let problems: Vec<_> =
+        result.validation_errors().map(|error| problem("/policies", error)).collect();
+    if problems.is_empty() { Ok((policies, Annotations(annotations))) } else { Err(problems) }
+}
+
+fn annotation(policy: &Policy, id: &PolicyId) -> Result<Annotation, String> {
+    if let Some((key, _)) = policy.annotations().find(|(key, _)| !KNOWN.contains(key)) {
+        return Err(format!("`{id}`: @{key} is not known, expected one of @{}", KNOWN.join(", @")));
+    }
+    let permits = policy.effect() == Effect::Permit;
+    for (key, for_permit) in [("code", false), ("message", false), ("max_ttl", true)] {
+        if policy.annotation(key).is_some() && permits != for_permit {
+            let effect = if for_permit { "permit" } else { "forbid" };
+            return Err(format!("`{id}`: @{key} is for a policy that {effect}s"));
+        }
+    }
+    let max_ttl = match policy.annotation("max_ttl") {
+        None => None,
+        Some(text) => match text.parse::<u32>() {
+            Ok(seconds) if seconds > 0 => Some(seconds),
+            _ => {
+                return Err(format!("`{id}`: @max_ttl: expected seconds, found `{text}`"));
+            }
+        },
+    };
+    let code = policy.annotation("code").map_or_else(|| id.to_string(), ToOwned::to_owned);
+    let message = policy
+        .annotation("message")
+        .map_or_else(|| format!("the Cedar policy `{id}` forbids it"), ToOwned::to_owned);
+    Ok(Annotation { reason: Reason { code, message }, max_ttl })
+}
+
+impl Annotations {
+    /// The reasons of those that forbid, in the order of their ids.
+    pub fn reasons<'p>(&self, determining: impl Iterator<Item = &'p PolicyId>) -> Vec<Reason> {
+        let mut ids: Vec<_> = determining.collect();
+        ids.sort();
+        ids.iter().filter_map(|id| Some(self.0.get(id)?.reason.clone())).collect()
+    }
+
+    /// What those that permit narrow: the shortest life.
+    pub fn grant<'p>(
+        &self,
+        determining: impl Iterator<Item = &'p PolicyId>,
+        token: &Token,
+    ) -> Grant {
+        determining
+            .filter_map(|id| self.0.get(id)?.max_ttl)
+            .fold(Grant::new(), |grant, seconds| grant.ttl_at_most(seconds, token))
+    }
+}

@@ -1,0 +1,130 @@
+//! Asks `regorus` and `cedar-policy` as libraries of this program, without a sandbox and without the code of the
+//! components: what comes of it is what those must answer.
+//!
+//! The first line of the input is `{"rego": settings}` or `{"cedar": settings}`, each further one `{"run": …,
+//! "token": …}`. For each of those a line comes back, in JSON: the codes of a denial, sorted, in a list; the seconds
+//! of a permit; `"abstain"`; or `"fault"`.
+
+#![allow(clippy::indexing_slicing, reason = "of JSON, where what is not there is null; for tests")]
+
+use std::error::Error;
+use std::io::{self, BufRead, BufWriter, Write};
+
+use cedar_policy::{
+    Authorizer, Context, Decision, Entities, EntityId, EntityTypeName, EntityUid, PolicySet,
+    Request,
+};
+use serde_json::{Value, json};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// From what is asked to the answer.
+type Engine = Box<dyn FnMut(&Value) -> Result<Value>>;
+
+fn main() -> Result<()> {
+    let mut lines = io::stdin().lock().lines();
+    let setup: Value = serde_json::from_str(&lines.next().ok_or("no first line")??)?;
+    let mut engine: Engine = match (setup.get("rego"), setup.get("cedar")) {
+        (Some(settings), None) => rego(settings)?,
+        (None, Some(settings)) => cedar(settings)?,
+        _ => return Err("expected `rego` or `cedar`".into()),
+    };
+    let mut out = BufWriter::new(io::stdout().lock());
+    for line in lines {
+        writeln!(out, "{}", engine(&serde_json::from_str(&line?)?)?)?;
+    }
+    Ok(out.flush()?)
+}
+
+fn rego(settings: &Value) -> Result<Engine> {
+    let mut engine = regorus::Engine::new();
+    let text = settings["policy"].as_str().ok_or("no policy")?;
+    engine.add_policy("policy.rego".to_owned(), text.to_owned())?;
+    if let Some(data) = settings.get("data") {
+        engine.add_data_json(&data.to_string())?;
+    }
+    Ok(Box::new(move |asked| {
+        engine.set_input_json(&asked.to_string())?;
+        // The package as a whole, and not rule by rule.
+        let Ok(results) = engine.eval_query("data.countersign".to_owned(), false) else {
+            return Ok(json!("fault"));
+        };
+        let package = results.result.first().and_then(|result| result.expressions.first());
+        let package: Value = match package {
+            Some(expression) => serde_json::from_str(&expression.value.to_json_str()?)?,
+            None => json!({}),
+        };
+        let mut codes: Vec<&str> = Vec::new();
+        for reason in package["deny"].as_array().into_iter().flatten() {
+            codes.push(reason["code"].as_str().ok_or("no code")?);
+        }
+        if !codes.is_empty() {
+            codes.sort_unstable();
+            return Ok(json!(codes));
+        }
+        let asked_for = asked["token"]["ttl_seconds"].as_u64().ok_or("no life")?;
+        Ok(match &package["permit"] {
+            Value::Bool(true) => json!(asked_for),
+            Value::Object(grant) => {
+                json!(
+                    grant
+                        .get("max_ttl")
+                        .and_then(Value::as_u64)
+                        .map_or(asked_for, |s| s.min(asked_for))
+                )
+            }
+            _ => json!("abstain"),
+        })
+    }))
+}
+
+fn cedar(settings: &Value) -> Result<Engine> {
+    let policies: PolicySet = settings["policies"].as_str().ok_or("no policies")?.parse()?;
+    let entities = settings.get("entities").cloned().unwrap_or_else(|| json!([]));
+    let entities = Entities::from_json_value(entities, None)?;
+    let authorizer = Authorizer::new();
+    Ok(Box::new(move |asked| {
+        let text = |pointer: &str| -> Result<String> {
+            Ok(asked.pointer(pointer).and_then(Value::as_str).ok_or("no text")?.to_owned())
+        };
+        let mut context = asked.clone();
+        // In Cedar the behavior is the action, and facts have no names that a schema could know.
+        for member in ["behavior", "facts"] {
+            context["run"].as_object_mut().ok_or("no run")?.remove(member);
+        }
+        let request = Request::new(
+            entity("Workspace", &text("/run/building_block/workspace")?)?,
+            entity("Action", &text("/run/behavior")?)?,
+            entity("Definition", &text("/run/definition/id")?)?,
+            Context::from_json_value(context, None)?,
+            None,
+        )?;
+        let response = authorizer.is_authorized(&request, &policies, &entities);
+        if response.diagnostics().errors().next().is_some() {
+            return Ok(json!("fault"));
+        }
+        let annotation = |key: &str| -> Vec<String> {
+            let policies = response.diagnostics().reason().filter_map(|id| policies.policy(id));
+            let mut found: Vec<_> =
+                policies.filter_map(|policy| Some(policy.annotation(key)?.to_owned())).collect();
+            found.sort_unstable();
+            found
+        };
+        let asked_for = asked["token"]["ttl_seconds"].as_u64().ok_or("no life")?;
+        Ok(match response.decision() {
+            Decision::Allow => {
+                let lives = annotation("max_ttl").into_iter().filter_map(|text| text.parse().ok());
+                json!(lives.fold(asked_for, u64::min))
+            }
+            Decision::Deny => match annotation("code") {
+                codes if codes.is_empty() => json!(["no-policy-permits"]),
+                codes => json!(codes),
+            },
+        })
+    }))
+}
+
+fn entity(kind: &str, id: &str) -> Result<EntityUid> {
+    let kind: EntityTypeName = kind.parse()?;
+    Ok(EntityUid::from_type_name_and_id(kind, EntityId::new(id)))
+}

@@ -1,0 +1,118 @@
+//! Decides by the Rego policy in its settings, evaluated by `regorus`.
+//!
+//! The policy is package `countersign`. Its rule `deny` is a set of `{"code": …, "message": …}`: any
+//! of them denies. Its rule `permit` is `true`, or what is granted: `{"max_ttl": 900, "audiences": […],
+//! "claims": {…}}`. Where neither has a value, the policy abstains. `input` has `run` and `token`, by the
+//! contract's names with underscores.
+
+mod input;
+mod verdict;
+
+use std::cell::RefCell;
+
+use countersign_policy::{Problem, Run, Token, Verdict, policy, sample, settings};
+use regorus::{Engine, Value};
+
+/// The file that errors name.
+const SOURCE: &str = "policy.rego";
+
+/// A policy in Rego.
+#[settings]
+pub struct Settings {
+    /// The text of the policy: package `countersign`, Rego v1, with the rules `permit` and `deny` or one of
+    /// them.
+    policy: String,
+    /// What the policy sees as `data`.
+    #[serde(default)]
+    data: Option<Data>,
+}
+
+/// A document for a policy: an object.
+#[derive(serde::Deserialize)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(Debug))]
+#[serde(transparent)]
+struct Data(Value);
+
+#[cfg(not(target_arch = "wasm32"))]
+impl countersign_policy::schemars::JsonSchema for Data {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Data".into()
+    }
+
+    fn json_schema(
+        _: &mut countersign_policy::schemars::SchemaGenerator,
+    ) -> countersign_policy::schemars::Schema {
+        countersign_policy::schemars::json_schema!({"type": "object"})
+    }
+}
+
+/// An engine that has parsed the policy and decided once.
+pub struct Prepared {
+    engine: RefCell<Engine>,
+    has_permit: bool,
+    has_deny: bool,
+}
+
+// SAFETY: a component has one thread (the host refuses shared memories).
+#[cfg(target_arch = "wasm32")]
+#[allow(unsafe_code, reason = "what is kept between the contract's functions must be `Sync`")]
+unsafe impl Sync for Prepared {}
+
+policy!(Settings, prepare, Prepared, evaluate);
+
+fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
+    let of_policy = |message: String| vec![problem("/policy", message)];
+    let mut engine = Engine::new();
+    let package = engine
+        .add_policy(SOURCE.to_owned(), settings.policy)
+        .map_err(|error| of_policy(format!("{error:#}")))?;
+    if package != "data.countersign" {
+        let found = package.strip_prefix("data.").unwrap_or(&package);
+        return Err(of_policy(format!("expected package `countersign`, found `{found}`")));
+    }
+    let has = |rule: &str| engine.has_declared_rule_rooted_at(SOURCE, rule).unwrap_or(false);
+    let (has_permit, has_deny) = (has("data.countersign.permit"), has("data.countersign.deny"));
+    if !has_permit && !has_deny {
+        return Err(of_policy("expected a rule `permit`, a rule `deny`, or both".to_owned()));
+    }
+    if let Some(Data(data)) = settings.data {
+        if data.as_object().is_err() {
+            return Err(vec![problem("/data", "expected an object".to_owned())]);
+        }
+        engine.add_data(data).map_err(|error| vec![problem("/data", format!("{error:#}"))])?;
+    }
+    let prepared = Prepared { engine: RefCell::new(engine), has_permit, has_deny };
+    // What is done lazily is done here, once. Whether the sample makes sense to the policy does not matter.
+    let _ = decide(&prepared, &sample::run(), &sample::token());
+    Ok(prepared)
+}
+
+fn evaluate(prepared: &Prepared, run: &Run, token: &Token) -> Verdict {
+    decide(prepared, run, token).unwrap_or_else(|problem| {
+        // A policy that fails has not permitted: the host makes a fault of it, with this message.
+        #[expect(clippy::panic, reason = "how a guest tells its host of a fault")]
+        {
+            panic!("{problem}")
+        }
+    })
+}
+
+fn decide(prepared: &Prepared, run: &Run, token: &Token) -> Result<Verdict, String> {
+    let mut engine = prepared.engine.borrow_mut();
+    engine.set_input(input::of(run, token));
+    let mut rule = |has: bool, path: &str| match has {
+        true => engine.eval_rule(path.to_owned()).map_err(|error| format!("{error:#}")),
+        false => Ok(Value::Undefined),
+    };
+    let deny = rule(prepared.has_deny, "data.countersign.deny")?;
+    let permit = rule(prepared.has_permit, "data.countersign.permit")?;
+    verdict::of(&permit, &deny, token)
+}
+
+fn problem(pointer: &str, message: String) -> Problem {
+    Problem { pointer: pointer.to_owned(), message }
+}

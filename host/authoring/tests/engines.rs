@@ -1,0 +1,407 @@
+//! The components that hold an engine, against that engine as a library of another program.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
+
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::thread;
+
+use countersign::{
+    Audience, AuthorKind, Behavior, Binding, BindingConfig, BindingError, Claims, Engine, Fault,
+    Implementation, Limits, Mode, Policy, PolicySet, Run, Scope, Settings, SubjectForm,
+    SubjectProfile, TokenRequest, Verdict, imports,
+};
+use countersign_policy_artifacts::{CEDAR, REGO};
+use serde_json::{Value, json};
+
+const RUN: &str = include_str!("../../../examples/run.json");
+const RULES_REGO: &str = include_str!("engines/rules.rego");
+const RULES_CEDAR: &str = include_str!("engines/rules.cedar");
+
+/// How many claims are decided on by both.
+const CLAIMS: usize = 100_000;
+
+/// A busy machine must not change a verdict.
+const LIMITS: Limits = Limits { wall_clock_ms: 10_000, ..Limits::INTERPRETER };
+
+fn prepare(component: &[u8], settings: &Value) -> Result<PolicySet, BindingError> {
+    let policy = Policy::load(&Engine::new().unwrap(), component, &LIMITS).unwrap();
+    bind(&Arc::new(policy), settings)
+}
+
+fn bind(policy: &Arc<Policy>, settings: &Value) -> Result<PolicySet, BindingError> {
+    let config = BindingConfig {
+        name: "engine".parse().unwrap(),
+        settings: Settings::from_json(&settings.to_string()).unwrap(),
+        scope: Scope::All,
+        mode: Mode::Enforce,
+        limits: LIMITS,
+        claims: vec![],
+    };
+    Ok(PolicySet::new(vec![Binding::prepare(Arc::clone(policy), config)?]).unwrap())
+}
+
+/// The same choices in the same order, whatever the machine: xorshift64*.
+struct Choices(u64);
+
+impl Choices {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 11) % end
+    }
+
+    fn of<'t, T>(&mut self, items: &'t [T]) -> &'t T {
+        let index = self.below(items.len() as u64);
+        &items[usize::try_from(index).unwrap()]
+    }
+
+    fn claims(&mut self, base: &Value) -> Claims {
+        let mut run = base.clone();
+        let owners =
+            ["my-workspace", "team-a", "team-b", "other", "my", "my-workspace-b", "abstain-me"];
+        let block = &mut run["spec"]["buildingBlock"]["spec"];
+        block["workspaceIdentifier"] = json!(self.of(&owners));
+        let parents: Vec<Value> = (0..self.below(4))
+            .map(|_| {
+                json!({
+                    "buildingBlockUuid": "68ce5455-2a4a-4a4b-a324-6a6c18cab85a",
+                    "definitionUuid": "b23cfb9a-6974-444f-9d33-62134a632373",
+                })
+            })
+            .collect();
+        block["parentBuildingBlocks"] = json!(parents);
+        run["spec"]["runNumber"] = json!(self.below(20_000_000));
+        run["spec"]["behavior"] = json!(self.of(&["APPLY", "DETECT", "DESTROY"]));
+        run["spec"]["trigger"] = match self.of(&["User", "ApiKey", "ApiUser", "System", "", ""]) {
+            &"" => Value::Null,
+            kind => json!({
+                "author": {"type": kind, "identifier": self.of(&["a \"b\"", "ä@example.com"])},
+            }),
+        };
+        let audiences = [
+            "aws-workload-identity-provider:demo",
+            "api://AzureADTokenExchange",
+            "https://example.com",
+        ];
+        let first = self.of(&audiences);
+        let mut asked = vec![Audience::parse(first).unwrap()];
+        let second = self.of(&audiences);
+        if second != first {
+            asked.push(Audience::parse(second).unwrap());
+        }
+        let run = Run::parse(run.to_string().as_bytes()).unwrap();
+        let ttl = *self.of(&[60, 599, 600, 900, 901, 1800, 1801, 3600, 3601, 86_400]);
+        let token = TokenRequest::new(asked, ttl, 1_790_000_000 + self.below(1 << 30)).unwrap();
+        let meshstack_id = "demo".parse().unwrap();
+        let subject = SubjectForm { profile: SubjectProfile::ByDefinition, meshstack_id };
+        Claims::new(run, None, &subject, token).unwrap()
+    }
+}
+
+/// The claims as the contract has them, with underscores: written here once more.
+fn as_json(claims: &Claims) -> Value {
+    let (run, token) = (claims.run(), claims.token());
+    let block = &run.building_block;
+    let mut json = json!({
+        "id": run.id.as_str(),
+        "number": run.number,
+        "behavior": match run.behavior {
+            Behavior::Apply => "apply",
+            Behavior::Detect => "detect",
+            Behavior::Destroy => "destroy",
+        },
+        "building_block": {
+            "id": block.id.as_str(),
+            "workspace": block.workspace.as_str(),
+            "parents": block.parents.iter().map(|parent| json!({
+                "building_block": parent.building_block.as_str(),
+                "definition": parent.definition.as_str(),
+            })).collect::<Vec<_>>(),
+        },
+        "definition": {
+            "id": run.definition.id.as_str(),
+            "workspace": run.definition.workspace.as_str(),
+            "version": run.definition.version,
+            "implementation": match run.definition.implementation {
+                Implementation::Terraform => "terraform",
+                other => panic!("{other:?}"),
+            },
+        },
+        "facts": {},
+    });
+    if let Some(project) = &block.project {
+        json["building_block"]["project"] = json!(project.as_str());
+    }
+    if let Some(platform) = &block.platform {
+        json["building_block"]["platform"] = json!(platform.as_str());
+    }
+    if let Some(trigger) = &run.trigger {
+        json["trigger"] = json!({
+            "author": trigger.author,
+            "author_kind": match trigger.author_kind {
+                AuthorKind::User => "user",
+                AuthorKind::ApiKey => "api-key",
+                AuthorKind::ApiUser => "api-user",
+                AuthorKind::System => "system",
+            },
+        });
+        if let Some(reason) = &trigger.reason {
+            json["trigger"]["reason"] = json!(reason);
+        }
+    }
+    json!({
+        "run": json,
+        "token": {
+            "subject": claims.subject().as_str(),
+            "audiences": token.audiences().iter().map(|a| a.as_str()).collect::<Vec<_>>(),
+            "ttl_seconds": token.ttl_seconds(),
+            "issued_at": token.issued_at(),
+        },
+    })
+}
+
+/// A verdict in the form that the native engines write.
+fn answer(result: &Result<Verdict, Fault>, ttl: u32) -> Value {
+    match result {
+        Ok(Verdict::Permit(grant)) => json!(grant.max_ttl.unwrap_or(ttl)),
+        Ok(Verdict::Deny(reasons)) => {
+            let mut codes: Vec<_> = reasons.iter().map(|reason| reason.code.to_string()).collect();
+            codes.sort_unstable();
+            json!(codes)
+        }
+        Ok(Verdict::Abstain) => json!("abstain"),
+        Err(Fault::Panic { .. }) => json!("fault"),
+        // A grant that keeps none of the audiences is refused by the host, and is no answer of the engine's.
+        Err(other) => json!(other.code()),
+    }
+}
+
+/// The program that has the engines as libraries.
+fn native() -> Command {
+    let engines = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest-policies/engines");
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("engines");
+    let built = Command::new(env!("CARGO"))
+        .current_dir(&engines)
+        .env_remove("RUSTFLAGS")
+        .args(["build", "--locked", "--release", "--package", "native-engines", "--target-dir"])
+        .arg(&target)
+        .status()
+        .unwrap();
+    assert!(built.success(), "the native engines do not build");
+    Command::new(target.join("release/native-engines"))
+}
+
+/// Asks both the same, and compares each answer. Gives how often each kind of answer came.
+fn compare(kind: &str, component: &[u8], settings: &Value) -> [usize; 4] {
+    let set = prepare(component, settings).unwrap();
+    let mut child =
+        native().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it was built");
+    let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let first = json!({ kind: settings });
+    let base: Value = serde_json::from_str(RUN).unwrap();
+    let asking = thread::spawn({
+        let base = base.clone();
+        move || {
+            let (mut out, mut choices) = (BufWriter::new(stdin), Choices(7));
+            writeln!(out, "{first}").unwrap();
+            for _ in 0..CLAIMS {
+                writeln!(out, "{}", as_json(&choices.claims(&base))).unwrap();
+            }
+            out.flush().unwrap();
+        }
+    });
+    let (mut choices, mut lines) = (Choices(7), BufReader::new(stdout).lines());
+    let mut met = [0; 4];
+    for number in 0..CLAIMS {
+        let claims = choices.claims(&base);
+        let (ttl, asked) = (claims.token().ttl_seconds(), as_json(&claims));
+        let decision = set.evaluate(claims);
+        let found = answer(&decision.trace()[0].result, ttl);
+        let native: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        assert_eq!(found, native, "claims {number}: {asked}\n{:?}", decision.trace()[0].result);
+        met[match found {
+            Value::Number(_) => 0,
+            Value::Array(_) => 1,
+            Value::String(word) if word == "abstain" => 2,
+            _ => 3,
+        }] += 1;
+    }
+    asking.join().unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(lines.next().is_none());
+    met
+}
+
+fn rego() -> Value {
+    json!({
+        "policy": RULES_REGO,
+        "data": {
+            "also": {"team-a": true, "team-b": true},
+            "also_max_ttl": 900,
+            "ceilings": {"apply": 3600, "destroy": 1800},
+            "triggers": {"destroy": {"user": true}, "apply": {"user": true, "api-key": true}},
+        },
+    })
+}
+
+fn cedar() -> Value {
+    let member = |name: &str| {
+        json!({
+            "uid": {"type": "Workspace", "id": name},
+            "attrs": {},
+            "parents": [{"type": "Group", "id": "also"}],
+        })
+    };
+    json!({"policies": RULES_CEDAR, "entities": [member("team-a"), member("team-b")]})
+}
+
+#[test]
+fn rego_answers_as_regorus_does() {
+    let met = compare("rego", REGO, &rego());
+    // Every kind of answer was met, and often.
+    assert!(met.iter().all(|count| *count > 500), "{met:?}");
+}
+
+#[test]
+fn cedar_answers_as_cedar_policy_does() {
+    let [permits, denials, abstentions, faults] = compare("cedar", CEDAR, &cedar());
+    assert!(permits > 500 && denials > 500 && faults > 500, "{permits} {denials} {faults}");
+    // Cedar denies where no policy applies.
+    assert_eq!(abstentions, 0);
+}
+
+#[test]
+fn they_import_nothing_and_say_what_they_are() {
+    for (component, name) in [(REGO, "rego"), (CEDAR, "cedar")] {
+        assert_eq!(imports(component), Ok(vec![]));
+        let policy = Policy::load(&Engine::new().unwrap(), component, &LIMITS).unwrap();
+        assert_eq!(policy.description().name, name);
+        let schema: Value =
+            serde_json::from_str(policy.description().settings_schema.as_deref().unwrap()).unwrap();
+        assert_eq!(schema["additionalProperties"], false);
+        // What `configure` left is what an evaluation begins with.
+        let settings = if name == "rego" { rego() } else { cedar() };
+        let set = bind(&Arc::new(policy), &settings).unwrap();
+        let binding = &set.bindings()[0];
+        assert_eq!(binding.prepared().unwrap().no_snapshot, None, "{name}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_text_is_said_with_its_place() {
+    let rego = Arc::new(Policy::load(&Engine::new().unwrap(), REGO, &LIMITS).unwrap());
+    let cedar = Arc::new(Policy::load(&Engine::new().unwrap(), CEDAR, &LIMITS).unwrap());
+    let forbid = |annotations: &str| format!("{annotations} forbid(principal, action, resource);");
+    for (policy, settings, says) in [
+        (&rego, json!({"policy": "package countersign\npermit if {"}), "/policy: "),
+        (&rego, json!({"policy": "package countersign\npermit if {"}), "policy.rego:2"),
+        (
+            &rego,
+            json!({"policy": "package other\npermit := true"}),
+            "/policy: expected package `countersign`, found `other`",
+        ),
+        (
+            &rego,
+            json!({"policy": "package countersign\nallow := true"}),
+            "/policy: expected a rule `permit`, a rule `deny`, or both",
+        ),
+        (
+            &rego,
+            json!({"policy": "package countersign\npermit := true", "data": 7}),
+            "/data: expected an object",
+        ),
+        (&rego, json!({}), "/policy: missing"),
+        (&cedar, json!({"policies": "permit(principal"}), "/policies: "),
+        (&cedar, json!({"policies": ""}), "/policies: expected at least one policy"),
+        (
+            &cedar,
+            json!({"policies": "permit(principal, action, resource) when { context.run.behaviour == \"x\" };"}),
+            "behaviour",
+        ),
+        (
+            &cedar,
+            json!({"policies": "permit(principal == ?principal, action, resource);"}),
+            "is a template; nothing links it",
+        ),
+        (
+            &cedar,
+            json!({"policies": forbid("@max_ttl(\"900\")")}),
+            "@max_ttl is for a policy that permits",
+        ),
+        (
+            &cedar,
+            json!({"policies": forbid("@cod(\"x\")")}),
+            "@cod is not known, expected one of @id, @code",
+        ),
+        (
+            &cedar,
+            json!({"policies": "@max_ttl(\"0\") permit(principal, action, resource);"}),
+            "@max_ttl: expected seconds, found `0`",
+        ),
+        (&cedar, json!({"policies": forbid(""), "schema": "entity"}), "/schema: "),
+        (&cedar, json!({"policies": forbid(""), "schema": "entity Workspace;"}), "/"),
+        (
+            &cedar,
+            json!({"policies": forbid(""), "entities": [{"uid": {"type": "Team", "id": "a"}, "attrs": {}, "parents": []}]}),
+            "/entities: ",
+        ),
+        (
+            &cedar,
+            json!({"policies": forbid(""), "otherwise": "permit"}),
+            "/otherwise: expected one of `deny`, `abstain`",
+        ),
+    ] {
+        match bind(policy, &settings).unwrap_err() {
+            error @ BindingError::Settings { .. } => {
+                let text = error.to_string();
+                assert!(text.contains(says), "{settings}: expected {says}, found {text}");
+            }
+            other => panic!("{settings}: {other}"),
+        }
+    }
+}
+
+/// A rule of another shape says nothing that could be trusted.
+#[test]
+fn a_rule_of_another_shape_is_a_fault() {
+    let policy = Arc::new(Policy::load(&Engine::new().unwrap(), REGO, &LIMITS).unwrap());
+    let base: Value = serde_json::from_str(RUN).unwrap();
+    for (rule, says) in [
+        ("permit := 7", "permit: expected true or an object, found 7"),
+        ("permit := {\"max-ttl\": 9}", "permit: expected `max_ttl`, `audiences` and `claims`"),
+        ("permit := {\"max_ttl\": \"9\"}", "permit.max_ttl: expected seconds, found \"9\""),
+        ("permit := {\"max_ttl\": 0}", "permit.max_ttl: expected seconds, found 0"),
+        ("permit := {\"audiences\": \"a\"}", "permit.audiences: expected texts"),
+        ("permit := {\"claims\": {\"team\": 1}}", "permit.claims: expected an object of texts"),
+        ("deny := true", "deny: expected a set of reasons, found true"),
+        (
+            "deny contains \"no\"",
+            "deny: expected {\"code\": text, \"message\": text}, found \"no\"",
+        ),
+        ("deny contains {\"code\": \"a\"}", "deny: expected {\"code\": text"),
+        // A denial beside a permit that is wrong is wrong.
+        (
+            "permit := 7\ndeny contains {\"code\": \"a\", \"message\": \"b\"}",
+            "permit: expected true",
+        ),
+        ("permit if to_number(\"x\") == 1", "to_number"),
+    ] {
+        let set =
+            bind(&policy, &json!({"policy": format!("package countersign\n{rule}")})).unwrap();
+        let decision = set.evaluate(Choices(1).claims(&base));
+        match &decision.trace()[0].result {
+            Err(Fault::Panic { message }) => assert!(message.contains(says), "{rule}: {message}"),
+            other => panic!("{rule}: {other:?}"),
+        }
+        assert!(decision.into_approval().is_err(), "{rule}");
+    }
+}

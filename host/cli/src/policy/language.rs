@@ -1,0 +1,121 @@
+//! What a policy is written in.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use countersign::{MAX_SETTINGS_BYTES, Settings};
+use countersign_policy_artifacts::{CEDAR, REGO};
+use serde_json::{Map, Value};
+
+use super::folder::Profile;
+use crate::files;
+
+/// What a policy is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Language {
+    /// Rust, with the SDK
+    Rust,
+    /// JavaScript, with TypeScript's types
+    Javascript,
+    /// Python
+    Python,
+    /// Rego, the language of Open Policy Agent
+    Rego,
+    /// Cedar
+    Cedar,
+}
+
+impl Language {
+    /// By a file that a folder of it has.
+    const MARKS: [(&'static str, Self); 5] = [
+        ("Cargo.toml", Self::Rust),
+        ("policy.js", Self::Javascript),
+        ("policy.py", Self::Python),
+        ("policy.rego", Self::Rego),
+        ("policies.cedar", Self::Cedar),
+    ];
+
+    /// The language of the policy in a folder.
+    pub fn of(folder: &Path) -> Result<Self> {
+        let found: Vec<_> =
+            Self::MARKS.into_iter().filter(|(mark, _)| folder.join(mark).exists()).collect();
+        match found.as_slice() {
+            [(_, language)] => Ok(*language),
+            [(one, _), (other, _), ..] => {
+                bail!("{}: both {one} and {other}; keep one", folder.display())
+            }
+            [] => bail!(
+                "{}: expected Cargo.toml (Rust), policy.js, policy.py, policy.rego or policies.cedar; `countersign policy \
+                 new` makes a folder",
+                folder.display()
+            ),
+        }
+    }
+
+    /// The file that the policy is in.
+    pub fn source(self) -> &'static str {
+        match self {
+            Self::Rust => "src/lib.rs",
+            Self::Javascript => "policy.js",
+            Self::Python => "policy.py",
+            Self::Rego => "policy.rego",
+            Self::Cedar => "policies.cedar",
+        }
+    }
+
+    /// The limits that a policy of it needs.
+    pub fn profile(self) -> Profile {
+        match self {
+            Self::Rust => Profile::Compiled,
+            Self::Javascript | Self::Python | Self::Rego | Self::Cedar => Profile::Interpreter,
+        }
+    }
+
+    /// Whether the policy is a text that a component takes as its settings.
+    pub fn is_text(self) -> bool {
+        self.engine().is_some()
+    }
+
+    /// The component that takes texts of the language.
+    pub fn engine(self) -> Option<&'static [u8]> {
+        match self {
+            Self::Rego => Some(REGO),
+            Self::Cedar => Some(CEDAR),
+            Self::Rust | Self::Javascript | Self::Python => None,
+        }
+    }
+
+    /// The files of a folder that its settings are made of, each with its key. The first is the policy; the others need
+    /// not be there.
+    pub fn texts(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Rego => &[("policy.rego", "policy"), ("data.json", "data")],
+            Self::Cedar => &[
+                ("policies.cedar", "policies"),
+                ("schema.cedarschema", "schema"),
+                ("entities.json", "entities"),
+            ],
+            Self::Rust | Self::Javascript | Self::Python => &[],
+        }
+    }
+
+    /// The settings that the texts of a folder make: for a language that [is text](Self::is_text).
+    pub fn settings(self, folder: &Path) -> Result<Settings> {
+        let mut members = Map::new();
+        for (file, key) in self.texts() {
+            let path = folder.join(file);
+            if !path.exists() && !members.is_empty() {
+                continue;
+            }
+            let text = files::read_text(&path, MAX_SETTINGS_BYTES as u64)?;
+            let value = match file.ends_with(".json") {
+                true => serde_json::from_str(&text).with_context(|| path.display().to_string())?,
+                false => Value::String(text),
+            };
+            members.insert((*key).to_owned(), value);
+        }
+        Settings::from_json(&Value::Object(members).to_string())
+            .with_context(|| format!("{}: the texts as settings", folder.display()))
+    }
+}

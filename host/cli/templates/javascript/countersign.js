@@ -1,0 +1,72 @@
+// @ts-check
+// What stands between the contract and a policy. `countersign policy new` has put it there.
+
+/** @typedef {import('countersign:policy/policy@1.0.0').Run} Run */
+/** @typedef {import('countersign:policy/policy@1.0.0').Token} Token */
+/** @typedef {import('countersign:policy/policy@1.0.0').Verdict} Verdict */
+/** @typedef {import('countersign:policy/policy@1.0.0').Problem} Problem */
+
+/**
+ * The token may be issued. What is given narrows it: the longest life in seconds, the audiences to keep.
+ * @param {{ maxTtl?: number, audiences?: string[], claims?: Record<string, string> }} [grant]
+ * @returns {Verdict}
+ */
+export function permit({ maxTtl, audiences, claims = {} } = {}) {
+  const facts = Object.entries(claims).map(([name, value]) => ({ name, value }));
+  return { tag: 'permit', val: { maxTtl, audiences, claims: facts } };
+}
+
+/**
+ * The token must not be issued.
+ * @param {string} code For machines: lower-case letters, digits and dashes; it stays the same over versions.
+ * @param {string} message For people: what was wrong, and what would be right.
+ * @returns {Verdict}
+ */
+export function deny(code, message) {
+  return { tag: 'deny', val: [{ code, message }] };
+}
+
+/**
+ * The policy has nothing to say about this run.
+ * @returns {Verdict}
+ */
+export function abstain() {
+  return { tag: 'abstain' };
+}
+
+/**
+ * The contract's functions, made of a policy. An error that is thrown is a fault, and refuses.
+ * @param {{
+ *   name: string,
+ *   version: string,
+ *   summary: string,
+ *   settingsSchema?: object,
+ *   check?: (settings: any) => Problem[],
+ *   evaluate: (settings: any, run: Run, token: Token) => Verdict,
+ * }} policy
+ */
+export function policy({ name, version, summary, settingsSchema, check, evaluate }) {
+  /** @type {any} */
+  let settings;
+  return {
+    describe() {
+      const schema = settingsSchema === undefined ? '' : JSON.stringify(settingsSchema);
+      return { name, version, summary, settingsSchema: schema };
+    },
+
+    /** @param {string} json */
+    configure(json) {
+      settings = JSON.parse(json);
+      const problems = check?.(settings) ?? [];
+      if (problems.length > 0) {
+        // How a function returns an error of the contract.
+        throw problems;
+      }
+    },
+
+    /** @param {Run} run @param {Token} token */
+    evaluate(run, token) {
+      return evaluate(settings, run, token);
+    },
+  };
+}

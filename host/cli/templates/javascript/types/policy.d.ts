@@ -1,0 +1,341 @@
+declare module 'countersign:policy/policy@1.0.0' {
+  /**
+   * Says what this policy is. Called at any time, also before `configure`. At most 256 KiB.
+   */
+  export function describe(): Description;
+  /**
+   * Takes the settings: JSON text (RFC 8259) that holds an object, at most 1 MiB and nested at
+   * most 32 deep, of at most 65,536 values, duplicate keys already refused.
+   * Called exactly once, before any `evaluate`. A policy without settings accepts `{}`.
+   * 
+   * A problem keeps the binding from becoming active. Whatever is costly belongs here: a host
+   * may keep the memory as `configure` left it and begin every evaluation from there.
+   */
+  export function configure(settings: string): void;
+  /**
+   * Decides on one run. Pure: the same settings, run and token give the same verdict.
+   * 
+   * Called at most once per instance; nothing that it writes is seen by another evaluation. A
+   * trap, or running past a limit, is a fault: it refuses, and is recorded as such. So is a
+   * verdict larger than the binding's limit, 64 KiB unless the operator says otherwise.
+   */
+  export function evaluate(run: Run, token: Token): Verdict;
+  /**
+   * What the run is about to do.
+   * 
+   * There is no case for an unknown behavior: a host refuses such a run before any policy.
+   * # Variants
+   * 
+   * ## `"apply"`
+   * 
+   * Create or change the resources (`APPLY`).
+   * ## `"detect"`
+   * 
+   * A dry run: compare, change nothing (`DETECT`).
+   * ## `"destroy"`
+   * 
+   * Delete the resources (`DESTROY`).
+   */
+  export type Behavior = 'apply' | 'detect' | 'destroy';
+  /**
+   * How a building block definition is implemented.
+   * # Variants
+   * 
+   * ## `"manual"`
+   * 
+   * Done by people (`MANUAL`).
+   * ## `"terraform"`
+   * 
+   * OpenTofu or Terraform (`TERRAFORM`).
+   * ## `"github-workflow"`
+   * 
+   * A GitHub Actions workflow (`GITHUB_WORKFLOW`).
+   * ## `"gitlab-cicd"`
+   * 
+   * A GitLab pipeline (`GITLAB_CICD`).
+   * ## `"azure-devops"`
+   * 
+   * An Azure DevOps pipeline (`AZURE_DEVOPS`).
+   * ## `"other"`
+   * 
+   * One that this version of the contract has no name for. A host that knows more passes
+   * the name as the fact `implementation-type`. Hosts of 1.0 never send it.
+   */
+  export type Implementation = 'manual' | 'terraform' | 'github-workflow' | 'gitlab-cicd' | 'azure-devops' | 'other';
+  /**
+   * Who, or what, triggered a run.
+   * # Variants
+   * 
+   * ## `"user"`
+   * 
+   * A person (`User`).
+   * ## `"api-key"`
+   * 
+   * A machine account of a workspace (`ApiKey`).
+   * ## `"api-user"`
+   * 
+   * A machine account of the whole platform (`ApiUser`).
+   * ## `"system"`
+   * 
+   * The platform itself, for example a scheduled check (`System`).
+   * ## `"other"`
+   * 
+   * One that this version of the contract has no name for. A host that knows more passes
+   * the name as the fact `author-kind`. Hosts of 1.0 never send it.
+   */
+  export type AuthorKind = 'user' | 'api-key' | 'api-user' | 'system' | 'other';
+  /**
+   * A named value.
+   */
+  export interface Fact {
+    /**
+     * 1 to 128 bytes of `A-Z a-z 0-9 . _ : / -`, beginning with a letter.
+     */
+    name: string,
+    /**
+     * 0 to 1,024 bytes, no control characters.
+     */
+    value: string,
+  }
+  /**
+   * A building block that this run's building block depends on.
+   */
+  export interface Parent {
+    /**
+     * UUID of the parent building block: 36 characters, lower case.
+     */
+    buildingBlock: string,
+    /**
+     * UUID of the parent's definition: 36 characters, lower case.
+     */
+    definition: string,
+  }
+  /**
+   * The thing that is being applied, checked or destroyed: one use of a definition.
+   */
+  export interface BuildingBlock {
+    /**
+     * UUID: 36 characters, lower case.
+     */
+    id: string,
+    /**
+     * The owning workspace (the consumer): `^[a-z0-9]+(-[a-z0-9]+)*$`, 1 to 63 bytes.
+     */
+    workspace: string,
+    /**
+     * The project, where the building block belongs to one: `^[a-z0-9]+(-[a-z0-9]+)*$`, 1 to
+     * 63 bytes.
+     */
+    project?: string,
+    /**
+     * The full platform identifier `<platform>.<location>`, where there is one: two
+     * identifiers of the same form as a workspace, joined by one dot.
+     */
+    platform?: string,
+    /**
+     * The direct parents, in the order of the run object; at most 256.
+     */
+    parents: Array<Parent>,
+  }
+  /**
+   * The building block definition: what the platform team offers.
+   */
+  export interface Definition {
+    /**
+     * UUID: 36 characters, lower case.
+     */
+    id: string,
+    /**
+     * The definition workspace (the platform team): `^[a-z0-9]+(-[a-z0-9]+)*$`, 1 to 63
+     * bytes.
+     */
+    workspace: string,
+    /**
+     * Version of the definition, 0 to 2^53 - 1.
+     */
+    version: bigint,
+    /**
+     * How the definition is implemented.
+     */
+    implementation: Implementation,
+  }
+  /**
+   * Why the run exists.
+   */
+  export interface Trigger {
+    /**
+     * The platform's word for the cause, where it gives one: 1 to 1,024 bytes, no control
+     * characters. For people to read; not a closed vocabulary.
+     */
+    reason?: string,
+    /**
+     * Identifier of who triggered the run, such as a user name or the UUID of an API key:
+     * 1 to 255 bytes, no control characters. Unique within its kind, not across kinds.
+     */
+    author: string,
+    /**
+     * What kind of author that is.
+     */
+    authorKind: AuthorKind,
+  }
+  /**
+   * The verified facts of the run that asks for a token.
+   */
+  export interface Run {
+    /**
+     * UUID of the run: 36 characters, lower case.
+     */
+    id: string,
+    /**
+     * Number of the run, 0 to 2^53 - 1, increasing with every run of its building block.
+     */
+    number: bigint,
+    /**
+     * What the run is about to do.
+     */
+    behavior: Behavior,
+    /**
+     * What it does it to.
+     */
+    buildingBlock: BuildingBlock,
+    /**
+     * The definition that the building block is a use of.
+     */
+    definition: Definition,
+    /**
+     * Why the run exists. Absent where the platform does not say: treat absence as "not
+     * known to be a person".
+     */
+    trigger?: Trigger,
+    /**
+     * UUID of the runner that executes the run, where the host knows it: 36 characters,
+     * lower case. Runners are shared; the identity is the run's.
+     */
+    runner?: string,
+    /**
+     * What later hosts know beyond this record; at most 64, each name once. Ignore the names
+     * you do not know.
+     */
+    facts: Array<Fact>,
+  }
+  /**
+   * The token that is asked for.
+   */
+  export interface Token {
+    /**
+     * The subject (`sub`, RFC 7519 section 4.1.2) that the token would carry; 1 to 600 bytes
+     * of printable ASCII. A policy cannot change it.
+     */
+    subject: string,
+    /**
+     * The audiences (`aud`, section 4.1.3) asked for: 1 to 10, each 1 to 256 bytes of
+     * printable ASCII, none twice.
+     */
+    audiences: Array<string>,
+    /**
+     * The life asked for, in seconds: 1 to 86,400.
+     */
+    ttlSeconds: number,
+    /**
+     * The time the token would be issued at (`iat`, section 4.1.6): seconds since
+     * 1970-01-01T00:00:00Z, leap seconds not counted. The only notion of time a policy has.
+     */
+    issuedAt: bigint,
+  }
+  /**
+   * One reason of a denial.
+   */
+  export interface Reason {
+    /**
+     * A stable code for machines: 1 to 64 bytes of `a-z 0-9 -`. A host puts `malformed-code`
+     * in the place of another, and shows that in the message.
+     */
+    code: string,
+    /**
+     * A sentence for people: what was wrong, and what would be right. A host escapes control
+     * characters and cuts after 1,024 bytes.
+     */
+    message: string,
+  }
+  /**
+   * What a permit narrows. A grant that widens anything is a fault, and refuses.
+   */
+  export interface Grant {
+    /**
+     * A ceiling for the token's life in seconds: 1 to `token.ttl-seconds`. Absent: as asked
+     * for.
+     */
+    maxTtl?: number,
+    /**
+     * The audiences to keep: a subset of `token.audiences`. Absent: all of them. An empty
+     * list keeps none, and refuses.
+     */
+    audiences?: Array<string>,
+    /**
+     * Claims to add to the token, at most 32. A host takes only names that the operator
+     * allowed for this binding, and never one that it sets itself.
+     */
+    claims: Array<Fact>,
+  }
+  /**
+   * The answer of one policy.
+   */
+  export type Verdict = VerdictPermit | VerdictDeny | VerdictAbstain;
+  /**
+   * The token may be issued, within the grant.
+   */
+  export interface VerdictPermit {
+    tag: 'permit',
+    val: Grant,
+  }
+  /**
+   * The token must not be issued. One denial is enough. At least 1 reason; a host keeps
+   * the first 16.
+   */
+  export interface VerdictDeny {
+    tag: 'deny',
+    val: Array<Reason>,
+  }
+  /**
+   * This policy has nothing to say about this run. If all abstain, the host refuses.
+   */
+  export interface VerdictAbstain {
+    tag: 'abstain',
+  }
+  /**
+   * What a policy says about itself.
+   */
+  export interface Description {
+    /**
+     * Name of the policy: `^[a-z0-9]+(-[a-z0-9]+)*$`, 1 to 63 bytes.
+     */
+    name: string,
+    /**
+     * Version of the policy, by Semantic Versioning: 1 to 64 bytes.
+     */
+    version: string,
+    /**
+     * One sentence on what it decides: 1 to 512 bytes.
+     */
+    summary: string,
+    /**
+     * JSON Schema (draft 2020-12) of the settings: at most 65,536 bytes. Empty when the
+     * policy has none.
+     */
+    settingsSchema: string,
+  }
+  /**
+   * One thing wrong with settings. A host keeps the first 32.
+   */
+  export interface Problem {
+    /**
+     * Where: a JSON pointer (RFC 6901) into the settings, at most 256 bytes; empty for the
+     * whole.
+     */
+    pointer: string,
+    /**
+     * What is wrong there and what was expected, at most 512 bytes.
+     */
+    message: string,
+  }
+}
