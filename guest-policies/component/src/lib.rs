@@ -6,4 +6,4 @@ mod encode;
 mod toolchain;
 
 pub use encode::{EncodeError, component};
-pub use toolchain::{BuildError, Toolchain, compile};
+pub use toolchain::{BuildError, COMPILED_FOLDER, Toolchain, compile, compile_for_coverage};

@@ -7,6 +7,9 @@ use std::{env, io};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
+/// What stands for the folder that was compiled, in the paths that the compiler writes down.
+pub const COMPILED_FOLDER: &str = "/countersign";
+
 /// Where `rust-web-src` puts the sources of the standard library.
 const DEBIAN_SOURCES: &str = "/usr/lib/rustlib/src/rust/library/std";
 
@@ -132,12 +135,71 @@ pub fn compile(
     target_dir: &Path,
     locked: bool,
 ) -> Result<PathBuf, BuildError> {
+    build(toolchain, folder, packages, target_dir, locked, Purpose::Use)
+}
+
+/// Compiles as [`compile`] does, but so that code can be followed to its lines: without optimisation, with line tables,
+/// and with the stack that such code needs. Paths in the line tables begin with [`COMPILED_FOLDER`] where they are in
+/// `folder`. `target_dir` must be another one than that of [`compile`], which would find these modules.
+///
+/// # Errors
+/// When cargo cannot be started, or does not succeed.
+pub fn compile_for_coverage(
+    toolchain: Toolchain,
+    folder: &Path,
+    packages: &[&str],
+    target_dir: &Path,
+    locked: bool,
+) -> Result<PathBuf, BuildError> {
+    build(toolchain, folder, packages, target_dir, locked, Purpose::Coverage)
+}
+
+/// What a module is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Use,
+    Coverage,
+}
+
+impl Purpose {
+    /// What is different from the profile `policy`.
+    fn profile(self) -> &'static [&'static str] {
+        match self {
+            Self::Use => &[],
+            Self::Coverage => &[
+                "--config=profile.policy.opt-level=0",
+                "--config=profile.policy.debug=\"line-tables-only\"",
+                "--config=profile.policy.strip=false",
+                "--config=profile.policy.lto=false",
+                "--config=profile.policy.codegen-units=16",
+            ],
+        }
+    }
+
+    /// In bytes. A small stack keeps a fresh instance cheap; code without optimisation keeps everything on it.
+    fn stack_bytes(self) -> u32 {
+        match self {
+            Self::Use => 32 << 10,
+            Self::Coverage => 1 << 20,
+        }
+    }
+}
+
+fn build(
+    toolchain: Toolchain,
+    folder: &Path,
+    packages: &[&str],
+    target_dir: &Path,
+    locked: bool,
+    purpose: Purpose,
+) -> Result<PathBuf, BuildError> {
     let mut cargo = toolchain.cargo();
     cargo
         .current_dir(folder)
-        .env("CARGO_ENCODED_RUSTFLAGS", flags(folder).join("\u{1f}"))
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(folder, purpose).join("\u{1f}"))
         .args(["build", "--profile", "policy", "--target", TARGET, "--target-dir"])
         .arg(target_dir)
+        .args(purpose.profile())
         .args(toolchain.arguments())
         .args(locked.then_some("--locked"));
     for package in packages {
@@ -154,12 +216,11 @@ pub fn compile(
     }
 }
 
-/// A small stack keeps a fresh instance cheap. Without this machine's paths a component has the same digest wherever it is
-/// built by the same compiler.
-fn flags(folder: &Path) -> Vec<String> {
+/// Without this machine's paths a component has the same digest wherever it is built by the same compiler.
+fn flags(folder: &Path, purpose: Purpose) -> Vec<String> {
     let mut flags = vec![
-        "-Clink-arg=-zstack-size=32768".to_owned(),
-        format!("--remap-path-prefix={}=/countersign", folder.display()),
+        format!("-Clink-arg=-zstack-size={}", purpose.stack_bytes()),
+        format!("--remap-path-prefix={}={COMPILED_FOLDER}", folder.display()),
     ];
     if let Some(home) = cargo_home() {
         flags.push(format!("--remap-path-prefix={}=/cargo", Path::new(&home).display()));

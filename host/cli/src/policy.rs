@@ -2,9 +2,11 @@
 
 mod bench;
 mod build;
+mod coverage;
 mod folder;
 mod junit;
 mod new;
+mod rust;
 mod test;
 
 use anyhow::Result;

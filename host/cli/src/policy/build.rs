@@ -1,16 +1,16 @@
 //! `countersign policy build`
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use countersign::{Limits, Optimization, Policy, imports, visible};
-use countersign_component::{BuildError, Toolchain, compile, component};
+use countersign_component::{BuildError, Toolchain, component};
 use serde::Serialize;
 
 use super::folder::Language;
+use super::rust::RustPackage;
 use crate::output::{self, DIM, Done, Format, STRONG, Styled};
 use crate::{files, preparation, progress};
 
@@ -99,29 +99,9 @@ impl Build {
                 other => other.into(),
             })?,
         };
-        let folder =
-            self.folder.canonicalize().with_context(|| self.folder.display().to_string())?;
-        let package = package(&folder)?;
-        // Without a lock file cargo makes one: a new policy has none.
-        let locked = folder.join("Cargo.lock").exists();
-        let modules = progress::during("compiling", || {
-            compile(toolchain, &folder, &[&package], &folder.join("target"), locked)
-        })?;
-        let module = modules.join(format!("{}.wasm", package.replace('-', "_")));
-        let bytes = fs::read(&module).with_context(|| {
-            format!("{}: is `crate-type = [\"cdylib\", \"rlib\"]` in Cargo.toml?", module.display())
-        })?;
-        Ok(component(&bytes)?)
+        let package = RustPackage::of(&self.folder)?;
+        Ok(component(&progress::during("compiling", || package.module(toolchain))?)?)
     }
-}
-
-/// The name of the package in a folder.
-fn package(folder: &Path) -> Result<String> {
-    let path = folder.join("Cargo.toml");
-    let text = files::read_text(&path, 1 << 20)?;
-    let manifest: toml::Table = text.parse().with_context(|| path.display().to_string())?;
-    let name = manifest.get("package").and_then(|package| package.get("name")?.as_str());
-    Ok(name.with_context(|| format!("{}: no `package.name`", path.display()))?.to_owned())
 }
 
 /// Runs a command that brings what is missing, and shows what it says.
