@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use countersign_component::{Build, STACK_BYTES, Toolchain, compile, component};
+use countersign_component::{Build, Purpose, Toolchain, compile, component};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -21,9 +21,6 @@ const POLICIES: &[&str] = &[
 
 /// Those that hold an engine for policies in another language. They have a lock file of their own.
 const ENGINES: &[&str] = &["cedar", "rego"];
-
-/// Their parsers recurse.
-const ENGINE_STACK_BYTES: u32 = 512 << 10;
 
 #[expect(clippy::print_stderr, reason = "how a build script says why it failed")]
 fn main() {
@@ -52,12 +49,12 @@ fn build() -> Result<()> {
         packages: POLICIES,
         target_dir: &target_dir,
         locked: true,
-        stack_bytes: STACK_BYTES,
+        purpose: Purpose::Policy,
     };
     let engines = Build {
         folder: &engines,
         packages: ENGINES,
-        stack_bytes: ENGINE_STACK_BYTES,
+        purpose: Purpose::Engine,
         target_dir: &target_dir.join("engines"),
         locked: true,
     };

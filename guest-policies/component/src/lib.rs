@@ -6,4 +6,4 @@ mod encode;
 mod toolchain;
 
 pub use encode::{EncodeError, component};
-pub use toolchain::{Build, BuildError, STACK_BYTES, Toolchain, compile};
+pub use toolchain::{Build, BuildError, COMPILED_FOLDER, Purpose, Toolchain, compile};

@@ -7,6 +7,9 @@ use std::{env, io};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
+/// What stands for the folder that was compiled, in the paths that the compiler writes down.
+pub const COMPILED_FOLDER: &str = "/countersign";
+
 /// Where `rust-web-src` puts the sources of the standard library.
 const DEBIAN_SOURCES: &str = "/usr/lib/rustlib/src/rust/library/std";
 
@@ -123,20 +126,54 @@ fn has_target() -> Result<bool, BuildError> {
 /// What is compiled to core modules.
 #[derive(Debug, Clone, Copy)]
 pub struct Build<'b> {
-    /// The workspace's folder.
+    /// The workspace's folder. Paths in line tables begin with [`COMPILED_FOLDER`] where they are in it.
     pub folder: &'b Path,
     /// Packages of it.
     pub packages: &'b [&'b str],
-    /// Where cargo puts what it builds.
+    /// Where cargo puts what it builds: for each purpose another one.
     pub target_dir: &'b Path,
     /// The lock file must be there, and stays as it is.
     pub locked: bool,
-    /// The shadow stack in bytes: what [`STACK_BYTES`] says, unless a policy recurses deeply.
-    pub stack_bytes: u32,
+    /// What the modules are for.
+    pub purpose: Purpose,
 }
 
-/// A shadow stack that is enough for a policy. The smaller, the cheaper a fresh instance.
-pub const STACK_BYTES: u32 = 32 << 10;
+/// What a module is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A policy.
+    Policy,
+    /// A policy that has an engine for policies in another language in it: with the stack that parsers need.
+    Engine,
+    /// A policy whose code can be followed to its lines: without optimisation, with line tables, and with the stack that
+    /// such code needs.
+    Coverage,
+}
+
+impl Purpose {
+    /// What is different from the profile `policy`.
+    fn profile(self) -> &'static [&'static str] {
+        match self {
+            Self::Policy | Self::Engine => &[],
+            Self::Coverage => &[
+                "--config=profile.policy.opt-level=0",
+                "--config=profile.policy.debug=\"line-tables-only\"",
+                "--config=profile.policy.strip=false",
+                "--config=profile.policy.lto=false",
+                "--config=profile.policy.codegen-units=16",
+            ],
+        }
+    }
+
+    /// In bytes. A small stack keeps a fresh instance cheap; code without optimisation keeps everything on it.
+    fn stack_bytes(self) -> u32 {
+        match self {
+            Self::Policy => 32 << 10,
+            Self::Engine => 512 << 10,
+            Self::Coverage => 1 << 20,
+        }
+    }
+}
 
 /// Compiles packages to core modules, by the profile `policy` of their workspace, and gives the folder that they are in:
 /// `<package, with underscores>.wasm` each.
@@ -150,6 +187,7 @@ pub fn compile(toolchain: Toolchain, build: &Build<'_>) -> Result<PathBuf, Build
         .env("CARGO_ENCODED_RUSTFLAGS", flags(build).join("\u{1f}"))
         .args(["build", "--profile", "policy", "--target", TARGET, "--target-dir"])
         .arg(build.target_dir)
+        .args(build.purpose.profile())
         .args(toolchain.arguments())
         .args(build.locked.then_some("--locked"));
     for package in build.packages {
@@ -170,8 +208,8 @@ pub fn compile(toolchain: Toolchain, build: &Build<'_>) -> Result<PathBuf, Build
 /// that asks for random numbers can be had, but no random numbers.
 fn flags(build: &Build<'_>) -> Vec<String> {
     let mut flags = vec![
-        format!("-Clink-arg=-zstack-size={}", build.stack_bytes),
-        format!("--remap-path-prefix={}=/countersign", build.folder.display()),
+        format!("-Clink-arg=-zstack-size={}", build.purpose.stack_bytes()),
+        format!("--remap-path-prefix={}={COMPILED_FOLDER}", build.folder.display()),
         "--cfg=getrandom_backend=\"unsupported\"".to_owned(),
     ];
     if let Some(home) = cargo_home() {

@@ -1,5 +1,6 @@
 //! What the author of a policy needs: [cases](Cases) that are run through the real component in the real sandbox,
-//! what happens when [each claim is changed](variations), and [what a decision turned on](explain).
+//! what happens when [each claim is changed](variations), which [lines of a policy](Coverage) they reach, and
+//! [what a decision turned on](explain).
 //!
 //! It does no I/O and reads no clock: files and time are the caller's.
 
@@ -7,6 +8,7 @@
 
 mod asked;
 mod cases;
+mod coverage;
 mod explain;
 mod hints;
 mod measure;
@@ -16,6 +18,7 @@ mod variation;
 
 pub use asked::Asked;
 pub use cases::{Case, Cases, CasesError, Codes, Expectation, ExpectedGrant, SettingsCase};
+pub use coverage::{CodeLine, Coverage, CoverageError, SourceFile};
 pub use explain::{Change, Explanation, OfBinding, Outcome, explain};
 pub use hints::Hints;
 pub use measure::{Measured, Measurement, measure};

@@ -18,11 +18,11 @@ use crate::variation::variations;
 /// A component, and the cases that it is to answer.
 pub struct Trial<'c> {
     policy: Arc<Policy>,
-    cases: &'c Cases,
+    pub(crate) cases: &'c Cases,
     /// The run object that cases change.
-    run: &'c Value,
+    pub(crate) run: &'c Value,
     /// The settings of cases that have none.
-    settings: Settings,
+    pub(crate) settings: Settings,
     limits: Limits,
     /// What the binding is called.
     name: BindingName,
@@ -114,11 +114,15 @@ impl SettingsOutcome {
 }
 
 impl TrialReport {
-    /// Whether everything is as it was expected.
-    pub fn passed(&self) -> bool {
+    /// Whether all cases are as they were expected, those of settings included.
+    pub fn cases_passed(&self) -> bool {
         self.cases.iter().all(CaseOutcome::passed)
             && self.settings.iter().all(SettingsOutcome::passed)
-            && self.mutations.as_ref().is_none_or(Mutations::passed)
+    }
+
+    /// Whether everything is as it was expected.
+    pub fn passed(&self) -> bool {
+        self.cases_passed() && self.mutations.as_ref().is_none_or(Mutations::passed)
     }
 }
 

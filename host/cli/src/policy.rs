@@ -2,10 +2,12 @@
 
 mod bench;
 mod build;
+mod coverage;
 mod folder;
 mod junit;
 mod language;
 mod new;
+mod rust;
 mod test;
 
 use anyhow::Result;

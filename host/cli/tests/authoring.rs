@@ -272,10 +272,90 @@ fn a_new_policy_builds_and_its_cases_pass() {
     assert_eq!(ran.status, 0, "{}{}", ran.stdout, ran.stderr);
     let tested: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!((&tested["passed"], &tested["surprising"]), (&json!(true), &json!([])));
+    lines_that_no_case_reaches_are_found(&policy);
     let ran = countersign(folder.path(), "policy new a-rust --lang rust");
     assert!(ran.status == 1 && ran.stderr.contains("there already"), "{}", ran.stderr);
     let ran = countersign(folder.path(), "policy new A");
     assert!(ran.stderr.contains("a binding name"), "{}", ran.stderr);
     let ran = countersign(folder.path(), "policy build");
     assert!(ran.status == 1 && ran.stderr.contains("expected Cargo.toml"), "{}", ran.stderr);
+}
+
+/// In the folder of a new policy, which is compiled already.
+#[track_caller]
+fn lines_that_no_case_reaches_are_found(policy: &Path) {
+    let coverage = |options: &str| {
+        let ran = countersign(policy, &format!("policy test --format json {options}"));
+        let tested: Value = serde_json::from_str(&ran.stdout).unwrap_or_default();
+        (ran.status, tested["coverage"].clone(), ran.stderr)
+    };
+    assert_eq!(coverage(""), (0, Value::Null, String::new()));
+    let (status, all, stderr) = coverage("--coverage --min-coverage 100");
+    assert_eq!((status, &all["missed"]), (0, &json!([])), "{stderr}");
+    assert!(all["lines"].as_u64() >= Some(6), "{all}");
+    assert_eq!(all["covered"], all["lines"]);
+
+    // A branch that no case takes, and one that ends in a fault. Code of types is derived, and does not count.
+    let (lib, cases) = (policy.join("src/lib.rs"), policy.join("cases.toml"));
+    let source = fs::read_to_string(&lib).unwrap();
+    let changed = source
+        .replace(
+            "/// Who may",
+            "/// A colour.\n#[settings]\n#[derive(PartialEq, Eq, PartialOrd, Ord)]\npub enum Colour {\n    /// Red.\n    \
+             Red,\n    /// Blue.\n    Blue,\n}\n\n/// Who may",
+        )
+        .replace("also: BTree", "colours: BTreeSet<Colour>,\n    #[serde(default)]\n    also: BTree")
+        .replace(
+            "    Verdict::deny(",
+            "    if run.number == 7 {\n        return Verdict::abstain();\n    }\n    if consumer == \"boom\" {\n        \
+             panic!(\"{} colours\", settings.colours.len());\n    }\n    Verdict::deny(",
+        );
+    fs::write(&lib, &changed).unwrap();
+    let own_cases =
+        fs::read_to_string(&cases).unwrap().replacen("decides-on = [", "claims = [] # [", 1);
+    fs::write(&cases, &own_cases).unwrap();
+    assert_eq!(countersign(policy, "policy build").status, 0);
+    let line = |code: &str| 1 + changed.lines().position(|line| line.contains(code)).unwrap();
+    let (abstains, panics) = (line("Verdict::abstain()"), line("panic!("));
+    let (status, some, stderr) = coverage("--coverage --min-coverage 50");
+    let missed = json!([
+        {"file": "src/lib.rs", "line": abstains}, {"file": "src/lib.rs", "line": panics}
+    ]);
+    assert_eq!((status, &some["missed"]), (0, &missed), "{stderr}");
+    assert_eq!(some["covered"].as_u64().unwrap() + 2, some["lines"].as_u64().unwrap());
+    let ran = countersign(policy, "policy test --coverage --min-coverage 100");
+    assert_eq!(ran.status, 1);
+    assert!(ran.stdout.contains(" lines are reached by a case less than 100%\n"), "{}", ran.stdout);
+    let shown = format!("  src/lib.rs:{abstains}  return Verdict::abstain();\n");
+    assert!(ran.stdout.contains(&shown), "{}", ran.stdout);
+
+    // Cases for both, one of which ends before it answers.
+    let set = "\nset = { \"/spec/buildingBlock/spec/workspaceIdentifier\" = ";
+    let case = |name: &str, set: &str, expect: &str| {
+        format!("\n[[case]]\nname = \"{name}\"{set}\nexpect = {expect}\n")
+    };
+    let number = format!("{set}\"team-b\", \"/spec/runNumber\" = 7 }}");
+    let more = case("seven", &number, "\"abstain\"")
+        + &case("boom", &format!("{set}\"boom\" }}"), "{ fault = \"panic\" }");
+    fs::write(&cases, own_cases + &more).unwrap();
+    let (status, all, stderr) = coverage("--coverage --min-coverage 100");
+    assert_eq!((status, &all["missed"]), (0, &json!([])), "{stderr}");
+
+    // The component is of another source.
+    fs::write(&lib, changed.replace("Verdict::abstain()", "Verdict::permit()")).unwrap();
+    let (status, _, stderr) = coverage("--coverage");
+    assert_eq!(status, 1);
+    assert!(
+        stderr.contains(
+            "case `seven`: the component answers `abstain` as expected, and the source `permit`"
+        ),
+        "{stderr}"
+    );
+    // Nothing is counted where a case fails.
+    fs::write(&cases, case("a", "", "\"abstain\"")).unwrap();
+    assert_eq!(coverage("--coverage"), (1, Value::Null, String::new()));
+    fs::rename(policy.join("Cargo.toml"), policy.join("not.toml")).unwrap();
+    fs::write(&cases, case("a", "", "{ permit = {} }")).unwrap();
+    let (status, _, stderr) = coverage("--coverage");
+    assert!(status == 1 && stderr.contains("of policies in Rust alone"), "{stderr}");
 }

@@ -75,7 +75,7 @@ fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
         return Err(of_policy(format!("expected package `countersign`, found `{found}`")));
     }
     let has = |rule: &str| engine.has_declared_rule_rooted_at(SOURCE, rule).unwrap_or(false);
-    let (has_permit, has_deny) = (has("data.countersign.permit"), has("data.countersign.deny"));
+    let (has_permit, has_deny) = (has("permit"), has("deny"));
     if !has_permit && !has_deny {
         return Err(of_policy("expected a rule `permit`, a rule `deny`, or both".to_owned()));
     }

@@ -70,6 +70,11 @@ pub struct PolicyFolder {
 }
 
 impl FolderArguments {
+    /// The folder of the policy.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Reads the component, `cases.toml`, and `run.json` and `settings.json` where they are there.
     pub fn read(&self) -> Result<PolicyFolder> {
         let component = self.component();

@@ -10,6 +10,7 @@ use countersign::{Engine, Optimization, visible};
 use countersign_authoring::{CaseOutcome, Claim, Mutations, SettingsOutcome, Trial, TrialReport};
 use serde::Serialize;
 
+use super::coverage::{PolicyCoverage, PrintedCoverage};
 use super::folder::FolderArguments;
 use super::junit;
 use crate::output::{self, BAD, DIM, Done, GOOD, STRONG, Styled};
@@ -25,6 +26,7 @@ Examples:
   countersign policy test
   countersign policy test --watch
   countersign policy test --format junit > report.xml
+  countersign policy test --coverage --min-coverage 100
 
 Cases are run in the sandbox that decides, under the limits that a binding has. Where all pass, each
 is run again with each claim changed (another workspace, behavior, audience, author, time, …): a claim
@@ -32,10 +34,15 @@ whose change no case notices is one that the policy does not look at, or that no
 `decides-on` in cases.toml says which claims it should be; then any other, and any that is missing,
 fails the test.
 
+--coverage finds the lines of the policy that no case reaches: those of its own source that have code, types
+aside. It compiles the source once more, without optimisation, into target/coverage, and is there for policies
+in Rust. Lines are counted when all cases pass; JUnit's XML does not have them.
+
 The JSON has `policy`, `version`, `digest`, `passed`, `cases` (`name`, `expected`, `found`, `passed`,
 `detail`, `fuel`, `memory_bytes`, `output_bytes`), `settings` (`name`, `expected`, `found`, `passed`,
-`detail`), and `claims` (`claim`, `changes`, `noticed`, `example`), `forgotten` and `surprising`, which
-are null where cases failed.
+`detail`), `claims` (`claim`, `changes`, `noticed`, `example`), `forgotten` and `surprising`, which are
+null where cases failed, and `coverage` (`covered`, `lines`, `missed`: `file`, `line`), which is null
+without --coverage as well.
 
 Exit status: 0 all passed, 1 anything else.")]
 pub struct Test {
@@ -45,6 +52,15 @@ pub struct Test {
     /// Test again whenever the component, the cases or the run have changed
     #[arg(long, conflicts_with = "format")]
     watch: bool,
+
+    /// Find the lines of the policy that no case reaches
+    #[arg(long)]
+    coverage: bool,
+
+    /// Of a hundred lines, how many must be reached by a case
+    #[arg(long, value_name = "PERCENT", requires = "coverage")]
+    #[arg(value_parser = clap::value_parser!(u8).range(0..=100))]
+    min_coverage: Option<u8>,
 
     /// The form of the output
     #[arg(long, value_enum, default_value_t = TestFormat::Human)]
@@ -67,6 +83,14 @@ pub struct Tested {
     pub version: String,
     pub digest: String,
     pub report: TrialReport,
+    /// Where it was asked for and all cases passed.
+    pub coverage: Option<PolicyCoverage>,
+}
+
+impl Tested {
+    fn passed(&self) -> bool {
+        self.report.passed() && self.coverage.as_ref().is_none_or(PolicyCoverage::passed)
+    }
 }
 
 impl Test {
@@ -81,23 +105,30 @@ impl Test {
             TestFormat::Json => output::print_json(&Printed::new(&tested))?,
             TestFormat::Junit => output::print(&junit::report(&tested)?)?,
         }
-        Ok(if tested.report.passed() { Done::Fine } else { Done::Failed })
+        Ok(if tested.passed() { Done::Fine } else { Done::Failed })
     }
 
     fn test(&self, engine: &Engine) -> Result<Tested> {
         let folder = self.folder.read()?;
-        progress::during("testing", || {
+        let (trial, report) = progress::during("testing", || {
             let (cases, run, settings) = (&folder.cases, &folder.run, folder.settings.clone());
             let component = &folder.component;
             let trial = Trial::new(engine, component, folder.limits, cases, run, settings)?;
             let report = trial.run()?;
-            let description = trial.policy().description();
-            Ok(Tested {
-                policy: description.name.clone(),
-                version: description.version.clone(),
-                digest: trial.policy().digest().to_string(),
-                report,
-            })
+            anyhow::Ok((trial, report))
+        })?;
+        let coverage = if self.coverage && report.cases_passed() {
+            Some(PolicyCoverage::of(&trial, self.folder.folder(), self.min_coverage)?)
+        } else {
+            None
+        };
+        let description = trial.policy().description();
+        Ok(Tested {
+            policy: description.name.clone(),
+            version: description.version.clone(),
+            digest: trial.policy().digest().to_string(),
+            report,
+            coverage,
         })
     }
 
@@ -127,6 +158,7 @@ struct Printed<'t> {
     claims: Option<Vec<PrintedClaim<'t>>>,
     forgotten: Option<Vec<&'static str>>,
     surprising: Option<Vec<&'static str>>,
+    coverage: Option<PrintedCoverage<'t>>,
 }
 
 #[derive(Serialize)]
@@ -174,7 +206,7 @@ impl<'t> Printed<'t> {
             policy: &tested.policy,
             version: &tested.version,
             digest: &tested.digest,
-            passed: report.passed(),
+            passed: tested.passed(),
             cases: report.cases.iter().map(of_case).collect(),
             settings: report.settings.iter().map(of_settings).collect(),
             claims: mutations.map(|mutations| {
@@ -193,6 +225,7 @@ impl<'t> Printed<'t> {
             }),
             forgotten: mutations.map(|mutations| paths(mutations.forgotten())),
             surprising: mutations.map(|mutations| paths(mutations.surprising())),
+            coverage: tested.coverage.as_ref().map(PolicyCoverage::printed),
         }
     }
 }
@@ -228,7 +261,7 @@ fn text(tested: &Tested) -> String {
 }
 
 fn write(text: &mut String, tested: &Tested) -> std::fmt::Result {
-    let Tested { policy, version, digest, report } = tested;
+    let Tested { policy, version, digest, report, coverage } = tested;
     writeln!(text, "{} {version} {}", Styled(STRONG, policy), Styled(DIM, digest))?;
     for case in &report.cases {
         outcome(text, case.passed(), &case.name, &case.expected, &case.found, &case.detail)?;
@@ -245,7 +278,8 @@ fn write(text: &mut String, tested: &Tested) -> std::fmt::Result {
     match &report.mutations {
         Some(mutations) => of_mutations(text, mutations),
         None => writeln!(text, "claims are changed when all cases pass"),
-    }
+    }?;
+    coverage.iter().try_for_each(|coverage| coverage.write(text))
 }
 
 fn outcome(
