@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use countersign::{Limits, Optimization, Policy, imports, visible};
 use countersign_component::{BuildError, Toolchain, compile, component};
+use countersign_schema::SettingsSchema;
 use serde::Serialize;
 
 use super::folder::Language;
@@ -69,6 +70,14 @@ impl Build {
         let policy = progress::during("checking the component", || {
             Policy::load(&engine, &bytes, &Limits::DEFAULT)
         })?;
+        if let Some(schema) = &policy.description().settings_schema
+            && let Err(why) = SettingsSchema::parse(schema)
+        {
+            output::warn(&format!(
+                "a host does not use the settings schema: {}; the policy alone checks its settings",
+                visible(&why.to_string())
+            ));
+        }
         let path = self.folder.join("policy.wasm");
         files::replace(&path, &bytes, false)?;
         let built = Built {
