@@ -94,6 +94,21 @@ impl Guest<'_> {
     }
 }
 
+/// A guest that takes any settings and abstains, and gives this text as the schema of its settings.
+#[must_use]
+pub fn with_schema(schema: &str) -> Vec<u8> {
+    let escape =
+        |bytes: &[u8]| bytes.iter().map(|byte| format!("\\{byte:02x}")).collect::<String>();
+    let place: u32 = 65_536;
+    let length = u32::try_from(schema.len()).unwrap();
+    let (pointer, text) = ([place.to_le_bytes(), length.to_le_bytes()].concat(), schema.as_bytes());
+    let (pointer, text) = (escape(&pointer), escape(text));
+    let more =
+        format!(r#"(data (i32.const 1048) "{pointer}") (data (i32.const {place}) "{text}")"#);
+    let memory = r#"(memory (export "memory") 4)"#;
+    Guest { memory, more: &more, ..GUEST }.component()
+}
+
 /// A component of a world, of the given module or of one that has every export and none of the
 /// behaviour.
 #[must_use]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use countersign::{
-    Binding, BindingConfig, BindingError, BindingName, Engine, Fault, Grant, Limits, LoadError,
-    Mode, Policy, PolicySet, Scope, Settings, Used, Verdict,
+    Binding, BindingConfig, BindingError, BindingName, CheckSettings, Engine, Fault, Grant, Limits,
+    LoadError, Mode, Policy, PolicySet, Scope, Settings, Used, Verdict,
 };
 use serde_json::Value;
 
@@ -26,6 +26,8 @@ pub struct Trial<'c> {
     limits: Limits,
     /// What the binding is called.
     name: BindingName,
+    /// What the settings of cases must pass beside the policy.
+    check: Option<Arc<dyn CheckSettings>>,
 }
 
 /// Why cases cannot be run.
@@ -145,7 +147,15 @@ impl<'c> Trial<'c> {
             case: String::new(),
             problem: error.to_string(),
         })?;
-        Ok(Self { policy, cases, run, settings, limits, name })
+        Ok(Self { policy, cases, run, settings, limits, name, check: None })
+    }
+
+    /// Has the settings of cases checked as a host does before the policy is given them. Those that the policy must
+    /// not take are its own matter: for them there is no check.
+    #[must_use]
+    pub fn checked_by(mut self, check: Arc<dyn CheckSettings>) -> Self {
+        self.check = Some(check);
+        self
     }
 
     /// The policy.
@@ -193,6 +203,7 @@ impl<'c> Trial<'c> {
                 Some(set) => Arc::clone(set),
                 None => {
                     let error = |problem| TrialError::Binding { case: case.name.clone(), problem };
+                    self.check(&settings).map_err(error)?;
                     let binding = self.bind(settings).map_err(error)?;
                     let set = PolicySet::new(vec![binding]).map_err(|error| TrialError::Other {
                         case: case.name.clone(),
@@ -244,6 +255,15 @@ impl<'c> Trial<'c> {
                 Ok(outcome(first, detail.collect()))
             }
             Err(problem) => Err(TrialError::Binding { case: case.name.clone(), problem }),
+        }
+    }
+
+    fn check(&self, settings: &Settings) -> Result<(), BindingError> {
+        let description = self.policy.description();
+        let problems = self.check.as_ref().map(|check| check.check(description, settings));
+        match problems.unwrap_or_default() {
+            none if none.is_empty() => Ok(()),
+            problems => Err(BindingError::Settings { policy: description.name.clone(), problems }),
         }
     }
 

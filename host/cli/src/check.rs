@@ -34,7 +34,8 @@ Examples:
   countersign check --config issuer.toml
   countersign check --policies countersign.toml --definition my-workspace/b23cfb9a-6974-444f-9d33-62134a632373
 
-Policies, certificates and keys of trusted issuers are read as for a service. Then a token of each
+Policies, certificates and keys of trusted issuers are read as for a service, and the settings of all bindings
+are checked by the schemas that policies give of them before any policy takes its own. Then a token of each
 definition, for each audience, is put to the same checks as each token before its signature
 (docs/codes.md). Its size, the claims that policies add, and several audiences in one token are not
 known before there is a run. Definitions are those that --definition names, and those that are moved; without any, one

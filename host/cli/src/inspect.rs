@@ -24,7 +24,8 @@ Examples:
 
 The JSON of components is an array with an object for each file: `file`, `bytes`, `digest`, `imports`
 (null when they cannot be read), `loads`, and `description` with `name`, `version`, `summary` and
-`settings_schema`, `limits` and `needs` when it loads, or `problem` with `code` and `message` when it
+`settings_schema` and `schema_not_used` (why settings are not checked against it, or null), `limits` and `needs`
+when it loads, or `problem` with `code` and `message` when it
 does not. A component is loaded under the ceilings, but with the defaults of the stack and of
 preparing, or what --prepare-ms and --prepare-memory-bytes give. `needs` names the limits that
 describing itself takes above the defaults, by their keys in a manifest; evaluations may need more.

@@ -26,6 +26,7 @@ mod policy;
 mod preparation;
 mod progress;
 mod request;
+mod schema;
 mod serve;
 mod sign;
 mod subjects;
@@ -62,6 +63,7 @@ enum Command {
     Sign(sign::Sign),
     Policy(policy::PolicyCommands),
     Inspect(inspect::Inspect),
+    Schema(schema::Schema),
     Verify(verify::Verify),
     Check(check::Check),
     Serve(serve::Serve),
@@ -95,6 +97,7 @@ fn main() -> ExitCode {
         Command::Sign(command) => command.run(),
         Command::Policy(command) => command.run(),
         Command::Inspect(command) => command.run(),
+        Command::Schema(command) => command.run(),
         Command::Verify(command) => command.run(),
         Command::Check(command) => command.run(),
         Command::Serve(command) => command.run(),

@@ -77,6 +77,11 @@ pub fn insist(text: &str) -> Result<()> {
     Ok(writeln!(anstream::stderr(), "{text}")?)
 }
 
+/// Says what was not done that somebody may count on. The text is safe to show.
+pub fn warn(text: &str) {
+    say(&format!("{} {text}", Styled(STRONG, "warning:")));
+}
+
 /// Reports what went wrong. Paths and quoted lines are somebody's text: nothing in them reaches the
 /// terminal that could mislead it.
 pub fn error(error: &anyhow::Error) {

@@ -162,6 +162,38 @@ fn policies_are_read_again_and_the_last_good_ones_stay() {
 }
 
 #[test]
+fn settings_are_checked_by_their_schema_at_the_start_and_when_they_change() {
+    let folder = folder();
+    configure(folder.path(), "");
+    // A schema that is not used is in the log.
+    let schema = json!({ "typ": "object" }).to_string();
+    let component = countersign_hostile_policies::guest::with_schema(&schema);
+    fs::write(folder.path().join("x.wasm"), component).unwrap();
+    let manifest = folder.path().join("countersign.toml");
+    let binding = "\n[[binding]]\nname = \"x\"\npolicy = \"x.wasm\"\nscope = \"all\"\n\
+                   limits = { prepare-ms = 120_000, wall-clock-ms = 10_000 }\n";
+    let good = fs::read_to_string(&manifest).unwrap() + binding;
+    let bad = good.replace("[\"team-network\"]", "[\"Team\"]");
+    assert_ne!(good, bad);
+    let problem = "/also/0: expected text that matches `^[a-z0-9]+(-[a-z0-9]+)*$`, found `Team`";
+    fs::write(&manifest, &bad).unwrap();
+    for line in ["serve --config issuer.toml", "check --config issuer.toml"] {
+        let ran = countersign(folder.path(), line);
+        assert_eq!(ran.status, 1, "{line}");
+        assert!(ran.stderr.contains(problem), "{line}: {}", ran.stderr);
+    }
+    fs::write(&manifest, &good).unwrap();
+    let served = Served::start(folder.path());
+    let warning = "the settings schema of the policy `guest` is not used: ";
+    assert_eq!(served.logged().matches(warning).count(), 1, "{}", served.logged());
+    let seen = served.logged().len();
+    fs::write(&manifest, &bad).unwrap();
+    served.wait_for("the policies in use stay", seen);
+    assert!(served.logged()[seen..].contains(problem), "{}", served.logged());
+    assert_eq!(served.stop(), 0);
+}
+
+#[test]
 fn a_log_is_looked_at_and_checked_from_the_command_line() {
     let folder = folder();
     let api_key = configure(folder.path(), "");

@@ -94,7 +94,7 @@ pub struct BindingIdentity {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindingError {
-    /// The policy does not take the settings.
+    /// The policy does not take the settings, or they do not fit its schema.
     #[error("the settings do not fit the policy `{policy}`:{}", ProblemList(.problems))]
     Settings {
         /// The policy's own name.
@@ -126,7 +126,8 @@ pub enum BindingError {
     },
 }
 
-/// One thing wrong with settings, as the policy says it: escaped and cut.
+/// One thing wrong with settings, as the policy or a [check](crate::CheckSettings) before it says it. In a
+/// [`BindingError`] escaped and cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingsProblem {
     /// JSON pointer (RFC 6901) into the settings, at most 256 bytes; empty for the whole.
@@ -164,11 +165,12 @@ impl Binding {
     /// Binds a policy, which is given its settings when a run first needs it: for sets of so many
     /// bindings that few of them are ever needed.
     ///
-    /// What is wrong with the settings is a fault then, which refuses: `configure`, or the code of
-    /// what ended the policy.
+    /// What the policy finds wrong with the settings is a fault then, which refuses: `configure`, or the code
+    /// of what ended the policy. [`CheckSettings`](crate::CheckSettings) looks at them now.
     ///
     /// # Errors
-    /// When a claim is allowed that only the host sets.
+    /// When a claim is allowed that only the host sets, or the engine's check finds something wrong with
+    /// the settings.
     pub fn prepare_when_needed(
         policy: Arc<Policy>,
         config: BindingConfig,
@@ -177,6 +179,14 @@ impl Binding {
             return Err(BindingError::ReservedClaim { claim: claim.clone() });
         }
         let description = policy.description();
+        if let Some(check) = policy.engine().settings_check() {
+            let problems = check.check(description, &config.settings);
+            if !problems.is_empty() {
+                let problems = problems.iter().map(|p| (p.pointer.as_str(), p.message.as_str()));
+                let policy = description.name.clone();
+                return Err(BindingError::Settings { policy, problems: safe(problems) });
+            }
+        }
         let identity = BindingIdentity {
             name: config.name,
             policy_name: description.name.clone(),
@@ -351,7 +361,7 @@ impl Binding {
                 .map(|answer| answer.map(|taken| (taken, Err(reason.to_owned())))),
         };
         configured.map_err(|fault| BindingError::Configure { policy: name(), fault })?.map_err(
-            |problems| BindingError::Settings { policy: name(), problems: safe(&problems) },
+            |problems| BindingError::Settings { policy: name(), problems: refused(&problems) },
         )
     }
 
@@ -388,18 +398,22 @@ fn not_there() -> Fault {
     Fault::Host { problem: "the policy is not at hand".to_owned() }
 }
 
-/// A policy's problems with its settings, made safe to show. None is one too: it was refused.
-fn safe(problems: &[contract::Problem]) -> Vec<SettingsProblem> {
+/// A policy's problems with its settings. None is one too: it was refused.
+fn refused(problems: &[contract::Problem]) -> Vec<SettingsProblem> {
     if problems.is_empty() {
         let message = "refused, and the policy does not say why".to_owned();
         return vec![SettingsProblem { pointer: String::new(), message }];
     }
+    safe(problems.iter().map(|problem| (&*problem.pointer, &*problem.message)))
+}
+
+/// The first pointers and messages, made safe to show.
+fn safe<'p>(problems: impl Iterator<Item = (&'p str, &'p str)>) -> Vec<SettingsProblem> {
     problems
-        .iter()
         .take(MAX_PROBLEMS)
-        .map(|problem| SettingsProblem {
-            pointer: escape(&problem.pointer, 256),
-            message: escape(&problem.message, 512),
+        .map(|(pointer, message)| SettingsProblem {
+            pointer: escape(pointer, 256),
+            message: escape(message, 512),
         })
         .collect()
 }

@@ -16,6 +16,7 @@ use crate::policy::{
     COMPONENT_INSTANCES, CORE_INSTANCES, MAX_LOADED_TABLE_ELEMENTS, MEMORIES_AND_TABLES,
 };
 use crate::resident::Residents;
+use crate::settings_check::CheckSettings;
 
 /// Compiles and runs policies. Cheap to clone; make one per process.
 ///
@@ -76,6 +77,9 @@ pub struct EngineConfig {
     /// the cache) when a run needs it. What is in use stays until then. Each processor's copy counts: a
     /// binding that all of them evaluate takes as many times its code.
     pub resident_bytes: Option<u64>,
+    /// What looks at settings before the policy does; nothing unless given, and the policy has the last word
+    /// either way.
+    pub settings_check: Option<Arc<dyn CheckSettings>>,
 }
 
 /// How much an engine spends on preparing. Verdicts and fuel are the same either way.
@@ -164,6 +168,10 @@ impl Engine {
 
     pub(crate) fn cache(&self) -> Option<&dyn Cache> {
         self.0.config.cache.as_deref()
+    }
+
+    pub(crate) fn settings_check(&self) -> Option<&dyn CheckSettings> {
+        self.0.config.settings_check.as_deref()
     }
 
     pub(crate) fn compatibility(&self) -> u64 {

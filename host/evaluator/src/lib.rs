@@ -78,6 +78,7 @@ mod sandbox;
 mod scope;
 mod set;
 mod settings;
+mod settings_check;
 mod snapshot;
 mod subject;
 mod text;
@@ -119,6 +120,7 @@ pub use sandbox::Taken;
 pub use scope::{Mode, Scope};
 pub use set::{ManifestFiles, PolicySet, PolicySetError};
 pub use settings::{MAX_SETTINGS_BYTES, MAX_SETTINGS_DEPTH, Settings, SettingsError};
+pub use settings_check::CheckSettings;
 pub use snapshot::State;
 pub use subject::{
     MAX_MOVES_BYTES, MoveRecord, MoveState, MoveStep, SubjectError, SubjectForm, SubjectMove,

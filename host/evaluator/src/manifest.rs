@@ -108,6 +108,11 @@ pub struct PreparationEntry {
     pub resident_bytes: Option<u64>,
 }
 
+impl PreparationEntry {
+    /// The least that `resident-bytes` can be: less would prepare a binding in every evaluation.
+    pub const MIN_RESIDENT_BYTES: u64 = 1 << 20;
+}
+
 /// When a binding is prepared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum When {

@@ -118,7 +118,8 @@ impl PolicySet {
     /// that for when it is needed.
     ///
     /// `files` holds the bytes of every path of [`Manifest::files`]. A component that several
-    /// bindings name is compiled once for each of the limits of loading that they have.
+    /// bindings name is compiled once for each of the limits of loading that they have. Where the engine
+    /// [checks settings](crate::CheckSettings), all of them are checked before any policy is given its own.
     ///
     /// # Errors
     /// At the first binding that does not become active; no partial set is made.
@@ -129,6 +130,9 @@ impl PolicySet {
     ) -> Result<Self, PolicySetError> {
         let mut policies: BTreeMap<(&str, Limits), Arc<Policy>> = BTreeMap::new();
         let mut bindings = Vec::new();
+        let at_start = manifest.preparation.bindings == When::AtStart;
+        // A check comes before the first policy is given settings.
+        let at_once = at_start && engine.settings_check().is_none();
         for entry in &manifest.bindings {
             let binding = &entry.name;
             let file = |path: &str| {
@@ -177,14 +181,19 @@ impl PolicySet {
                 limits: entry.limits,
                 claims: entry.claims.clone(),
             };
-            let bind = match manifest.preparation.bindings {
-                When::AtStart => Binding::prepare,
-                When::WhenNeeded => Binding::prepare_when_needed,
-            };
+            let bind = if at_once { Binding::prepare } else { Binding::prepare_when_needed };
             bindings.push(bind(policy, config).map_err(|problem| PolicySetError::Binding {
                 binding: binding.clone(),
                 problem,
             })?);
+        }
+        if at_start && !at_once {
+            for binding in &bindings {
+                binding.ready().map_err(|problem| PolicySetError::Binding {
+                    binding: binding.identity().name.clone(),
+                    problem,
+                })?;
+            }
         }
         Self::new(bindings)
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use countersign::{Digest, Engine, Limits, LoadError, Policy, imports, visible};
+use countersign_schema::SettingsSchema;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -46,6 +47,7 @@ struct DescriptionJson<'a> {
     version: &'a str,
     summary: &'a str,
     settings_schema: Option<Value>,
+    schema_not_used: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -92,6 +94,7 @@ impl Inspected {
                     summary: &description.summary,
                     // It was parsed when the policy was loaded.
                     settings_schema: schema.and_then(|schema| serde_json::from_str(schema).ok()),
+                    schema_not_used: schema.and_then(schema_not_used),
                 }
             }),
             limits: policy.ok().map(limits),
@@ -137,11 +140,22 @@ impl Inspected {
                 Some(schema) => {
                     let indented = schema.trim_end().replace('\n', "\n            ");
                     line("settings", &indented);
+                    if let Some(why) = schema_not_used(schema) {
+                        line(
+                            "",
+                            &format!("not used, the policy checks its settings itself: {why}"),
+                        );
+                    }
                 }
             }
         }
         format!("{headline}\n{text}")
     }
+}
+
+/// Why settings are not checked against a schema, where they are not: safe to show.
+fn schema_not_used(schema: &str) -> Option<String> {
+    SettingsSchema::parse(schema).err().map(|why| visible(&why.to_string()))
 }
 
 /// What the policy took to describe itself, against the defaults.

@@ -14,6 +14,7 @@ use countersign::{
     Binding, BindingConfig, BindingName, Limits, Mode, Optimization, Policy, Scope, Settings,
     imports, visible,
 };
+use countersign_schema::SettingsSchema;
 use serde::Serialize;
 
 use super::language::Language;
@@ -87,6 +88,14 @@ impl Build {
         let policy =
             progress::during("checking the component", || Policy::load(&engine, &bytes, &limits))?;
         let (digest, description) = (policy.digest(), policy.description().clone());
+        if let Some(schema) = &description.settings_schema
+            && let Err(why) = SettingsSchema::parse(schema)
+        {
+            output::warn(&format!(
+                "a host does not use the settings schema: {}; the policy alone checks its settings",
+                visible(&why.to_string())
+            ));
+        }
         let settings = match language.is_text() {
             true => Some(self.take_settings(policy, language.settings(&folder)?, limits)?),
             false => None,

@@ -32,7 +32,8 @@ Cases are run in the sandbox that decides, under the limits that a binding has. 
 is run again with each claim changed (another workspace, behavior, audience, author, time, …): a claim
 whose change no case notices is one that the policy does not look at, or that no case is about.
 `decides-on` in cases.toml says which claims it should be; then any other, and any that is missing,
-fails the test.
+fails the test. Settings of cases must also fit the policy's own schema; those that it must not take are put to
+the policy alone.
 
 --coverage finds the lines of the policy that no case reaches: those of its own source that have code, types
 aside. It compiles the source once more, without optimisation, into target/coverage, and is there for policies
@@ -95,7 +96,7 @@ impl Tested {
 
 impl Test {
     pub fn run(&self) -> Result<Done> {
-        let engine = preparation::engine(Optimization::None)?;
+        let engine = preparation::engine_without_check(Optimization::None)?;
         if self.watch {
             return self.watch(&engine);
         }
@@ -114,6 +115,7 @@ impl Test {
             let (cases, run, settings) = (&folder.cases, &folder.run, folder.settings.clone());
             let component = &folder.component;
             let trial = Trial::new(engine, component, folder.limits, cases, run, settings)?;
+            let trial = trial.checked_by(preparation::settings_check());
             let report = trial.run()?;
             anyhow::Ok((trial, report))
         })?;

@@ -115,9 +115,6 @@ pub enum ManifestError {
     },
 }
 
-/// Less would prepare a binding in every evaluation.
-const MIN_RESIDENT_BYTES: u64 = 1 << 20;
-
 const SCOPES: &str = "expected `\"all\"`, or a table with one of `definition-workspace`, \
                       `definition` and `owning-workspace`";
 
@@ -271,8 +268,9 @@ fn issuer(table: IssuerTable) -> Result<IssuerEntry, ManifestError> {
 
 fn preparation(table: &PreparationTable) -> Result<PreparationEntry, ManifestError> {
     let resident_bytes = table.resident_bytes.map(|LimitValue(found)| {
-        if found < MIN_RESIDENT_BYTES {
-            let (limit, least) = ("resident-bytes", MIN_RESIDENT_BYTES);
+        let least = PreparationEntry::MIN_RESIDENT_BYTES;
+        if found < least {
+            let limit = "resident-bytes";
             return Err(ManifestError::TooLow {
                 place: "preparation".to_owned(),
                 limit,

@@ -1,0 +1,131 @@
+//! `countersign schema`
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use countersign::{Digest, Engine, Limits, Optimization, Policy, visible};
+use countersign_schema::{PolicySchema, SettingsSchema, manifest_schema};
+
+use crate::output::{self, Done};
+use crate::{files, preparation, progress};
+
+/// Write the JSON Schema of `countersign.toml` for editors, with the settings of its policies
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  countersign schema --policies countersign.toml > countersign.schema.json
+  countersign schema same-workspace.wasm ttl-ceiling.wasm > countersign.schema.json
+  countersign schema   # of a manifest alone; settings are any table
+
+Put this before the first line of countersign.toml, and editors that know Taplo's comment (Even Better TOML of
+VS Code, and others) complete and check it:
+
+  #:schema ./countersign.schema.json
+
+The settings of a binding are those of the policy at its path: as the manifest has it, or as the files are named
+here. Settings that are wrong do not matter for this; write it again when a policy has changed.
+
+The schema is in draft-07, since those editors know no newer one: what a policy says in draft 2020-12 is
+translated, and what draft-07 has no word for is left out. A policy whose schema a host does not use
+(`countersign inspect` says why) has any table as settings, and stderr says so.
+
+Exit status: 0 written, 1 anything else.")]
+pub struct Schema {
+    /// Components, by the paths that bindings have
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// The manifest whose policies are meant
+    #[arg(long, short, value_name = "FILE", conflicts_with = "files")]
+    policies: Option<PathBuf>,
+}
+
+/// A policy that was loaded, and its schema.
+struct Described {
+    path: String,
+    policy: Policy,
+    schema: SettingsSchema,
+}
+
+impl Schema {
+    pub fn run(&self) -> Result<Done> {
+        let described = progress::during("compiling", || match &self.policies {
+            Some(manifest) => of_manifest(manifest),
+            None => of_files(&self.files),
+        })?;
+        let policies = described.iter().map(|of| PolicySchema {
+            path: &of.path,
+            name: &of.policy.description().name,
+            summary: &of.policy.description().summary,
+            schema: &of.schema,
+        });
+        output::print_json(&manifest_schema(&policies.collect::<Vec<_>>()))?;
+        Ok(Done::Fine)
+    }
+}
+
+/// The policies of a manifest, each path once. No settings are read.
+fn of_manifest(path: &Path) -> Result<Vec<Described>> {
+    let name = || path.display().to_string();
+    let manifest = files::read_manifest_alone(path)?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let engine = preparation::engine(Optimization::None)?;
+    let mut seen = BTreeSet::new();
+    let mut described = Vec::new();
+    for binding in &manifest.bindings {
+        let place = || format!("{}: binding `{}`", name(), binding.name);
+        if !seen.insert((&binding.policy, binding.digest)) {
+            continue;
+        }
+        let limit = binding.limits.component_bytes;
+        let bytes =
+            files::read_component(&folder.join(&binding.policy), limit).with_context(place)?;
+        // A pin keeps foreign bytes from the compiler.
+        let found = Digest::of(&bytes);
+        if let Some(pinned) = binding.digest.filter(|pinned| *pinned != found) {
+            let path = &binding.policy;
+            bail!("{}: {path}: the digest is {found}, but the manifest pins {pinned}", place());
+        }
+        if described.iter().all(|of: &Described| of.path != binding.policy) {
+            let of = describe(&engine, binding.policy.clone(), &bytes, &binding.limits);
+            described.extend(of.with_context(place)?);
+        }
+    }
+    Ok(described)
+}
+
+fn of_files(paths: &[PathBuf]) -> Result<Vec<Described>> {
+    if paths.is_empty() {
+        return Ok(Vec::new());
+    }
+    let engine = preparation::engine(Optimization::None)?;
+    let mut described = Vec::new();
+    for path in paths {
+        let name = path.to_str().with_context(|| format!("{}: not UTF-8", path.display()))?;
+        let bytes = files::read_component(path, Limits::CEILING.component_bytes)?;
+        described.extend(describe(&engine, name.to_owned(), &bytes, &Limits::DEFAULT)?);
+    }
+    Ok(described)
+}
+
+/// Loads a policy; `None` where it has no schema that can be used, which stderr says.
+fn describe(
+    engine: &Engine,
+    path: String,
+    bytes: &[u8],
+    limits: &Limits,
+) -> Result<Option<Described>> {
+    let policy = Policy::load(engine, bytes, limits)
+        .map_err(|problem| anyhow::anyhow!("{path}: {problem} ({})", problem.code()))?;
+    let Some(schema) = &policy.description().settings_schema else { return Ok(None) };
+    match SettingsSchema::parse(schema) {
+        Ok(schema) => Ok(Some(Described { path, policy, schema })),
+        Err(why) => {
+            let why = visible(&format!("{path}: the settings schema is not used: {why}"));
+            output::warn(&why);
+            Ok(None)
+        }
+    }
+}
