@@ -6,6 +6,36 @@
 /** @typedef {import('countersign:policy/policy@1.0.0').Verdict} Verdict */
 /** @typedef {import('countersign:policy/policy@1.0.0').Problem} Problem */
 
+/** @type {Run} */
+const SAMPLE_RUN = {
+  id: 'b3116611-e08b-4b00-91c5-10365b25a6ef',
+  number: 1n,
+  behavior: 'apply',
+  buildingBlock: {
+    id: '68ce5455-2a4a-4a4b-a324-6a6c18cab85a',
+    workspace: 'my-workspace',
+    project: 'my-project',
+    platform: 'my-platform.my-location',
+    parents: [],
+  },
+  definition: {
+    id: 'b23cfb9a-6974-444f-9d33-62134a632373',
+    workspace: 'my-workspace',
+    version: 1n,
+    implementation: 'terraform',
+  },
+  facts: [],
+};
+
+/** @type {Token} */
+const SAMPLE_TOKEN = {
+  subject:
+    'system:serviceaccount:demo:workspace.my-workspace.buildingblockdefinition.b23cfb9a-6974-444f-9d33-62134a632373',
+  audiences: ['aws-workload-identity-provider:demo', 'api://AzureADTokenExchange'],
+  ttlSeconds: 7200,
+  issuedAt: 1790000000n,
+};
+
 /**
  * The token may be issued. What is given narrows it: the longest life in seconds, the audiences to keep.
  * @param {{ maxTtl?: number, audiences?: string[], claims?: Record<string, string> }} [grant]
@@ -61,6 +91,12 @@ export function policy({ name, version, summary, settingsSchema, check, evaluate
       if (problems.length > 0) {
         // How a function returns an error of the contract.
         throw problems;
+      }
+      // What the engine does lazily is done here, once: every evaluation begins with what this leaves behind.
+      try {
+        evaluate(settings, SAMPLE_RUN, SAMPLE_TOKEN);
+      } catch {
+        // Whether the sample makes sense to the policy does not matter.
       }
     },
 

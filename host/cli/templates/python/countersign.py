@@ -23,6 +23,37 @@ __all__ = [
 ]
 
 
+SAMPLE_RUN = Run(
+    id="b3116611-e08b-4b00-91c5-10365b25a6ef",
+    number=1,
+    behavior=Behavior.APPLY,
+    building_block=contract.BuildingBlock(
+        id="68ce5455-2a4a-4a4b-a324-6a6c18cab85a",
+        workspace="my-workspace",
+        project="my-project",
+        platform="my-platform.my-location",
+        parents=[],
+    ),
+    definition=contract.Definition(
+        id="b23cfb9a-6974-444f-9d33-62134a632373",
+        workspace="my-workspace",
+        version=1,
+        implementation=Implementation.TERRAFORM,
+    ),
+    trigger=None,
+    runner=None,
+    facts=[],
+)
+
+SAMPLE_TOKEN = Token(
+    subject="system:serviceaccount:demo:workspace.my-workspace.buildingblockdefinition."
+    "b23cfb9a-6974-444f-9d33-62134a632373",
+    audiences=["aws-workload-identity-provider:demo", "api://AzureADTokenExchange"],
+    ttl_seconds=7200,
+    issued_at=1790000000,
+)
+
+
 def permit(
     max_ttl: Optional[int] = None,
     audiences: Optional[list[str]] = None,
@@ -67,6 +98,12 @@ def exported(
             if problems:
                 raise Err(problems)
             taken.append(parsed)
+            # What Python does lazily is done here, once: every evaluation begins with what this leaves behind.
+            try:
+                evaluate(parsed, SAMPLE_RUN, SAMPLE_TOKEN)
+            except Exception:
+                # Whether the sample makes sense to the policy does not matter.
+                pass
 
         def evaluate(self, run: Run, token: Token) -> Verdict:
             return evaluate(taken[0], run, token)

@@ -1,4 +1,4 @@
-//! A policy in JavaScript: QuickJS, by `componentize-qjs` of the folder's own packages.
+//! A policy in JavaScript: SpiderMonkey, by `jco` of the folder's own packages.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,32 +9,27 @@ use countersign::Limits;
 use super::tools::{self, Needed};
 use crate::{files, progress};
 
-/// Makes a component of `policy.js` and what it imports.
+/// Makes a component of `policy.js` and what it imports, TypeScript included.
 pub fn build(folder: &Path, install: bool) -> Result<Vec<u8>> {
-    let tool = folder.join("node_modules/.bin/componentize-qjs");
-    let needed = Needed {
-        what: "componentize-qjs",
-        file: &tool,
-        commands: &[&["npm", "ci", "--no-audit", "--no-fund"]],
-    };
-    needed.bring(folder, install)?;
+    let of_folder = |tool: &str| folder.join("node_modules/.bin").join(tool);
+    let (bundler, jco) = (of_folder("esbuild"), of_folder("jco"));
+    let commands: &[&[&str]] = &[&["npm", "ci", "--no-audit", "--no-fund"]];
+    Needed { what: "jco", file: &jco, commands }.bring(folder, install)?;
     let out = tempfile::tempdir()?;
-    let component = out.path().join("policy.wasm");
-    let mut command = Command::new(&tool);
-    // No imports: what would ask for time, files or random numbers traps. And no functions that return later.
+    let (bundle, component) = (out.path().join("policy.js"), out.path().join("policy.wasm"));
+    let mut bundling = Command::new(&bundler);
+    bundling.args(["policy.js", "--bundle", "--format=esm", "--log-level=warning"]);
+    bundling.arg(format!("--outfile={}", bundle.display()));
+    let mut command = Command::new(&jco);
+    // No imports: neither a clock nor random numbers, files or the network.
     command
-        .args([
-            "--wit",
-            "wit",
-            "--world",
-            "token-policy",
-            "--js",
-            "policy.js",
-            "--module-root",
-            ".",
-        ])
-        .args(["--stub-wasi", "--sync", "--output"])
-        .arg(&component);
-    progress::during("making the component", || tools::make(folder, &tool, &mut command))?;
+        .args(["componentize", "--wit", "wit", "--world-name", "token-policy", "--disable", "all"])
+        .arg("--out")
+        .arg(&component)
+        .arg(&bundle);
+    progress::during("making the component", || {
+        tools::make(folder, &bundler, &mut bundling)?;
+        tools::make(folder, &jco, &mut command)
+    })?;
     files::read(&component, Limits::CEILING.component_bytes)
 }
