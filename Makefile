@@ -28,8 +28,8 @@ figures = grep -q '^<!-- $(1) -->' benches/README.md && awk '/^<!-- $(1) -->/ { 
 	skip = 1; next } /^<!-- end -->/ { skip = 0 } !skip' benches/README.md > target/figures.md \
 	&& mv target/figures.md benches/README.md
 
-.PHONY: help demo serve test e2e lint unit doc policies toolchain golden deny clean
-.PHONY: fuzz corpus bench bench-check bench-hostile bench-tokens kills schemathesis
+.PHONY: help demo serve test e2e languages lint unit doc policies toolchain golden deny clean
+.PHONY: fuzz corpus bench bench-check bench-hostile bench-languages bench-tokens kills schemathesis
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,7 +49,9 @@ lint: toolchain
 	@sh .ci/toolchain lint
 	@echo "== formatting and lints"
 	$(CARGO) fmt --all --check
+	cd guest-policies/engines && $(CARGO) fmt --all --check
 	$(CARGO) clippy $(CARGO_FLAGS) --workspace --all-targets -- --deny warnings
+	cd guest-policies/engines && $(CARGO) clippy $(CARGO_FLAGS) --all-targets --target-dir ../../target/engines -- --deny warnings
 
 unit: toolchain
 	@echo "== tests"
@@ -58,6 +60,10 @@ unit: toolchain
 e2e: toolchain ## From a run to credentials of a stand-in, with the clouds' own clients (needs python3 with venv, and npm with Node 20 or newer)
 	@sh e2e/clients.sh
 	COUNTERSIGN_E2E=$(CURDIR)/target/e2e $(CARGO) test $(CARGO_FLAGS) --workspace --test clients -- --include-ignored
+
+languages: toolchain ## From nothing to a tested policy in each language, by its own tools (needs python3 with venv, and npm with Node 20 or newer)
+	@echo "== languages"
+	$(CARGO) test $(CARGO_FLAGS) --workspace --test languages -- --include-ignored --nocapture --test-threads 1
 
 doc: toolchain
 	@echo "== documentation"
@@ -120,6 +126,12 @@ bench-tokens: toolchain ## Tokens a second of the service, with durable records,
 	$(CARGO) bench $(CARGO_FLAGS) --bench tokens > target/tokens.md
 	@cat target/tokens.md
 	@$(call figures,tokens)
+
+bench-languages: toolchain ## A policy in each language: size, evaluation, memory (needs python3 with venv, and npm)
+	$(CARGO) build $(CARGO_FLAGS) --release --bin countersign
+	COUNTERSIGN=$(CURDIR)/target/release/countersign $(CARGO) bench $(CARGO_FLAGS) --bench languages > target/languages.md
+	@cat target/languages.md
+	@$(call figures,languages)
 
 kills: toolchain ## Kill the service under load, 1,000 times (KILLS), and look whether anything is lost
 	KILLS=$(KILLS) $(CARGO) test $(CARGO_FLAGS) --workspace --test serve killing -- --nocapture

@@ -8,7 +8,7 @@
 )]
 
 use std::io::{BufRead, BufReader, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread;
@@ -185,19 +185,30 @@ fn answer(result: &Result<Verdict, Fault>, ttl: u32) -> Value {
     }
 }
 
-/// The program that has the engines as libraries.
-fn native() -> Command {
+/// Runs cargo on the engines' own workspace, whose packages are not of this one, and gives the target folder.
+fn cargo(arguments: &[&str]) -> PathBuf {
     let engines = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest-policies/engines");
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("engines");
-    let built = Command::new(env!("CARGO"))
+    let cargo = Command::new(env!("CARGO"))
         .current_dir(&engines)
         .env_remove("RUSTFLAGS")
-        .args(["build", "--locked", "--release", "--package", "native-engines", "--target-dir"])
+        .args(arguments)
+        .args(["--locked", "--release", "--workspace", "--target-dir"])
         .arg(&target)
-        .status()
-        .unwrap();
-    assert!(built.success(), "the native engines do not build");
-    Command::new(target.join("release/native-engines"))
+        .status();
+    assert!(cargo.unwrap().success(), "cargo {arguments:?}");
+    target
+}
+
+/// The program that has the engines as libraries.
+fn native() -> Command {
+    Command::new(cargo(&["build"]).join("release/native-engines"))
+}
+
+/// Among them that the schemas in their folders are those of their settings.
+#[test]
+fn they_pass_their_own_tests() {
+    cargo(&["test"]);
 }
 
 /// Asks both the same, and compares each answer. Gives how often each kind of answer came.

@@ -6,6 +6,30 @@
 /** @typedef {import('countersign:policy/policy@1.0.0').Verdict} Verdict */
 /** @typedef {import('countersign:policy/policy@1.0.0').Problem} Problem */
 
+// A policy has no clock and no random numbers. What the engine has in their place are values of the time when the
+// component was built, so to ask for them is an error.
+/** @param {string} what @returns {() => never} */
+const none = (what) => () => {
+  throw new Error(`a policy has no ${what}: all that it may know is in run and token`);
+};
+const WithClock = Date;
+/** @type {any} */
+const scope = globalThis;
+scope.Date = class extends WithClock {
+  /** @param {any[]} parts */
+  constructor(...parts) {
+    if (parts.length === 0) {
+      none('clock')();
+    }
+    // @ts-ignore: as many as there are
+    super(...parts);
+  }
+  static now = none('clock');
+};
+Math.random = none('random numbers');
+scope.performance = { now: none('clock') };
+scope.crypto = { getRandomValues: none('random numbers'), randomUUID: none('random numbers') };
+
 /** @type {Run} */
 const SAMPLE_RUN = {
   id: 'b3116611-e08b-4b00-91c5-10365b25a6ef',

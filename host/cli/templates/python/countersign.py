@@ -1,6 +1,7 @@
 """What stands between the contract and a policy. `countersign policy new` has put it there."""
 
 import json
+import sys
 from typing import Any, Callable, Optional
 
 from componentize_py_types import Err
@@ -22,6 +23,11 @@ __all__ = [
     "permit",
 ]
 
+
+# A policy has no random numbers. Those that Python would give were drawn when the component was built, so to import
+# them is an error. A clock, files and the network end in a fault by themselves.
+for module in ("random", "secrets", "uuid"):
+    sys.modules[module] = None  # type: ignore[assignment]
 
 SAMPLE_RUN = Run(
     id="b3116611-e08b-4b00-91c5-10365b25a6ef",
