@@ -27,8 +27,12 @@ scope.Date = class extends WithClock {
   static now = none('clock');
 };
 Math.random = none('random numbers');
-scope.performance = { now: none('clock') };
-scope.crypto = { getRandomValues: none('random numbers'), randomUUID: none('random numbers') };
+for (const [name, value] of Object.entries({
+  performance: { now: none('clock') },
+  crypto: { getRandomValues: none('random numbers'), randomUUID: none('random numbers') },
+})) {
+  Object.defineProperty(scope, name, { value });
+}
 
 /** @type {Run} */
 const SAMPLE_RUN = {

@@ -1,7 +1,7 @@
 """What stands between the contract and a policy. `countersign policy new` has put it there."""
 
 import json
-import sys
+import random
 from typing import Any, Callable, Optional
 
 from componentize_py_types import Err
@@ -24,10 +24,15 @@ __all__ = [
 ]
 
 
-# A policy has no random numbers. Those that Python would give were drawn when the component was built, so to import
-# them is an error. A clock, files and the network end in a fault by themselves.
-for module in ("random", "secrets", "uuid"):
-    sys.modules[module] = None  # type: ignore[assignment]
+def _none(*_: Any, **__: Any) -> Any:
+    raise RuntimeError("a policy has no random numbers: all that it may know is in run and token")
+
+
+# What Python would give was seeded when the component was built. A generator with a seed of one's own is as it was; what
+# asks the system for random numbers, the time, files or the network ends in a fault by itself.
+for _name in random.__all__:
+    if not isinstance(getattr(random, _name), type) and _name != "seed":
+        setattr(random, _name, _none)
 
 SAMPLE_RUN = Run(
     id="b3116611-e08b-4b00-91c5-10365b25a6ef",
