@@ -19,6 +19,9 @@ const POLICIES: &[&str] = &[
     "ttl-ceiling",
 ];
 
+/// Those of the cookbook that hold one in Rust.
+const COOKBOOK: &[&str] = &["approved-parents", "break-glass", "emergency-stop"];
+
 /// Those that hold an engine for policies in another language. They have a lock file of their own.
 const ENGINES: &[&str] = &["cedar", "rego"];
 
@@ -35,7 +38,12 @@ fn build() -> Result<()> {
     let here = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
     let out = PathBuf::from(variable("OUT_DIR")?);
     let workspace = here.ancestors().nth(2).ok_or("no workspace above this crate")?;
-    for input in ["guest-policies", "wit", "Cargo.toml", "Cargo.lock"] {
+    let recipes = COOKBOOK.iter().flat_map(|recipe| {
+        // Not their cases and texts, which are no part of a component.
+        ["Cargo.toml", "settings.schema.json", "src"].map(|of| format!("cookbook/{recipe}/{of}"))
+    });
+    let inputs = ["guest-policies", "wit", "Cargo.toml", "Cargo.lock"].map(str::to_owned);
+    for input in inputs.into_iter().chain(recipes) {
         println!("cargo::rerun-if-changed={}", workspace.join(input).display());
     }
     println!("cargo::rerun-if-env-changed={}", Toolchain::VARIABLE);
@@ -44,9 +52,10 @@ fn build() -> Result<()> {
     let target_dir = out.ancestors().nth(4).ok_or("no target folder above")?.join("guest");
     let toolchain = Toolchain::find()?;
     let engines = workspace.join("guest-policies/engines");
+    let packages = [POLICIES, COOKBOOK].concat();
     let policies = Build {
         folder: workspace,
-        packages: POLICIES,
+        packages: &packages,
         target_dir: &target_dir,
         locked: true,
         purpose: Purpose::Policy,

@@ -1,18 +1,20 @@
 //! Every policy of this repository as a component, built from its source beside this crate.
 
 macro_rules! artifacts {
-    ($($(#[$doc:meta])* $constant:ident = $name:literal,)*) => {
+    ($(#[$of_list:meta])* $list:ident: $($(#[$doc:meta])* $constant:ident = $name:literal,)*) => {
         $(
             $(#[$doc])*
             pub const $constant: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".wasm"));
         )*
 
-        /// The policies that people would deploy, by name.
-        pub const POLICIES: &[(&str, &[u8])] = &[$(($name, $constant)),*];
+        $(#[$of_list])*
+        pub const $list: &[(&str, &[u8])] = &[$(($name, $constant)),*];
     };
 }
 
 artifacts! {
+    /// The policies that people would deploy, by name.
+    POLICIES:
     /// Permits a list of up to 10,000 workspaces.
     ALLOWED_CONSUMERS = "allowed-consumers",
     /// Keeps the audiences that a definition's implementation uses.
@@ -25,6 +27,17 @@ artifacts! {
     TRIGGER_GATE = "trigger-gate",
     /// Lowers the life of a token by behavior.
     TTL_CEILING = "ttl-ceiling",
+}
+
+artifacts! {
+    /// The policies of the cookbook that are in Rust, by name.
+    COOKBOOK:
+    /// Denies what is not built on approved definitions.
+    APPROVED_PARENTS = "approved-parents",
+    /// Denies changes, except by a person for whom the glass was broken.
+    BREAK_GLASS = "break-glass",
+    /// Denies every run of a stopped definition.
+    EMERGENCY_STOP = "emergency-stop",
 }
 
 /// Answers what its settings say. For tests: it permits whatever it is told to.

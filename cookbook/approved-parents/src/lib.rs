@@ -1,0 +1,40 @@
+//! Denies what is not built on approved definitions; it has nothing to say about what is.
+
+use std::collections::BTreeSet;
+
+use countersign_policy::{Behavior, DefinitionId, Run, Token, Verdict, policy, settings};
+
+/// What may be built upon.
+#[settings]
+pub struct Settings {
+    /// The definitions that a parent may be made from.
+    approved: BTreeSet<DefinitionId>,
+}
+
+policy!(Settings, evaluate);
+
+fn evaluate(settings: &Settings, run: &Run, _token: &Token) -> Verdict {
+    // What stands on the wrong ground must still be taken away.
+    if run.behavior == Behavior::Destroy {
+        return Verdict::abstain();
+    }
+    let parents = &run.building_block.parents;
+    // Of no parents at all, `all` and "none is wrong" are true.
+    if parents.is_empty() {
+        return Verdict::deny(
+            "no-parent",
+            "it must be built on a building block, and has no parent",
+        );
+    }
+    // One approved parent does not make up for another.
+    match parents.iter().find(|parent| !settings.approved.contains(parent.definition.as_str())) {
+        None => Verdict::abstain(),
+        Some(parent) => Verdict::deny(
+            "parent-not-approved",
+            format!(
+                "parent `{}` is made from definition `{}`, which is not approved to build upon",
+                parent.building_block, parent.definition
+            ),
+        ),
+    }
+}
