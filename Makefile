@@ -145,6 +145,7 @@ bench-check: toolchain ## Instructions of a decision against those recorded (nee
 
 deny: ## Check licences, sources and advisories of all dependencies (needs cargo-deny)
 	$(CARGO) deny check
+	cd guest-policies/engines && $(CARGO) deny check --config ../../deny.toml
 
 clean: ## Remove everything that was built
 	$(CARGO) clean

@@ -55,6 +55,7 @@ fn build() -> Result<()> {
     let packages = [POLICIES, COOKBOOK].concat();
     let policies = Build {
         folder: workspace,
+        root: workspace,
         packages: &packages,
         target_dir: &target_dir,
         locked: true,
@@ -62,6 +63,7 @@ fn build() -> Result<()> {
     };
     let engines = Build {
         folder: &engines,
+        root: workspace,
         packages: ENGINES,
         purpose: Purpose::Engine,
         target_dir: &target_dir.join("engines"),

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
-use std::{env, io};
+use std::{env, fs, io};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
@@ -126,8 +126,11 @@ fn has_target() -> Result<bool, BuildError> {
 /// What is compiled to core modules.
 #[derive(Debug, Clone, Copy)]
 pub struct Build<'b> {
-    /// The workspace's folder. Paths in line tables begin with [`COMPILED_FOLDER`] where they are in it.
+    /// The workspace's folder.
     pub folder: &'b Path,
+    /// The folder that has all sources in it, the workspace's own or one above. Paths in line tables begin with
+    /// [`COMPILED_FOLDER`] where they are in it.
+    pub root: &'b Path,
     /// Packages of it.
     pub packages: &'b [&'b str],
     /// Where cargo puts what it builds: for each purpose another one.
@@ -209,11 +212,21 @@ pub fn compile(toolchain: Toolchain, build: &Build<'_>) -> Result<PathBuf, Build
 fn flags(build: &Build<'_>) -> Vec<String> {
     let mut flags = vec![
         format!("-Clink-arg=-zstack-size={}", build.purpose.stack_bytes()),
-        format!("--remap-path-prefix={}={COMPILED_FOLDER}", build.folder.display()),
+        // Of several that match, the compiler takes the last.
+        format!("--remap-path-prefix={}={COMPILED_FOLDER}", build.root.display()),
+        format!("--remap-path-prefix={}=/target", build.target_dir.display()),
         "--cfg=getrandom_backend=\"unsupported\"".to_owned(),
     ];
     if let Some(home) = cargo_home() {
-        flags.push(format!("--remap-path-prefix={}=/cargo", Path::new(&home).display()));
+        let home = Path::new(&home);
+        flags.push(format!("--remap-path-prefix={}=/cargo", home.display()));
+        // Whichever registry, or mirror of it, the packages came from.
+        let mut sources: Vec<_> = fs::read_dir(home.join("registry/src"))
+            .map(|entries| entries.filter_map(|entry| Some(entry.ok()?.path())).collect())
+            .unwrap_or_default();
+        sources.sort();
+        let remap = |source: &PathBuf| format!("--remap-path-prefix={}=/crates", source.display());
+        flags.extend(sources.iter().map(remap));
     }
     flags
 }

@@ -15,7 +15,7 @@ use std::thread;
 
 use countersign::{
     Audience, AuthorKind, Behavior, Binding, BindingConfig, BindingError, Claims, Engine, Fault,
-    Implementation, Limits, Mode, Policy, PolicySet, Run, Scope, Settings, SubjectForm,
+    Implementation, Limits, Mode, Policy, PolicySet, Run, RunnerId, Scope, Settings, SubjectForm,
     SubjectProfile, TokenRequest, Verdict, imports,
 };
 use countersign_policy_artifacts::{CEDAR, REGO};
@@ -24,6 +24,8 @@ use serde_json::{Value, json};
 const RUN: &str = include_str!("../../../examples/run.json");
 const RULES_REGO: &str = include_str!("engines/rules.rego");
 const RULES_CEDAR: &str = include_str!("engines/rules.cedar");
+const CEDAR_SCHEMA: &str =
+    include_str!("../../../guest-policies/engines/cedar/src/schema.cedarschema");
 
 /// How many claims are decided on by both.
 const CLAIMS: usize = 100_000;
@@ -43,7 +45,7 @@ fn bind(policy: &Arc<Policy>, settings: &Value) -> Result<PolicySet, BindingErro
         scope: Scope::All,
         mode: Mode::Enforce,
         limits: LIMITS,
-        claims: vec![],
+        claims: vec!["team".parse().unwrap()],
     };
     Ok(PolicySet::new(vec![Binding::prepare(Arc::clone(policy), config)?]).unwrap())
 }
@@ -85,8 +87,12 @@ impl Choices {
             &"" => Value::Null,
             kind => json!({
                 "author": {"type": kind, "identifier": self.of(&["a \"b\"", "ä@example.com"])},
+                "reason": self.of(&[Value::Null, json!("a change \\ of plan")]),
             }),
         };
+        let implementation = self.of(&["TERRAFORM", "MANUAL", "GITHUB_WORKFLOW"]);
+        run["spec"]["buildingBlockDefinition"]["spec"]["implementation"]["type"] =
+            json!(implementation);
         let audiences = [
             "aws-workload-identity-provider:demo",
             "api://AzureADTokenExchange",
@@ -103,7 +109,9 @@ impl Choices {
         let token = TokenRequest::new(asked, ttl, 1_790_000_000 + self.below(1 << 30)).unwrap();
         let meshstack_id = "demo".parse().unwrap();
         let subject = SubjectForm { profile: SubjectProfile::ByDefinition, meshstack_id };
-        Claims::new(run, None, &subject, token).unwrap()
+        let runner = self.of(&[None, Some("98520496-627d-43e6-82da-ce499179ff3f")]);
+        let runner = runner.map(|id| RunnerId::parse(id).unwrap());
+        Claims::new(run, runner, &subject, token).unwrap()
     }
 }
 
@@ -133,11 +141,16 @@ fn as_json(claims: &Claims) -> Value {
             "version": run.definition.version,
             "implementation": match run.definition.implementation {
                 Implementation::Terraform => "terraform",
+                Implementation::Manual => "manual",
+                Implementation::GithubWorkflow => "github-workflow",
                 other => panic!("{other:?}"),
             },
         },
         "facts": {},
     });
+    if let Some(runner) = claims.runner() {
+        json["runner"] = json!(runner.as_str());
+    }
     if let Some(project) = &block.project {
         json["building_block"]["project"] = json!(project.as_str());
     }
@@ -170,9 +183,23 @@ fn as_json(claims: &Claims) -> Value {
 }
 
 /// A verdict in the form that the native engines write.
-fn answer(result: &Result<Verdict, Fault>, ttl: u32) -> Value {
+fn answer(result: &Result<Verdict, Fault>, token: &TokenRequest) -> Value {
     match result {
-        Ok(Verdict::Permit(grant)) => json!(grant.max_ttl.unwrap_or(ttl)),
+        Ok(Verdict::Permit(grant)) => {
+            let asked: Vec<_> = token.audiences().to_vec();
+            let mut kept: Vec<_> = grant.audiences.clone().unwrap_or(asked);
+            kept.sort();
+            let claims: serde_json::Map<_, _> = grant
+                .claims
+                .iter()
+                .map(|(name, value)| (name.as_str().to_owned(), json!(value)))
+                .collect();
+            json!({
+                "seconds": grant.max_ttl.unwrap_or(token.ttl_seconds()),
+                "audiences": kept.iter().map(|audience| audience.as_str()).collect::<Vec<_>>(),
+                "claims": claims,
+            })
+        }
         Ok(Verdict::Deny(reasons)) => {
             let mut codes: Vec<_> = reasons.iter().map(|reason| reason.code.to_string()).collect();
             codes.sort_unstable();
@@ -180,7 +207,7 @@ fn answer(result: &Result<Verdict, Fault>, ttl: u32) -> Value {
         }
         Ok(Verdict::Abstain) => json!("abstain"),
         Err(Fault::Panic { .. }) => json!("fault"),
-        // A grant that keeps none of the audiences is refused by the host, and is no answer of the engine's.
+        // No fault of the engine's.
         Err(other) => json!(other.code()),
     }
 }
@@ -234,13 +261,13 @@ fn compare(kind: &str, component: &[u8], settings: &Value) -> [usize; 4] {
     let mut met = [0; 4];
     for number in 0..CLAIMS {
         let claims = choices.claims(&base);
-        let (ttl, asked) = (claims.token().ttl_seconds(), as_json(&claims));
+        let (token, asked) = (claims.token().clone(), as_json(&claims));
         let decision = set.evaluate(claims);
-        let found = answer(&decision.trace()[0].result, ttl);
+        let found = answer(&decision.trace()[0].result, &token);
         let native: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
         assert_eq!(found, native, "claims {number}: {asked}\n{:?}", decision.trace()[0].result);
         met[match found {
-            Value::Number(_) => 0,
+            Value::Object(_) => 0,
             Value::Array(_) => 1,
             Value::String(word) if word == "abstain" => 2,
             _ => 3,
@@ -294,6 +321,14 @@ fn cedar_answers_as_cedar_policy_does() {
 fn they_import_nothing_and_say_what_they_are() {
     for (component, name) in [(REGO, "rego"), (CEDAR, "cedar")] {
         assert_eq!(imports(component), Ok(vec![]));
+        // What it is does not depend on where it was built.
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
+        for place in [root.to_str().unwrap(), "/registry/src/"] {
+            assert!(
+                !component.windows(place.len()).any(|bytes| bytes == place.as_bytes()),
+                "{name}: {place}"
+            );
+        }
         let policy = Policy::load(&Engine::new().unwrap(), component, &LIMITS).unwrap();
         assert_eq!(policy.description().name, name);
         let schema: Value =
@@ -359,7 +394,40 @@ fn what_is_wrong_with_a_text_is_said_with_its_place() {
             "@max_ttl: expected seconds, found `0`",
         ),
         (&cedar, json!({"policies": forbid(""), "schema": "entity"}), "/schema: "),
-        (&cedar, json!({"policies": forbid(""), "schema": "entity Workspace;"}), "/"),
+        (&cedar, json!({"policies": forbid(""), "schema": "entity Workspace;"}), "/policies: "),
+        (
+            &cedar,
+            // No `destroy`, and no `trigger`.
+            json!({"policies": forbid(""), "schema": CEDAR_SCHEMA.replace("apply, detect, destroy", "apply, detect")}),
+            "/schema: ",
+        ),
+        (
+            &cedar,
+            json!({"policies": forbid(""), "schema": CEDAR_SCHEMA.replace("runner?: String,", "")}),
+            "/schema: ",
+        ),
+        (
+            &cedar,
+            json!({"policies": "forbid(principal, action, resource) when { context.run has triger };"}),
+            "/policies: ",
+        ),
+        (&cedar, json!({"policies": forbid("@code(\"Not Listed\")")}), "found `Not Listed`"),
+        (&cedar, json!({"policies": forbid("@message(\"\")")}), "@message is empty"),
+        (
+            &rego,
+            json!({"policy": "package countersign\npermit := true", "data": {"countersign": {"deny": []}}}),
+            "/data/countersign: the rules are there",
+        ),
+        (
+            &rego,
+            json!({"policy": "package countersign\npermit := true\ndeny(x) := {\"code\": x} if x"}),
+            "/policy: `deny` is a function",
+        ),
+        (
+            &rego,
+            json!({"policy": "package countersign\npermit.max_ttl := 300"}),
+            "/policy: the rule `permit.max_ttl`: expected `permit` as a whole",
+        ),
         (
             &cedar,
             json!({"policies": forbid(""), "entities": [{"uid": {"type": "Team", "id": "a"}, "attrs": {}, "parents": []}]}),
@@ -404,7 +472,7 @@ fn a_rule_of_another_shape_is_a_fault() {
             "permit := 7\ndeny contains {\"code\": \"a\", \"message\": \"b\"}",
             "permit: expected true",
         ),
-        ("permit if to_number(\"x\") == 1", "to_number"),
+        ("permit if to_number(\"x\") == 1", "policy.rego:2:22: could not parse string as number"),
     ] {
         let set =
             bind(&policy, &json!({"policy": format!("package countersign\n{rule}")})).unwrap();

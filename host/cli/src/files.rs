@@ -53,6 +53,14 @@ pub fn read_component(path: &Path, limit: u64) -> Result<Vec<u8>> {
     if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink()) {
         bail!("{}: a symbolic link; name the file that it points to", path.display());
     }
+    let bytes = fs::metadata(path).map_or(0, |metadata| metadata.len());
+    if bytes > limit {
+        bail!(
+            "{}: {bytes} bytes, at most {limit} are allowed; a binding can raise `limits.component-bytes`, or say \
+             `limits = {{ profile = \"interpreter\" }}` where the policy has an engine or an interpreter in it",
+            path.display()
+        );
+    }
     // A link that was put there since is not followed either.
     read_opened(path, limit, NO_LINK)
 }

@@ -49,6 +49,13 @@ fn seen(policy: &Path) -> Value {
     tested["cases"][0]["detail"].clone()
 }
 
+/// The verdict.
+fn found(policy: &Path) -> Value {
+    let ran = countersign(policy, "policy test --format json");
+    let tested: Value = serde_json::from_str(&ran.stdout).expect(&ran.stderr);
+    tested["cases"][0]["found"].clone()
+}
+
 /// Writes a policy that tells what it sees, and builds it.
 fn rebuilt(policy: &Path, file: &str, text: &str) {
     fs::write(policy.join("cases.toml"), "[[case]]\nname = \"a\"\nexpect = \"abstain\"\n").unwrap();
@@ -116,6 +123,14 @@ fn a_policy_in_javascript() {
     let none = "a policy has n";
     let expected = format!("{none}|{none}|{none}|{none}|{none}|1,b,a|z,a|1970-01-01T00:00:00.000Z");
     assert_eq!(seen(&policy), json!([expected]));
+    // A grant never widens, whatever is written.
+    let wide = TELLING_JAVASCRIPT.replacen("deny,", "permit,", 1).replacen(
+        "return deny('seen', answers.join('|'))",
+        "return permit({ maxTtl: 90000, audiences: ['a'] })",
+        1,
+    );
+    rebuilt(&policy, "policy.js", &wide);
+    assert_eq!(found(&policy), "permit = { max-ttl = 7200, audiences = [] }");
     // TypeScript is taken as well, and what does not build says why.
     fs::write(policy.join("telling.ts"), "export const word: string = 'typed';\n").unwrap();
     let imported = TELLING_JAVASCRIPT
@@ -143,6 +158,14 @@ fn a_policy_in_python() {
     assert_eq!(seen(&policy), answer);
     let answer = answer[0].as_str().unwrap();
     assert!(answer.ends_with("|b,a|a policy has n|a policy has n|1"), "{answer}");
+    // A grant never widens, whatever is written.
+    let wide = TELLING_PYTHON.replacen("deny,", "permit,", 1).replacen(
+        "return deny(\"seen\", \"|\".join(answers))",
+        "return permit(90000, [\"a\"])",
+        1,
+    );
+    rebuilt(&policy, "policy.py", &wide);
+    assert_eq!(found(&policy), "permit = { max-ttl = 7200, audiences = [] }");
     // A clock is a fault: here already when the settings are taken, since they are tried on a sample.
     let clock =
         TELLING_PYTHON.replacen("answers =", "import time\n    time.time()\n    answers =", 1);
@@ -177,8 +200,12 @@ fn a_policy_in_rego() {
     let policy = from_nothing(parent.path(), "rego");
     // The texts are read anew by each test: nothing has to be built between.
     let text = fs::read_to_string(policy.join("policy.rego")).unwrap();
+    let ran = countersign(&policy, "policy test --coverage");
+    assert!(ran.status == 1 && ran.stderr.contains("of policies in Rust alone"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("is not what the texts make"), "{}", ran.stderr);
     fs::write(policy.join("policy.rego"), text.replace("not-listed", "not-there")).unwrap();
     let ran = countersign(&policy, "policy test");
+    assert!(ran.stderr.contains("settings.json is not what the texts make"), "{}", ran.stderr);
     assert!(
         ran.status == 1 && ran.stdout.contains("found     deny = \"not-there\""),
         "{}",
@@ -188,8 +215,11 @@ fn a_policy_in_rego() {
     let ran = countersign(&policy, "policy build");
     assert!(ran.status == 1 && ran.stderr.contains("/policy: "), "{}", ran.stderr);
     assert!(ran.stderr.contains("policy.rego:"), "{}", ran.stderr);
-    let ran = countersign(&policy, "policy test --coverage");
-    assert!(ran.status == 1, "{}", ran.stdout);
+    // What is no strict JSON is not taken, and nothing is chosen of it.
+    fs::write(policy.join("policy.rego"), text).unwrap();
+    fs::write(policy.join("data.json"), "{\"also\": [], \"also\": [\"team-b\"]}").unwrap();
+    let ran = countersign(&policy, "policy build");
+    assert!(ran.status == 1 && ran.stderr.contains("also"), "{}", ran.stderr);
     // Of a folder that has two it cannot be told which.
     fs::write(policy.join("policy.js"), "").unwrap();
     let ran = countersign(&policy, "policy build");
@@ -209,6 +239,20 @@ fn a_policy_in_cedar() {
          --format json",
     );
     assert_eq!(ran.status, 0, "{}{}", ran.stdout, ran.stderr);
+    fs::write(policy.join("otherwise.json"), "\"abstain\"").unwrap();
+    fs::write(
+        policy.join("policies.cedar"),
+        "forbid(principal, action == Action::\"destroy\", resource);",
+    )
+    .unwrap();
+    fs::write(policy.join("cases.toml"), "[[case]]\nname = \"a\"\nexpect = \"abstain\"\n").unwrap();
+    let ran = countersign(&policy, "policy test");
+    assert_eq!(ran.status, 0, "{}{}", ran.stdout, ran.stderr);
+    // Without the profile it is said what is missing.
+    let bare = manifest.replace("limits = { profile = \"interpreter\" }\n", "");
+    fs::write(policy.join("bare.toml"), bare).unwrap();
+    let ran = countersign(&policy, "inspect --policies bare.toml");
+    assert!(ran.stderr.contains("profile = \"interpreter\""), "{}", ran.stderr);
     // Its README has that binding.
     let readme = fs::read_to_string(policy.join("README.md")).unwrap();
     assert!(readme.contains("settings-file = \"settings.json\""), "{readme}");

@@ -9,7 +9,9 @@ mod policies;
 mod request;
 
 use cedar_policy::{Authorizer, Decision, Entities, PolicySet, Schema};
-use countersign_policy::{Problem, Run, Token, Verdict, policy, sample, settings};
+use countersign_policy::{
+    AuthorKind, Behavior, Parent, Problem, Run, Token, Trigger, Verdict, policy, sample, settings,
+};
 
 use crate::policies::Annotations;
 
@@ -84,7 +86,11 @@ policy!(Settings, prepare, Prepared, evaluate);
 fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
     let schema = settings.schema.as_deref().unwrap_or(SCHEMA);
     let schema = match Schema::from_cedarschema_str(schema) {
-        Ok((schema, _)) => schema,
+        Ok((schema, warnings)) => match warnings.map(|warning| problem("/schema", &warning)).next()
+        {
+            None => schema,
+            Some(warning) => return Err(vec![warning]),
+        },
         Err(error) => return Err(vec![problem("/schema", &error)]),
     };
     let (policies, annotations) = policies::parse(&settings.policies, &schema)?;
@@ -101,12 +107,33 @@ fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
         schema,
         otherwise: settings.otherwise,
     };
-    // What is done lazily is done here, once; and a schema that does not have what requests have is found. A
-    // policy that fails on the sample may do for real runs.
-    request::of(&prepared.names, &sample::run(), &sample::token(), &prepared.schema)
-        .map_err(|message| vec![Problem { pointer: "/schema".to_owned(), message }])?;
+    // A schema that does not have what requests may have is found here.
+    for run in samples() {
+        request::of(&prepared.names, &run, &sample::token(), &prepared.schema)
+            .map_err(|message| vec![Problem { pointer: "/schema".to_owned(), message }])?;
+    }
+    // What is done lazily is done here, once. A policy that fails on the sample may do for real runs.
     let _ = decide(&prepared, &sample::run(), &sample::token());
     Ok(prepared)
+}
+
+/// Runs of each behavior, with all that a run can have, and with as little.
+fn samples() -> impl Iterator<Item = Run> {
+    [Behavior::Apply, Behavior::Detect, Behavior::Destroy].into_iter().flat_map(|behavior| {
+        let (mut full, mut bare) = (sample::run(), sample::run());
+        full.runner = Some(full.id.clone());
+        full.building_block.parents = vec![Parent {
+            building_block: full.building_block.id.clone(),
+            definition: full.definition.id.clone(),
+        }];
+        full.trigger = Some(Trigger {
+            reason: Some("a sample".to_owned()),
+            author: "someone@example.com".to_owned(),
+            author_kind: AuthorKind::User,
+        });
+        (bare.building_block.project, bare.building_block.platform) = (None, None);
+        [full, bare].map(|run| Run { behavior, ..run })
+    })
 }
 
 fn evaluate(prepared: &Prepared, run: &Run, token: &Token) -> Verdict {

@@ -37,8 +37,10 @@ pub fn parse(text: &str, schema: &Schema) -> Result<(PolicySet, Annotations), Ve
         return Err(wrong("expected at least one policy".to_owned()));
     }
     let result = Validator::new(schema.clone()).validate(&policies, ValidationMode::Strict);
-    let problems: Vec<_> =
-        result.validation_errors().map(|error| problem("/policies", error)).collect();
+    // A warning is, among others, that a policy can never apply: of one that forbids, that is an error.
+    let errors = result.validation_errors().map(|error| problem("/policies", error));
+    let warnings = result.validation_warnings().map(|warning| problem("/policies", warning));
+    let problems: Vec<_> = errors.chain(warnings).collect();
     if problems.is_empty() { Ok((policies, Annotations(annotations))) } else { Err(problems) }
 }
 
@@ -56,7 +58,9 @@ fn annotation(policy: &Policy, id: &PolicyId) -> Result<Annotation, String> {
     let max_ttl = match policy.annotation("max_ttl") {
         None => None,
         Some(text) => match text.parse::<u32>() {
-            Ok(seconds) if seconds > 0 => Some(seconds),
+            Ok(seconds) if seconds > 0 && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Some(seconds)
+            }
             _ => {
                 return Err(format!("`{id}`: @max_ttl: expected seconds, found `{text}`"));
             }
@@ -66,6 +70,19 @@ fn annotation(policy: &Policy, id: &PolicyId) -> Result<Annotation, String> {
     let message = policy
         .annotation("message")
         .map_or_else(|| format!("the Cedar policy `{id}` forbids it"), ToOwned::to_owned);
+    let is_code = |code: &str| {
+        (1..=64).contains(&code.len())
+            && code.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+    };
+    // Cedar's own ids, such as `policy0`, are codes.
+    if !permits && !is_code(&code) {
+        return Err(format!(
+            "`{id}`: the code of a denial, @code or @id, is 1 to 64 of a-z, 0-9 and -, found `{code}`"
+        ));
+    }
+    if message.is_empty() {
+        return Err(format!("`{id}`: @message is empty"));
+    }
     Ok(Annotation { reason: Reason { code, message }, max_ttl })
 }
 

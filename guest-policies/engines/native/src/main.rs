@@ -2,8 +2,8 @@
 //! components: what comes of it is what those must answer.
 //!
 //! The first line of the input is `{"rego": settings}` or `{"cedar": settings}`, each further one `{"run": …,
-//! "token": …}`. For each of those a line comes back, in JSON: the codes of a denial, sorted, in a list; the seconds
-//! of a permit; `"abstain"`; or `"fault"`.
+//! "token": …}`. For each of those a line comes back, in JSON: the codes of a denial, sorted, in a list; what a
+//! permit grants; `"abstain"`; or `"fault"`.
 
 #![allow(clippy::indexing_slicing, reason = "of JSON, where what is not there is null; for tests")]
 
@@ -62,19 +62,14 @@ fn rego(settings: &Value) -> Result<Engine> {
             codes.sort_unstable();
             return Ok(json!(codes));
         }
-        let asked_for = asked["token"]["ttl_seconds"].as_u64().ok_or("no life")?;
-        Ok(match &package["permit"] {
-            Value::Bool(true) => json!(asked_for),
-            Value::Object(grant) => {
-                json!(
-                    grant
-                        .get("max_ttl")
-                        .and_then(Value::as_u64)
-                        .map_or(asked_for, |s| s.min(asked_for))
-                )
-            }
-            _ => json!("abstain"),
-        })
+        let nothing = json!({});
+        let grant = match &package["permit"] {
+            Value::Bool(true) => &nothing,
+            grant @ Value::Object(_) => grant,
+            _ => return Ok(json!("abstain")),
+        };
+        let seconds = grant["max_ttl"].as_u64().into_iter();
+        permit(asked, seconds, grant["audiences"].as_array(), &grant["claims"])
     }))
 }
 
@@ -110,17 +105,39 @@ fn cedar(settings: &Value) -> Result<Engine> {
             found.sort_unstable();
             found
         };
-        let asked_for = asked["token"]["ttl_seconds"].as_u64().ok_or("no life")?;
         Ok(match response.decision() {
             Decision::Allow => {
                 let lives = annotation("max_ttl").into_iter().filter_map(|text| text.parse().ok());
-                json!(lives.fold(asked_for, u64::min))
+                permit(asked, lives, None, &Value::Null)?
             }
             Decision::Deny => match annotation("code") {
                 codes if codes.is_empty() => json!(["no-policy-permits"]),
                 codes => json!(codes),
             },
         })
+    }))
+}
+
+/// A permit: the shortest life, and of the audiences asked for those that are kept.
+fn permit(
+    asked: &Value,
+    lives: impl Iterator<Item = u64>,
+    kept: Option<&Vec<Value>>,
+    claims: &Value,
+) -> Result<Value> {
+    let asked_for = asked["token"]["ttl_seconds"].as_u64().ok_or("no life")?;
+    let audiences = asked["token"]["audiences"].as_array().ok_or("no audiences")?;
+    let mut audiences: Vec<_> = audiences
+        .iter()
+        .filter(|audience| kept.is_none_or(|kept| kept.contains(audience)))
+        .filter_map(Value::as_str)
+        .collect();
+    audiences.sort_unstable();
+    let claims = claims.as_object().cloned().unwrap_or_default();
+    Ok(json!({
+        "seconds": lives.fold(asked_for, u64::min),
+        "audiences": audiences,
+        "claims": claims,
     }))
 }
 

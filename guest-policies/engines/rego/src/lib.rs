@@ -5,6 +5,7 @@
 //! "claims": {…}}`. Where neither has a value, the policy abstains. `input` has `run` and `token`, by the
 //! contract's names with underscores.
 
+mod heads;
 mod input;
 mod verdict;
 
@@ -15,6 +16,9 @@ use regorus::{Engine, Value};
 
 /// The file that errors name.
 const SOURCE: &str = "policy.rego";
+
+/// The package of every policy.
+const PACKAGE: &str = "countersign";
 
 /// A policy in Rego.
 #[settings]
@@ -69,21 +73,26 @@ fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
     let mut engine = Engine::new();
     let package = engine
         .add_policy(SOURCE.to_owned(), settings.policy)
-        .map_err(|error| of_policy(format!("{error:#}")))?;
+        .map_err(|error| of_policy(said(&error.to_string())))?;
     if package != "data.countersign" {
         let found = package.strip_prefix("data.").unwrap_or(&package);
         return Err(of_policy(format!("expected package `countersign`, found `{found}`")));
     }
-    let has = |rule: &str| engine.has_declared_rule_rooted_at(SOURCE, rule).unwrap_or(false);
-    let (has_permit, has_deny) = (has("permit"), has("deny"));
+    let heads = heads::of(&mut engine).map_err(of_policy)?;
+    let (has_permit, has_deny) = (heads.permit, heads.deny);
     if !has_permit && !has_deny {
         return Err(of_policy("expected a rule `permit`, a rule `deny`, or both".to_owned()));
     }
     if let Some(Data(data)) = settings.data {
-        if data.as_object().is_err() {
+        let Ok(members) = data.as_object() else {
             return Err(vec![problem("/data", "expected an object".to_owned())]);
+        };
+        // It would stand in the place of the rules.
+        if members.get(&Value::from(PACKAGE)).is_some() {
+            let message = "the rules are there: give the data another name".to_owned();
+            return Err(vec![problem("/data/countersign", message)]);
         }
-        engine.add_data(data).map_err(|error| vec![problem("/data", format!("{error:#}"))])?;
+        engine.add_data(data).map_err(|error| vec![problem("/data", said(&error.to_string()))])?;
     }
     let prepared = Prepared { engine: RefCell::new(engine), has_permit, has_deny };
     // What is done lazily is done here, once. Whether the sample makes sense to the policy does not matter.
@@ -105,12 +114,21 @@ fn decide(prepared: &Prepared, run: &Run, token: &Token) -> Result<Verdict, Stri
     let mut engine = prepared.engine.borrow_mut();
     engine.set_input(input::of(run, token));
     let mut rule = |has: bool, path: &str| match has {
-        true => engine.eval_rule(path.to_owned()).map_err(|error| format!("{error:#}")),
+        true => engine.eval_rule(path.to_owned()).map_err(|error| said(&error.to_string())),
         false => Ok(Value::Undefined),
     };
     let deny = rule(prepared.has_deny, "data.countersign.deny")?;
     let permit = rule(prepared.has_permit, "data.countersign.permit")?;
     verdict::of(&permit, &deny, token)
+}
+
+/// What the engine says over several lines, with the text and a mark below it, in one: the place, and what is wrong.
+fn said(error: &str) -> String {
+    let line = |mark: &str| error.lines().find_map(|line| line.trim().strip_prefix(mark));
+    match (line("--> "), line("error: ")) {
+        (Some(place), Some(problem)) => format!("{place}: {problem}"),
+        _ => error.split_whitespace().collect::<Vec<_>>().join(" "),
+    }
 }
 
 fn problem(pointer: &str, message: String) -> Problem {

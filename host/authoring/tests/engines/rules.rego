@@ -4,7 +4,11 @@ owner := input.run.building_block.workspace
 
 definition := input.run.definition
 
-permit := {"max_ttl": min(lives), "audiences": kept} if count(lives) > 0
+permit := {"max_ttl": min(lives), "audiences": kept, "claims": claims} if count(lives) > 0
+
+claims := {"team": sprintf("%s/%s", [owner, definition.implementation])} if input.run.runner
+
+claims := {} if not input.run.runner
 
 lives contains input.token.ttl_seconds if owner == definition.workspace
 
@@ -41,6 +45,11 @@ deny contains {"code": "author-not-allowed", "message": message} if {
 	kind := input.run.trigger.author_kind
 	not data.triggers[input.run.behavior][kind]
 	message := sprintf("%s may not trigger it", [kind])
+}
+
+deny contains {"code": "by-plan", "message": "not by plan"} if {
+	contains(input.run.trigger.reason, "\\ of")
+	definition.implementation == "manual"
 }
 
 deny contains {"code": "too-many-parents", "message": "at most two"} if count(input.run.building_block.parents) > 2

@@ -37,7 +37,8 @@ texts become its settings, settings.json.
 What is missing is said, with the command that brings it; --install runs that.
 
 The JSON has `component`, `bytes`, `digest`, `world`, `policy`, `version`, `profile` (what `limits.profile` of a
-binding should be), and `settings`: where the settings were written, or null.
+binding should be), and `settings` (`file`, `digest`): what the texts of Rego or Cedar became, or null. Their digest
+is the policy's: that of the component is the engine's.
 
 Exit status: 0 built, and the evaluator takes it; 1 anything else.")]
 pub struct Build {
@@ -63,7 +64,13 @@ struct Built {
     policy: String,
     version: String,
     profile: &'static str,
-    settings: Option<String>,
+    settings: Option<BuiltSettings>,
+}
+
+#[derive(Serialize)]
+struct BuiltSettings {
+    file: String,
+    digest: String,
 }
 
 impl Build {
@@ -120,9 +127,14 @@ impl Build {
     }
 
     /// Gives the policy its settings, and writes them when it takes them. Gives where.
-    fn take_settings(&self, policy: Policy, settings: Settings, limits: Limits) -> Result<String> {
+    fn take_settings(
+        &self,
+        policy: Policy,
+        settings: Settings,
+        limits: Limits,
+    ) -> Result<BuiltSettings> {
         let path = self.folder.join("settings.json");
-        let json = settings.as_json().to_owned();
+        let (json, digest) = (settings.as_json().to_owned(), settings.digest().to_string());
         let config = BindingConfig {
             name: BindingName::parse("build")?,
             settings,
@@ -133,7 +145,7 @@ impl Build {
         };
         progress::during("checking the texts", || Binding::prepare(Arc::new(policy), config))?;
         files::replace(&path, json.as_bytes(), false)?;
-        Ok(path.display().to_string())
+        Ok(BuiltSettings { file: path.display().to_string(), digest })
     }
 }
 
@@ -148,8 +160,8 @@ fn text(built: &Built) -> String {
     if *profile != "compiled" {
         text.push_str(&format!("  limits     profile = {profile:?}\n"));
     }
-    if let Some(settings) = settings {
-        text.push_str(&format!("  settings   {}\n", visible(settings)));
+    if let Some(BuiltSettings { file, digest }) = settings {
+        text.push_str(&format!("  settings   {} {digest}\n", visible(file)));
     }
     text
 }

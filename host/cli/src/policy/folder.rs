@@ -10,7 +10,7 @@ use countersign_authoring::Cases;
 use serde_json::Value;
 
 use super::language::Language;
-use crate::files;
+use crate::{files, output};
 
 /// The run that cases change where a folder has none of its own: the published one.
 const RUN: &str = include_str!("../../../../examples/run.json");
@@ -96,7 +96,7 @@ impl FolderArguments {
         };
         let language = Language::of(&self.folder).ok();
         let settings = match language.filter(|language| language.is_text()) {
-            Some(language) => language.settings(&self.folder)?,
+            Some(language) => self.texts(language)?,
             None => self.settings_file()?,
         };
         let profile = self.profile.or(language.map(Language::profile));
@@ -107,6 +107,19 @@ impl FolderArguments {
             cases: Cases::parse(&text).with_context(|| cases.display().to_string())?,
             run,
         })
+    }
+
+    /// The settings that the texts make. A binding has those that were written, so it is said where they differ.
+    fn texts(&self, language: Language) -> Result<Settings> {
+        let settings = language.settings(&self.folder)?;
+        let written = self.folder.join("settings.json");
+        if written.exists() && self.settings_file()?.digest() != settings.digest() {
+            output::warn(&format!(
+                "{} is not what the texts make; `countersign policy build` writes it",
+                written.display()
+            ));
+        }
+        Ok(settings)
     }
 
     fn settings_file(&self) -> Result<Settings> {

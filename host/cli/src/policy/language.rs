@@ -1,12 +1,13 @@
 //! What a policy is written in.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use countersign::{MAX_SETTINGS_BYTES, Settings};
 use countersign_policy_artifacts::{CEDAR, REGO};
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 
 use super::folder::Profile;
 use crate::files;
@@ -95,6 +96,7 @@ impl Language {
                 ("policies.cedar", "policies"),
                 ("schema.cedarschema", "schema"),
                 ("entities.json", "entities"),
+                ("otherwise.json", "otherwise"),
             ],
             Self::Rust | Self::Javascript | Self::Python => &[],
         }
@@ -102,20 +104,21 @@ impl Language {
 
     /// The settings that the texts of a folder make: for a language that [is text](Self::is_text).
     pub fn settings(self, folder: &Path) -> Result<Settings> {
-        let mut members = Map::new();
+        let mut members = BTreeMap::new();
         for (file, key) in self.texts() {
             let path = folder.join(file);
             if !path.exists() && !members.is_empty() {
                 continue;
             }
             let text = files::read_text(&path, MAX_SETTINGS_BYTES as u64)?;
-            let value = match file.ends_with(".json") {
+            // JSON as it is written: what is wrong with it, such as a key twice, is for those who read settings.
+            let value: Box<RawValue> = match file.ends_with(".json") {
                 true => serde_json::from_str(&text).with_context(|| path.display().to_string())?,
-                false => Value::String(text),
+                false => serde_json::value::to_raw_value(&text)?,
             };
-            members.insert((*key).to_owned(), value);
+            members.insert(*key, value);
         }
-        Settings::from_json(&Value::Object(members).to_string())
+        Settings::from_json(&serde_json::to_string(&members)?)
             .with_context(|| format!("{}: the texts as settings", folder.display()))
     }
 }

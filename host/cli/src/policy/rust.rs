@@ -46,6 +46,7 @@ impl RustPackage {
     fn compile(&self, toolchain: Toolchain, target: &str, purpose: Purpose) -> Result<Vec<u8>> {
         let build = Build {
             folder: &self.folder,
+            root: &self.folder,
             packages: &[&self.name],
             target_dir: &self.folder.join(target),
             locked: self.locked,

@@ -93,6 +93,26 @@ export function abstain() {
 }
 
 /**
+ * A grant never widens: the life is at most the one asked for, and audiences are among those asked for.
+ * @param {Verdict} verdict @param {Token} token
+ * @returns {Verdict}
+ */
+function narrowed(verdict, token) {
+  if (verdict.tag !== 'permit') {
+    return verdict;
+  }
+  const { maxTtl, audiences, claims } = verdict.val;
+  return {
+    tag: 'permit',
+    val: {
+      maxTtl: maxTtl === undefined ? undefined : Math.min(maxTtl, token.ttlSeconds),
+      audiences: audiences?.filter((audience) => token.audiences.includes(audience)),
+      claims,
+    },
+  };
+}
+
+/**
  * The contract's functions, made of a policy. An error that is thrown is a fault, and refuses.
  * @param {{
  *   name: string,
@@ -130,7 +150,7 @@ export function policy({ name, version, summary, settingsSchema, check, evaluate
 
     /** @param {Run} run @param {Token} token */
     evaluate(run, token) {
-      return evaluate(settings, run, token);
+      return narrowed(evaluate(settings, run, token), token);
     },
   };
 }

@@ -37,7 +37,10 @@ export const policy = exported({
     return [];
   },
 
-  /** @param {Settings} settings */
+  /**
+   * Numbers of 64 bits are BigInt: `run.number`, `run.definition.version` and `token.issuedAt` are compared with `3n`.
+   * @param {Settings} settings
+   */
   evaluate(settings, run, _token) {
     const consumer = run.buildingBlock.workspace;
     if (consumer === run.definition.workspace || settings.also?.includes(consumer)) {

@@ -86,6 +86,18 @@ def abstain() -> Verdict:
     return contract.Verdict_Abstain()
 
 
+def _narrowed(verdict: Verdict, token: Token) -> Verdict:
+    """A grant never widens: the life is at most the one asked for, and audiences are among those asked for."""
+    if not isinstance(verdict, contract.Verdict_Permit):
+        return verdict
+    grant = verdict.value
+    max_ttl = None if grant.max_ttl is None else min(grant.max_ttl, token.ttl_seconds)
+    audiences = grant.audiences
+    if audiences is not None:
+        audiences = [audience for audience in audiences if audience in token.audiences]
+    return contract.Verdict_Permit(contract.Grant(max_ttl, audiences, grant.claims))
+
+
 def exported(
     *,
     name: str,
@@ -117,6 +129,6 @@ def exported(
                 pass
 
         def evaluate(self, run: Run, token: Token) -> Verdict:
-            return evaluate(taken[0], run, token)
+            return _narrowed(evaluate(taken[0], run, token), token)
 
     return Policy
