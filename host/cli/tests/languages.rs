@@ -143,7 +143,11 @@ fn a_policy_in_javascript() {
     assert!(ran.status == 1 && ran.stderr.contains("policy.js:1:2"), "{}", ran.stderr);
     fs::remove_dir_all(policy.join("node_modules")).unwrap();
     let ran = countersign(&policy, "policy build");
-    assert!(ran.stderr.contains("jco is missing; what brings it: `npm ci"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("componentize-js is missing; what brings it: `npm ci"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
