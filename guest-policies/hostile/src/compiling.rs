@@ -121,7 +121,7 @@ fn counts() -> Vec<Case> {
         module("100,000 empty functions", &"(func)".repeat(100_000)),
         module("10,001 types", &"(type (func))".repeat(10_001)),
         module("10,001 globals", &"(global i32 (i32.const 0))".repeat(10_001)),
-        module("20,001 data segments", &format!("(memory 1) {}", r#"(data "")"#.repeat(20_001))),
+        module("40,001 data segments", &format!("(memory 1) {}", r#"(data "")"#.repeat(40_001))),
         module(
             "50,001 exports",
             &(0..50_001).fold("(func)".to_owned(), |mut text, n| {
