@@ -126,7 +126,7 @@ impl Build {
         Ok(Done::Fine)
     }
 
-    /// Gives the policy its settings, and writes them when it takes them. Gives where.
+    /// Gives the policy its settings, writes them when it takes them, and says where.
     fn take_settings(
         &self,
         policy: Policy,

@@ -15,8 +15,7 @@ use crate::output::{self, Done};
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  countersign policy new who-may && cd who-may && countersign policy build && countersign policy test
-
+  countersign policy new who-may && cd who-may && countersign policy build --install && countersign policy test
   countersign policy new who-may --lang rego
 
 It has the policy, its cases, a sample run, settings of editors, and a workflow for CI. For Rust it has the SDK
@@ -116,7 +115,7 @@ impl New {
             ("package.json", named(template!("javascript/package.json"))),
             ("package-lock.json", named(template!("javascript/package-lock.json"))),
             ("jsconfig.json", template!("javascript/jsconfig.json").to_owned()),
-            ("cases.toml", template!("javascript/cases.toml").to_owned()),
+            ("cases.toml", template!("common/cases-with-settings.toml").to_owned()),
             ("wit/policy.wit", CONTRACT.to_owned()),
             (".gitignore", "/node_modules\n/policy.wasm\n".to_owned()),
         ]
@@ -130,7 +129,7 @@ impl New {
             ("policy.py", named(template!("python/policy.py"))),
             ("countersign.py", template!("python/countersign.py").to_owned()),
             ("requirements.txt", template!("python/requirements.txt").to_owned()),
-            ("cases.toml", template!("python/cases.toml").to_owned()),
+            ("cases.toml", template!("common/cases-with-settings.toml").to_owned()),
             ("wit/policy.wit", CONTRACT.to_owned()),
             (".gitignore", "/.venv\n/types\n/policy.wasm\n__pycache__\n".to_owned()),
             (".vscode/settings.json", editor.to_owned()),
@@ -171,7 +170,7 @@ fn rego() -> Vec<(&'static str, String)> {
     vec![
         ("policy.rego", template!("rego/policy.rego").to_owned()),
         ("data.json", template!("rego/data.json").to_owned()),
-        ("cases.toml", template!("rego/cases.toml").to_owned()),
+        ("cases.toml", template!("common/cases-of-texts.toml").to_owned()),
         (".gitignore", "/policy.wasm\n/settings.json\n".to_owned()),
         (".vscode/extensions.json", editor.to_owned()),
     ]
@@ -184,7 +183,7 @@ fn cedar() -> Vec<(&'static str, String)> {
         ("policies.cedar", template!("cedar/policies.cedar").to_owned()),
         ("schema.cedarschema", schema.to_owned()),
         ("entities.json", template!("cedar/entities.json").to_owned()),
-        ("cases.toml", template!("cedar/cases.toml").to_owned()),
+        ("cases.toml", template!("common/cases-of-texts.toml").to_owned()),
         (".gitignore", "/policy.wasm\n/settings.json\n".to_owned()),
         (".vscode/extensions.json", editor.to_owned()),
     ]

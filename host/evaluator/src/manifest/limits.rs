@@ -47,8 +47,8 @@ impl<'de> Deserialize<'de> for LimitValue {
 }
 
 impl LimitsTable {
-    /// The limits, each from 1 to its ceiling and, where it is not given, the profile's, or else `default`. `place` is where
-    /// the table is, for errors.
+    /// The limits, each from 1 to its ceiling and, where it is not given, the profile's, or else
+    /// `default`. `place` is where the table is, for errors.
     pub(super) fn within(
         &self,
         place: &dyn Fn() -> String,
