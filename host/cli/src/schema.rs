@@ -105,7 +105,8 @@ fn of_files(paths: &[PathBuf]) -> Result<Vec<Described>> {
     for path in paths {
         let name = path.to_str().with_context(|| format!("{}: not UTF-8", path.display()))?;
         let bytes = files::read_component(path, Limits::CEILING.component_bytes)?;
-        described.extend(describe(&engine, name.to_owned(), &bytes, &Limits::DEFAULT)?);
+        // Which profile its bindings will have is not known here.
+        described.extend(describe(&engine, name.to_owned(), &bytes, &Limits::INTERPRETER)?);
     }
     Ok(described)
 }

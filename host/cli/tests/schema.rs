@@ -183,6 +183,20 @@ fn editors_get_the_schema_of_a_manifest_with_its_policies() {
     assert!(alone["properties"]["binding"]["items"].get("allOf").is_none());
 }
 
+/// A component with an engine in it is larger than a binding may load by default.
+#[test]
+fn editors_get_the_settings_of_a_component_with_an_engine() {
+    let folder = folder();
+    fs::write(folder.path().join("rego.wasm"), countersign_policy_artifacts::REGO).unwrap();
+    let ran = countersign(folder.path(), "schema rego.wasm");
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{}", ran.stdout);
+    let schema: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let definitions = schema["definitions"].as_object().unwrap();
+    let rego = definitions.values().find(|of| of["properties"].get("policy").is_some());
+    let of_data = &rego.unwrap()["properties"]["data"]["type"];
+    assert_eq!(*of_data, json!(["object", "null"]), "{}", ran.stdout);
+}
+
 #[test]
 fn a_schema_is_not_made_of_a_component_that_the_manifest_does_not_pin() {
     let folder = folder();
