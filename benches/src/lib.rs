@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use countersign::{
-    Binding, BindingConfig, BindingError, Claims, Engine, Limits, Manifest, ManifestFiles, Mode,
+    Binding, BindingConfig, BindingError, Claims, Engine, Limits, Mode,
     Policy, PolicySet, Run, Scope, Settings, SubjectForm, SubjectProfile, TokenRequest,
 };
+use countersign_deployment::{Manifest, ManifestFiles, prepare_policies};
 
 /// The published run object.
 pub const RUN: &str = include_str!("../../examples/run.json");
@@ -113,5 +114,5 @@ fn prepare(engine: &Engine, manifest: &str) -> PolicySet {
             Some((path.to_owned(), bytes.to_vec()))
         })
         .collect();
-    PolicySet::prepare(engine, &manifest, &files).expect("a policy set")
+    prepare_policies(engine, &manifest, &files).expect("a policy set")
 }

@@ -5,7 +5,8 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use countersign::{AudienceClouds, Claims, Outcome, PolicySet, Run, SubjectForm, SubjectProfile, TokenRequest};
+use countersign::{Claims, Outcome, PolicySet, Run, SubjectForm, SubjectProfile, TokenRequest};
+use countersign_clouds::AudienceClouds;
 use countersign_benches::{RUN, claims};
 use countersign_issuer::{Algorithm, Issuer, SigningKey, TokenId};
 use countersign_peers::{

@@ -6,20 +6,19 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use countersign::{
-    Audience, Cloud, DefinitionId, Optimization, PolicySet, RunnerId, SubjectParts, Workspace,
-    visible,
-};
+use countersign::{Audience, DefinitionId, Optimization, PolicySet, RunnerId, SubjectParts, Workspace, visible};
+use countersign_clouds::Cloud;
 use countersign_clouds::{GCP_SUBJECT_BYTES, UnsignedToken, Violation, preflight};
-use countersign_issuer::{Algorithm, Config, Tls};
+use countersign_issuer::{Algorithm, Tls};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::cache::CacheArguments;
-use crate::installation::{DefinitionArgument, Installation};
+use countersign_deployment::{DefinitionArgument, Installation};
 use crate::output::{self, BAD, Done, Format, GOOD, Styled};
-use crate::serve::{Loader, beside, read_config};
-use crate::{files, preparation, progress};
+use countersign_deployment::{Config, Loader, beside, prepare_policies, read_config};
+use countersign_deployment::{engine, files};
+use crate::progress;
 
 /// As long as a token of a run without claims of policies is, about.
 const CHARACTERS: usize = 2000;
@@ -117,7 +116,7 @@ impl Check {
 
     /// Everything that a service reads.
     fn load(&self, config: &Path) -> Result<()> {
-        let loader = Loader::new(config, self.cache.open()?)?;
+        let loader = Loader::new(config, self.cache.open()?, output::warn_or_log)?;
         let loaded = progress::during("preparing the policies", || loader.load())?;
         loader.access(&loaded.url)?;
         if let Some((certificate, key)) = &loaded.tls {
@@ -131,9 +130,9 @@ impl Check {
         let name = || manifest.display().to_string();
         let loaded = files::read_manifest(manifest)?;
         let entry = loaded.manifest.preparation;
-        let engine = preparation::engine_with(Optimization::None, entry, self.cache.open()?)?;
+        let engine = engine::engine_with(Optimization::None, entry, self.cache.open()?, output::warn_or_log)?;
         progress::during("preparing the policies", || {
-            PolicySet::prepare(&engine, &loaded.manifest, &loaded.files)
+            prepare_policies(&engine, &loaded.manifest, &loaded.files)
         })
         .with_context(name)?;
         Ok(())

@@ -5,15 +5,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use countersign::{
-    Audience, Claims, Decision, Manifest, ManifestFiles, Optimization, PolicySet, Run, TokenRequest,
+    Audience, Claims, Decision, Optimization, PolicySet, Run, TokenRequest,
 };
+use countersign_deployment::{Manifest, ManifestFiles, prepare_policies};
 use countersign_issuer::{Algorithm, Issuer, IssuerUrl, KeySet, SigningKey, TokenId};
 use jsonwebtoken::jwk::JwkSet;
 use serde_json::Value;
 
 use crate::decision_text::decision_text;
 use crate::output::{self, DIM, Done, GOOD, STRONG, Styled};
-use crate::{preparation, progress};
+use countersign_deployment::engine;
+use crate::progress;
 
 const MANIFEST: &str = include_str!("../../../examples/countersign.toml");
 const RUN: &str = include_str!("../../../examples/run.json");
@@ -28,10 +30,10 @@ pub struct Demo {}
 impl Demo {
     pub fn run(&self) -> Result<Done> {
         let manifest = Manifest::parse(MANIFEST)?;
-        let engine = preparation::engine(Optimization::None)?;
+        let engine = engine::engine(Optimization::None, output::warn_or_log)?;
         let files = components(&manifest)?;
         let policies = progress::during("preparing the policies", || {
-            PolicySet::prepare(&engine, &manifest, &files)
+            prepare_policies(&engine, &manifest, &files)
         })?;
         let demo = Prepared { manifest, policies };
 

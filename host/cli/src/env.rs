@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use countersign::{Audience, RunId};
 use serde_json::{Map, Value, json};
 
-use crate::files;
+use countersign_deployment::files;
 use crate::output::{self, Done};
 use crate::token::service_url;
 

@@ -11,7 +11,8 @@ use countersign::{Limits, Optimization};
 
 use self::component::Inspected;
 use crate::output::{self, Done, Format};
-use crate::{preparation, progress};
+use countersign_deployment::engine;
+use crate::progress;
 
 /// Look at components, or at a manifest's bindings: what they are, whether they would load, and what
 /// they take of their limits
@@ -76,7 +77,7 @@ impl Inspect {
         if let Some(manifest) = &self.policies {
             return bindings::inspect(manifest, self.format);
         }
-        let engine = preparation::engine(Optimization::None)?;
+        let engine = engine::engine(Optimization::None, output::warn_or_log)?;
         let prepare = Limits {
             prepare_ms: self.prepare_ms,
             prepare_memory_bytes: self.prepare_memory_bytes,

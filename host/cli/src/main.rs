@@ -15,15 +15,12 @@ mod demo;
 mod env;
 mod evaluate;
 mod explain;
-mod files;
 mod inspect;
-mod installation;
 mod keys;
 mod limits_text;
 mod log;
 mod output;
 mod policy;
-mod preparation;
 mod progress;
 mod request;
 mod schema;
@@ -78,7 +75,7 @@ enum Command {
     Demo(demo::Demo),
     Completions(completions::Completions),
     /// Compile for the parent process; nothing to be called by hand
-    #[command(name = preparation::CHILD, hide = true)]
+    #[command(name = countersign_deployment::engine::CHILD, hide = true)]
     CompileForParent,
 }
 

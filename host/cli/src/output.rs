@@ -82,6 +82,15 @@ pub fn warn(text: &str) {
     say(&format!("{} {text}", Styled(STRONG, "warning:")));
 }
 
+/// The same, in the log where there is one.
+pub fn warn_or_log(text: &str) {
+    if tracing::dispatcher::has_been_set() {
+        tracing::warn!("{text}");
+    } else {
+        warn(text);
+    }
+}
+
 /// Reports what went wrong. Paths and quoted lines are somebody's text: nothing in them reaches the
 /// terminal that could mislead it.
 pub fn error(error: &anyhow::Error) {

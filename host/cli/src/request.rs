@@ -9,10 +9,12 @@ use countersign::{
     SubjectProfile, TokenRequest,
 };
 use countersign_authoring::Asked;
+use countersign_deployment::files::Loaded;
+use countersign_deployment::{engine, files, prepare_policies};
 
+use crate::output;
 use crate::cache::CacheArguments;
-use crate::files::{self, Loaded};
-use crate::{clock, preparation, progress};
+use crate::{clock, progress};
 
 /// Who asks for what, and what decides.
 #[derive(Args)]
@@ -78,9 +80,9 @@ impl RequestArguments {
     /// Prepares the policies.
     pub fn prepare(&self, loaded: &Loaded, optimization: Optimization) -> Result<PolicySet> {
         let (entry, cache) = (loaded.manifest.preparation, self.cache.open()?);
-        let engine = preparation::engine_with(optimization, entry, cache)?;
+        let engine = engine::engine_with(optimization, entry, cache, output::warn_or_log)?;
         progress::during("preparing the policies", || {
-            PolicySet::prepare(&engine, &loaded.manifest, &loaded.files)
+            prepare_policies(&engine, &loaded.manifest, &loaded.files)
         })
         .with_context(|| self.policies.display().to_string())
     }

@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use countersign::{Digest, Engine, Limits, Optimization, Policy, visible};
-use countersign_schema::{PolicySchema, SettingsSchema, manifest_schema};
+use countersign_deployment::{PolicySchema, manifest_schema};
+use countersign_schema::SettingsSchema;
 
 use crate::output::{self, Done};
-use crate::{files, preparation, progress};
+use countersign_deployment::{engine, files};
+use crate::progress;
 
 /// Write the JSON Schema of `countersign.toml` for editors, with the settings of its policies
 #[derive(Args)]
@@ -71,7 +73,7 @@ fn of_manifest(path: &Path) -> Result<Vec<Described>> {
     let name = || path.display().to_string();
     let manifest = files::read_manifest_alone(path)?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    let engine = preparation::engine(Optimization::None)?;
+    let engine = engine::engine(Optimization::None, output::warn_or_log)?;
     let mut seen = BTreeSet::new();
     let mut described = Vec::new();
     for binding in &manifest.bindings {
@@ -100,7 +102,7 @@ fn of_files(paths: &[PathBuf]) -> Result<Vec<Described>> {
     if paths.is_empty() {
         return Ok(Vec::new());
     }
-    let engine = preparation::engine(Optimization::None)?;
+    let engine = engine::engine(Optimization::None, output::warn_or_log)?;
     let mut described = Vec::new();
     for path in paths {
         let name = path.to_str().with_context(|| format!("{}: not UTF-8", path.display()))?;

@@ -1,6 +1,5 @@
 //! `countersign serve`
 
-mod loading;
 mod logging;
 mod reload;
 mod signals;
@@ -11,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use countersign_deployment::Loader;
 use countersign_decision_log::{Folder, LogConfig, LogWriter};
 use countersign_issuer::{
     CheckpointSigner, Clock, KeyFolder, Permission, Service, ServiceParts, SqliteStore,
@@ -19,13 +19,12 @@ use countersign_issuer::{
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
-pub use self::loading::{Loader, beside, read_config};
 use self::logging::LogForm;
 use self::signals::HangUp;
 pub use self::signals::Stop;
 use crate::cache::CacheArguments;
-use crate::files;
-use crate::output::Done;
+use countersign_deployment::files;
+use crate::output::{self, Done};
 
 /// How often what is due is done: keys, and forgetting.
 const HOUSEKEEPING: Duration = Duration::from_secs(15);
@@ -84,7 +83,7 @@ impl Serve {
     fn start(&self) -> Result<Done> {
         #[cfg(unix)]
         raise_open_files();
-        let loader = Arc::new(Loader::new(&self.config, self.cache.open()?)?);
+        let loader = Arc::new(Loader::new(&self.config, self.cache.open()?, output::warn_or_log)?);
         let config = loader.config();
         let runtime = Builder::new_multi_thread()
             .enable_all()

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use countersign::{Decision, Manifest, visible};
+use countersign::{Decision, visible};
+use countersign_deployment::Manifest;
 use countersign_clouds::Violation;
 use countersign_issuer::{IssueError, Issuer, IssuerUrl, MAX_PEM_BYTES, SigningKey, TokenId};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::decision_text::decision_text;
-use crate::files;
+use countersign_deployment::files;
 use crate::output::{self, BAD, Done, Format, Styled};
 use crate::request::RequestArguments;
 

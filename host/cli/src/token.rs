@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 pub use self::client::service_url;
 use self::client::{Answer, Client, Given, Refused};
-use crate::files;
+use countersign_deployment::files;
 use crate::output::{self, BAD, Done, Styled};
 use crate::serve::Stop;
 

@@ -35,7 +35,7 @@ enum TrustCommand {
 
 impl Trust {
     pub fn run(&self) -> Result<Done> {
-        use countersign::Cloud;
+        use countersign_clouds::Cloud;
         match &self.command {
             TrustCommand::Aws(write) => write.run(Cloud::Aws),
             TrustCommand::Azure(write) => write.run(Cloud::Azure),

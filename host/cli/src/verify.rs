@@ -8,7 +8,7 @@ use clap::Args;
 use countersign_issuer::{ForeignKeySet, MAX_TOKEN_BYTES, verified_claims};
 
 use crate::clock;
-use crate::files;
+use countersign_deployment::files;
 use crate::output::{self, Done};
 
 /// Verify a token as a cloud does, and print its claims

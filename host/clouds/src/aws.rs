@@ -1,8 +1,9 @@
 //! AWS STS, `AssumeRoleWithWebIdentity`.
 
-use countersign::{AudienceClouds, Cloud, visible};
+use countersign::visible;
 use serde_json::Value;
 
+use crate::cloud::{AudienceClouds, Cloud};
 use crate::limits::{
     AWS_ISSUER_BYTES, AWS_SESSION_TAG_KEY, AWS_SESSION_TAG_VALUE, AWS_SESSION_TAGS,
     AWS_TOKEN_CHARACTERS,

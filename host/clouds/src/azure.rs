@@ -1,7 +1,8 @@
 //! Microsoft Entra ID, workload identity federation.
 
-use countersign::{AudienceClouds, Cloud, visible};
+use countersign::visible;
 
+use crate::cloud::{AudienceClouds, Cloud};
 use crate::limits::AZURE_CHARACTERS;
 use crate::preflight::Violations;
 use crate::unsigned::{Audiences, UnsignedToken};

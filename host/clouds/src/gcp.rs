@@ -1,7 +1,7 @@
 //! Google Cloud's Security Token Service, workload identity federation.
 
-use countersign::{AudienceClouds, Cloud};
 
+use crate::cloud::{AudienceClouds, Cloud};
 use crate::limits::{GCP_AUDIENCE_BYTES, GCP_AUDIENCES, GCP_LIFE_SECONDS, GCP_SUBJECT_BYTES};
 use crate::preflight::Violations;
 use crate::unsigned::UnsignedToken;

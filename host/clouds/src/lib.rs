@@ -10,12 +10,14 @@
 
 mod aws;
 mod azure;
+mod cloud;
 mod gcp;
 mod limits;
 mod preflight;
 mod stackit;
 mod unsigned;
 
+pub use cloud::{AudienceClouds, AudienceCloudsError, Cloud, CloudError};
 pub use limits::{
     AWS_ISSUER_BYTES, AWS_SESSION_TAG_KEY, AWS_SESSION_TAG_VALUE, AWS_SESSION_TAGS,
     AWS_TOKEN_CHARACTERS, AZURE_CHARACTERS, GCP_AUDIENCE_BYTES, GCP_AUDIENCES, GCP_LIFE_SECONDS,

@@ -1,8 +1,9 @@
 //! The check before the signature.
 
-use countersign::{AudienceClouds, Cloud, visible};
+use countersign::visible;
 use serde::Serialize;
 
+use crate::cloud::{AudienceClouds, Cloud};
 use crate::unsigned::UnsignedToken;
 use crate::{aws, azure, gcp, stackit};
 

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use countersign::{Audience, AudienceClouds, Cloud};
+use countersign::Audience;
+use countersign_clouds::{AudienceClouds, Cloud};
 use countersign_clouds::{CODES, UnsignedToken, preflight};
 use serde_json::{Map, Value, json};
 

@@ -12,15 +12,25 @@
 //! One direction, no way back: a signer takes an [`Approval`], and only a [`Decision`] makes one.
 //!
 //! ```
-//! use countersign::{Claims, Engine, Manifest, ManifestFiles, PolicySet, Run};
-//! use countersign::{SubjectForm, SubjectProfile, TokenRequest};
-//! # use std::error::Error;
-//! # fn decide(manifest: &str, files: ManifestFiles, run: &[u8], now: u64) -> Result<(), Box<dyn Error>> {
-//! // Once: what decides. `files` has the bytes of every path in `manifest.files()`.
-//! let manifest = Manifest::parse(manifest)?;
-//! let policies = PolicySet::prepare(&Engine::new()?, &manifest, &files)?;
+//! use std::sync::Arc;
 //!
-//! // For every run: who asks for what.
+//! use countersign::{Binding, BindingConfig, Engine, Limits, Mode, Policy, PolicySet, Scope, Settings};
+//! use countersign::{Claims, Run, SubjectForm, SubjectProfile, TokenRequest};
+//! # use std::error::Error;
+//! # fn decide(component: &[u8], run: &[u8], now: u64) -> Result<(), Box<dyn Error>> {
+//! // Once: the policies, each bound to the runs that it decides about.
+//! let policy = Policy::load(&Engine::new()?, component, &Limits::DEFAULT)?;
+//! let config = BindingConfig {
+//!     name: "who-may-use-the-network-block".parse()?,
+//!     settings: Settings::from_json(r#"{"workspaces": ["team-a"]}"#)?,
+//!     scope: Scope::All,
+//!     mode: Mode::Enforce,
+//!     limits: Limits::DEFAULT,
+//!     claims: Vec::new(),
+//! };
+//! let policies = PolicySet::new(vec![Binding::prepare(Arc::new(policy), config)?])?;
+//!
+//! // For every run: its claims, then the decision.
 //! let subject =
 //!     SubjectForm { profile: SubjectProfile::ByDefinition, meshstack_id: "prod".parse()? };
 //! let audiences = vec!["aws-workload-identity-provider:prod".parse()?];
@@ -58,7 +68,6 @@ mod apart;
 mod binding;
 mod cache;
 mod claims;
-mod cloud;
 mod compile;
 mod contract;
 mod decision;
@@ -69,7 +78,6 @@ mod identifier;
 mod json;
 mod lane;
 mod limits;
-mod manifest;
 mod policy;
 mod record;
 mod resident;
@@ -92,7 +100,6 @@ pub use claims::{
     Claims, MAX_AUDIENCES, MAX_TIMESTAMP, MAX_TTL_SECONDS, TokenRequest, TokenRequestError,
     is_reserved_claim,
 };
-pub use cloud::{AudienceClouds, AudienceCloudsError, Cloud, CloudError};
 pub use compile::{Compile, CompileError, CompiledCode, Form, Preparation};
 pub use decision::{
     Approval, BindingTrace, Decision, Outcome, Reason, ReasonSource, Refusal, Terms, Used, refusal,
@@ -106,10 +113,6 @@ pub use identifier::{
 };
 pub use json::{JsonError, MAX_VALUES, check_json};
 pub use limits::Limits;
-pub use manifest::{
-    BindingEntry, IssuerEntry, MAX_MANIFEST_BYTES, Manifest, ManifestError, PreparationEntry,
-    SettingsSource, SubjectProfiles, When,
-};
 pub use policy::{Description, LoadError, Policy, imports};
 pub use record::Record;
 pub use run::{
@@ -118,14 +121,11 @@ pub use run::{
 };
 pub use sandbox::Taken;
 pub use scope::{Mode, Scope};
-pub use set::{ManifestFiles, PolicySet, PolicySetError};
+pub use set::{PolicySet, PolicySetError};
 pub use settings::{MAX_SETTINGS_BYTES, MAX_SETTINGS_DEPTH, Settings, SettingsError};
 pub use settings_check::CheckSettings;
 pub use snapshot::State;
-pub use subject::{
-    MAX_MOVES_BYTES, MoveRecord, MoveState, MoveStep, SubjectError, SubjectForm, SubjectMove,
-    SubjectMoves, SubjectMovesError, SubjectParts, SubjectProfile,
-};
+pub use subject::{SubjectError, SubjectForm, SubjectParts, SubjectProfile, SubjectProfiles};
 pub use text::visible;
 pub use verdict::{
     Grant, MAX_CLAIM_VALUE_BYTES, MAX_GRANTED_CLAIMS, MAX_REASONS, PolicyReason, Verdict,

@@ -1,10 +1,6 @@
 //! The subject of a token, in the forms that trust policies of clouds match.
 
-mod moves;
-
-pub use moves::{
-    MAX_MOVES_BYTES, MoveRecord, MoveState, MoveStep, SubjectMove, SubjectMoves, SubjectMovesError,
-};
+use std::collections::BTreeMap;
 
 use crate::identifier::{DefinitionId, IdentifierError, MeshstackId, RunnerId, Subject, Workspace};
 use crate::run::Run;
@@ -37,6 +33,20 @@ pub struct SubjectForm {
     pub profile: SubjectProfile,
     /// The installation that stands in them.
     pub meshstack_id: MeshstackId,
+}
+
+/// Which form the subject of a run has: one for all, and exceptions by definition.
+///
+/// Trust policies of clouds move from one form to the other definition by definition, and a token has
+/// one subject.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubjectProfiles {
+    /// `meshstack-id`: the installation that stands in every subject.
+    pub meshstack_id: MeshstackId,
+    /// `subject-profile`: by definition unless given.
+    pub profile: SubjectProfile,
+    /// `subject-profiles`: definitions that have another profile.
+    pub of_definitions: BTreeMap<DefinitionId, SubjectProfile>,
 }
 
 /// A subject taken apart.
@@ -103,6 +113,19 @@ impl SubjectForm {
             },
         };
         Ok(parts.subject()?)
+    }
+}
+
+impl SubjectProfiles {
+    /// The profile that the subjects of a definition's runs have.
+    pub fn profile_of(&self, definition: &DefinitionId) -> SubjectProfile {
+        self.of_definitions.get(definition).copied().unwrap_or(self.profile)
+    }
+
+    /// The form that the subject of a run has.
+    pub fn of(&self, run: &Run) -> SubjectForm {
+        let profile = self.profile_of(&run.definition.id);
+        SubjectForm { profile, meshstack_id: self.meshstack_id.clone() }
     }
 }
 

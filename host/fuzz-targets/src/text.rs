@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use countersign::{
-    BindingError, Claims, Limits, Manifest, Policy, Run, Settings, SettingsSource, SubjectForm,
+    BindingError, Claims, Limits, Policy, Run, Settings, SubjectForm,
     SubjectParts, SubjectProfile, TokenRequest,
 };
+use countersign_deployment::{Manifest, SettingsSource};
 
 use crate::{bind, engine};
 

@@ -1,56 +1,11 @@
-//! `issuer.toml`: how a service is run, as an operator writes it.
-
-mod file;
+//! How a service is run.
 
 use std::time::Duration;
 
-use countersign::{Audience, RunnerId};
+use countersign::Audience;
 
-use crate::access::ApiKey;
-use crate::identity::{Identity, Permission};
 use crate::key::Algorithm;
 use crate::keys::KeyTimes;
-
-pub use file::ConfigError;
-
-/// The longest configuration that is parsed, in bytes.
-pub const MAX_CONFIG_BYTES: usize = 4 << 20;
-
-/// A parsed configuration. It names files and has read none of them; paths are relative to its own.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// `policies`: the manifest.
-    pub policies: String,
-    /// `state`: the folder of database, log and keys.
-    pub state: String,
-    /// `[listen]`: where it is reached.
-    pub listen: ListenEntry,
-    /// The other tables.
-    pub settings: Settings,
-    /// `[[api-key]]`: keys of the control plane.
-    pub api_keys: Vec<ApiKey>,
-    /// `[[trusted-issuer]]`: issuers whose tokens are believed.
-    pub trusted_issuers: Vec<TrustedIssuerEntry>,
-}
-
-/// `[listen]`.
-#[derive(Debug, Clone)]
-pub struct ListenEntry {
-    /// `address`: a loopback address unless given.
-    pub address: std::net::SocketAddr,
-    /// `certificate` and `key`: a certificate chain and its private key, in PEM. Without them it speaks
-    /// plain HTTP.
-    pub tls: Option<TlsEntry>,
-}
-
-/// The files of a certificate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsEntry {
-    /// The certificate chain.
-    pub certificate: String,
-    /// Its private key.
-    pub key: String,
-}
 
 /// How a service is run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,73 +54,6 @@ pub struct Settings {
     pub shutdown: Duration,
 }
 
-/// One `[[trusted-issuer]]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TrustedIssuerEntry {
-    /// `url`: its identifier (`iss`).
-    pub url: String,
-    /// `audience`: what its tokens must be for; this issuer's identifier unless given.
-    pub audience: Option<String>,
-    /// `jwks-url` or `jwks-file`; without either, its discovery document says.
-    pub keys: KeysEntry,
-    /// `ca-file`: certificates, in PEM, that its server is verified with, in the place of the system's.
-    pub ca_file: Option<String>,
-    /// `token-file`: a token that it is shown when its keys are asked for, as Kubernetes wants; read anew each time.
-    pub token_file: Option<String>,
-    /// `single-use`: whether each token is taken once only.
-    pub single_use: bool,
-    /// `[[trusted-issuer.identity]]`: whom its subjects stand for.
-    pub identities: Vec<(String, Identity)>,
-}
-
-/// Where the keys of a trusted issuer are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeysEntry {
-    /// Where its discovery document says.
-    Discovered,
-    /// At this URL.
-    Url(String),
-    /// In this file.
-    File(String),
-}
-
-impl Config {
-    /// Parses a configuration (TOML 1.1, at most [`MAX_CONFIG_BYTES`]).
-    ///
-    /// ```
-    /// let config = countersign_issuer::Config::parse(r#"
-    ///     policies = "countersign.toml"
-    ///     state = "state"
-    ///
-    ///     [[trusted-issuer]]
-    ///     url = "https://kubernetes.default.svc.cluster.local"
-    ///
-    ///     [[trusted-issuer.identity]]
-    ///     subject = "system:serviceaccount:runners:shared"
-    ///     runner = "98520496-627d-43e6-82da-ce499179ff3f"
-    /// "#)?;
-    /// assert!(config.listen.address.ip().is_loopback());
-    /// # Ok::<(), countersign_issuer::ConfigError>(())
-    /// ```
-    ///
-    /// # Errors
-    /// When the text is not TOML, has a key that is not known, lacks one, or a value is out of form or
-    /// bounds, or contradicts another.
-    pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        file::parse(text)
-    }
-}
-
-impl Config {
-    /// Whether there is anybody who may do this.
-    pub fn anybody_may(&self, permission: Permission) -> bool {
-        let by_token = self.trusted_issuers.iter().flat_map(|issuer| &issuer.identities).any(
-            |(_, identity)| matches!(identity, Identity::ControlPlane(may) if may.contains(&permission)),
-        );
-        by_token || self.api_keys.iter().any(|key| key.may.contains(&permission))
-    }
-}
-
 impl Settings {
     /// The algorithms that there are keys of.
     pub(crate) fn algorithms(&self) -> &'static [Algorithm] {
@@ -183,14 +71,5 @@ impl Settings {
         } else {
             Algorithm::Rs256
         }
-    }
-}
-
-/// Whom an identity is of: exactly one of a runner, and what a part of the control plane may do.
-pub(crate) fn identity(runner: Option<RunnerId>, may: Option<Vec<Permission>>) -> Option<Identity> {
-    match (runner, may) {
-        (Some(runner), None) => Some(Identity::Runner(runner)),
-        (None, Some(may)) => Some(Identity::ControlPlane(may)),
-        _ => None,
     }
 }

@@ -8,7 +8,6 @@ mod admission;
 mod answer;
 mod caller;
 mod decisions;
-mod fetch;
 mod input;
 mod operations;
 mod publication;
@@ -25,7 +24,6 @@ use axum::routing::{get, post, put};
 use crate::problem::{Problem, ProblemKind};
 use crate::service::Service;
 
-pub use fetch::{HttpsFetch, HttpsFetchError};
 pub use server::{ServeError, Tls, TlsError, serve};
 
 /// What the service answers, as OpenAPI 3.1 has it.

@@ -14,8 +14,7 @@ use std::sync::Arc;
 use countersign::RunnerId;
 
 pub use foreign_keys::{ForeignKey, ForeignKeyError, ForeignKeySet};
-pub(crate) use key_source::is_secure;
-pub use key_source::{Fetch, FetchError, KeySource};
+pub use key_source::{Fetch, FetchError, KeySource, is_secure};
 pub use parts::MAX_TOKEN_BYTES;
 use parts::{Claims, TokenParts};
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use countersign::{Approval, AudienceClouds};
+use countersign::Approval;
+use countersign_clouds::AudienceClouds;
 use countersign_clouds::{UnsignedToken, UnsignedTokenError, Violation, preflight};
 
 use crate::signer::{SignError, Signer};

@@ -44,15 +44,12 @@ pub use checkpoint::{
     CHECKPOINT_KEY_FILE, CheckpointKeyError, CheckpointSigner, CheckpointVerifier,
 };
 pub use clock::{Clock, ClockError, SystemClock};
-pub use config::{
-    Config, ConfigError, KeysEntry, ListenEntry, MAX_CONFIG_BYTES, Settings, TlsEntry,
-    TrustedIssuerEntry,
-};
-pub use http::{HttpsFetch, HttpsFetchError, OPENAPI, ServeError, Tls, TlsError, serve};
+pub use config::Settings;
+pub use http::{OPENAPI, ServeError, Tls, TlsError, serve};
 pub use identity::{
     CLOCK_LEEWAY, Fetch, FetchError, ForeignKey, ForeignKeyError, ForeignKeySet, Identity,
     IdentityError, KeySource, MAX_TOKEN_BYTES, Permission, TrustedIssuer, TrustedIssuers, Verified,
-    verified_claims,
+    is_secure, verified_claims,
 };
 pub use issuer::{ClaimsError, IssueError, Issuer};
 pub use key::{Algorithm, KeyError, KeySet, MAX_PEM_BYTES, PrivateKeyPem, PublicKey, SigningKey};

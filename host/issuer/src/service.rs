@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use countersign::{AudienceClouds, Digest, PolicySet, RunId, RunnerId, SubjectProfiles};
+use countersign::{Digest, PolicySet, RunId, RunnerId, SubjectProfiles};
+use countersign_clouds::AudienceClouds;
 use countersign_decision_log::LogWriter;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter};

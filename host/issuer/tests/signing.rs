@@ -7,12 +7,13 @@
     reason = "tests"
 )]
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use countersign::{
-    Approval, AudienceClouds, Claims, Cloud, Engine, Manifest, ManifestFiles, PolicySet, Run,
-    SubjectForm, SubjectProfile, TokenRequest,
+    Approval, Binding, BindingConfig, Claims, Engine, Limits, Mode, Policy, PolicySet, Run, Scope,
+    Settings, SubjectForm, SubjectProfile, TokenRequest,
 };
+use countersign_clouds::{AudienceClouds, Cloud};
 use countersign_issuer::{Algorithm, Issuer, IssuerUrl, KeySet, SignedToken, SigningKey, TokenId};
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{DecodingKey, Validation};
@@ -24,16 +25,17 @@ const ISSUER: &str = "https://oidc.example.com/tenant";
 
 /// Approves the published run by a scripted policy.
 fn approve(audiences: &[&str], permit: &str) -> Approval {
-    let manifest = Manifest::parse(&format!(
-        "[[binding]]\nname = \"scripted\"\npolicy = \"p\"\nscope = \"all\"\n\
-         claims = [\"team\", \"https://example.com/cost\"]\n\
-         settings.answer.permit = {permit}"
-    ))
-    .unwrap();
-    let files: ManifestFiles =
-        BTreeMap::from([("p".to_owned(), countersign_policy_artifacts::SCRIPTED.to_vec())]);
-    let engine = Engine::new().unwrap();
-    let set = PolicySet::prepare(&engine, &manifest, &files).unwrap();
+    let component = countersign_policy_artifacts::SCRIPTED;
+    let policy = Policy::load(&Engine::new().unwrap(), component, &Limits::DEFAULT).unwrap();
+    let config = BindingConfig {
+        name: "scripted".parse().unwrap(),
+        settings: Settings::from_json(&format!(r#"{{"answer":{{"permit":{permit}}}}}"#)).unwrap(),
+        scope: Scope::All,
+        mode: Mode::Enforce,
+        limits: Limits::DEFAULT,
+        claims: ["team", "https://example.com/cost"].map(|name| name.parse().unwrap()).into(),
+    };
+    let set = PolicySet::new(vec![Binding::prepare(Arc::new(policy), config).unwrap()]).unwrap();
     // Another owner than the definition workspace: the two must not be taken for each other.
     let mut run = Run::parse(RUN.as_bytes()).unwrap();
     run.building_block.workspace = "team-a".parse().unwrap();
@@ -94,7 +96,7 @@ fn the_host_alone_sets_what_a_verifier_trusts() {
     let issuer = issuer(Algorithm::Es256);
     let keys = KeySet::new([issuer.signer().public()]);
     let permit =
-        r#"{ max-ttl = 900, claims = [["team", "red"], ["https://example.com/cost", "1"]] }"#;
+        r#"{"max-ttl": 900, "claims": [["team", "red"], ["https://example.com/cost", "1"]]}"#;
     let approval = approve(&["aws", "azure"], permit);
     let decision = approval.decision().to_string();
     let policy_set = approval.policy_set().to_string();

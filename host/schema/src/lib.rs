@@ -13,7 +13,6 @@ mod check;
 mod document;
 mod draft7;
 mod keywords;
-mod manifest;
 mod patterns;
 mod problems;
 mod read;
@@ -22,7 +21,6 @@ mod unusable;
 mod words;
 
 pub use check::SchemaCheck;
-pub use manifest::{PolicySchema, manifest_schema};
 pub use patterns::{MAX_PATTERN_BYTES, MAX_PATTERN_KIB};
 pub use settings::{
     MAX_DEPTH, MAX_NODES, MAX_PATTERN_WORK, MAX_PATTERNS, MAX_SCHEMA_BYTES, MAX_WORK,

@@ -55,6 +55,12 @@ pub struct SettingsSchema {
 }
 
 impl SettingsSchema {
+    /// The schema and its definitions in draft-07, all by the names that they have in a document of that draft:
+    /// `name`, and `name.DEFINITION`. What draft-07 has no keyword for is left out: it then takes more, never less.
+    pub fn draft7_definitions(&self, name: &str) -> Vec<(String, Value)> {
+        crate::draft7::definitions(&self.read, name)
+    }
+
     /// Reads a schema. What that takes is bounded by the length of the text.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use countersign::Cloud;
+use countersign_clouds::Cloud;
 
 use crate::condition::Comes;
 use crate::files::TrustFiles;

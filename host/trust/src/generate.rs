@@ -6,7 +6,8 @@ mod gcp;
 mod hcl;
 mod stackit;
 
-use countersign::{Audience, Cloud, Subject};
+use countersign::{Audience, Subject};
+use countersign_clouds::Cloud;
 use countersign_clouds::{AWS_ISSUER_BYTES, AZURE_CHARACTERS, GCP_SUBJECT_BYTES};
 use serde_json::Value;
 

@@ -1,6 +1,6 @@
 //! One way into a cloud: who is let in, and on which conditions.
 
-use countersign::Cloud;
+use countersign_clouds::Cloud;
 
 use crate::condition::Condition;
 use crate::node::{Place, Text};

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use countersign::{Cloud, SubjectParts, SubjectProfile, visible};
+use countersign::{SubjectParts, SubjectProfile, visible};
+use countersign_clouds::Cloud;
 use countersign_clouds::{AZURE_CHARACTERS, GCP_SUBJECT_BYTES};
 use serde::Serialize;
 

@@ -7,7 +7,7 @@ mod stackit;
 
 use std::collections::BTreeSet;
 
-use countersign::Cloud;
+use countersign_clouds::Cloud;
 
 use crate::grant::{Grant, May};
 use crate::hcl::Block;

@@ -4,7 +4,8 @@
 use std::fs;
 use std::path::Path;
 
-use countersign::{Cloud, Subject};
+use countersign::Subject;
+use countersign_clouds::Cloud;
 use countersign_trust::{Admission, Presented, TrustFiles, TrustOf};
 
 const ISSUER: &str = "https://oidc.example.com";

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use countersign::Cloud;
+use countersign_clouds::Cloud;
 use countersign_trust::{Admission, FINDINGS, Presented, TrustFiles};
 
 /// `tests/lint/NAME.txt` has what is found in `NAME`; `make golden` writes it.

@@ -5,12 +5,14 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use countersign::{Binding, Digest, Optimization, PolicySet, Scope, When, visible};
+use countersign::{Binding, Digest, Optimization, Scope, visible};
+use countersign_deployment::{When, prepare_policies};
 use serde::Serialize;
 
 use crate::limits_text::LimitsJson;
 use crate::output::{self, DIM, Done, Format, GOOD, Styled};
-use crate::{files, preparation, progress};
+use countersign_deployment::{engine, files};
+use crate::progress;
 
 /// What `--format json` prints of a binding.
 #[derive(Serialize)]
@@ -36,9 +38,9 @@ pub fn inspect(manifest: &Path, format: Format) -> Result<Done> {
     let mut loaded = files::read_manifest(manifest)?;
     // As a service prepares them, all of them now.
     loaded.manifest.preparation.bindings = When::AtStart;
-    let engine = preparation::engine(Optimization::Speed)?;
+    let engine = engine::engine(Optimization::Speed, output::warn_or_log)?;
     let set = progress::during("preparing the policies", || {
-        PolicySet::prepare(&engine, &loaded.manifest, &loaded.files)
+        prepare_policies(&engine, &loaded.manifest, &loaded.files)
     })
     .with_context(|| manifest.display().to_string())?;
     let entries = loaded.manifest.bindings.iter();

@@ -9,7 +9,7 @@ use countersign_schema::SettingsSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::files;
+use countersign_deployment::files;
 use crate::limits_text::{LimitsJson, Needs};
 use crate::output::{BAD, DIM, GOOD, Styled};
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::AlgorithmWord;
 use crate::clock;
 use crate::output::{self, Done, Format};
-use crate::serve::{beside, read_config};
+use countersign_deployment::{beside, read_config};
 
 /// List the keys of a service, and when each is what
 #[derive(Args)]

@@ -10,7 +10,7 @@ use countersign_issuer::{CHECKPOINT_KEY_FILE, CheckpointVerifier};
 use serde::Serialize;
 
 use super::LogPlace;
-use crate::files;
+use countersign_deployment::files;
 use crate::output::{self, BAD, Done, Format, GOOD, Styled};
 use crate::progress;
 

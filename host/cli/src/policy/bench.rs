@@ -11,7 +11,8 @@ use serde::Serialize;
 
 use super::folder::FolderArguments;
 use crate::output::{self, BAD, Done, Format, Styled};
-use crate::{preparation, progress};
+use countersign_deployment::engine;
+use crate::progress;
 
 /// Measure what the cases of a policy take of its limits
 #[derive(Args)]
@@ -72,7 +73,7 @@ struct PrintedCase<'m> {
 impl Bench {
     pub fn run(&self) -> Result<Done> {
         let folder = self.folder.read()?;
-        let engine = preparation::engine(Optimization::Speed)?;
+        let engine = engine::engine(Optimization::Speed, output::warn_or_log)?;
         let (cases, run) = (&folder.cases, &folder.run);
         let begin = Instant::now();
         let time = || u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);

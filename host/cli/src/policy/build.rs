@@ -19,7 +19,8 @@ use serde::Serialize;
 
 use super::language::Language;
 use crate::output::{self, DIM, Done, Format, STRONG, Styled};
-use crate::{files, preparation, progress};
+use countersign_deployment::{engine, files};
+use crate::progress;
 
 /// The world of a policy's component, as wit/policy.wit has it.
 const WORLD: &str = "countersign:policy/token-policy@1.0.0";
@@ -91,7 +92,7 @@ impl Build {
             bail!("the component imports `{}`, and a policy imports nothing", visible(import));
         }
         let limits = language.profile().limits();
-        let engine = preparation::engine(Optimization::None)?;
+        let engine = engine::engine(Optimization::None, output::warn_or_log)?;
         let policy =
             progress::during("checking the component", || Policy::load(&engine, &bytes, &limits))?;
         let (digest, description) = (policy.digest(), policy.description().clone());

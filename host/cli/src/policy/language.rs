@@ -10,7 +10,7 @@ use countersign_policy_artifacts::{CEDAR, REGO};
 use serde_json::value::RawValue;
 
 use super::folder::Profile;
-use crate::files;
+use countersign_deployment::files;
 
 /// What a policy is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

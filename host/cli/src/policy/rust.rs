@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use countersign_authoring::SourceFile;
 use countersign_component::{Build, COMPILED_FOLDER, Purpose, Toolchain, compile};
 
-use crate::files;
+use countersign_deployment::files;
 
 /// The package of a policy in Rust.
 pub struct RustPackage {

@@ -14,7 +14,8 @@ use super::coverage::{PolicyCoverage, PrintedCoverage};
 use super::folder::FolderArguments;
 use super::junit;
 use crate::output::{self, BAD, DIM, Done, GOOD, STRONG, Styled};
-use crate::{preparation, progress};
+use countersign_deployment::engine;
+use crate::progress;
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_millis(300);
@@ -96,7 +97,7 @@ impl Tested {
 
 impl Test {
     pub fn run(&self) -> Result<Done> {
-        let engine = preparation::engine_without_check(Optimization::None)?;
+        let engine = engine::engine_without_check(Optimization::None)?;
         if self.watch {
             return self.watch(&engine);
         }
@@ -115,7 +116,7 @@ impl Test {
             let (cases, run, settings) = (&folder.cases, &folder.run, folder.settings.clone());
             let component = &folder.component;
             let trial = Trial::new(engine, component, folder.limits, cases, run, settings)?;
-            let trial = trial.checked_by(preparation::settings_check());
+            let trial = trial.checked_by(engine::settings_check(output::warn_or_log));
             let report = trial.run()?;
             anyhow::Ok((trial, report))
         })?;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use countersign_deployment::{Loader, Looks};
 use countersign_issuer::{Problem, Service, Tls};
 use tokio::task::spawn_blocking;
 
-use super::loading::{Loader, Looks};
 use super::signals::HangUp;
 
 /// How often files are looked at.

@@ -11,7 +11,7 @@ use countersign_decision_log::Reader;
 use countersign_trust::{Admission, Presented, TrustFiles};
 use serde::Serialize;
 
-use crate::installation::{DefinitionArgument, Installation};
+use countersign_deployment::{DefinitionArgument, Installation};
 use crate::log::RecordView;
 use crate::output::{self, Done, Format};
 use crate::trust::read_trust;

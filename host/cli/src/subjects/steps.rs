@@ -5,19 +5,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use countersign::{
-    Audience, Cloud, DefinitionId, Digest, MoveRecord, MoveStep, RunnerId, SubjectMove,
-    SubjectMoves, SubjectParts, SubjectProfile,
-};
+use countersign::{Audience, DefinitionId, Digest, RunnerId, SubjectParts, SubjectProfile};
+use countersign_clouds::Cloud;
+use countersign_deployment::{DefinitionArgument, Installation, MoveRecord, MoveStep, SubjectMove, SubjectMoves, files};
 use countersign_trust::{Admission, Presented, TrustFiles};
 
 use super::report::{SubjectsOfLog, of_log};
 use crate::check::preflight_of;
-use crate::installation::{DefinitionArgument, Installation};
 use crate::log::verified;
 use crate::output::{self, Done};
 use crate::trust::read_trust_with_digest;
-use crate::{clock, files};
+use crate::clock;
 
 /// What all steps are told.
 #[derive(Args)]

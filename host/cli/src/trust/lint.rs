@@ -8,7 +8,7 @@ use clap::Args;
 use countersign::Digest;
 use countersign_trust::{Finding, TrustFiles};
 
-use crate::files;
+use countersign_deployment::files;
 use crate::output::{self, BAD, Done, Format, Styled};
 
 /// The longest file that is read, in bytes.

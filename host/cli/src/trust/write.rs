@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use countersign::{Audience, Cloud, RunnerId, Subject};
+use countersign::{Audience, RunnerId, Subject};
+use countersign_clouds::Cloud;
 use countersign_trust::TrustOf;
 
-use crate::installation::{DefinitionArgument, Installation};
+use countersign_deployment::{DefinitionArgument, Installation};
 use crate::output::{self, Done};
 
 #[derive(Args)]

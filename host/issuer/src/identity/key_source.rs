@@ -176,7 +176,7 @@ impl Published {
 }
 
 /// Whether what is fetched from there can be believed: https, or this machine.
-pub(crate) fn is_secure(url: &str) -> bool {
+pub fn is_secure(url: &str) -> bool {
     let local = ["http://127.0.0.1", "http://localhost", "http://[::1]"].iter().any(|local| {
         url.strip_prefix(local).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
     });

@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use countersign::{
-    Approval, AudienceClouds, Claims, Digest, Reason, ReasonSource, SubjectProfile, Terms,
-    TokenRequest,
-};
+use countersign::{Approval, Claims, Digest, Reason, ReasonSource, SubjectProfile, Terms, TokenRequest};
+use countersign_clouds::AudienceClouds;
 use countersign_clouds::Violation;
 
 use super::{Service, Slot};

@@ -10,10 +10,11 @@ use std::sync::{Arc, OnceLock};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use countersign::{Engine, EngineConfig, Manifest, ManifestFiles, Optimization, PolicySet};
+use countersign::{Engine, EngineConfig, Optimization};
 use countersign_decision_log::{Disk, Folder, LogConfig, Reader};
+use countersign_deployment::{Config, Manifest, ManifestFiles, prepare_policies};
 use countersign_issuer::{
-    Access, Algorithm, ApiKey, ApiKeyText, CheckpointSigner, Clock, ClockError, Config, Deciding,
+    Access, Algorithm, ApiKey, ApiKeyText, CheckpointSigner, Clock, ClockError, Deciding,
     ForeignKeySet, Identity, KeyFolder, KeySet, KeySource, Permission, SecretHash, Service,
     ServiceParts, Signer, SigningKey, SqliteStore, TrustedIssuer, TrustedIssuers, open_log, serve,
 };
@@ -125,7 +126,7 @@ pub fn deciding(manifest: &str) -> Deciding {
         .iter()
         .map(|(name, bytes)| (format!("{name}.wasm"), bytes.to_vec()))
         .collect();
-    let policies = PolicySet::prepare(engine(), &manifest, &files).unwrap();
+    let policies = prepare_policies(engine(), &manifest, &files).unwrap();
     let issuer = manifest.issuer.unwrap();
     Deciding { policies, subjects: issuer.subjects, clouds: issuer.audiences }
 }

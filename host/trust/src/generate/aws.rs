@@ -1,6 +1,6 @@
 //! AWS: the trust policy of a role.
 
-use countersign::Cloud;
+use countersign_clouds::Cloud;
 use hcl::{Attribute, Block};
 use serde_json::json;
 

@@ -1,6 +1,6 @@
 //! Azure: federated identity credentials of an identity.
 
-use countersign::Cloud;
+use countersign_clouds::Cloud;
 use hcl::{Attribute, Block};
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! GCP: a provider of a workload identity pool, and what its principals may.
 
-use countersign::Cloud;
+use countersign_clouds::Cloud;
 use hcl::{Attribute, Block};
 use serde_json::json;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use countersign::Cloud;
+use countersign_clouds::Cloud;
 
 use super::{is_of_data, note_unknown};
 use crate::grant::{Grant, How, May, Test};

@@ -1,6 +1,6 @@
 //! Azure: federated identity credentials.
 
-use countersign::Cloud;
+use countersign_clouds::Cloud;
 
 use super::note_unknown;
 use crate::grant::{Grant, How, Test};

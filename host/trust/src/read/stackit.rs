@@ -1,6 +1,6 @@
 //! STACKIT: federated identity providers of service accounts.
 
-use countersign::Cloud;
+use countersign_clouds::Cloud;
 
 use super::note_unknown;
 use crate::grant::{Grant, How, May, Test};

@@ -1,7 +1,10 @@
 //! The tables of a manifest.
 
-use countersign::{Cloud, Limits, PreparationEntry};
+use countersign::Limits;
+use countersign_clouds::Cloud;
 use serde_json::{Map, Value, json};
+
+use super::PreparationEntry;
 
 /// What TOML has for a whole number, at most.
 const LARGEST: u64 = i64::MAX.unsigned_abs();

@@ -9,7 +9,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client};
 use zeroize::Zeroizing;
 
-use crate::identity::{Fetch, FetchError};
+use countersign_issuer::{Fetch, FetchError};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -2,6 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use countersign::{
+    Audience, BindingName, ClaimName, DefinitionId, Digest, Limits, MeshstackId, Mode, Scope,
+    Settings, SettingsError, SubjectProfile, SubjectProfiles, Workspace, visible,
+};
+use countersign_clouds::{AudienceClouds, Cloud};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
@@ -9,17 +14,8 @@ use super::json_settings::json_settings;
 use super::limits::{LimitValue, LimitsTable};
 use super::nesting::{MAX_BRACKETS, MAX_DOTS, too_deep};
 use super::{
-    BindingEntry, IssuerEntry, MAX_MANIFEST_BYTES, Manifest, PreparationEntry, SettingsSource,
-    SubjectProfiles, When,
+    BindingEntry, IssuerEntry, MAX_MANIFEST_BYTES, Manifest, PreparationEntry, SettingsSource, When,
 };
-use crate::cloud::{AudienceClouds, Cloud};
-use crate::digest::Digest;
-use crate::identifier::{Audience, BindingName, ClaimName, DefinitionId, MeshstackId, Workspace};
-use crate::limits::Limits;
-use crate::scope::{Mode, Scope};
-use crate::settings::{Settings, SettingsError};
-use crate::subject::SubjectProfile;
-use crate::text::visible;
 
 /// Why a text is no manifest.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -50,7 +46,7 @@ pub enum ManifestError {
     Empty,
     /// An audience is said to be of another cloud than whose form it has.
     #[error("issuer.audiences: {0}")]
-    Audience(#[from] crate::cloud::AudienceCloudsError),
+    Audience(#[from] countersign_clouds::AudienceCloudsError),
     /// Two bindings have one name.
     #[error("two bindings have the name `{name}`")]
     DuplicateName {

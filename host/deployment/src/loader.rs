@@ -7,15 +7,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
-use countersign::{Engine, IssuerEntry, Manifest, Optimization, PolicySet};
+use countersign::{Engine, Optimization};
 use countersign_issuer::{
-    Access, Config, Deciding, ForeignKeySet, HttpsFetch, IssuerUrl, KeySource, KeysEntry,
-    MAX_CONFIG_BYTES, TrustedIssuer, TrustedIssuerEntry, TrustedIssuers,
+    Access, Deciding, ForeignKeySet, IssuerUrl, KeySource, TrustedIssuer, TrustedIssuers,
 };
 use countersign_preparation::CacheFolder;
 
+use crate::engine;
 use crate::files;
-use crate::preparation;
+use crate::https_fetch::HttpsFetch;
+use crate::manifest::{IssuerEntry, Manifest};
+use crate::policies::prepare_policies;
+use crate::service_config::{Config, KeysEntry, MAX_CONFIG_BYTES, TrustedIssuerEntry};
 
 /// The longest file of certificates or keys that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -52,11 +55,11 @@ pub struct Loaded {
 pub struct Looks(Vec<(PathBuf, Option<(SystemTime, u64)>)>);
 
 impl Loader {
-    pub fn new(path: &Path, cache: Option<CacheFolder>) -> Result<Self> {
+    pub fn new(path: &Path, cache: Option<CacheFolder>, warn: fn(&str)) -> Result<Self> {
         let config = read_config(path)?;
         let manifest = files::read_manifest_alone(&beside(path, &config.policies))
             .with_context(|| of_policies(path))?;
-        let engine = preparation::engine_with(Optimization::Speed, manifest.preparation, cache)?;
+        let engine = engine::engine_with(Optimization::Speed, manifest.preparation, cache, warn)?;
         Ok(Self { path: path.to_owned(), config, engine, sources: Mutex::default() })
     }
 
@@ -78,7 +81,7 @@ impl Loader {
         let loaded =
             files::read_manifest(&manifest_path).with_context(|| of_policies(&self.path))?;
         let policies =
-            PolicySet::prepare(&self.engine, &loaded.manifest, &loaded.files).with_context(name)?;
+            prepare_policies(&self.engine, &loaded.manifest, &loaded.files).with_context(name)?;
         let (url, entry) = issuer(&loaded.manifest).with_context(name)?;
         let clouds = entry.audiences.clone();
         let subjects = entry

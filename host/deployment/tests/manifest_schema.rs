@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use boon::{Compiler, SchemaIndex, Schemas};
-use countersign::Manifest;
-use countersign_schema::{PolicySchema, SettingsSchema, manifest_schema};
+use countersign_deployment::{Manifest, PolicySchema, manifest_schema};
+use countersign_schema::SettingsSchema;
 use serde_json::Value;
 
 const EXAMPLES: [&str; 2] = [

@@ -1,11 +1,10 @@
 //! Limits as they are written, and their bounds.
 
+use countersign::Limits;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
 use super::file::ManifestError;
-use crate::engine::stack_of;
-use crate::limits::Limits;
 
 /// The tables `limits` of a binding and `[ceilings]`.
 #[derive(Deserialize, Default)]
@@ -93,7 +92,8 @@ impl LimitsTable {
             let limit = "prepare-memory-bytes";
             return Err(ManifestError::TooLow { place: place(), limit, found, least });
         }
-        if limits.stack_bytes != stack_of(limits.stack_bytes) {
+        let stacks = Limits::MIN_STACK_BYTES..=Limits::CEILING.stack_bytes;
+        if !limits.stack_bytes.is_power_of_two() || !stacks.contains(&limits.stack_bytes) {
             return Err(ManifestError::Stack { place: place(), found: limits.stack_bytes });
         }
         Ok(limits)

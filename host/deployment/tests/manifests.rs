@@ -11,9 +11,10 @@ mod support;
 
 use std::path::Path;
 
-use countersign::{
-    BindingError, Digest, Limits, Manifest, ManifestFiles, Mode, PolicySet, PreparationEntry,
-    Scope, SettingsSource, SubjectProfile, When,
+use countersign::{BindingError, Digest, Limits, Mode, Scope, SubjectProfile};
+use countersign_deployment::{
+    Manifest, ManifestFiles, PreparationEntry, SettingsSource, When,
+    prepare_policies,
 };
 use support::engine;
 
@@ -45,7 +46,7 @@ settings-file = "two.json"
 fn a_manifest_says_everything() {
     let manifest = Manifest::parse(WHOLE).unwrap();
     let subjects = &manifest.issuer.as_ref().unwrap().subjects;
-    let run = countersign::Run::parse(include_bytes!("data/published-get.json")).unwrap();
+    let run = countersign::Run::parse(include_bytes!("../../evaluator/tests/data/published-get.json")).unwrap();
     assert_eq!(subjects.of(&run).profile, SubjectProfile::ByDefinition);
     let other = run.clone();
     let other = countersign::Run {
@@ -193,9 +194,9 @@ fn an_operator_says_when_bindings_are_prepared() {
 
     // What is wrong with settings is then found when a run needs them.
     let mut manifest = manifest("settings = { allow = 1 }");
-    assert!(PolicySet::prepare(engine(), &manifest, &files()).is_err());
+    assert!(prepare_policies(engine(), &manifest, &files()).is_err());
     manifest.preparation.bindings = When::WhenNeeded;
-    let set = PolicySet::prepare(engine(), &manifest, &files()).unwrap();
+    let set = prepare_policies(engine(), &manifest, &files()).unwrap();
     let [binding] = set.bindings() else { panic!() };
     assert_eq!(binding.prepared(), None);
     assert!(matches!(binding.ready(), Err(BindingError::Settings { .. })));
@@ -263,7 +264,7 @@ fn files() -> ManifestFiles {
 
 #[track_caller]
 fn does_not_prepare(binding: &str, files: &ManifestFiles, expected: &str) {
-    let error = PolicySet::prepare(engine(), &manifest(binding), files).unwrap_err();
+    let error = prepare_policies(engine(), &manifest(binding), files).unwrap_err();
     assert_eq!(error.to_string(), expected);
 }
 
@@ -271,7 +272,7 @@ const ABSTAIN: &str = r#"settings = { answer = "abstain" }"#;
 
 #[test]
 fn a_set_is_made_whole_or_not_at_all() {
-    let set = PolicySet::prepare(engine(), &manifest(ABSTAIN), &files()).unwrap();
+    let set = prepare_policies(engine(), &manifest(ABSTAIN), &files()).unwrap();
     assert_eq!(set.bindings().len(), 1);
 
     does_not_prepare(
@@ -315,7 +316,7 @@ fn a_set_is_made_whole_or_not_at_all() {
             Digest::of(b"")
         ),
     );
-    PolicySet::prepare(engine(), &manifest(&format!("{ABSTAIN}\ndigest = \"{digest}\"")), &files())
+    prepare_policies(engine(), &manifest(&format!("{ABSTAIN}\ndigest = \"{digest}\"")), &files())
         .unwrap();
 }
 
@@ -335,7 +336,7 @@ fn a_settings_file_is_strict_json() {
     let with = |json: &[u8]| {
         let mut files = files();
         files.insert("s.json".to_owned(), json.to_vec());
-        PolicySet::prepare(engine(), &manifest("settings-file = \"s.json\""), &files)
+        prepare_policies(engine(), &manifest("settings-file = \"s.json\""), &files)
             .map(|set| set.digest())
             .map_err(|error| error.to_string())
     };
@@ -356,7 +357,7 @@ fn a_settings_file_is_strict_json() {
 #[test]
 fn everything_that_decides_is_in_the_digest() {
     let digest = |binding: &str| {
-        PolicySet::prepare(engine(), &manifest(binding), &files()).unwrap().digest()
+        prepare_policies(engine(), &manifest(binding), &files()).unwrap().digest()
     };
     let same = digest(ABSTAIN);
     assert_eq!(digest(ABSTAIN), same);
@@ -373,7 +374,7 @@ fn everything_that_decides_is_in_the_digest() {
     let prepare = |name: &str, scope: &str, component: &[u8]| {
         let text = format!("[[binding]]\nname = \"{name}\"\npolicy = \"p\"\nscope = {scope}");
         let files = [("p".to_owned(), component.to_vec())].into();
-        let set = PolicySet::prepare(engine(), &Manifest::parse(&text).unwrap(), &files);
+        let set = prepare_policies(engine(), &Manifest::parse(&text).unwrap(), &files);
         set.unwrap().digest()
     };
     let (ttl, same_workspace) =
@@ -402,5 +403,5 @@ fn the_example_prepares() {
             (path.to_owned(), bytes.to_vec())
         })
         .collect();
-    assert_eq!(PolicySet::prepare(engine(), &manifest, &files).unwrap().bindings().len(), 4);
+    assert_eq!(prepare_policies(engine(), &manifest, &files).unwrap().bindings().len(), 4);
 }

@@ -5,10 +5,11 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use countersign::{
-    BindingEntry, MAX_MANIFEST_BYTES, MAX_MOVES_BYTES, MAX_RUN_BYTES, MAX_SETTINGS_BYTES, Manifest,
-    ManifestFiles, Run, SettingsSource, SubjectProfiles,
-};
+use countersign::{MAX_RUN_BYTES, MAX_SETTINGS_BYTES, Run, SubjectProfiles};
+
+use crate::manifest::{BindingEntry, MAX_MANIFEST_BYTES, Manifest, SettingsSource};
+use crate::manifest_files::ManifestFiles;
+use crate::subject_migration::MAX_MOVES_BYTES;
 
 /// A link that was put in a file's place is not followed.
 #[cfg(unix)]

@@ -1,9 +1,9 @@
 //! The file of moves: what it can say, and which steps follow.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
-use countersign::{
-    DefinitionId, Manifest, ManifestFiles, MoveRecord, MoveState, MoveStep, SubjectMoves,
-    SubjectMovesError, SubjectProfile,
+use countersign::{DefinitionId, SubjectProfile};
+use countersign_deployment::{
+    Manifest, ManifestFiles, MoveRecord, MoveState, MoveStep, SubjectMoves, SubjectMovesError,
 };
 use proptest::prelude::*;
 

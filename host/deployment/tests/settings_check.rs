@@ -4,9 +4,9 @@
 use std::sync::{Arc, Mutex};
 
 use countersign::{
-    CheckSettings, Description, Engine, EngineConfig, Manifest, ManifestFiles, PolicySet, Settings,
-    SettingsProblem,
+    CheckSettings, Description, Engine, EngineConfig, PolicySet, Settings, SettingsProblem,
 };
+use countersign_deployment::{Manifest, ManifestFiles, prepare_policies};
 use countersign_policy_artifacts::SAME_WORKSPACE;
 
 /// Remembers what it was asked about, and has something to say of the settings that have `word`.
@@ -45,7 +45,7 @@ fn prepare(word: &'static str, preparation: &str) -> (Result<PolicySet, String>,
         binding("two", "\"team-a\"")
     );
     let files = ManifestFiles::from([("p.wasm".to_owned(), SAME_WORKSPACE.to_vec())]);
-    let set = PolicySet::prepare(&engine, &Manifest::parse(&text).unwrap(), &files);
+    let set = prepare_policies(&engine, &Manifest::parse(&text).unwrap(), &files);
     let asked = check.asked.lock().unwrap().clone();
     (set.map_err(|error| error.to_string()), asked)
 }

@@ -4,18 +4,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use countersign::{Audience, Digest, MAX_AUDIENCES, MAX_TTL_SECONDS, RunnerId};
+use countersign_issuer::{ApiKey, KeyTimes, Permission, SecretHash, Settings, is_secure};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
 use super::{
-    Config, KeysEntry, ListenEntry, MAX_CONFIG_BYTES, Settings, TlsEntry, TrustedIssuerEntry,
-    identity,
+    Config, KeysEntry, ListenEntry, MAX_CONFIG_BYTES, TlsEntry, TrustedIssuerEntry, identity,
 };
-use crate::access::ApiKey;
-use crate::identity::Permission;
-use crate::identity::is_secure;
-use crate::keys::KeyTimes;
-use crate::runs::SecretHash;
 
 /// Why a text is no configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

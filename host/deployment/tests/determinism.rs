@@ -3,7 +3,8 @@
 
 mod support;
 
-use countersign::{Engine, EngineConfig, Manifest, ManifestFiles, Optimization, PolicySet};
+use countersign::{Engine, EngineConfig, Optimization};
+use countersign_deployment::{Manifest, ManifestFiles, prepare_policies};
 use support::claims;
 
 const EXAMPLE: &str = include_str!("../../../examples/countersign.toml");
@@ -23,7 +24,7 @@ fn optimised_and_unoptimised_code_decide_alike() {
     let [fast, slow] = [Optimization::Speed, Optimization::None].map(|optimization| {
         let engine =
             Engine::with(EngineConfig { optimization, ..EngineConfig::default() }).unwrap();
-        let decision = PolicySet::prepare(&engine, &manifest, &files).unwrap().evaluate(claims());
+        let decision = prepare_policies(&engine, &manifest, &files).unwrap().evaluate(claims());
         assert!(decision.trace().iter().all(|entry| entry.used.fuel.is_some()));
         serde_json::to_string(&decision.record()).unwrap()
     });

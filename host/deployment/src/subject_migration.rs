@@ -13,12 +13,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use countersign::{
+    DefinitionId, IdentifierError, JsonError, MeshstackId, RunnerId, SubjectParts, SubjectProfile,
+    Workspace, check_json, visible,
+};
 use serde::{Deserialize, Serialize};
 
-use super::{SubjectParts, SubjectProfile};
-use crate::identifier::{DefinitionId, IdentifierError, MeshstackId, RunnerId, Workspace};
-use crate::json::{JsonError, check_json};
-use crate::text::visible;
 
 /// The longest file of moves that is parsed, in bytes.
 pub const MAX_MOVES_BYTES: usize = 16 << 20;

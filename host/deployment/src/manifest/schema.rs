@@ -1,14 +1,12 @@
 //! The JSON Schema of `countersign.toml`, for editors.
 
-mod tables;
-
 use std::collections::BTreeMap;
 
 use countersign::Settings;
+use countersign_schema::SettingsSchema;
 use serde_json::{Map, Value, json};
 
-use crate::draft7;
-use crate::settings::SettingsSchema;
+use super::tables;
 
 /// A policy that bindings name, with the schema of its settings.
 #[derive(Debug)]
@@ -26,7 +24,7 @@ pub struct PolicySchema<'p> {
 /// The JSON Schema of a manifest, in draft-07: what editors of TOML know best. The settings of a binding are those of
 /// the policy at its path, where that is one of `policies`; else any table.
 ///
-/// It says what [`Manifest::parse`](countersign::Manifest::parse) takes, but for what a schema cannot
+/// It says what [`Manifest::parse`](crate::Manifest::parse) takes, but for what a schema cannot
 /// say: that names of bindings are there once, that the nil UUID is none, and the operator's own `[ceilings]`.
 pub fn manifest_schema(policies: &[PolicySchema<'_>]) -> Value {
     let mut definitions = Map::new();
@@ -40,7 +38,7 @@ pub fn manifest_schema(policies: &[PolicySchema<'_>]) -> Value {
             1 => format!("settings-of-{}", policy.name),
             number => format!("settings-of-{}-{number}", policy.name),
         };
-        for (own, mut schema) in draft7::definitions(policy.schema.read(), &name) {
+        for (own, mut schema) in policy.schema.draft7_definitions(&name) {
             if own == name
                 && let Value::Object(members) = &mut schema
             {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::identifier::Audience;
+use countersign::Audience;
 
 /// What takes a token, and so what the token must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,7 +81,8 @@ impl std::str::FromStr for Cloud {
 /// Which cloud takes the tokens of an audience: what an operator said, and otherwise the usual form.
 ///
 /// ```
-/// use countersign::{Audience, AudienceClouds, Cloud};
+/// use countersign::Audience;
+/// use countersign_clouds::{AudienceClouds, Cloud};
 ///
 /// let own = [(Audience::parse("https://vault.example.com")?, Cloud::Other)];
 /// let clouds = AudienceClouds::new(own.into())?;

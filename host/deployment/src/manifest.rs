@@ -4,20 +4,19 @@ mod file;
 mod json_settings;
 mod limits;
 mod nesting;
+mod schema;
+mod tables;
 
-use std::collections::BTreeMap;
+use countersign::{
+    BindingName, ClaimName, Digest, Limits, Mode, Scope, Settings, SubjectProfiles,
+};
+use countersign_clouds::AudienceClouds;
 
-use crate::cloud::AudienceClouds;
-use crate::digest::Digest;
-use crate::identifier::{BindingName, ClaimName, DefinitionId, MeshstackId};
-use crate::limits::Limits;
-use crate::run::Run;
-use crate::scope::{Mode, Scope};
-use crate::set::ManifestFiles;
-use crate::settings::Settings;
-use crate::subject::{SubjectForm, SubjectMoves, SubjectMovesError, SubjectProfile};
+use crate::manifest_files::ManifestFiles;
+use crate::subject_migration::{SubjectMoves, SubjectMovesError};
 
 pub use file::ManifestError;
+pub use schema::{PolicySchema, manifest_schema};
 
 /// The longest manifest that is parsed, in bytes.
 pub const MAX_MANIFEST_BYTES: usize = 64 << 20;
@@ -49,20 +48,6 @@ pub struct IssuerEntry {
     pub audiences: AudienceClouds,
 }
 
-/// Which form the subject of a run has: one for all, and exceptions by definition.
-///
-/// Trust policies of clouds move from one form to the other definition by definition, and a token has
-/// one subject.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SubjectProfiles {
-    /// `meshstack-id`: the installation that stands in every subject.
-    pub meshstack_id: MeshstackId,
-    /// `subject-profile`: by definition unless given.
-    pub profile: SubjectProfile,
-    /// `subject-profiles`: definitions that have another profile.
-    pub of_definitions: BTreeMap<DefinitionId, SubjectProfile>,
-}
-
 impl IssuerEntry {
     /// How subjects are made, with what the file of moves says where the manifest names one.
     ///
@@ -85,26 +70,13 @@ impl IssuerEntry {
     }
 }
 
-impl SubjectProfiles {
-    /// The profile that the subjects of a definition's runs have.
-    pub fn profile_of(&self, definition: &DefinitionId) -> SubjectProfile {
-        self.of_definitions.get(definition).copied().unwrap_or(self.profile)
-    }
-
-    /// The form that the subject of a run has.
-    pub fn of(&self, run: &Run) -> SubjectForm {
-        let profile = self.profile_of(&run.definition.id);
-        SubjectForm { profile, meshstack_id: self.meshstack_id.clone() }
-    }
-}
-
 /// The table `[preparation]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PreparationEntry {
     /// `bindings`: `at-start` unless given.
     pub bindings: When,
     /// `resident-bytes`: the most bytes of compiled code that are held, at least 1 MiB; no bound unless
-    /// given. For [`EngineConfig::resident_bytes`](crate::EngineConfig).
+    /// given. For [`EngineConfig::resident_bytes`](countersign::EngineConfig).
     pub resident_bytes: Option<u64>,
 }
 
@@ -119,7 +91,7 @@ pub enum When {
     /// `at-start`: before anything is decided. What is wrong with settings is found then.
     #[default]
     AtStart,
-    /// `when-needed`: when a run first needs it; [`Binding::prepare_when_needed`](crate::Binding) says
+    /// `when-needed`: when a run first needs it; [`Binding::prepare_when_needed`](countersign::Binding) says
     /// what that means.
     WhenNeeded,
 }
@@ -158,7 +130,7 @@ impl Manifest {
     /// Parses a manifest (TOML 1.1, at most [`MAX_MANIFEST_BYTES`]).
     ///
     /// ```
-    /// let manifest = countersign::Manifest::parse(r#"
+    /// let manifest = countersign_deployment::Manifest::parse(r#"
     ///     [issuer]
     ///     url = "https://oidc.example.com"
     ///     meshstack-id = "prod"
@@ -177,7 +149,7 @@ impl Manifest {
     ///     settings = { detect = 900 }
     /// "#)?;
     /// assert_eq!(manifest.bindings.len(), 2);
-    /// # Ok::<(), countersign::ManifestError>(())
+    /// # Ok::<(), countersign_deployment::ManifestError>(())
     /// ```
     ///
     /// # Errors

@@ -4,20 +4,18 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use countersign::{
-    CheckSettings, Engine, EngineConfig, Optimization, Preparation, PreparationEntry,
-};
+use countersign::{CheckSettings, Engine, EngineConfig, Optimization, Preparation};
 use countersign_preparation::{CacheFolder, ChildProcess};
 use countersign_schema::SchemaCheck;
 
-use crate::output;
+use crate::manifest::PreparationEntry;
 
 /// The subcommand that makes this program a child that compiles.
 pub const CHILD: &str = "compile-for-parent";
 
-/// An engine that compiles in a child process.
-pub fn engine(optimization: Optimization) -> Result<Engine> {
-    engine_with(optimization, PreparationEntry::default(), None)
+/// An engine that compiles in a child process. `warn` is called with what is not checked, and why.
+pub fn engine(optimization: Optimization, warn: fn(&str)) -> Result<Engine> {
+    engine_with(optimization, PreparationEntry::default(), None, warn)
 }
 
 /// The same, as a manifest has it, with what was kept. Settings are checked against their policy's schema.
@@ -25,8 +23,9 @@ pub fn engine_with(
     optimization: Optimization,
     entry: PreparationEntry,
     cache: Option<CacheFolder>,
+    warn: fn(&str),
 ) -> Result<Engine> {
-    engine_of(optimization, entry, cache, Some(settings_check()))
+    engine_of(optimization, entry, cache, Some(settings_check(warn)))
 }
 
 /// The same, where only the policy itself looks at its settings: to test it.
@@ -34,16 +33,9 @@ pub fn engine_without_check(optimization: Optimization) -> Result<Engine> {
     engine_of(optimization, PreparationEntry::default(), None, None)
 }
 
-/// Checks settings against their policy's schema, and says which schema it does not use: in the log of a service, and
-/// else on stderr.
-pub fn settings_check() -> Arc<dyn CheckSettings> {
-    Arc::new(SchemaCheck::new(|warning| {
-        if tracing::dispatcher::has_been_set() {
-            tracing::warn!("{warning}");
-        } else {
-            output::warn(warning);
-        }
-    }))
+/// Checks settings against their policy's schema, and calls `warn` with which schema it does not use.
+pub fn settings_check(warn: fn(&str)) -> Arc<dyn CheckSettings> {
+    Arc::new(SchemaCheck::new(warn))
 }
 
 fn engine_of(

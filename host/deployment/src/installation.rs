@@ -7,13 +7,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use countersign::{
-    Audience, Cloud, DefinitionId, IssuerEntry, Manifest, ManifestFiles, RunnerId, Subject,
-    SubjectMoves, SubjectParts, SubjectProfile, SubjectProfiles, Workspace,
+    Audience, DefinitionId, RunnerId, Subject, SubjectParts, SubjectProfile, SubjectProfiles,
+    Workspace,
 };
+use countersign_clouds::Cloud;
 use countersign_issuer::IssuerUrl;
 
 use crate::files;
-use crate::serve::beside;
+use crate::loader::beside;
+use crate::manifest::{IssuerEntry, Manifest};
+use crate::manifest_files::ManifestFiles;
+use crate::subject_migration::SubjectMoves;
 
 /// A definition and the workspace that owns it, as `WORKSPACE/UUID`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

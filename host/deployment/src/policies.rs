@@ -1,0 +1,169 @@
+//! The policy set of a manifest.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use countersign::{
+    Binding, BindingConfig, BindingError, BindingName, Digest, Engine, JsonError, Limits, LoadError,
+    Policy, PolicySet, PolicySetError, Settings, SettingsError,
+};
+
+use crate::manifest::{Manifest, SettingsSource, When};
+use crate::manifest_files::ManifestFiles;
+
+/// Why the policies of a manifest cannot be prepared.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PreparePoliciesError {
+    /// A file that the manifest names was not given.
+    #[error("binding `{binding}`: the file `{path}` was not provided")]
+    MissingFile {
+        /// The binding.
+        binding: BindingName,
+        /// The path, as the manifest has it.
+        path: String,
+    },
+    /// A component is no policy.
+    #[error("binding `{binding}`: {path}: {problem} ({})", .problem.code())]
+    Load {
+        /// The binding.
+        binding: BindingName,
+        /// The path, as the manifest has it.
+        path: String,
+        /// Why it is none.
+        problem: LoadError,
+    },
+    /// A component is not the one that the manifest pins.
+    #[error("binding `{binding}`: {path}: the digest is {found}, but the manifest pins {pinned}")]
+    Digest {
+        /// The binding.
+        binding: BindingName,
+        /// The path, as the manifest has it.
+        path: String,
+        /// The component's digest.
+        found: Digest,
+        /// The digest that the manifest has.
+        pinned: Digest,
+    },
+    /// A settings file holds no settings.
+    #[error("binding `{binding}`: {path}: {problem}")]
+    SettingsFile {
+        /// The binding.
+        binding: BindingName,
+        /// The path, as the manifest has it.
+        path: String,
+        /// Why it holds none.
+        problem: SettingsError,
+    },
+    /// A binding does not become active.
+    #[error("binding `{binding}`: {problem}")]
+    Binding {
+        /// The binding.
+        binding: BindingName,
+        /// Why it does not.
+        problem: BindingError,
+    },
+    /// The bindings form no set.
+    #[error(transparent)]
+    Set(#[from] PolicySetError),
+}
+
+/// Loads every policy of a manifest, and prepares every binding or, as the manifest says, leaves
+/// that for when it is needed.
+///
+/// `files` holds the bytes of every path of [`Manifest::files`]. A component that several
+/// bindings name is compiled once for each of the limits of loading that they have. Where the engine
+/// [checks settings](countersign::CheckSettings), all of them are checked before any policy is given its own.
+///
+/// # Errors
+/// At the first binding that does not become active; no partial set is made.
+pub fn prepare_policies(
+    engine: &Engine,
+    manifest: &Manifest,
+    files: &ManifestFiles,
+) -> Result<PolicySet, PreparePoliciesError> {
+    let mut policies: BTreeMap<(&str, Limits), Arc<Policy>> = BTreeMap::new();
+    let mut bindings = Vec::new();
+    let at_start = manifest.preparation.bindings == When::AtStart;
+    // A check comes before the first policy is given settings.
+    let at_once = at_start && engine.settings_check().is_none();
+    for entry in &manifest.bindings {
+        let binding = &entry.name;
+        let file = |path: &str| {
+            files.get(path).map(Vec::as_slice).ok_or_else(|| PreparePoliciesError::MissingFile {
+                binding: binding.clone(),
+                path: path.to_owned(),
+            })
+        };
+        let path = entry.policy.as_str();
+        // A pin keeps foreign bytes from the compiler, so it is compared before anything else.
+        if let Some(pinned) = entry.digest {
+            let found = Digest::of(file(path)?);
+            if pinned != found {
+                let (binding, path) = (binding.clone(), path.to_owned());
+                return Err(PreparePoliciesError::Digest { binding, path, found, pinned });
+            }
+        }
+        // What a component may use is each binding's own, also where another has loaded it. To be
+        // loaded it is not evaluated.
+        let key = (path, Limits { fuel: 0, output_bytes: 0, ..entry.limits });
+        let policy = match policies.get(&key) {
+            Some(policy) => Arc::clone(policy),
+            None => {
+                let loaded =
+                    Policy::load(engine, file(path)?, &entry.limits).map_err(|problem| {
+                        let (binding, path) = (binding.clone(), path.to_owned());
+                        PreparePoliciesError::Load { binding, path, problem }
+                    })?;
+                let loaded = Arc::new(loaded);
+                policies.insert(key, Arc::clone(&loaded));
+                loaded
+            }
+        };
+        let settings = match &entry.settings {
+            SettingsSource::Inline(settings) => settings.clone(),
+            SettingsSource::File(path) => settings_file(file(path)?).map_err(|problem| {
+                let (binding, path) = (binding.clone(), path.clone());
+                PreparePoliciesError::SettingsFile { binding, path, problem }
+            })?,
+        };
+        let config = BindingConfig {
+            name: entry.name.clone(),
+            settings,
+            scope: entry.scope.clone(),
+            mode: entry.mode,
+            limits: entry.limits,
+            claims: entry.claims.clone(),
+        };
+        let bind = if at_once { Binding::prepare } else { Binding::prepare_when_needed };
+        bindings.push(bind(policy, config).map_err(|problem| PreparePoliciesError::Binding {
+            binding: binding.clone(),
+            problem,
+        })?);
+    }
+    if at_start && !at_once {
+        for binding in &bindings {
+            binding.ready().map_err(|problem| PreparePoliciesError::Binding {
+                binding: binding.identity().name.clone(),
+                problem,
+            })?;
+        }
+    }
+    Ok(PolicySet::new(bindings)?)
+}
+
+fn settings_file(bytes: &[u8]) -> Result<Settings, SettingsError> {
+    match str::from_utf8(bytes) {
+        Ok(text) => Settings::from_json(text),
+        Err(error) => {
+            let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+            let newlines = before.iter().filter(|byte| **byte == b'\n').count();
+            let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            Err(SettingsError::Json(JsonError::Syntax {
+                line: newlines + 1,
+                column: before.len() - line_start + 1,
+                expected: "invalid UTF-8".to_owned(),
+            }))
+        }
+    }
+}
