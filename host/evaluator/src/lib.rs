@@ -54,35 +54,25 @@
 
 #![deny(unsafe_code)]
 
-mod apart;
-mod binding;
-mod cache;
-mod claims;
 mod cloud;
-mod compile;
 mod contract;
 mod decision;
 mod digest;
-mod engine;
-mod fault;
-mod identifier;
-mod json;
-mod lane;
 mod limits;
 mod manifest;
-mod policy;
-mod record;
-mod resident;
-mod run;
+mod policy_set;
+mod prepare;
+mod request;
 mod sandbox;
-mod scope;
-mod set;
-mod settings;
-mod settings_check;
-mod snapshot;
-mod subject;
+mod strict_json;
 mod text;
-mod verdict;
+
+use decision::{fault, record, verdict};
+use policy_set::{binding, policy, scope, set, settings, settings_check};
+use prepare::{cache, compile, engine, snapshot};
+use request::{claims, identifier, run, subject};
+use sandbox::{cache_padded as apart, code_cache as resident, fairness as lane};
+use strict_json as json;
 
 pub use binding::{
     Binding, BindingConfig, BindingError, BindingIdentity, Prepared, SettingsProblem,

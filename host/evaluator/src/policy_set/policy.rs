@@ -1,15 +1,13 @@
 //! A policy: a component that was checked against the contract.
 
-mod load_error;
-mod precheck;
-
 use std::sync::Arc;
 
 use wasmparser::{Parser, Payload};
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
-pub use self::load_error::LoadError;
+pub use crate::prepare::load_error::LoadError;
+use crate::prepare::precheck;
 use crate::cache::{self, PolicyEntry};
 use crate::compile::{self, CompileError, CompiledCode, Form};
 use crate::contract::{self, INTERFACE, INTERFACE_STEM};

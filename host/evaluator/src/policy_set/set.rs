@@ -1,11 +1,9 @@
 //! The bindings that decide together.
 
-mod index;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use self::index::ScopeIndex;
+use super::scope_index::ScopeIndex;
 use crate::binding::{Binding, BindingConfig, BindingError};
 use crate::claims::Claims;
 use crate::contract;

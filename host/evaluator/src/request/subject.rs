@@ -1,5 +1,6 @@
 //! The subject of a token, in the forms that trust policies of clouds match.
 
+#[path = "../subject/moves.rs"]
 mod moves;
 
 pub use moves::{
