@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use countersign::{
     Audience, Cloud, DefinitionId, IssuerEntry, Manifest, ManifestFiles, RunnerId, Subject,
-    SubjectMoves, SubjectParts, SubjectProfile, SubjectProfiles, Workspace,
+    SubjectFormat, SubjectMoves, SubjectParts, SubjectProfiles, Workspace,
 };
 use countersign_issuer::IssuerUrl;
 
@@ -130,13 +130,13 @@ impl Installation {
                 moved.subjects(&meshstack, &definition)
             }
             None => match self.subjects.profile_of(&definition) {
-                SubjectProfile::ByDefinition => {
+                SubjectFormat::ByDefinition => {
                     vec![SubjectParts::ByDefinition { meshstack, workspace, definition }]
                 }
-                SubjectProfile::ByRunner if runners.is_empty() => bail!(
+                SubjectFormat::ByRunner if runners.is_empty() => bail!(
                     "the subject of definition {definition} is the runner's: name the runners by --runner"
                 ),
-                SubjectProfile::ByRunner => runners
+                SubjectFormat::ByRunner => runners
                     .iter()
                     .map(|runner| SubjectParts::ByRunner {
                         meshstack: meshstack.clone(),

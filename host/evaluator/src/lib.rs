@@ -13,7 +13,7 @@
 //!
 //! ```
 //! use countersign::{Claims, Engine, Manifest, ManifestFiles, PolicySet, Run};
-//! use countersign::{SubjectForm, SubjectProfile, TokenRequest};
+//! use countersign::{SubjectTemplate, SubjectFormat, TokenRequest};
 //! # use std::error::Error;
 //! # fn decide(manifest: &str, files: ManifestFiles, run: &[u8], now: u64) -> Result<(), Box<dyn Error>> {
 //! // Once: what decides. `files` has the bytes of every path in `manifest.files()`.
@@ -22,7 +22,7 @@
 //!
 //! // For every run: who asks for what.
 //! let subject =
-//!     SubjectForm { profile: SubjectProfile::ByDefinition, meshstack_id: "prod".parse()? };
+//!     SubjectTemplate { profile: SubjectFormat::ByDefinition, meshstack_id: "prod".parse()? };
 //! let audiences = vec!["aws-workload-identity-provider:prod".parse()?];
 //! let token = TokenRequest::new(audiences, 900, now)?;
 //! let claims = Claims::new(Run::parse(run)?, None, &subject, token)?;
@@ -113,8 +113,8 @@ pub use settings::{MAX_SETTINGS_BYTES, MAX_SETTINGS_DEPTH, Settings, SettingsErr
 pub use settings_check::CheckSettings;
 pub use snapshot::State;
 pub use subject::{
-    MAX_MOVES_BYTES, MoveRecord, MoveState, MoveStep, SubjectError, SubjectForm, SubjectMove,
-    SubjectMoves, SubjectMovesError, SubjectParts, SubjectProfile,
+    MAX_MOVES_BYTES, MoveRecord, MoveState, MoveStep, SubjectError, SubjectFormat, SubjectMove,
+    SubjectMoves, SubjectMovesError, SubjectParts, SubjectTemplate,
 };
 pub use text::visible;
 pub use verdict::{

@@ -15,7 +15,7 @@ use crate::run::Run;
 use crate::scope::{Mode, Scope};
 use crate::set::ManifestFiles;
 use crate::settings::Settings;
-use crate::subject::{SubjectForm, SubjectMoves, SubjectMovesError, SubjectProfile};
+use crate::subject::{SubjectFormat, SubjectMoves, SubjectMovesError, SubjectTemplate};
 
 pub use file::ManifestError;
 
@@ -58,9 +58,9 @@ pub struct SubjectProfiles {
     /// `meshstack-id`: the installation that stands in every subject.
     pub meshstack_id: MeshstackId,
     /// `subject-profile`: by definition unless given.
-    pub profile: SubjectProfile,
+    pub profile: SubjectFormat,
     /// `subject-profiles`: definitions that have another profile.
-    pub of_definitions: BTreeMap<DefinitionId, SubjectProfile>,
+    pub of_definitions: BTreeMap<DefinitionId, SubjectFormat>,
 }
 
 impl IssuerEntry {
@@ -87,14 +87,14 @@ impl IssuerEntry {
 
 impl SubjectProfiles {
     /// The profile that the subjects of a definition's runs have.
-    pub fn profile_of(&self, definition: &DefinitionId) -> SubjectProfile {
+    pub fn profile_of(&self, definition: &DefinitionId) -> SubjectFormat {
         self.of_definitions.get(definition).copied().unwrap_or(self.profile)
     }
 
     /// The form that the subject of a run has.
-    pub fn of(&self, run: &Run) -> SubjectForm {
+    pub fn of(&self, run: &Run) -> SubjectTemplate {
         let profile = self.profile_of(&run.definition.id);
-        SubjectForm { profile, meshstack_id: self.meshstack_id.clone() }
+        SubjectTemplate { profile, meshstack_id: self.meshstack_id.clone() }
     }
 }
 

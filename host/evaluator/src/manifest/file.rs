@@ -18,7 +18,7 @@ use crate::identifier::{Audience, BindingName, ClaimName, DefinitionId, Meshstac
 use crate::limits::Limits;
 use crate::scope::{Mode, Scope};
 use crate::settings::{Settings, SettingsError};
-use crate::subject::SubjectProfile;
+use crate::subject::SubjectFormat;
 use crate::text::visible;
 
 /// Why a text is no manifest.
@@ -165,7 +165,7 @@ enum ProfileWord {
     ByDefinition,
 }
 
-impl From<ProfileWord> for SubjectProfile {
+impl From<ProfileWord> for SubjectFormat {
     fn from(word: ProfileWord) -> Self {
         match word {
             ProfileWord::ByRunner => Self::ByRunner,

@@ -12,7 +12,7 @@ use crate::run::Run;
 
 /// Which form a subject has. A token has one `sub`, so a definition uses one at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum SubjectProfile {
+pub enum SubjectFormat {
     /// `system:serviceaccount:<meshstack-id>:<runner-id>`: the first form. All runs of a shared
     /// runner have one subject.
     ByRunner,
@@ -21,7 +21,7 @@ pub enum SubjectProfile {
     ByDefinition,
 }
 
-impl SubjectProfile {
+impl SubjectFormat {
     /// The word that manifests, records and metrics have for it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -33,9 +33,9 @@ impl SubjectProfile {
 
 /// How the subjects of an installation are made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SubjectForm {
+pub struct SubjectTemplate {
     /// Which form they have.
-    pub profile: SubjectProfile,
+    pub profile: SubjectFormat,
     /// The installation that stands in them.
     pub meshstack_id: MeshstackId,
 }
@@ -46,14 +46,14 @@ pub struct SubjectForm {
 /// what separates them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SubjectParts {
-    /// The form of [`SubjectProfile::ByRunner`].
+    /// The form of [`SubjectFormat::ByRunner`].
     ByRunner {
         /// The installation.
         meshstack: MeshstackId,
         /// The runner.
         runner: RunnerId,
     },
-    /// The form of [`SubjectProfile::ByDefinition`].
+    /// The form of [`SubjectFormat::ByDefinition`].
     ByDefinition {
         /// The installation.
         meshstack: MeshstackId,
@@ -85,7 +85,7 @@ const PREFIX: &str = "system:serviceaccount:";
 const WORKSPACE: &str = "workspace.";
 const DEFINITION: &str = ".buildingblockdefinition.";
 
-impl SubjectForm {
+impl SubjectTemplate {
     /// The subject of a run in this form.
     ///
     /// # Errors
@@ -93,11 +93,11 @@ impl SubjectForm {
     pub fn of(&self, run: &Run, runner: Option<&RunnerId>) -> Result<Subject, SubjectError> {
         let meshstack = self.meshstack_id.clone();
         let parts = match self.profile {
-            SubjectProfile::ByRunner => SubjectParts::ByRunner {
+            SubjectFormat::ByRunner => SubjectParts::ByRunner {
                 meshstack,
                 runner: runner.ok_or(SubjectError::NoRunner)?.clone(),
             },
-            SubjectProfile::ByDefinition => SubjectParts::ByDefinition {
+            SubjectFormat::ByDefinition => SubjectParts::ByDefinition {
                 meshstack,
                 workspace: run.definition.workspace.clone(),
                 definition: run.definition.id.clone(),

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{SubjectParts, SubjectProfile};
+use super::{SubjectFormat, SubjectParts};
 use crate::identifier::{DefinitionId, IdentifierError, MeshstackId, RunnerId, Workspace};
 use crate::json::{JsonError, check_json};
 use crate::text::visible;
@@ -143,10 +143,10 @@ impl MoveState {
     }
 
     /// The form that tokens have.
-    pub fn profile(self) -> SubjectProfile {
+    pub fn profile(self) -> SubjectFormat {
         match self {
-            Self::Begun | Self::Abandoned => SubjectProfile::ByRunner,
-            Self::CutOver | Self::Finished => SubjectProfile::ByDefinition,
+            Self::Begun | Self::Abandoned => SubjectFormat::ByRunner,
+            Self::CutOver | Self::Finished => SubjectFormat::ByDefinition,
         }
     }
 
