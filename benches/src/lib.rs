@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use countersign::{
     Binding, BindingConfig, BindingError, Claims, Engine, Limits, Mode,
-    Policy, PolicySet, Run, Scope, Settings, SubjectForm, SubjectProfile, TokenRequest,
+    Policy, PolicySet, Run, Scope, Settings, SubjectTemplate, SubjectFormat, TokenRequest,
 };
 use countersign_deployment::{Manifest, ManifestFiles, prepare_policies};
 
@@ -91,7 +91,7 @@ pub fn compiler() -> String {
 pub fn claims() -> Claims {
     let run = Run::parse(RUN.as_bytes()).expect("the published run parses");
     let meshstack_id = "demo".parse().expect("a meshStack id");
-    let subject = SubjectForm { profile: SubjectProfile::ByDefinition, meshstack_id };
+    let subject = SubjectTemplate { profile: SubjectFormat::ByDefinition, meshstack_id };
     let audiences = vec![AUDIENCE.parse().expect("an audience")];
     let token = TokenRequest::new(audiences, 900, 1_790_000_000).expect("a request");
     Claims::new(run, None, &subject, token).expect("a subject")

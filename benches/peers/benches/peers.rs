@@ -5,7 +5,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use countersign::{Claims, Outcome, PolicySet, Run, SubjectForm, SubjectProfile, TokenRequest};
+use countersign::{Claims, Outcome, PolicySet, Run, SubjectTemplate, SubjectFormat, TokenRequest};
 use countersign_clouds::AudienceClouds;
 use countersign_benches::{RUN, claims};
 use countersign_issuer::{Algorithm, Issuer, SigningKey, TokenId};
@@ -166,8 +166,8 @@ fn signatures(c: &mut Criterion) {
 /// From a run's JSON to a decision's record.
 fn end_to_end(c: &mut Criterion) {
     let policies = set_of(&stack(&Rules::same_workspace()));
-    let subject = SubjectForm {
-        profile: SubjectProfile::ByDefinition,
+    let subject = SubjectTemplate {
+        profile: SubjectFormat::ByDefinition,
         meshstack_id: "demo".parse().expect("a meshStack id"),
     };
     let audience = AUDIENCE.parse().expect("an audience");

@@ -1,6 +1,6 @@
 //! The rules that are compared, as data, and requests that they are tried on.
 
-use countersign::{Claims, Run, SubjectForm, SubjectProfile, TokenRequest};
+use countersign::{Claims, Run, SubjectTemplate, SubjectFormat, TokenRequest};
 use countersign_benches::RUN;
 use serde_json::{Map, Value, json};
 
@@ -200,7 +200,7 @@ impl Request {
         }
         let run = Run::parse(run.to_string().as_bytes()).expect("a run");
         let meshstack_id = "demo".parse().expect("a meshStack id");
-        let subject = SubjectForm { profile: SubjectProfile::ByDefinition, meshstack_id };
+        let subject = SubjectTemplate { profile: SubjectFormat::ByDefinition, meshstack_id };
         let audiences = vec![self.audience.parse().expect("an audience")];
         let token = TokenRequest::new(audiences, self.ttl_seconds, 1_790_000_000);
         Claims::new(run, None, &subject, token.expect("a request")).expect("a subject")

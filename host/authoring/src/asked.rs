@@ -1,6 +1,6 @@
 //! What claims are made of.
 
-use countersign::{Claims, Run, RunnerId, SubjectError, SubjectForm, TokenRequest};
+use countersign::{Claims, Run, RunnerId, SubjectError, SubjectTemplate, TokenRequest};
 
 /// A run, and the token that is asked for: what claims are made of, so that parts can be changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub struct Asked {
     /// The runner that executes it, where it is known.
     pub runner: Option<RunnerId>,
     /// How the subject is made.
-    pub subject: SubjectForm,
+    pub subject: SubjectTemplate,
     /// The token that is asked for.
     pub token: TokenRequest,
 }

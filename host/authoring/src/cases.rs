@@ -1,7 +1,7 @@
 //! `cases.toml`: what a policy is to answer.
 
 use countersign::{
-    Audience, ClaimName, MeshstackId, Run, RunnerId, Settings, SubjectForm, SubjectProfile,
+    Audience, ClaimName, MeshstackId, Run, RunnerId, Settings, SubjectFormat, SubjectTemplate,
     TokenRequest,
 };
 use serde::Deserialize;
@@ -190,7 +190,7 @@ impl Case {
         let token = TokenRequest::new(audiences, ttl, now).map_err(|e| error(e.to_string()))?;
         let runner = self.runner.as_deref().map(RunnerId::parse).transpose();
         let meshstack_id = MeshstackId::parse("demo").map_err(|e| error(e.to_string()))?;
-        let subject = SubjectForm { profile: SubjectProfile::ByDefinition, meshstack_id };
+        let subject = SubjectTemplate { profile: SubjectFormat::ByDefinition, meshstack_id };
         Ok(Asked { run, runner: runner.map_err(|e| error(e.to_string()))?, subject, token })
     }
 }

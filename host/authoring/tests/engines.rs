@@ -15,8 +15,8 @@ use std::thread;
 
 use countersign::{
     Audience, AuthorKind, Behavior, Binding, BindingConfig, BindingError, Claims, Engine, Fault,
-    Implementation, Limits, Mode, Policy, PolicySet, Run, RunnerId, Scope, Settings, SubjectForm,
-    SubjectProfile, TokenRequest, Verdict, imports,
+    Implementation, Limits, Mode, Policy, PolicySet, Run, RunnerId, Scope, Settings, SubjectFormat,
+    SubjectTemplate, TokenRequest, Verdict, imports,
 };
 use countersign_policy_artifacts::{CEDAR, REGO};
 use serde_json::{Value, json};
@@ -108,7 +108,7 @@ impl Choices {
         let ttl = *self.of(&[60, 599, 600, 900, 901, 1800, 1801, 3600, 3601, 86_400]);
         let token = TokenRequest::new(asked, ttl, 1_790_000_000 + self.below(1 << 30)).unwrap();
         let meshstack_id = "demo".parse().unwrap();
-        let subject = SubjectForm { profile: SubjectProfile::ByDefinition, meshstack_id };
+        let subject = SubjectTemplate { profile: SubjectFormat::ByDefinition, meshstack_id };
         let runner = self.of(&[None, Some("98520496-627d-43e6-82da-ce499179ff3f")]);
         let runner = runner.map(|id| RunnerId::parse(id).unwrap());
         Claims::new(run, runner, &subject, token).unwrap()

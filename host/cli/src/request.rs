@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use clap::{Args, ValueEnum};
 use countersign::{
-    Audience, Decision, MeshstackId, Optimization, PolicySet, RunnerId, SubjectError, SubjectForm,
-    SubjectProfile, TokenRequest,
+    Audience, Decision, MeshstackId, Optimization, PolicySet, RunnerId, SubjectError,
+    SubjectFormat, SubjectTemplate, TokenRequest,
 };
 use countersign_authoring::Asked;
 use countersign_deployment::files::Loaded;
@@ -55,7 +55,7 @@ pub struct RequestArguments {
     cache: CacheArguments,
 }
 
-/// A [`SubjectProfile`], as it is written.
+/// A [`SubjectFormat`], as it is written.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum ProfileWord {
     /// system:serviceaccount:<meshstack-id>:<runner-id>
@@ -101,11 +101,11 @@ impl RequestArguments {
             )
         })?;
         let profile = match self.subject_profile {
-            Some(ProfileWord::ByRunner) => SubjectProfile::ByRunner,
-            Some(ProfileWord::ByDefinition) => SubjectProfile::ByDefinition,
-            None => subjects.as_ref().map_or(SubjectProfile::ByDefinition, |s| s.of(&run).profile),
+            Some(ProfileWord::ByRunner) => SubjectFormat::ByRunner,
+            Some(ProfileWord::ByDefinition) => SubjectFormat::ByDefinition,
+            None => subjects.as_ref().map_or(SubjectFormat::ByDefinition, |s| s.of(&run).profile),
         };
-        let subject = SubjectForm { profile, meshstack_id: meshstack_id.clone() };
+        let subject = SubjectTemplate { profile, meshstack_id: meshstack_id.clone() };
         let now = clock::now(self.now)?;
         let token = TokenRequest::new(self.audiences.clone(), self.ttl, now)?;
         let asked = Asked { run, runner: self.runner.clone(), subject, token };

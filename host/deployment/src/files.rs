@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use countersign::{MAX_RUN_BYTES, MAX_SETTINGS_BYTES, Run, SubjectProfiles};
+use countersign::{MAX_RUN_BYTES, MAX_SETTINGS_BYTES, Run, SubjectFormats};
 
 use crate::manifest::{BindingEntry, MAX_MANIFEST_BYTES, Manifest, SettingsSource};
 use crate::manifest_files::ManifestFiles;
@@ -36,7 +36,7 @@ impl Loaded {
     }
 
     /// How subjects are made, where the manifest has an issuer.
-    pub fn subjects(&self) -> Result<Option<SubjectProfiles>> {
+    pub fn subjects(&self) -> Result<Option<SubjectFormats>> {
         let subjects =
             self.manifest.issuer.as_ref().map(|issuer| issuer.subjects_with(&self.files));
         subjects.transpose().context("issuer.subject-moves")

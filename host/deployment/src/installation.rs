@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use countersign::{
-    Audience, DefinitionId, RunnerId, Subject, SubjectParts, SubjectProfile, SubjectProfiles,
+    Audience, DefinitionId, RunnerId, Subject, SubjectParts, SubjectFormat, SubjectFormats,
     Workspace,
 };
 use countersign_clouds::Cloud;
@@ -44,7 +44,7 @@ pub struct Installation {
     pub url: IssuerUrl,
     pub entry: IssuerEntry,
     /// With the moves.
-    pub subjects: SubjectProfiles,
+    pub subjects: SubjectFormats,
     pub moves: SubjectMoves,
     /// The file of moves, where the manifest names one.
     pub moves_file: Option<PathBuf>,
@@ -134,13 +134,13 @@ impl Installation {
                 moved.subjects(&meshstack, &definition)
             }
             None => match self.subjects.profile_of(&definition) {
-                SubjectProfile::ByDefinition => {
+                SubjectFormat::ByDefinition => {
                     vec![SubjectParts::ByDefinition { meshstack, workspace, definition }]
                 }
-                SubjectProfile::ByRunner if runners.is_empty() => bail!(
+                SubjectFormat::ByRunner if runners.is_empty() => bail!(
                     "the subject of definition {definition} is the runner's: name the runners by --runner"
                 ),
-                SubjectProfile::ByRunner => runners
+                SubjectFormat::ByRunner => runners
                     .iter()
                     .map(|runner| SubjectParts::ByRunner {
                         meshstack: meshstack.clone(),

@@ -8,7 +8,7 @@ mod schema;
 mod tables;
 
 use countersign::{
-    BindingName, ClaimName, Digest, Limits, Mode, Scope, Settings, SubjectProfiles,
+    BindingName, ClaimName, Digest, Limits, Mode, Scope, Settings, SubjectFormats,
 };
 use countersign_clouds::AudienceClouds;
 
@@ -40,7 +40,7 @@ pub struct IssuerEntry {
     /// `url`: the issuer identifier (`iss`). Not parsed here: a signer knows what it must be.
     pub url: Option<String>,
     /// How subjects are made, without what `subject-moves` says.
-    pub subjects: SubjectProfiles,
+    pub subjects: SubjectFormats,
     /// `subject-moves`: the path of the file of definitions that are moved from one form of subject to the
     /// other, as written; relative to the manifest.
     pub subject_moves: Option<String>,
@@ -57,7 +57,7 @@ impl IssuerEntry {
     pub fn subjects_with(
         &self,
         files: &ManifestFiles,
-    ) -> Result<SubjectProfiles, SubjectMovesError> {
+    ) -> Result<SubjectFormats, SubjectMovesError> {
         let mut subjects = self.subjects.clone();
         let Some(path) = &self.subject_moves else { return Ok(subjects) };
         let moves = SubjectMoves::parse(files.get(path).ok_or(SubjectMovesError::Missing)?)?;

@@ -14,7 +14,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use countersign::{
-    DefinitionId, IdentifierError, JsonError, MeshstackId, RunnerId, SubjectParts, SubjectProfile,
+    DefinitionId, IdentifierError, JsonError, MeshstackId, RunnerId, SubjectParts, SubjectFormat,
     Workspace, check_json, visible,
 };
 use serde::{Deserialize, Serialize};
@@ -143,10 +143,10 @@ impl MoveState {
     }
 
     /// The form that tokens have.
-    pub fn profile(self) -> SubjectProfile {
+    pub fn profile(self) -> SubjectFormat {
         match self {
-            Self::Begun | Self::Abandoned => SubjectProfile::ByRunner,
-            Self::CutOver | Self::Finished => SubjectProfile::ByDefinition,
+            Self::Begun | Self::Abandoned => SubjectFormat::ByRunner,
+            Self::CutOver | Self::Finished => SubjectFormat::ByDefinition,
         }
     }
 

@@ -11,7 +11,7 @@ mod support;
 
 use std::path::Path;
 
-use countersign::{BindingError, Digest, Limits, Mode, Scope, SubjectProfile};
+use countersign::{BindingError, Digest, Limits, Mode, Scope, SubjectFormat};
 use countersign_deployment::{
     Manifest, ManifestFiles, PreparationEntry, SettingsSource, When,
     prepare_policies,
@@ -47,7 +47,7 @@ fn a_manifest_says_everything() {
     let manifest = Manifest::parse(WHOLE).unwrap();
     let subjects = &manifest.issuer.as_ref().unwrap().subjects;
     let run = countersign::Run::parse(include_bytes!("../../evaluator/tests/data/published-get.json")).unwrap();
-    assert_eq!(subjects.of(&run).profile, SubjectProfile::ByDefinition);
+    assert_eq!(subjects.of(&run).profile, SubjectFormat::ByDefinition);
     let other = run.clone();
     let other = countersign::Run {
         definition: countersign::Definition {
@@ -56,7 +56,7 @@ fn a_manifest_says_everything() {
         },
         ..other
     };
-    assert_eq!(subjects.of(&other).profile, SubjectProfile::ByRunner);
+    assert_eq!(subjects.of(&other).profile, SubjectFormat::ByRunner);
     let [one, two] = manifest.bindings.as_slice() else { panic!() };
     assert_eq!(one.scope, Scope::OwningWorkspace("team-a".parse().unwrap()));
     assert_eq!((one.mode, two.mode), (Mode::Shadow, Mode::Enforce));

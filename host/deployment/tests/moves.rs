@@ -1,7 +1,7 @@
 //! The file of moves: what it can say, and which steps follow.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
-use countersign::{DefinitionId, SubjectProfile};
+use countersign::{DefinitionId, SubjectFormat};
 use countersign_deployment::{
     Manifest, ManifestFiles, MoveRecord, MoveState, MoveStep, SubjectMoves, SubjectMovesError,
 };
@@ -31,11 +31,11 @@ fn trust_has_both_subjects_while_it_lasts() {
     let mut moves = begun();
     let meshstack = "demo".parse().unwrap();
     for (step, state, profile, subjects) in [
-        (None, MoveState::Begun, SubjectProfile::ByRunner, 2),
-        (Some(MoveStep::CutOver), MoveState::CutOver, SubjectProfile::ByDefinition, 2),
-        (Some(MoveStep::RollBack), MoveState::Begun, SubjectProfile::ByRunner, 2),
-        (Some(MoveStep::CutOver), MoveState::CutOver, SubjectProfile::ByDefinition, 2),
-        (Some(MoveStep::Finish), MoveState::Finished, SubjectProfile::ByDefinition, 1),
+        (None, MoveState::Begun, SubjectFormat::ByRunner, 2),
+        (Some(MoveStep::CutOver), MoveState::CutOver, SubjectFormat::ByDefinition, 2),
+        (Some(MoveStep::RollBack), MoveState::Begun, SubjectFormat::ByRunner, 2),
+        (Some(MoveStep::CutOver), MoveState::CutOver, SubjectFormat::ByDefinition, 2),
+        (Some(MoveStep::Finish), MoveState::Finished, SubjectFormat::ByDefinition, 1),
     ] {
         if let Some(step) = step {
             assert_eq!(moves.step(&definition(), record(step)), Ok(state));
@@ -53,7 +53,7 @@ fn trust_has_both_subjects_while_it_lasts() {
     let mut left = begun();
     assert_eq!(left.step(&definition(), record(MoveStep::Abandon)), Ok(MoveState::Abandoned));
     let of = left.get(&definition()).unwrap();
-    assert_eq!(of.state.profile(), SubjectProfile::ByRunner);
+    assert_eq!(of.state.profile(), SubjectFormat::ByRunner);
     assert_eq!(of.subjects(&meshstack, &definition()).len(), 1);
     let runners = [RUNNER.parse().unwrap()].into();
     let (workspace, by) = ("other-workspace".parse().unwrap(), (2, "tester".to_owned()));
@@ -117,9 +117,9 @@ fn a_manifest_takes_the_moves_of_its_file() {
         let files = [("moves.json".to_owned(), moves.to_json().unwrap().into_bytes())].into();
         issuer.subjects_with(&files).unwrap().profile_of(&definition())
     };
-    assert_eq!(profile(&moves), SubjectProfile::ByRunner);
+    assert_eq!(profile(&moves), SubjectFormat::ByRunner);
     moves.step(&definition(), record(MoveStep::CutOver)).unwrap();
-    assert_eq!(profile(&moves), SubjectProfile::ByDefinition);
+    assert_eq!(profile(&moves), SubjectFormat::ByDefinition);
     // Said in two places, it is not guessed which counts.
     let both = MANIFEST.replace(
         "subject-moves",

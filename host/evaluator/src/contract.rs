@@ -260,6 +260,8 @@ pub(crate) struct Grant {
 pub(crate) enum Verdict {
     #[component(name = "permit")]
     Permit(Grant),
+    #[component(name = "restrict")]
+    Restrict(Grant),
     #[component(name = "deny")]
     Deny(Vec<Reason>),
     #[component(name = "abstain")]
@@ -275,7 +277,7 @@ impl Verdict {
                 let texts = reasons.iter().map(|r| r.code.len() + r.message.len());
                 size_of_val(reasons.as_slice()) + texts.sum::<usize>()
             }
-            Self::Permit(grant) => {
+            Self::Permit(grant) | Self::Restrict(grant) => {
                 let audiences = grant.audiences.as_deref().unwrap_or_default();
                 let claims = grant.claims.iter().map(|c| c.name.len() + c.value.len());
                 size_of_val(audiences)
@@ -316,6 +318,8 @@ pub(crate) struct GrantInPlace {
 pub(crate) enum VerdictInPlace {
     #[component(name = "permit")]
     Permit(GrantInPlace),
+    #[component(name = "restrict")]
+    Restrict(GrantInPlace),
     #[component(name = "deny")]
     Deny(WasmList<ReasonInPlace>),
     #[component(name = "abstain")]

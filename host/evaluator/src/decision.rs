@@ -1,6 +1,9 @@
 //! A policy set's combined answer.
 
 mod combine;
+pub(crate) mod fault;
+pub(crate) mod record;
+pub(crate) mod verdict;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};

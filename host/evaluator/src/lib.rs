@@ -15,7 +15,7 @@
 //! use std::sync::Arc;
 //!
 //! use countersign::{Binding, BindingConfig, Engine, Limits, Mode, Policy, PolicySet, Scope, Settings};
-//! use countersign::{Claims, Run, SubjectForm, SubjectProfile, TokenRequest};
+//! use countersign::{Claims, Run, SubjectTemplate, SubjectFormat, TokenRequest};
 //! # use std::error::Error;
 //! # fn decide(component: &[u8], run: &[u8], now: u64) -> Result<(), Box<dyn Error>> {
 //! // Once: the policies, each bound to the runs that it decides about.
@@ -32,7 +32,7 @@
 //!
 //! // For every run: its claims, then the decision.
 //! let subject =
-//!     SubjectForm { profile: SubjectProfile::ByDefinition, meshstack_id: "prod".parse()? };
+//!     SubjectTemplate { profile: SubjectFormat::ByDefinition, meshstack_id: "prod".parse()? };
 //! let audiences = vec!["aws-workload-identity-provider:prod".parse()?];
 //! let token = TokenRequest::new(audiences, 900, now)?;
 //! let claims = Claims::new(Run::parse(run)?, None, &subject, token)?;
@@ -64,33 +64,23 @@
 
 #![deny(unsafe_code)]
 
-mod apart;
-mod binding;
-mod cache;
-mod claims;
-mod compile;
 mod contract;
 mod decision;
 mod digest;
-mod engine;
-mod fault;
-mod identifier;
-mod json;
-mod lane;
 mod limits;
-mod policy;
-mod record;
-mod resident;
-mod run;
+mod policy_set;
+mod prepare;
+mod request;
 mod sandbox;
-mod scope;
-mod set;
-mod settings;
-mod settings_check;
-mod snapshot;
-mod subject;
+mod strict_json;
 mod text;
-mod verdict;
+
+use decision::{fault, record, verdict};
+use policy_set::{binding, policy, scope, set, settings, settings_check};
+use prepare::{cache, compile, engine, snapshot};
+use request::{claims, identifier, run, subject};
+use sandbox::{cache_padded as apart, code_cache as resident, fairness as lane};
+use strict_json as json;
 
 pub use binding::{
     Binding, BindingConfig, BindingError, BindingIdentity, Prepared, SettingsProblem,
@@ -125,7 +115,7 @@ pub use set::{PolicySet, PolicySetError};
 pub use settings::{MAX_SETTINGS_BYTES, MAX_SETTINGS_DEPTH, Settings, SettingsError};
 pub use settings_check::CheckSettings;
 pub use snapshot::State;
-pub use subject::{SubjectError, SubjectForm, SubjectParts, SubjectProfile, SubjectProfiles};
+pub use subject::{SubjectError, SubjectTemplate, SubjectParts, SubjectFormat, SubjectFormats};
 pub use text::visible;
 pub use verdict::{
     Grant, MAX_CLAIM_VALUE_BYTES, MAX_GRANTED_CLAIMS, MAX_REASONS, PolicyReason, Verdict,

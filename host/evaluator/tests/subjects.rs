@@ -9,7 +9,7 @@
 
 mod support;
 
-use countersign::{SubjectForm, SubjectParts, SubjectProfile};
+use countersign::{SubjectFormat, SubjectParts, SubjectTemplate};
 use proptest::prelude::*;
 
 // Few of each, so that two draws often share parts.
@@ -59,18 +59,18 @@ proptest! {
 fn both_forms() {
     // Owned by `team-a`, which stands in neither form.
     let run = support::run();
-    let form = |profile| SubjectForm { profile, meshstack_id: "demo".parse().unwrap() };
+    let form = |profile| SubjectTemplate { profile, meshstack_id: "demo".parse().unwrap() };
     let runner = support::runner();
     assert_eq!(
-        form(SubjectProfile::ByDefinition).of(&run, None).unwrap().as_str(),
+        form(SubjectFormat::ByDefinition).of(&run, None).unwrap().as_str(),
         "system:serviceaccount:demo:workspace.my-workspace.buildingblockdefinition.\
          b23cfb9a-6974-444f-9d33-62134a632373"
     );
     assert_eq!(
-        form(SubjectProfile::ByRunner).of(&run, Some(&runner)).unwrap().as_str(),
+        form(SubjectFormat::ByRunner).of(&run, Some(&runner)).unwrap().as_str(),
         "system:serviceaccount:demo:98520496-627d-43e6-82da-ce499179ff3f"
     );
-    let error = form(SubjectProfile::ByRunner).of(&run, None).unwrap_err();
+    let error = form(SubjectFormat::ByRunner).of(&run, None).unwrap_err();
     assert_eq!(
         error.to_string(),
         "a subject by runner needs the runner's UUID, which is not given"

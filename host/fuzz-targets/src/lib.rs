@@ -22,8 +22,8 @@ use std::sync::{Arc, OnceLock};
 
 use countersign::{
     Audience, Binding, BindingConfig, BindingError, Claims, Decision, Engine, EngineConfig, Limits,
-    Mode, Optimization, Outcome, Policy, PolicySet, Run, Scope, Settings, SubjectForm,
-    SubjectProfile, TokenRequest,
+    Mode, Optimization, Outcome, Policy, PolicySet, Run, Scope, Settings, SubjectFormat,
+    SubjectTemplate, TokenRequest,
 };
 
 /// A target's name, as its corpus folder has it, and the target.
@@ -93,8 +93,8 @@ fn claims() -> Claims {
     let run = PARSED.get_or_init(|| Run::parse(RUN.as_bytes()).unwrap()).clone();
     let audiences = ["aws", "azure"].map(|text| Audience::parse(text).unwrap()).to_vec();
     let token = TokenRequest::new(audiences, 3600, 1_790_000_000).unwrap();
-    let profile = SubjectProfile::ByDefinition;
-    let subject = SubjectForm { profile, meshstack_id: "fuzz".parse().unwrap() };
+    let profile = SubjectFormat::ByDefinition;
+    let subject = SubjectTemplate { profile, meshstack_id: "fuzz".parse().unwrap() };
     Claims::new(run, None, &subject, token).unwrap()
 }
 

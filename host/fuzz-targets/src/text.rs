@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use countersign::{
-    BindingError, Claims, Limits, Policy, Run, Settings, SubjectForm,
-    SubjectParts, SubjectProfile, TokenRequest,
+    BindingError, Claims, Limits, Policy, Run, Settings, SubjectTemplate,
+    SubjectParts, SubjectFormat, TokenRequest,
 };
 use countersign_deployment::{Manifest, SettingsSource};
 
@@ -14,8 +14,8 @@ use crate::{bind, engine};
 /// A run that parses has a subject that parses to what it was made of.
 pub(crate) fn run(data: &[u8]) {
     let Ok(run) = Run::parse(data) else { return };
-    for profile in [SubjectProfile::ByDefinition, SubjectProfile::ByRunner] {
-        let form = SubjectForm { profile, meshstack_id: "fuzz".parse().unwrap() };
+    for profile in [SubjectFormat::ByDefinition, SubjectFormat::ByRunner] {
+        let form = SubjectTemplate { profile, meshstack_id: "fuzz".parse().unwrap() };
         let runner = "98520496-627d-43e6-82da-ce499179ff3f".parse().unwrap();
         let token = TokenRequest::new(vec!["aws".parse().unwrap()], 900, 1_790_000_000).unwrap();
         let claims = Claims::new(run.clone(), Some(runner), &form, token).unwrap();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use countersign::SubjectProfiles;
+use countersign::SubjectFormats;
 use countersign_clouds::Violation;
 use countersign_decision_log::{
     AppendError, Disk, Log, LogConfig, LogWriter, OpenError, Position, QueueError, Recovered,
@@ -128,7 +128,7 @@ pub enum OpenLogError {
 }
 
 /// Which form the subjects have from here on: on record where that changes, and at the start.
-pub(crate) fn subjects_record(subjects: &SubjectProfiles, time: u64) -> Vec<u8> {
+pub(crate) fn subjects_record(subjects: &SubjectFormats, time: u64) -> Vec<u8> {
     #[derive(Serialize)]
     struct SubjectsRecord<'r> {
         version: u32,

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use countersign::{Digest, PolicySet, RunId, RunnerId, SubjectProfiles};
+use countersign::{Digest, PolicySet, RunId, RunnerId, SubjectFormats};
 use countersign_clouds::AudienceClouds;
 use countersign_decision_log::LogWriter;
 use governor::clock::{Clock as _, DefaultClock};
@@ -40,7 +40,7 @@ pub struct Deciding {
     /// The policies.
     pub policies: PolicySet,
     /// Which form each subject has.
-    pub subjects: SubjectProfiles,
+    pub subjects: SubjectFormats,
     /// Which cloud takes the tokens of an audience.
     pub clouds: AudienceClouds,
 }
@@ -189,7 +189,7 @@ impl Service {
 
     /// Puts the form of subjects on record. That it is durable is not waited for: no token after it is given before
     /// it is.
-    fn record_subjects(&self, subjects: &SubjectProfiles) -> Result<(), Problem> {
+    fn record_subjects(&self, subjects: &SubjectFormats) -> Result<(), Problem> {
         let time = self.now()?;
         let log = self.log.load();
         let log = log.as_ref().ok_or_else(|| Problem::unavailable("stopping"))?;

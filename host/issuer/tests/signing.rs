@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use countersign::{
     Approval, Binding, BindingConfig, Claims, Engine, Limits, Mode, Policy, PolicySet, Run, Scope,
-    Settings, SubjectForm, SubjectProfile, TokenRequest,
+    Settings, SubjectTemplate, SubjectFormat, TokenRequest,
 };
 use countersign_clouds::{AudienceClouds, Cloud};
 use countersign_issuer::{Algorithm, Issuer, IssuerUrl, KeySet, SignedToken, SigningKey, TokenId};
@@ -39,8 +39,8 @@ fn approve(audiences: &[&str], permit: &str) -> Approval {
     // Another owner than the definition workspace: the two must not be taken for each other.
     let mut run = Run::parse(RUN.as_bytes()).unwrap();
     run.building_block.workspace = "team-a".parse().unwrap();
-    let subject = SubjectForm {
-        profile: SubjectProfile::ByDefinition,
+    let subject = SubjectTemplate {
+        profile: SubjectFormat::ByDefinition,
         meshstack_id: "demo".parse().unwrap(),
     };
     let audiences = audiences.iter().map(|audience| audience.parse().unwrap()).collect();

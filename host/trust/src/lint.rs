@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use countersign::{SubjectParts, SubjectProfile, visible};
+use countersign::{SubjectParts, SubjectFormat, visible};
 use countersign_clouds::Cloud;
 use countersign_clouds::{AZURE_CHARACTERS, GCP_SUBJECT_BYTES};
 use serde::Serialize;
@@ -122,13 +122,13 @@ fn both_forms(
     grants: &[(&str, &Grant)],
     found: &mut impl FnMut(&'static str, String, &str, String),
 ) {
-    let mut forms: BTreeMap<SubjectProfile, (&str, &Test, &str)> = BTreeMap::new();
+    let mut forms: BTreeMap<SubjectFormat, (&str, &Test, &str)> = BTreeMap::new();
     for (file, grant) in grants {
         for test in grant.subjects.iter().filter(|test| test.how != How::Other) {
             for value in test.values.iter().filter(|value| value.known) {
                 let form = match SubjectParts::parse(&value.text) {
-                    Ok(SubjectParts::ByRunner { .. }) => SubjectProfile::ByRunner,
-                    Ok(SubjectParts::ByDefinition { .. }) => SubjectProfile::ByDefinition,
+                    Ok(SubjectParts::ByRunner { .. }) => SubjectFormat::ByRunner,
+                    Ok(SubjectParts::ByDefinition { .. }) => SubjectFormat::ByDefinition,
                     Err(_) => continue,
                 };
                 forms.entry(form).or_insert((file, test, &value.text));
@@ -137,7 +137,7 @@ fn both_forms(
     }
     let of = |profile| forms.get(&profile).copied();
     if let (Some((file, test, old)), Some((_, _, new))) =
-        (of(SubjectProfile::ByRunner), of(SubjectProfile::ByDefinition))
+        (of(SubjectFormat::ByRunner), of(SubjectFormat::ByDefinition))
     {
         let message = format!(
             "`{old}` lets in every run of the runner, beside `{new}`: take it out when `countersign subjects \

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use countersign::{Audience, DefinitionId, SubjectParts, SubjectProfile, Workspace, visible};
+use countersign::{Audience, DefinitionId, SubjectFormat, SubjectParts, Workspace, visible};
 use countersign_decision_log::Reader;
 use countersign_trust::{Admission, Presented, TrustFiles};
 use serde::Serialize;
@@ -240,8 +240,8 @@ pub fn of_log(folder: &Path) -> Result<SubjectsOfLog> {
         of_definition.audiences.extend(decision.claims.token.audiences.iter().cloned());
         of_definition.workspace = Some(Workspace::parse(of.workspace)?);
         let is_old = match issued.subject_profile {
-            word if word == SubjectProfile::ByRunner.as_str() => true,
-            word if word == SubjectProfile::ByDefinition.as_str() => false,
+            word if word == SubjectFormat::ByRunner.as_str() => true,
+            word if word == SubjectFormat::ByDefinition.as_str() => false,
             _ => bail!("{}: a subject of a form that is not known", place()),
         };
         if let (true, Some(runner)) = (is_old, decision.claims.runner) {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use countersign::{Audience, DefinitionId, Digest, RunnerId, SubjectParts, SubjectProfile};
+use countersign::{Audience, DefinitionId, Digest, RunnerId, SubjectParts, SubjectFormat};
 use countersign_clouds::Cloud;
 use countersign_deployment::{DefinitionArgument, Installation, MoveRecord, MoveStep, SubjectMove, SubjectMoves, files};
 use countersign_trust::{Admission, Presented, TrustFiles};
@@ -137,7 +137,7 @@ impl Begin {
                 );
             }
             let profile = installation.subjects.profile_of(definition);
-            if moves.get(definition).is_none() && profile == SubjectProfile::ByDefinition {
+            if moves.get(definition).is_none() && profile == SubjectFormat::ByDefinition {
                 bail!(
                     "the tokens of definition {definition} have its own subject already: nothing is to be moved. \
                      Where they do not, `subject-profile` in the manifest is to be \"by-runner\""
@@ -219,7 +219,7 @@ impl Evidence {
         let adopted = self.0.forms.as_ref().filter(|(time, forms)| {
             *time >= cut_over
                 && forms.get(definition.as_str()).map(String::as_str)
-                    == Some(SubjectProfile::ByDefinition.as_str())
+                    == Some(SubjectFormat::ByDefinition.as_str())
         });
         let Some((time, _)) = adopted else {
             bail!(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use countersign::{
     Audience, BindingName, ClaimName, DefinitionId, Digest, Limits, MeshstackId, Mode, Scope,
-    Settings, SettingsError, SubjectProfile, SubjectProfiles, Workspace, visible,
+    Settings, SettingsError, SubjectFormat, SubjectFormats, Workspace, visible,
 };
 use countersign_clouds::{AudienceClouds, Cloud};
 use serde::Deserialize;
@@ -161,7 +161,7 @@ enum ProfileWord {
     ByDefinition,
 }
 
-impl From<ProfileWord> for SubjectProfile {
+impl From<ProfileWord> for SubjectFormat {
     fn from(word: ProfileWord) -> Self {
         match word {
             ProfileWord::ByRunner => Self::ByRunner,
@@ -252,7 +252,7 @@ fn issuer(table: IssuerTable) -> Result<IssuerEntry, ManifestError> {
     let audiences = table.audiences.into_iter().map(|(audience, cloud)| (audience.0, cloud.0));
     Ok(IssuerEntry {
         url: table.url,
-        subjects: SubjectProfiles {
+        subjects: SubjectFormats {
             meshstack_id: table.meshstack_id,
             profile: table.subject_profile.into(),
             of_definitions: of_definitions.map(|(id, profile)| (id.0, profile.into())).collect(),

@@ -5,7 +5,7 @@
 use std::sync::OnceLock;
 
 use countersign::{
-    Audience, Claims, Engine, Run, SubjectForm, SubjectProfile, TokenRequest,
+    Audience, Claims, Engine, Run, SubjectTemplate, SubjectFormat, TokenRequest,
 };
 
 /// 2026-09-21T14:13:20Z.
@@ -22,7 +22,7 @@ pub fn claims() -> Claims {
     let mut run = Run::parse(run).unwrap();
     run.building_block.workspace = "team-a".parse().unwrap();
     let subject =
-        SubjectForm { profile: SubjectProfile::ByDefinition, meshstack_id: "test".parse().unwrap() };
+        SubjectTemplate { profile: SubjectFormat::ByDefinition, meshstack_id: "test".parse().unwrap() };
     let audiences = ["aws", "azure"].map(|a| Audience::parse(a).unwrap());
     let token = TokenRequest::new(audiences.into(), 3600, NOW).unwrap();
     Claims::new(run, None, &subject, token).unwrap()

@@ -1,7 +1,7 @@
 //! The rules by which verdicts become a decision.
 //!
-//! Any deny refuses; any fault of an enforcing binding refuses; at least one permit is needed;
-//! grants only narrow. A refusal gives every reason there is, so that one round of mending is
+//! Any deny refuses; any fault of an enforcing binding refuses; at least one permit is needed, and a
+//! restriction is none; grants only narrow. A refusal gives every reason there is, so that one round of mending is
 //! enough. Nothing here depends on the order of the trace but the order of the reasons.
 
 use std::collections::BTreeMap;
@@ -17,10 +17,17 @@ pub(crate) fn combine(token: &TokenRequest, trace: &[BindingTrace]) -> Outcome {
     let enforcing = || trace.iter().filter(|entry| entry.binding.mode == Mode::Enforce);
     let mut reasons = Vec::new();
     let mut grants = Vec::new();
+    let mut permitted = false;
     for entry in enforcing() {
         let binding = &entry.binding.name;
         match &entry.result {
-            Ok(Verdict::Permit(grant)) => grants.push((binding, grant)),
+            Ok(Verdict::Permit(grant)) => {
+                permitted = true;
+                grants.push((binding, grant));
+            }
+            // INVARIANT: a restriction narrows and never counts as a permit. Otherwise a policy that only
+            // limits tokens, bound to all runs, would let everybody in.
+            Ok(Verdict::Restrict(grant)) => grants.push((binding, grant)),
             Ok(Verdict::Abstain) => {}
             Ok(Verdict::Deny(given)) if given.is_empty() => reasons.push(by_host(
                 refusal::NO_REASON_GIVEN,
@@ -43,7 +50,7 @@ pub(crate) fn combine(token: &TokenRequest, trace: &[BindingTrace]) -> Outcome {
     if !reasons.is_empty() {
         return Outcome::Refused(reasons);
     }
-    if grants.is_empty() {
+    if !permitted {
         return Outcome::Refused(vec![if enforcing().next().is_none() {
             by_host(
                 refusal::NO_APPLICABLE_BINDING,
@@ -54,7 +61,7 @@ pub(crate) fn combine(token: &TokenRequest, trace: &[BindingTrace]) -> Outcome {
         } else {
             by_host(
                 refusal::NO_PERMIT,
-                "every policy that applies abstained, and at least one must permit".to_owned(),
+                "no policy that applies permits a token for this run, and at least one must".to_owned(),
                 None,
             )
         }]);

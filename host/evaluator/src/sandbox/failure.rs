@@ -63,7 +63,7 @@ pub(super) fn is_readable(
             reader.text(&reason.code)?;
             reader.text(&reason.message)
         }),
-        VerdictInPlace::Permit(grant) => grant
+        VerdictInPlace::Permit(grant) | VerdictInPlace::Restrict(grant) => grant
             .audiences
             .as_ref()
             .map_or(Ok(()), |list| reader.each(list, |reader, text| reader.text(&text)))

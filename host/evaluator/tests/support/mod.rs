@@ -8,8 +8,8 @@ use std::sync::{Arc, OnceLock};
 
 use countersign::{
     Audience, Binding, BindingConfig, BindingName, Claims, Decision, Engine, EngineConfig, Limits,
-    Mode, Optimization, Policy, PolicySet, Run, RunnerId, Scope, Settings, SubjectForm,
-    SubjectProfile, TokenRequest,
+    Mode, Optimization, Policy, PolicySet, Run, RunnerId, Scope, Settings, SubjectFormat,
+    SubjectTemplate, TokenRequest,
 };
 
 pub const PUBLISHED_RUN: &str = include_str!("../data/published-get.json");
@@ -51,8 +51,8 @@ pub fn claims_for(run: Run, token: TokenRequest) -> Claims {
     Claims::new(run, None, &subject_form(), token).unwrap()
 }
 
-pub fn subject_form() -> SubjectForm {
-    SubjectForm { profile: SubjectProfile::ByDefinition, meshstack_id: "test".parse().unwrap() }
+pub fn subject_form() -> SubjectTemplate {
+    SubjectTemplate { profile: SubjectFormat::ByDefinition, meshstack_id: "test".parse().unwrap() }
 }
 
 /// The runner that meshStack shares.

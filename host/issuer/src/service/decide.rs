@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use countersign::{Approval, Claims, Digest, Reason, ReasonSource, SubjectProfile, Terms, TokenRequest};
+use countersign::{Approval, Claims, Digest, Reason, ReasonSource, SubjectFormat, Terms, TokenRequest};
 use countersign_clouds::AudienceClouds;
 use countersign_clouds::Violation;
 
@@ -49,7 +49,7 @@ pub(crate) struct Issued {
     pub(crate) expires_in: u32,
     pub(crate) decision: Digest,
     pub(crate) jti: String,
-    profile: SubjectProfile,
+    profile: SubjectFormat,
     algorithm: Algorithm,
 }
 
@@ -226,7 +226,7 @@ impl Service {
         approval: Approval,
         kind: &'static str,
         clouds: &AudienceClouds,
-        profile: SubjectProfile,
+        profile: SubjectFormat,
         now: u64,
     ) -> Result<Preflighted, Problem> {
         let (decision, expires_in) = (approval.decision(), approval.terms().ttl_seconds);

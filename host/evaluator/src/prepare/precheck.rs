@@ -12,7 +12,7 @@ mod instances;
 use wasmparser::{ComponentDefinedType, ComponentType, DataKind, Parser, Payload};
 
 use self::instances::{Components, Count};
-use super::{
+use crate::policy::{
     COMPONENT_INSTANCES, CORE_INSTANCES, LoadError, MAX_LOADED_TABLE_ELEMENTS, MEMORIES_AND_TABLES,
 };
 use crate::text::escape;
@@ -66,7 +66,7 @@ struct Totals {
 }
 
 /// Refuses a component that would cost too much to compile or to instantiate.
-pub(super) fn precheck(component: &[u8]) -> Result<(), LoadError> {
+pub(crate) fn precheck(component: &[u8]) -> Result<(), LoadError> {
     let functions = FUNCTIONS.max(component.len() as u64 / BYTES_A_FUNCTION);
     let mut totals = Totals::default();
     let mut components = Components::default();
@@ -224,6 +224,6 @@ fn at_most(what: &'static str, found: u64, limit: u64) -> Result<(), LoadError> 
     }
 }
 
-pub(super) fn malformed(error: wasmparser::BinaryReaderError) -> LoadError {
+pub(crate) fn malformed(error: wasmparser::BinaryReaderError) -> LoadError {
     LoadError::Invalid { problem: escape(&error.to_string(), 512) }
 }

@@ -10,7 +10,7 @@ use wasmparser::{
 };
 
 use super::malformed;
-use crate::policy::LoadError;
+use crate::prepare::load_error::LoadError;
 
 /// The most core instances that are only made of exports: they run nothing.
 pub(super) const BAGS: u64 = 1_000;

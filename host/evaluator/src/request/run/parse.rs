@@ -81,7 +81,7 @@ impl Run {
     /// refuses the whole.
     ///
     /// ```
-    /// let run = countersign::Run::parse(include_bytes!("../../tests/data/published-get.json"))?;
+    /// let run = countersign::Run::parse(include_bytes!("../../../tests/data/published-get.json"))?;
     /// assert_eq!(run.building_block.workspace.as_str(), "my-workspace");
     /// # Ok::<(), countersign::RunError>(())
     /// ```

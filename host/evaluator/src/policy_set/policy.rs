@@ -1,15 +1,11 @@
 //! A policy: a component that was checked against the contract.
 
-mod load_error;
-mod precheck;
-
 use std::sync::Arc;
 
 use wasmparser::{Parser, Payload};
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
-pub use self::load_error::LoadError;
 use crate::cache::{self, PolicyEntry};
 use crate::compile::{self, CompileError, CompiledCode, Form};
 use crate::contract::{self, INTERFACE, INTERFACE_STEM};
@@ -19,6 +15,8 @@ use crate::identifier::is_name;
 use crate::json::{self, JsonLimits};
 use crate::lane::Seat;
 use crate::limits::Limits;
+pub use crate::prepare::load_error::LoadError;
+use crate::prepare::precheck;
 use crate::resident::Resident;
 use crate::sandbox::{Functions, Guest, Seated, Taken};
 use crate::snapshot::{STATE_INSTANCE, State};

@@ -2,7 +2,7 @@
 
 use crate::identifier::{Audience, ClaimName, RunnerId, Subject};
 use crate::run::Run;
-use crate::subject::{SubjectError, SubjectForm};
+use crate::subject::{SubjectError, SubjectTemplate};
 
 /// The longest token life that can be asked for, in seconds: one day.
 pub const MAX_TTL_SECONDS: u32 = 86_400;
@@ -43,7 +43,7 @@ impl Claims {
     pub fn new(
         run: Run,
         runner: Option<RunnerId>,
-        subject: &SubjectForm,
+        subject: &SubjectTemplate,
         token: TokenRequest,
     ) -> Result<Self, SubjectError> {
         let subject = subject.of(&run, runner.as_ref())?;

@@ -9,7 +9,7 @@ use crate::compile::{CompileError, CompiledCode};
 use crate::contract;
 use crate::decision::{BindingTrace, Used};
 use crate::digest::Digest;
-use crate::fault::Fault;
+use crate::fault::{Fault, GrantFault};
 use crate::identifier::{BindingName, ClaimName};
 use crate::lane::Lane;
 use crate::limits::Limits;
@@ -375,15 +375,20 @@ impl Binding {
                     .map(|reason| PolicyReason::new(&reason.code, &reason.message))
                     .collect(),
             ),
-            contract::Verdict::Permit(grant) => {
-                let raw = RawGrant {
-                    max_ttl: grant.max_ttl,
-                    audiences: grant.audiences.as_deref(),
-                    claims: &mut grant.claims.iter().map(|c| (c.name.as_str(), c.value.as_str())),
-                };
-                Verdict::Permit(Grant::check(raw, claims.token(), &self.identity.claims)?)
+            contract::Verdict::Permit(grant) => Verdict::Permit(self.check_grant(&grant, claims)?),
+            contract::Verdict::Restrict(grant) => {
+                Verdict::Restrict(self.check_grant(&grant, claims)?)
             }
         })
+    }
+
+    fn check_grant(&self, grant: &contract::Grant, claims: &Claims) -> Result<Grant, GrantFault> {
+        let raw = RawGrant {
+            max_ttl: grant.max_ttl,
+            audiences: grant.audiences.as_deref(),
+            claims: &mut grant.claims.iter().map(|c| (c.name.as_str(), c.value.as_str())),
+        };
+        Grant::check(raw, claims.token(), &self.identity.claims)
     }
 }
 

@@ -1,10 +1,8 @@
 //! The bindings that decide together.
 
-mod index;
-
 use std::collections::BTreeSet;
 
-use self::index::ScopeIndex;
+use super::scope_index::ScopeIndex;
 use crate::binding::Binding;
 use crate::claims::Claims;
 use crate::contract;

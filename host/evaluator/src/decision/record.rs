@@ -13,7 +13,7 @@ use crate::digest::Digest;
 use crate::limits::Limits;
 use crate::run::{Run, Trigger};
 use crate::scope::Scope;
-use crate::verdict::Verdict;
+use crate::verdict::{Grant, Verdict};
 
 /// A decision as JSON. It serialises always to the same bytes, and holds no secret.
 ///
@@ -34,7 +34,7 @@ use crate::verdict::Verdict;
 ///     {"binding": "…", "mode": "enforce", "scope": {"definition": "…"},   // or "all"
 ///      "policy": {"name": "…", "version": "…", "digest": "sha256:…"}, "settings": "sha256:…",
 ///      "limits": {"component_bytes": 1048576, …}, "claims": ["…"],
-///      "verdict": {"permit": {…}},  // or {"deny": [{"code": "…", "message": "…"}]} or "abstain"
+///      "verdict": {"permit": {…}},  // or {"restrict": {…}}, {"deny": [{"code": "…", "message": "…"}]} or "abstain"
 ///      "fault": {"code": "…", "detail": "…"},   // in the verdict's place
 ///      "fuel": {"used": 12345, "limit": 10000000},   // used: null where it cannot be trusted
 ///      "memory_bytes": {"used": 131072, "limit": 16777216},
@@ -282,6 +282,7 @@ struct TraceRecord<'d> {
 #[serde(rename_all = "snake_case")]
 enum VerdictRecord<'d> {
     Permit(GrantRecord<'d>),
+    Restrict(GrantRecord<'d>),
     Deny(Vec<PolicyReasonRecord<'d>>),
     Abstain,
 }
@@ -350,14 +351,21 @@ impl<'d> VerdictRecord<'d> {
                     .map(|r| PolicyReasonRecord { code: &r.code, message: &r.message })
                     .collect(),
             ),
-            Verdict::Permit(grant) => Self::Permit(GrantRecord {
-                max_ttl: grant.max_ttl,
-                audiences: grant
-                    .audiences
-                    .as_ref()
-                    .map(|kept| kept.iter().map(|a| a.as_str()).collect()),
-                claims: grant.claims.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect(),
-            }),
+            Verdict::Permit(grant) => Self::Permit(GrantRecord::new(grant)),
+            Verdict::Restrict(grant) => Self::Restrict(GrantRecord::new(grant)),
+        }
+    }
+}
+
+impl<'d> GrantRecord<'d> {
+    fn new(grant: &'d Grant) -> Self {
+        Self {
+            max_ttl: grant.max_ttl,
+            audiences: grant
+                .audiences
+                .as_ref()
+                .map(|kept| kept.iter().map(|a| a.as_str()).collect()),
+            claims: grant.claims.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect(),
         }
     }
 }

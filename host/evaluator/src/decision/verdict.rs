@@ -25,15 +25,17 @@ const MAX_MESSAGE_BYTES: usize = 1024;
 /// One policy's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// The token may be issued within the grant.
+    /// The token may be issued within the grant. A decision needs at least one.
     Permit(Grant),
+    /// If the token is issued, then within the grant. Narrows as a permit does, and never counts as one.
+    Restrict(Grant),
     /// The token must not be issued.
     Deny(Vec<PolicyReason>),
     /// The policy has nothing to say about this run.
     Abstain,
 }
 
-/// What a permit narrows. Checked: it narrows and does nothing else.
+/// The narrowing of a permit or a restriction. Checked: it narrows and does nothing else.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Grant {
     /// The ceiling of the token's life in seconds: at least 1, at most what was asked for.

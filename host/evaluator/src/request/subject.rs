@@ -7,7 +7,7 @@ use crate::run::Run;
 
 /// Which form a subject has. A token has one `sub`, so a definition uses one at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum SubjectProfile {
+pub enum SubjectFormat {
     /// `system:serviceaccount:<meshstack-id>:<runner-id>`: the first form. All runs of a shared
     /// runner have one subject.
     ByRunner,
@@ -16,7 +16,7 @@ pub enum SubjectProfile {
     ByDefinition,
 }
 
-impl SubjectProfile {
+impl SubjectFormat {
     /// The word that manifests, records and metrics have for it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -28,9 +28,9 @@ impl SubjectProfile {
 
 /// How the subjects of an installation are made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SubjectForm {
+pub struct SubjectTemplate {
     /// Which form they have.
-    pub profile: SubjectProfile,
+    pub profile: SubjectFormat,
     /// The installation that stands in them.
     pub meshstack_id: MeshstackId,
 }
@@ -40,13 +40,13 @@ pub struct SubjectForm {
 /// Trust policies of clouds move from one form to the other definition by definition, and a token has
 /// one subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SubjectProfiles {
+pub struct SubjectFormats {
     /// `meshstack-id`: the installation that stands in every subject.
     pub meshstack_id: MeshstackId,
     /// `subject-profile`: by definition unless given.
-    pub profile: SubjectProfile,
+    pub profile: SubjectFormat,
     /// `subject-profiles`: definitions that have another profile.
-    pub of_definitions: BTreeMap<DefinitionId, SubjectProfile>,
+    pub of_definitions: BTreeMap<DefinitionId, SubjectFormat>,
 }
 
 /// A subject taken apart.
@@ -55,14 +55,14 @@ pub struct SubjectProfiles {
 /// what separates them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SubjectParts {
-    /// The form of [`SubjectProfile::ByRunner`].
+    /// The form of [`SubjectFormat::ByRunner`].
     ByRunner {
         /// The installation.
         meshstack: MeshstackId,
         /// The runner.
         runner: RunnerId,
     },
-    /// The form of [`SubjectProfile::ByDefinition`].
+    /// The form of [`SubjectFormat::ByDefinition`].
     ByDefinition {
         /// The installation.
         meshstack: MeshstackId,
@@ -94,7 +94,7 @@ const PREFIX: &str = "system:serviceaccount:";
 const WORKSPACE: &str = "workspace.";
 const DEFINITION: &str = ".buildingblockdefinition.";
 
-impl SubjectForm {
+impl SubjectTemplate {
     /// The subject of a run in this form.
     ///
     /// # Errors
@@ -102,11 +102,11 @@ impl SubjectForm {
     pub fn of(&self, run: &Run, runner: Option<&RunnerId>) -> Result<Subject, SubjectError> {
         let meshstack = self.meshstack_id.clone();
         let parts = match self.profile {
-            SubjectProfile::ByRunner => SubjectParts::ByRunner {
+            SubjectFormat::ByRunner => SubjectParts::ByRunner {
                 meshstack,
                 runner: runner.ok_or(SubjectError::NoRunner)?.clone(),
             },
-            SubjectProfile::ByDefinition => SubjectParts::ByDefinition {
+            SubjectFormat::ByDefinition => SubjectParts::ByDefinition {
                 meshstack,
                 workspace: run.definition.workspace.clone(),
                 definition: run.definition.id.clone(),
@@ -116,16 +116,16 @@ impl SubjectForm {
     }
 }
 
-impl SubjectProfiles {
+impl SubjectFormats {
     /// The profile that the subjects of a definition's runs have.
-    pub fn profile_of(&self, definition: &DefinitionId) -> SubjectProfile {
+    pub fn profile_of(&self, definition: &DefinitionId) -> SubjectFormat {
         self.of_definitions.get(definition).copied().unwrap_or(self.profile)
     }
 
     /// The form that the subject of a run has.
-    pub fn of(&self, run: &Run) -> SubjectForm {
+    pub fn of(&self, run: &Run) -> SubjectTemplate {
         let profile = self.profile_of(&run.definition.id);
-        SubjectForm { profile, meshstack_id: self.meshstack_id.clone() }
+        SubjectTemplate { profile, meshstack_id: self.meshstack_id.clone() }
     }
 }
 

@@ -1,11 +1,9 @@
 //! When an evaluation runs, so that no binding keeps others waiting.
 
-mod turns;
-
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use self::turns::Length;
-pub(crate) use self::turns::{Seat, Turns};
+use super::scheduler::Length;
+pub(crate) use super::scheduler::{Seat, Turns};
 use crate::fault::Fault;
 use crate::limits::Limits;
 use crate::sandbox::Answer;

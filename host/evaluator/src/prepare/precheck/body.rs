@@ -3,7 +3,7 @@
 use wasmparser::{FunctionBody, Operator};
 
 use super::{at_most, malformed};
-use crate::policy::LoadError;
+use crate::prepare::load_error::LoadError;
 
 /// The longest body, in bytes. The interpreter loop of CPython has 426,843.
 const BODY_BYTES: u64 = 1 << 20;

@@ -1,0 +1,9 @@
+//! Policies, bound to settings and scopes, that decide together.
+
+pub(crate) mod binding;
+pub(crate) mod policy;
+pub(crate) mod scope;
+mod scope_index;
+pub(crate) mod set;
+pub(crate) mod settings;
+pub(crate) mod settings_check;

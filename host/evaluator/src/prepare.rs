@@ -1,0 +1,8 @@
+//! From a component's bytes to machine code that can be instantiated.
+
+pub(crate) mod cache;
+pub(crate) mod compile;
+pub(crate) mod engine;
+pub(crate) mod load_error;
+pub(crate) mod precheck;
+pub(crate) mod snapshot;
