@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use countersign::{
-    CheckSettings, Engine, EngineConfig, Optimization, Preparation, PreparationEntry,
+    Engine, EngineConfig, Optimization, Preparation, PreparationEntry, SettingsValidator,
 };
 use countersign_preparation::{CacheFolder, ChildProcess};
 use countersign_schema::SchemaCheck;
@@ -36,7 +36,7 @@ pub fn engine_without_check(optimization: Optimization) -> Result<Engine> {
 
 /// Checks settings against their policy's schema, and says which schema it does not use: in the log of a service, and
 /// else on stderr.
-pub fn settings_check() -> Arc<dyn CheckSettings> {
+pub fn settings_check() -> Arc<dyn SettingsValidator> {
     Arc::new(SchemaCheck::new(|warning| {
         if tracing::dispatcher::has_been_set() {
             tracing::warn!("{warning}");
@@ -50,12 +50,12 @@ fn engine_of(
     optimization: Optimization,
     entry: PreparationEntry,
     cache: Option<CacheFolder>,
-    settings_check: Option<Arc<dyn CheckSettings>>,
+    settings_check: Option<Arc<dyn SettingsValidator>>,
 ) -> Result<Engine> {
     let child = ChildProcess::of_this_program([CHILD]).context("the path of this program")?;
     Ok(Engine::with(EngineConfig {
         optimization,
-        preparation: Preparation::Elsewhere(Arc::new(child)),
+        preparation: Preparation::External(Arc::new(child)),
         cache: cache.map(|cache| Arc::new(cache) as _),
         resident_bytes: entry.resident_bytes,
         settings_check,

@@ -16,11 +16,11 @@
 //! use countersign::{SubjectTemplate, SubjectFormat, TokenRequest};
 //! # use std::error::Error;
 //! # fn decide(manifest: &str, files: ManifestFiles, run: &[u8], now: u64) -> Result<(), Box<dyn Error>> {
-//! // Once: what decides. `files` has the bytes of every path in `manifest.files()`.
+//! // Once: the policies. `files` has the bytes of every path in `manifest.files()`.
 //! let manifest = Manifest::parse(manifest)?;
 //! let policies = PolicySet::prepare(&Engine::new()?, &manifest, &files)?;
 //!
-//! // For every run: who asks for what.
+//! // For every run: the claims.
 //! let subject =
 //!     SubjectTemplate { profile: SubjectFormat::ByDefinition, meshstack_id: "prod".parse()? };
 //! let audiences = vec!["aws-workload-identity-provider:prod".parse()?];
@@ -48,9 +48,9 @@
 //!
 //! # What is not
 //! - Whether a run is genuine and still live: the caller vouches for it.
-//! - That preparing is cheap where [`Preparation::InProcess`] is used: what is known to be costly is
-//!   refused before it is compiled, but a component made for it can still take much time and memory.
-//!   [`Preparation::Elsewhere`] bounds both.
+//! - That preparing is cheap where [`Preparation::InProcess`] is used: a component that is known to be
+//!   costly is refused before it is compiled, but one made for it can still take much time and memory.
+//!   [`Preparation::External`] bounds both.
 
 #![deny(unsafe_code)]
 
@@ -60,6 +60,7 @@ mod decision;
 mod digest;
 mod limits;
 mod manifest;
+mod manifest_files;
 mod policy_set;
 mod prepare;
 mod request;
@@ -67,56 +68,53 @@ mod sandbox;
 mod strict_json;
 mod text;
 
-use decision::{fault, record, verdict};
-use policy_set::{binding, policy, scope, set, settings, settings_check};
-use prepare::{cache, compile, engine, snapshot};
-use request::{claims, identifier, run, subject};
-use sandbox::{cache_padded as apart, code_cache as resident, fairness as lane};
-use strict_json as json;
-
-pub use binding::{
-    Binding, BindingConfig, BindingError, BindingIdentity, Prepared, SettingsProblem,
-};
-pub use cache::{Cache, CacheEntry, EntryOf};
-pub use claims::{
-    Claims, MAX_AUDIENCES, MAX_TIMESTAMP, MAX_TTL_SECONDS, TokenRequest, TokenRequestError,
-    is_reserved_claim,
-};
 pub use cloud::{AudienceClouds, AudienceCloudsError, Cloud, CloudError};
-pub use compile::{Compile, CompileError, CompiledCode, Form, Preparation};
-pub use decision::{
-    Approval, BindingTrace, Decision, Outcome, Reason, ReasonSource, Refusal, Terms, Used, refusal,
+pub use decision::fault::{Fault, GrantFault};
+pub use decision::outcome::{BindingTrace, Outcome, Reason, ReasonSource, Terms, refusal};
+pub use decision::record::Record;
+pub use decision::verdict::{
+    Grant, MAX_CLAIM_VALUE_BYTES, MAX_GRANTED_CLAIMS, MAX_REASONS, PolicyReason, Verdict,
 };
+pub use decision::{Approval, Decision, Refusal};
 pub use digest::{Digest, DigestError};
-pub use engine::{Engine, EngineConfig, EngineError, Optimization};
-pub use fault::{Fault, GrantFault};
-pub use identifier::{
-    Audience, BindingName, BuildingBlockId, ClaimName, DefinitionId, IdentifierError, MeshstackId,
-    Platform, Project, RunId, RunnerId, Subject, Workspace,
-};
-pub use json::{JsonError, MAX_VALUES, check_json};
-pub use limits::Limits;
+pub use limits::{ConfigureUsage, EvaluationUsage, Limits};
 pub use manifest::{
     BindingEntry, IssuerEntry, MAX_MANIFEST_BYTES, Manifest, ManifestError, PreparationEntry,
     SettingsSource, SubjectProfiles, When,
 };
-pub use policy::{Description, LoadError, Policy, imports};
-pub use record::Record;
-pub use run::{
+pub use manifest_files::ManifestFiles;
+pub use policy_set::binding::{Binding, BindingConfig, BindingError};
+pub use policy_set::description::{Description, SettingsProblem};
+pub use policy_set::identity::BindingIdentity;
+pub use policy_set::policy::Policy;
+pub use policy_set::scope::{Mode, Scope};
+pub use policy_set::set::{PolicySet, PolicySetError};
+pub use policy_set::settings::{MAX_SETTINGS_BYTES, MAX_SETTINGS_DEPTH, Settings, SettingsError};
+pub use policy_set::settings_check::SettingsValidator;
+pub use prepare::cache::{Cache, CacheEntry, EntryOf};
+pub use prepare::compile::{Compile, CompileError, CompiledCode, Form, Preparation};
+pub use prepare::component::imports;
+pub use prepare::engine::{Engine, EngineConfig, EngineError};
+pub use prepare::load_error::LoadError;
+pub use prepare::pipeline::Prepared;
+pub use prepare::snapshot::State;
+pub use request::claims::{
+    Claims, MAX_AUDIENCES, MAX_TIMESTAMP, MAX_TTL_SECONDS, TokenRequest, TokenRequestError,
+    is_reserved_claim,
+};
+pub use request::identifier::{
+    Audience, BindingName, BuildingBlockId, ClaimName, DefinitionId, IdentifierError, MeshstackId,
+    Platform, Project, RunId, RunnerId, Subject, Workspace,
+};
+pub use request::run::{
     AuthorKind, Behavior, BuildingBlock, Definition, Implementation, MAX_RUN_BYTES, MAX_RUN_DEPTH,
     Parent, Run, RunError, Trigger,
 };
-pub use sandbox::Taken;
-pub use scope::{Mode, Scope};
-pub use set::{ManifestFiles, PolicySet, PolicySetError};
-pub use settings::{MAX_SETTINGS_BYTES, MAX_SETTINGS_DEPTH, Settings, SettingsError};
-pub use settings_check::CheckSettings;
-pub use snapshot::State;
-pub use subject::{
-    MAX_MOVES_BYTES, MoveRecord, MoveState, MoveStep, SubjectError, SubjectFormat, SubjectMove,
-    SubjectMoves, SubjectMovesError, SubjectParts, SubjectTemplate,
+pub use request::subject::{
+    MAX_MOVES_BYTES, MoveRecord, MoveState, MoveStep, SubjectError, SubjectFormat,
+    SubjectFormatError, SubjectMove, SubjectMoves, SubjectMovesError, SubjectParts,
+    SubjectTemplate,
 };
+pub use sandbox::wasmtime_config::Optimization;
+pub use strict_json::{JsonError, MAX_VALUES, check_json};
 pub use text::visible;
-pub use verdict::{
-    Grant, MAX_CLAIM_VALUE_BYTES, MAX_GRANTED_CLAIMS, MAX_REASONS, PolicyReason, Verdict,
-};

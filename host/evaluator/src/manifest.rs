@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 
 use crate::cloud::AudienceClouds;
 use crate::digest::Digest;
-use crate::identifier::{BindingName, ClaimName, DefinitionId, MeshstackId};
 use crate::limits::Limits;
-use crate::run::Run;
-use crate::scope::{Mode, Scope};
-use crate::set::ManifestFiles;
-use crate::settings::Settings;
-use crate::subject::{SubjectFormat, SubjectMoves, SubjectMovesError, SubjectTemplate};
+use crate::manifest_files::ManifestFiles;
+use crate::policy_set::scope::{Mode, Scope};
+use crate::policy_set::settings::Settings;
+use crate::request::identifier::{BindingName, ClaimName, DefinitionId, MeshstackId};
+use crate::request::run::Run;
+use crate::request::subject::{SubjectFormat, SubjectMoves, SubjectMovesError, SubjectTemplate};
 
 pub use file::ManifestError;
 
@@ -119,7 +119,7 @@ pub enum When {
     /// `at-start`: before anything is decided. What is wrong with settings is found then.
     #[default]
     AtStart,
-    /// `when-needed`: when a run first needs it; [`Binding::prepare_when_needed`](crate::Binding) says
+    /// `when-needed`: when a run first needs it; [`Binding::prepare_lazily`](crate::Binding) says
     /// what that means.
     WhenNeeded,
 }

@@ -14,11 +14,13 @@ use super::{
 };
 use crate::cloud::{AudienceClouds, Cloud};
 use crate::digest::Digest;
-use crate::identifier::{Audience, BindingName, ClaimName, DefinitionId, MeshstackId, Workspace};
 use crate::limits::Limits;
-use crate::scope::{Mode, Scope};
-use crate::settings::{Settings, SettingsError};
-use crate::subject::SubjectFormat;
+use crate::policy_set::scope::{Mode, Scope};
+use crate::policy_set::settings::{Settings, SettingsError};
+use crate::request::identifier::{
+    Audience, BindingName, ClaimName, DefinitionId, MeshstackId, Workspace,
+};
+use crate::request::subject::SubjectFormat;
 use crate::text::visible;
 
 /// Why a text is no manifest.

@@ -4,8 +4,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
 use super::file::ManifestError;
-use crate::engine::stack_of;
 use crate::limits::Limits;
+use crate::sandbox::wasmtime_config::stack_of;
 
 /// The tables `limits` of a binding and `[ceilings]`.
 #[derive(Deserialize, Default)]

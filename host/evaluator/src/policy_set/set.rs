@@ -3,19 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::binding::{Binding, BindingConfig, BindingError};
+use super::policy::Policy;
 use super::scope_index::ScopeIndex;
-use crate::binding::{Binding, BindingConfig, BindingError};
-use crate::claims::Claims;
+use super::settings::{Settings, SettingsError};
 use crate::contract;
-use crate::decision::{Decision, combine};
+use crate::decision::combine::combine;
+use crate::decision::{Decision, record};
 use crate::digest::Digest;
-use crate::engine::Engine;
-use crate::identifier::BindingName;
 use crate::limits::Limits;
 use crate::manifest::{Manifest, SettingsSource, When};
-use crate::policy::{LoadError, Policy};
-use crate::record;
-use crate::settings::{Settings, SettingsError};
+use crate::manifest_files::ManifestFiles;
+use crate::prepare::engine::Engine;
+use crate::prepare::load_error::LoadError;
+use crate::request::claims::Claims;
+use crate::request::identifier::BindingName;
 
 /// Prepared bindings, ready to decide. Shared freely between threads, and never changed: a change
 /// is a new set.
@@ -27,10 +29,7 @@ pub struct PolicySet {
     digest: Digest,
 }
 
-/// The files that a manifest names, by the path as the manifest has it.
-pub type ManifestFiles = BTreeMap<String, Vec<u8>>;
-
-/// Why a policy set cannot be made.
+/// The reason why a policy set cannot be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicySetError {
@@ -44,7 +43,7 @@ pub enum PolicySetError {
         name: BindingName,
     },
     /// A file that the manifest names was not given.
-    #[error("binding `{binding}`: the file `{path}` is not at hand")]
+    #[error("binding `{binding}`: the file `{path}` was not provided")]
     MissingFile {
         /// The binding.
         binding: BindingName,
@@ -58,7 +57,7 @@ pub enum PolicySetError {
         binding: BindingName,
         /// The path, as the manifest has it.
         path: String,
-        /// Why it is none.
+        /// The reason.
         problem: LoadError,
     },
     /// A component is not the one that the manifest pins.
@@ -80,7 +79,7 @@ pub enum PolicySetError {
         binding: BindingName,
         /// The path, as the manifest has it.
         path: String,
-        /// Why it holds none.
+        /// The reason.
         problem: SettingsError,
     },
     /// A binding does not become active.
@@ -88,7 +87,7 @@ pub enum PolicySetError {
     Binding {
         /// The binding.
         binding: BindingName,
-        /// Why it does not.
+        /// The reason.
         problem: BindingError,
     },
 }
@@ -117,7 +116,7 @@ impl PolicySet {
     ///
     /// `files` holds the bytes of every path of [`Manifest::files`]. A component that several
     /// bindings name is compiled once for each of the limits of loading that they have. Where the engine
-    /// [checks settings](crate::CheckSettings), all of them are checked before any policy is given its own.
+    /// [checks settings](crate::SettingsValidator), all of them are checked before any policy is given its own.
     ///
     /// # Errors
     /// At the first binding that does not become active; no partial set is made.
@@ -179,7 +178,7 @@ impl PolicySet {
                 limits: entry.limits,
                 claims: entry.claims.clone(),
             };
-            let bind = if at_once { Binding::prepare } else { Binding::prepare_when_needed };
+            let bind = if at_once { Binding::prepare } else { Binding::prepare_lazily };
             bindings.push(bind(policy, config).map_err(|problem| PolicySetError::Binding {
                 binding: binding.clone(),
                 problem,
@@ -187,7 +186,7 @@ impl PolicySet {
         }
         if at_start && !at_once {
             for binding in &bindings {
-                binding.ready().map_err(|problem| PolicySetError::Binding {
+                binding.ensure_prepared().map_err(|problem| PolicySetError::Binding {
                     binding: binding.identity().name.clone(),
                     problem,
                 })?;

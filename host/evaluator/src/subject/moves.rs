@@ -16,8 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{SubjectFormat, SubjectParts};
-use crate::identifier::{DefinitionId, IdentifierError, MeshstackId, RunnerId, Workspace};
-use crate::json::{JsonError, check_json};
+use crate::request::identifier::{DefinitionId, IdentifierError, MeshstackId, RunnerId, Workspace};
+use crate::strict_json::{JsonError, check_json};
 use crate::text::visible;
 
 /// The longest file of moves that is parsed, in bytes.
