@@ -174,7 +174,7 @@ fn what_differs_is_shown() {
 fn a_forgotten_claim_is_caught() {
     let folder = folder();
     cases(folder.path(), "allowed-consumers", |cases| {
-        cases.replacen("decides-on = [", "decides-on = [\"run.definition.workspace\", ", 1)
+        cases.replacen("depends-on = [", "depends-on = [\"run.definition.workspace\", ", 1)
     });
     let ran = countersign(folder.path(), "policy test");
     assert_eq!(ran.status, 1, "{}", ran.stdout);
@@ -210,7 +210,7 @@ fn what_cannot_be_tested_says_why() {
             "case `a`: the settings do not fit",
         ),
         (
-            "decides-on = [\"run.colour\"]\n[[case]]\nname = \"a\"\nexpect = \"abstain\"\n",
+            "depends-on = [\"run.colour\"]\n[[case]]\nname = \"a\"\nexpect = \"abstain\"\n",
             "expected one of run.building-block.workspace",
         ),
     ] {
@@ -312,7 +312,7 @@ fn lines_that_no_case_reaches_are_found(policy: &Path) {
         );
     fs::write(&lib, &changed).unwrap();
     let own_cases =
-        fs::read_to_string(&cases).unwrap().replacen("decides-on = [", "claims = [] # [", 1);
+        fs::read_to_string(&cases).unwrap().replacen("depends-on = [", "claims = [] # [", 1);
     fs::write(&cases, &own_cases).unwrap();
     assert_eq!(countersign(policy, "policy build").status, 0);
     let line = |code: &str| 1 + changed.lines().position(|line| line.contains(code)).unwrap();

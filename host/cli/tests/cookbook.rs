@@ -113,7 +113,7 @@ fn check(folder: &Path, recipe: &str) {
 
     let cases = Cases::parse(&read(recipe, "cases.toml")).unwrap();
     // Otherwise nothing can be forgotten.
-    assert!(cases.decides_on.as_ref().is_some_and(|claims| !claims.is_empty()), "{recipe}");
+    assert!(cases.depends_on.as_ref().is_some_and(|claims| !claims.is_empty()), "{recipe}");
     assert!(cases.case.len() >= 3, "{recipe}");
     let passes = |expect: &Expectation| {
         matches!(expect, Expectation::Permit(_)) || *expect == Expectation::Abstain

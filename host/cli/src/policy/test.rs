@@ -31,7 +31,7 @@ Examples:
 Cases are run in the sandbox that decides, under the limits that a binding has. Where all pass, each
 is run again with each claim changed (another workspace, behavior, audience, author, time, …): a claim
 whose change no case notices is one that the policy does not look at, or that no case is about.
-`decides-on` in cases.toml says which claims it should be; then any other, and any that is missing,
+`depends-on` in cases.toml says which claims it should be; then any other, and any that is missing,
 fails the test. Settings of cases must also fit the policy's own schema; those that it must not take are put to
 the policy alone.
 
@@ -316,11 +316,11 @@ fn of_mutations(text: &mut String, mutations: &Mutations) -> std::fmt::Result {
         writeln!(text, "  {} {}", Styled(BAD, what), paths(&forgotten))?;
     }
     if !surprising.is_empty() {
-        let what = "surprising: it decides on this, and `decides-on` does not say so";
+        let what = "surprising: it decides on this, and `depends-on` does not say so";
         writeln!(text, "  {} {}", Styled(BAD, what), paths(&surprising))?;
     }
     if !mutations.is_declared() {
-        let what = "say which it should be with `decides-on` in cases.toml";
+        let what = "say which it should be with `depends-on` in cases.toml";
         writeln!(text, "  {}", Styled(DIM, what))?;
     }
     Ok(())

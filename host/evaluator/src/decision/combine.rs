@@ -61,7 +61,8 @@ pub(crate) fn combine(token: &TokenRequest, trace: &[BindingTrace]) -> Outcome {
         } else {
             by_host(
                 refusal::NO_PERMIT,
-                "no policy that applies permits a token for this run, and at least one must".to_owned(),
+                "no policy that applies permits a token for this run, and at least one must"
+                    .to_owned(),
                 None,
             )
         }]);
