@@ -116,7 +116,7 @@ impl Build {
             world: WORLD,
             policy: description.name,
             version: description.version,
-            profile: language.profile().word(),
+            profile: language.profile().name(),
             settings,
         };
         match self.format {

@@ -136,13 +136,13 @@ impl Test {
 
     fn watch(&self, engine: &Engine) -> Result<Done> {
         loop {
-            let looks = self.folder.looks();
+            let fingerprints = self.folder.fingerprints();
             match self.test(engine) {
                 Ok(tested) => output::print(&text(&tested))?,
                 Err(error) => output::error(&error),
             }
             output::say("waiting for a change; Ctrl-C ends it");
-            while self.folder.looks() == looks {
+            while self.folder.fingerprints() == fingerprints {
                 thread::sleep(LOOK);
             }
         }
