@@ -27,7 +27,7 @@ const RULES_CEDAR: &str = include_str!("engines/rules.cedar");
 const CEDAR_SCHEMA: &str =
     include_str!("../../../guest-policies/engines/cedar/src/schema.cedarschema");
 
-/// How many claims are decided on by both.
+/// The number of claims that both engines decide on.
 const CLAIMS: usize = 100_000;
 
 /// A busy machine must not change a verdict.

@@ -1,4 +1,4 @@
-//! From nothing to a tested policy, in each language, as its author goes. Needs npm and PyPI: `make languages`.
+//! Creates, builds and tests a policy in each language, as its author would. Needs npm and PyPI: `make languages`.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -42,7 +42,7 @@ fn from_nothing(parent: &Path, language: &str) -> PathBuf {
     policy
 }
 
-/// What a policy answers, with its messages.
+/// The messages of a policy's verdict.
 fn seen(policy: &Path) -> Value {
     let ran = countersign(policy, "policy test --format json");
     let tested: Value = serde_json::from_str(&ran.stdout).expect(&ran.stderr);
