@@ -138,3 +138,36 @@ fn one_line(error: &str) -> String {
 fn problem(pointer: &str, message: String) -> Problem {
     Problem { pointer: pointer.to_owned(), message }
 }
+
+#[cfg(test)]
+mod tests {
+    use countersign_policy::{Grant, parse_settings};
+
+    use super::*;
+
+    #[track_caller]
+    fn check(rules: &str, expected: Result<Verdict, &str>) {
+        let policy = Value::from(format!("package countersign\n{rules}"));
+        let settings = format!("{{\"policy\": {policy}}}");
+        let prepared = prepare(parse_settings(&settings).expect("settings")).expect("a policy");
+        let found = decide(&prepared, &sample::run(), &sample::token());
+        assert_eq!(found.as_ref().map_err(String::as_str), expected.as_ref().map_err(|e| *e));
+    }
+
+    #[test]
+    fn a_policy_gives_a_permit_or_a_restriction() {
+        let grant = || Grant { max_ttl: Some(900), ..Grant::new() };
+        let denial = "deny contains {\"code\": \"a\", \"message\": \"b\"}";
+        let both = "`permit` and `restrict` both have a value; expected one";
+        check("permit := {\"max_ttl\": 900}", Ok(Verdict::Permit(grant())));
+        check("restrict := {\"max_ttl\": 900}", Ok(Verdict::Restrict(grant())));
+        check("restrict := true", Ok(Verdict::Restrict(Grant::new())));
+        check("permit := false\nrestrict := {\"max_ttl\": 900}", Ok(Verdict::Restrict(grant())));
+        check("permit := {\"max_ttl\": 900}\nrestrict := false", Ok(Verdict::Permit(grant())));
+        check("restrict if false", Ok(Verdict::Abstain));
+        check(&format!("restrict := true\n{denial}"), Ok(Verdict::deny("a", "b")));
+        check("permit := true\nrestrict := true", Err(both));
+        check(&format!("permit := true\nrestrict := true\n{denial}"), Err(both));
+        check("restrict := 7", Err("restrict: expected true or an object, found 7"));
+    }
+}
