@@ -1,5 +1,5 @@
-# Meant to be: a listed workspace gets 15 minutes for a dry run, and no other token. It forgets to look at
-# the behavior, so whoever may check may destroy as well.
+# Intended: a listed workspace gets a 15-minute token for a dry run, and no other token. The behavior is never
+# checked, so a workspace that may check can also destroy.
 package countersign
 
 owner := input.run.building_block.workspace

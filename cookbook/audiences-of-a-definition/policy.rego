@@ -1,17 +1,18 @@
-# Keeps the audiences that a definition needs (data.json): no token of it for another cloud.
+# Keeps the audiences listed for a definition (data.json). It limits a token and does not say who may have one, so it
+# restricts.
 package countersign
 
 needed := data.audiences[input.run.definition.id]
 
-# Whole audiences, in the order that they were asked for. What was not asked for cannot be added.
+# Audiences are compared whole and keep the order of the request. A policy cannot add one that was not requested.
 kept := [audience |
 	some audience in input.token.audiences
 	audience in needed
 ]
 
-permit := {"audiences": kept} if count(kept) > 0
+restrict := {"audiences": kept} if count(kept) > 0
 
-# Left alone, a definition that was forgotten would keep all audiences.
+# Without this rule, a definition that nobody listed would keep all audiences.
 deny contains {"code": "definition-not-listed", "message": message} if {
 	not needed
 	message := sprintf("no audiences are listed for definition `%s`", [input.run.definition.id])
@@ -20,5 +21,5 @@ deny contains {"code": "definition-not-listed", "message": message} if {
 deny contains {"code": "no-audience-left", "message": message} if {
 	needed
 	count(kept) == 0
-	message := sprintf("definition `%s` is for %s", [input.run.definition.id, concat(", ", needed)])
+	message := sprintf("definition `%s` allows %s", [input.run.definition.id, concat(", ", needed)])
 }

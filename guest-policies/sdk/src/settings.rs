@@ -1,9 +1,10 @@
-//! Settings: from JSON text to the author's type, with the place of what does not fit.
+//! Deserializes settings from JSON text to the author's type; errors carry a JSON pointer.
 //!
-//! `serde_json` would do, at the price of 40 KB in every component (most of it for printing
-//! floating-point numbers in errors that name Rust types), and it knows a line where an author of
-//! a manifest needs a JSON pointer. So this is a deserializer of its own, for text that the host
-//! has already found to be strict JSON. It speaks of JSON's types, and its errors carry the way.
+//! This is a deserializer of its own, for text that the host has already checked to be strict JSON.
+//! `serde_json` with `serde_path_to_error` was measured in its place: `same-workspace` grows from
+//! 55,528 to 121,226 bytes while `evaluate` takes the same fuel (1,882 and 1,880), and settings
+//! that are refused here would be accepted: an array for a struct, `{"variant": null}` for a unit
+//! variant. Its messages name Rust types, where the author of a manifest knows those of JSON.
 
 mod error;
 mod reader;
@@ -40,8 +41,8 @@ macro_rules! forward {
     )*)*};
 }
 
-// Each method takes only the JSON types that fit: what a settings type does not ask for is not
-// compiled into its component.
+// Each method accepts only the JSON types that fit, so that code for types which the settings do
+// not use is not compiled into the component.
 impl<'de> Deserializer<'de> for &mut Reader<'de> {
     type Error = Error;
 
@@ -147,7 +148,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         _fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        // serde would also take an array of the fields in order.
+        // Not `visit_seq`: serde would also accept an array of the fields in order.
         self.deserialize_map(visitor)
     }
 
@@ -239,7 +240,7 @@ impl<'de> SeqAccess<'de> for &mut Items<'_, 'de> {
         &mut self,
         seed: T,
     ) -> Result<Option<T::Value>, Error> {
-        // `more` is asked again by whoever made the items when they end, and must say the same.
+        // The creator of the items calls `more` again at their end, and must get the same answer.
         if self.reader.at(b']') || !self.more()? {
             return Ok(None);
         }

@@ -1,4 +1,4 @@
-//! Settings that fit, and what is said of those that do not.
+//! Settings that fit, and the errors of those that do not.
 #![allow(
     missing_docs,
     clippy::unwrap_used,

@@ -24,10 +24,13 @@ const AUDIENCES: [&str; 2] = ["aws-workload-identity-provider:demo", "api://Azur
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Cases {
-    /// `decides-on`: the claims that the policy decides on, and no others. Where it is given, the cases must notice a
+    /// `depends-on`: the claims that the verdict depends on, and no others. Where it is given, the cases must notice a
     /// change of each of these, and of nothing else.
     #[serde(default, deserialize_with = "claims")]
-    pub decides_on: Option<Vec<Claim>>,
+    pub depends_on: Option<Vec<Claim>>,
+    /// The old name of `depends-on`, kept for the error that names the new one.
+    #[serde(default, rename = "decides-on", deserialize_with = "renamed_to_depends_on")]
+    _decides_on: (),
     /// `claims`: the names of claims that the policy may add.
     #[serde(default, deserialize_with = "names")]
     pub claims: Vec<ClaimName>,
@@ -253,6 +256,10 @@ where
     let names = Vec::<String>::deserialize(deserializer)?;
     let claims = names.iter().map(|name| name.parse().map_err(serde::de::Error::custom));
     claims.collect::<Result<_, _>>().map(Some)
+}
+
+fn renamed_to_depends_on<'de, D: serde::Deserializer<'de>>(_: D) -> Result<(), D::Error> {
+    Err(serde::de::Error::custom("`decides-on` has been renamed to `depends-on`"))
 }
 
 fn names<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<ClaimName>, D::Error> {

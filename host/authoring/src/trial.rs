@@ -228,7 +228,7 @@ impl<'c> Trial<'c> {
         questions: &[Question<'_>],
         outcomes: &[CaseOutcome],
     ) -> Result<Mutations, TrialError> {
-        let mut mutations = Mutations::new(self.cases.decides_on.clone());
+        let mut mutations = Mutations::new(self.cases.depends_on.clone());
         for (question, outcome) in questions.iter().zip(outcomes) {
             let mut hints = Hints::default();
             hints.add(&question.settings);

@@ -1,4 +1,4 @@
-//! The components that hold an engine, against that engine as a library of another program.
+//! Compares the components that hold an engine with that engine as a library of a native program.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -27,7 +27,7 @@ const RULES_CEDAR: &str = include_str!("engines/rules.cedar");
 const CEDAR_SCHEMA: &str =
     include_str!("../../../guest-policies/engines/cedar/src/schema.cedarschema");
 
-/// How many claims are decided on by both.
+/// The number of claims that both engines decide on.
 const CLAIMS: usize = 100_000;
 
 /// A busy machine must not change a verdict.
@@ -185,7 +185,8 @@ fn as_json(claims: &Claims) -> Value {
 /// A verdict in the form that the native engines write.
 fn answer(result: &Result<Verdict, Fault>, token: &TokenRequest) -> Value {
     match result {
-        Ok(Verdict::Permit(grant)) => {
+        Ok(verdict @ (Verdict::Permit(grant) | Verdict::Restrict(grant))) => {
+            let permits = matches!(verdict, Verdict::Permit(_));
             let asked: Vec<_> = token.audiences().to_vec();
             let mut kept: Vec<_> = grant.audiences.clone().unwrap_or(asked);
             kept.sort();
@@ -195,6 +196,7 @@ fn answer(result: &Result<Verdict, Fault>, token: &TokenRequest) -> Value {
                 .map(|(name, value)| (name.as_str().to_owned(), json!(value)))
                 .collect();
             json!({
+                "verdict": if permits { "permit" } else { "restrict" },
                 "seconds": grant.max_ttl.unwrap_or(token.ttl_seconds()),
                 "audiences": kept.iter().map(|audience| audience.as_str()).collect::<Vec<_>>(),
                 "claims": claims,
@@ -238,8 +240,9 @@ fn they_pass_their_own_tests() {
     cargo(&["test"]);
 }
 
-/// Asks both the same, and compares each answer. Gives how often each kind of answer came.
-fn compare(kind: &str, component: &[u8], settings: &Value) -> [usize; 4] {
+/// Asks both the same, and compares each answer. Returns the number of permits, restrictions, denials, abstentions and
+/// faults.
+fn compare(kind: &str, component: &[u8], settings: &Value) -> [usize; 5] {
     let set = prepare(component, settings).unwrap();
     let mut child =
         native().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it was built");
@@ -258,7 +261,7 @@ fn compare(kind: &str, component: &[u8], settings: &Value) -> [usize; 4] {
         }
     });
     let (mut choices, mut lines) = (Choices(7), BufReader::new(stdout).lines());
-    let mut met = [0; 4];
+    let mut met = [0; 5];
     for number in 0..CLAIMS {
         let claims = choices.claims(&base);
         let (token, asked) = (claims.token().clone(), as_json(&claims));
@@ -267,10 +270,11 @@ fn compare(kind: &str, component: &[u8], settings: &Value) -> [usize; 4] {
         let native: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
         assert_eq!(found, native, "claims {number}: {asked}\n{:?}", decision.trace()[0].result);
         met[match found {
-            Value::Object(_) => 0,
-            Value::Array(_) => 1,
-            Value::String(word) if word == "abstain" => 2,
-            _ => 3,
+            Value::Object(grant) if grant["verdict"] == "permit" => 0,
+            Value::Object(_) => 1,
+            Value::Array(_) => 2,
+            Value::String(word) if word == "abstain" => 3,
+            _ => 4,
         }] += 1;
     }
     asking.join().unwrap();
@@ -311,8 +315,9 @@ fn rego_answers_as_regorus_does() {
 
 #[test]
 fn cedar_answers_as_cedar_policy_does() {
-    let [permits, denials, abstentions, faults] = compare("cedar", CEDAR, &cedar());
-    assert!(permits > 500 && denials > 500 && faults > 500, "{permits} {denials} {faults}");
+    let met = compare("cedar", CEDAR, &cedar());
+    let [permits, restrictions, denials, abstentions, faults] = met;
+    assert!([permits, restrictions, denials, faults].iter().all(|count| *count > 500), "{met:?}");
     // Cedar denies where no policy applies.
     assert_eq!(abstentions, 0);
 }
@@ -358,7 +363,7 @@ fn what_is_wrong_with_a_text_is_said_with_its_place() {
         (
             &rego,
             json!({"policy": "package countersign\nallow := true"}),
-            "/policy: expected a rule `permit`, a rule `deny`, or both",
+            "/policy: expected at least one of the rules `permit`, `restrict` and `deny`",
         ),
         (
             &rego,
@@ -416,7 +421,7 @@ fn what_is_wrong_with_a_text_is_said_with_its_place() {
         (
             &rego,
             json!({"policy": "package countersign\npermit := true", "data": {"countersign": {"deny": []}}}),
-            "/data/countersign: the rules are there",
+            "/data/countersign: the name of the policy's package",
         ),
         (
             &rego,
@@ -435,8 +440,33 @@ fn what_is_wrong_with_a_text_is_said_with_its_place() {
         ),
         (
             &cedar,
-            json!({"policies": forbid(""), "otherwise": "permit"}),
-            "/otherwise: expected one of `deny`, `abstain`",
+            json!({"policies": forbid(""), "default-verdict": "permit"}),
+            "/default-verdict: expected one of `deny`, `restrict`, `abstain`",
+        ),
+        (
+            &cedar,
+            json!({"policies": forbid(""), "otherwise": "abstain"}),
+            "/otherwise: unknown key, expected one of `policies`, `schema`, `entities`, `default-verdict`",
+        ),
+        (
+            &cedar,
+            json!({"policies": forbid("@restrict")}),
+            "@restrict is for a policy that permits",
+        ),
+        (
+            &cedar,
+            json!({"policies": "@restrict(\"no\") permit(principal, action, resource);"}),
+            "@restrict takes no value, found `no`",
+        ),
+        (
+            &rego,
+            json!({"policy": "package countersign\nrestrict(x) := {\"max_ttl\": x} if x"}),
+            "/policy: `restrict` is a function",
+        ),
+        (
+            &rego,
+            json!({"policy": "package countersign\nrestrict.max_ttl := 300"}),
+            "/policy: the rule `restrict.max_ttl`: expected `restrict` as a whole",
         ),
     ] {
         match bind(policy, &settings).unwrap_err() {
@@ -459,8 +489,18 @@ fn a_rule_of_another_shape_is_a_fault() {
         ("permit := {\"max-ttl\": 9}", "permit: expected `max_ttl`, `audiences` and `claims`"),
         ("permit := {\"max_ttl\": \"9\"}", "permit.max_ttl: expected seconds, found \"9\""),
         ("permit := {\"max_ttl\": 0}", "permit.max_ttl: expected seconds, found 0"),
-        ("permit := {\"audiences\": \"a\"}", "permit.audiences: expected texts"),
-        ("permit := {\"claims\": {\"team\": 1}}", "permit.claims: expected an object of texts"),
+        ("permit := {\"audiences\": \"a\"}", "permit.audiences: expected strings"),
+        ("permit := {\"claims\": {\"team\": 1}}", "permit.claims: expected an object of strings"),
+        ("restrict := 7", "restrict: expected true or an object, found 7"),
+        ("restrict := {\"max-ttl\": 9}", "restrict: expected `max_ttl`, `audiences` and `claims`"),
+        ("restrict := {\"max_ttl\": 0}", "restrict.max_ttl: expected seconds, found 0"),
+        ("restrict := {\"audiences\": [7]}", "restrict.audiences: expected strings"),
+        ("restrict := {\"claims\": []}", "restrict.claims: expected an object of strings"),
+        ("permit := true\nrestrict := true", "`permit` and `restrict` both have a value"),
+        (
+            "permit := true\nrestrict := {\"max_ttl\": 9}\ndeny contains {\"code\": \"a\", \"message\": \"b\"}",
+            "`permit` and `restrict` both have a value",
+        ),
         ("deny := true", "deny: expected a set of reasons, found true"),
         (
             "deny contains \"no\"",
@@ -482,5 +522,74 @@ fn a_rule_of_another_shape_is_a_fault() {
             other => panic!("{rule}: {other:?}"),
         }
         assert!(decision.into_approval().is_err(), "{rule}");
+    }
+}
+
+/// Evaluates one policy alone, on the published run with a lifetime of an hour.
+#[track_caller]
+fn decide(component: &[u8], settings: &Value) -> (Result<Verdict, Fault>, bool) {
+    let set = prepare(component, settings).unwrap();
+    let audience = Audience::parse("aws-workload-identity-provider:demo").unwrap();
+    let token = TokenRequest::new(vec![audience], 3600, 1_790_000_000).unwrap();
+    let subject = SubjectForm {
+        profile: SubjectProfile::ByDefinition,
+        meshstack_id: "demo".parse().unwrap(),
+    };
+    let run = Run::parse(RUN.as_bytes()).unwrap();
+    let decision = set.evaluate(Claims::new(run, None, &subject, token).unwrap());
+    let result = decision.trace()[0].result.clone();
+    (result, decision.into_approval().is_ok())
+}
+
+#[test]
+fn a_restriction_narrows_and_never_permits() {
+    let any = "permit(principal, action, resource);";
+    let rego = |rules: &str| (REGO, json!({"policy": format!("package countersign\n{rules}")}));
+    let cedar = |policies: String| (CEDAR, json!({"policies": policies}));
+    for ((component, settings), verdict, max_ttl) in [
+        (rego("restrict := true"), "restrict", None),
+        (rego("restrict := {\"max_ttl\": 900}"), "restrict", Some(900)),
+        // `false` is no answer, as an undefined rule is none.
+        (rego("permit := false\nrestrict := {\"max_ttl\": 900}"), "restrict", Some(900)),
+        (rego("permit := {\"max_ttl\": 900}\nrestrict := false"), "permit", Some(900)),
+        (cedar(format!("@restrict {any}")), "restrict", None),
+        (cedar(format!("@restrict(\"\") @max_ttl(\"900\") {any}")), "restrict", Some(900)),
+        // A permit beside it permits, within both.
+        (cedar(format!("@restrict @max_ttl(\"900\") {any} {any}")), "permit", Some(900)),
+        (cedar(format!("@restrict {any} @max_ttl(\"600\") {any}")), "permit", Some(600)),
+        (
+            cedar(format!("@restrict @max_ttl(\"900\") {any} @restrict @max_ttl(\"600\") {any}")),
+            "restrict",
+            Some(600),
+        ),
+    ] {
+        let (result, approved) = decide(component, &settings);
+        let found = match &result {
+            Ok(Verdict::Permit(grant)) => ("permit", grant.max_ttl),
+            Ok(Verdict::Restrict(grant)) => ("restrict", grant.max_ttl),
+            other => panic!("{settings}: {other:?}"),
+        };
+        assert_eq!(found, (verdict, max_ttl), "{settings}");
+        assert_eq!(approved, verdict == "permit", "{settings}");
+    }
+}
+
+/// Whatever the default, a run that no Cedar policy applies to gets no token from it.
+#[test]
+fn the_default_verdict_of_cedar_never_permits() {
+    let policies = "forbid(principal, action == Action::\"destroy\", resource);";
+    for default in ["deny", "restrict", "abstain"] {
+        let settings = json!({"policies": policies, "default-verdict": default});
+        let (result, approved) = decide(CEDAR, &settings);
+        let found = match &result {
+            Ok(Verdict::Deny(reasons)) if reasons[0].code.to_string() == "no-policy-permits" => {
+                "deny"
+            }
+            Ok(Verdict::Restrict(grant)) if *grant == Grant::default() => "restrict",
+            Ok(Verdict::Abstain) => "abstain",
+            other => panic!("{default}: {other:?}"),
+        };
+        assert_eq!(found, default);
+        assert!(!approved, "{default}");
     }
 }

@@ -58,7 +58,7 @@ fn check(engine: &Engine, name: &str, component: &[u8]) {
     }
     // Each says what it decides on, and does.
     let mutations = report.mutations.as_ref().unwrap();
-    assert!(mutations.is_declared(), "{name}: `decides-on` is missing");
+    assert!(mutations.is_declared(), "{name}: `depends-on` is missing");
     assert_eq!((mutations.forgotten(), mutations.surprising()), (vec![], vec![]), "{name}");
     assert!(mutations.changes() > 300, "{}", mutations.changes());
     assert!(report.passed());

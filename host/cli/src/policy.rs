@@ -15,7 +15,7 @@ use clap::{Args, Subcommand};
 
 use crate::output::Exit;
 
-/// Make, build, test and measure a policy, as its author does
+/// Create, build, test and measure a policy
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -24,7 +24,7 @@ Examples:
   countersign policy test --watch
   countersign policy bench
 
-A policy's folder has `cases.toml`: what it is to answer. docs/policies.md says how they are written.")]
+A policy's folder has its test cases in `cases.toml`; docs/policies.md describes the format.")]
 pub struct PolicyCommands {
     #[command(subcommand)]
     command: PolicyCommand,

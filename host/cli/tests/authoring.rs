@@ -174,7 +174,7 @@ fn what_differs_is_shown() {
 fn a_forgotten_claim_is_caught() {
     let folder = folder();
     cases(folder.path(), "allowed-consumers", |cases| {
-        cases.replacen("decides-on = [", "decides-on = [\"run.definition.workspace\", ", 1)
+        cases.replacen("depends-on = [", "depends-on = [\"run.definition.workspace\", ", 1)
     });
     let ran = countersign(folder.path(), "policy test");
     assert_eq!(ran.status, 1, "{}", ran.stdout);
@@ -210,7 +210,7 @@ fn what_cannot_be_tested_says_why() {
             "case `a`: the settings do not fit",
         ),
         (
-            "decides-on = [\"run.colour\"]\n[[case]]\nname = \"a\"\nexpect = \"abstain\"\n",
+            "depends-on = [\"run.colour\"]\n[[case]]\nname = \"a\"\nexpect = \"abstain\"\n",
             "expected one of run.building-block.workspace",
         ),
     ] {
@@ -221,7 +221,7 @@ fn what_cannot_be_tested_says_why() {
     }
     fs::remove_file(folder.path().join("policy.wasm")).unwrap();
     let ran = countersign(folder.path(), "policy test");
-    assert!(ran.stderr.contains("no component; `countersign policy build`"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("no component; run `countersign policy build`"), "{}", ran.stderr);
     self::cases(folder.path(), "same-workspace", |cases| cases);
     fs::write(folder.path().join("policy.wasm"), "\0asm\r\0\x01\0").unwrap();
     let ran = countersign(folder.path(), "policy test");
@@ -274,7 +274,7 @@ fn a_new_policy_builds_and_its_cases_pass() {
     assert_eq!((&tested["passed"], &tested["surprising"]), (&json!(true), &json!([])));
     lines_that_no_case_reaches_are_found(&policy);
     let ran = countersign(folder.path(), "policy new a-rust --lang rust");
-    assert!(ran.status == 1 && ran.stderr.contains("there already"), "{}", ran.stderr);
+    assert!(ran.status == 1 && ran.stderr.contains("already exists"), "{}", ran.stderr);
     let ran = countersign(folder.path(), "policy new A");
     assert!(ran.stderr.contains("a binding name"), "{}", ran.stderr);
     let ran = countersign(folder.path(), "policy build");
@@ -312,7 +312,7 @@ fn lines_that_no_case_reaches_are_found(policy: &Path) {
         );
     fs::write(&lib, &changed).unwrap();
     let own_cases =
-        fs::read_to_string(&cases).unwrap().replacen("decides-on = [", "claims = [] # [", 1);
+        fs::read_to_string(&cases).unwrap().replacen("depends-on = [", "claims = [] # [", 1);
     fs::write(&cases, &own_cases).unwrap();
     assert_eq!(countersign(policy, "policy build").status, 0);
     let line = |code: &str| 1 + changed.lines().position(|line| line.contains(code)).unwrap();
@@ -357,5 +357,5 @@ fn lines_that_no_case_reaches_are_found(policy: &Path) {
     fs::rename(policy.join("Cargo.toml"), policy.join("not.toml")).unwrap();
     fs::write(&cases, case("a", "", "{ permit = {} }")).unwrap();
     let (status, _, stderr) = coverage("--coverage");
-    assert!(status == 1 && stderr.contains("of policies in Rust alone"), "{stderr}");
+    assert!(status == 1 && stderr.contains("coverage is only available for policies in Rust"), "{stderr}");
 }

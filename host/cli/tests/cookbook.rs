@@ -1,4 +1,4 @@
-//! Every recipe of the cookbook, built and tested as who takes one would.
+//! Builds and tests every recipe of the cookbook, as its user would.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use support::{RUN, countersign};
 use tempfile::TempDir;
 
-/// The one that went wrong, and shows how that is found.
+/// The policy with a mistake, which shows how it is found.
 const WRONG: &str = "a-forgotten-claim";
 
 const PAGE: &str = include_str!("../../../docs/cookbook.md");
@@ -40,7 +40,7 @@ fn folders() -> BTreeSet<String> {
     folders.map(|entry| entry.file_name().into_string().unwrap()).collect()
 }
 
-/// The recipes in a language, by the file that it is told by.
+/// The recipes in a language, recognised by a file.
 fn recipes(mark: &str) -> Vec<String> {
     let cookbook = root().join("cookbook");
     folders().into_iter().filter(|n| n != WRONG && cookbook.join(n).join(mark).exists()).collect()
@@ -51,7 +51,7 @@ fn read(recipe: &str, file: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Copies the files of a folder; what a build by hand left there is none of them.
+/// Copies the files of a folder, except those of a build.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
@@ -80,7 +80,7 @@ fn build(folder: &Path, recipe: &str) {
     }
 }
 
-/// What is between fences, each with its word and the last line of text before it.
+/// The fenced blocks, each with its language and the last line of text before it.
 fn blocks(page: &str) -> Vec<(&str, &str, String)> {
     let (mut blocks, mut before, mut lines) = (Vec::new(), "", page.lines());
     while let Some(line) = lines.next() {
@@ -101,6 +101,23 @@ fn codes(readme: &str) -> BTreeSet<String> {
     rows.map(|row| row.split('`').nth(1).unwrap().to_owned()).collect()
 }
 
+/// The verdicts of a recipe, in the page's table.
+#[track_caller]
+fn verdicts_on_the_page(recipe: &str) -> BTreeSet<&'static str> {
+    let row = PAGE.lines().find(|line| line.starts_with(&format!("| [{recipe}](#"))).unwrap();
+    row.split('|').nth(3).unwrap().split(',').map(str::trim).collect()
+}
+
+fn verdict(expect: &Expectation) -> &'static str {
+    match expect {
+        Expectation::Permit(_) => "permit",
+        Expectation::Deny(_) => "deny",
+        Expectation::Abstain => "abstain",
+        Expectation::Fault(_) => "fault",
+        _ => "restrict",
+    }
+}
+
 #[track_caller]
 fn check(folder: &Path, recipe: &str) {
     build(folder, recipe);
@@ -113,7 +130,7 @@ fn check(folder: &Path, recipe: &str) {
 
     let cases = Cases::parse(&read(recipe, "cases.toml")).unwrap();
     // Otherwise nothing can be forgotten.
-    assert!(cases.decides_on.as_ref().is_some_and(|claims| !claims.is_empty()), "{recipe}");
+    assert!(cases.depends_on.as_ref().is_some_and(|claims| !claims.is_empty()), "{recipe}");
     assert!(cases.case.len() >= 3, "{recipe}");
     let passes = |expect: &Expectation| {
         matches!(expect, Expectation::Permit(_)) || *expect == Expectation::Abstain
@@ -131,6 +148,8 @@ fn check(folder: &Path, recipe: &str) {
     let readme = read(recipe, "README.md");
     assert!(!expected.is_empty(), "{recipe}");
     assert_eq!(codes(&readme), expected, "{recipe}: the codes of the README and of the cases");
+    let verdicts: BTreeSet<_> = cases.case.iter().map(|case| verdict(&case.expect)).collect();
+    assert_eq!(verdicts_on_the_page(recipe), verdicts, "{recipe}: the verdicts on the page");
 }
 
 /// The bindings that READMEs show, as one manifest beside the folders of the recipes.

@@ -1,4 +1,4 @@
-//! From nothing to a tested policy, in each language, as its author goes. Needs npm and PyPI: `make languages`.
+//! Creates, builds and tests a policy in each language, as its author would. Needs npm and PyPI: `make languages`.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -42,7 +42,7 @@ fn from_nothing(parent: &Path, language: &str) -> PathBuf {
     policy
 }
 
-/// What a policy answers, with its messages.
+/// The messages of a policy's verdict.
 fn seen(policy: &Path) -> Value {
     let ran = countersign(policy, "policy test --format json");
     let tested: Value = serde_json::from_str(&ran.stdout).expect(&ran.stderr);
@@ -131,6 +131,10 @@ fn a_policy_in_javascript() {
     );
     rebuilt(&policy, "policy.js", &wide);
     assert_eq!(found(&policy), "permit = { max-ttl = 7200, audiences = [] }");
+    let restricting =
+        wide.replace("{ permit,", "{ restrict,").replace("return permit(", "return restrict(");
+    rebuilt(&policy, "policy.js", &restricting);
+    assert_eq!(found(&policy), "restrict = { max-ttl = 7200, audiences = [] }");
     // TypeScript is taken as well, and what does not build says why.
     fs::write(policy.join("telling.ts"), "export const word: string = 'typed';\n").unwrap();
     let imported = TELLING_JAVASCRIPT
@@ -143,11 +147,7 @@ fn a_policy_in_javascript() {
     assert!(ran.status == 1 && ran.stderr.contains("policy.js:1:2"), "{}", ran.stderr);
     fs::remove_dir_all(policy.join("node_modules")).unwrap();
     let ran = countersign(&policy, "policy build");
-    assert!(
-        ran.stderr.contains("componentize-js is missing; what brings it: `npm ci"),
-        "{}",
-        ran.stderr
-    );
+    assert!(ran.stderr.contains("componentize-js is not installed; run `npm ci"), "{}", ran.stderr);
 }
 
 #[test]
@@ -170,6 +170,11 @@ fn a_policy_in_python() {
     );
     rebuilt(&policy, "policy.py", &wide);
     assert_eq!(found(&policy), "permit = { max-ttl = 7200, audiences = [] }");
+    let restricting = wide
+        .replace("import permit,", "import restrict,")
+        .replace("return permit(", "return restrict(");
+    rebuilt(&policy, "policy.py", &restricting);
+    assert_eq!(found(&policy), "restrict = { max-ttl = 7200, audiences = [] }");
     // A clock is a fault: here already when the settings are taken, since they are tried on a sample.
     let clock =
         TELLING_PYTHON.replacen("answers =", "import time\n    time.time()\n    answers =", 1);
@@ -182,7 +187,7 @@ fn a_policy_in_python() {
     fs::remove_dir_all(policy.join(".venv")).unwrap();
     let ran = countersign(&policy, "policy build");
     assert!(
-        ran.stderr.contains("componentize-py is missing; what brings it: `python3 -m venv"),
+        ran.stderr.contains("componentize-py is not installed; run `python3 -m venv"),
         "{}",
         ran.stderr
     );
@@ -201,11 +206,11 @@ fn a_policy_in_rego() {
     // The texts are read anew by each test: nothing has to be built between.
     let text = fs::read_to_string(policy.join("policy.rego")).unwrap();
     let ran = countersign(&policy, "policy test --coverage");
-    assert!(ran.status == 1 && ran.stderr.contains("of policies in Rust alone"), "{}", ran.stderr);
-    assert!(!ran.stderr.contains("is not what the texts make"), "{}", ran.stderr);
+    assert!(ran.status == 1 && ran.stderr.contains("coverage is only available for policies in Rust"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("is out of date"), "{}", ran.stderr);
     fs::write(policy.join("policy.rego"), text.replace("not-listed", "not-there")).unwrap();
     let ran = countersign(&policy, "policy test");
-    assert!(ran.stderr.contains("settings.json is not what the texts make"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("settings.json is out of date"), "{}", ran.stderr);
     assert!(
         ran.status == 1 && ran.stdout.contains("found     deny = \"not-there\""),
         "{}",
@@ -239,7 +244,7 @@ fn a_policy_in_cedar() {
          --format json",
     );
     assert_eq!(ran.status, 0, "{}{}", ran.stdout, ran.stderr);
-    fs::write(policy.join("otherwise.json"), "\"abstain\"").unwrap();
+    fs::write(policy.join("default-verdict.json"), "\"abstain\"").unwrap();
     fs::write(
         policy.join("policies.cedar"),
         "forbid(principal, action == Action::\"destroy\", resource);",
@@ -248,6 +253,14 @@ fn a_policy_in_cedar() {
     fs::write(policy.join("cases.toml"), "[[case]]\nname = \"a\"\nexpect = \"abstain\"\n").unwrap();
     let ran = countersign(&policy, "policy test");
     assert_eq!(ran.status, 0, "{}{}", ran.stdout, ran.stderr);
+    // The file's old name is an error, and not a file that is passed over.
+    fs::rename(policy.join("default-verdict.json"), policy.join("otherwise.json")).unwrap();
+    for command in ["policy test", "policy build"] {
+        let ran = countersign(&policy, command);
+        let says = "otherwise.json: renamed to default-verdict.json";
+        assert!(ran.status == 1 && ran.stderr.contains(says), "{}{}", ran.stdout, ran.stderr);
+    }
+    fs::remove_file(policy.join("otherwise.json")).unwrap();
     // Without the profile it is said what is missing.
     let bare = manifest.replace("limits = { profile = \"interpreter\" }\n", "");
     fs::write(policy.join("bare.toml"), bare).unwrap();

@@ -1,16 +1,17 @@
 //! Decides by the Cedar policies in its settings, evaluated by `cedar-policy`.
 //!
 //! The principal is the owning workspace, the action the run's behavior, the resource the definition, and
-//! `context` has `run` and `token`: `schema.cedarschema` beside this file. A policy that forbids denies, with its
-//! `@code` and `@message`; one that permits may narrow by `@max_ttl`. Where none applies Cedar denies, and so
-//! does this, unless the settings say that it abstains.
+//! `context` has `run` and `token`: `schema.cedarschema` beside this file. A `forbid` denies, with its `@code` and
+//! `@message`. A `permit` permits, and one annotated `@restrict` restricts; either may narrow by `@max_ttl`. Where
+//! no policy applies Cedar denies, and so does this component, unless the settings name another default verdict.
 
 mod policies;
 mod request;
 
 use cedar_policy::{Authorizer, Decision, Entities, PolicySet, Schema};
 use countersign_policy::{
-    AuthorKind, Behavior, Parent, Problem, Run, Token, Trigger, Verdict, policy, sample, settings,
+    AuthorKind, Behavior, Grant, Parent, Problem, Run, Token, Trigger, Verdict, policy, sample,
+    settings,
 };
 
 use crate::policies::Annotations;
@@ -23,26 +24,29 @@ const SCHEMA: &str = include_str!("schema.cedarschema");
 pub struct Settings {
     /// The text of the policies.
     policies: String,
-    /// The text of a schema in Cedar's own form, where the policies or the entities need another than the one
-    /// for runs.
+    /// The text of a schema in Cedar's own syntax, in place of the built-in one.
     #[serde(default)]
     schema: Option<String>,
     /// Entities in Cedar's JSON form: `[{"uid": {"type": "Workspace", "id": "team-a"}, "attrs": {}, "parents":
     /// [{"type": "Group", "id": "consumers"}]}]`.
     #[serde(default)]
     entities: Option<EntitiesJson>,
-    /// The verdict where no policy applies: `deny`, as Cedar has it, or `abstain`.
+    /// The verdict where no policy applies: `deny`, as in Cedar, `restrict` or `abstain`.
     #[serde(default)]
-    otherwise: Otherwise,
+    default_verdict: DefaultVerdict,
 }
 
 /// The verdict where no policy applies.
+///
+/// There is no `permit`: a policy that lets a run in has to apply to it.
 #[settings]
 #[derive(Default, Clone, Copy)]
-pub enum Otherwise {
+pub enum DefaultVerdict {
     /// Denies, with the code `no-policy-permits`.
     #[default]
     Deny,
+    /// Restricts nothing.
+    Restrict,
     /// Abstains.
     Abstain,
 }
@@ -78,7 +82,7 @@ pub struct Prepared {
     entities: Entities,
     schema: Schema,
     names: request::Names,
-    otherwise: Otherwise,
+    default_verdict: DefaultVerdict,
 }
 
 policy!(Settings, prepare, Prepared, evaluate);
@@ -105,19 +109,19 @@ fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
         names: request::Names::new()
             .map_err(|error| vec![Problem { pointer: String::new(), message: error }])?,
         schema,
-        otherwise: settings.otherwise,
+        default_verdict: settings.default_verdict,
     };
-    // A schema that does not have what requests may have is found here.
+    // A schema that lacks an attribute which requests may have is an error now, not a fault at the first such run.
     for run in samples() {
         request::of(&prepared.names, &run, &sample::token(), &prepared.schema)
             .map_err(|message| vec![Problem { pointer: "/schema".to_owned(), message }])?;
     }
-    // What is done lazily is done here, once. A policy that fails on the sample may do for real runs.
+    // Warms up whatever Cedar does lazily, before the snapshot. A policy may fail on the sample and work on real runs.
     let _ = decide(&prepared, &sample::run(), &sample::token());
     Ok(prepared)
 }
 
-/// Runs of each behavior, with all that a run can have, and with as little.
+/// Runs of each behavior, one with every optional field and one with none.
 fn samples() -> impl Iterator<Item = Run> {
     [Behavior::Apply, Behavior::Detect, Behavior::Destroy].into_iter().flat_map(|behavior| {
         let (mut full, mut bare) = (sample::run(), sample::run());
@@ -138,8 +142,8 @@ fn samples() -> impl Iterator<Item = Run> {
 
 fn evaluate(prepared: &Prepared, run: &Run, token: &Token) -> Verdict {
     decide(prepared, run, token).unwrap_or_else(|problem| {
-        // A policy that fails has not permitted: the host makes a fault of it, with this message.
-        #[expect(clippy::panic, reason = "how a guest tells its host of a fault")]
+        // A policy that fails has not permitted: the host turns the panic into a fault with this message.
+        #[expect(clippy::panic, reason = "a guest reports a fault by panicking")]
         {
             panic!("{problem}")
         }
@@ -156,19 +160,22 @@ fn decide(prepared: &Prepared, run: &Run, token: &Token) -> Result<Verdict, Stri
     }
     let determining = response.diagnostics().reason();
     Ok(match response.decision() {
-        Decision::Allow => prepared.annotations.grant(determining, token).into(),
+        Decision::Allow => prepared.annotations.allow(determining, token),
         Decision::Deny => match prepared.annotations.reasons(determining) {
             reasons if !reasons.is_empty() => Verdict::Deny(reasons),
-            _ => match prepared.otherwise {
-                Otherwise::Deny => Verdict::deny("no-policy-permits", "no Cedar policy permits it"),
-                Otherwise::Abstain => Verdict::abstain(),
+            _ => match prepared.default_verdict {
+                DefaultVerdict::Deny => {
+                    Verdict::deny("no-policy-permits", "no Cedar policy permits it")
+                }
+                DefaultVerdict::Restrict => Verdict::Restrict(Grant::new()),
+                DefaultVerdict::Abstain => Verdict::abstain(),
             },
         },
     })
 }
 
 fn problem(pointer: &str, error: &dyn std::error::Error) -> Problem {
-    // What is wrong, and the causes, which say where.
+    // Cedar's errors name the place in their sources.
     let mut message = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -180,4 +187,86 @@ fn problem(pointer: &str, error: &dyn std::error::Error) -> Problem {
         source = cause.source();
     }
     Problem { pointer: pointer.to_owned(), message }
+}
+
+#[cfg(test)]
+mod tests {
+    use countersign_policy::parse_settings;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const ANY: &str = "permit(principal, action, resource);";
+
+    #[track_caller]
+    fn check(settings: Value, expected: &Verdict) {
+        let prepared = parse_settings(&settings.to_string()).expect("settings");
+        let prepared = prepare(prepared).expect("policies");
+        let found = decide(&prepared, &sample::run(), &sample::token());
+        assert_eq!(found.as_ref(), Ok(expected), "{settings}");
+    }
+
+    #[test]
+    fn a_permit_that_does_not_restrict_has_to_apply() {
+        let grant = |max_ttl| Grant { max_ttl: Some(max_ttl), ..Grant::new() };
+        for (policies, expected) in [
+            (format!("@restrict {ANY}"), Verdict::Restrict(Grant::new())),
+            (format!("@restrict(\"\") @max_ttl(\"900\") {ANY}"), Verdict::Restrict(grant(900))),
+            (format!("@restrict @max_ttl(\"900\") {ANY} {ANY}"), Verdict::Permit(grant(900))),
+            (format!("@restrict {ANY} @max_ttl(\"600\") {ANY}"), Verdict::Permit(grant(600))),
+            (
+                format!("@restrict @max_ttl(\"900\") {ANY} @restrict @max_ttl(\"600\") {ANY}"),
+                Verdict::Restrict(grant(600)),
+            ),
+            (
+                format!(
+                    "@restrict {ANY} @id(\"no\") @message(\"no\") forbid(principal, action, resource);"
+                ),
+                Verdict::deny("no", "no"),
+            ),
+        ] {
+            check(json!({"policies": policies}), &expected);
+        }
+    }
+
+    #[test]
+    fn the_default_verdict_is_never_a_permit() {
+        let policies = "forbid(principal, action == Action::\"destroy\", resource);";
+        let denial = Verdict::deny("no-policy-permits", "no Cedar policy permits it");
+        for (default, expected) in [
+            (json!({}), &denial),
+            (json!({"default-verdict": "deny"}), &denial),
+            (json!({"default-verdict": "restrict"}), &Verdict::Restrict(Grant::new())),
+            (json!({"default-verdict": "abstain"}), &Verdict::Abstain),
+        ] {
+            let mut settings = json!({"policies": policies});
+            settings
+                .as_object_mut()
+                .expect("an object")
+                .extend(default.as_object().cloned().unwrap_or_default());
+            check(settings, expected);
+        }
+        for settings in [
+            json!({"policies": policies, "default-verdict": "permit"}),
+            json!({"policies": policies, "otherwise": "abstain"}),
+        ] {
+            assert!(parse_settings::<Settings>(&settings.to_string()).is_err(), "{settings}");
+        }
+    }
+
+    #[test]
+    fn restrict_is_an_annotation_of_a_permit_and_takes_no_value() {
+        for (policies, says) in [
+            (format!("@restrict(\"no\") {ANY}"), "@restrict takes no value, found `no`"),
+            (
+                "@restrict forbid(principal, action, resource);".to_owned(),
+                "@restrict is for a policy that permits",
+            ),
+        ] {
+            let settings = json!({"policies": policies}).to_string();
+            let problems = prepare(parse_settings(&settings).expect("settings")).err();
+            let problems = problems.expect("a problem");
+            assert!(problems.iter().any(|problem| problem.message.contains(says)), "{problems:?}");
+        }
+    }
 }

@@ -1,25 +1,28 @@
-//! The policies of the settings, and what their annotations say.
+//! The policies of the settings, and their annotations.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use cedar_policy::{Effect, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
-use countersign_policy::{Grant, Problem, Reason, Token};
+use countersign_policy::{Grant, Problem, Reason, Token, Verdict};
 
 use crate::problem;
 
-/// What a policy may be annotated with. Any other would be one that is misspelt, and narrow nothing.
-const KNOWN: [&str; 5] = ["id", "code", "message", "max_ttl", "description"];
+/// The annotations that a policy may have. Any other is likely to be a misspelt one, which would narrow nothing.
+const KNOWN: [&str; 6] = ["id", "code", "message", "max_ttl", "restrict", "description"];
 
-/// By policy: what it says when it decides.
+/// The annotations of each policy.
 pub struct Annotations(BTreeMap<PolicyId, Annotation>);
 
 struct Annotation {
+    /// The reason of a denial, for a `forbid`.
     reason: Reason,
     max_ttl: Option<u32>,
+    /// Restricts, and does not permit.
+    restricts: bool,
 }
 
-/// Parses policies and validates them. The `@id` of a policy is its id.
+/// Parses policies and validates them by the schema. The `@id` of a policy is its id.
 pub fn parse(text: &str, schema: &Schema) -> Result<(PolicySet, Annotations), Vec<Problem>> {
     let parsed = PolicySet::from_str(text).map_err(|error| vec![problem("/policies", &error)])?;
     let wrong = |message: String| vec![Problem { pointer: "/policies".to_owned(), message }];
@@ -37,7 +40,7 @@ pub fn parse(text: &str, schema: &Schema) -> Result<(PolicySet, Annotations), Ve
         return Err(wrong("expected at least one policy".to_owned()));
     }
     let result = Validator::new(schema.clone()).validate(&policies, ValidationMode::Strict);
-    // A warning is, among others, that a policy can never apply: of one that forbids, that is an error.
+    // Warnings too: one is that a policy can never apply, and a `forbid` that never applies protects nothing.
     let errors = result.validation_errors().map(|error| problem("/policies", error));
     let warnings = result.validation_warnings().map(|warning| problem("/policies", warning));
     let problems: Vec<_> = errors.chain(warnings).collect();
@@ -49,7 +52,8 @@ fn annotation(policy: &Policy, id: &PolicyId) -> Result<Annotation, String> {
         return Err(format!("`{id}`: @{key} is not known, expected one of @{}", KNOWN.join(", @")));
     }
     let permits = policy.effect() == Effect::Permit;
-    for (key, for_permit) in [("code", false), ("message", false), ("max_ttl", true)] {
+    let uses = [("code", false), ("message", false), ("max_ttl", true), ("restrict", true)];
+    for (key, for_permit) in uses {
         if policy.annotation(key).is_some() && permits != for_permit {
             let effect = if for_permit { "permit" } else { "forbid" };
             return Err(format!("`{id}`: @{key} is for a policy that {effect}s"));
@@ -66,6 +70,10 @@ fn annotation(policy: &Policy, id: &PolicyId) -> Result<Annotation, String> {
             }
         },
     };
+    // Cedar reads `@restrict` as `@restrict("")`. Any other value would look as if it meant something.
+    if let Some(value) = policy.annotation("restrict").filter(|value| !value.is_empty()) {
+        return Err(format!("`{id}`: @restrict takes no value, found `{value}`"));
+    }
     let code = policy.annotation("code").map_or_else(|| id.to_string(), ToOwned::to_owned);
     let message = policy
         .annotation("message")
@@ -83,25 +91,33 @@ fn annotation(policy: &Policy, id: &PolicyId) -> Result<Annotation, String> {
     if message.is_empty() {
         return Err(format!("`{id}`: @message is empty"));
     }
-    Ok(Annotation { reason: Reason { code, message }, max_ttl })
+    let restricts = policy.annotation("restrict").is_some();
+    Ok(Annotation { reason: Reason { code, message }, max_ttl, restricts })
 }
 
 impl Annotations {
-    /// The reasons of those that forbid, in the order of their ids.
+    /// The reasons of the policies that forbid, in the order of their ids.
     pub fn reasons<'p>(&self, determining: impl Iterator<Item = &'p PolicyId>) -> Vec<Reason> {
         let mut ids: Vec<_> = determining.collect();
         ids.sort();
         ids.iter().filter_map(|id| Some(self.0.get(id)?.reason.clone())).collect()
     }
 
-    /// What those that permit narrow: the shortest life.
-    pub fn grant<'p>(
+    /// The verdict of the policies that allow: narrowed by the smallest `@max_ttl` of them all, and a permit only
+    /// where at least one of them is not annotated `@restrict`. Policies combine within the component as bindings
+    /// combine in a decision.
+    pub fn allow<'p>(
         &self,
         determining: impl Iterator<Item = &'p PolicyId>,
         token: &Token,
-    ) -> Grant {
-        determining
-            .filter_map(|id| self.0.get(id)?.max_ttl)
-            .fold(Grant::new(), |grant, seconds| grant.ttl_at_most(seconds, token))
+    ) -> Verdict {
+        let (mut grant, mut permits) = (Grant::new(), false);
+        for annotation in determining.filter_map(|id| self.0.get(id)) {
+            if let Some(seconds) = annotation.max_ttl {
+                grant = grant.ttl_at_most(seconds, token);
+            }
+            permits |= !annotation.restricts;
+        }
+        if permits { Verdict::Permit(grant) } else { Verdict::Restrict(grant) }
     }
 }

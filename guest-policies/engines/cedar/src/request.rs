@@ -1,11 +1,11 @@
-//! What Cedar policies are asked.
+//! Builds the authorization request of a run.
 
 use cedar_policy::{
     Context, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression, Schema,
 };
 use countersign_policy::{Run, Token};
 
-/// Names that every request has, parsed once.
+/// The entity types of requests, parsed once.
 pub struct Names {
     workspace: EntityTypeName,
     definition: EntityTypeName,
@@ -14,7 +14,7 @@ pub struct Names {
 
 impl Names {
     pub fn new() -> Result<Self, String> {
-        let name = |text: &str| text.parse().map_err(|_| format!("`{text}` is no type"));
+        let name = |text: &str| text.parse().map_err(|_| format!("`{text}` is not a type"));
         Ok(Self {
             workspace: name("Workspace")?,
             definition: name("Definition")?,
@@ -111,7 +111,7 @@ fn text(text: &str) -> RestrictedExpression {
 
 /// The contract's numbers are below 2^53.
 fn number(number: u64) -> Result<RestrictedExpression, String> {
-    let number = i64::try_from(number).map_err(|_| format!("{number} is no Cedar long"))?;
+    let number = i64::try_from(number).map_err(|_| format!("{number} is not a Cedar long"))?;
     Ok(RestrictedExpression::new_long(number))
 }
 

@@ -1,11 +1,11 @@
-//! Asks `regorus` and `cedar-policy` as libraries of this program, without a sandbox and without the code of the
-//! components: what comes of it is what those must answer.
+//! Evaluates policies by `regorus` and `cedar-policy` as libraries, without a sandbox and without the components'
+//! code: the reference that the components are compared with.
 //!
 //! The first line of the input is `{"rego": settings}` or `{"cedar": settings}`, each further one `{"run": …,
-//! "token": …}`. For each of those a line comes back, in JSON: the codes of a denial, sorted, in a list; what a
-//! permit grants; `"abstain"`; or `"fault"`.
+//! "token": …}`. The answer to each of those is a line of JSON: the codes of a denial, sorted, in a list; the grant of
+//! a permit or a restriction, with its `verdict`; `"abstain"`; or `"fault"`.
 
-#![allow(clippy::indexing_slicing, reason = "of JSON, where what is not there is null; for tests")]
+#![allow(clippy::indexing_slicing, reason = "absent members of JSON are null; for tests")]
 
 use std::error::Error;
 use std::io::{self, BufRead, BufWriter, Write};
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// From what is asked to the answer.
+/// Answers one question.
 type Engine = Box<dyn FnMut(&Value) -> Result<Value>>;
 
 fn main() -> Result<()> {
@@ -45,7 +45,7 @@ fn rego(settings: &Value) -> Result<Engine> {
     }
     Ok(Box::new(move |asked| {
         engine.set_input_json(&asked.to_string())?;
-        // The package as a whole, and not rule by rule.
+        // The package as a whole, where the component evaluates rule by rule.
         let Ok(results) = engine.eval_query("data.countersign".to_owned(), false) else {
             return Ok(json!("fault"));
         };
@@ -58,18 +58,24 @@ fn rego(settings: &Value) -> Result<Engine> {
         for reason in package["deny"].as_array().into_iter().flatten() {
             codes.push(reason["code"].as_str().ok_or("no code")?);
         }
-        if !codes.is_empty() {
-            codes.sort_unstable();
-            return Ok(json!(codes));
-        }
         let nothing = json!({});
-        let grant = match &package["permit"] {
-            Value::Bool(true) => &nothing,
-            grant @ Value::Object(_) => grant,
-            _ => return Ok(json!("abstain")),
+        let grant = |rule: &str| match &package[rule] {
+            Value::Bool(true) => Some(nothing.clone()),
+            grant @ Value::Object(_) => Some(grant.clone()),
+            _ => None,
+        };
+        let (verdict, grant) = match (grant("permit"), grant("restrict")) {
+            (Some(_), Some(_)) => return Ok(json!("fault")),
+            _ if !codes.is_empty() => {
+                codes.sort_unstable();
+                return Ok(json!(codes));
+            }
+            (Some(grant), None) => ("permit", grant),
+            (None, Some(grant)) => ("restrict", grant),
+            (None, None) => return Ok(json!("abstain")),
         };
         let seconds = grant["max_ttl"].as_u64().into_iter();
-        permit(asked, seconds, grant["audiences"].as_array(), &grant["claims"])
+        granted(verdict, asked, seconds, grant["audiences"].as_array(), &grant["claims"])
     }))
 }
 
@@ -78,12 +84,13 @@ fn cedar(settings: &Value) -> Result<Engine> {
     let entities = settings.get("entities").cloned().unwrap_or_else(|| json!([]));
     let entities = Entities::from_json_value(entities, None)?;
     let authorizer = Authorizer::new();
+    let default = settings.get("default-verdict").cloned().unwrap_or_else(|| json!("deny"));
     Ok(Box::new(move |asked| {
         let text = |pointer: &str| -> Result<String> {
             Ok(asked.pointer(pointer).and_then(Value::as_str).ok_or("no text")?.to_owned())
         };
         let mut context = asked.clone();
-        // In Cedar the behavior is the action, and facts have no names that a schema could know.
+        // In Cedar the behavior is the action, and a schema cannot name the facts.
         for member in ["behavior", "facts"] {
             context["run"].as_object_mut().ok_or("no run")?.remove(member);
         }
@@ -107,25 +114,34 @@ fn cedar(settings: &Value) -> Result<Engine> {
         };
         Ok(match response.decision() {
             Decision::Allow => {
-                let lives = annotation("max_ttl").into_iter().filter_map(|text| text.parse().ok());
-                permit(asked, lives, None, &Value::Null)?
+                let ceilings = annotation("max_ttl");
+                let ceilings = ceilings.into_iter().filter_map(|text| text.parse().ok());
+                let allowing = response.diagnostics().reason().count();
+                let restricts = annotation("restrict").len() == allowing;
+                let verdict = if restricts { "restrict" } else { "permit" };
+                granted(verdict, asked, ceilings, None, &Value::Null)?
             }
-            Decision::Deny => match annotation("code") {
-                codes if codes.is_empty() => json!(["no-policy-permits"]),
-                codes => json!(codes),
+            Decision::Deny => match (annotation("code"), default.as_str()) {
+                (codes, _) if !codes.is_empty() => json!(codes),
+                (_, Some("restrict")) => {
+                    granted("restrict", asked, std::iter::empty(), None, &Value::Null)?
+                }
+                (_, Some("abstain")) => json!("abstain"),
+                _ => json!(["no-policy-permits"]),
             },
         })
     }))
 }
 
-/// A permit: the shortest life, and of the audiences asked for those that are kept.
-fn permit(
+/// A permit or a restriction: the lowest ceiling, and those of the requested audiences that are kept.
+fn granted(
+    verdict: &str,
     asked: &Value,
-    lives: impl Iterator<Item = u64>,
+    ceilings: impl Iterator<Item = u64>,
     kept: Option<&Vec<Value>>,
     claims: &Value,
 ) -> Result<Value> {
-    let asked_for = asked["token"]["ttl_seconds"].as_u64().ok_or("no life")?;
+    let requested = asked["token"]["ttl_seconds"].as_u64().ok_or("no ttl_seconds")?;
     let audiences = asked["token"]["audiences"].as_array().ok_or("no audiences")?;
     let mut audiences: Vec<_> = audiences
         .iter()
@@ -135,7 +151,8 @@ fn permit(
     audiences.sort_unstable();
     let claims = claims.as_object().cloned().unwrap_or_default();
     Ok(json!({
-        "seconds": lives.fold(asked_for, u64::min),
+        "verdict": verdict,
+        "seconds": ceilings.fold(requested, u64::min),
         "audiences": audiences,
         "claims": claims,
     }))

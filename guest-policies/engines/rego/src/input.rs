@@ -1,11 +1,11 @@
-//! What a Rego policy sees as `input`.
+//! Builds the `input` document of a Rego policy.
 
 use std::collections::BTreeMap;
 
 use countersign_policy::{Run, Token};
 use regorus::Value;
 
-/// `run` and `token`, by the contract's names with underscores. What the run does not have is not there.
+/// `run` and `token`, by the contract's names with underscores. Absent options are undefined.
 pub fn of(run: &Run, token: &Token) -> Value {
     object([("run", of_run(run)), ("token", of_token(token))])
 }

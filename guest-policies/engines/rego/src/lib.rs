@@ -1,9 +1,9 @@
 //! Decides by the Rego policy in its settings, evaluated by `regorus`.
 //!
 //! The policy is package `countersign`. Its rule `deny` is a set of `{"code": …, "message": …}`: any
-//! of them denies. Its rule `permit` is `true`, or what is granted: `{"max_ttl": 900, "audiences": […],
-//! "claims": {…}}`. Where neither has a value, the policy abstains. `input` has `run` and `token`, by the
-//! contract's names with underscores.
+//! of them denies. Its rules `permit` and `restrict` are `true`, or a grant: `{"max_ttl": 900, "audiences":
+//! […], "claims": {…}}`. A policy gives at most one of these two; both at once is a fault. Where no rule has
+//! a value, the policy abstains. `input` has `run` and `token`, by the contract's names with underscores.
 
 mod heads;
 mod input;
@@ -14,7 +14,9 @@ use std::cell::RefCell;
 use countersign_policy::{Problem, Run, Token, Verdict, policy, sample, settings};
 use regorus::{Engine, Value};
 
-/// The file that errors name.
+use crate::heads::Heads;
+
+/// The file name in errors.
 const SOURCE: &str = "policy.rego";
 
 /// The package of every policy.
@@ -23,10 +25,10 @@ const PACKAGE: &str = "countersign";
 /// A policy in Rego.
 #[settings]
 pub struct Settings {
-    /// The text of the policy: package `countersign`, Rego v1, with the rules `permit` and `deny` or one of
-    /// them.
+    /// The text of the policy: package `countersign`, Rego v1, with at least one of the rules `permit`,
+    /// `restrict` and `deny`.
     policy: String,
-    /// What the policy sees as `data`.
+    /// The document that the policy reads as `data`.
     #[serde(default)]
     data: Option<Data>,
 }
@@ -57,13 +59,12 @@ impl countersign_policy::schemars::JsonSchema for Data {
 /// An engine that has parsed the policy and decided once.
 pub struct Prepared {
     engine: RefCell<Engine>,
-    has_permit: bool,
-    has_deny: bool,
+    heads: Heads,
 }
 
 // SAFETY: a component has one thread (the host refuses shared memories).
 #[cfg(target_arch = "wasm32")]
-#[allow(unsafe_code, reason = "what is kept between the contract's functions must be `Sync`")]
+#[allow(unsafe_code, reason = "a static between the contract's functions must be `Sync`")]
 unsafe impl Sync for Prepared {}
 
 policy!(Settings, prepare, Prepared, evaluate);
@@ -73,37 +74,39 @@ fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
     let mut engine = Engine::new();
     let package = engine
         .add_policy(SOURCE.to_owned(), settings.policy)
-        .map_err(|error| of_policy(said(&error.to_string())))?;
+        .map_err(|error| of_policy(one_line(&error.to_string())))?;
     if package != "data.countersign" {
         let found = package.strip_prefix("data.").unwrap_or(&package);
         return Err(of_policy(format!("expected package `countersign`, found `{found}`")));
     }
-    let heads = heads::of(&mut engine).map_err(of_policy)?;
-    let (has_permit, has_deny) = (heads.permit, heads.deny);
-    if !has_permit && !has_deny {
-        return Err(of_policy("expected a rule `permit`, a rule `deny`, or both".to_owned()));
+    let heads = Heads::of(&mut engine).map_err(of_policy)?;
+    if heads.is_empty() {
+        let message = "expected at least one of the rules `permit`, `restrict` and `deny`";
+        return Err(of_policy(message.to_owned()));
     }
     if let Some(Data(data)) = settings.data {
         let Ok(members) = data.as_object() else {
             return Err(vec![problem("/data", "expected an object".to_owned())]);
         };
-        // It would stand in the place of the rules.
+        // Data under the package's name would take the place of its rules.
         if members.get(&Value::from(PACKAGE)).is_some() {
-            let message = "the rules are there: give the data another name".to_owned();
+            let message = "the name of the policy's package; rename the data".to_owned();
             return Err(vec![problem("/data/countersign", message)]);
         }
-        engine.add_data(data).map_err(|error| vec![problem("/data", said(&error.to_string()))])?;
+        engine
+            .add_data(data)
+            .map_err(|error| vec![problem("/data", one_line(&error.to_string()))])?;
     }
-    let prepared = Prepared { engine: RefCell::new(engine), has_permit, has_deny };
-    // What is done lazily is done here, once. Whether the sample makes sense to the policy does not matter.
+    let prepared = Prepared { engine: RefCell::new(engine), heads };
+    // Warms up whatever the engine does lazily, before the snapshot. The verdict on the sample does not matter.
     let _ = decide(&prepared, &sample::run(), &sample::token());
     Ok(prepared)
 }
 
 fn evaluate(prepared: &Prepared, run: &Run, token: &Token) -> Verdict {
     decide(prepared, run, token).unwrap_or_else(|problem| {
-        // A policy that fails has not permitted: the host makes a fault of it, with this message.
-        #[expect(clippy::panic, reason = "how a guest tells its host of a fault")]
+        // A policy that fails has not permitted: the host turns the panic into a fault with this message.
+        #[expect(clippy::panic, reason = "a guest reports a fault by panicking")]
         {
             panic!("{problem}")
         }
@@ -114,16 +117,17 @@ fn decide(prepared: &Prepared, run: &Run, token: &Token) -> Result<Verdict, Stri
     let mut engine = prepared.engine.borrow_mut();
     engine.set_input(input::of(run, token));
     let mut rule = |has: bool, path: &str| match has {
-        true => engine.eval_rule(path.to_owned()).map_err(|error| said(&error.to_string())),
+        true => engine.eval_rule(path.to_owned()).map_err(|error| one_line(&error.to_string())),
         false => Ok(Value::Undefined),
     };
-    let deny = rule(prepared.has_deny, "data.countersign.deny")?;
-    let permit = rule(prepared.has_permit, "data.countersign.permit")?;
-    verdict::of(&permit, &deny, token)
+    let deny = rule(prepared.heads.deny, "data.countersign.deny")?;
+    let permit = rule(prepared.heads.permit, "data.countersign.permit")?;
+    let restrict = rule(prepared.heads.restrict, "data.countersign.restrict")?;
+    verdict::of(&permit, &restrict, &deny, token)
 }
 
-/// What the engine says over several lines, with the text and a mark below it, in one: the place, and what is wrong.
-fn said(error: &str) -> String {
+/// An error of the engine in one line, place first: regorus prints several, with the source and a mark below it.
+fn one_line(error: &str) -> String {
     let line = |mark: &str| error.lines().find_map(|line| line.trim().strip_prefix(mark));
     match (line("--> "), line("error: ")) {
         (Some(place), Some(problem)) => format!("{place}: {problem}"),
@@ -133,4 +137,37 @@ fn said(error: &str) -> String {
 
 fn problem(pointer: &str, message: String) -> Problem {
     Problem { pointer: pointer.to_owned(), message }
+}
+
+#[cfg(test)]
+mod tests {
+    use countersign_policy::{Grant, parse_settings};
+
+    use super::*;
+
+    #[track_caller]
+    fn check(rules: &str, expected: Result<Verdict, &str>) {
+        let policy = Value::from(format!("package countersign\n{rules}"));
+        let settings = format!("{{\"policy\": {policy}}}");
+        let prepared = prepare(parse_settings(&settings).expect("settings")).expect("a policy");
+        let found = decide(&prepared, &sample::run(), &sample::token());
+        assert_eq!(found.as_ref().map_err(String::as_str), expected.as_ref().map_err(|e| *e));
+    }
+
+    #[test]
+    fn a_policy_gives_a_permit_or_a_restriction() {
+        let grant = || Grant { max_ttl: Some(900), ..Grant::new() };
+        let denial = "deny contains {\"code\": \"a\", \"message\": \"b\"}";
+        let both = "`permit` and `restrict` both have a value; expected one";
+        check("permit := {\"max_ttl\": 900}", Ok(Verdict::Permit(grant())));
+        check("restrict := {\"max_ttl\": 900}", Ok(Verdict::Restrict(grant())));
+        check("restrict := true", Ok(Verdict::Restrict(Grant::new())));
+        check("permit := false\nrestrict := {\"max_ttl\": 900}", Ok(Verdict::Restrict(grant())));
+        check("permit := {\"max_ttl\": 900}\nrestrict := false", Ok(Verdict::Permit(grant())));
+        check("restrict if false", Ok(Verdict::Abstain));
+        check(&format!("restrict := true\n{denial}"), Ok(Verdict::deny("a", "b")));
+        check("permit := true\nrestrict := true", Err(both));
+        check(&format!("permit := true\nrestrict := true\n{denial}"), Err(both));
+        check("restrict := 7", Err("restrict: expected true or an object, found 7"));
+    }
 }

@@ -1,21 +1,32 @@
-//! From what the rules are to a verdict.
+//! Translates the values of the verdict rules to a verdict.
 
 use countersign_policy::{Grant, Reason, Token, Verdict};
 use regorus::Value;
 
-/// The verdict of the rules `permit` and `deny`, either of which may be undefined.
+/// The verdict of the rules `permit`, `restrict` and `deny`, each of which may be undefined.
 ///
 /// # Errors
-/// When one has another shape: the policy is wrong, and has said nothing.
-pub fn of(permit: &Value, deny: &Value, token: &Token) -> Result<Verdict, String> {
+/// When a rule has an unexpected shape, or both `permit` and `restrict` have a value: the policy is wrong, and has
+/// given no verdict.
+pub fn of(
+    permit: &Value,
+    restrict: &Value,
+    deny: &Value,
+    token: &Token,
+) -> Result<Verdict, String> {
     let reasons = reasons(deny)?;
-    // Looked at also where it makes no difference: a policy that is wrong must not pass for a while.
-    let grant = grant(permit, token)?;
-    Ok(match grant {
-        _ if !reasons.is_empty() => Verdict::Deny(reasons),
-        Some(grant) => Verdict::Permit(grant),
-        None => Verdict::Abstain,
-    })
+    // Read even beside a denial: a policy that is wrong must not go unnoticed until the denial is gone.
+    let permit = grant("permit", permit, token)?;
+    let restrict = grant("restrict", restrict, token)?;
+    match (permit, restrict) {
+        // Two answers, as two values of one rule are. Which of them was meant cannot be known, and taking the permit
+        // would let in whoever the restriction was to leave to other policies.
+        (Some(_), Some(_)) => Err("`permit` and `restrict` both have a value; expected one".into()),
+        _ if !reasons.is_empty() => Ok(Verdict::Deny(reasons)),
+        (Some(grant), None) => Ok(Verdict::Permit(grant)),
+        (None, Some(grant)) => Ok(Verdict::Restrict(grant)),
+        (None, None) => Ok(Verdict::Abstain),
+    }
 }
 
 fn reasons(deny: &Value) -> Result<Vec<Reason>, String> {
@@ -48,41 +59,44 @@ fn reason(item: &Value) -> Result<Reason, String> {
     }
 }
 
-fn grant(permit: &Value, token: &Token) -> Result<Option<Grant>, String> {
-    let members = match permit {
+/// The grant that the rule `name` has as its value; `None` where it is undefined or `false`.
+fn grant(name: &str, value: &Value, token: &Token) -> Result<Option<Grant>, String> {
+    let members = match value {
         Value::Undefined | Value::Bool(false) => return Ok(None),
         Value::Bool(true) => return Ok(Some(Grant::new())),
         Value::Object(members) => members,
         other => {
-            return Err(format!("permit: expected true or an object, found {}", short(other)));
+            return Err(format!("{name}: expected true or an object, found {}", short(other)));
         }
     };
     let mut grant = Grant::new();
-    for (name, value) in members.iter() {
-        match name.as_string().map_or("", |name| name.as_ref()) {
+    for (key, value) in members.iter() {
+        match key.as_string().map_or("", |key| key.as_ref()) {
             "max_ttl" => {
                 let seconds = value.as_u32().ok().filter(|seconds| *seconds > 0);
-                let wrong = || format!("permit.max_ttl: expected seconds, found {}", short(value));
+                let wrong = || format!("{name}.max_ttl: expected seconds, found {}", short(value));
                 grant = grant.ttl_at_most(seconds.ok_or_else(wrong)?, token);
             }
             "audiences" => {
-                let kept = audiences(value)?;
+                let kept = audiences(value).ok_or_else(|| {
+                    format!("{name}.audiences: expected strings, found {}", short(value))
+                })?;
                 grant = grant.keep_audiences(token, |audience| kept.iter().any(|k| k == audience));
             }
             "claims" => {
                 let wrong = || {
                     let found = short(value);
-                    format!("permit.claims: expected an object of texts, found {found}")
+                    format!("{name}.claims: expected an object of strings, found {found}")
                 };
-                for (name, value) in value.as_object().map_err(|_| wrong())?.iter() {
-                    let name = name.as_string().map_err(|_| wrong())?;
-                    grant = grant.claim(name, value.as_string().map_err(|_| wrong())?.as_ref());
+                for (claim, value) in value.as_object().map_err(|_| wrong())?.iter() {
+                    let claim = claim.as_string().map_err(|_| wrong())?;
+                    grant = grant.claim(claim, value.as_string().map_err(|_| wrong())?.as_ref());
                 }
             }
             _ => {
                 return Err(format!(
-                    "permit: expected `max_ttl`, `audiences` and `claims`, found {}",
-                    short(name)
+                    "{name}: expected `max_ttl`, `audiences` and `claims`, found {}",
+                    short(key)
                 ));
             }
         }
@@ -90,20 +104,19 @@ fn grant(permit: &Value, token: &Token) -> Result<Option<Grant>, String> {
     Ok(Some(grant))
 }
 
-fn audiences(value: &Value) -> Result<Vec<String>, String> {
-    let items: Option<Vec<_>> = match value {
+fn audiences(value: &Value) -> Option<Vec<String>> {
+    match value {
         Value::Set(items) => items.iter().map(text).collect(),
         Value::Array(items) => items.iter().map(text).collect(),
         _ => None,
-    };
-    items.ok_or_else(|| format!("permit.audiences: expected texts, found {}", short(value)))
+    }
 }
 
 fn text(value: &Value) -> Option<String> {
     Some(value.as_string().ok()?.to_string())
 }
 
-/// A value for an error: the beginning of its JSON.
+/// The first 80 characters of a value's JSON, for an error.
 fn short(value: &Value) -> String {
     let text = value.to_string();
     match text.char_indices().nth(80) {

@@ -1,45 +1,45 @@
-//! What does not fit, and where, in the words of JSON.
+//! Errors of settings, in JSON's terms.
 
 use std::fmt::{self, Display};
 
 use serde::de::{Expected, Unexpected};
 
-/// Why settings do not fit: one problem.
+/// The first problem of settings that do not fit their type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
-    /// The steps of the JSON pointer, innermost first, each with its slash.
-    steps: Vec<String>,
+    /// The segments of the JSON pointer, innermost first, each with its slash.
+    segments: Vec<String>,
     message: String,
 }
 
 impl Error {
-    /// JSON pointer (RFC 6901) to the place; empty for the whole.
+    /// The location as a JSON pointer (RFC 6901); empty for the whole.
     #[must_use]
     pub fn pointer(&self) -> String {
-        self.steps.iter().rev().map(String::as_str).collect()
+        self.segments.iter().rev().map(String::as_str).collect()
     }
 
-    /// What is wrong there, and what was expected.
+    /// The problem, and what was expected.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
     }
 
     pub(super) fn at_index(mut self, index: usize) -> Self {
-        self.steps.push(format!("/{index}"));
+        self.segments.push(format!("/{index}"));
         self
     }
 
     pub(super) fn at_key(mut self, key: &str) -> Self {
-        let mut step = String::from("/");
+        let mut segment = String::from("/");
         for character in key.chars() {
             match character {
-                '~' => step.push_str("~0"),
-                '/' => step.push_str("~1"),
-                other => step.push(other),
+                '~' => segment.push_str("~0"),
+                '/' => segment.push_str("~1"),
+                other => segment.push(other),
             }
         }
-        self.steps.push(step);
+        self.segments.push(segment);
         self
     }
 }
@@ -57,7 +57,7 @@ impl std::error::Error for Error {}
 
 impl serde::de::Error for Error {
     fn custom<T: Display>(message: T) -> Self {
-        Self { steps: Vec::new(), message: message.to_string() }
+        Self { segments: Vec::new(), message: message.to_string() }
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -100,7 +100,7 @@ impl serde::de::Error for Error {
     }
 }
 
-/// The beginning of a text, at most 80 bytes: enough to recognise it by.
+/// The first 80 bytes of a text, enough to recognise it.
 pub(crate) fn cut(text: &str) -> &str {
     let mut end = text.len().min(80);
     while !text.is_char_boundary(end) {
@@ -109,7 +109,7 @@ pub(crate) fn cut(text: &str) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
-/// What was found, as JSON calls it.
+/// JSON's name for the type that was found.
 fn kind(found: &Unexpected<'_>) -> &'static str {
     match found {
         Unexpected::Bool(_) => "a boolean",
@@ -123,7 +123,7 @@ fn kind(found: &Unexpected<'_>) -> &'static str {
     }
 }
 
-/// What was expected: serde's words for it turned into JSON's.
+/// Translates serde's description of the expected type to JSON's terms.
 fn json(expected: &dyn Expected) -> String {
     let words = expected.to_string();
     match words.as_str() {
@@ -148,7 +148,7 @@ fn json(expected: &dyn Expected) -> String {
     }
 }
 
-/// The words of a closed list.
+/// Displays the words of a closed list.
 struct OneOf(&'static [&'static str]);
 
 impl Display for OneOf {

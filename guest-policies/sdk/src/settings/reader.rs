@@ -1,4 +1,4 @@
-//! JSON text (RFC 8259), token by token.
+//! Reads JSON text (RFC 8259) token by token.
 
 use std::borrow::Cow;
 
@@ -6,24 +6,24 @@ use serde::de::{Error as _, Expected, Unexpected};
 
 use super::Error;
 
-/// How deep a text may be nested. The host allows less; this keeps a guest's stack whole whatever
-/// the host does.
+/// The maximum nesting depth. The host allows less; this bound keeps a guest from overflowing its
+/// stack whatever the host does.
 const MAX_DEPTH: usize = 48;
 
-/// A place in a JSON text.
+/// A position in a JSON text.
 pub(super) struct Reader<'de> {
     text: &'de str,
     at: usize,
     depth: usize,
 }
 
-/// A number, as far as it is understood.
+/// A number.
 pub(super) enum Number<'de> {
     /// A whole number from 0 to 2^64 - 1.
     Unsigned(u64),
     /// A whole number from -2^63 to -1.
     Signed(i64),
-    /// Any other, as it is written.
+    /// Any other number, verbatim.
     Other(&'de str),
 }
 
@@ -39,13 +39,13 @@ impl<'de> Reader<'de> {
         self.byte().ok_or_else(|| Error::custom("the JSON text ends too early"))
     }
 
-    /// Whether the next token is this byte.
+    /// Returns true if the next token is this byte.
     pub(super) fn at(&mut self, byte: u8) -> bool {
         self.skip_space();
         self.byte() == Some(byte)
     }
 
-    /// Makes sure that nothing follows.
+    /// Checks that nothing follows.
     pub(super) fn end(&mut self) -> Result<(), Error> {
         self.skip_space();
         if self.at == self.text.len() { Ok(()) } else { Err(malformed()) }
@@ -61,12 +61,12 @@ impl<'de> Reader<'de> {
         }
     }
 
-    /// Whether a number is next.
+    /// Returns true if a number is next.
     pub(super) fn at_number(&mut self) -> Result<bool, Error> {
         Ok(matches!(self.peek()?, b'-' | b'0'..=b'9'))
     }
 
-    /// The error for a next token that does not fit.
+    /// The error for a next token of an unexpected type.
     #[inline(never)]
     pub(super) fn mismatch(&mut self, expected: &dyn Expected) -> Error {
         let found = match self.peek() {
@@ -87,7 +87,7 @@ impl<'de> Reader<'de> {
         Error::invalid_type(found, expected)
     }
 
-    /// Goes past an opening bracket.
+    /// Consumes an opening bracket.
     #[inline(never)]
     pub(super) fn open(&mut self) -> Result<(), Error> {
         if self.depth == MAX_DEPTH {
@@ -98,13 +98,13 @@ impl<'de> Reader<'de> {
         Ok(())
     }
 
-    /// Goes past a closing bracket, which `more` has found.
+    /// Consumes a closing bracket, which `more` has found.
     pub(super) fn close(&mut self) {
         self.at += 1;
         self.depth -= 1;
     }
 
-    /// Whether another item follows, up to the closing bracket, which is left where it is.
+    /// Returns true if another item follows. A closing bracket is not consumed.
     #[inline(never)]
     pub(super) fn more(&mut self, close: u8, first: bool) -> Result<bool, Error> {
         match self.peek()? {
@@ -235,7 +235,7 @@ impl<'de> Reader<'de> {
     }
 }
 
-/// The host refuses such a text before a policy sees it, so nobody needs to know more.
+/// The error for malformed JSON. The host refuses such text before a policy sees it, so no details are needed.
 fn malformed() -> Error {
     Error::custom("the text is not JSON")
 }

@@ -17,6 +17,18 @@ lives contains data.also_max_ttl if {
 	data.also[owner]
 }
 
+# Neither the owner nor anybody on the list: whether they may is left to another policy.
+restrict := {"max_ttl": 1200, "audiences": kept} if {
+	startswith(owner, "abstain")
+	input.run.behavior == "detect"
+}
+
+# Beside a permit: an error, which is neither.
+restrict := true if {
+	owner == definition.workspace
+	input.run.number % 89 == 0
+}
+
 kept contains audience if {
 	some audience in input.token.audiences
 	not startswith(audience, "https://")

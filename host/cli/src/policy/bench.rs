@@ -14,29 +14,29 @@ use crate::output::{self, FAILURE, Exit, Format, Styled};
 use countersign_deployment::engine;
 use crate::progress;
 
-/// Measure what the cases of a policy take of its limits
+/// Measure the fuel, memory, output and time of a policy's test cases
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   countersign policy bench
-  countersign policy bench --max-fuel 20000        # for CI: more fuel than that fails
+  countersign policy bench --max-fuel 20000        # for CI: fails if a case takes more
 
-Fuel, memory and output are the same on every machine; time is not, and is the median of --times
-evaluations, each in a fresh instance.
+Fuel, memory and output are the same on every machine. Time is the median of --times evaluations on this
+machine, each in a fresh instance.
 
 The JSON has `component_bytes`, `limits` (`fuel`, `memory_bytes`, `output_bytes`), `cases` (`name`,
 `fuel`, `memory_bytes`, `output_bytes`, `nanoseconds`), and `over_max_fuel`, the names of cases.
 
-Exit status: 0 measured, 1 anything else, also when a case takes more than --max-fuel.")]
+Exit status: 0 if no case takes more than --max-fuel, 1 otherwise and on errors.")]
 pub struct Bench {
     #[command(flatten)]
     folder: FolderArguments,
 
-    /// The most fuel that a case may take
+    /// The maximum fuel of a case
     #[arg(long, value_name = "FUEL")]
     max_fuel: Option<u64>,
 
-    /// How often each case is evaluated
+    /// The number of evaluations of each case
     #[arg(long, value_name = "TIMES", default_value_t = 1000)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     times: u32,
@@ -82,10 +82,9 @@ impl Bench {
             let trial = Trial::new(&engine, component, folder.limits, cases, run, settings)?;
             measure(&trial, usize::try_from(self.times).unwrap_or(1), time)
         })?;
-        // What cannot be read is not below anything.
-        let over = |fuel: Option<u64>| {
-            self.max_fuel.is_some_and(|most| fuel.is_none_or(|fuel| fuel > most))
-        };
+        // Fuel that could not be measured is not within the limit.
+        let over =
+            |fuel: Option<u64>| self.max_fuel.is_some_and(|max| fuel.is_none_or(|fuel| fuel > max));
         let cases = measurement.cases.iter();
         let over: Vec<_> =
             cases.filter(|case| over(case.fuel)).map(|case| case.name.as_str()).collect();
@@ -124,7 +123,7 @@ fn printed<'m>(measurement: &'m Measurement, over: &[&'m str]) -> Printed<'m> {
 fn text(measurement: &Measurement, over: &[&str]) -> String {
     let limits = &measurement.limits;
     let mut text = format!("{} bytes\n", measurement.component_bytes);
-    let of = |used: Option<u64>, limit: u64| match used {
+    let share = |used: Option<u64>, limit: u64| match used {
         Some(used) => format!("{used} ({:.2}%)", used as f64 * 100.0 / limit as f64),
         None => "unknown".to_owned(),
     };
@@ -132,18 +131,21 @@ fn text(measurement: &Measurement, over: &[&str]) -> String {
     for case in &measurement.cases {
         let mark = if over.contains(&case.name.as_str()) { " over --max-fuel" } else { "" };
         let _ = writeln!(text, "{}{}", visible(&case.name), Styled(FAILURE, mark));
-        let _ = writeln!(text, "  fuel    {}", of(case.fuel, limits.fuel));
-        let _ = writeln!(text, "  memory  {} bytes", of(case.memory_bytes, limits.memory_bytes));
-        let _ =
-            writeln!(text, "  output  {} bytes", of(case.output_bytes, limits.output_bytes.into()));
-        let _ = writeln!(text, "  time    {:.1} µs", case.nanoseconds as f64 / 1000.0);
-    }
-    let worst = measurement.cases.iter().filter_map(|case| case.fuel).max();
-    if let Some(worst) = worst.filter(|worst| *worst > 0) {
-        let headroom = limits.fuel as f64 / worst as f64;
+        let _ = writeln!(text, "  fuel    {}", share(case.fuel, limits.fuel));
+        let _ = writeln!(text, "  memory  {} bytes", share(case.memory_bytes, limits.memory_bytes));
         let _ = writeln!(
             text,
-            "the limit of fuel is {headroom:.0} times what the most costly case takes"
+            "  output  {} bytes",
+            share(case.output_bytes, limits.output_bytes.into())
+        );
+        let _ = writeln!(text, "  time    {:.1} µs", case.nanoseconds as f64 / 1000.0);
+    }
+    let max = measurement.cases.iter().filter_map(|case| case.fuel).max();
+    if let Some(max) = max.filter(|max| *max > 0) {
+        let headroom = limits.fuel as f64 / max as f64;
+        let _ = writeln!(
+            text,
+            "the fuel limit is {headroom:.0} times the fuel of the most expensive case"
         );
     }
     text

@@ -22,32 +22,32 @@ use crate::output::{self, DIM, Exit, Format, STRONG, Styled};
 use countersign_deployment::{engine, files};
 use crate::progress;
 
-/// The world of a policy's component, as wit/policy.wit has it.
+/// The world of a policy's component: wit/policy.wit.
 const WORLD: &str = "countersign:policy/token-policy@1.0.0";
 
-/// Build a policy to a component, and check it as the evaluator will
+/// Build the component of a policy, and check that the evaluator loads it
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   countersign policy build
   countersign policy build who-may --install
 
-It writes policy.wasm into the folder. For Rego and Cedar that is the component with the engine, and the
-texts become its settings, settings.json.
+Writes policy.wasm into the folder. For Rego and Cedar that is the component of the engine, and the policy's files
+become its settings, settings.json.
 
-What is missing is said, with the command that brings it; --install runs that.
+If a build tool is not installed, the command that installs it is printed; --install runs it.
 
-The JSON has `component`, `bytes`, `digest`, `world`, `policy`, `version`, `profile` (what `limits.profile` of a
-binding should be), and `settings` (`file`, `digest`): what the texts of Rego or Cedar became, or null. Their digest
-is the policy's: that of the component is the engine's.
+The JSON has `component`, `bytes`, `digest`, `world`, `policy`, `version`, `profile` (the value for
+`limits.profile` of a binding), and `settings` (`file`, `digest`), which is null except for Rego and Cedar. For these
+two, the digest of the settings identifies the policy; that of the component identifies the engine.
 
-Exit status: 0 built, and the evaluator takes it; 1 anything else.")]
+Exit status: 0 if the component was built and the evaluator loads it, 1 otherwise.")]
 pub struct Build {
     /// The folder of the policy
     #[arg(value_name = "DIR", default_value = ".")]
     folder: PathBuf,
 
-    /// Install what is missing
+    /// Install missing build tools
     #[arg(long)]
     install: bool,
 
@@ -84,10 +84,10 @@ impl Build {
             Language::Javascript => javascript::build(&folder, self.install)?,
             Language::Python => python::build(&folder, self.install)?,
             Language::Rego | Language::Cedar => {
-                language.engine().context("a component for the language")?.to_vec()
+                language.engine().context("the language has no engine")?.to_vec()
             }
         };
-        // What the evaluator would say, before anything is written.
+        // Checked as the evaluator does, before anything is written.
         if let Some(import) = imports(&bytes)?.first() {
             bail!("the component imports `{}`, and a policy imports nothing", visible(import));
         }
@@ -100,12 +100,12 @@ impl Build {
             && let Err(why) = SettingsSchema::parse(schema)
         {
             output::warn(&format!(
-                "a host does not use the settings schema: {}; the policy alone checks its settings",
+                "hosts ignore the settings schema: {}; only the policy checks its settings",
                 visible(&why.to_string())
             ));
         }
         let settings = match language.is_text() {
-            true => Some(self.take_settings(policy, language.settings(&folder)?, limits)?),
+            true => Some(self.write_settings(policy, language.settings(&folder)?, limits)?),
             false => None,
         };
         let path = self.folder.join("policy.wasm");
@@ -117,7 +117,7 @@ impl Build {
             world: WORLD,
             policy: description.name,
             version: description.version,
-            profile: language.profile().word(),
+            profile: language.profile().name(),
             settings,
         };
         match self.format {
@@ -127,8 +127,8 @@ impl Build {
         Ok(Exit::Success)
     }
 
-    /// Gives the policy its settings, writes them when it takes them, and says where.
-    fn take_settings(
+    /// Configures the policy with its settings and, if it accepts them, writes them to `settings.json`.
+    fn write_settings(
         &self,
         policy: Policy,
         settings: Settings,
@@ -144,7 +144,7 @@ impl Build {
             limits,
             claims: Vec::new(),
         };
-        progress::with_spinner("checking the texts", || Binding::prepare(Arc::new(policy), config))?;
+        progress::with_spinner("checking the policy", || Binding::prepare(Arc::new(policy), config))?;
         files::replace(&path, json.as_bytes(), false)?;
         Ok(BuiltSettings { file: path.display().to_string(), digest })
     }

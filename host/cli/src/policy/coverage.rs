@@ -1,4 +1,4 @@
-//! Which lines of a policy its cases reach, for `countersign policy test --coverage`.
+//! Line coverage of a policy in Rust, for `countersign policy test --coverage`.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -14,23 +14,23 @@ use super::rust::RustPackage;
 use crate::output::{FAILURE, DIM, Styled};
 use crate::progress;
 
-/// Which lines of a policy its cases reach.
+/// The lines of a policy that its cases reach.
 pub struct PolicyCoverage {
     coverage: Coverage,
-    /// Each line that no case reaches, with its text.
+    /// Lines that no case reaches, with their text.
     missed: Vec<(CodeLine, String)>,
-    /// How many of a hundred lines must be reached.
-    least: Option<u8>,
+    /// The percentage of lines that must be reached.
+    min: Option<u8>,
 }
 
 impl PolicyCoverage {
     /// Compiles the policy in a folder once more, and follows the cases of a trial through it.
     pub fn of(trial: &Trial<'_>, folder: &Path, least: Option<u8>) -> Result<Self> {
         let language = Language::of(folder)
-            .context("lines are counted in the source, and of policies in Rust alone")?;
+            .context("coverage is only available for policies in Rust, and needs their source")?;
         if language != Language::Rust {
             bail!(
-                "{}: lines are counted of policies in Rust alone; without --coverage the cases are run",
+                "{}: coverage is only available for policies in Rust; omit --coverage to run the cases",
                 folder.join(language.source()).display()
             );
         }
@@ -41,20 +41,20 @@ impl PolicyCoverage {
         let coverage = trial.coverage(&module, &|path| package.own(path))?;
         let text = |line: &CodeLine| package.line(&line.file, line.line).unwrap_or_default();
         let missed = coverage.missed().map(|line| (line.clone(), text(line))).collect();
-        Ok(Self { coverage, missed, least })
+        Ok(Self { coverage, missed, min: least })
     }
 
-    /// Whether as many lines are reached as must be.
+    /// Returns true if the required percentage of lines is reached.
     pub fn passed(&self) -> bool {
-        self.least.is_none_or(|least| self.coverage.is_at_least(least))
+        self.min.is_none_or(|min| self.coverage.is_at_least(min))
     }
 
-    /// For people.
+    /// Writes the report for people.
     pub fn write(&self, text: &mut String) -> std::fmt::Result {
         let (covered, lines) = (self.coverage.covered(), self.coverage.lines());
         write!(text, "{covered} of {lines} lines are reached by a case")?;
-        match self.least.filter(|_| !self.passed()) {
-            Some(least) => writeln!(text, " {}", Styled(FAILURE, format!("less than {least}%")))?,
+        match self.min.filter(|_| !self.passed()) {
+            Some(min) => writeln!(text, " {}", Styled(FAILURE, format!("less than {min}%")))?,
             None => text.push('\n'),
         }
         if !self.missed.is_empty() {
@@ -65,7 +65,7 @@ impl PolicyCoverage {
         })
     }
 
-    /// For programs.
+    /// The report for programs.
     pub fn printed(&self) -> PrintedCoverage<'_> {
         let missed = self.missed.iter();
         PrintedCoverage {

@@ -13,10 +13,10 @@ use super::language::Language;
 use countersign_deployment::files;
 use crate::output;
 
-/// The run that cases change where a folder has none of its own: the published one.
+/// The run that cases start from where a folder has no run.json.
 const RUN: &str = include_str!("../../../../examples/run.json");
 
-/// Which policy.
+/// The arguments that select a policy.
 #[derive(Args)]
 pub struct FolderArguments {
     /// The folder of the policy
@@ -27,17 +27,17 @@ pub struct FolderArguments {
     #[arg(long, value_name = "FILE")]
     component: Option<PathBuf>,
 
-    /// The limits, as a binding's `limits.profile` [default: by the language of the policy in the folder]
+    /// The limits, as in `limits.profile` of a binding [default: by the language of the policy]
     #[arg(long, value_enum)]
     profile: Option<Profile>,
 }
 
-/// Limits by a name.
+/// A named set of limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Profile {
     /// For a compiled policy
     Compiled,
-    /// For one that has an engine or an interpreter in it
+    /// For a policy that contains an engine or an interpreter
     Interpreter,
 }
 
@@ -49,8 +49,8 @@ impl Profile {
         }
     }
 
-    /// What it is called in a manifest.
-    pub fn word(self) -> &'static str {
+    /// The value of `limits.profile` in a manifest.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Compiled => "compiled",
             Self::Interpreter => "interpreter",
@@ -58,15 +58,15 @@ impl Profile {
     }
 }
 
-/// What was read of a folder.
+/// The contents of a policy's folder.
 pub struct PolicyFolder {
     pub component: Vec<u8>,
     pub cases: Cases,
-    /// The run object that cases change.
+    /// The run object that cases start from.
     pub run: Value,
-    /// The settings of cases that have none.
+    /// The settings of cases that give none.
     pub settings: Settings,
-    /// The limits that the policy is to have.
+    /// The limits that cases run under.
     pub limits: Limits,
 }
 
@@ -76,18 +76,18 @@ impl FolderArguments {
         &self.folder
     }
 
-    /// Reads the component, `cases.toml`, and `run.json` and `settings.json` where they are there.
+    /// Reads the component, `cases.toml`, and, where they exist, `run.json` and `settings.json`.
     pub fn read(&self) -> Result<PolicyFolder> {
         let component = self.component();
         if !component.exists() {
             bail!(
-                "{}: no component; `countersign policy build` makes it, or name it by --component",
+                "{}: no component; run `countersign policy build`, or name one with --component",
                 component.display()
             );
         }
         let cases = self.folder.join("cases.toml");
         let text = files::read_text(&cases, 4 << 20)
-            .context("a policy's folder has `cases.toml`: what it is to answer")?;
+            .context("a policy's folder needs `cases.toml`, its test cases")?;
         let run = self.folder.join("run.json");
         let run = if run.exists() {
             let bytes = files::read(&run, MAX_RUN_BYTES as u64)?;
@@ -97,7 +97,7 @@ impl FolderArguments {
         };
         let language = Language::of(&self.folder).ok();
         let settings = match language.filter(|language| language.is_text()) {
-            Some(language) => self.texts(language)?,
+            Some(language) => self.text_settings(language)?,
             None => self.settings_file()?,
         };
         let profile = self.profile.or(language.map(Language::profile));
@@ -110,14 +110,14 @@ impl FolderArguments {
         })
     }
 
-    /// The settings that the texts make. A binding has those that were written, so it is said where they differ.
-    fn texts(&self, language: Language) -> Result<Settings> {
+    /// Makes the settings of the texts, and warns if `settings.json`, which a binding uses, is not up to date.
+    fn text_settings(&self, language: Language) -> Result<Settings> {
         let settings = language.settings(&self.folder)?;
-        let written = self.folder.join("settings.json");
-        if written.exists() && self.settings_file()?.digest() != settings.digest() {
+        let built = self.folder.join("settings.json");
+        if built.exists() && self.settings_file()?.digest() != settings.digest() {
             output::warn(&format!(
-                "{} is not what the texts make; `countersign policy build` writes it",
-                written.display()
+                "{} is out of date; run `countersign policy build`",
+                built.display()
             ));
         }
         Ok(settings)
@@ -132,20 +132,27 @@ impl FolderArguments {
         Settings::from_json(&text).with_context(|| path.display().to_string())
     }
 
-    /// What is looked at to see whether anything has changed.
-    pub fn looks(&self) -> Vec<Option<(SystemTime, u64)>> {
-        let look = |path: &Path| {
-            let metadata = std::fs::metadata(path).ok()?;
-            Some((metadata.modified().ok()?, metadata.len()))
-        };
+    /// The fingerprints of all files that a test reads.
+    pub fn fingerprints(&self) -> FileFingerprints {
         let texts = Language::of(&self.folder).map(Language::texts).unwrap_or_default();
         let of_folder = ["cases.toml", "run.json", "settings.json"];
         let texts = texts.iter().map(|(file, _)| file);
         let of_folder = of_folder.iter().chain(texts).map(|name| self.folder.join(name));
-        of_folder.chain([self.component()]).map(|path| look(&path)).collect()
+        FileFingerprints(
+            of_folder.chain([self.component()]).map(|path| fingerprint(&path)).collect(),
+        )
     }
 
     fn component(&self) -> PathBuf {
         self.component.clone().unwrap_or_else(|| self.folder.join("policy.wasm"))
     }
+}
+
+/// The modification times and sizes of files. Files with equal fingerprints are taken to be unchanged.
+#[derive(PartialEq, Eq)]
+pub struct FileFingerprints(Vec<Option<(SystemTime, u64)>>);
+
+fn fingerprint(path: &Path) -> Option<(SystemTime, u64)> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
 }

@@ -1,4 +1,4 @@
-//! The report of a test in JUnit's XML.
+//! Test reports in JUnit's XML.
 
 use anyhow::Result;
 use countersign_authoring::Claim;

@@ -1,4 +1,4 @@
-//! What a policy is written in.
+//! The languages that policies are written in.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::folder::Profile;
 use countersign_deployment::files;
 
-/// What a policy is written in.
+/// A language that policies are written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Language {
     /// Rust, with the SDK
@@ -28,7 +28,7 @@ pub enum Language {
 }
 
 impl Language {
-    /// By a file that a folder of it has.
+    /// The file by which a folder's language is recognised.
     const MARKS: [(&'static str, Self); 5] = [
         ("Cargo.toml", Self::Rust),
         ("policy.js", Self::Javascript),
@@ -44,17 +44,17 @@ impl Language {
         match found.as_slice() {
             [(_, language)] => Ok(*language),
             [(one, _), (other, _), ..] => {
-                bail!("{}: both {one} and {other}; keep one", folder.display())
+                bail!("{}: found both {one} and {other}; keep one", folder.display())
             }
             [] => bail!(
-                "{}: expected Cargo.toml (Rust), policy.js, policy.py, policy.rego or policies.cedar; `countersign policy \
-                 new` makes a folder",
+                "{}: found no policy, expected Cargo.toml (Rust), policy.js, policy.py, policy.rego or policies.cedar; \
+                 `countersign policy new` creates a folder",
                 folder.display()
             ),
         }
     }
 
-    /// The file that the policy is in.
+    /// The source file of the policy.
     pub fn source(self) -> &'static str {
         match self {
             Self::Rust => "src/lib.rs",
@@ -65,7 +65,7 @@ impl Language {
         }
     }
 
-    /// The limits that a policy of it needs.
+    /// The limits that a policy in this language needs.
     pub fn profile(self) -> Profile {
         match self {
             Self::Rust => Profile::Compiled,
@@ -73,12 +73,12 @@ impl Language {
         }
     }
 
-    /// Whether the policy is a text that a component takes as its settings.
+    /// Says that the policy is text, which the component of an engine takes as its settings.
     pub fn is_text(self) -> bool {
         self.engine().is_some()
     }
 
-    /// The component that takes texts of the language.
+    /// The component that evaluates policies in this language, for a language that [is text](Self::is_text).
     pub fn engine(self) -> Option<&'static [u8]> {
         match self {
             Self::Rego => Some(REGO),
@@ -87,8 +87,8 @@ impl Language {
         }
     }
 
-    /// The files of a folder that its settings are made of, each with its key. The first is the policy; the others need
-    /// not be there.
+    /// The files of a folder that make up the engine's settings, each with its key. The first is the policy; the others
+    /// are optional.
     pub fn texts(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::Rego => &[("policy.rego", "policy"), ("data.json", "data")],
@@ -96,14 +96,21 @@ impl Language {
                 ("policies.cedar", "policies"),
                 ("schema.cedarschema", "schema"),
                 ("entities.json", "entities"),
-                ("otherwise.json", "otherwise"),
+                ("default-verdict.json", "default-verdict"),
             ],
             Self::Rust | Self::Javascript | Self::Python => &[],
         }
     }
 
-    /// The settings that the texts of a folder make: for a language that [is text](Self::is_text).
+    /// Makes the engine's settings of the texts in a folder, for a language that [is text](Self::is_text).
     pub fn settings(self, folder: &Path) -> Result<Settings> {
+        if self == Self::Cedar && folder.join("otherwise.json").exists() {
+            // Passing over it would deny where the author asked for something else.
+            bail!(
+                "{}: renamed to default-verdict.json; rename the file",
+                folder.join("otherwise.json").display()
+            );
+        }
         let mut members = BTreeMap::new();
         for (file, key) in self.texts() {
             let path = folder.join(file);
@@ -111,7 +118,7 @@ impl Language {
                 continue;
             }
             let text = files::read_text(&path, MAX_SETTINGS_BYTES as u64)?;
-            // JSON as it is written: what is wrong with it, such as a key twice, is for those who read settings.
+            // Verbatim, so that a duplicate key reaches the reader of settings, which refuses it.
             let value: Box<RawValue> = match file.ends_with(".json") {
                 true => serde_json::from_str(&text).with_context(|| path.display().to_string())?,
                 false => serde_json::value::to_raw_value(&text)?,
@@ -119,6 +126,6 @@ impl Language {
             members.insert(*key, value);
         }
         Settings::from_json(&serde_json::to_string(&members)?)
-            .with_context(|| format!("{}: the texts as settings", folder.display()))
+            .with_context(|| format!("{}: the files do not make valid settings", folder.display()))
     }
 }

@@ -11,21 +11,25 @@ use super::folder::Profile;
 use super::language::Language;
 use crate::output::{self, Exit};
 
-/// Make the folder of a policy that builds, and whose cases pass
+/// Create the folder of a policy that builds and passes its tests
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   countersign policy new who-may && cd who-may && countersign policy build --install && countersign policy test
   countersign policy new who-may --lang rego
 
-It has the policy, its cases, a sample run, settings of editors, and a workflow for CI. For Rust it has the SDK
-of this version as well, in vendor/, since that is not on crates.io; for JavaScript and Python the contract, in wit/.")]
+The folder has the policy, its test cases, a sample run, editor settings and a CI workflow. For Rust it also has
+the SDK of this version, in vendor/, because that is not on crates.io; for JavaScript and Python the contract, in
+wit/.
+
+The policy permits the owner of a definition and the workspaces on a list: it says who may have a token. A policy
+that only limits tokens answers restrict in place of permit.")]
 pub struct New {
     /// The name of the policy, and of its folder: lower-case words joined by dashes
     #[arg(value_name = "NAME")]
     name: BindingName,
 
-    /// What it is written in
+    /// The language of the policy
     #[arg(long, value_enum, default_value_t = Language::Rust)]
     lang: Language,
 }
@@ -49,7 +53,7 @@ impl New {
     pub fn run(&self) -> Result<Exit> {
         let folder = PathBuf::from(self.name.as_str());
         if folder.exists() {
-            bail!("{}: there already", folder.display());
+            bail!("{}: already exists", folder.display());
         }
         let mut files =
             vec![("run.json", RUN.to_owned()), (".github/workflows/policy.yml", self.ci())];
@@ -147,15 +151,13 @@ impl New {
     fn readme(&self) -> String {
         let (name, written) = (&self.name, self.lang.source());
         let mut text = format!(
-            "# {name}\n\nThe policy is in {written}; cases.toml says what it is to answer.\n\n```sh\ncountersign policy \
-             build    # policy.wasm; --install brings what it needs\ncountersign policy test     # --watch\ncountersign \
-             policy bench\n```\n\nA binding of it:\n\n```toml\n[[binding]]\nname = \"{name}\"\npolicy = \
+            "# {name}\n\nThe policy is in {written}, its test cases in cases.toml.\n\n```sh\ncountersign policy \
+             build    # writes policy.wasm; --install installs missing tools\ncountersign policy test     # --watch\ncountersign \
+             policy bench\n```\n\nA binding for countersign.toml:\n\n```toml\n[[binding]]\nname = \"{name}\"\npolicy = \
              \"policy.wasm\"\nscope = \"all\"\n"
         );
         if self.lang.is_text() {
-            text.push_str(
-                "settings-file = \"settings.json\"   # the texts, as `policy build` wrote them\n",
-            );
+            text.push_str("settings-file = \"settings.json\"   # written by `policy build`\n");
         }
         if self.lang.profile() == Profile::Interpreter {
             text.push_str("limits = { profile = \"interpreter\" }\n");

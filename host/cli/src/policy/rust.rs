@@ -13,10 +13,10 @@ use countersign_deployment::files;
 
 /// The package of a policy in Rust.
 pub struct RustPackage {
-    /// Without links in its path.
+    /// Canonical, because the compiler writes canonical paths into line tables.
     folder: PathBuf,
     name: String,
-    /// Without a lock file cargo makes one: a new policy has none.
+    /// Builds with `--locked`. A new policy has no lock file yet, and cargo creates one.
     locked: bool,
 }
 
@@ -33,12 +33,12 @@ impl RustPackage {
         Ok(Self { name: name.to_owned(), locked, folder })
     }
 
-    /// Compiles it to the core module that its component is made of.
+    /// Compiles it to the core module of its component.
     pub fn module(&self, toolchain: Toolchain) -> Result<Vec<u8>> {
         self.compile(toolchain, "target", Purpose::Policy)
     }
 
-    /// Compiles it to a core module whose code can be followed to its lines.
+    /// Compiles it to a core module with line tables.
     pub fn module_for_coverage(&self, toolchain: Toolchain) -> Result<Vec<u8>> {
         self.compile(toolchain, "target/coverage", Purpose::Coverage)
     }
@@ -55,8 +55,7 @@ impl RustPackage {
         self.read(&compile(toolchain, &build)?)
     }
 
-    /// The file of the policy's own that the compiler wrote this path of; `None` for a file of a dependency, or one
-    /// that a build made.
+    /// The policy's own source file for a path in a line table; `None` for a dependency or a generated file.
     pub fn own(&self, path: &Path) -> Option<SourceFile> {
         let path = path.strip_prefix(COMPILED_FOLDER).or_else(|_| path.strip_prefix(&self.folder));
         let path = path.ok()?;
@@ -67,7 +66,7 @@ impl RustPackage {
         Some(SourceFile { name: path.display().to_string(), left_out: types::lines(&text) })
     }
 
-    /// The text of a line, from 1, of one of its own files.
+    /// The text of a line of one of its own files, counted from 1.
     pub fn line(&self, file: &str, line: u32) -> Option<String> {
         let text = fs::read_to_string(self.folder.join(file)).ok()?;
         let line = text.lines().nth(usize::try_from(line).ok()?.checked_sub(1)?)?;

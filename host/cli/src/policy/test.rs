@@ -17,10 +17,10 @@ use crate::output::{self, FAILURE, DIM, Exit, SUCCESS, STRONG, Styled};
 use countersign_deployment::engine;
 use crate::progress;
 
-/// How often files are looked at.
-const LOOK: Duration = Duration::from_millis(300);
+/// The interval at which `--watch` compares file fingerprints.
+const WATCH_INTERVAL: Duration = Duration::from_millis(300);
 
-/// Run the cases of a policy through its component, and each again with each claim changed
+/// Run the test cases of a policy through its component, and again with each claim changed
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -32,13 +32,13 @@ Examples:
 Cases are run in the sandbox that decides, under the limits that a binding has. Where all pass, each
 is run again with each claim changed (another workspace, behavior, audience, author, time, …): a claim
 whose change no case notices is one that the policy does not look at, or that no case is about.
-`decides-on` in cases.toml says which claims it should be; then any other, and any that is missing,
+`depends-on` in cases.toml says which claims it should be; then any other, and any that is missing,
 fails the test. Settings of cases must also fit the policy's own schema; those that it must not take are put to
 the policy alone.
 
---coverage finds the lines of the policy that no case reaches: those of its own source that have code, types
-aside. It compiles the source once more, without optimisation, into target/coverage, and is there for policies
-in Rust. Lines are counted when all cases pass; JUnit's XML does not have them.
+--coverage finds the lines of the policy that no case reaches. It compiles the source once more, without
+optimisation, into target/coverage, and is only available for policies in Rust. Coverage is measured if all cases
+pass, and is not part of JUnit's XML.
 
 The JSON has `policy`, `version`, `digest`, `passed`, `cases` (`name`, `expected`, `found`, `passed`,
 `detail`, `fuel`, `memory_bytes`, `output_bytes`), `settings` (`name`, `expected`, `found`, `passed`,
@@ -46,20 +46,20 @@ The JSON has `policy`, `version`, `digest`, `passed`, `cases` (`name`, `expected
 null where cases failed, and `coverage` (`covered`, `lines`, `missed`: `file`, `line`), which is null
 without --coverage as well.
 
-Exit status: 0 all passed, 1 anything else.")]
+Exit status: 0 if everything passed, 1 otherwise.")]
 pub struct Test {
     #[command(flatten)]
     folder: FolderArguments,
 
-    /// Test again whenever the component, the cases or the run have changed
+    /// Test again whenever a file changes
     #[arg(long, conflicts_with = "format")]
     watch: bool,
 
-    /// Find the lines of the policy that no case reaches
+    /// Measure line coverage
     #[arg(long)]
     coverage: bool,
 
-    /// Of a hundred lines, how many must be reached by a case
+    /// Fail if less than this percentage of lines is reached
     #[arg(long, value_name = "PERCENT", requires = "coverage")]
     #[arg(value_parser = clap::value_parser!(u8).range(0..=100))]
     min_coverage: Option<u8>,
@@ -137,14 +137,14 @@ impl Test {
 
     fn watch(&self, engine: &Engine) -> Result<Exit> {
         loop {
-            let looks = self.folder.looks();
+            let fingerprints = self.folder.fingerprints();
             match self.test(engine) {
                 Ok(tested) => output::print(&text(&tested))?,
                 Err(error) => output::error(&error),
             }
-            output::status("waiting for a change; Ctrl-C ends it");
-            while self.folder.looks() == looks {
-                thread::sleep(LOOK);
+            output::status("waiting for changes; press Ctrl-C to stop");
+            while self.folder.fingerprints() == fingerprints {
+                thread::sleep(WATCH_INTERVAL);
             }
         }
     }
@@ -271,7 +271,7 @@ fn write(text: &mut String, tested: &Tested) -> std::fmt::Result {
     }
     for case in &report.settings {
         let name = format!("settings: {}", case.name);
-        let found = case.found.as_deref().unwrap_or("no problem: they were taken");
+        let found = case.found.as_deref().unwrap_or("no problem: the settings were accepted");
         outcome(text, case.passed(), &name, &case.expected, found, &case.detail)?;
     }
     let count = report.cases.len() + report.settings.len();
@@ -280,7 +280,7 @@ fn write(text: &mut String, tested: &Tested) -> std::fmt::Result {
     writeln!(text, "\n{count} cases, {failed} failed")?;
     match &report.mutations {
         Some(mutations) => of_mutations(text, mutations),
-        None => writeln!(text, "claims are changed when all cases pass"),
+        None => writeln!(text, "claims are changed once all cases pass"),
     }?;
     coverage.iter().try_for_each(|coverage| coverage.write(text))
 }
@@ -303,7 +303,11 @@ fn outcome(
 }
 
 fn of_mutations(text: &mut String, mutations: &Mutations) -> std::fmt::Result {
-    writeln!(text, "{} changes of single claims; the cases notice those of", mutations.changes())?;
+    writeln!(
+        text,
+        "changed single claims {} times; the cases notice changes of",
+        mutations.changes()
+    )?;
     for (claim, report) in mutations.claims().filter(|(_, report)| report.noticed > 0) {
         let (noticed, changes) = (report.noticed, report.changes);
         writeln!(text, "  {:<30} {noticed} of {changes}", claim.path())?;
@@ -317,11 +321,11 @@ fn of_mutations(text: &mut String, mutations: &Mutations) -> std::fmt::Result {
         writeln!(text, "  {} {}", Styled(FAILURE, what), paths(&forgotten))?;
     }
     if !surprising.is_empty() {
-        let what = "surprising: it decides on this, and `decides-on` does not say so";
+        let what = "surprising: it decides on this, and `depends-on` does not say so";
         writeln!(text, "  {} {}", Styled(FAILURE, what), paths(&surprising))?;
     }
     if !mutations.is_declared() {
-        let what = "say which it should be with `decides-on` in cases.toml";
+        let what = "say which it should be with `depends-on` in cases.toml";
         writeln!(text, "  {}", Styled(DIM, what))?;
     }
     Ok(())

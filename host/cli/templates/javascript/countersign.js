@@ -1,13 +1,13 @@
 // @ts-check
-// What stands between the contract and a policy. `countersign policy new` has put it there.
+// Adapts a policy to the contract. Written by `countersign policy new`.
 
 /** @typedef {import('countersign:policy/policy@1.0.0').Run} Run */
 /** @typedef {import('countersign:policy/policy@1.0.0').Token} Token */
 /** @typedef {import('countersign:policy/policy@1.0.0').Verdict} Verdict */
 /** @typedef {import('countersign:policy/policy@1.0.0').Problem} Problem */
 
-// A policy has no clock and no random numbers. What the engine has in their place are values of the time when the
-// component was built, so to ask for them is an error.
+// A policy has no clock and no random numbers. The engine would return values frozen at build time, so asking for
+// either throws.
 /** @param {string} what @returns {() => never} */
 const none = (what) => () => {
   throw new Error(`a policy has no ${what}: all that it may know is in run and token`);
@@ -64,14 +64,33 @@ const SAMPLE_TOKEN = {
   issuedAt: 1790000000n,
 };
 
+/** @typedef {{ maxTtl?: number, audiences?: string[], claims?: Record<string, string> }} Grant */
+
 /**
- * The token may be issued. What is given narrows it: the longest life in seconds, the audiences to keep.
- * @param {{ maxTtl?: number, audiences?: string[], claims?: Record<string, string> }} [grant]
+ * @param {Grant} grant
+ * @returns {import('countersign:policy/policy@1.0.0').Grant}
+ */
+function contractGrant({ maxTtl, audiences, claims = {} }) {
+  return { maxTtl, audiences, claims: Object.entries(claims).map(([name, value]) => ({ name, value })) };
+}
+
+/**
+ * The token may be issued. A grant narrows it: the maximum TTL in seconds, the audiences to keep.
+ * @param {Grant} [grant]
  * @returns {Verdict}
  */
-export function permit({ maxTtl, audiences, claims = {} } = {}) {
-  const facts = Object.entries(claims).map(([name, value]) => ({ name, value }));
-  return { tag: 'permit', val: { maxTtl, audiences, claims: facts } };
+export function permit(grant = {}) {
+  return { tag: 'permit', val: contractGrant(grant) };
+}
+
+/**
+ * If the token is issued, then within the grant: narrows as a permit does, and never counts as one. The answer of a
+ * policy that limits tokens and does not say who may have them.
+ * @param {Grant} [grant]
+ * @returns {Verdict}
+ */
+export function restrict(grant = {}) {
+  return { tag: 'restrict', val: contractGrant(grant) };
 }
 
 /**
@@ -93,17 +112,17 @@ export function abstain() {
 }
 
 /**
- * A grant never widens: the life is at most the one asked for, and audiences are among those asked for.
+ * A grant never widens: the maximum TTL is at most the requested one, and audiences are among the requested ones.
  * @param {Verdict} verdict @param {Token} token
  * @returns {Verdict}
  */
 function narrowed(verdict, token) {
-  if (verdict.tag !== 'permit') {
+  if (verdict.tag !== 'permit' && verdict.tag !== 'restrict') {
     return verdict;
   }
   const { maxTtl, audiences, claims } = verdict.val;
   return {
-    tag: 'permit',
+    tag: verdict.tag,
     val: {
       maxTtl: maxTtl === undefined ? undefined : Math.min(maxTtl, token.ttlSeconds),
       audiences: audiences?.filter((audience) => token.audiences.includes(audience)),
@@ -113,7 +132,7 @@ function narrowed(verdict, token) {
 }
 
 /**
- * The contract's functions, made of a policy. An error that is thrown is a fault, and refuses.
+ * Makes the contract's functions of a policy. A thrown error is a fault, and refuses.
  * @param {{
  *   name: string,
  *   version: string,
@@ -137,14 +156,14 @@ export function policy({ name, version, summary, settingsSchema, check, evaluate
       settings = JSON.parse(json);
       const problems = check?.(settings) ?? [];
       if (problems.length > 0) {
-        // How a function returns an error of the contract.
+        // The contract's error result: the bindings return what is thrown.
         throw problems;
       }
-      // What the engine does lazily is done here, once: every evaluation begins with what this leaves behind.
+      // Warms up whatever the engine does lazily: every evaluation starts from the memory that this leaves behind.
       try {
         evaluate(settings, SAMPLE_RUN, SAMPLE_TOKEN);
       } catch {
-        // Whether the sample makes sense to the policy does not matter.
+        // The verdict on the sample does not matter.
       }
     },
 

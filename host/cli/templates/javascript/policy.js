@@ -21,7 +21,7 @@ export const policy = exported({
   },
 
   /**
-   * What is wrong with the settings. Called once; what it leaves behind, evaluations begin with.
+   * Returns the problems of the settings. Called once, before any evaluation.
    * @param {any} settings
    */
   check(settings) {
@@ -38,7 +38,10 @@ export const policy = exported({
   },
 
   /**
-   * Numbers of 64 bits are BigInt: `run.number`, `run.definition.version` and `token.issuedAt` are compared with `3n`.
+   * Decides on one run. It says who may have a token, so it permits; a policy that only limits tokens answers
+   * `restrict({ maxTtl: 900 })`.
+   *
+   * 64-bit numbers are BigInt: compare `run.number`, `run.definition.version` and `token.issuedAt` with `3n`.
    * @param {Settings} settings
    */
   evaluate(settings, run, _token) {

@@ -1,4 +1,4 @@
-"""What stands between the contract and a policy. `countersign policy new` has put it there."""
+"""Adapts a policy to the contract. Written by `countersign policy new`."""
 
 import json
 import random
@@ -21,6 +21,7 @@ __all__ = [
     "deny",
     "exported",
     "permit",
+    "restrict",
 ]
 
 
@@ -28,8 +29,8 @@ def _none(*_: Any, **__: Any) -> Any:
     raise RuntimeError("a policy has no random numbers: all that it may know is in run and token")
 
 
-# What Python would give was seeded when the component was built. A generator with a seed of one's own is as it was; what
-# asks the system for random numbers, the time, files or the network ends in a fault by itself.
+# Python's default generator was seeded when the component was built, so its functions raise. `random.Random(seed)` works
+# as usual. Asking the system for random numbers, the time, files or the network ends in a fault by itself.
 for _name in random.__all__:
     if not isinstance(getattr(random, _name), type) and _name != "seed":
         setattr(random, _name, _none)
@@ -65,19 +66,35 @@ SAMPLE_TOKEN = Token(
 )
 
 
+def _grant(
+    max_ttl: Optional[int], audiences: Optional[list[str]], claims: Optional[dict[str, str]]
+) -> contract.Grant:
+    facts = [contract.Fact(name, value) for name, value in (claims or {}).items()]
+    return contract.Grant(max_ttl, audiences, facts)
+
+
 def permit(
     max_ttl: Optional[int] = None,
     audiences: Optional[list[str]] = None,
     claims: Optional[dict[str, str]] = None,
 ) -> Verdict:
-    """The token may be issued. What is given narrows it: the longest life in seconds, the audiences to keep."""
-    facts = [contract.Fact(name, value) for name, value in (claims or {}).items()]
-    return contract.Verdict_Permit(contract.Grant(max_ttl, audiences, facts))
+    """The token may be issued. Arguments narrow it: the maximum TTL in seconds, the audiences to keep."""
+    return contract.Verdict_Permit(_grant(max_ttl, audiences, claims))
+
+
+def restrict(
+    max_ttl: Optional[int] = None,
+    audiences: Optional[list[str]] = None,
+    claims: Optional[dict[str, str]] = None,
+) -> Verdict:
+    """If the token is issued, then within these limits: narrows as a permit does, and never counts as one. The answer
+    of a policy that limits tokens and does not say who may have them."""
+    return contract.Verdict_Restrict(_grant(max_ttl, audiences, claims))
 
 
 def deny(code: str, message: str) -> Verdict:
-    """The token must not be issued. The code is for machines (lower-case letters, digits and dashes) and stays the
-    same over versions; the message is for people: what was wrong, and what would be right."""
+    """The token must not be issued. The code is for machines (lower-case letters, digits and dashes) and does not
+    change between versions; the message tells people what is wrong and what to do."""
     return contract.Verdict_Deny([contract.Reason(code, message)])
 
 
@@ -87,15 +104,15 @@ def abstain() -> Verdict:
 
 
 def _narrowed(verdict: Verdict, token: Token) -> Verdict:
-    """A grant never widens: the life is at most the one asked for, and audiences are among those asked for."""
-    if not isinstance(verdict, contract.Verdict_Permit):
+    """A grant never widens: the maximum TTL is at most the requested one, and audiences are among the requested ones."""
+    if not isinstance(verdict, (contract.Verdict_Permit, contract.Verdict_Restrict)):
         return verdict
     grant = verdict.value
     max_ttl = None if grant.max_ttl is None else min(grant.max_ttl, token.ttl_seconds)
     audiences = grant.audiences
     if audiences is not None:
         audiences = [audience for audience in audiences if audience in token.audiences]
-    return contract.Verdict_Permit(contract.Grant(max_ttl, audiences, grant.claims))
+    return type(verdict)(contract.Grant(max_ttl, audiences, grant.claims))
 
 
 def exported(
@@ -107,7 +124,7 @@ def exported(
     settings_schema: Optional[dict] = None,
     check: Callable[[Any], list[Problem]] = lambda settings: [],
 ) -> type:
-    """The contract's functions, made of a policy. An error that is raised is a fault, and refuses."""
+    """Makes the contract's functions of a policy. A raised error is a fault, and refuses."""
     taken: list[Any] = []
 
     class Policy(exports.Policy):
@@ -121,11 +138,11 @@ def exported(
             if problems:
                 raise Err(problems)
             taken.append(parsed)
-            # What Python does lazily is done here, once: every evaluation begins with what this leaves behind.
+            # Warms up whatever Python does lazily: every evaluation starts from the memory that this leaves behind.
             try:
                 evaluate(parsed, SAMPLE_RUN, SAMPLE_TOKEN)
             except Exception:
-                # Whether the sample makes sense to the policy does not matter.
+                # The verdict on the sample does not matter.
                 pass
 
         def evaluate(self, run: Run, token: Token) -> Verdict:

@@ -16,7 +16,7 @@ SETTINGS_SCHEMA = {
 
 
 def check(settings: dict) -> list[Problem]:
-    """What is wrong with the settings. Called once; what it leaves behind, evaluations begin with."""
+    """Returns the problems of the settings. Called once, before any evaluation."""
     for key in settings:
         if key != "also":
             return [Problem(f"/{key}", "unknown key, expected `also`")]
@@ -27,6 +27,8 @@ def check(settings: dict) -> list[Problem]:
 
 
 def evaluate(settings: dict, run: Run, token: Token) -> Verdict:
+    """Decides on one run. It says who may have a token, so it permits; a policy that only limits tokens answers
+    `restrict(max_ttl=900)`."""
     consumer = run.building_block.workspace
     if consumer == run.definition.workspace or consumer in settings.get("also", []):
         return permit()

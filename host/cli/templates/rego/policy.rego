@@ -3,6 +3,8 @@ package countersign
 
 owner := input.run.building_block.workspace
 
+# It says who may have a token, so it permits. A policy that only limits tokens has a rule `restrict` instead:
+# restrict := {"max_ttl": 900} if input.run.behavior == "detect"
 permit if owner == input.run.definition.workspace
 
 permit if owner in data.also

@@ -1,4 +1,4 @@
-//! A policy in JavaScript: SpiderMonkey, by `componentize-js` of the folder's own packages.
+//! Builds policies in JavaScript, with `componentize-js` (SpiderMonkey) from the folder's own packages.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,16 +6,16 @@ use std::process::Command;
 use anyhow::Result;
 use countersign::Limits;
 
-use super::tools::{self, Needed};
+use super::tools::{self, Tool};
 use countersign_deployment::files;
 use crate::progress;
 
-/// Makes a component of `policy.js` and what it imports, TypeScript included.
+/// Builds a component from `policy.js` and its imports, TypeScript included.
 pub fn build(folder: &Path, install: bool) -> Result<Vec<u8>> {
-    let of_folder = |tool: &str| folder.join("node_modules/.bin").join(tool);
-    let (bundler, tool) = (of_folder("esbuild"), of_folder("componentize-js"));
+    let installed = |tool: &str| folder.join("node_modules/.bin").join(tool);
+    let (bundler, tool) = (installed("esbuild"), installed("componentize-js"));
     let commands: &[&[&str]] = &[&["npm", "ci", "--no-audit", "--no-fund"]];
-    Needed { what: "componentize-js", file: &tool, commands }.bring(folder, install)?;
+    Tool { name: "componentize-js", file: &tool, commands }.ensure(folder, install)?;
     let out = tempfile::tempdir()?;
     let (bundle, component) = (out.path().join("policy.js"), out.path().join("policy.wasm"));
     let mut bundling = Command::new(&bundler);
@@ -23,12 +23,12 @@ pub fn build(folder: &Path, install: bool) -> Result<Vec<u8>> {
     bundling.arg(format!("--outfile={}", bundle.display()));
     let mut command = Command::new(&tool);
     command.arg(&bundle).args(["--wit", "wit", "--world-name", "token-policy"]);
-    // No imports: neither a clock nor random numbers, files or the network.
+    // A policy must not import anything: no clock, random numbers, files or network.
     command.args(["--disable", "stdio", "random", "clocks", "http", "fetch-event"]);
     command.arg("--out").arg(&component);
-    progress::with_spinner("making the component", || {
-        tools::make(folder, &bundler, &mut bundling)?;
-        tools::make(folder, &tool, &mut command)
+    progress::with_spinner("building the component", || {
+        tools::run_quietly(folder, &bundler, &mut bundling)?;
+        tools::run_quietly(folder, &tool, &mut command)
     })?;
     files::read(&component, Limits::CEILING.component_bytes)
 }

@@ -1,4 +1,4 @@
-//! A policy in Python: CPython, by `componentize-py` of the folder's own environment.
+//! Builds policies in Python, with `componentize-py` (CPython) from the folder's own environment.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,11 +6,11 @@ use std::process::Command;
 use anyhow::Result;
 use countersign::Limits;
 
-use super::tools::{self, Needed};
+use super::tools::{self, Tool};
 use countersign_deployment::files;
 use crate::progress;
 
-/// Makes a component of `policy.py` and what it imports; and, for editors, the contract's types where they are not there.
+/// Builds a component from `policy.py` and its imports. Also generates the contract's types for editors, once.
 pub fn build(folder: &Path, install: bool) -> Result<Vec<u8>> {
     let tool = folder.join(".venv/bin/componentize-py");
     let commands: &[&[&str]] = &[
@@ -24,7 +24,7 @@ pub fn build(folder: &Path, install: bool) -> Result<Vec<u8>> {
             "requirements.txt",
         ],
     ];
-    Needed { what: "componentize-py", file: &tool, commands }.bring(folder, install)?;
+    Tool { name: "componentize-py", file: &tool, commands }.ensure(folder, install)?;
     let python = || {
         let mut command = Command::new(&tool);
         command.args(["--quiet", "--wit-path", "wit", "--world", "token-policy"]);
@@ -32,13 +32,13 @@ pub fn build(folder: &Path, install: bool) -> Result<Vec<u8>> {
     };
     let types = folder.join("types");
     if !types.exists() {
-        tools::make(folder, &tool, python().arg("bindings").arg(&types))?;
+        tools::run_quietly(folder, &tool, python().arg("bindings").arg(&types))?;
     }
     let out = tempfile::tempdir()?;
     let component = out.path().join("policy.wasm");
     let mut command = python();
-    // No imports: what would ask for time, files or random numbers traps.
+    // A policy must not import anything: calls for time, files or random numbers trap.
     command.args(["componentize", "policy", "--stub-wasi", "--output"]).arg(&component);
-    progress::with_spinner("making the component", || tools::make(folder, &tool, &mut command))?;
+    progress::with_spinner("building the component", || tools::run_quietly(folder, &tool, &mut command))?;
     files::read(&component, Limits::CEILING.component_bytes)
 }

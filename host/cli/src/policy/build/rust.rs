@@ -1,4 +1,4 @@
-//! A policy in Rust: cargo, then `wit-component`.
+//! Builds policies in Rust, with cargo and `wit-component`.
 
 use std::path::Path;
 

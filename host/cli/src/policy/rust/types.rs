@@ -1,4 +1,4 @@
-//! Where types are defined in a file of Rust.
+//! Finds the type definitions in a Rust source file.
 
 use std::ops::RangeInclusive;
 
@@ -6,8 +6,9 @@ use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 use syn::{ItemEnum, ItemStruct};
 
-/// The lines, from 1, of the types that a file defines, attributes included: what code they have is derived. None where
-/// the file cannot be read as Rust.
+/// The lines of the types that a file defines, attributes included, counted from 1. Empty if the file does not parse.
+///
+/// Their code is derived, so coverage leaves them out.
 pub fn lines(text: &str) -> Vec<RangeInclusive<u32>> {
     let mut types = Types(Vec::new());
     if let Ok(file) = syn::parse_file(text) {

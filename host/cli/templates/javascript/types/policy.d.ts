@@ -258,7 +258,8 @@ declare module 'countersign:policy/policy@1.0.0' {
     message: string,
   }
   /**
-   * What a permit narrows. A grant that widens anything is a fault, and refuses.
+   * The narrowing that a permit or a restriction carries. A grant that widens anything is a fault,
+   * and refuses.
    */
   export interface Grant {
     /**
@@ -280,12 +281,20 @@ declare module 'countersign:policy/policy@1.0.0' {
   /**
    * The answer of one policy.
    */
-  export type Verdict = VerdictPermit | VerdictDeny | VerdictAbstain;
+  export type Verdict = VerdictPermit | VerdictRestrict | VerdictDeny | VerdictAbstain;
   /**
-   * The token may be issued, within the grant.
+   * The token may be issued, within the grant. A decision needs at least one permit.
    */
   export interface VerdictPermit {
     tag: 'permit',
+    val: Grant,
+  }
+  /**
+   * If the token is issued, then within this grant: narrows exactly as a permit does, and never
+   * counts as one. The answer of a policy that limits tokens and does not say who may have them.
+   */
+  export interface VerdictRestrict {
+    tag: 'restrict',
     val: Grant,
   }
   /**
@@ -297,7 +306,7 @@ declare module 'countersign:policy/policy@1.0.0' {
     val: Array<Reason>,
   }
   /**
-   * This policy has nothing to say about this run. If all abstain, the host refuses.
+   * This policy has nothing to say about this run. If no policy permits, the host refuses.
    */
   export interface VerdictAbstain {
     tag: 'abstain',
