@@ -14,7 +14,7 @@ use countersign::{Binding, Engine, EngineConfig, Limits, Outcome, Policy, Policy
 use countersign_benches::claims;
 use countersign_peers::{IDLE_BINDING, config, figures};
 use countersign_policy_artifacts::SAME_WORKSPACE;
-use countersign_preparation::CacheFolder;
+use countersign_compiler_worker::CacheFolder;
 use criterion::{Criterion, criterion_group};
 use serde_json::json;
 use tempfile::TempDir;

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use countersign::{Digest, EntryOf, visible};
-use countersign_preparation::{CacheFolder, KeptEntry};
+use countersign_compiler_worker::{CacheFolder, KeptEntry};
 use serde::Serialize;
 
 pub use self::place::{CacheArguments, CachePlace};

@@ -37,7 +37,7 @@ mod verify;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use countersign_preparation::ExitWhenExhausted;
+use countersign_compiler_worker::ExitWhenExhausted;
 use output::Done;
 
 /// The system's; in a child that compiles, it says when memory has run out.
@@ -111,7 +111,7 @@ fn main() -> ExitCode {
         Command::Cache(command) => command.run(),
         Command::Demo(command) => command.run(),
         Command::Completions(command) => command.run(),
-        Command::CompileForParent => return countersign_preparation::serve(),
+        Command::CompileForParent => return countersign_compiler_worker::serve(),
     };
     match done {
         Ok(Done::Fine) => ExitCode::SUCCESS,

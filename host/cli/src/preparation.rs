@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use countersign::{
     CheckSettings, Engine, EngineConfig, Optimization, Preparation, PreparationEntry,
 };
-use countersign_preparation::{CacheFolder, ChildProcess};
+use countersign_compiler_worker::{CacheFolder, ChildProcess};
 use countersign_schema::SchemaCheck;
 
 use crate::output;

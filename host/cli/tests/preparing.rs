@@ -7,8 +7,8 @@ use countersign::{
     Binding, BindingConfig, Compile, CompileError, CompiledCode, Engine, EngineConfig, Form,
     Limits, LoadError, Mode, Optimization, Policy, Preparation, Scope, Settings,
 };
+use countersign_compiler_worker::ChildProcess;
 use countersign_policy_artifacts::SAME_WORKSPACE;
-use countersign_preparation::ChildProcess;
 
 fn child() -> ChildProcess {
     ChildProcess::of_program(env!("CARGO_BIN_EXE_countersign"), ["compile-for-parent"])

@@ -18,7 +18,7 @@ use crate::text::escape;
 /// Compiling is the one place where Wasmtime promises nothing. What is known to be costly is refused
 /// before it, but only a process of its own can be held to a time and to an amount of memory, and can
 /// crash alone. A service, and whoever loads components that strangers made, compiles elsewhere: the
-/// crate `countersign-preparation` has a child process that does.
+/// crate `countersign-compiler-worker` has a child process that does.
 #[derive(Clone, Default)]
 pub enum Preparation {
     /// In this process, without a bound on time and memory: [`Limits::prepare_ms`] and

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use cel::common::ast::{CallExpr, Expr, LiteralValue, operators};
 use cel::{Context, IdedExpr, Program, Value};
 
-use crate::grant::{How, Test};
 use crate::node::{Place, Text};
+use crate::trust_statement::{How, Test};
 
 /// The longest condition that is parsed, in bytes. GCP allows 4,096 characters, and a longer one could take long.
 const MAX_CONDITION_BYTES: usize = 4096;

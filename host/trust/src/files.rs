@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::grant::Grant;
 use crate::hcl::{self, HclFile, Names};
 use crate::node::Place;
+use crate::trust_statement::Grant;
 use crate::{json, read};
 
 /// The trust that some files have, read together: names that one defines are known in the others.

@@ -10,19 +10,19 @@
 
 #![forbid(unsafe_code)]
 
-mod admits;
+mod admission;
 mod condition;
 mod files;
 mod generate;
 mod glob;
-mod grant;
 mod hcl;
 mod json;
 mod lint;
 mod node;
 mod read;
+mod trust_statement;
 
-pub use admits::{Admission, Presented};
+pub use admission::{Admission, Presented};
 pub use files::{FileError, TrustFiles};
 pub use generate::{AWS_POLICY_CHARACTERS, AZURE_CREDENTIALS, GeneratedTrust, TrustError, TrustOf};
 pub use lint::{FINDINGS, Finding};

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::files::TrustFiles;
 use crate::generate::{AWS_POLICY_CHARACTERS, AZURE_CREDENTIALS};
-use crate::grant::{Grant, How, Part, Test, Unread};
 use crate::node::Text;
+use crate::trust_statement::{Grant, How, Part, Test, Unread};
 
 /// The codes of findings, and what each means.
 pub const FINDINGS: &[(&str, &str)] = &[

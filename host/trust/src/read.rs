@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 
 use countersign::Cloud;
 
-use crate::grant::{Grant, May};
 use crate::hcl::Block;
 use crate::node::{Node, Text, Value};
+use crate::trust_statement::{Grant, May};
 
 /// The ways in that a JSON file has, wherever they stand in it.
 pub(crate) fn json(node: &Node) -> Vec<Grant> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use countersign_preparation::CacheFolder;
+use countersign_compiler_worker::CacheFolder;
 
 use crate::output;
 

@@ -8,11 +8,11 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 use countersign::{Engine, IssuerEntry, Manifest, Optimization, PolicySet};
+use countersign_compiler_worker::CacheFolder;
 use countersign_issuer::{
     Access, Config, Deciding, ForeignKeySet, HttpsFetch, IssuerUrl, KeySource, KeysEntry,
     MAX_CONFIG_BYTES, TrustedIssuer, TrustedIssuerEntry, TrustedIssuers,
 };
-use countersign_preparation::CacheFolder;
 
 use crate::files;
 use crate::preparation;

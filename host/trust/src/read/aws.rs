@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use countersign::Cloud;
 
 use super::{is_of_data, note_unknown};
-use crate::grant::{Grant, How, May, Test};
 use crate::hcl::Block;
 use crate::json;
 use crate::node::{Node, Place, Text, Value};
+use crate::trust_statement::{Grant, How, May, Test};
 
 /// The ways in of an IAM policy; `None` where it is none.
 pub(super) fn policy(node: &Node, owner: &str) -> Option<Vec<Grant>> {

@@ -3,8 +3,8 @@
 use countersign::Cloud;
 
 use super::note_unknown;
-use crate::grant::{Grant, How, Test};
 use crate::node::{Node, Text};
+use crate::trust_statement::{Grant, How, Test};
 
 /// A credential, as Azure Resource Manager, Graph, their command lines and both providers have it; `None`
 /// where it is none.

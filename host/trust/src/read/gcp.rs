@@ -6,9 +6,9 @@ use countersign::Cloud;
 
 use super::{is_of_data, note_unknown};
 use crate::condition::Condition;
-use crate::grant::{Grant, How, May, Part, Test};
 use crate::hcl::Block;
 use crate::node::{Node, Text, Value};
+use crate::trust_statement::{Grant, How, May, Part, Test};
 
 /// A provider; `None` where it is none.
 pub(super) fn provider(node: &Node) -> Option<Vec<Grant>> {

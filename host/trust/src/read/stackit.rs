@@ -3,8 +3,8 @@
 use countersign::Cloud;
 
 use super::note_unknown;
-use crate::grant::{Grant, How, May, Test};
 use crate::node::Node;
+use crate::trust_statement::{Grant, How, May, Test};
 
 /// A provider; `None` where it is none.
 pub(super) fn provider(node: &Node) -> Option<Vec<Grant>> {

@@ -7,7 +7,7 @@ use countersign::Cloud;
 use crate::condition::Comes;
 use crate::files::TrustFiles;
 use crate::glob;
-use crate::grant::{Grant, How, May, Part, Test};
+use crate::trust_statement::{Grant, How, May, Part, Test};
 
 /// What a token says of itself.
 #[derive(Debug, Clone, Copy)]

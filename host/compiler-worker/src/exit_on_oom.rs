@@ -3,7 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::job::EXHAUSTED;
+use crate::compile_request::EXHAUSTED;
 
 /// Whether this process is a child that compiles.
 static COMPILES: AtomicBool = AtomicBool::new(false);

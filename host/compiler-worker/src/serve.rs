@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use countersign::{CompileError, CompiledCode, Form, Limits, Optimization, State};
 
-use crate::exhaustion::exit_when_exhausted;
-use crate::job::{COMPILED, Job, REFUSED};
+use crate::compile_request::{COMPILED, Job, REFUSED};
+use crate::exit_on_oom::exit_when_exhausted;
 
 /// The longest line that a parent writes, in bytes.
 const MAX_JOB_BYTES: u64 = 4096;

@@ -13,7 +13,7 @@
 //! use std::sync::Arc;
 //!
 //! use countersign::{Engine, EngineConfig, Preparation};
-//! use countersign_preparation::{CacheFolder, ChildProcess, ExitWhenExhausted, serve};
+//! use countersign_compiler_worker::{CacheFolder, ChildProcess, ExitWhenExhausted, serve};
 //!
 //! #[global_allocator]
 //! static ALLOCATOR: ExitWhenExhausted = ExitWhenExhausted;
@@ -48,11 +48,11 @@
 
 mod cache_folder;
 mod child_process;
-mod exhaustion;
-mod job;
+mod compile_request;
+mod exit_on_oom;
 mod serve;
 
 pub use cache_folder::{CacheFolder, KeptEntry, Pruned};
 pub use child_process::ChildProcess;
-pub use exhaustion::ExitWhenExhausted;
+pub use exit_on_oom::ExitWhenExhausted;
 pub use serve::serve;

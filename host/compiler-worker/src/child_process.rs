@@ -12,7 +12,7 @@ use countersign::{
     Compile, CompileError, CompiledCode, Form, Limits, LoadError, Optimization, visible,
 };
 
-use crate::job::{COMPILED, EXHAUSTED, Job, REFUSED};
+use crate::compile_request::{COMPILED, EXHAUSTED, Job, REFUSED};
 
 /// The most threads that a child compiles with, and no more than half of the processors: the others are
 /// for decisions. Each thread has a stack that counts against the child's memory.

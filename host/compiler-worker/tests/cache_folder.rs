@@ -11,8 +11,8 @@ use countersign::{
     Binding, BindingConfig, Cache, CacheEntry, Digest, Engine, EngineConfig, Limits, Mode, Policy,
     Prepared, Scope, Settings,
 };
+use countersign_compiler_worker::{CacheFolder, Pruned};
 use countersign_policy_artifacts::SAME_WORKSPACE;
-use countersign_preparation::{CacheFolder, Pruned};
 use tempfile::TempDir;
 
 const BOUND: u64 = 64 << 20;
