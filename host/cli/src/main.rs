@@ -37,12 +37,12 @@ mod verify;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use countersign_compiler_worker::ExitWhenExhausted;
+use countersign_compiler_worker::ExitOnOom;
 use output::Done;
 
 /// The system's; in a child that compiles, it says when memory has run out.
 #[global_allocator]
-static ALLOCATOR: ExitWhenExhausted = ExitWhenExhausted;
+static ALLOCATOR: ExitOnOom = ExitOnOom;
 
 /// Decides, before a token is signed, whether a workload-identity token may be issued for a run.
 #[derive(Parser)]

@@ -1,4 +1,4 @@
-//! Each demand of each cloud: a token that is just within it, and one that is just beyond.
+//! Every limit of every cloud: a token just within it, and one just beyond.
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeSet;
@@ -19,7 +19,7 @@ fn own() -> AudienceClouds {
     AudienceClouds::new(own.into()).unwrap()
 }
 
-/// The codes for a token for this audience, after some of its members were replaced.
+/// The codes for a token for this audience, with some of its members replaced.
 fn codes(audience: &str, header: &Value, claims: &Value, characters: usize) -> Vec<&'static str> {
     let mut all_headers = json!({"typ": "JWT", "alg": "RS256", "kid": "k"});
     let mut all_claims = json!({
@@ -118,7 +118,7 @@ fn every_demand_has_a_token_within_it_and_one_beyond() {
         ),
         (GCP, none.clone(), json!({"iss": "oidc.example.com"}), "gcp-issuer"),
         (GCP, none.clone(), json!({"exp": 1_790_000_000 + 48 * 3600 - 1}), ""),
-        (GCP, none.clone(), json!({"exp": 1_790_000_000 + 48 * 3600}), "gcp-life"),
+        (GCP, none.clone(), json!({"exp": 1_790_000_000 + 48 * 3600}), "gcp-lifetime"),
         (GCP, none.clone(), json!({"nbf": 0.5}), "gcp-times"),
         (STACKIT, none.clone(), none.clone(), ""),
         (STACKIT, json!({"alg": "ES256"}), none.clone(), "stackit-algorithm"),

@@ -1,4 +1,4 @@
-//! What was prepared, kept in a folder.
+//! A cache of compiled code in a folder.
 
 mod secret;
 
@@ -12,75 +12,71 @@ use std::time::{Duration, SystemTime};
 use countersign::{Cache, CacheEntry, Digest, EntryOf};
 use tempfile::NamedTempFile;
 
-use self::secret::{SEAL_BYTES, Secret};
+use self::secret::{MAC_BYTES, Secret};
 
-/// How long a file may be in the making: then whoever made it has crashed.
-const MOST_IN_THE_MAKING: Duration = Duration::from_secs(3600);
+/// The maximum age of a temporary file: after that, its process has crashed.
+const MAX_TEMPORARY_AGE: Duration = Duration::from_secs(3600);
 
-const IN_THE_MAKING: &str = ".new-";
-const ENTRY: &str = "entry";
+const TEMPORARY_PREFIX: &str = ".new-";
+const EXTENSION: &str = "entry";
 
-/// Opening a pipe would wait for somebody to write, and a link that was put in an entry's place is not
-/// followed.
+/// Opening a pipe would block until somebody writes, and a link in an entry's place must not be followed.
 #[cfg(unix)]
-const WARY: i32 = libc::O_NONBLOCK | libc::O_NOFOLLOW;
+const OPEN_FLAGS: i32 = libc::O_NONBLOCK | libc::O_NOFOLLOW;
 
-/// A [`Cache`] in a folder, for as many processes at once as like to share it.
+/// A [`Cache`] in a folder that any number of processes may share.
 ///
-/// Entries are machine code, so each is sealed: HMAC-SHA256 (RFC 2104) over its key and its bytes, with a
-/// secret that is kept in a file outside of the folder, made at first use and readable by its owner
-/// alone. An entry that was damaged, forged, cut, or put in another's place does not fit its seal, and is
-/// prepared again as if it were not there. So whoever can write to the folder can at most make preparing
-/// slow; whoever can read the secret could as well replace this program.
+/// Entries are machine code, so each is authenticated: HMAC-SHA256 (RFC 2104) over its key and its bytes, with a secret
+/// in a file outside the folder that is created at first use and readable by its owner alone. The MAC of an entry that
+/// was damaged, forged, truncated or moved does not verify, and the entry counts as missing. So whoever can write to
+/// the folder can at most make preparing slow; whoever can read the secret could as well replace this program.
 ///
-/// An entry is written to a file of its own and then given its name, so that nobody sees half of one. Two
-/// processes that prepare the same binding at once both write it, and either may win. What was not used
-/// for longest is removed when the folder grows beyond its bound. A cache that cannot be read or written
-/// is no error: what is missing is prepared.
+/// An entry is written to a temporary file and then renamed, so that no reader sees a partial one. If two processes
+/// prepare the same binding at once, both write it, and either may win. The least recently used entries are removed when
+/// the folder exceeds its limit. A cache that cannot be read or written is not an error: missing entries are prepared.
 pub struct CacheFolder {
     folder: PathBuf,
     secret: Secret,
-    most_bytes: u64,
+    max_bytes: u64,
     size: Mutex<Size>,
 }
 
-/// How large the folder is, as far as this process knows.
+/// The size of the folder, as far as this process knows.
 #[derive(Default)]
 struct Size {
-    /// When it was last looked at; not yet, when `None`.
+    /// The size at the last count; `None` before the first.
     counted: Option<u64>,
-    /// What this process has written since.
+    /// The bytes that this process has written since.
     added: u64,
 }
 
-/// An entry, as it is listed.
+/// An entry of the listing.
 #[derive(Debug, Clone)]
 pub struct KeptEntry {
-    /// Its key.
+    /// The entry's key.
     pub key: Digest,
-    /// Its size in the folder, in bytes.
+    /// The size of its file, in bytes.
     pub bytes: u64,
-    /// When it was last used, or written.
+    /// The time of its last use, or of its creation.
     pub used: SystemTime,
-    /// What it is of; `None` when it does not fit its seal, or another version's words are in it: it will
-    /// not be used.
+    /// The origin of the code; `None` if the MAC does not verify or another version wrote it: it will not be used.
     pub of: Option<EntryOf>,
 }
 
-/// What was removed from a folder, and what is left.
+/// The result of [`CacheFolder::prune`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Pruned {
-    /// How many entries were removed.
+    /// The number of removed entries.
     pub removed: u64,
-    /// How many bytes they had.
+    /// The bytes of the removed entries.
     pub removed_bytes: u64,
-    /// How many entries are left.
+    /// The number of remaining entries.
     pub left: u64,
-    /// How many bytes they have.
+    /// The bytes of the remaining entries.
     pub left_bytes: u64,
 }
 
-/// A file of an entry.
+/// An entry's file.
 struct Listed {
     key: Digest,
     bytes: u64,
@@ -88,25 +84,25 @@ struct Listed {
 }
 
 impl CacheFolder {
-    /// The bound of a folder unless another is given: 1 GiB.
-    pub const MOST_BYTES: u64 = 1 << 30;
+    /// The default limit of a folder: 1 GiB.
+    pub const DEFAULT_MAX_BYTES: u64 = 1 << 30;
 
-    /// The largest entry that is kept: 256 MiB. So much memory whoever can write to the folder can make a
-    /// reader take, for a moment.
-    pub const MOST_ENTRY_BYTES: u64 = 256 << 20;
+    /// The maximum size of an entry: 256 MiB. It bounds the memory that whoever can write to the folder can make a
+    /// reader allocate before the MAC is verified.
+    pub const MAX_ENTRY_BYTES: u64 = 256 << 20;
 
-    /// Opens a folder, which is made when it is not there, of at most so many bytes. `secret` is the
-    /// file that its entries are sealed with, made when it is not there; both are made so that nobody
-    /// but their owner can read them.
+    /// Opens a folder of at most `max_bytes` with the file of its secret. Both are created if they do not exist,
+    /// readable by their owner alone.
     ///
     /// # Errors
-    /// When they cannot be made or read; when the secret's file is in the folder, or is not a regular file of
-    /// 32 bytes, and no link to one; on Unix also when it belongs to somebody else or others can read it.
-    pub fn open(folder: &Path, secret: &Path, most_bytes: u64) -> io::Result<Self> {
-        make_folder(folder)?;
+    /// Returns an error if they cannot be created or read, if the secret's file is in the folder, or if it is not a
+    /// regular file of 32 bytes (a link to one is not); on Unix also if it belongs to another user or others can read
+    /// it.
+    pub fn open(folder: &Path, secret: &Path, max_bytes: u64) -> io::Result<Self> {
+        create_folder(folder)?;
         let beside = secret.parent().filter(|path| !path.as_os_str().is_empty());
         let beside = beside.unwrap_or(Path::new("."));
-        make_folder(beside)?;
+        create_folder(beside)?;
         if fs::canonicalize(beside)?.starts_with(fs::canonicalize(folder)?) {
             let problem = format!(
                 "{}: in the cache's folder; whoever can write to that must not be able to read it",
@@ -115,31 +111,30 @@ impl CacheFolder {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
         }
         let secret = Secret::open(secret)?;
-        Ok(Self { folder: folder.to_owned(), secret, most_bytes, size: Mutex::default() })
+        Ok(Self { folder: folder.to_owned(), secret, max_bytes, size: Mutex::default() })
     }
 
-    /// Opens a folder that is there, with a secret that is there: what [`CacheFolder::open`] has made
-    /// before.
+    /// Opens a folder and a secret that exist: those that [`CacheFolder::open`] has created before.
     ///
     /// # Errors
-    /// Also when one of them is not there.
-    pub fn open_existing(folder: &Path, secret: &Path, most_bytes: u64) -> io::Result<Self> {
+    /// Returns the errors of [`CacheFolder::open`], and one if the folder or the secret does not exist.
+    pub fn open_existing(folder: &Path, secret: &Path, max_bytes: u64) -> io::Result<Self> {
         for path in [folder, secret] {
             fs::metadata(path).map_err(|error| named(path, &error))?;
         }
-        Self::open(folder, secret, most_bytes)
+        Self::open(folder, secret, max_bytes)
     }
 
-    /// The folder.
+    /// The path of the folder.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// All entries, the most recently used first. Each is read, and compared with its seal.
+    /// Lists all entries, the most recently used first. Each one is read and its MAC verified.
     ///
     /// # Errors
-    /// When the folder cannot be read.
+    /// Returns an error if the folder cannot be read.
     pub fn entries(&self) -> io::Result<Vec<KeptEntry>> {
         let mut listed = self.list()?;
         listed.sort_by(|a, b| b.used.cmp(&a.used).then_with(|| a.key.cmp(&b.key)));
@@ -150,19 +145,19 @@ impl CacheFolder {
         Ok(kept.collect())
     }
 
-    /// Removes what `unwanted` says, and then what was not used for longest, until at most so many bytes
-    /// are left.
+    /// Removes the entries for which `unwanted` is true, and then the least recently used ones until at most `max_bytes`
+    /// remain.
     ///
     /// # Errors
-    /// When the folder cannot be read, or an entry not be removed.
+    /// Returns an error if the folder cannot be read or an entry cannot be removed.
     pub fn prune(
         &self,
-        most_bytes: u64,
+        max_bytes: u64,
         mut unwanted: impl FnMut(&KeptEntry) -> bool,
     ) -> io::Result<Pruned> {
         let (mut pruned, mut problem) = (Pruned::default(), None);
         for entry in self.entries()? {
-            let fits = pruned.left_bytes.saturating_add(entry.bytes) <= most_bytes;
+            let fits = pruned.left_bytes.saturating_add(entry.bytes) <= max_bytes;
             if fits && !unwanted(&entry) {
                 pruned.left += 1;
                 pruned.left_bytes += entry.bytes;
@@ -173,34 +168,34 @@ impl CacheFolder {
                     pruned.removed += 1;
                     pruned.removed_bytes = pruned.removed_bytes.saturating_add(entry.bytes);
                 }
-                // The others first.
+                // Reported after the others are removed.
                 Err(error) => problem = Some(named(&self.path(&entry.key), &error)),
             }
         }
         problem.map_or(Ok(pruned), Err)
     }
 
-    /// The files of entries. Files in the making that nobody makes any more are removed.
+    /// Lists the files of entries, and removes temporary files that a crash left behind.
     fn list(&self) -> io::Result<Vec<Listed>> {
         let mut listed = Vec::new();
         for file in fs::read_dir(&self.folder)? {
             let path = file?.path();
-            // Whatever is gone by now is nobody's matter.
+            // Another process may have removed it since.
             let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
-            // Somebody's folder stays, whatever its name.
+            // A folder is never an entry, whatever its name.
             if metadata.is_dir() {
                 continue;
             }
             let used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
             let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-            if name.starts_with(IN_THE_MAKING) {
-                // A time that is still to come is nobody's.
-                if used.elapsed().map_or(true, |age| age > MOST_IN_THE_MAKING) {
+            if name.starts_with(TEMPORARY_PREFIX) {
+                // No process of ours wrote a file with a time in the future.
+                if used.elapsed().map_or(true, |age| age > MAX_TEMPORARY_AGE) {
                     let _ = remove(&path);
                 }
                 continue;
             }
-            let key = name.strip_suffix(ENTRY).and_then(|name| name.strip_suffix('.'));
+            let key = name.strip_suffix(EXTENSION).and_then(|name| name.strip_suffix('.'));
             let key = key.and_then(|hex| Digest::parse(&format!("sha256:{hex}")).ok());
             if let Some(key) = key {
                 listed.push(Listed { key, bytes: metadata.len(), used });
@@ -211,69 +206,69 @@ impl CacheFolder {
 
     fn path(&self, key: &Digest) -> PathBuf {
         let key = key.to_string();
-        self.folder.join(format!("{}.{ENTRY}", key.trim_start_matches("sha256:")))
+        self.folder.join(format!("{}.{EXTENSION}", key.trim_start_matches("sha256:")))
     }
 
-    /// Reads an entry that fits its seal.
+    /// Reads an entry and verifies its MAC.
     fn read(&self, key: &Digest) -> Option<(CacheEntry, File)> {
         let mut file = open(&self.path(key)).ok()?;
         let metadata = file.metadata().ok()?;
-        if !metadata.is_file() || metadata.len() > self.most_of_an_entry() {
+        if !metadata.is_file() || metadata.len() > self.max_entry_bytes() {
             return None;
         }
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(usize::try_from(metadata.len()).ok()?).ok()?;
-        // What was added since is not read.
+        // The file may have grown since its length was read.
         Read::by_ref(&mut file).take(metadata.len()).read_to_end(&mut bytes).ok()?;
-        // At the end, so that the entry need not be moved.
-        let (entry, seal) = bytes.split_last_chunk::<SEAL_BYTES>()?;
-        let (length, seal) = (entry.len(), *seal);
+        // The MAC is at the end, so that the entry need not be moved.
+        let (entry, mac) = bytes.split_last_chunk::<MAC_BYTES>()?;
+        let (length, mac) = (entry.len(), *mac);
         bytes.truncate(length);
-        if !self.secret.fits(&seal, key, &bytes) {
+        if !self.secret.verify(&mac, key, &bytes) {
             return None;
         }
-        // SAFETY: the seal says that these bytes were put here under this key by a process that knows
-        // the secret, and that nobody has changed them since.
-        #[expect(unsafe_code, reason = "what the seal is for")]
+        // SAFETY: the MAC proves that a process with the secret wrote these bytes under this key, and that they have
+        // not changed since.
+        #[expect(unsafe_code, reason = "loads code that the MAC authenticates")]
         let entry = unsafe { CacheEntry::from_bytes(bytes) };
         Some((entry, file))
     }
 
-    /// The most that is read before it is known whether it fits its seal.
-    fn most_of_an_entry(&self) -> u64 {
-        self.most_bytes.min(Self::MOST_ENTRY_BYTES)
+    /// The maximum size of a file that is read before its MAC is verified.
+    fn max_entry_bytes(&self) -> u64 {
+        self.max_bytes.min(Self::MAX_ENTRY_BYTES)
     }
 
     fn write(&self, key: &Digest, entry: &CacheEntry) -> io::Result<()> {
-        let mut file = NamedTempFile::with_prefix_in(IN_THE_MAKING, &self.folder)?;
+        let mut file = NamedTempFile::with_prefix_in(TEMPORARY_PREFIX, &self.folder)?;
         file.write_all(entry.as_bytes())?;
-        file.write_all(&self.secret.seal(key, entry.as_bytes()))?;
+        file.write_all(&self.secret.mac(key, entry.as_bytes()))?;
         file.persist(self.path(key))?;
         Ok(())
     }
 
-    /// Keeps the folder within its bound after so many bytes were written to it.
-    fn keep_within_bound(&self, written: u64) -> io::Result<()> {
+    /// Evicts entries if the folder exceeds its limit, after `written` bytes were added.
+    fn evict(&self, written: u64) -> io::Result<()> {
         let mut size = self.size.lock().unwrap_or_else(PoisonError::into_inner);
         size.added += written;
-        // Others write to it too, so it is looked at again now and then.
-        let known = size.counted.is_some_and(|counted| {
-            counted + size.added <= self.most_bytes && size.added <= self.most_bytes / 16
+        // Other processes write to the folder too, so it is counted again after a sixteenth of the limit.
+        let is_within = size.counted.is_some_and(|counted| {
+            counted + size.added <= self.max_bytes && size.added <= self.max_bytes / 16
         });
-        if known {
+        if is_within {
             return Ok(());
         }
         let mut listed = self.list()?;
         let mut total =
             listed.iter().fold(0_u64, |total, listed| total.saturating_add(listed.bytes));
-        if total > self.most_bytes {
+        if total > self.max_bytes {
             listed.sort_by_key(|listed| listed.used);
-            // A tenth more than must go, so that not every entry from here on costs this.
+            // Evicts a tenth more than necessary, or every following entry would list the folder again.
             for Listed { key, bytes, .. } in listed {
-                if total <= self.most_bytes / 10 * 9 {
+                if total <= self.max_bytes / 10 * 9 {
                     break;
                 }
-                // What cannot be removed must not keep all others from it.
+                // A file that cannot be removed must not keep the others.
                 if remove(&self.path(&key)).is_ok() {
                     total = total.saturating_sub(bytes);
                 }
@@ -287,19 +282,19 @@ impl CacheFolder {
 impl Cache for CacheFolder {
     fn get(&self, key: &Digest) -> Option<CacheEntry> {
         let (entry, file) = self.read(key)?;
-        // At worst it is taken for one that was not used.
+        // If this fails, the entry is evicted earlier than it should be.
         let _ = file.set_modified(SystemTime::now());
         Some(entry)
     }
 
     fn put(&self, key: &Digest, entry: &CacheEntry) {
-        let bytes = (SEAL_BYTES + entry.as_bytes().len()) as u64;
-        if bytes > self.most_of_an_entry() {
+        let bytes = (MAC_BYTES + entry.as_bytes().len()) as u64;
+        if bytes > self.max_entry_bytes() {
             return;
         }
-        // What cannot be kept is prepared again. Where there is no room left, some is made for the next.
+        // An entry that cannot be written is prepared again. If the disk is full, evicting makes room for the next one.
         let _ = self.write(key, entry);
-        let _ = self.keep_within_bound(bytes);
+        let _ = self.evict(bytes);
     }
 }
 
@@ -309,24 +304,24 @@ impl std::fmt::Debug for CacheFolder {
     }
 }
 
-/// Opens a file to be read, whatever it is.
+/// Opens a file for reading without blocking or following a link.
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true);
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, WARY);
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, OPEN_FLAGS);
     options.open(path)
 }
 
 fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
-        // Another process was faster.
+        // Another process may have removed it first.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
     }
 }
 
-fn make_folder(path: &Path) -> io::Result<()> {
+fn create_folder(path: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -334,7 +329,7 @@ fn make_folder(path: &Path) -> io::Result<()> {
     builder.create(path).map_err(|error| named(path, &error))
 }
 
-/// An error that says where.
+/// Adds the path to an error.
 fn named(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }

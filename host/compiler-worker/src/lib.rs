@@ -1,22 +1,22 @@
-//! Compiles policies in a child process, within limits of time and memory, and keeps what was prepared.
+//! Compiles policies in a child process with limits of time and memory, and caches the compiled code.
 //!
-//! Compiling is the one place where Wasmtime promises nothing. The evaluator refuses what is known to
-//! be costly before it is compiled; what is not known yet is held here: a child process that takes
-//! longer than [`Limits::prepare_ms`](countersign::Limits) is killed, one that takes more than
-//! [`Limits::prepare_memory_bytes`](countersign::Limits) ends itself, and one that crashes takes
-//! nothing with it. The parent never parses the component.
+//! Wasmtime gives no guarantee about the cost of compiling. The evaluator's pre-check refuses components that are known
+//! to be costly; the unknown ones are contained here: a child process that takes longer than
+//! [`Limits::prepare_ms`](countersign::Limits) is killed, one that takes more than
+//! [`Limits::prepare_memory_bytes`](countersign::Limits) exits, and a crash of the child does not affect the parent. The
+//! parent never parses the component.
 //!
-//! The child is this program again, with arguments that make it call [`serve`]:
+//! The child is the same program, with arguments that make it call [`serve`]:
 //!
 //! ```no_run
 //! use std::process::ExitCode;
 //! use std::sync::Arc;
 //!
 //! use countersign::{Engine, EngineConfig, Preparation};
-//! use countersign_compiler_worker::{CacheFolder, ChildProcess, ExitWhenExhausted, serve};
+//! use countersign_compiler_worker::{CacheFolder, ChildProcess, ExitOnOom, serve};
 //!
 //! #[global_allocator]
-//! static ALLOCATOR: ExitWhenExhausted = ExitWhenExhausted;
+//! static ALLOCATOR: ExitOnOom = ExitOnOom;
 //!
 //! fn main() -> ExitCode {
 //!     if std::env::args().nth(1).as_deref() == Some("compile-for-parent") {
@@ -24,9 +24,9 @@
 //!     }
 //!     let child = ChildProcess::of_this_program(["compile-for-parent"]).expect("a path of its own");
 //!     let preparation = Preparation::Elsewhere(Arc::new(child));
-//!     // What was compiled is kept, sealed with a secret that is in another folder.
+//!     // Compiled code is cached, authenticated with a secret in another folder.
 //!     let (folder, secret) = ("/var/cache/issuer".as_ref(), "/var/lib/issuer/secret".as_ref());
-//!     let cache = CacheFolder::open(folder, secret, CacheFolder::MOST_BYTES).expect("a cache");
+//!     let cache = CacheFolder::open(folder, secret, CacheFolder::DEFAULT_MAX_BYTES).expect("a cache");
 //!     let cache = Some(Arc::new(cache) as _);
 //!     let config = EngineConfig { preparation, cache, ..EngineConfig::default() };
 //!     let engine = Engine::with(config).expect("an engine");
@@ -36,13 +36,13 @@
 //! }
 //! ```
 //!
-//! # What is not covered
-//! - Memory is limited on Linux only (`RLIMIT_DATA`: private writable memory, which is what a
-//!   compiler takes). Elsewhere only time is.
-//! - Whoever reads the cache's secret can have their machine code run by all that share it: it is as good as
-//!   this program's own file.
-//! - The child has the parent's user and file system. It is a bound on resources and on crashes, not
-//!   a sandbox against a compiler that can be taken over: it opens nothing, but it could.
+//! # Limitations
+//! - Memory is limited on Linux only (`RLIMIT_DATA`: private writable memory, which is what a compiler takes). On other
+//!   systems only time is.
+//! - Whoever reads the cache's secret can have machine code run by all processes that share the cache: protect it as
+//!   the program's own file.
+//! - The child has the parent's user and file system. It contains resource use and crashes; it is not a sandbox against
+//!   an exploited compiler.
 
 #![deny(unsafe_code)]
 
@@ -54,5 +54,5 @@ mod serve;
 
 pub use cache_folder::{CacheFolder, KeptEntry, Pruned};
 pub use child_process::ChildProcess;
-pub use exit_on_oom::ExitWhenExhausted;
+pub use exit_on_oom::ExitOnOom;
 pub use serve::serve;

@@ -1,11 +1,10 @@
-//! What the JSON Schema that a policy gives of its settings is good for: [settings are checked](SchemaCheck) against
-//! it before the policy sees them, and [editors](manifest_schema) get it as a part of the schema of
-//! `countersign.toml`.
+//! Uses the JSON Schema that a policy provides for its settings: [`SchemaCheck`] checks settings against it before the
+//! policy is configured, and [`manifest_schema`] includes it in the schema of `countersign.toml` for editors.
 //!
-//! The schema comes from a policy, so it may be made to cost much. What it can cost is known before it is
-//! used: [`SettingsSchema`] says which ones are not used, and why that is never an error.
+//! The schema comes from a policy, so it may be hostile. Its cost is bounded before it is used: [`SettingsSchema`]
+//! documents which schemas are not used, and why that is never an error.
 //!
-//! It does no I/O: nothing is fetched, whatever a schema refers to.
+//! The crate does no I/O: nothing is fetched, whatever a schema refers to.
 
 #![forbid(unsafe_code)]
 

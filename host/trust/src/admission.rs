@@ -1,38 +1,38 @@
-//! Whether trust lets a token in.
+//! Admission: evaluates trust statements for the claims of a token.
 
 use std::collections::BTreeMap;
 
 use countersign::Cloud;
 
-use crate::condition::Comes;
+use crate::condition::Evaluation;
 use crate::files::TrustFiles;
 use crate::glob;
-use crate::trust_statement::{Grant, How, May, Part, Test};
+use crate::trust_statement::{MatchKind, StatementKind, Test, TrustStatement, UnknownEffect};
 
-/// What a token says of itself.
+/// The claims of a token that trust statements compare.
 #[derive(Debug, Clone, Copy)]
-pub struct Presented<'t> {
+pub struct TokenClaims<'t> {
     /// `iss`.
     pub issuer: &'t str,
     /// `sub`.
     pub subject: &'t str,
-    /// `aud`, one.
+    /// `aud`, a single one.
     pub audience: &'t str,
 }
 
-/// Whether trust lets a token in.
+/// The result of evaluating trust statements for a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
-    /// It does.
+    /// The token is admitted.
     Admitted,
-    /// It does not.
+    /// The token is refused.
     NotAdmitted,
-    /// Files do not say: they have variables, or conditions that are not followed here.
+    /// The files do not determine it: they contain variables, or conditions that are not evaluated here.
     Unknown,
 }
 
 impl Admission {
-    /// Holds only if both do.
+    /// The conjunction: a refusal wins over an unknown.
     fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::NotAdmitted, _) | (_, Self::NotAdmitted) => Self::NotAdmitted,
@@ -41,7 +41,7 @@ impl Admission {
         }
     }
 
-    /// Holds if one does.
+    /// The disjunction: an admission wins over an unknown.
     fn or(self, other: Self) -> Self {
         match (self, other) {
             (Self::Admitted, _) | (_, Self::Admitted) => Self::Admitted,
@@ -56,102 +56,118 @@ impl Admission {
 }
 
 impl TrustFiles {
-    /// The clouds that there is trust of.
+    /// The clouds that the files have trust statements of.
     pub fn clouds(&self) -> Vec<Cloud> {
-        let mut clouds: Vec<_> = self.grants.iter().map(|(_, grant)| grant.cloud).collect();
+        let mut clouds: Vec<_> =
+            self.statements.iter().map(|(_, statement)| statement.cloud).collect();
         clouds.sort_unstable();
         clouds.dedup();
         clouds
     }
 
-    /// Whether the trust of a cloud lets a token in, into anything.
+    /// Evaluates whether any role, identity, provider or account of a cloud admits a token.
     ///
-    /// An issuer that files name by a variable or a resource counts as the token's: what is asked is whether subject
-    /// and audience match.
-    pub fn admits(&self, cloud: Cloud, token: Presented<'_>) -> Admission {
-        Admission::any(self.owners(cloud).into_values().map(|grants| self.lets_in(&grants, token)))
+    /// An issuer that the files name by a variable or a resource counts as the token's: only subject and audience
+    /// are compared then.
+    pub fn admits(&self, cloud: Cloud, token: TokenClaims<'_>) -> Admission {
+        Admission::any(
+            self.owners(cloud)
+                .into_values()
+                .map(|statements| self.owner_admits(&statements, token)),
+        )
     }
 
-    /// What trust of a cloud lets `one` in, or may, and is not known to let `other` in: the names of roles, identities,
-    /// providers and accounts.
-    pub fn only_for(&self, cloud: Cloud, one: Presented<'_>, other: Presented<'_>) -> Vec<String> {
-        let owners = self.owners(cloud).into_iter().filter(|(_, grants)| {
-            self.lets_in(grants, one) != Admission::NotAdmitted
-                && self.lets_in(grants, other) != Admission::Admitted
+    /// Names the roles, identities, providers and accounts of a cloud that admit `one`, or may, and are not known to
+    /// admit `other`.
+    pub fn granted_only_to(
+        &self,
+        cloud: Cloud,
+        one: TokenClaims<'_>,
+        other: TokenClaims<'_>,
+    ) -> Vec<String> {
+        let owners = self.owners(cloud).into_iter().filter(|(_, statements)| {
+            self.owner_admits(statements, one) != Admission::NotAdmitted
+                && self.owner_admits(statements, other) != Admission::Admitted
         });
         owners.map(|(name, _)| name).collect()
     }
 
-    /// All ways into each role, identity, provider and account of a cloud.
-    fn owners(&self, cloud: Cloud) -> BTreeMap<String, Vec<&Grant>> {
-        let mut owners: BTreeMap<String, Vec<&Grant>> = BTreeMap::new();
-        for (file, grant) in &self.grants {
-            if grant.cloud == cloud && grant.part != Part::Binding {
-                let name = format!("{file} {}", grant.owner);
-                owners.entry(name.trim_end().to_owned()).or_default().push(grant);
+    /// Groups the trust statements of a cloud by role, identity, provider and account.
+    fn owners(&self, cloud: Cloud) -> BTreeMap<String, Vec<&TrustStatement>> {
+        let mut owners: BTreeMap<String, Vec<&TrustStatement>> = BTreeMap::new();
+        for (file, statement) in &self.statements {
+            if statement.cloud == cloud && statement.kind != StatementKind::Binding {
+                let name = format!("{file} {}", statement.owner);
+                owners.entry(name.trim_end().to_owned()).or_default().push(statement);
             }
         }
         owners
     }
 
-    /// Whether one of the ways into one thing lets a token in, and none keeps it out. Of GCP, where files have bindings
-    /// of principals, one must name it as well.
-    fn lets_in(&self, grants: &[&Grant], token: Presented<'_>) -> Admission {
-        let of = |denies| {
-            let grants = grants.iter().filter(move |grant| grant.denies == denies);
-            Admission::any(grants.map(|grant| admits(grant, token)))
+    /// Evaluates the statements of one owner: one must admit the token, and no deny statement may match it. For
+    /// GCP, if the files have bindings of principals, one of those must name the token's as well.
+    fn owner_admits(&self, statements: &[&TrustStatement], token: TokenClaims<'_>) -> Admission {
+        let of = |is_deny| {
+            let statements =
+                statements.iter().filter(move |statement| statement.is_deny == is_deny);
+            Admission::any(statements.map(|statement| statement_admits(statement, token)))
         };
-        let kept_out = match of(true) {
+        let not_denied = match of(true) {
             Admission::Admitted => Admission::NotAdmitted,
             Admission::Unknown => Admission::Unknown,
             Admission::NotAdmitted => Admission::Admitted,
         };
-        let is_provider = grants.iter().any(|grant| grant.part == Part::Provider);
-        let mut bindings =
-            self.grants.iter().map(|(_, grant)| grant).filter(|g| g.part == Part::Binding);
+        let is_provider =
+            statements.iter().any(|statement| statement.kind == StatementKind::Provider);
+        let mut bindings = self
+            .statements
+            .iter()
+            .map(|(_, statement)| statement)
+            .filter(|statement| statement.kind == StatementKind::Binding);
         let bound = if is_provider && bindings.clone().next().is_some() {
-            Admission::any(bindings.by_ref().map(|grant| admits(grant, token)))
+            Admission::any(bindings.by_ref().map(|statement| statement_admits(statement, token)))
         } else {
             Admission::Admitted
         };
-        of(false).and(kept_out).and(bound)
+        of(false).and(not_denied).and(bound)
     }
 }
 
-fn admits(grant: &Grant, token: Presented<'_>) -> Admission {
-    let issuer = match &grant.issuer {
+fn statement_admits(statement: &TrustStatement, token: TokenClaims<'_>) -> Admission {
+    let issuer = match &statement.issuer {
         Some(issuer) if issuer.known => holds(issuer.text == token.issuer),
         _ => Admission::Admitted,
     };
-    // A condition that is not followed comes to what is not known, and says it itself.
-    let followed = grant.unread.iter().all(|unread| unread.may == May::Match);
-    let unread = if followed { Admission::Admitted } else { Admission::Unknown };
-    if let Some(condition) = &grant.condition {
-        let condition = match condition.comes_to(token.issuer, token.subject, token.audience) {
-            Comes::True => Admission::Admitted,
-            Comes::False => Admission::NotAdmitted,
-            Comes::Unknown => Admission::Unknown,
+    // A condition that cannot be evaluated yields `Unknown` by itself; any other unresolved part would be forgotten.
+    let followed =
+        statement.unresolved.iter().all(|unresolved| unresolved.effect == UnknownEffect::AddsValue);
+    let unresolved = if followed { Admission::Admitted } else { Admission::Unknown };
+    if let Some(condition) = &statement.condition {
+        let condition = match condition.evaluate(token.issuer, token.subject, token.audience) {
+            Evaluation::True => Admission::Admitted,
+            Evaluation::False => Admission::NotAdmitted,
+            Evaluation::Unknown => Admission::Unknown,
         };
-        let allowed = || grant.audiences.iter().filter(|test| !test.in_condition);
-        // Without any, it is the provider's own name, which a token of a run does not have.
+        let allowed = || statement.audiences.iter().filter(|test| !test.in_condition);
+        // Without allowed audiences GCP expects the provider's own name, which no token of a run has.
         let has_allowed = holds(allowed().next().is_some());
-        let mapped = grant.subjects.iter().filter(|test| !test.in_condition);
+        let mapped = statement.subjects.iter().filter(|test| !test.in_condition);
         return all(allowed(), token.audience)
             .and(all(mapped, token.subject))
             .and(has_allowed)
             .and(issuer)
-            .and(unread)
+            .and(unresolved)
             .and(condition);
     }
-    let has_audience = grant.part != Part::Provider || !grant.audiences.is_empty();
-    all(grant.subjects.iter(), token.subject)
-        .and(all(grant.audiences.iter(), token.audience))
+    let has_audience = statement.kind != StatementKind::Provider || !statement.audiences.is_empty();
+    all(statement.subjects.iter(), token.subject)
+        .and(all(statement.audiences.iter(), token.audience))
         .and(holds(has_audience))
         .and(issuer)
-        .and(unread)
+        .and(unresolved)
 }
 
-fn all<'g>(tests: impl Iterator<Item = &'g Test>, claim: &str) -> Admission {
+fn all<'t>(tests: impl Iterator<Item = &'t Test>, claim: &str) -> Admission {
     tests.fold(Admission::Admitted, |all, test| all.and(passes(test, claim)))
 }
 
@@ -160,12 +176,12 @@ fn passes(test: &Test, claim: &str) -> Admission {
         if !value.known {
             return Admission::Unknown;
         }
-        match test.how {
-            How::Exact => holds(value.text == claim),
-            How::IgnoreCase => holds(value.text.eq_ignore_ascii_case(claim)),
-            How::Pattern => holds(glob::matches(&value.text, claim)),
-            How::Prefix => holds(claim.starts_with(&value.text)),
-            How::Other => Admission::Unknown,
+        match test.kind {
+            MatchKind::Exact => holds(value.text == claim),
+            MatchKind::IgnoreCase => holds(value.text.eq_ignore_ascii_case(claim)),
+            MatchKind::Pattern => holds(glob::matches(&value.text, claim)),
+            MatchKind::Prefix => holds(claim.starts_with(&value.text)),
+            MatchKind::Other => Admission::Unknown,
         }
     }))
 }

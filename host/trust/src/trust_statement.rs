@@ -1,90 +1,90 @@
-//! One way into a cloud: who is let in, and on which conditions.
+//! Trust statements: one statement of a role's trust policy, one federated credential, one provider or binding.
 
 use countersign::Cloud;
 
 use crate::condition::Condition;
 use crate::node::{Place, Text};
 
-/// One way in. Every test must hold; of the values of a test, one.
+/// One trust statement. A token matches if it passes every test, and it passes a test if one of the test's values
+/// matches.
 #[derive(Debug)]
-pub(crate) struct Grant {
+pub(crate) struct TrustStatement {
     pub(crate) cloud: Cloud,
     pub(crate) place: Place,
-    /// What it lets one be: credentials are counted by it.
+    /// The role, identity, provider or account that the statement gives access to. Credentials are counted by it.
     pub(crate) owner: String,
     pub(crate) issuer: Option<Text>,
     pub(crate) subjects: Vec<Test>,
     pub(crate) audiences: Vec<Test>,
-    /// GCP's provider, of whose tokens bindings say which subjects may what; or such a binding.
-    pub(crate) part: Part,
-    /// Whether it keeps out whom it matches.
-    pub(crate) denies: bool,
-    /// GCP's condition of a provider.
+    pub(crate) kind: StatementKind,
+    /// Set for IAM's `"Effect": "Deny"`: the statement refuses the tokens that it matches.
+    pub(crate) is_deny: bool,
+    /// The attribute condition of GCP's provider.
     pub(crate) condition: Option<Condition>,
-    /// AWS: how long the whole policy is, without white space, where that is known.
+    /// AWS: the characters of the whole policy without white space, if all of it is known.
     pub(crate) policy_characters: Option<usize>,
-    /// What could not be read.
-    pub(crate) unread: Vec<Unread>,
+    /// The parts that the files do not determine.
+    pub(crate) unresolved: Vec<Unresolved>,
 }
 
-/// Something that could not be read, or is not followed here.
+/// A part of a statement that the files do not determine, or that is not evaluated here.
 #[derive(Debug)]
-pub(crate) struct Unread {
+pub(crate) struct Unresolved {
     pub(crate) place: Place,
     pub(crate) what: String,
-    pub(crate) may: May,
+    pub(crate) effect: UnknownEffect,
 }
 
-/// What something that was not read may do.
+/// The effect that an unresolved part may have on the tokens that a statement admits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum May {
-    /// Have tests of the claims in it.
-    Hide,
-    /// Let in fewer.
-    Narrow,
-    /// Be another value of a test that was read.
-    Match,
+pub(crate) enum UnknownEffect {
+    /// It may contain tests of the subject or the audience, so their absence proves nothing.
+    HidesTests,
+    /// It may only admit fewer tokens.
+    Narrows,
+    /// It is one more value of a test that was read.
+    AddsValue,
 }
 
-/// Which part of a way in it is.
+/// The part that a statement plays in admitting a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
-    /// All of it.
+pub(crate) enum StatementKind {
+    /// Admits by itself.
     Whole,
-    /// A provider: it says which tokens are believed.
+    /// GCP's provider: determines which tokens are accepted at all.
     Provider,
-    /// A binding: it says which subjects may something.
+    /// GCP's IAM binding: determines which of the provider's principals have a role.
     Binding,
 }
 
-/// A test of a claim.
+/// A test of one claim.
 #[derive(Debug)]
 pub(crate) struct Test {
-    pub(crate) how: How,
+    pub(crate) kind: MatchKind,
     pub(crate) values: Vec<Text>,
     pub(crate) place: Place,
-    /// As it is written: `StringLike`, `startsWith`.
+    /// The operator as the file writes it: `StringLike`, `startsWith`.
     pub(crate) written: String,
-    /// Whether it stands in a condition in CEL, which is evaluated as a whole.
+    /// Set within a CEL condition, which is evaluated as a whole and not test by test.
     pub(crate) in_condition: bool,
 }
 
-/// How a claim is compared.
+/// The comparison of a claim with a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum How {
-    /// Byte by byte.
+pub(crate) enum MatchKind {
+    /// Equality of bytes.
     Exact,
-    /// But for the case.
+    /// Equality except for ASCII case.
     IgnoreCase,
-    /// By IAM's patterns.
+    /// IAM's patterns with `*` and `?`.
     Pattern,
-    /// By its beginning.
+    /// A prefix.
     Prefix,
-    /// In another way, which is not followed here.
+    /// Any other comparison, which is not evaluated here.
     Other,
 }
 
-impl Grant {
+impl TrustStatement {
     pub(crate) fn new(cloud: Cloud, place: Place, owner: String) -> Self {
         Self {
             cloud,
@@ -93,33 +93,33 @@ impl Grant {
             issuer: None,
             subjects: Vec::new(),
             audiences: Vec::new(),
-            part: Part::Whole,
-            denies: false,
+            kind: StatementKind::Whole,
+            is_deny: false,
             condition: None,
             policy_characters: None,
-            unread: Vec::new(),
+            unresolved: Vec::new(),
         }
     }
 }
 
-impl Grant {
-    /// Notes what could not be read.
-    pub(crate) fn note(&mut self, may: May, place: &Place, what: impl Into<String>) {
-        self.unread.push(Unread { place: place.clone(), what: what.into(), may });
+impl TrustStatement {
+    /// Records a part that could not be resolved.
+    pub(crate) fn note(&mut self, effect: UnknownEffect, place: &Place, what: impl Into<String>) {
+        self.unresolved.push(Unresolved { place: place.clone(), what: what.into(), effect });
     }
 
-    /// Whether there may be tests that were not read.
-    pub(crate) fn hides(&self) -> bool {
-        self.unread.iter().any(|unread| unread.may == May::Hide)
+    /// Returns true if there may be tests that were not read.
+    pub(crate) fn may_hide_tests(&self) -> bool {
+        self.unresolved.iter().any(|unresolved| unresolved.effect == UnknownEffect::HidesTests)
     }
 }
 
 impl Test {
-    pub(crate) fn new(how: How, values: Vec<Text>, place: Place, written: &str) -> Self {
-        Self { how, values, place, written: written.to_owned(), in_condition: false }
+    pub(crate) fn new(kind: MatchKind, values: Vec<Text>, place: Place, written: &str) -> Self {
+        Self { kind, values, place, written: written.to_owned(), in_condition: false }
     }
 
     pub(crate) fn exact(values: Vec<Text>, place: Place) -> Self {
-        Self::new(How::Exact, values, place, "equals")
+        Self::new(MatchKind::Exact, values, place, "equals")
     }
 }

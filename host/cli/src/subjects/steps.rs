@@ -9,7 +9,7 @@ use countersign::{
     Audience, Cloud, DefinitionId, Digest, MoveRecord, MoveStep, RunnerId, SubjectMove,
     SubjectMoves, SubjectParts, SubjectProfile,
 };
-use countersign_trust::{Admission, Presented, TrustFiles};
+use countersign_trust::{Admission, TokenClaims, TrustFiles};
 
 use super::report::{SubjectsOfLog, of_log};
 use crate::check::preflight_of;
@@ -317,7 +317,7 @@ impl TrustArguments {
                 let subject = parts.subject()?.as_str().to_owned();
                 would_be_taken(installation, cloud, &subject, audience)
                     .with_context(|| format!("definition {definition}: nothing was changed"))?;
-                let token = Presented { issuer, subject: &subject, audience: audience.as_str() };
+                let token = TokenClaims { issuer, subject: &subject, audience: audience.as_str() };
                 let remedy = format!(
                     "nothing was changed. `countersign trust {cloud}` writes trust that does"
                 );
@@ -334,8 +334,8 @@ impl TrustArguments {
                 }
                 for parts in &before {
                     let subject = parts.subject()?;
-                    let now = Presented { subject: subject.as_str(), ..token };
-                    if let Some(owner) = trust.only_for(cloud, now, token).first() {
+                    let now = TokenClaims { subject: subject.as_str(), ..token };
+                    if let Some(owner) = trust.granted_only_to(cloud, now, token).first() {
                         bail!(
                             "definition {definition}: `{owner}` lets in `{subject}`, and not `{}`; {remedy}",
                             token.subject
