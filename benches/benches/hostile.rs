@@ -1,8 +1,8 @@
-//! What hostile policies cost: time and memory of each case, and whether anything is left behind.
+//! The cost of hostile policies: time and memory of each case, and leaks.
 //!
-//! Every case runs in a process of its own: a policy set is made that answers an honest request, then
-//! the component is loaded, bound and evaluated, and the honest request is asked again. Fails when a
-//! case ends with another code than it must, or is over a bound.
+//! Every case runs in a process of its own: a policy set decides an honest request, then the component is loaded, bound
+//! and evaluated, and the honest request is decided again. Fails if a case ends with another code than expected, or
+//! exceeds a limit.
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a bench")]
 
 use std::process::{Command, ExitCode};
@@ -13,16 +13,16 @@ use countersign::{Engine, Limits};
 use countersign_benches::{alone, claims, machine, same_workspace_on};
 use countersign_hostile_policies::{Case, cases};
 
-const MOST_TIME: Duration = Duration::from_millis(250);
-const MOST_GROWTH: u64 = 64 << 20;
+const MAX_TIME: Duration = Duration::from_millis(250);
+const MAX_GROWTH: u64 = 64 << 20;
 
-/// How often everything is repeated to see whether something is left behind.
+/// The number of repetitions that look for leaks.
 const REPETITIONS: u32 = 10_000;
-const MOST_LEFT: u64 = 8 << 20;
+const MAX_LEAKED: u64 = 8 << 20;
 
 /// Cases that must be refused before they cost anything.
 const QUICK: [&str; 2] = ["21 doublings", "100,000 empty functions"];
-const MOST_QUICK_TIME: Duration = Duration::from_millis(100);
+const MAX_QUICK_TIME: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().collect();
@@ -40,7 +40,7 @@ fn all() -> bool {
     println!("| row | case | ends with | ms | MiB more |\n|---|---|---|---|---|");
     let program = env::current_exe().expect("a path of its own");
     let run = |arguments: &[&str]| {
-        // One arena: what several threads leave in theirs for later is not lost, but looks it.
+        // One arena: memory that other threads' arenas hold for reuse would look leaked.
         let status = Command::new(&program).args(arguments).env("MALLOC_ARENA_MAX", "1").status();
         status.expect("a child process").success()
     };
@@ -53,7 +53,7 @@ fn all() -> bool {
     fine & run(&["leaks"])
 }
 
-/// One case: prints its line.
+/// Runs one case and prints its line.
 fn one(index: usize) -> bool {
     let Some(case) = cases().into_iter().nth(index) else { return false };
     let engine = Engine::new().expect("an engine");
@@ -67,8 +67,8 @@ fn one(index: usize) -> bool {
     let growth = status("VmHWM").saturating_sub(resident);
 
     let honest_as_before = honest.evaluate(claims()).id() == before;
-    let most = if QUICK.contains(&case.name.as_str()) { MOST_QUICK_TIME } else { MOST_TIME };
-    let fine = honest_as_before && end == case.code && taken <= most && growth <= MOST_GROWTH;
+    let max = if QUICK.contains(&case.name.as_str()) { MAX_QUICK_TIME } else { MAX_TIME };
+    let fine = honest_as_before && end == case.code && taken <= max && growth <= MAX_GROWTH;
     println!(
         "| {} | {} | `{end}` | {:.1} | {:.1} |{}",
         case.row,
@@ -80,12 +80,12 @@ fn one(index: usize) -> bool {
     fine
 }
 
-/// Everything many times over in one process.
+/// Repeats all cases in one process.
 fn leaks() -> bool {
     let engine = Engine::new().expect("an engine");
     let honest = same_workspace_on(&engine);
     let before = honest.evaluate(claims()).id();
-    // Little fuel, so that each repetition is short; what is held and given back is the same.
+    // Little fuel keeps each repetition short, and allocates and frees the same.
     let limits = Limits { fuel: 100_000, configure_fuel: 100_000, ..Limits::DEFAULT };
     let (mut sets, mut refused) = (Vec::new(), Vec::new());
     for case in cases() {
@@ -119,10 +119,10 @@ fn leaks() -> bool {
             assert!(alone(&engine, component, &limits).is_err(), "it was refused before");
         }
     });
-    honest.evaluate(claims()).id() == before && left.iter().all(|more| *more <= MOST_LEFT)
+    honest.evaluate(claims()).id() == before && left.iter().all(|more| *more <= MAX_LEAKED)
 }
 
-/// Loads, binds and evaluates: the code of where that ends, as the cases have it.
+/// Loads, binds and evaluates, and returns the code of the step that ends it.
 fn end_of(engine: &Engine, case: &Case, limits: &Limits) -> String {
     match alone(engine, &case.component, limits) {
         Ok(set) => {
@@ -139,9 +139,9 @@ fn end_of(engine: &Engine, case: &Case, limits: &Limits) -> String {
     }
 }
 
-/// Sets the peak to what is resident now, and gives that in bytes.
+/// Resets the peak to the resident memory, and returns it in bytes.
 fn reset_peak() -> u64 {
-    // Where this is not allowed the peak includes the start, and growth seems smaller: say so.
+    // If this is not permitted, the peak includes the start and growth seems smaller, so it is reported.
     let reset: io::Result<()> = fs::write("/proc/self/clear_refs", "5");
     reset.expect("Linux, with a peak that can be reset");
     status("VmRSS")

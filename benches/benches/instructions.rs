@@ -1,7 +1,7 @@
-//! How many instructions a decision takes, by callgrind: nearly the same on a busy machine and an idle one.
+//! The instructions of a decision, counted by callgrind: nearly the same on a busy machine and an idle one.
 //!
-//! Compares with what was recorded and fails when it is more by over five per cent, since two runs differ
-//! by up to two; with `UPDATE=1` it records. What the kernel does is not counted, and another compiler counts otherwise.
+//! Fails if a count exceeds the recorded one by more than five per cent, since two runs differ by up to two; records with
+//! `UPDATE=1`. The kernel's instructions are not counted, and the counts depend on the compiler.
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a bench")]
 
 use std::collections::BTreeMap;
@@ -16,13 +16,13 @@ use serde_json::{Value, json};
 
 const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/figures/instructions.json");
 
-/// As many are made before, uncounted: by then all that is made once has been made.
+/// The number of uncounted decisions before: everything that happens once has happened by then.
 const EVALUATIONS: u64 = 200;
 
-/// The most that a count may be above the recorded one.
+/// The maximum excess over the recorded count.
 const MOST: f64 = 1.05;
 
-/// What is counted; callgrind begins and ends with it.
+/// The counted function; callgrind starts and stops with it.
 const COUNTED: &str = "countersign_instructions_counted";
 
 fn main() -> ExitCode {
@@ -43,7 +43,7 @@ fn cases() -> [Case; 2] {
     [("same-workspace", same_workspace), ("the example's four policies", example)]
 }
 
-/// In a process of its own, under callgrind.
+/// Runs in a process of its own, under callgrind.
 fn evaluate(name: &str) {
     let (_, set) = cases().into_iter().find(|(case, _)| *case == name).expect("a case");
     let set = set();
@@ -56,7 +56,7 @@ fn evaluate(name: &str) {
     }
 }
 
-/// By its own name, so that callgrind finds it.
+/// A function of its own, so that callgrind finds it by name.
 #[unsafe(no_mangle)]
 #[inline(never)]
 #[expect(unsafe_code, reason = "a name that nothing else has")]
@@ -94,13 +94,13 @@ fn check() -> ExitCode {
     if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Instructions of one decision.
+/// Counts the instructions of one decision.
 fn count(name: &str) -> u64 {
     let folder = tempfile::tempdir().expect("a folder");
     let out = folder.path().join("callgrind");
     let status = Command::new("valgrind")
         .args(["--tool=callgrind", "--collect-atstart=no", "--quiet"])
-        // Code that is written at run time.
+        // Callgrind must know that code is generated at run time.
         .arg("--smc-check=all-non-file")
         .arg(format!("--toggle-collect={COUNTED}"))
         .arg(format!("--callgrind-out-file={}", out.display()))

@@ -1,8 +1,8 @@
-//! A policy in each language, as `countersign policy new` makes it: the size of its component, how long it takes to
-//! build, and what an evaluation in a fresh instance takes.
+//! A policy in each language, created by `countersign policy new`: the size of its component, the time to build it, and
+//! the time of an evaluation in a fresh instance.
 //!
-//! Needs npm and PyPI, and `countersign` in its release build: `make bench-languages`. Fails when a policy does not
-//! build, or a case of one does not pass.
+//! Needs npm and PyPI, and `countersign` in its release build: `make bench-languages`. Fails if a policy does not
+//! build, or one of its cases does not pass.
 #![expect(clippy::expect_used, clippy::print_stdout, clippy::print_stderr, reason = "a bench")]
 
 use std::env;
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
 
 struct Row {
     bytes: f64,
-    /// To build the component, once what that needs is there.
+    /// The time to build the component, with its tools installed.
     seconds: u64,
     microseconds: f64,
     fuel: u64,
@@ -68,7 +68,7 @@ fn measure(program: &Path, parent: &Path, language: &str) -> Row {
     run(program, &folder, &["policy", "test"]);
     let measured = run(program, &folder, &["policy", "bench", "--format", "json"]);
     let measured: Value = serde_json::from_str(&measured).expect("JSON");
-    // The owning workspace is the definition's: every language's first case.
+    // The first case of every language: the owning workspace is the definition's.
     let case = measured.pointer("/cases/0").expect("a case");
     let number = |pointer: &str, value: &Value| {
         value.pointer(pointer).and_then(Value::as_f64).expect("a number")

@@ -1,7 +1,7 @@
 //! Honest requests beside 200 hostile evaluations in flight.
 //!
-//! One thread asks honestly, one request after the other, alone and then while 200 others evaluate a
-//! hostile policy without a pause. Fails when an honest request is refused.
+//! One thread sends honest requests one after the other, first alone and then while 200 others evaluate a hostile policy
+//! without a pause. Fails if an honest request is refused.
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a bench")]
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -47,7 +47,7 @@ fn main() {
                     }
                 });
             }
-            // Until all of them are there.
+            // Waits until all threads evaluate.
             thread::sleep(Duration::from_millis(500));
             let (before, begun) = (count.load(Ordering::Relaxed), Instant::now());
             let beside = measure(&honest);
@@ -60,7 +60,7 @@ fn main() {
     }
 }
 
-/// Ends the hostile threads, also when the bench fails.
+/// Stops the hostile threads, even if the bench fails.
 struct StopWhenDropped<'s>(&'s AtomicBool);
 
 impl Drop for StopWhenDropped<'_> {

@@ -1,9 +1,8 @@
-//! Tokens a second of the service, each with a durable record, and what it does when it is asked for more.
+//! Tokens per second of the service, each with a durable record, and its behaviour under overload.
 //!
-//! The service is a process of its own (`COUNTERSIGN`, or the release build), and so are its clients
-//! within this one: connections that are kept, and ask again as soon as they are answered. Fails when a
-//! token that was given is not on record, a request is not answered, or overload is answered with
-//! anything but 429 and 503.
+//! The service is a process of its own (`COUNTERSIGN`, or the release build). Its clients are in this one: persistent
+//! connections that send the next request as soon as they have a response. Fails if an issued token has no record, a
+//! request gets no response, or overload gets a status other than 429 and 503.
 #![expect(clippy::expect_used, clippy::print_stdout, clippy::indexing_slicing, reason = "a bench")]
 
 use std::collections::BTreeMap;
@@ -32,7 +31,7 @@ const RUNNER: &str = "98520496-627d-43e6-82da-ce499179ff3f";
 const RUN_TOKEN: &str = "run-token-with-many-bits-4f1c9a7e";
 /// Signed with ES256, and with RS256.
 const AUDIENCES: [&str; 2] = ["aws-workload-identity-provider:demo", "api://AzureADTokenExchange"];
-/// How many requests the service answers at a time.
+/// The maximum number of concurrent requests of the service.
 const REQUESTS: usize = 128;
 const CONNECTIONS: usize = 32;
 
@@ -46,7 +45,7 @@ fn main() {
     let (rs256, text) = SigningKey::generate(Algorithm::Rs256).expect("a key");
     let es256 = signatures(|input| es256.sign(input).is_ok());
     let rs256 = signatures(|input| rs256.sign(input).is_ok());
-    // What the library does that tokens are otherwise signed with: it parses the key each time.
+    // The usual library parses the key for each signature, which is measured too.
     let key = EncodingKey::from_rsa_pem(text.expose().as_bytes()).expect("a key");
     let library = signatures(|input| sign(input, &key, jsonwebtoken::Algorithm::RS256).is_ok());
     println!("| signatures alone, ES256, two threads | {es256:.0} | | | |");
@@ -75,7 +74,7 @@ fn main() {
     println!("\n{issued} tokens were given, and each is on record. Every request was answered.");
 }
 
-/// Signatures a second with nothing else, by two threads.
+/// Signatures per second and nothing else, on two threads.
 fn signatures(sign: impl Fn(&[u8]) -> bool + Sync) -> f64 {
     let input = [b'x'; 1200];
     let started = Instant::now();
@@ -101,13 +100,13 @@ fn verdict(found: f64, target: f64, text: &str) -> String {
     if found >= target { format!("{text}: met") } else { format!("{text}: **missed**") }
 }
 
-/// What clients were answered.
+/// The responses that the clients got.
 #[derive(Default)]
 struct Load {
     seconds: f64,
-    /// By status.
+    /// The number of responses by status.
     statuses: BTreeMap<u16, usize>,
-    /// Of tokens, in milliseconds.
+    /// The latencies of tokens, in milliseconds.
     times: Vec<f64>,
 }
 
@@ -127,7 +126,7 @@ impl Load {
         println!("| {what} | {:.0} | {p50:.2} | {p99:.2} | {target} |", self.rate());
     }
 
-    /// That nothing but tokens and these was answered.
+    /// Asserts that there were no responses but tokens and these statuses.
     fn refusals(&self, status: u16) -> String {
         let others: Vec<_> =
             self.statuses.keys().filter(|found| ![200, status].contains(found)).collect();
@@ -164,7 +163,7 @@ impl Served {
         let mut child = Command::new(program())
             .args(["serve", "--config", "issuer.toml", "--no-cache"])
             .current_dir(folder.path())
-            // One line for each request, as in production, read by nobody.
+            // One log line for each request, as in production, which nobody reads.
             .stderr(Stdio::piped())
             .spawn()
             .expect("the release build: `cargo build --release --bin countersign`");
@@ -191,7 +190,7 @@ impl Served {
         served
     }
 
-    /// Asks on so many connections, each again as soon as it is answered.
+    /// Sends requests on that many connections, each one as soon as the last has its response.
     fn load(&self, connections: usize, audience: &str, time: Duration) -> Load {
         let form = format!(
             "grant_type=urn:ietf:params:oauth:grant-type:token-exchange\
@@ -241,7 +240,7 @@ impl Served {
         })
     }
 
-    /// Stops it, and compares what it counted with what is on record. How many tokens.
+    /// Stops the service, compares its counters with the records, and returns the number of tokens.
     fn stop(mut self) -> usize {
         let id = self.child.id().to_string();
         let asked = Command::new("kill").args(["-TERM", &id]).status().expect("kill");
@@ -259,10 +258,10 @@ impl Served {
     }
 }
 
-/// How many tokens the clients of the running service were given.
+/// The number of tokens issued to the clients of the running service.
 static GIVEN: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
 
-/// One connection, which must be answered.
+/// One connection, whose requests must get a response.
 struct Client {
     stream: TcpStream,
     buffer: Vec<u8>,
@@ -275,7 +274,7 @@ impl Client {
         Self { stream, buffer: vec![0; 16 << 10] }
     }
 
-    /// The status of the answer.
+    /// Returns the status of the response.
     fn ask(&mut self, request: &[u8]) -> u16 {
         self.stream.write_all(request).expect("a request that is taken");
         let mut filled = 0;

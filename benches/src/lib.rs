@@ -1,4 +1,4 @@
-//! What the benches share: the example's policy set, the published run, and one policy alone.
+//! Shared parts of the benches: the example's policy set, the published run, and one policy alone.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ pub const RUN: &str = include_str!("../../examples/run.json");
 
 const EXAMPLE: &str = include_str!("../../examples/countersign.toml");
 
-/// The audience that the claims ask for.
+/// The audience of the claims.
 const AUDIENCE: &str = "aws-workload-identity-provider:demo";
 
 /// The example's four bindings.
@@ -28,7 +28,7 @@ pub fn same_workspace() -> PolicySet {
     same_workspace_on(&engine())
 }
 
-/// `same-workspace` alone, on an engine that others use too.
+/// `same-workspace` alone, on a shared engine.
 #[must_use]
 pub fn same_workspace_on(engine: &Engine) -> PolicySet {
     prepare(
@@ -37,11 +37,10 @@ pub fn same_workspace_on(engine: &Engine) -> PolicySet {
     )
 }
 
-/// A component bound alone, to every run and without settings: or the code of why it cannot be, and
-/// `settings` when it does not take that.
+/// Binds a component alone, to every run and without settings.
 ///
 /// # Errors
-/// When it is no policy, or does not become active.
+/// Returns the code of the load error, or `settings` if the policy rejects its settings.
 #[expect(clippy::expect_used, reason = "constants that parse, and one binding")]
 pub fn alone(
     engine: &Engine,
@@ -65,7 +64,7 @@ pub fn alone(
     Ok(PolicySet::new(vec![binding]).expect("one binding"))
 }
 
-/// The machine and the versions that figures are of, as a line of Markdown.
+/// The machine and the versions of the figures, as a line of Markdown.
 #[must_use]
 pub fn machine() -> String {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -78,14 +77,14 @@ pub fn machine() -> String {
     format!("{processors} × {model}, {}, Wasmtime {wasmtime}.", std::env::consts::OS)
 }
 
-/// The compiler that is at hand, in its own words.
+/// The version line of the installed compiler.
 #[must_use]
 pub fn compiler() -> String {
     let output = std::process::Command::new("rustc").arg("--version").output();
     output.map_or(String::new(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// The published run, asking for 15 minutes at AWS.
+/// The published run, requesting 15 minutes for AWS.
 #[must_use]
 #[expect(clippy::expect_used, reason = "constants that parse")]
 pub fn claims() -> Claims {

@@ -1,6 +1,6 @@
-//! From what was kept in a cache to a policy set that decides; and what it holds in memory.
+//! The time from a filled cache to a policy set that decides, and its memory.
 //!
-//! Another process has filled the cache, so that this one has held nothing before.
+//! Another process fills the cache, so that this one starts with nothing in memory.
 
 use std::env;
 use std::fs;
@@ -14,14 +14,14 @@ use countersign::{Binding, Engine, EngineConfig, Limits, Outcome, Policy, Policy
 use countersign_benches::claims;
 use countersign_peers::{IDLE_BINDING, config, figures};
 use countersign_policy_artifacts::SAME_WORKSPACE;
-use countersign_preparation::CacheFolder;
+use countersign_compiler_worker::CacheFolder;
 use criterion::{Criterion, criterion_group};
 use serde_json::json;
 use tempfile::TempDir;
 
 const BINDINGS: usize = 1_000;
 
-/// The argument that makes this program fill a cache and end.
+/// The argument that makes this program fill a cache and exit.
 const FILL: &str = "--fill";
 
 /// A thousand bindings of one policy, each with settings of its own.
@@ -55,7 +55,7 @@ fn cold_start(c: &mut Criterion) {
     assert!(matches!(set.evaluate(claims()).outcome(), Outcome::Approved(_)));
     assert_eq!(set.bindings().len(), BINDINGS);
     drop(set);
-    // Beside criterion's own figures.
+    // Written beside criterion's own figures.
     let figures = figures();
     fs::create_dir_all(&figures).expect("a folder");
     fs::write(figures.join(IDLE_BINDING), held.to_string()).expect("a file");
@@ -78,7 +78,7 @@ fn cold_start(c: &mut Criterion) {
     assert_eq!(entries(&cache.path().join("cache")), written, "everything came from the cache");
 }
 
-/// The entries, each by its file: one that is prepared again is another file.
+/// Identifies the entries by their files: one that is prepared again is another file.
 fn entries(folder: &Path) -> Vec<(std::ffi::OsString, u64)> {
     let mut entries: Vec<_> = fs::read_dir(folder)
         .expect("a folder")

@@ -1,6 +1,6 @@
-//! What a decision costs, beside other engines and beside a signature.
+//! The cost of a decision, compared with other engines and with a signature.
 //!
-//! Every decision is checked to be the same across the engines before it is timed.
+//! Before an engine is timed, its decision must equal the others'.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -77,7 +77,7 @@ impl Check<'_, '_> {
     }
 }
 
-/// How much it matters how many bindings do not apply.
+/// The cost of bindings that do not apply.
 fn scopes(c: &mut Criterion) {
     let mut group = c.benchmark_group("scopes");
     for (name, policies) in
@@ -97,7 +97,7 @@ fn scopes(c: &mut Criterion) {
     group.finish();
 }
 
-/// What a second thread gives: each figure is the time of one thread's share.
+/// The gain of a second thread: each figure is the time of one thread's share.
 fn threads(c: &mut Criterion) {
     let mut group = c.benchmark_group("threads");
     let policies = set_of(&stack(&Rules::same_workspace()));
@@ -125,7 +125,7 @@ fn threads(c: &mut Criterion) {
     group.finish();
 }
 
-/// Arithmetic that touches no memory, of about the length of a decision.
+/// Arithmetic without memory accesses, of about the duration of a decision.
 fn computation(mut n: u64) -> u64 {
     for _ in 0..4_000 {
         n = n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -134,7 +134,7 @@ fn computation(mut n: u64) -> u64 {
     n
 }
 
-/// The time until the last of so many threads has done its work.
+/// The time until the last of that many threads has finished.
 fn at_once(threads: usize, work: impl Fn() + Sync) -> Duration {
     let start = Instant::now();
     std::thread::scope(|scope| {
@@ -163,7 +163,7 @@ fn signatures(c: &mut Criterion) {
     group.finish();
 }
 
-/// From a run's JSON to a decision's record.
+/// The way from a run's JSON to a decision's record.
 fn end_to_end(c: &mut Criterion) {
     let policies = set_of(&stack(&Rules::same_workspace()));
     let subject = SubjectTemplate {
@@ -189,7 +189,7 @@ fn end_to_end(c: &mut Criterion) {
     group.finish();
 }
 
-/// What is timed must be the right answer.
+/// Asserts that a timed decision is correct.
 fn assert_approved(policies: &PolicySet) {
     assert!(matches!(policies.evaluate(claims()).outcome(), Outcome::Approved(_)));
 }

@@ -1,4 +1,4 @@
-//! The run record as data, in whatever form an engine takes it.
+//! The run record as data, in each engine's own form.
 
 use countersign::{AuthorKind, Behavior, Claims, Implementation};
 
@@ -57,7 +57,7 @@ pub fn run<F: Form>(claims: &Claims) -> F::Value {
     F::record(members)
 }
 
-/// The token that is asked for.
+/// The requested token.
 pub fn token<F: Form>(claims: &Claims) -> F::Value {
     let token = claims.token();
     let audiences = token.audiences().iter().map(|audience| F::text(audience.as_str()));

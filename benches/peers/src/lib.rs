@@ -1,7 +1,6 @@
 //! Countersign beside other policy engines: the same rules over the same facts.
 //!
-//! Every engine is given the whole run record, in the form that it has for such data, and answers
-//! whether a token may be issued.
+//! Every engine gets the whole run record in its own form of data, and decides whether a token may be issued.
 
 #![warn(missing_docs)]
 
@@ -23,5 +22,5 @@ pub fn figures() -> PathBuf {
     std::env::var_os("CRITERION_HOME").map_or_else(usual, PathBuf::from)
 }
 
-/// The file among criterion's figures that has the bytes that an idle binding holds.
+/// The file among criterion's figures with the memory of an idle binding, in bytes.
 pub const IDLE_BINDING: &str = "idle-binding";

@@ -1,21 +1,21 @@
-//! The rules that are compared, as data, and requests that they are tried on.
+//! The compared rules as data, and the requests that they decide.
 
 use countersign::{Claims, Run, SubjectTemplate, SubjectFormat, TokenRequest};
 use countersign_benches::RUN;
 use serde_json::{Map, Value, json};
 
-/// What is asked of every engine.
+/// The rules that every engine implements.
 #[derive(Debug, Clone)]
 pub enum Rules {
-    /// A definition may be used by its own workspace alone (`foreign-workspace`): the least that can be
-    /// asked, whose answer is yes or no.
+    /// A definition may be used by its own workspace alone (`foreign-workspace`): the smallest
+    /// rule, which allows or denies.
     OwnWorkspace,
-    /// A definition may be used by its own workspace, and by those on a short list for a shorter life
+    /// A definition may be used by its own workspace, and by those on a short list for a shorter lifetime
     /// (`foreign-workspace`).
     SameWorkspace(Also),
     /// A definition may be used by these workspaces (`workspace-not-listed`).
     AllowedConsumers(Vec<String>),
-    /// Five rules, all of which must admit: the two above; the life is within the behavior's ceiling
+    /// Five rules, all of which must admit: the two above; the lifetime is within the behavior's ceiling
     /// (`ttl-above-ceiling`); the audience is among those of the implementation (`audience-not-used`, or
     /// `no-audiences-set` when it has none); the kind of author may trigger the behavior
     /// (`author-not-allowed`, or `author-not-known`).
@@ -32,12 +32,12 @@ pub enum Rules {
 pub struct Also {
     /// The workspaces.
     pub workspaces: Vec<String>,
-    /// The longest life for them, in seconds.
+    /// The maximum TTL for them, in seconds.
     pub max_ttl: u32,
 }
 
 impl Rules {
-    /// Every code that one of the requests must be refused with.
+    /// The codes that some request must be refused with.
     #[must_use]
     pub fn codes(&self) -> &'static [&'static str] {
         match self {
@@ -55,7 +55,7 @@ impl Rules {
         }
     }
 
-    /// What the rules are about, for engines that take it as data: lists as objects whose members are true.
+    /// The data of the rules for engines that take it as such: lists as objects whose members are true.
     #[must_use]
     pub fn data(&self) -> Map<String, Value> {
         let data = match self {
@@ -118,35 +118,35 @@ fn set(list: &[impl AsRef<str>]) -> Value {
 pub const AUDIENCES: [&str; 2] =
     ["aws-workload-identity-provider:demo", "api://AzureADTokenExchange"];
 
-/// The longest lives by behavior, in seconds.
+/// The maximum TTL by behavior, in seconds.
 pub const CEILINGS: [(&str, u32); 3] = [("apply", 3600), ("detect", 900), ("destroy", 3600)];
 
-/// Who may trigger what.
+/// The behaviors that each kind of author may trigger.
 pub const TRIGGERS: [(&str, &[&str]); 3] = [
     ("apply", &["user", "api-key"]),
     ("detect", &["user", "api-key", "api-user", "system"]),
     ("destroy", &["user"]),
 ];
 
-/// What is asked for: the published run with other facts.
+/// A request: the published run with other facts.
 #[derive(Debug, Clone, Copy)]
 pub struct Request {
     /// The owning workspace.
     pub owner: &'static str,
     /// The behavior, as a run object has it.
     pub behavior: &'static str,
-    /// The kind of author who triggered the run, as a run object has it; `None` when it does not say.
+    /// The kind of author who triggered the run, as a run object has it; `None` if it has none.
     pub author: Option<&'static str>,
     /// The definition's implementation, as a run object has it.
     pub implementation: &'static str,
     /// The audience.
     pub audience: &'static str,
-    /// The life in seconds.
+    /// The lifetime in seconds.
     pub ttl_seconds: u32,
 }
 
 impl Request {
-    /// What is timed: everybody admits it.
+    /// The timed request, which every rule admits.
     pub const TIMED: Self = Self {
         owner: "my-workspace",
         behavior: "DETECT",

@@ -82,8 +82,8 @@ pub fn set_of(stack: &[(&'static [u8], Value)]) -> PolicySet {
     PolicySet::new(bindings.collect()).expect("a set")
 }
 
-/// So many bindings, of which three apply to the published run: by its definition workspace, by its
-/// definition and by its owning workspace. All others are of other definitions and are never needed.
+/// That many bindings, of which three apply to the published run: by its definition workspace, by its definition and by
+/// its owning workspace. All others are for other definitions and never apply.
 #[must_use]
 pub fn many(total: usize) -> PolicySet {
     let engine = Engine::new().expect("an engine");
@@ -116,7 +116,7 @@ pub fn many(total: usize) -> PolicySet {
     PolicySet::new(three.chain(others).collect()).expect("a set")
 }
 
-/// A binding that decides, under the default limits.
+/// An enforcing binding with the default limits.
 #[must_use]
 pub fn config(index: usize, settings: &Value, scope: Scope) -> BindingConfig {
     BindingConfig {

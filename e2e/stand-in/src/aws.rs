@@ -6,16 +6,16 @@ use regex::Regex;
 use serde_json::Value;
 
 use crate::keys::Published;
-use crate::token::Presented;
+use crate::token::PresentedToken;
 use crate::{Refusal, Setup};
 
 const ALGORITHMS: &[&str] = &["RS256", "RS384", "RS512", "ES256", "ES384", "ES512"];
-/// Without white space.
+/// The quota of a trust policy, in characters without white space.
 const POLICY_CHARACTERS: usize = 2048;
 
 const TAGS: &str = "https://aws.amazon.com/tags";
 
-/// Gives the session's name, if the role can be assumed.
+/// Assumes the role, and returns the session's name.
 pub(crate) async fn assume(
     setup: &Setup,
     form: &BTreeMap<String, String>,
@@ -29,7 +29,7 @@ pub(crate) async fn assume(
         return Err(Refusal::new("ValidationError", "WebIdentityToken: 4 to 20000 characters"));
     }
     let invalid = |message: String| Refusal::new("InvalidIdentityToken", message);
-    let token = Presented::parse(token).map_err(invalid)?;
+    let token = PresentedToken::parse(token).map_err(invalid)?;
     let issuer = token.claim("iss").map_err(invalid)?;
     let Some(client_ids) = setup.aws_providers.get(issuer) else {
         return Err(invalid(format!("no OpenIDConnect provider found for {issuer}")));
@@ -50,7 +50,7 @@ pub(crate) async fn assume(
         session_tags(&token).map_err(|message| Refusal::new("InvalidIdentityToken", message))?;
     let policy = setup.aws_roles.get(role);
     let policy = policy.ok_or_else(|| Refusal::new("AccessDenied", "no such role"))?;
-    // A real one would not have been accepted when the role was made.
+    // AWS rejects such a policy when the role is created.
     if policy.to_string().chars().filter(|c| !c.is_whitespace()).count() > POLICY_CHARACTERS {
         return Err(Refusal::new("LimitExceeded", "Cannot exceed quota for ACLSizePerRole: 2048"));
     }
@@ -67,8 +67,8 @@ pub(crate) async fn assume(
     Ok(session.clone())
 }
 
-/// Whether there are session tags; an error where they break a limit.
-fn session_tags(token: &Presented) -> Result<bool, String> {
+/// Returns true for a token with session tags, and an error if they exceed a limit.
+fn session_tags(token: &PresentedToken) -> Result<bool, String> {
     let Some(claim) = token.claims.get(TAGS) else { return Ok(false) };
     let tags = claim.get("principal_tags").and_then(Value::as_object).ok_or("no principal_tags")?;
     if tags.len() > 50 {
@@ -84,7 +84,7 @@ fn session_tags(token: &Presented) -> Result<bool, String> {
     Ok(true)
 }
 
-/// Whether a trust policy allows an action to who has these claims.
+/// Evaluates whether a trust policy allows an action to a token with these claims.
 fn allows(policy: &Value, action: &str, host: &str, keys: &BTreeMap<String, String>) -> bool {
     let statements = list(policy.get("Statement"));
     let applies = |statement: &&&Value| {
@@ -102,7 +102,7 @@ fn allows(policy: &Value, action: &str, host: &str, keys: &BTreeMap<String, Stri
     effect("Allow") && !effect("Deny")
 }
 
-/// Whether all conditions hold.
+/// Evaluates all conditions.
 fn holds(condition: Option<&Value>, keys: &BTreeMap<String, String>) -> bool {
     let Some(condition) = condition else { return true };
     let Some(operators) = condition.as_object() else { return false };
@@ -114,7 +114,7 @@ fn holds(condition: Option<&Value>, keys: &BTreeMap<String, String>) -> bool {
                     match &**operator {
                         "StringEquals" => value == found,
                         "StringLike" => like(value, found),
-                        // Others are not understood here, so nobody gets in by them.
+                        // Operators that are not implemented here never hold.
                         _ => false,
                     }
                 })
@@ -128,7 +128,7 @@ fn like(pattern: &str, text: &str) -> bool {
     Regex::new(&format!("^(?:{pattern})$")).is_ok_and(|pattern| pattern.is_match(text))
 }
 
-/// A list, or one.
+/// The elements of a list, or the single value.
 fn list(value: Option<&Value>) -> Vec<&Value> {
     match value {
         Some(Value::Array(values)) => values.iter().collect(),

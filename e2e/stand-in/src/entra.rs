@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::keys::Published;
-use crate::token::Presented;
+use crate::token::PresentedToken;
 use crate::{Refusal, Setup};
 
 const AUDIENCE: &str = "api://AzureADTokenExchange";
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// Whether the identity gets an access token.
+/// Issues an access token for the identity, or refuses.
 pub(crate) async fn token(setup: &Setup, form: &BTreeMap<String, String>) -> Result<(), Refusal> {
     let text = |name: &str| {
         form.get(name)
@@ -26,7 +26,7 @@ pub(crate) async fn token(setup: &Setup, form: &BTreeMap<String, String>) -> Res
     text("scope")?;
     let invalid =
         |message: String| Refusal::new("invalid_client", format!("AADSTS700213: {message}"));
-    let token = Presented::parse(assertion).map_err(invalid)?;
+    let token = PresentedToken::parse(assertion).map_err(invalid)?;
     let issuer = token.claim("iss").map_err(invalid)?;
     let subject = token.claim("sub").map_err(invalid)?;
     if issuer.chars().count() > 600 || subject.chars().count() > 600 {
@@ -40,7 +40,7 @@ pub(crate) async fn token(setup: &Setup, form: &BTreeMap<String, String>) -> Res
     if credentials.len() > 20 {
         return Err(invalid("an identity has at most 20 federated credentials".to_owned()));
     }
-    // A single text, and no list of one.
+    // Entra accepts a single string only, and no list of one.
     if token.claims.get("aud").and_then(Value::as_str) != Some(AUDIENCE) {
         return Err(invalid(format!("the assertion's audience is not exactly `{AUDIENCE}`")));
     }

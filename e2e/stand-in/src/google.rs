@@ -6,13 +6,13 @@ use cel::{Context, Program};
 use serde_json::Value;
 
 use crate::keys::Published;
-use crate::token::{Presented, now};
+use crate::token::{PresentedToken, now};
 use crate::{Refusal, Setup};
 
-/// How old `iat` can be, in seconds.
+/// The maximum age of `iat`, in seconds.
 const STALE: i64 = 24 * 3600;
 
-/// Gives `google.subject`, if the token can be exchanged.
+/// Exchanges the token, and returns `google.subject`.
 pub(crate) async fn exchange(
     setup: &Setup,
     form: &BTreeMap<String, String>,
@@ -30,7 +30,7 @@ pub(crate) async fn exchange(
     let provider = setup.gcp_providers.get(name);
     let provider = provider.ok_or_else(|| Refusal::new("invalid_target", "no such provider"))?;
     let invalid = |message: String| Refusal::new("invalid_grant", message);
-    let token = Presented::parse(subject_token).map_err(invalid)?;
+    let token = PresentedToken::parse(subject_token).map_err(invalid)?;
     let oidc = provider.get("oidc").ok_or_else(|| invalid("not an OIDC provider".to_owned()))?;
     let issuer = oidc.get("issuerUri").and_then(Value::as_str).unwrap_or_default();
     if token.claim("iss").map_err(invalid)? != issuer || !issuer.starts_with("https://") {
@@ -45,9 +45,9 @@ pub(crate) async fn exchange(
         return Err(invalid("`iat` is not in the past, or stale".to_owned()));
     }
     if exp - iat >= 48 * 3600 {
-        return Err(invalid("the token lives 48 hours or longer".to_owned()));
+        return Err(invalid("the token has a lifetime of 48 hours or more".to_owned()));
     }
-    // Uploaded where the issuer cannot be reached.
+    // Operators upload a key set if Google cannot reach the issuer.
     let published = match oidc.get("jwksJson").and_then(Value::as_str) {
         Some(keys) => Published::uploaded(issuer, keys),
         None => Published::fetch(setup, issuer).await,
@@ -64,8 +64,8 @@ pub(crate) async fn exchange(
     Ok(attributes.get("subject").cloned().unwrap_or_default())
 }
 
-/// The token is for the provider.
-fn audience(token: &Presented, oidc: &Value, name: &str) -> Result<(), String> {
+/// Checks that the token is for the provider.
+fn audience(token: &PresentedToken, oidc: &Value, name: &str) -> Result<(), String> {
     let audiences = token.audiences();
     let allowed = oidc.get("allowedAudiences").and_then(Value::as_array);
     let allowed: Vec<&str> = allowed.into_iter().flatten().filter_map(Value::as_str).collect();
@@ -90,8 +90,8 @@ fn audience(token: &Presented, oidc: &Value, name: &str) -> Result<(), String> {
     }
 }
 
-/// The attributes that the provider maps, by their last name.
-fn mapped(token: &Presented, provider: &Value) -> Result<BTreeMap<String, String>, String> {
+/// Evaluates the provider's attribute mapping, by the last part of each name.
+fn mapped(token: &PresentedToken, provider: &Value) -> Result<BTreeMap<String, String>, String> {
     let mapping =
         provider.get("attributeMapping").and_then(Value::as_object).ok_or("no mapping")?;
     if mapping.len() > 50 {
@@ -117,7 +117,7 @@ fn mapped(token: &Presented, provider: &Value) -> Result<BTreeMap<String, String
 
 fn evaluate(
     expression: &str,
-    token: &Presented,
+    token: &PresentedToken,
     attributes: Option<&BTreeMap<String, String>>,
 ) -> Result<Value, String> {
     let program = Program::compile(expression).map_err(|error| error.to_string())?;
@@ -130,6 +130,6 @@ fn evaluate(
     match program.execute(&context).map_err(|error| error.to_string())? {
         cel::Value::Bool(bool) => Ok(Value::Bool(bool)),
         cel::Value::String(text) => Ok(Value::String(text.to_string())),
-        _ => Err("neither a text nor a truth".to_owned()),
+        _ => Err("neither a string nor a boolean".to_owned()),
     }
 }

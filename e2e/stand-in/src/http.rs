@@ -1,4 +1,4 @@
-//! The four over HTTP, and over TLS where a client wants that.
+//! Serves the four token services over HTTP, and over TLS for clients that demand it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -22,12 +22,12 @@ use tower_service::Service;
 
 use crate::{Clouds, Refusal, Setup, Shared, aws, entra, google, stackit};
 
-/// The four, listening on this machine.
+/// The four token services, listening on this machine.
 pub struct StandIn {
     clouds: Shared,
-    /// Where they are reached by HTTP.
+    /// The base URL for HTTP.
     pub http: SocketAddr,
-    /// Where they are reached by TLS.
+    /// The base URL for TLS.
     pub https: Option<SocketAddr>,
 }
 
@@ -35,15 +35,15 @@ pub struct StandIn {
 pub struct Tls {
     /// The certificate.
     pub certificate: Vec<u8>,
-    /// Its key, in PKCS #8.
+    /// The certificate's key, in PKCS #8.
     pub key: Vec<u8>,
 }
 
 impl StandIn {
-    /// Listens on free ports. Within a runtime, for as long as that runs.
+    /// Listens on free ports until the current runtime ends.
     ///
     /// # Errors
-    /// When there is no port, or the certificate is none.
+    /// Returns an error if no port is free or the certificate is invalid.
     pub async fn start(setup: Setup, tls: Option<Tls>) -> io::Result<Self> {
         let clouds = Arc::new(Clouds { setup: RwLock::new(setup) });
         let router = routes(Arc::clone(&clouds));
@@ -55,7 +55,7 @@ impl StandIn {
         Ok(Self { clouds, http, https })
     }
 
-    /// Changes what is set up, for the requests that come from now on.
+    /// Changes the set-up for all later requests.
     pub fn change(&self, change: impl FnOnce(&mut Setup)) {
         if let Ok(mut setup) = self.clouds.setup.write() {
             change(&mut setup);
@@ -72,7 +72,7 @@ fn acceptor(tls: Tls) -> io::Result<TlsAcceptor> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Serves on a free port, and says which.
+/// Serves on a free port, and returns its address.
 async fn listen(router: Router, tls: Option<TlsAcceptor>) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
@@ -96,7 +96,7 @@ async fn listen(router: Router, tls: Option<TlsAcceptor>) -> io::Result<SocketAd
 
 async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin, router: Router) {
     let service = hyper::service::service_fn(move |request| router.clone().call(request));
-    // A client that goes away is no matter here.
+    // A client that disconnects is not an error of the service.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
@@ -118,7 +118,7 @@ async fn aws_sts(State(clouds): State<Shared>, RawForm(form): RawForm) -> Respon
     let form = parameters(&form);
     let assumed = match form.get("Action").map(String::as_str) {
         Some("AssumeRoleWithWebIdentity") => aws::assume(&clouds.setup(), &form).await,
-        _ => Err(Refusal::new("InvalidAction", "only AssumeRoleWithWebIdentity is here")),
+        _ => Err(Refusal::new("InvalidAction", "only AssumeRoleWithWebIdentity is implemented")),
     };
     let xml = |status: StatusCode, body: String| {
         (status, [(header::CONTENT_TYPE, "text/xml")], body).into_response()
@@ -192,7 +192,7 @@ async fn stackit_token(State(clouds): State<Shared>, RawForm(form): RawForm) -> 
     given(stackit::token(&clouds.setup(), &parameters(&form)).await.map(|()| Map::new()))
 }
 
-/// An access token, or an OAuth error (RFC 6749 section 5).
+/// Responds with an access token, or with an OAuth error (RFC 6749 section 5).
 fn given(given: Result<Map<String, Value>, Refusal>) -> Response {
     match given {
         Ok(mut body) => {

@@ -1,4 +1,4 @@
-//! What an issuer publishes, fetched over HTTP.
+//! Fetches an issuer's discovery document and key set over HTTP.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use crate::Setup;
 
-/// Keys of one kind that a key set can have, as AWS documents it.
-const MOST_KEYS: usize = 100;
+/// The maximum number of keys of one kind in a key set, which AWS documents.
+const MAX_KEYS: usize = 100;
 
-/// An issuer's key set, found by its discovery document.
+/// An issuer's key set, located by its discovery document.
 pub(crate) struct Published {
     pub(crate) issuer: String,
     pub(crate) keys: JwkSet,
@@ -26,7 +26,7 @@ impl Published {
         let discovery =
             get(&client, &format!("{reached}/.well-known/openid-configuration")).await?;
         if discovery.get("issuer").and_then(Value::as_str) != Some(issuer) {
-            return Err("the discovery document is of another issuer".to_owned());
+            return Err("the discovery document names another issuer".to_owned());
         }
         let jwks_uri = discovery.get("jwks_uri").and_then(Value::as_str);
         let path = jwks_uri
@@ -35,22 +35,22 @@ impl Published {
         Self::of(issuer, &get(&client, &format!("{reached}{path}")).await?)
     }
 
-    /// A key set that an operator has uploaded.
+    /// Parses a key set that an operator has uploaded.
     pub(crate) fn uploaded(issuer: &str, keys: &str) -> Result<Self, String> {
-        Self::of(issuer, &serde_json::from_str(keys).map_err(|_| "the key set is no JSON")?)
+        Self::of(issuer, &serde_json::from_str(keys).map_err(|_| "the key set is not JSON")?)
     }
 
     fn of(issuer: &str, set: &Value) -> Result<Self, String> {
         let keys = set.get("keys").and_then(Value::as_array).ok_or("the key set has no `keys`")?;
-        // What is not understood is not used.
+        // Keys of unknown types are ignored, as RFC 7517 demands.
         let keys: Vec<Jwk> =
             keys.iter().filter_map(|key| serde_json::from_value(key.clone()).ok()).collect();
         let count = |rsa: bool| {
             let of = |key: &&Jwk| matches!(key.algorithm, AlgorithmParameters::RSA(_)) == rsa;
             keys.iter().filter(of).count()
         };
-        if count(true) > MOST_KEYS || count(false) > MOST_KEYS {
-            return Err(format!("more than {MOST_KEYS} keys of one kind"));
+        if count(true) > MAX_KEYS || count(false) > MAX_KEYS {
+            return Err(format!("more than {MAX_KEYS} keys of one kind"));
         }
         Ok(Self { issuer: issuer.to_owned(), keys: JwkSet { keys } })
     }

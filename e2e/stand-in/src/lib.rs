@@ -1,11 +1,10 @@
-//! The token services of AWS, Entra, Google and STACKIT, as far as they look at a token: for tests.
+//! Stand-ins for the token services of AWS, Entra, Google and STACKIT, as far as they verify a token: for tests.
 //!
-//! Each fetches the issuer's discovery document and key set, verifies signature, issuer, audience and times,
-//! enforces what the cloud documents as its limits, and evaluates trust in the cloud's own format: IAM JSON, federated
-//! identity credentials, providers with conditions in CEL, STACKIT's assertions. Nothing here is shared with
-//! what is tested.
+//! Each one fetches the issuer's discovery document and key set, verifies signature, issuer, audience and times, enforces
+//! the cloud's documented limits, and evaluates trust policies in the cloud's own format: IAM JSON, federated identity
+//! credentials, providers with CEL conditions, STACKIT's assertions. No code is shared with the code under test.
 //!
-//! What it gives are no credentials for anything.
+//! The credentials that they issue are valid nowhere.
 
 #![forbid(unsafe_code)]
 
@@ -24,12 +23,12 @@ use serde_json::Value;
 
 pub use http::{StandIn, Tls};
 
-/// What an operator of the clouds has set up.
+/// The configuration of the clouds.
 #[derive(Debug, Clone, Default)]
 pub struct Setup {
-    /// Where an issuer is really reached: `https://oidc.example.com` at `http://127.0.0.1:8080`.
+    /// The actual address of each issuer: `https://oidc.example.com` is served at `http://127.0.0.1:8080`.
     pub issuers: BTreeMap<String, String>,
-    /// Certificates, in PEM, that issuers are verified with, where they are reached over TLS.
+    /// The trusted certificates, in PEM, of issuers that are reached over TLS.
     pub authorities: Option<Vec<u8>>,
     /// AWS: the client ids of each provider, by the issuer.
     pub aws_providers: BTreeMap<String, Vec<String>>,
@@ -43,12 +42,12 @@ pub struct Setup {
     pub stackit_accounts: BTreeMap<String, Vec<Value>>,
 }
 
-/// Why a cloud gives no credentials.
+/// The reason for not issuing credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// The cloud's own word.
+    /// The cloud's own error code.
     pub code: &'static str,
-    /// What it says.
+    /// The error message.
     pub message: String,
 }
 
@@ -58,7 +57,7 @@ impl Refusal {
     }
 }
 
-/// What all four share: what is set up, and whom they fetch keys by.
+/// The state that all four share: the configuration, and the HTTP client that fetches keys.
 pub(crate) struct Clouds {
     setup: RwLock<Setup>,
 }

@@ -1,4 +1,4 @@
-//! A token that is presented: taken apart, and verified.
+//! Parses and verifies a presented token.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,17 +10,17 @@ use serde_json::{Map, Value};
 
 use crate::keys::Published;
 
-/// How far clocks may be apart, in seconds.
+/// The tolerated clock skew, in seconds.
 const LEEWAY: i64 = 60;
 
-/// A token taken apart, and not believed yet.
-pub(crate) struct Presented {
+/// A parsed token whose signature is not verified yet.
+pub(crate) struct PresentedToken {
     pub(crate) text: String,
     pub(crate) header: Map<String, Value>,
     pub(crate) claims: Map<String, Value>,
 }
 
-impl Presented {
+impl PresentedToken {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let parts: Vec<_> = text.split('.').collect();
         let [header, claims, _] = parts.as_slice() else {
@@ -47,7 +47,7 @@ impl Presented {
         self.claims.get(name).and_then(Value::as_str).ok_or_else(|| format!("no `{name}`"))
     }
 
-    /// The audiences, one or several.
+    /// Returns the audiences, one or several.
     pub(crate) fn audiences(&self) -> Vec<&str> {
         match self.claims.get("aud") {
             Some(Value::String(one)) => vec![one],
@@ -56,7 +56,7 @@ impl Presented {
         }
     }
 
-    /// A time, which is a whole number.
+    /// Returns a time claim, which must be a whole number.
     pub(crate) fn time(&self, name: &str) -> Result<i64, String> {
         match self.claims.get(name) {
             Some(Value::Number(number)) => {
@@ -66,7 +66,7 @@ impl Presented {
         }
     }
 
-    /// Verifies the signature by one of the issuer's keys, and that the token is of this issuer and of now.
+    /// Verifies the signature with one of the issuer's keys, the issuer, and the times.
     pub(crate) fn verify(&self, published: &Published, algorithms: &[&str]) -> Result<(), String> {
         if self.claim("iss")? != published.issuer {
             return Err("another issuer".to_owned());
@@ -76,13 +76,13 @@ impl Presented {
             return Err(format!("the algorithm `{named}` is not supported"));
         }
         let algorithm: Algorithm =
-            named.parse().map_err(|_| format!("`{named}` is no algorithm"))?;
+            named.parse().map_err(|_| format!("unknown algorithm `{named}`"))?;
         let kid = self.header.get("kid").and_then(Value::as_str);
         let candidates = published.keys.keys.iter().filter(|key| {
             kid.is_none_or(|kid| key.common.key_id.as_deref() == Some(kid)) && fits(key, algorithm)
         });
         let mut validation = Validation::new(algorithm);
-        // These are looked at below, as each cloud has it.
+        // Issuer, audience and times are checked below, since the clouds differ.
         validation.validate_exp = false;
         validation.validate_aud = false;
         validation.required_spec_claims.clear();

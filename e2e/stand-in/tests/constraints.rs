@@ -1,4 +1,4 @@
-//! What each cloud takes of a token, and what not: an issuer that says anything, and the stand-in's answers.
+//! The constraints of each cloud on tokens: an issuer that issues anything, and the stand-in's responses.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -24,7 +24,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Map, Value, json};
 
 const ISSUER: &str = "https://oidc.example.com";
-/// Of 256 bytes.
+/// An audience of 256 bytes.
 const LONG_ISSUER: &str = concat!(
     "https://oidc.example.com/",
     "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
@@ -40,13 +40,13 @@ const ROLE: &str = "arn:aws:iam::123456789012:role/runs";
 const PROVIDER: &str =
     "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/x";
 
-/// Signs whatever it is told.
+/// An issuer that signs any claims.
 struct AnyIssuer {
     rsa: EncodingKey,
     ec: EncodingKey,
     ed: EncodingKey,
     stand_in: StandIn,
-    /// Which key is published again, and how often.
+    /// A key that is published repeatedly, and the number of times.
     extra_keys: Arc<Mutex<(usize, usize)>>,
     client: reqwest::Client,
 }
@@ -106,7 +106,7 @@ impl AnyIssuer {
             }
         });
         let mut issuers = BTreeMap::new();
-        // The same issuer, however it calls itself.
+        // One server for every issuer name.
         for name in [
             LONG_ISSUER,
             "https://oidc.example.com?a=b",
@@ -141,7 +141,7 @@ impl AnyIssuer {
         jsonwebtoken::encode(&of_token, &all, key).unwrap()
     }
 
-    /// What the cloud says of a token: nothing where it gives credentials.
+    /// The cloud's error for a token; nothing if it issues credentials.
     async fn says(&self, cloud: &str, token: &str) -> Option<String> {
         let jwt = "urn:ietf:params:oauth:token-type:jwt";
         let form = |pairs: &[(&str, &str)]| {
@@ -256,7 +256,7 @@ fn tags(count: usize, key: usize, value: usize) -> Value {
     json!({"https://aws.amazon.com/tags": {"principal_tags": tags}, "aud": AWS})
 }
 
-/// Each row of the table, for each cloud: one that is let in, and one that is not, and what the cloud says.
+/// For each cloud and constraint: a token that is admitted, one that is refused, and the cloud's error.
 #[tokio::test]
 async fn each_row_of_the_table() {
     let issuer = AnyIssuer::start().await;
@@ -359,7 +359,7 @@ async fn each_row_of_the_table() {
             aud(STACKIT, json!({"sub": "another"})),
             "no federated identity provider matches",
         ),
-        // Session tags need `sts:TagSession` in the trust, which this one has not.
+        // Session tags need `sts:TagSession` in the trust policy, and this one lacks it.
         ("aws", &rs, tags(51, 3, 3), "more than 50 session tags"),
         ("aws", &rs, tags(1, 129, 3), "a session tag is too long"),
         ("aws", &rs, tags(1, 3, 257), "a session tag is too long"),
@@ -376,13 +376,13 @@ async fn each_row_of_the_table() {
             ),
         }
     }
-    // With it, they are taken.
+    // With it, they are accepted.
     issuer.stand_in.change(|setup| {
         let role = setup.aws_roles.get_mut(ROLE).unwrap();
         role["Statement"][0]["Action"] = json!(["sts:AssumeRoleWithWebIdentity", "sts:TagSession"]);
     });
     assert_eq!(issuer.says("aws", &issuer.token(&rs, &tags(50, 128, 3))).await, None);
-    // Key sets: 100 of a kind, and not one more; an EdDSA key counts as one that is not RSA.
+    // Key sets: 100 of a kind, and not one more; an EdDSA key counts as not RSA.
     let token = issuer.token(&rs, &aud(AWS, none.clone()));
     for (which, count, fine) in
         [(0, 99, true), (0, 100, false), (1, 98, true), (1, 99, false), (0, 0, true)]
@@ -473,7 +473,7 @@ async fn what_is_forged_is_refused() {
     assert!(issuer.says("aws", &forged).await.unwrap().contains("no published key"));
 }
 
-/// IAM's two operators, and a condition that is not understood.
+/// IAM's two operators, and a condition that is not implemented.
 #[tokio::test]
 async fn trust_is_read_as_iam_has_it() {
     let issuer = AnyIssuer::start().await;

@@ -532,7 +532,7 @@ fn decide(component: &[u8], settings: &Value) -> (Result<Verdict, Fault>, bool) 
     let audience = Audience::parse("aws-workload-identity-provider:demo").unwrap();
     let token = TokenRequest::new(vec![audience], 3600, 1_790_000_000).unwrap();
     let subject = SubjectForm {
-        profile: SubjectProfile::ByDefinition,
+        profile: SubjectFormat::ByDefinition,
         meshstack_id: "demo".parse().unwrap(),
     };
     let run = Run::parse(RUN.as_bytes()).unwrap();

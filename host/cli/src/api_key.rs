@@ -8,14 +8,13 @@ use serde::Serialize;
 
 use crate::output::{self, Exit, Format};
 
-/// Make an API key for the control plane of a service
+/// Generate an API key for the control plane of a service
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   (umask 077; countersign api-key > control-plane.key)
 
-The key goes to stdout, for the one who will hold it, and is kept nowhere; what to put into
-`issuer.toml` goes to stderr. With `--format json`, stdout has `key` and `sha256`.")]
+The key is printed to stdout and stored nowhere; its entry for `issuer.toml` is printed to stderr. With `--format json`, stdout has `key` and `sha256`.")]
 pub struct ApiKey {
     /// The form of the output
     #[arg(long, value_enum, default_value_t = Format::Human)]
@@ -30,7 +29,7 @@ struct Printed<'k> {
 
 impl ApiKey {
     pub fn run(&self) -> Result<Exit> {
-        let key = ApiKeyText::generate().context("the system gives no randomness")?;
+        let key = ApiKeyText::generate().context("the system's random number generator failed")?;
         let sha256 = Digest::of(key.expose().as_bytes()).to_string();
         match self.format {
             Format::Json => output::print_json(&Printed { key: key.expose(), sha256 })?,

@@ -1,4 +1,4 @@
-//! `countersign cache`, and the arguments that say where it is.
+//! `countersign cache`, and the arguments that locate the cache.
 
 mod place;
 
@@ -8,18 +8,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use countersign::{Digest, EntryOf, visible};
-use countersign_preparation::{CacheFolder, KeptEntry};
+use countersign_compiler_worker::{CacheFolder, KeptEntry};
 use serde::Serialize;
 
 pub use self::place::{CacheArguments, CachePlace};
 use crate::output::{self, FAILURE, DIM, Exit, Format, Styled};
 
-/// Look at what was prepared and kept, and remove what is not needed
+/// List and prune the cache of compiled policies
 #[derive(Args)]
 #[command(after_help = "\
-A policy is compiled once, and kept: so is what it became with its settings. Both are machine
-code, so each entry is sealed with a secret that is in another folder; one that does not fit its
-seal is not used, and is prepared again.
+A policy is compiled once and cached, and once more with its settings. Entries are machine code, so
+each one is authenticated with a secret in another folder; an entry that does not verify is not used,
+and is prepared again.
 
 Examples:
   countersign cache list
@@ -35,13 +35,13 @@ enum CacheCommand {
     Prune(Prune),
 }
 
-/// List what is kept, the most recently used first
+/// List the entries, the most recently used first
 #[derive(Args)]
 #[command(after_help = "\
-The JSON has `folder`, `bytes`, `most_bytes` (the bound of the command line), and `entries` with
-`key`, `bytes`, `used` (seconds since 1970) and `of`: `component`, `settings` (null for a policy
-before it has taken any), `evaluator`, the version that made it, and `optimized`. `of` is null when
-the entry does not fit its seal, or is another version's; it will not be used.")]
+The JSON has `folder`, `bytes`, `max_bytes` (the default limit), and `entries` with `key`, `bytes`,
+`used` (seconds since 1970) and `of`: `component`, `settings` (null for a policy without settings yet),
+`evaluator`, the version that wrote it, and `optimized`. `of` is null for an entry that does not
+verify or that another version wrote; it will not be used.")]
 struct List {
     #[command(flatten)]
     place: CachePlace,
@@ -51,17 +51,17 @@ struct List {
     format: Format,
 }
 
-/// Remove what does not fit its seal or another version made, and what is told
+/// Remove entries that this version cannot use, and those that the options select
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  # What this version cannot use
+  # Entries that this version cannot use
   countersign cache prune
 
   # Everything
-  countersign cache prune --most-bytes 0
+  countersign cache prune --max-bytes 0
 
-Another secret than the one that a cache was made with fits none of its entries: then all are
+With another secret than the one that the cache was written with, no entry verifies and all are
 removed.
 
 The JSON has `removed`, `removed_bytes`, `left` and `left_bytes`.")]
@@ -69,25 +69,25 @@ struct Prune {
     #[command(flatten)]
     place: CachePlace,
 
-    /// Also what was not used for so many days
+    /// Also remove entries that were not used for this many days
     #[arg(long, value_name = "DAYS")]
     unused_days: Option<u32>,
 
-    /// And then what was not used for longest, until so many bytes are left
-    #[arg(long, value_name = "BYTES", default_value_t = CacheFolder::MOST_BYTES)]
-    most_bytes: u64,
+    /// Then remove the least recently used entries until at most this many bytes remain
+    #[arg(long, value_name = "BYTES", default_value_t = CacheFolder::DEFAULT_MAX_BYTES)]
+    max_bytes: u64,
 
     /// The form of the output
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
 }
 
-/// What `list --format json` prints.
+/// The JSON of `list`.
 #[derive(Serialize)]
 struct ListJson {
     folder: String,
     bytes: u64,
-    most_bytes: u64,
+    max_bytes: u64,
     entries: Vec<EntryJson>,
 }
 
@@ -99,7 +99,7 @@ struct EntryJson {
     of: Option<EntryOf>,
 }
 
-/// What `prune --format json` prints.
+/// The JSON of `prune`.
 #[derive(Serialize)]
 struct PruneJson {
     removed: u64,
@@ -124,7 +124,7 @@ impl List {
         let entries = cache.entries().with_context(|| folder.clone())?;
         let entries: Vec<_> = entries.iter().map(EntryJson::new).collect();
         let bytes = entries.iter().fold(0_u64, |sum, entry| sum.saturating_add(entry.bytes));
-        let list = ListJson { folder, bytes, most_bytes: CacheFolder::MOST_BYTES, entries };
+        let list = ListJson { folder, bytes, max_bytes: CacheFolder::DEFAULT_MAX_BYTES, entries };
         match self.format {
             Format::Human => output::print(&list.text())?,
             Format::Json => output::print_json(&list)?,
@@ -142,7 +142,7 @@ impl Prune {
             of_this_version(entry).is_none() || longest.is_some_and(|longest| unused > longest)
         };
         let pruned = cache
-            .prune(self.most_bytes, unwanted)
+            .prune(self.max_bytes, unwanted)
             .with_context(|| cache.folder().display().to_string())?;
         match self.format {
             Format::Human => output::print(&format!(
@@ -163,7 +163,7 @@ impl Prune {
     }
 }
 
-/// What an entry is of, when this version can use it.
+/// The origin of an entry that this version can use.
 fn of_this_version(entry: &KeptEntry) -> Option<EntryOf> {
     entry.of.clone().filter(|of| of.evaluator == env!("CARGO_PKG_VERSION"))
 }
@@ -182,14 +182,14 @@ impl ListJson {
             "{folder}: {}, {} of at most {}\n",
             count(self.entries.len() as u64),
             size(self.bytes),
-            size(self.most_bytes)
+            size(self.max_bytes)
         );
         for entry in &self.entries {
             let used = UNIX_EPOCH + Duration::from_secs(entry.used);
             let ago = ago(SystemTime::now().duration_since(used).unwrap_or_default());
             let what = match &entry.of {
                 Some(of) => {
-                    let optimized = if of.optimized { "optimized" } else { "as it is" };
+                    let optimized = if of.optimized { "optimized" } else { "unoptimized" };
                     match of.settings {
                         Some(settings) => {
                             format!("{optimized}  {} with settings {settings}", of.component)
@@ -221,7 +221,7 @@ fn size(bytes: u64) -> String {
     format!("{}.{} {name}", tenths / 10, tenths % 10)
 }
 
-/// A span of time in its largest unit.
+/// Formats a span of time in its largest unit.
 fn ago(span: Duration) -> String {
     let seconds = span.as_secs();
     let (number, unit) = match seconds {

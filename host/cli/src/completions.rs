@@ -7,7 +7,7 @@ use clap_complete::Shell;
 use crate::Arguments;
 use crate::output::{self, Exit};
 
-/// Print completions for a shell
+/// Print shell completions
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

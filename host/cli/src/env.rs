@@ -11,7 +11,7 @@ use countersign_deployment::files;
 use crate::output::{self, Exit};
 use crate::token::service_url;
 
-/// Print what the OpenTofu provider of a cloud needs in its environment
+/// Print the environment variables of a cloud's OpenTofu provider
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -19,8 +19,7 @@ Examples:
   eval \"$(countersign env azure --client-id \"$ID\" --tenant-id \"$TENANT\" --subscription-id \"$SUB\")\"
   eval \"$(countersign env gcp --write credentials.json --audience \"$PROVIDER\")\"
 
-The token itself is in a file, which `countersign token --write` keeps fresh. Nothing secret is
-printed. `--format json` prints an object of names and values.")]
+The token itself is in a file that `countersign token --write` renews. No secret is printed. `--format json` prints an object of names and values.")]
 pub struct Env {
     #[command(subcommand)]
     cloud: CloudCommand,
@@ -40,7 +39,7 @@ enum CloudCommand {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum EnvFormat {
-    /// Lines that a shell takes
+    /// Shell commands
     Sh,
     /// An object of names and values
     Json,
@@ -57,11 +56,11 @@ struct Aws {
     #[arg(long, value_name = "REGION")]
     region: Option<String>,
 
-    /// What the session is called in AWS's own log
+    /// The session's name in AWS's own log
     #[arg(long, value_name = "NAME", default_value = "countersign")]
     session_name: String,
 
-    /// The file that has the token
+    /// The token's file
     #[arg(
         long,
         value_name = "PATH",
@@ -73,23 +72,23 @@ struct Aws {
 /// For the providers `google` and `google-beta`, and Google's libraries
 #[derive(Args)]
 #[command(after_help = "\
-Google's libraries read a file of credentials (`external_account`), which --write makes. It names the
-file of the token; or with --url, --run and --run-token-file the URL where a token is fetched for each
-use, and then it has the run token in it, and only its owner can read it.")]
+Google's libraries read a credential file (`external_account`), which --write creates. It refers to the
+token's file; or, with --url, --run and --run-token-file, to the URL that a token is fetched from for
+each use, and then it contains the run token and only its owner can read it.")]
 struct Gcp {
     /// The provider's resource name: `//iam.googleapis.com/projects/…/providers/…`
     #[arg(long, value_name = "PROVIDER", value_parser = provider)]
     audience: String,
 
-    /// The service account to act as; none where trust is given to the principal itself
+    /// The service account to impersonate; none if the principal itself has the roles
     #[arg(long, value_name = "EMAIL")]
     service_account: Option<String>,
 
-    /// The file of credentials to write
+    /// The credential file to write
     #[arg(long, short, value_name = "PATH")]
     write: PathBuf,
 
-    /// The file that has the token
+    /// The token's file
     #[arg(
         long,
         value_name = "PATH",
@@ -97,7 +96,7 @@ struct Gcp {
     )]
     token_file: PathBuf,
 
-    /// Where the service is reached, to fetch tokens by URL in the place of a file
+    /// The service's URL, to fetch tokens from it instead of a file
     #[arg(long, value_name = "URL", requires_all = ["run", "run_token_file", "token_audience"])]
     url: Option<String>,
 
@@ -105,7 +104,7 @@ struct Gcp {
     #[arg(long, value_name = "UUID", requires = "url")]
     run: Option<RunId>,
 
-    /// The file with the run token, with --url
+    /// The run token's file, with --url
     #[arg(long, value_name = "FILE", requires = "url")]
     run_token_file: Option<PathBuf>,
 
@@ -133,7 +132,7 @@ struct Azure {
     #[arg(long, value_name = "UUID")]
     subscription_id: Option<String>,
 
-    /// The file that has the token
+    /// The token's file
     #[arg(
         long,
         value_name = "PATH",
@@ -149,7 +148,7 @@ struct Stackit {
     #[arg(long, value_name = "EMAIL")]
     service_account: String,
 
-    /// The file that has the token
+    /// The token's file
     #[arg(
         long,
         value_name = "PATH",
@@ -257,7 +256,7 @@ impl Gcp {
     }
 }
 
-/// The resource name of a provider, as Google's libraries want it.
+/// Parses the resource name of a provider, in the form of Google's libraries.
 fn provider(text: &str) -> Result<String, String> {
     if text.starts_with("//iam.googleapis.com/") && text.contains("/providers/") {
         return Ok(text.to_owned());
@@ -290,7 +289,7 @@ fn print(variables: &[(&str, String)], format: EnvFormat) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// A word of a shell (POSIX section 2.2.2): nothing in it is evaluated.
+/// Quotes a word for a shell (POSIX section 2.2.2), so that nothing in it is evaluated.
 fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\'', r"'\''"))
 }

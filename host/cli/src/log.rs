@@ -16,11 +16,11 @@ use crate::output::Exit;
 pub use self::records::RecordView;
 pub use self::verify::verified;
 
-/// Look at the log of decisions, and check that nothing in it was changed
+/// Show and verify the decision log
 #[derive(Args)]
 #[command(after_help = "\
-The log is the folder `log` in the state of `countersign serve`. It can be looked at while the
-service writes it.
+The log is the folder `log` in the state of `countersign serve`. It can be read while the
+service is writing it.
 
 Examples:
   countersign log verify state/log
@@ -49,13 +49,13 @@ struct LogPlace {
 }
 
 impl LogPlace {
-    /// The folder, if there is a log in it.
+    /// Returns the folder, if it contains a log.
     fn folder(&self) -> Result<&Path> {
         folder_of(&self.folder)
     }
 }
 
-/// The folder, if there is a log in it: from no log one could read that nothing was issued.
+/// Returns the folder, if it contains a log. An empty folder must not read as a log without tokens.
 pub fn folder_of(folder: &Path) -> Result<&Path> {
     if folder.join(CHECKPOINT_KEY_FILE).exists() {
         return Ok(folder);

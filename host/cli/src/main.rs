@@ -34,12 +34,12 @@ mod verify;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use countersign_preparation::ExitWhenExhausted;
+use countersign_compiler_worker::ExitOnOom;
 use output::Exit;
 
 /// The system's; in a child that compiles, it says when memory has run out.
 #[global_allocator]
-static ALLOCATOR: ExitWhenExhausted = ExitWhenExhausted;
+static ALLOCATOR: ExitOnOom = ExitOnOom;
 
 /// Decides, before a token is signed, whether a workload-identity token may be issued for a run.
 #[derive(Parser)]
@@ -108,7 +108,7 @@ fn main() -> ExitCode {
         Command::Cache(command) => command.run(),
         Command::Demo(command) => command.run(),
         Command::Completions(command) => command.run(),
-        Command::CompileForParent => return countersign_preparation::serve(),
+        Command::CompileForParent => return countersign_compiler_worker::serve(),
     };
     match done {
         Ok(Exit::Success) => ExitCode::SUCCESS,

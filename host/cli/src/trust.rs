@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 
 use crate::output::Exit;
 
-/// Write the trust that a cloud needs, or look through trust that there is
+/// Generate a cloud's trust policy, or lint existing ones
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -22,13 +22,13 @@ pub struct Trust {
 
 #[derive(Subcommand)]
 enum TrustCommand {
-    /// Write the trust policy of a role
+    /// Generate the trust policy of an AWS role
     Aws(write::Write),
-    /// Write the federated credentials of an identity
+    /// Generate the federated credentials of an Azure identity
     Azure(write::Write),
-    /// Write a provider of a workload identity pool, and what its principals may
+    /// Generate a provider of a GCP workload identity pool, and its principals' IAM bindings
     Gcp(write::Write),
-    /// Write the federated identity providers of a service account
+    /// Generate the federated identity providers of a STACKIT service account
     Stackit(write::Write),
     Lint(lint::Lint),
 }

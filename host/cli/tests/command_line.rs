@@ -432,7 +432,7 @@ fn what_was_prepared_is_kept_for_the_next_time() {
         "{}",
         pruned.stdout
     );
-    let pruned = countersign(folder.path(), "cache prune --most-bytes 0 --format json");
+    let pruned = countersign(folder.path(), "cache prune --max-bytes 0 --format json");
     let pruned: Value = serde_json::from_str(&pruned.stdout).unwrap();
     assert_eq!((&pruned["removed"], &pruned["left"]), (&7.into(), &0.into()));
 }
@@ -446,7 +446,7 @@ fn a_cache_that_cannot_be_is_an_error_only_where_it_was_asked_for() {
     fs::write(folder.path().join("cache-home"), "").unwrap();
     let ran = evaluate("");
     assert_eq!(ran.status, 0);
-    assert!(ran.stderr.starts_with("nothing is kept: the cache: "), "{}", ran.stderr);
+    assert!(ran.stderr.starts_with("no cache: the cache: "), "{}", ran.stderr);
     let ran = evaluate("--cache run.json/within");
     assert_eq!(ran.status, 1);
     assert!(ran.stderr.contains("error: the cache: run.json/within: "), "{}", ran.stderr);

@@ -1,4 +1,4 @@
-//! Compiling in a child process, through the program's own.
+//! Compiling in a child process of the program itself.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::sync::Arc;
@@ -7,8 +7,8 @@ use countersign::{
     Binding, BindingConfig, Compile, CompileError, CompiledCode, Engine, EngineConfig, Form,
     Limits, LoadError, Mode, Optimization, Policy, Preparation, Scope, Settings,
 };
+use countersign_compiler_worker::ChildProcess;
 use countersign_policy_artifacts::SAME_WORKSPACE;
-use countersign_preparation::ChildProcess;
 
 fn child() -> ChildProcess {
     ChildProcess::of_program(env!("CARGO_BIN_EXE_countersign"), ["compile-for-parent"])
@@ -18,10 +18,10 @@ fn compile(component: &[u8], limits: Limits) -> Result<CompiledCode, CompileErro
     child().compile(component, Form::Original, Optimization::None, &limits)
 }
 
-/// Time at its ceiling, where it is not what is tried: a busy machine must not change a code.
+/// Time is at its ceiling where it is not under test: a busy machine must not change a code.
 const LIMITS: Limits = Limits { prepare_ms: Limits::CEILING.prepare_ms, ..Limits::DEFAULT };
 
-/// Takes long to compile, and more than 32 MiB, and passes the check before.
+/// A component that passes the pre-check, and takes long to compile and more than 32 MiB.
 fn costly() -> Vec<u8> {
     let function = format!("(func (local {}) {})", "i32 ".repeat(1_000), "(loop)".repeat(1_000));
     wat::parse_str(format!("(component (core module {}))", function.repeat(20))).unwrap()
@@ -37,7 +37,7 @@ fn a_policy_is_compiled_in_a_child_and_loads_here() {
     assert_eq!(engine.preparation().name(), "a child process");
     let policy = Policy::load(&engine, SAME_WORKSPACE, &LIMITS).unwrap();
     assert_eq!(policy.description().name, "same-workspace");
-    // Its state goes to the child, and comes back as code.
+    // Preparing sends the snapshot to the child, which returns code.
     let config = BindingConfig {
         name: "one".parse().unwrap(),
         settings: Settings::default(),
@@ -76,7 +76,7 @@ fn a_child_that_takes_too_much_memory_ends() {
     let limit = Limits::MIN_PREPARE_MEMORY_BYTES;
     let error = compile(&costly(), Limits { prepare_memory_bytes: limit, ..LIMITS }).unwrap_err();
     assert_eq!(error, CompileError::Load(LoadError::PrepareMemory { limit }));
-    // With enough of it, the same component compiles.
+    // The same component compiles with enough memory.
     assert!(compile(&costly(), LIMITS).is_ok());
 }
 
@@ -85,10 +85,10 @@ fn a_child_that_takes_too_much_memory_ends() {
 fn a_child_that_is_no_child_is_an_error_of_its_own() {
     for (program, problem) in [
         ("/nowhere/at/all", "the child process `/nowhere/at/all`: "),
-        ("/bin/false", "ended with exit status: 1"),
+        ("/bin/false", "exited with exit status: 1"),
         ("/bin/true", "gave no answer"),
         ("/bin/echo", "gave no answer"),
-        // It repeats what it is told, which begins with neither word.
+        // It echoes the request, whose first byte is neither of the two.
         ("/bin/cat", "gave no answer"),
     ] {
         let child = ChildProcess::of_program(program, [""; 0]);

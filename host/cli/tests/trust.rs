@@ -90,7 +90,7 @@ fn trust_is_written_and_found_good() {
         }
     }
     for (line, says) in [
-        ("trust aws --policies countersign.toml", "name those that are trusted by --definition"),
+        ("trust aws --policies countersign.toml", "give the trusted ones with --definition"),
         (
             "trust aws --policies countersign.toml --definition my-workspace",
             "expected WORKSPACE/UUID",
@@ -120,7 +120,7 @@ fn findings_are_printed_with_their_place() {
     let ran = countersign(folder.path(), "trust lint a.tf");
     assert_eq!(ran.status, 1);
     assert!(ran.stdout.starts_with("a.tf:3: prefix-admits-neighbour: "), "{}", ran.stdout);
-    assert_eq!(ran.stderr, "1 way in, 1 file, 2 findings\n");
+    assert_eq!(ran.stderr, "1 trust statement, 1 file, 2 findings\n");
 }
 
 #[test]

@@ -11,17 +11,18 @@ use crate::limits::{
 use crate::preflight::Violations;
 use crate::unsigned::UnsignedToken;
 
-/// The claim that has all session tags, and what the names of those begin with that have one each.
+/// The claim with all session tags.
 const TAGS: &str = "https://aws.amazon.com/tags";
+/// The prefix of claims with one session tag each.
 const ONE_TAG: &str = "https://aws.amazon.com/tags/principal_tags/";
 
 pub(crate) fn check(token: &UnsignedToken<'_>, clouds: &AudienceClouds, found: &mut Violations) {
-    let taken = ["RS256", "RS384", "RS512", "ES256", "ES384", "ES512"];
-    found.algorithm("aws-algorithm", "AWS", token, &taken);
+    let accepted = ["RS256", "RS384", "RS512", "ES256", "ES384", "ES512"];
+    found.algorithm("aws-algorithm", "AWS", token, &accepted);
     let characters = token.characters;
     found.unless(AWS_TOKEN_CHARACTERS.contains(&characters), "aws-token-size", || {
-        let (least, most) = (AWS_TOKEN_CHARACTERS.start(), AWS_TOKEN_CHARACTERS.end());
-        format!("AWS takes a token of {least} to {most} characters, and this one has {characters}")
+        let (min, max) = (AWS_TOKEN_CHARACTERS.start(), AWS_TOKEN_CHARACTERS.end());
+        format!("AWS takes a token of {min} to {max} characters, and this one has {characters}")
     });
     for audience in token.claims.aud.as_slice() {
         let of_aws = clouds.of(audience) == Some(Cloud::Aws);
@@ -63,7 +64,7 @@ fn session_tags(token: &UnsignedToken<'_>, found: &mut Violations) {
         found.unless((1..=AWS_SESSION_TAG_KEY).contains(&length), CODE, || {
             format!("the key of a session tag has 1 to {AWS_SESSION_TAG_KEY} characters, and `{shown}` has {length}")
         });
-        // A list of one, or the one.
+        // AWS accepts a list of one value, or the value itself.
         let text = match value {
             Value::Array(values) => match values.as_slice() {
                 [one] => one.as_str(),
@@ -74,7 +75,7 @@ fn session_tags(token: &UnsignedToken<'_>, found: &mut Violations) {
         let Some(text) = text else {
             found.add(
                 CODE,
-                format!("the session tag `{shown}` has not exactly one text for its value"),
+                format!("the session tag `{shown}` needs exactly one string as its value"),
             );
             continue;
         };

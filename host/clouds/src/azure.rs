@@ -22,7 +22,7 @@ pub(crate) fn check(token: &UnsignedToken<'_>, clouds: &AudienceClouds, found: &
             shown.join(", ")
         )
     });
-    // An operator may have said that another is Entra's.
+    // An operator may have assigned another audience to Entra.
     for audience in token.claims.aud.as_slice() {
         let is_usual = Cloud::of_audience(audience) == Some(Cloud::Azure);
         found.unless(

@@ -2,7 +2,9 @@
 
 
 use crate::cloud::{AudienceClouds, Cloud};
-use crate::limits::{GCP_AUDIENCE_BYTES, GCP_AUDIENCES, GCP_LIFETIME_SECONDS, GCP_SUBJECT_BYTES};
+use crate::limits::{
+    GCP_AUDIENCE_BYTES, GCP_AUDIENCES, GCP_MAX_LIFETIME_SECONDS, GCP_SUBJECT_BYTES,
+};
 use crate::preflight::Violations;
 use crate::unsigned::UnsignedToken;
 
@@ -37,8 +39,8 @@ pub(crate) fn check(token: &UnsignedToken<'_>, clouds: &AudienceClouds, found: &
     found.times("gcp-times", "GCP", token);
     if let (Some(iat), Some(exp)) = (token.claims.iat.as_u64(), token.claims.exp.as_u64()) {
         let lifetime = exp.saturating_sub(iat);
-        found.unless(lifetime < GCP_LIFETIME_SECONDS, "gcp-lifetime", || {
-            format!("GCP takes a token whose lifetime is less than {GCP_LIFETIME_SECONDS} seconds, and that of this one is {lifetime}")
+        found.unless(lifetime < GCP_MAX_LIFETIME_SECONDS, "gcp-lifetime", || {
+            format!("GCP takes a lifetime of less than {GCP_MAX_LIFETIME_SECONDS} seconds, and this token has {lifetime}")
         });
     }
 }

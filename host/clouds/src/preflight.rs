@@ -1,4 +1,4 @@
-//! The check before the signature.
+//! The check of a token before it is signed.
 
 use countersign::visible;
 use serde::Serialize;
@@ -7,16 +7,16 @@ use crate::cloud::{AudienceClouds, Cloud};
 use crate::unsigned::UnsignedToken;
 use crate::{aws, azure, gcp, stackit};
 
-/// What a cloud would not take. Serialised, it is an object with `code` and `message`.
+/// A limit of a cloud that the token violates. It serialises to an object with `code` and `message`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Violation {
-    /// Stable code; it names cloud and limit. All are in [`CODES`].
+    /// The stable code: cloud and limit. [`CODES`] has all of them.
     pub code: &'static str,
-    /// The limit and the value, for people.
+    /// The limit and the value, in words.
     pub message: String,
 }
 
-/// Every code that a violation can have.
+/// All codes of violations.
 pub const CODES: &[&str] = &[
     "audience-without-cloud",
     "audiences-of-several-clouds",
@@ -44,10 +44,10 @@ pub const CODES: &[&str] = &[
     "stackit-times",
 ];
 
-/// Checks a token against the demands of the cloud of each of its audiences.
+/// Checks a token against the limits of the cloud of each of its audiences.
 ///
-/// An audience whose cloud nobody said is a violation: what is not known is not signed for. So is nothing at
-/// all: a token without an audience.
+/// An audience of an unknown cloud is a violation, since none of its limits can be checked. So is a token without an
+/// audience.
 pub fn preflight(token: &UnsignedToken<'_>, clouds: &AudienceClouds) -> Vec<Violation> {
     let mut violations = Violations::default();
     let audiences = token.claims.aud.as_slice();
@@ -60,12 +60,12 @@ pub fn preflight(token: &UnsignedToken<'_>, clouds: &AudienceClouds) -> Vec<Viol
             None => violations.add(
                 "audience-without-cloud",
                 format!(
-                    "`{}` has no usual form of an audience: say in the manifest, under `issuer.audiences`, \
-                     which cloud takes it (aws, azure, gcp, stackit, other)",
+                    "`{}` is not a known audience of a cloud: assign it to one in the manifest, under \
+                     `issuer.audiences` (aws, azure, gcp, stackit, other)",
                     visible(audience)
                 ),
             ),
-            // Each once, in the order of audiences.
+            // Each cloud is checked once, in the order of the audiences.
             Some(cloud) if seen.contains(&cloud) => {}
             Some(cloud) => seen.push(cloud),
         }
@@ -73,7 +73,7 @@ pub fn preflight(token: &UnsignedToken<'_>, clouds: &AudienceClouds) -> Vec<Viol
     if let [first, second, ..] = seen.as_slice() {
         violations.add(
             "audiences-of-several-clouds",
-            format!("a token for {first} and {second} can be replayed by either at the other: ask for one for each"),
+            format!("a token for {first} and {second} can be replayed by either at the other: request one for each"),
         );
     }
     for cloud in seen {
@@ -88,7 +88,7 @@ pub fn preflight(token: &UnsignedToken<'_>, clouds: &AudienceClouds) -> Vec<Viol
     violations.0
 }
 
-/// Violations, as they are found.
+/// Collects violations.
 #[derive(Default)]
 pub(crate) struct Violations(Vec<Violation>);
 
@@ -97,7 +97,7 @@ impl Violations {
         self.0.push(Violation { code, message: message.into() });
     }
 
-    /// One where a condition does not hold.
+    /// Adds a violation if a condition does not hold.
     pub(crate) fn unless(
         &mut self,
         holds: bool,
@@ -109,21 +109,25 @@ impl Violations {
         }
     }
 
-    /// The algorithm is one of those that the cloud takes.
+    /// Checks that the algorithm is one of those that the cloud accepts.
     pub(crate) fn algorithm(
         &mut self,
         code: &'static str,
         cloud: &str,
         token: &UnsignedToken<'_>,
-        taken: &[&str],
+        accepted: &[&str],
     ) {
         let algorithm = token.header.alg.as_ref();
-        self.unless(taken.contains(&algorithm), code, || {
-            format!("{cloud} takes {}, and this token has {}", taken.join(", "), visible(algorithm))
+        self.unless(accepted.contains(&algorithm), code, || {
+            format!(
+                "{cloud} takes {}, and this token has {}",
+                accepted.join(", "),
+                visible(algorithm)
+            )
         });
     }
 
-    /// Times are whole seconds that a verifier can reckon with.
+    /// Checks that times are whole seconds, and in order.
     pub(crate) fn times(&mut self, code: &'static str, cloud: &str, token: &UnsignedToken<'_>) {
         let claims = &token.claims;
         let times =
@@ -139,24 +143,23 @@ impl Violations {
         }
     }
 
-    /// The issuer is an https URL in the plainest form, of at most so many bytes, with a port or not.
+    /// Checks that the issuer is an https URL in its plainest form, with at most `max` bytes, and a port only if `port`
+    /// allows it.
     pub(crate) fn issuer(
         &mut self,
         code: &'static str,
         cloud: &str,
         token: &UnsignedToken<'_>,
-        most: Option<usize>,
+        max: Option<usize>,
         port: bool,
     ) {
         let issuer = token.claims.iss.as_ref();
         let shown = visible(issuer);
-        if let Some(most) = most.filter(|most| issuer.len() > *most) {
+        if let Some(max) = max.filter(|max| issuer.len() > *max) {
             let found = issuer.len();
             self.add(
                 code,
-                format!(
-                    "{cloud} takes an issuer of at most {most} bytes, and this one has {found}"
-                ),
+                format!("{cloud} takes an issuer of at most {max} bytes, and this one has {found}"),
             );
         }
         let Some(rest) = issuer.strip_prefix("https://") else {

@@ -1,4 +1,4 @@
-//! A token before it is signed.
+//! Parses a token before it is signed.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Number, Value};
 
-/// A token before it is signed: header and claims as they will be, and how long the token will be.
+/// A token before it is signed: its header, its claims, and the length of the signed token.
 ///
-/// It is read from the bytes that are to be signed, so that what is checked is what leaves.
+/// It is parsed from the bytes to be signed, so that exactly the issued token is checked.
 #[derive(Debug)]
 pub struct UnsignedToken<'t> {
     pub(crate) header: Header<'t>,
@@ -16,7 +16,7 @@ pub struct UnsignedToken<'t> {
     pub(crate) characters: usize,
 }
 
-/// The bytes are no header or no claims of a token.
+/// The error for bytes that are not a token's header or claims.
 #[derive(Debug, thiserror::Error)]
 #[error("not a token's {part}")]
 pub struct UnsignedTokenError {
@@ -45,7 +45,7 @@ pub(crate) struct Claims<'t> {
     pub(crate) iat: Number,
     pub(crate) nbf: Option<Number>,
     pub(crate) exp: Number,
-    /// The others, of which session tags are looked at.
+    /// All other claims; session tags are checked.
     #[serde(flatten)]
     pub(crate) others: BTreeMap<String, Value>,
 }
@@ -67,11 +67,11 @@ impl Audiences<'_> {
 }
 
 impl<'t> UnsignedToken<'t> {
-    /// Reads header and claims, which are JSON. `characters` is the length of the token when it is signed, in
-    /// compact serialisation (RFC 7515 section 7.1).
+    /// Parses header and claims, which are JSON. `characters` is the length of the signed token in compact serialisation
+    /// (RFC 7515 section 7.1).
     ///
     /// # Errors
-    /// When a claim is missing that every token has, or has another type.
+    /// Returns an error if a mandatory claim is missing or has another type.
     pub fn parse(
         header: &'t [u8],
         claims: &'t [u8],

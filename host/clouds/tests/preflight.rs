@@ -1,4 +1,4 @@
-//! Each demand of each cloud: a token that is just within it, and one that is just beyond.
+//! Every limit of every cloud: a token just within it, and one just beyond.
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeSet;
@@ -20,7 +20,7 @@ fn own() -> AudienceClouds {
     AudienceClouds::new(own.into()).unwrap()
 }
 
-/// The codes for a token for this audience, after some of its members were replaced.
+/// The codes for a token for this audience, with some of its members replaced.
 fn codes(audience: &str, header: &Value, claims: &Value, characters: usize) -> Vec<&'static str> {
     let mut all_headers = json!({"typ": "JWT", "alg": "RS256", "kid": "k"});
     let mut all_claims = json!({

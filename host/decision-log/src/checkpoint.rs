@@ -1,4 +1,4 @@
-//! How far the log once reached, signed.
+//! Signed checkpoints: proofs of the length that the log once had.
 
 use std::io;
 
@@ -7,53 +7,52 @@ use serde::{Deserialize, Serialize};
 use crate::frame::ChainHash;
 use crate::segment::Damage;
 
-/// The file that they are in, one a line.
+/// The file of the checkpoints, one a line.
 pub(crate) const FILE: &str = "checkpoints.jsonl";
 
-/// Says that the log reached a record, and what the chain's hash was there.
+/// States that the log reached a record, and the chain's hash there.
 ///
-/// Kept beside the segments, and worth copying elsewhere: whoever has one can tell that a log which was
-/// cut off or rewritten is not the one that it was.
+/// Checkpoints are stored beside the segments and worth copying elsewhere: whoever has a copy can detect that the log
+/// was truncated or rewritten.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Checkpoint {
-    /// The record.
+    /// The record's sequence.
     pub sequence: u64,
-    /// Its hash, as [`ChainHash`] is written.
+    /// The record's hash, in the text form of [`ChainHash`].
     pub hash: String,
-    /// When, in seconds since 1970.
+    /// The time of signing, in seconds since 1970.
     pub time: u64,
-    /// Which key signed it.
+    /// The id of the signing key.
     pub kid: String,
 }
 
-/// Signs checkpoints, and tells whether one was signed by it.
+/// Signs and verifies checkpoints.
 pub trait CheckpointKey: Send + Sync {
-    /// The name of the key.
+    /// The key's id.
     fn kid(&self) -> &str;
 
-    /// The signature of a message, in base64url; `None` when there can be none.
+    /// Signs a message, in base64url; `None` if the key cannot sign.
     fn sign(&self, message: &[u8]) -> Option<String>;
 
-    /// Keeps a checkpoint elsewhere, before it is in the log's folder. Does nothing unless an implementation
-    /// does.
+    /// Stores a checkpoint outside the log's folder, before it is written to the folder. The default does nothing.
     ///
     /// # Errors
-    /// When it could not be kept.
+    /// Returns an error if it could not be stored.
     fn keep(&self, checkpoint: &Checkpoint) -> io::Result<()> {
         let _ = checkpoint;
         Ok(())
     }
 
-    /// The last checkpoint that was kept elsewhere: a log that has not reached it has lost records.
+    /// Returns the last checkpoint stored outside the log's folder: a log that has not reached it has lost records.
     ///
     /// # Errors
-    /// When there is one that cannot be read.
+    /// Returns an error if there is one that cannot be read.
     fn kept(&self) -> io::Result<Option<Checkpoint>> {
         Ok(None)
     }
 
-    /// Whether this is the key's signature of the message.
+    /// Verifies a signature of a message.
     fn verify(&self, message: &[u8], signature: &str) -> bool;
 }
 
@@ -69,7 +68,7 @@ impl Checkpoint {
         Self { sequence, hash: hash.to_string(), time, kid: key.kid().to_owned() }
     }
 
-    /// The line to append, with its line break.
+    /// Returns the line to append, with its line break.
     pub(crate) fn signed(self, key: &dyn CheckpointKey) -> Option<Vec<u8>> {
         let signature = key.sign(&serde_json::to_vec(&self).ok()?)?;
         let mut line = serde_json::to_vec(&Line { checkpoint: self, signature }).ok()?;
@@ -78,14 +77,14 @@ impl Checkpoint {
     }
 }
 
-/// What the file holds: the checkpoints with their lines, counted from 1, and what is wrong. An end
-/// without a line break is what a crash left.
+/// The contents of the file: the checkpoints with their lines, counted from 1, and the damage. An end without a line
+/// break is an incomplete line that a crash left.
 pub(crate) struct Checkpoints {
     pub(crate) signed: Vec<(usize, Checkpoint)>,
     pub(crate) damage: Vec<Damage>,
-    /// How many whole lines there are.
+    /// The number of complete lines.
     pub(crate) lines: usize,
-    /// How many bytes at the end are no whole line.
+    /// The length of the incomplete line at the end, in bytes.
     pub(crate) unfinished: usize,
 }
 
@@ -114,7 +113,7 @@ fn read_line(text: &[u8], key: &dyn CheckpointKey) -> Result<Checkpoint, &'stati
     if !key.verify(&message, &line.signature) {
         return Err("the signature is not the key's");
     }
-    // One text for one checkpoint: nothing about it can be changed unseen.
+    // Only the canonical text is accepted, so that no byte of the file can change unnoticed.
     let mut canonical = serde_json::to_vec(&line).map_err(|_| NONE)?;
     canonical.push(b'\n');
     if canonical == text { Ok(line.checkpoint) } else { Err(NONE) }

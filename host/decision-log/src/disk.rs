@@ -1,80 +1,77 @@
-//! What a log needs of a file system.
+//! The file system operations of a log.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// A folder of files that are only appended to. A trait, so that tests can have one that loses what
-/// was not synced.
+/// A folder of append-only files. It is a trait so that a test can have one that loses unsynced writes.
 pub trait Disk: Send {
-    /// The names of all files.
+    /// Lists the names of all files.
     ///
     /// # Errors
-    /// When the folder cannot be read.
+    /// Returns an error if the folder cannot be read.
     fn list(&mut self) -> io::Result<Vec<String>>;
 
-    /// The bytes of a file.
+    /// Reads a file.
     ///
     /// # Errors
-    /// When there is none, or it cannot be read.
+    /// Returns an error if the file does not exist or cannot be read.
     fn read(&mut self, name: &str) -> io::Result<Vec<u8>>;
 
-    /// Makes a new, empty file.
+    /// Creates an empty file.
     ///
     /// # Errors
-    /// When there is one of this name, or none can be made.
+    /// Returns an error if a file of this name exists, or it cannot be created.
     fn create(&mut self, name: &str) -> io::Result<()>;
 
-    /// Puts bytes behind those that a file has.
+    /// Appends bytes to a file.
     ///
     /// # Errors
-    /// When not all of them could be written.
+    /// Returns an error if not all of them could be written.
     fn append(&mut self, name: &str, bytes: &[u8]) -> io::Result<()>;
 
-    /// Makes what a file has durable.
+    /// Makes the contents of a file durable.
     ///
     /// # Errors
-    /// When that cannot be said. What is durable then is not known.
+    /// Returns an error if that failed. It is unknown then which bytes are durable.
     fn sync(&mut self, name: &str) -> io::Result<()>;
 
     /// Makes the names of files durable.
     ///
     /// # Errors
-    /// When that cannot be said.
+    /// Returns an error if that failed.
     fn sync_names(&mut self) -> io::Result<()>;
 
-    /// Puts a file with these bytes in the place of a file, durably: a crash leaves the old one or the new
-    /// one.
+    /// Replaces a file durably and atomically: after a crash there is the old one or the new one.
     ///
     /// # Errors
-    /// When it cannot be replaced, or it cannot be said to be durable.
+    /// Returns an error if it cannot be replaced or made durable.
     fn replace(&mut self, name: &str, bytes: &[u8]) -> io::Result<()>;
 
     /// Removes a file.
     ///
     /// # Errors
-    /// When it cannot be removed.
+    /// Returns an error if it cannot be removed.
     fn remove(&mut self, name: &str) -> io::Result<()>;
 }
 
-/// A folder of the file system, which one process at a time has for itself.
+/// A folder of the file system, locked for one process at a time.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
     files: HashMap<String, File>,
-    /// Held for as long as the folder is.
+    /// Holds the lock until the folder is dropped.
     _lock: File,
 }
 
 const LOCK: &str = "lock";
 
 impl Folder {
-    /// Takes the folder at `path`, and makes it where there is none. On Unix only its owner can read
-    /// what is in it.
+    /// Locks the folder at `path`, and creates it if it does not exist. On Unix only its owner can read its files.
     ///
     /// # Errors
-    /// When it cannot be made, or another process has it.
+    /// Returns an error if it cannot be created, or another process has locked it.
     pub fn open(path: &Path) -> io::Result<Self> {
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true);
@@ -87,7 +84,7 @@ impl Folder {
             Err(TryLockError::WouldBlock) => {
                 return Err(io::Error::new(
                     io::ErrorKind::ResourceBusy,
-                    "another process writes this log",
+                    "another process is writing this log",
                 ));
             }
             Err(TryLockError::Error(error)) => return Err(error),
@@ -114,7 +111,7 @@ impl Disk for Folder {
     }
 
     fn create(&mut self, name: &str) -> io::Result<()> {
-        // Those that are full are not written to again.
+        // Full segments are never written to again, so their files can be closed.
         self.files.retain(|open, _| !open.ends_with(".log"));
         let file = private().append(true).create_new(true).open(self.path.join(name))?;
         self.files.insert(name.to_owned(), file);
@@ -130,7 +127,7 @@ impl Disk for Folder {
     }
 
     fn sync_names(&mut self) -> io::Result<()> {
-        // Elsewhere a folder cannot be opened as a file, and its names are durable with the files.
+        // Other systems cannot open a folder as a file; there the names are durable with the files.
         #[cfg(unix)]
         File::open(&self.path)?.sync_all()?;
         Ok(())
@@ -139,7 +136,7 @@ impl Disk for Folder {
     fn replace(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let (path, new) = (self.path.join(name), self.path.join(format!("{name}.new")));
         self.files.remove(name);
-        // One that an earlier crash left.
+        // An earlier crash may have left one.
         match fs::remove_file(&new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -157,7 +154,7 @@ impl Disk for Folder {
     }
 }
 
-/// The names of the files in a folder. A name that is not UTF-8 is none of a log's.
+/// Lists the files of a folder. The log writes no name that is not UTF-8, so those are skipped.
 pub(crate) fn list(path: &Path) -> io::Result<Vec<String>> {
     fs::read_dir(path)?
         .filter_map(|entry| entry.map(|entry| entry.file_name().into_string().ok()).transpose())

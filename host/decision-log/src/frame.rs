@@ -1,22 +1,22 @@
-//! How a record stands in a segment.
+//! The frame of a record in a segment.
 //!
 //! ```text
 //! magic     4   "CSL1"
 //! length    4   of the record in bytes, big-endian
 //! sequence  8   of the record, from 1, big-endian
-//! batch     8   sequence of the first record that was written and synced together with it
+//! batch     8   sequence of the first record of its batch, big-endian: those written with one sync
 //! record
-//! hash     32   SHA-256 of: the hash of the record before, all of the above
+//! hash     32   SHA-256 of the previous record's hash and all of the above
 //! ```
 //!
-//! A batch is written only after the one before it is durable. So a record of a later batch proves that
-//! what stands before it was once whole, and tells damage from what a crash left.
+//! A batch is written only after the previous one is durable. So a record of a later batch proves that everything before
+//! it was once complete, which distinguishes damage from an incomplete write that a crash left.
 
 use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-/// The longest record, in bytes.
+/// The maximum length of a record, in bytes.
 pub const MAX_RECORD_BYTES: usize = 16 << 20;
 
 const MAGIC: &[u8; 4] = b"CSL1";
@@ -28,10 +28,10 @@ const HASH_BYTES: usize = 32;
 pub struct ChainHash(pub(crate) [u8; 32]);
 
 impl ChainHash {
-    /// What the first record of a log has before it.
+    /// The previous hash of a log's first record.
     pub(crate) const GENESIS: Self = Self([0; 32]);
 
-    /// The hash of bytes that are no record.
+    /// Hashes bytes that are not a record.
     pub(crate) fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
@@ -59,8 +59,8 @@ impl fmt::Debug for ChainHash {
     }
 }
 
-/// Appends the frame of a record to `bytes`, and gives the record's hash. The record is at most
-/// [`MAX_RECORD_BYTES`] long, which the caller has seen to.
+/// Appends the frame of a record to `bytes`, and returns the record's hash. The caller ensures that the record has at
+/// most [`MAX_RECORD_BYTES`].
 pub(crate) fn write(
     bytes: &mut Vec<u8>,
     previous: ChainHash,
@@ -84,26 +84,26 @@ pub(crate) fn write(
     hash
 }
 
-/// A frame that is whole and follows on what is before it.
+/// A complete frame that follows its predecessor.
 pub(crate) struct Frame<'b> {
     pub(crate) record: &'b [u8],
     pub(crate) hash: ChainHash,
-    /// What follows the frame.
+    /// The bytes after the frame.
     pub(crate) rest: &'b [u8],
 }
 
-/// Why there is no frame where one is expected.
+/// The reason for a missing frame where one is expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoFrame {
-    /// The bytes end before it does.
+    /// The bytes end within the frame.
     Unfinished,
-    /// It does not begin as a frame does, or is of another record than the next one.
+    /// The header is not a frame's, or is that of another record than the next one.
     Header,
-    /// Its hash is another one.
+    /// The hash does not match.
     Hash,
 }
 
-/// Reads the frame that begins `bytes`, of the record `sequence`.
+/// Reads the frame of the record `sequence` at the start of `bytes`.
 pub(crate) fn read(bytes: &[u8], previous: ChainHash, sequence: u64) -> Result<Frame<'_>, NoFrame> {
     let (header, body) = bytes.split_at_checked(HEADER_BYTES).ok_or(NoFrame::Unfinished)?;
     let fields = Fields::read(header).ok_or(NoFrame::Header)?;
@@ -119,8 +119,8 @@ pub(crate) fn read(bytes: &[u8], previous: ChainHash, sequence: u64) -> Result<F
     Ok(Frame { record, hash: expected, rest })
 }
 
-/// Looks for a record of a batch that begins after `sequence`, whole or not. Records are text, in which
-/// the zero bytes of a header do not occur.
+/// Searches for a record, complete or not, of a batch that begins after `sequence`. Records are text, which never
+/// contains the zero bytes of a header.
 pub(crate) fn later_batch(bytes: &[u8], sequence: u64) -> Option<u64> {
     bytes.windows(HEADER_BYTES).find_map(|window| {
         let fields = Fields::read(window)?;

@@ -1,29 +1,28 @@
-//! An append-only, hash-chained log that says what is durable.
+//! An append-only, hash-chained log that reports which records are durable.
 //!
 //! ```text
 //! LogWriter::append ──queue──▶ one thread: Log::append ──one write, one sync──▶ Ok(Position) to each
 //! ```
 //!
-//! A [`Log`] is a folder of segments. Each record is a [frame] whose hash covers the hash of the
-//! record before it, so that nothing can be changed, taken out or put in without the rest of the chain
-//! saying so. [`Log::append`] returns when its records are durable; after a failure nothing is appended
-//! until the log is opened, and so checked, again. [`LogWriter`] lets many callers share one sync.
-//! [Checkpoints](Checkpoint) are signed and beside the chain: they say how far it once reached, so that
-//! an end that was cut off is missed.
+//! A [`Log`] is a folder of segments. Each record is a [frame] whose hash covers the previous record's hash, so that a
+//! record cannot be changed, removed or inserted without breaking the chain. [`Log::append`] returns when its records
+//! are durable; after a failure nothing is appended until the log is opened, and so checked, again. [`LogWriter`] lets
+//! many callers share one sync. [Checkpoints](Checkpoint) are signed and stored beside the chain: they prove its length,
+//! so that a truncation is detected.
 //!
-//! What is in a record is the caller's: this crate sees bytes. It reads no clock but to pace itself.
+//! A record's contents are the caller's: this crate sees bytes. It reads no clock except to pace itself.
 //!
-//! # What is guaranteed
-//! - A record that was acknowledged is found again after a crash, or opening says that it is not.
-//! - What a crash left half-written was never acknowledged. Opening puts it aside in a file of its own
-//!   and says so ([`Recovered`]).
+//! # Guarantees
+//! - An acknowledged record is found again after a crash, or opening the log reports that it is missing.
+//! - An incomplete record that a crash left was never acknowledged. Opening moves it to a file of its own and reports it
+//!   ([`Recovered`]).
 //! - [`verify()`] finds every changed byte of every segment and of the checkpoints.
 //!
-//! # What is not
-//! - That nobody who can write to the folder took away what no checkpoint covers yet, or cut both records and
-//!   checkpoints off at an earlier one. Keep a checkpoint elsewhere, and compare ([`CheckpointKey::kept`]).
-//! - That a disk kept what it said it kept. Where the last batch of a log that was not closed is damaged
-//!   later, that looks like a crash: it is put aside, and said.
+//! # Limitations
+//! - Whoever can write to the folder can remove records that no checkpoint covers yet, or truncate both records and
+//!   checkpoints. Store checkpoints elsewhere, and compare ([`CheckpointKey::kept`]).
+//! - A disk may lose what it reported as durable. If the last batch of a log that was not closed is damaged later, that
+//!   is indistinguishable from a crash: it is quarantined and reported.
 
 #![forbid(unsafe_code)]
 

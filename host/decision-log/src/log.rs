@@ -1,4 +1,4 @@
-//! Opening, appending, and what a crash left.
+//! Opens a log, recovers from a crash, and appends.
 
 use std::io;
 
@@ -8,30 +8,29 @@ use crate::frame::{self, ChainHash, MAX_RECORD_BYTES};
 use crate::scan::Scan;
 use crate::segment::{Damage, HEADING_BYTES, Heading, name_of, segments};
 
-/// A log that is open for appending. One thread has it; [`LogWriter`](crate::LogWriter) shares it.
+/// A log open for appending. One thread owns it; [`LogWriter`](crate::LogWriter) shares it.
 pub struct Log<D> {
     disk: D,
     config: LogConfig,
     key: Box<dyn CheckpointKey>,
     segment: String,
     segment_bytes: u64,
-    /// The record that is next.
+    /// The next record's sequence.
     next: u64,
-    /// Hash of the last one.
+    /// The last record's hash.
     hash: ChainHash,
     /// The last record that a checkpoint covers.
     covered: u64,
-    /// INVARIANT: once something could not be written or synced, what is durable is not known, and
-    /// nothing more is appended.
+    /// INVARIANT: after a failed write or sync it is unknown which bytes are durable, so nothing more is appended.
     failed: bool,
 }
 
-/// How a log is kept.
+/// The configuration of a log.
 #[derive(Debug, Clone, Copy)]
 pub struct LogConfig {
-    /// A segment that has reached this many bytes is followed by a new one.
+    /// The size in bytes at which a segment is followed by a new one.
     pub segment_bytes: u64,
-    /// After this many records there is a checkpoint.
+    /// The number of records after which a checkpoint is signed.
     pub checkpoint_records: u64,
 }
 
@@ -41,36 +40,36 @@ impl Default for LogConfig {
     }
 }
 
-/// Where a record is.
+/// The position of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
-    /// Its sequence, from 1.
+    /// The record's sequence, from 1.
     pub sequence: u64,
-    /// Its hash.
+    /// The record's hash.
     pub hash: ChainHash,
 }
 
-/// What a crash left half-written, and where it is now. None of it was acknowledged, unless the disk
-/// lost what it had said was durable.
+/// An incomplete write that a crash left, and the file that it was moved to. None of it was acknowledged, unless the disk
+/// lost what it had reported as durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recovered {
-    /// The file that it was at the end of.
+    /// The file that ended with it.
     pub file: String,
-    /// Where it began.
+    /// The offset of its first byte.
     pub offset: u64,
-    /// How many bytes it has.
+    /// Its length in bytes.
     pub bytes: u64,
-    /// The record that would have stood there; the next one has this sequence now.
+    /// The sequence of the lost record, which the next one gets.
     pub sequence: u64,
-    /// The file that has the bytes now; `None` where they are worth nothing.
+    /// The file that the bytes were moved to; `None` if they contained no part of a record.
     pub saved_as: Option<String>,
 }
 
-/// Why a log cannot be opened.
+/// The errors of [`Log::open`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// It is damaged, and not by a crash. `countersign log verify` looks at all of it.
+    /// The log is damaged, and not by a crash. `countersign log verify` checks all of it.
     #[error("{0}")]
     Damaged(Damage),
     /// A file could not be read or written.
@@ -78,41 +77,39 @@ pub enum OpenError {
     Io {
         /// The file, or the folder.
         file: String,
-        /// What the system says.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
 }
 
-/// Why records were not appended, or may not have been.
+/// The errors of [`Log::append`]: the records were not appended, or may not have been.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppendError {
     /// A record is longer than [`MAX_RECORD_BYTES`]. Nothing was written.
     #[error("a record has {bytes} bytes, at most {MAX_RECORD_BYTES} are allowed")]
     TooLong {
-        /// Its length.
+        /// The record's length in bytes.
         bytes: usize,
     },
-    /// Something was not written or synced. Nothing is appended until the log was opened again.
+    /// A write or a sync failed. Nothing is appended until the log is opened again.
     #[error(
-        "the log could not be written: nothing is appended until it was opened, and so checked, again"
+        "the log could not be written: nothing is appended until it is opened, and so checked, again"
     )]
     Io(#[source] io::Error),
-    /// A checkpoint could not be signed. Nothing is appended until the log was opened again.
-    #[error("a checkpoint could not be signed: nothing is appended until the log was opened again")]
+    /// A checkpoint could not be signed. Nothing is appended until the log is opened again.
+    #[error("a checkpoint could not be signed: nothing is appended until the log is opened again")]
     Unsigned,
-    /// It failed before.
-    #[error(
-        "the log failed before: nothing is appended until it was opened, and so checked, again"
-    )]
+    /// An earlier write failed.
+    #[error("the log failed before: nothing is appended until it is opened, and so checked, again")]
     Failed,
 }
 
-/// The most records that are appended at once, after which a checkpoint may be due.
-pub(crate) const MOST_IN_A_BATCH: u64 = 1024;
+/// The maximum number of records of a batch. A checkpoint can only be due after one.
+pub(crate) const MAX_BATCH_RECORDS: u64 = 1024;
 
-/// The end of a segment that is open for appending.
+/// The end of the segment that is open for appending.
 struct End {
     next: u64,
     hash: ChainHash,
@@ -120,21 +117,21 @@ struct End {
 }
 
 impl<D: Disk> Log<D> {
-    /// Opens the log on a disk, or begins one. The last segment is checked whole, against the last
-    /// checkpoint too; [`verify()`](crate::verify()) checks all.
+    /// Opens the log on a disk, or creates one. All of the last segment is checked, also against the last checkpoint;
+    /// [`verify()`](crate::verify()) checks all segments.
     ///
     /// # Errors
-    /// When there is damage that no crash leaves, or a file cannot be read or written.
+    /// Returns an error if there is damage that no crash leaves, or a file cannot be read or written.
     pub fn open(
         mut disk: D,
         config: LogConfig,
         key: Box<dyn CheckpointKey>,
     ) -> Result<(Self, Vec<Recovered>), OpenError> {
         let mut recovered = Vec::new();
-        // The one in the folder, and the one that was kept elsewhere: whichever says more.
+        // The folder's own checkpoint may have been truncated with the records, so the later one counts.
         let covered = last_checkpoint(&mut disk, &*key, &mut recovered)?
             .into_iter()
-            .chain(key.kept().map_err(io_error("the last checkpoint, which is kept elsewhere,"))?)
+            .chain(key.kept().map_err(io_error("the last checkpoint stored elsewhere"))?)
             .max_by_key(|checkpoint| checkpoint.sequence);
         let mut names = segments(disk.list().map_err(io_error("the folder"))?);
         let (segment, end) = loop {
@@ -146,18 +143,18 @@ impl<D: Disk> Log<D> {
                     {
                         break (name, end);
                     }
-                    // Its heading was never whole, so there never was a record in it.
+                    // Its heading was never complete, so there never was a record in it.
                 }
             }
         };
-        // What a process that was killed had not synced is durable before anything is built on it.
+        // A killed process may not have synced the names of its files; they are durable before records follow.
         disk.sync_names().map_err(io_error("the folder"))?;
         let (last, covered) = (end.next - 1, covered.map_or(0, |checkpoint| checkpoint.sequence));
         if covered > last {
             return Err(OpenError::Damaged(Damage::Lost { last, sequence: covered }));
         }
         let records = last - covered;
-        if records > config.checkpoint_records + MOST_IN_A_BATCH {
+        if records > config.checkpoint_records + MAX_BATCH_RECORDS {
             return Err(OpenError::Damaged(Damage::Uncovered { covered, records }));
         }
         let log = Self {
@@ -174,13 +171,13 @@ impl<D: Disk> Log<D> {
         Ok((log, recovered))
     }
 
-    /// Appends records, which are durable when this returns, with one write and one sync.
+    /// Appends records with one write and one sync; they are durable when this returns.
     ///
-    /// `now`, in seconds since 1970, is for the checkpoint that may be due.
+    /// `now`, in seconds since 1970, is the time of a checkpoint that may be due.
     ///
     /// # Errors
-    /// When one is too long, with nothing written; or when something could not be written, synced or
-    /// signed. What became of the records is not known then, and the log takes nothing any more.
+    /// Returns an error if a record is too long, with nothing written, or if a write, a sync or a signature failed. In the
+    /// second case it is unknown whether the records are durable, and the log accepts no more.
     pub fn append(&mut self, records: &[Vec<u8>], now: u64) -> Result<Vec<Position>, AppendError> {
         if self.failed {
             return Err(AppendError::Failed);
@@ -197,10 +194,10 @@ impl<D: Disk> Log<D> {
         Ok(positions)
     }
 
-    /// Signs how far the log has reached, where no checkpoint says so yet.
+    /// Signs a checkpoint of the log's end, if none covers it yet.
     ///
     /// # Errors
-    /// When it could not be signed or written; the log takes nothing any more then.
+    /// Returns an error if it could not be signed or written; the log accepts no more records then.
     pub fn checkpoint(&mut self, now: u64) -> Result<(), AppendError> {
         if self.failed {
             return Err(AppendError::Failed);
@@ -211,14 +208,14 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
-    /// The last record; 0 where there is none.
+    /// The last record's sequence; 0 if there is none.
     pub fn last(&self) -> u64 {
         self.next - 1
     }
 
     fn write(&mut self, records: &[Vec<u8>], now: u64) -> Result<Vec<Position>, AppendError> {
         if self.segment_bytes >= self.config.segment_bytes {
-            // So that opening need not read the segments before the last one.
+            // A checkpoint before each new segment lets opening read the last one only.
             self.write_checkpoint(now)?;
             let heading = Heading { first: self.next, previous: self.hash };
             self.segment = new_segment(&mut self.disk, heading).map_err(AppendError::Io)?;
@@ -264,7 +261,7 @@ impl<D: Disk> Log<D> {
     }
 }
 
-/// The first segment of a log.
+/// Creates the first segment of a log.
 fn begin(disk: &mut impl Disk) -> Result<(String, End), OpenError> {
     let heading = Heading { first: 1, previous: ChainHash::GENESIS };
     let segment = new_segment(disk, heading).map_err(io_error(&name_of(1)))?;
@@ -272,7 +269,7 @@ fn begin(disk: &mut impl Disk) -> Result<(String, End), OpenError> {
     Ok((segment, End { next: 1, hash: ChainHash::GENESIS, bytes }))
 }
 
-/// A segment is durable, name and heading, before a record is in it.
+/// Creates a segment. Its name and heading are durable before it gets a record.
 fn new_segment(disk: &mut impl Disk, heading: Heading) -> io::Result<String> {
     let name = name_of(heading.first);
     disk.create(&name)?;
@@ -282,8 +279,8 @@ fn new_segment(disk: &mut impl Disk, heading: Heading) -> io::Result<String> {
     Ok(name)
 }
 
-/// Goes through the last segment, and puts aside what a crash left at its end. `None` when the segment
-/// itself is what a crash left; it is gone then.
+/// Checks the last segment, and quarantines an incomplete record at its end. Returns `None` if a crash left the segment
+/// itself incomplete; it is removed then.
 fn open_segment(
     disk: &mut impl Disk,
     name: &str,
@@ -329,11 +326,11 @@ fn open_segment(
             let (segment, sequence, offset) = (name.to_owned(), scan.sequence, scan.offset);
             return Err(OpenError::Damaged(Damage::Durable { segment, sequence, offset, later }));
         }
-        recovered.push(put_aside(disk, name, &scan).map_err(io_error(name))?);
+        recovered.push(quarantine(disk, name, &scan).map_err(io_error(name))?);
     }
-    // What no checkpoint covers may never have been synced, or a sync of it may have failed; the system then
-    // takes it for written. So it is written anew before anything is built on it.
-    // Nor may the heading of a segment that has no record yet.
+    // Records that no checkpoint covers may never have been synced, and neither may the heading of a segment without
+    // records. If a sync of them failed, the system may still hold them as written. So they are written anew before
+    // anything follows them.
     let last = scan.sequence - 1;
     let is_empty = scan.offset == HEADING_BYTES as u64;
     if problem.is_some() || is_empty || covered.is_none_or(|checkpoint| checkpoint.sequence < last)
@@ -344,8 +341,8 @@ fn open_segment(
     Ok(Some(End { next: scan.sequence, hash: scan.hash, bytes: scan.offset }))
 }
 
-/// Copies what is behind the last whole record to a file of its own.
-fn put_aside(disk: &mut impl Disk, name: &str, scan: &Scan<'_>) -> io::Result<Recovered> {
+/// Copies the bytes after the last complete record to a file of their own.
+fn quarantine(disk: &mut impl Disk, name: &str, scan: &Scan<'_>) -> io::Result<Recovered> {
     let names = disk.list()?;
     let aside = (0_u32..)
         .map(|count| format!("{:020}.{count}.torn", scan.sequence))
@@ -364,10 +361,10 @@ fn put_aside(disk: &mut impl Disk, name: &str, scan: &Scan<'_>) -> io::Result<Re
     })
 }
 
-/// How many lines at the end of the checkpoints are looked at. `verify` looks at all.
+/// The number of checkpoints at the end of the file that opening reads. `verify` reads all.
 const LAST_LINES: usize = 16;
 
-/// The last checkpoint of the folder. A last line that is none is what a crash left.
+/// Reads the last checkpoint of the folder. An invalid last line is an incomplete write that a crash left.
 fn last_checkpoint(
     disk: &mut impl Disk,
     key: &dyn CheckpointKey,
@@ -394,7 +391,7 @@ fn last_checkpoint(
         let line = line + before.iter().filter(|byte| **byte == b'\n').count();
         return Err(OpenError::Damaged(Damage::Checkpoint { line, problem }));
     }
-    // As with records: durable before anything is built on it.
+    // As with records, the lines are durable before anything follows them.
     disk.replace(checkpoint::FILE, bytes.get(..whole).unwrap_or_default()).map_err(failed())?;
     let last = read.signed.into_iter().map(|(_, checkpoint)| checkpoint);
     let last = last.max_by_key(|checkpoint| checkpoint.sequence);

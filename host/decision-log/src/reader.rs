@@ -1,4 +1,4 @@
-//! Reading records in order, of a log that another process may be writing.
+//! Reads records in order, also of a log that another process is writing.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -9,22 +9,22 @@ use crate::frame::{self, ChainHash, NoFrame};
 use crate::scan::Scan;
 use crate::segment::{Damage, HEADING_BYTES, Heading, segments};
 
-/// A record, as it stands in the log.
+/// A record of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its sequence, from 1.
+    /// The record's sequence, from 1.
     pub sequence: u64,
-    /// Its hash, which covers all records before it.
+    /// The record's hash, which covers all records before it.
     pub hash: ChainHash,
-    /// The record.
+    /// The record's bytes.
     pub record: Vec<u8>,
 }
 
-/// Why the next record cannot be read.
+/// The errors of [`Reader::read`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
-    /// The log is damaged there.
+    /// The log is damaged at the next record.
     #[error("{0}")]
     Damaged(Damage),
     /// A file could not be read.
@@ -32,7 +32,7 @@ pub enum ReadError {
     Io {
         /// The file, or the folder.
         file: String,
-        /// What the system says.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -43,34 +43,34 @@ pub enum ReadError {
 pub struct Reader {
     folder: PathBuf,
     segment: Option<Segment>,
-    /// The record that is next.
+    /// The next record's sequence.
     next: u64,
 }
 
 #[derive(Debug)]
 struct Segment {
     first: u64,
-    /// How many of its records were read.
+    /// The number of its records that were read.
     read: u64,
     name: String,
     bytes: Vec<u8>,
-    /// Where the next record begins.
+    /// The offset of the next record.
     offset: usize,
     hash: ChainHash,
 }
 
 impl Reader {
-    /// Reads from the record `from` on, or from the first that there is after it.
+    /// Starts at the record `from`, or at the first one after it that exists.
     pub fn new(folder: &Path, from: u64) -> Self {
         Self { folder: folder.to_owned(), segment: None, next: from.max(1) }
     }
 
-    /// Reads from a record on that has at least `records` after it, where there are as many; not from the first one
-    /// where the log is long.
+    /// Starts at a record with at least `records` after it, or at the first one. Earlier segments of a long log are not
+    /// read.
     ///
     /// # Errors
-    /// When the folder cannot be read.
-    pub fn before_the_end(folder: &Path, records: u64) -> Result<Self, ReadError> {
+    /// Returns an error if the folder cannot be read.
+    pub fn tail(folder: &Path, records: u64) -> Result<Self, ReadError> {
         let names = disk::list(folder).map_err(io_error(&folder.to_string_lossy()))?;
         let segments = segments(names);
         let last = segments.last().map_or(1, |(first, _)| *first);
@@ -78,10 +78,10 @@ impl Reader {
         Ok(Self::new(folder, from.map_or(1, |(first, _)| *first)))
     }
 
-    /// The next record; `None` where there is none yet. Asked again later, it looks again.
+    /// Reads the next record; `None` if there is none yet. A later call tries again.
     ///
     /// # Errors
-    /// When the log is damaged there, or a file cannot be read.
+    /// Returns an error if the log is damaged at the next record, or a file cannot be read.
     pub fn read(&mut self) -> Result<Option<Entry>, ReadError> {
         loop {
             let Some(segment) = &mut self.segment else {
@@ -106,7 +106,7 @@ impl Reader {
         }
     }
 
-    /// Goes to the segment that has the next record, or to the one after another. Whether there is one.
+    /// Opens the segment with the next record, or the one after another. Returns false if there is none.
     fn enter(&mut self, after: Option<u64>) -> Result<bool, ReadError> {
         let names = disk::list(&self.folder).map_err(io_error(&self.folder.to_string_lossy()))?;
         let segments = segments(names);
@@ -125,7 +125,7 @@ impl Reader {
             if after.is_none() || bytes.len() > HEADING_BYTES {
                 return Err(ReadError::Damaged(Damage::Heading { segment: name }));
             }
-            // It is being made.
+            // The writer is creating it.
             return Ok(false);
         };
         if let (Some(_), Some(before)) = (after, &self.segment)
@@ -140,7 +140,7 @@ impl Reader {
 }
 
 impl Segment {
-    /// The next record, after another look at the file where what was read of it has ended.
+    /// Reads the next record, and the file again where the bytes read so far end.
     fn next(&mut self, folder: &Path) -> Result<Option<Entry>, ReadError> {
         let mut looked = false;
         loop {
@@ -160,7 +160,7 @@ impl Segment {
                     return Ok(Some(entry));
                 }
                 Ok(None) if looked => return Ok(None),
-                // It is being written, unless there is something behind it.
+                // The writer is appending it, unless something follows.
                 Err(NoFrame::Unfinished)
                     if looked && frame::later_batch(rest, sequence).is_none() =>
                 {
@@ -177,7 +177,7 @@ impl Segment {
                 Ok(None) | Err(_) => {
                     let path = folder.join(&self.name);
                     let length = fs::metadata(&path).map_err(io_error(&self.name))?.len();
-                    // Only what has come since: a segment is never changed where it has been read.
+                    // Only the bytes appended since: a segment never changes before its end.
                     if length > self.bytes.len() as u64 {
                         let mut read = || {
                             let mut file = File::open(&path)?;

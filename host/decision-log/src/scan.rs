@@ -1,20 +1,20 @@
-//! Going through one segment.
+//! Scans one segment.
 
 use crate::frame::{self, ChainHash, NoFrame};
 use crate::segment::{HEADING_BYTES, Heading};
 
-/// Goes through the records of a segment, in order.
+/// Scans the records of a segment in order.
 pub(crate) struct Scan<'b> {
     bytes: &'b [u8],
-    /// The record that is next.
+    /// The next record's sequence.
     pub(crate) sequence: u64,
-    /// Where it begins.
+    /// The next record's offset.
     pub(crate) offset: u64,
-    /// Hash of the record before it.
+    /// The previous record's hash.
     pub(crate) hash: ChainHash,
 }
 
-/// A record on the way.
+/// A scanned record.
 pub(crate) struct Scanned<'b> {
     pub(crate) sequence: u64,
     pub(crate) record: &'b [u8],
@@ -22,7 +22,7 @@ pub(crate) struct Scanned<'b> {
 }
 
 impl<'b> Scan<'b> {
-    /// Begins with what follows a heading.
+    /// Starts with the bytes after a heading.
     pub(crate) fn new(heading: Heading, records: &'b [u8]) -> Self {
         Self {
             bytes: records,
@@ -32,7 +32,7 @@ impl<'b> Scan<'b> {
         }
     }
 
-    /// The next record; `None` at the end. After an error it stands before what is wrong.
+    /// Returns the next record; `None` at the end. After an error the scan stays before the damage.
     pub(crate) fn next(&mut self) -> Result<Option<Scanned<'b>>, NoFrame> {
         if self.bytes.is_empty() {
             return Ok(None);
@@ -46,7 +46,7 @@ impl<'b> Scan<'b> {
         Ok(Some(scanned))
     }
 
-    /// What was not gone through.
+    /// The bytes that were not scanned.
     pub(crate) fn rest(&self) -> &'b [u8] {
         self.bytes
     }

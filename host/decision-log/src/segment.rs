@@ -1,18 +1,18 @@
-//! One file of the chain: its name, its heading, and what can be wrong with it.
+//! One file of the chain: its name, its heading, and the kinds of damage.
 
 use crate::frame::{ChainHash, NoFrame};
 
-/// Magic and version, sequence of the first record, hash before it, and the hash of these.
+/// The length of a heading: magic and version, the first record's sequence, the previous hash, and the hash of these.
 pub(crate) const HEADING_BYTES: usize = 8 + 8 + 32 + 32;
 
 const MAGIC: &[u8; 8] = b"CSLSEG01";
 
-/// How a segment begins.
+/// The heading of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Heading {
-    /// Sequence of its first record.
+    /// The first record's sequence.
     pub(crate) first: u64,
-    /// Hash of the record before it.
+    /// The hash of the record before that.
     pub(crate) previous: ChainHash,
 }
 
@@ -26,7 +26,7 @@ impl Heading {
         bytes
     }
 
-    /// Reads the heading that begins `bytes`, and gives what follows it.
+    /// Reads the heading at the start of `bytes`, and returns the bytes after it.
     pub(crate) fn read(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let (heading, rest) = bytes.split_at_checked(HEADING_BYTES)?;
         let (_, fields) = heading.split_first_chunk::<8>()?;
@@ -42,14 +42,14 @@ pub(crate) fn name_of(first: u64) -> String {
     format!("{first:020}.log")
 }
 
-/// The sequence in a segment's name, or `None` when a file is no segment.
+/// Parses a segment's name: the sequence, or `None` if the file is not a segment.
 pub(crate) fn first_of(name: &str) -> Option<u64> {
     let first = name.strip_suffix(".log")?.parse().ok()?;
     // Records count from 1.
     (first > 0 && name_of(first) == name).then_some(first)
 }
 
-/// The segments among the names of files, in order.
+/// Selects the segments among the names of files, in order.
 pub(crate) fn segments(names: impl IntoIterator<Item = String>) -> Vec<(u64, String)> {
     let mut segments: Vec<_> =
         names.into_iter().filter_map(|name| Some((first_of(&name)?, name))).collect();
@@ -57,77 +57,79 @@ pub(crate) fn segments(names: impl IntoIterator<Item = String>) -> Vec<(u64, Str
     segments
 }
 
-/// What is wrong with a log, and where.
+/// One damage of a log, with its place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Damage {
-    /// A segment does not begin as one does.
+    /// The heading of a segment is invalid.
     #[error("{segment}: the heading is damaged")]
     Heading {
-        /// The file.
+        /// The segment's file.
         segment: String,
     },
-    /// A segment does not follow on the one before it.
-    #[error("{segment}: does not follow on record {last}: a segment is missing or was replaced")]
+    /// A segment does not continue the one before it.
+    #[error(
+        "{segment}: does not continue after record {last}: a segment is missing or was replaced"
+    )]
     Link {
-        /// The file.
+        /// The segment's file.
         segment: String,
-        /// The last record before it.
+        /// The last record before the segment.
         last: u64,
     },
     /// The first segment is not the first of the log.
     #[error("the log begins with record {first}: segments before it are missing")]
     Beginning {
-        /// The first record that there is.
+        /// The first record found.
         first: u64,
     },
-    /// A record is not what it was.
+    /// A record was changed.
     #[error("{segment}: record {sequence}, at byte {offset}: {problem}")]
     Record {
-        /// The file.
+        /// The segment's file.
         segment: String,
-        /// The record that should be there.
+        /// The expected record.
         sequence: u64,
-        /// Where it should begin.
+        /// The offset of that record.
         offset: u64,
-        /// What is wrong.
+        /// The problem.
         problem: &'static str,
     },
-    /// A record is damaged that was durable once, as a later one shows.
+    /// A record is damaged that was once durable, as a later one proves.
     #[error(
         "{segment}: record {sequence}, at byte {offset}, is damaged, though record {later} was \
          written after it was durable: this is no crash"
     )]
     Durable {
-        /// The file.
+        /// The segment's file.
         segment: String,
-        /// The record that should be there.
+        /// The expected record.
         sequence: u64,
-        /// Where it should begin.
+        /// The offset of that record.
         offset: u64,
-        /// A record that was written later.
+        /// A record of a later batch.
         later: u64,
     },
-    /// A checkpoint says that the log was longer.
+    /// A checkpoint proves that the log was longer.
     #[error(
         "the log ends with record {last}, but a checkpoint says that it reached {sequence}: records {} to \
          {sequence} are lost", last + 1
     )]
     Lost {
-        /// The last record that there is.
+        /// The last record found.
         last: u64,
-        /// How far the log once reached.
+        /// The record of the checkpoint.
         sequence: u64,
     },
-    /// A checkpoint names another hash than the record has.
+    /// A checkpoint has another hash than its record.
     #[error(
         "record {sequence} had another hash when a checkpoint was signed: the log was rewritten"
     )]
     Rewritten {
-        /// The record.
+        /// The record's sequence.
         sequence: u64,
     },
-    /// More records are without a checkpoint than a log ever has.
+    /// More records follow the last checkpoint than a writer ever leaves.
     #[error(
         "no checkpoint covers the records after {covered}, of which there are {records}: checkpoints are \
          missing, or the records were not written by this log"
@@ -135,15 +137,15 @@ pub enum Damage {
     Uncovered {
         /// The last record that a checkpoint covers.
         covered: u64,
-        /// How many come after it.
+        /// The number of records after it.
         records: u64,
     },
-    /// A line of the checkpoints is none, or its signature is not the key's.
+    /// A line of the checkpoints is invalid, or its signature does not verify.
     #[error("checkpoint {line}: {problem}")]
     Checkpoint {
-        /// The line.
+        /// The line's number, from 1.
         line: usize,
-        /// What is wrong.
+        /// The problem.
         problem: &'static str,
     },
 }
@@ -151,9 +153,9 @@ pub enum Damage {
 impl NoFrame {
     pub(crate) fn problem(self) -> &'static str {
         match self {
-            Self::Unfinished => "the file ends before it does",
-            Self::Header => "something else stands there",
-            Self::Hash => "its hash is another one",
+            Self::Unfinished => "the file ends within the record",
+            Self::Header => "the header is invalid",
+            Self::Hash => "the hash does not match",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Checking the whole of a log.
+//! Verifies a whole log.
 
 use std::fs;
 use std::io;
@@ -9,29 +9,29 @@ use std::time::Duration;
 use crate::checkpoint::{self, CheckpointKey};
 use crate::disk;
 use crate::frame::{self, ChainHash, NoFrame};
-use crate::log::{LogConfig, MOST_IN_A_BATCH};
+use crate::log::{LogConfig, MAX_BATCH_RECORDS};
 use crate::scan::Scan;
 use crate::segment::{Damage, Heading, segments};
 
-/// What checking found.
+/// The result of [`verify`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// How many records are whole.
+    /// The number of intact records.
     pub records: u64,
-    /// How many segments there are.
+    /// The number of segments.
     pub segments: usize,
-    /// How many checkpoints are signed and agree.
+    /// The number of checkpoints that are signed and agree with the records.
     pub checkpoints: usize,
-    /// The first record that there is; 1 unless segments are missing.
+    /// The first record's sequence; 1 unless segments are missing.
     pub first: u64,
-    /// The last record; 0 where there is none.
+    /// The last record's sequence; 0 if there is none.
     pub last: u64,
-    /// The last record that a checkpoint covers, which is signed and agrees; 0 where there is none. Whoever can
-    /// write to the folder can change what comes after it unseen.
+    /// The last record covered by a checkpoint that is signed and agrees; 0 if there is none. Whoever can write to the
+    /// folder can change the records after it undetected.
     pub covered: u64,
-    /// The hash of the last record: compare it with one that was kept elsewhere.
+    /// The last record's hash, to be compared with one stored elsewhere.
     pub hash: ChainHash,
-    /// What is wrong, in the order of the log. Empty when nothing is.
+    /// The damage, in the order of the log; empty if there is none.
     pub damage: Vec<Damage>,
 }
 
@@ -39,14 +39,14 @@ pub struct Report {
 ///
 /// `config` is the one that the log is written with.
 ///
-/// A log that is being written can be checked too, as it was when its files were read, without the record that
-/// is in the middle of being written then.
+/// A log that another process is writing is verified as it was when its files were read, without a record that was being
+/// appended then.
 ///
 /// # Errors
-/// When a file cannot be read.
+/// Returns an error if a file cannot be read.
 pub fn verify(folder: &Path, config: &LogConfig, key: &dyn CheckpointKey) -> io::Result<Report> {
     let names = disk::list(folder)?;
-    // Before the segments: what is appended in between is only more than the checkpoints ask for.
+    // Checkpoints are read before the segments: records appended in between only exceed them.
     let checkpoints = match fs::read(folder.join(checkpoint::FILE)) {
         Ok(bytes) => checkpoint::read(&bytes, key),
         Err(error) if error.kind() == io::ErrorKind::NotFound => checkpoint::read(&[], key),
@@ -62,7 +62,7 @@ pub fn verify(folder: &Path, config: &LogConfig, key: &dyn CheckpointKey) -> io:
         hash: ChainHash::GENESIS,
         damage: Vec::new(),
     };
-    // In the order of sequences, so that each is met on the way.
+    // In the order of sequences, so that one pass over the records meets each.
     let mut due = checkpoints.signed;
     due.sort_by_key(|(_, checkpoint)| checkpoint.sequence);
     let mut due = due.into_iter().peekable();
@@ -91,7 +91,7 @@ pub fn verify(folder: &Path, config: &LogConfig, key: &dyn CheckpointKey) -> io:
                 due.next_if(|(_, checkpoint)| checkpoint.sequence <= report.last)
             {
                 if checkpoint.sequence < report.last {
-                    // It lies before the first record, or in what is missing: that was said.
+                    // It is before the first record or in a gap, which was already reported.
                 } else if checkpoint.hash == report.hash.to_string() {
                     report.checkpoints += 1;
                     report.covered = report.last;
@@ -106,7 +106,7 @@ pub fn verify(folder: &Path, config: &LogConfig, key: &dyn CheckpointKey) -> io:
                     let (segment, sequence, offset) = (name, scan.sequence, scan.offset);
                     if let Some(later) = frame::later_batch(scan.rest(), sequence) {
                         report.damage.push(Damage::Durable { segment, sequence, offset, later });
-                    // What is being written just now is whole a moment later.
+                    // A record that is being appended is complete a moment later.
                     } else if problem != NoFrame::Unfinished || !is_last || !grows(&path, &bytes)? {
                         let problem = problem.problem();
                         report.damage.push(Damage::Record { segment, sequence, offset, problem });
@@ -122,7 +122,7 @@ pub fn verify(folder: &Path, config: &LogConfig, key: &dyn CheckpointKey) -> io:
     if let Some(sequence) = reached.filter(|reached| *reached > report.last) {
         report.damage.push(Damage::Lost { last: report.last, sequence });
     }
-    // Also by those that were signed meanwhile, where it is being written.
+    // A writer may have signed checkpoints meanwhile.
     let now = match fs::read(folder.join(checkpoint::FILE)) {
         Ok(bytes) => checkpoint::read(&bytes, key).signed,
         Err(_) => Vec::new(),
@@ -130,7 +130,7 @@ pub fn verify(folder: &Path, config: &LogConfig, key: &dyn CheckpointKey) -> io:
     let covered = now.iter().map(|(_, checkpoint)| checkpoint.sequence).max().unwrap_or(0);
     let covered = covered.max(report.covered);
     let records = report.last.saturating_sub(covered);
-    if records > config.checkpoint_records + MOST_IN_A_BATCH {
+    if records > config.checkpoint_records + MAX_BATCH_RECORDS {
         report.damage.push(Damage::Uncovered { covered, records });
     }
     report.damage.extend(checkpoints.damage);
@@ -141,7 +141,7 @@ pub fn verify(folder: &Path, config: &LogConfig, key: &dyn CheckpointKey) -> io:
     Ok(report)
 }
 
-/// Whether a file is longer than it was: somebody is writing it.
+/// Returns true if a file has grown, so that another process is writing it.
 fn grows(path: &Path, before: &[u8]) -> io::Result<bool> {
     let longer = || fs::metadata(path).map(|now| now.len() > before.len() as u64);
     for _ in 0..5 {

@@ -1,4 +1,4 @@
-//! Many callers, one sync.
+//! Shares a log, and each of its syncs, between many callers.
 
 use std::error::Error;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -8,21 +8,20 @@ use std::time::{Duration, Instant};
 
 use crate::disk::Disk;
 use crate::frame::MAX_RECORD_BYTES;
-use crate::log::{AppendError, Log, MOST_IN_A_BATCH, Position};
+use crate::log::{AppendError, Log, MAX_BATCH_RECORDS, Position};
 
-/// How many records may wait to be written.
-const QUEUE: usize = 4096;
-/// How many bytes are written with one sync at most, and then one record more.
+/// The maximum number of queued records.
+const MAX_QUEUED: usize = 4096;
+/// The size in bytes at which a batch is written: it exceeds this by less than one record.
 const BATCH_BYTES: usize = 8 << 20;
-/// How long a record is without a checkpoint at most.
+/// The maximum time before a record is covered by a checkpoint.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
-/// How long a batch is gathered when the last one had several records: asking the disk for each of them costs
-/// others more than this costs one.
+/// The time to gather a batch if the last one had several records: a sync for each record would delay the others more than
+/// this delays the first.
 const GATHER: Duration = Duration::from_micros(500);
 
-/// Appends for many callers with one thread: what arrives during a sync shares the next one, so that
-/// durability does not cost a sync each. One that comes alone waits for nobody; where several came together, the
-/// next ones are gathered for half a millisecond.
+/// Appends for many callers with one thread. Records that arrive during a sync share the next one. A single record is
+/// written at once; after a batch of several, the next ones are gathered for half a millisecond.
 pub struct LogWriter {
     queue: Option<SyncSender<Waiting>>,
     failed: Arc<OnceLock<String>>,
@@ -36,33 +35,33 @@ struct Waiting {
     done: Done,
 }
 
-/// Why a record is not even waiting.
+/// The errors of [`LogWriter::append`]: the record was not queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum QueueError {
-    /// Too many wait already. Later there may be room.
-    #[error("too many records wait to be written")]
+    /// The queue is full. A later attempt may succeed.
+    #[error("the queue of records is full")]
     Full,
     /// The log has failed or is closed.
-    #[error("the log takes no records any more")]
+    #[error("the log accepts no more records")]
     Closed,
     /// The record is longer than [`MAX_RECORD_BYTES`].
     #[error("the record has {bytes} bytes, at most {MAX_RECORD_BYTES} are allowed")]
     TooLong {
-        /// Its length.
+        /// The record's length in bytes.
         bytes: usize,
     },
 }
 
 impl LogWriter {
-    /// Starts the thread. `clock` gives the time in seconds since 1970, for checkpoints.
+    /// Starts the thread. `clock` returns the time in seconds since 1970, for checkpoints.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// Returns an error if the thread cannot be started.
     pub fn start<D: Disk + 'static>(
         log: Log<D>,
         clock: impl Fn() -> u64 + Send + 'static,
     ) -> std::io::Result<Self> {
-        let (queue, waiting) = sync_channel(QUEUE);
+        let (queue, waiting) = sync_channel(MAX_QUEUED);
         let failed = Arc::new(OnceLock::new());
         let of_thread = Arc::clone(&failed);
         let thread = thread::Builder::new()
@@ -71,11 +70,11 @@ impl LogWriter {
         Ok(Self { queue: Some(queue), failed, thread: Some(thread) })
     }
 
-    /// Has a record appended. `done` is called, by the thread that writes, when the record is durable or
-    /// cannot be said to be; it must not block.
+    /// Queues a record. The writing thread calls `done` when the record is durable or the write failed; `done` must not
+    /// block.
     ///
     /// # Errors
-    /// When the record is not even waiting; `done` is never called then.
+    /// Returns an error if the record was not queued; `done` is never called then.
     pub fn append(
         &self,
         record: Vec<u8>,
@@ -94,23 +93,23 @@ impl LogWriter {
         })
     }
 
-    /// Whether the log has failed, and takes nothing any more.
+    /// Returns true if the log has failed, and accepts no more records.
     pub fn has_failed(&self) -> bool {
         self.failed.get().is_some()
     }
 
-    /// Why the log has failed, where it has.
+    /// The reason of the failure, if the log has failed.
     pub fn failure(&self) -> Option<&str> {
         self.failed.get().map(String::as_str)
     }
 }
 
-/// Writes what waits, then a checkpoint.
+/// Writes the queued records, then a checkpoint.
 impl Drop for LogWriter {
     fn drop(&mut self) {
         self.queue = None;
         if let Some(thread) = self.thread.take() {
-            // A panic there was reported by the thread.
+            // The thread has already reported its panic.
             let _ = thread.join();
         }
     }
@@ -137,12 +136,12 @@ fn write<D: Disk>(
             Err(RecvTimeoutError::Timeout) => continue,
         };
         if last > 1 {
-            // Without being woken for each that comes.
+            // Sleeping avoids a wake-up for each record.
             thread::sleep(GATHER);
         }
         let mut bytes = first.record.len();
         let (mut records, mut callers) = (vec![first.record], vec![first.done]);
-        while (records.len() as u64) < MOST_IN_A_BATCH && bytes < BATCH_BYTES {
+        while (records.len() as u64) < MAX_BATCH_RECORDS && bytes < BATCH_BYTES {
             let Ok(next) = waiting.try_recv() else { break };
             bytes += next.record.len();
             records.push(next.record);
@@ -154,7 +153,7 @@ fn write<D: Disk>(
                 callers.into_iter().zip(positions).for_each(|(done, at)| done(Ok(at)));
             }
             Err(error) => {
-                // Nobody may be told that what comes after this is durable.
+                // No later record may be reported as durable.
                 note(failed, &error);
                 let mut error = Some(error);
                 for done in callers {
@@ -163,13 +162,13 @@ fn write<D: Disk>(
             }
         }
     }
-    // Where it fails, what is durable is durable; only the checkpoint is missing.
+    // If this fails, the records are durable all the same; only the checkpoint is missing.
     let _ = log.checkpoint(clock());
 }
 
-/// Keeps the first failure, with what the system said.
+/// Stores the first failure with the system's error.
 fn note(failed: &OnceLock<String>, error: &AppendError) {
     let source = error.source().map_or_else(String::new, |source| format!(": {source}"));
-    // Those that come after it say only that it failed before.
+    // Later failures only report that the log failed before.
     let _ = failed.set(format!("{error}{source}"));
 }

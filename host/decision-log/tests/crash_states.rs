@@ -1,8 +1,7 @@
-//! Every state that a crash can leave: each reopens, with every record that was acknowledged.
+//! Every state that a crash can leave reopens with every acknowledged record.
 //!
-//! A crash can come after each thing that was asked of the disk. What was synced stays; of what was
-//! not, each write may be there, be missing, be cut off, or have lost sectors in the middle (which read
-//! as zeros), and each name that was not synced may be missing.
+//! A crash can follow every operation of the disk. Synced data stays. Each unsynced write may be complete, missing,
+//! truncated, or lack sectors in the middle (which read as zeros), and each unsynced name may be missing.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -38,7 +37,7 @@ fn batches() -> Vec<Vec<Vec<u8>>> {
         .collect()
 }
 
-/// Opens on `disk`, appends batches until one fails, and notes what was acknowledged.
+/// Opens on `disk`, appends batches until one fails, and notes the acknowledged records.
 fn work(disk: &FakeDisk, batches: &[Vec<Vec<u8>>]) {
     let Ok((mut log, _)) = Log::open(disk.clone(), CONFIG, Box::new(Key)) else { return };
     for batch in batches {
@@ -49,7 +48,7 @@ fn work(disk: &FakeDisk, batches: &[Vec<Vec<u8>>]) {
     }
 }
 
-/// How one write that was not synced may have come out, of those that tell states apart.
+/// The outcomes of one unsynced write that lead to different states.
 fn outcomes(bytes: &[u8]) -> Vec<Vec<u8>> {
     const SECTOR: usize = 512;
     let mut outcomes = vec![bytes.to_vec(), Vec::new()];
@@ -147,8 +146,8 @@ fn every_state_that_a_crash_leaves_reopens_with_what_was_acknowledged() {
     assert!(seen > 1000, "{seen}");
 }
 
-/// The process is killed, another one goes on, and then the machine fails: what the first one had written and
-/// not synced is nothing that the second one may build on.
+/// The process is killed, another one continues, and then the machine fails: the second process must not build on
+/// unsynced writes of the first.
 #[test]
 fn a_machine_that_fails_after_a_process_was_killed_loses_nothing() {
     let whole = FakeDisk::default();
@@ -181,7 +180,7 @@ fn a_machine_that_fails_after_a_process_was_killed_loses_nothing() {
     assert!(seen > 1000, "{seen}");
 }
 
-/// A crash while opening puts things in order again is one more crash.
+/// A crash during recovery is recovered from as well.
 #[test]
 fn a_crash_while_recovering_is_recovered_from() {
     let disk = FakeDisk::default();

@@ -1,5 +1,4 @@
-//! A log in a folder: what was appended is read again, many callers share a sync, and no changed byte
-//! stays unseen.
+//! A log in a folder: appended records are read again, many callers share a sync, and every changed byte is detected.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -66,8 +65,7 @@ fn every_flipped_byte_is_found() {
     assert!(flips > 3000, "{flips}");
 }
 
-/// A record whose length says that it ends beyond the file is not one that is being written, however much is
-/// written meanwhile.
+/// A record whose length exceeds the file is not one that is being appended, however much is appended meanwhile.
 #[test]
 fn damage_is_found_while_the_log_grows() {
     let folder = TempDir::new().unwrap();
@@ -165,7 +163,7 @@ fn one_process_at_a_time_writes() {
     let folder = TempDir::new().unwrap();
     let held = Folder::open(folder.path()).unwrap();
     let error = Folder::open(folder.path()).unwrap_err();
-    assert_eq!(error.to_string(), "another process writes this log");
+    assert_eq!(error.to_string(), "another process is writing this log");
     drop(held);
     assert!(Folder::open(folder.path()).is_ok());
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use countersign::{SettingsValidator, Engine, EngineConfig, Optimization, Preparation};
-use countersign_preparation::{CacheFolder, ChildProcess};
+use countersign_compiler_worker::{CacheFolder, ChildProcess};
 use countersign_schema::SchemaCheck;
 
 use crate::error::DeploymentError;

@@ -8,7 +8,7 @@ use countersign::{Digest, Engine, Optimization};
 use countersign_issuer::{
     Access, Deciding, ForeignKeySet, IssuerUrl, KeySource, TrustedIssuer, TrustedIssuers,
 };
-use countersign_preparation::CacheFolder;
+use countersign_compiler_worker::CacheFolder;
 
 use crate::bundle::ManifestBundle;
 use crate::engine;

@@ -1,4 +1,4 @@
-//! The check that an engine has.
+//! The settings check of an engine.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,13 +8,13 @@ use countersign::{Description, Digest, Settings, SettingsProblem, SettingsValida
 use crate::settings::SettingsSchema;
 use crate::unusable::Unusable;
 
-/// As many schemas are kept.
-const KEPT: usize = 64;
+/// The maximum number of cached schemas.
+const MAX_CACHED: usize = 64;
 
-/// Checks the settings of every binding against its policy's schema, before the policy is given them. For
+/// Checks the settings of every binding against its policy's schema, before the policy is configured. For
 /// [`EngineConfig::settings_check`](countersign::EngineConfig::settings_check).
 ///
-/// Where a schema is not used, it says so once, and lets the settings pass.
+/// Warns once about a schema that cannot be used, and accepts the settings then.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -27,13 +27,13 @@ const KEPT: usize = 64;
 /// # Ok::<(), countersign::EngineError>(())
 /// ```
 pub struct SchemaCheck {
-    /// By the digest of their text.
+    /// The parsed schemas, by the digest of their text.
     schemas: Mutex<BTreeMap<Digest, Arc<Result<SettingsSchema, Unusable>>>>,
     warn: Box<dyn Fn(&str) + Send + Sync>,
 }
 
 impl SchemaCheck {
-    /// A check that says by `warn` which schema is not used, and why: one line, safe to show.
+    /// Creates a check that calls `warn` with one line, safe to display, for each schema that is not used.
     pub fn new(warn: impl Fn(&str) + Send + Sync + 'static) -> Self {
         Self { schemas: Mutex::default(), warn: Box::new(warn) }
     }
@@ -52,13 +52,13 @@ impl SchemaCheck {
         if let Some(schema) = known(&self.schemas.lock().unwrap_or_else(PoisonError::into_inner)) {
             return schema;
         }
-        // Others need not wait for this one.
+        // Parsed without the lock, so that other bindings need not wait.
         let schema = Arc::new(SettingsSchema::parse(text));
         if let Err(why) = &*schema {
             self.not_used(policy, why);
         }
         let mut schemas = self.schemas.lock().unwrap_or_else(PoisonError::into_inner);
-        if schemas.len() >= KEPT {
+        if schemas.len() >= MAX_CACHED {
             schemas.clear();
         }
         schemas.insert(digest, Arc::clone(&schema));
@@ -70,7 +70,7 @@ impl SettingsValidator for SchemaCheck {
     fn check(&self, policy: &Description, settings: &Settings) -> Vec<SettingsProblem> {
         let Some(text) = &policy.settings_schema else { return Vec::new() };
         let schema = self.schema(policy, text);
-        // That it cannot be used at all was said when it was read.
+        // A schema that cannot be used was reported when it was parsed.
         let Ok(schema) = &*schema else { return Vec::new() };
         schema.check(settings).unwrap_or_else(|why| {
             self.not_used(policy, &why);

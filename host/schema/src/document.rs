@@ -1,14 +1,14 @@
-//! A schema as the library is given it.
+//! The document that the validating library compiles.
 
 use serde_json::{Map, Value};
 
 use crate::keywords::{Holds, holds};
 use crate::read::Read;
 
-/// What was read, as one document.
+/// Assembles a parsed schema into one document.
 ///
-/// Of items after those of `prefixItems` the library says a wrong place, so only their number is asserted here, where
-/// there may be none; what they must be is the policy's to say.
+/// The library reports a wrong place for items after those of `prefixItems`. So only their number is asserted here, if
+/// there may be none; their schema is left to the policy.
 pub(crate) fn document(read: &Read) -> Value {
     let definitions: Map<_, _> =
         read.definitions.iter().map(|(name, schema)| (name.clone(), checked(schema))).collect();
@@ -40,8 +40,8 @@ fn checked(schema: &Value) -> Value {
     if let (Some(first), Some(rest)) = (first, members.get_mut("items"))
         && std::mem::replace(rest, Value::Bool(true)) == Value::Bool(false)
     {
-        let most = members.get("maxItems").and_then(Value::as_u64).unwrap_or(u64::MAX);
-        members.insert("maxItems".to_owned(), most.min(first as u64).into());
+        let max = members.get("maxItems").and_then(Value::as_u64).unwrap_or(u64::MAX);
+        members.insert("maxItems".to_owned(), max.min(first as u64).into());
     }
     Value::Object(members)
 }

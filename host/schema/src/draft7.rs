@@ -1,4 +1,4 @@
-//! From draft 2020-12 to draft-07, which editors of TOML know.
+//! Translates draft 2020-12 to draft-07, which TOML editors support.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,10 @@ use serde_json::{Map, Value, json};
 use crate::keywords::{Holds, holds};
 use crate::read::{DEFINITIONS, Read};
 
-/// The schema itself and its definitions, all by the names that they have in a document of draft-07: `name`, and
-/// `name.DEFINITION`.
+/// Returns the schema and its definitions with their names in a draft-07 document: `name`, and `name.DEFINITION`.
 ///
-/// What draft-07 has no keyword for is left out (`unevaluated…`, `minContains`, `maxContains`): the schema then takes
-/// more than it did, never less. Patterns are as they were written. Defaults that are null are left out, since
-/// TOML has no null.
+/// Keywords that draft-07 lacks (`unevaluated…`, `minContains`, `maxContains`) are dropped: the schema then accepts more
+/// than before, never less. Patterns keep their original text. Null defaults are dropped, since TOML has no null.
 pub(crate) fn definitions(read: &Read, name: &str) -> Vec<(String, Value)> {
     let translation = Translation { name, patterns: &read.patterns };
     let mut definitions = vec![(name.to_owned(), translation.schema(&read.root))];
@@ -43,7 +41,7 @@ impl Translation<'_> {
                     "unevaluatedItems" | "unevaluatedProperties" | "minContains" | "maxContains",
                     _,
                 ) => continue,
-                // Of how many, draft-07 cannot say; none at all may be meant.
+                // Draft-07 cannot express `minContains`, and its `contains` would demand one item even for 0.
                 ("contains", _) if schema.contains_key("minContains") => continue,
                 ("dependentRequired" | "dependentSchemas", _) => continue,
                 ("default", _) if value.is_null() => continue,
@@ -69,7 +67,7 @@ impl Translation<'_> {
         if !dependencies.is_empty() {
             translated.insert("dependencies".to_owned(), Value::Object(dependencies));
         }
-        // Beside `$ref`, draft-07 sees nothing.
+        // Draft-07 ignores keywords beside `$ref`.
         if translated.len() > 1
             && let Some(reference) = translated.remove("$ref")
         {
@@ -92,7 +90,7 @@ impl Translation<'_> {
         Value::Object(named.collect())
     }
 
-    /// A pattern as it was written.
+    /// Returns the original text of a pattern.
     fn pattern(&self, translated: &str) -> String {
         self.patterns.get(translated).map_or(translated, String::as_str).to_owned()
     }

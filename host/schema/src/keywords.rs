@@ -1,15 +1,15 @@
-//! The keywords of JSON Schema draft 2020-12 that a settings schema may have.
+//! The keywords of JSON Schema draft 2020-12 that a settings schema may use.
 
-/// What the value of a keyword is.
+/// The kind of a keyword's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Holds {
-    /// A schema, which is applied.
+    /// A schema that is applied.
     Schema,
-    /// A list of schemas, which are applied.
+    /// A list of schemas that are applied.
     Schemas,
-    /// Schemas by name, which are applied.
+    /// Schemas by name that are applied.
     Named,
-    /// Schemas by pattern, which are applied.
+    /// Schemas by pattern that are applied.
     ByPattern,
     /// A value to compare with.
     Values,
@@ -17,16 +17,16 @@ pub(crate) enum Holds {
     Pattern,
     /// `$ref`
     Reference,
-    /// Something for people, which stays.
+    /// An annotation for people, which is kept.
     Note,
-    /// Something that is left out: it neither says what settings must be nor is for their editors; or it is read
-    /// where it is referred to.
+    /// A value that is dropped: it neither constrains settings nor helps their editors, or it is read through
+    /// references.
     Nothing,
-    /// What only the root may have, and is left out.
+    /// A value that only the root may have, and that is dropped.
     OfRoot,
 }
 
-/// What a keyword holds; `None` where the draft does not have it, or it is not supported.
+/// Returns the kind of a keyword's value; `None` if the draft lacks the keyword or it is not supported.
 pub(crate) fn holds(keyword: &str) -> Option<Holds> {
     Some(match keyword {
         "additionalProperties"

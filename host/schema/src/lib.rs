@@ -1,11 +1,10 @@
-//! Checks settings against the JSON Schema that a policy has for them ([`SchemaCheck`]), before the policy sees them,
-//! and translates that schema to draft-07 for editors ([`SettingsSchema::draft7_definitions`]).
+//! Uses the JSON Schema that a policy provides for its settings: [`SchemaCheck`] checks settings against it before the
+//! policy is configured, and [`SettingsSchema::draft7_definitions`] translates it for editors.
 //!
-//! The schema comes from a policy, so it may be made to cost much. The cost is known before the schema is used:
-//! [`SettingsSchema`] refuses the ones that are too expensive, and a schema that is refused is never an error of the
-//! settings.
+//! The schema comes from a policy, so it may be hostile. Its cost is bounded before it is used: [`SettingsSchema`]
+//! documents which schemas are not used, and why that is never an error.
 //!
-//! It does no I/O: nothing is fetched, whatever a schema refers to.
+//! The crate does no I/O: nothing is fetched, whatever a schema refers to.
 
 #![forbid(unsafe_code)]
 

@@ -1,27 +1,27 @@
-//! Patterns: from ECMA-262, in which schemas have them, to an engine that is linear.
+//! Translates patterns from ECMA-262, the syntax of schemas, to an engine that runs in linear time.
 
 use regex::RegexBuilder;
 
-/// The longest pattern, in bytes.
+/// The maximum length of a pattern, in bytes.
 pub const MAX_PATTERN_BYTES: usize = 4096;
 
-/// The most that the states of one compiled pattern may take, in KiB.
+/// The maximum size of a compiled pattern's states, in KiB.
 pub const MAX_PATTERN_KIB: u64 = 256;
 
-/// What a compiled pattern takes at most, in KiB: one of these.
+/// The bounds that a compiled pattern is tried with, in KiB: the first one that it fits is its cost.
 const SIZES: [u64; 5] = [1, 4, 16, 64, MAX_PATTERN_KIB];
 
-/// White space as ECMA-262 has it.
+/// The white space of ECMA-262.
 const SPACE: &str = r"\t\n\x0B\x0C\r \u{a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}\u{feff}";
 
-/// A pattern in the syntax of the engine, and the KiB that its states take; `None` where the engine does not take
-/// it, or it means something else there, or it is too large.
+/// Translates a pattern to the engine's syntax, and returns the KiB that its states take. Returns `None` if the engine
+/// does not support the pattern or gives it another meaning, or it is too large.
 pub(crate) fn translate(pattern: &str) -> Option<(String, u64)> {
     if pattern.len() > MAX_PATTERN_BYTES {
         return None;
     }
     let translated = syntax(pattern)?;
-    // What is too large is given up where the bound is met, not after.
+    // The engine stops at the bound, so a pattern that is too large is cheap to reject.
     let fits = |kib: &u64| {
         let bytes = usize::try_from(kib * 1024).unwrap_or(usize::MAX);
         RegexBuilder::new(&translated).size_limit(bytes).build().is_ok()
@@ -30,7 +30,7 @@ pub(crate) fn translate(pattern: &str) -> Option<(String, u64)> {
     Some((translated, kib))
 }
 
-/// Only what ASCII has counts as a digit or as a letter of a word. What stands in brackets is plain there.
+/// Translates the syntax: digits and word characters are ASCII only, and brackets have no nested syntax.
 fn syntax(pattern: &str) -> Option<String> {
     let mut translated = String::with_capacity(pattern.len());
     let mut characters = pattern.chars().peekable();
@@ -44,7 +44,7 @@ fn syntax(pattern: &str) -> Option<String> {
                 'W' => translated.push_str("[^0-9A-Za-z_]"),
                 's' => translated.extend(["[", SPACE, "]"]),
                 'S' => translated.extend(["[^", SPACE, "]"]),
-                // Not ECMA's, or with another meaning there.
+                // Not in ECMA-262, or with another meaning there.
                 'a' | 'A' | 'z' | 'Q' | '<' | '>' => return None,
                 other => translated.extend(['\\', other]),
             },
@@ -55,7 +55,7 @@ fn syntax(pattern: &str) -> Option<String> {
                 if characters.next_if_eq(&'^').is_some() {
                     translated.push('^');
                 }
-                // Nothing in brackets: none of any, which is worth no translation.
+                // `[]` and `[^]` match no and every character in ECMA-262; they are rare enough to reject.
                 if characters.peek() == Some(&']') {
                     return None;
                 }
@@ -64,7 +64,7 @@ fn syntax(pattern: &str) -> Option<String> {
                 in_class = false;
                 translated.push(']');
             }
-            // Twice, it is an operation on sets.
+            // Doubled, these are set operations in the engine's syntax.
             '&' | '~' if in_class => translated.extend(['\\', character]),
             '-' if in_class && characters.peek() == Some(&'-') => return None,
             other => translated.push(other),

@@ -1,4 +1,4 @@
-//! From what the library finds to problems with settings.
+//! Translates the library's errors to problems with settings.
 
 mod branches;
 mod leaves;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::read::escaped;
 
-/// One thing that is wrong.
+/// One problem, before branches are resolved.
 #[derive(Debug, Clone)]
 struct Leaf {
     pointer: String,
@@ -19,18 +19,18 @@ struct Leaf {
     wrong: Wrong,
 }
 
-/// What kind of wrong it is, to find out which of several forms was meant.
+/// The kind of a problem, which tells which of several branches was intended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Wrong {
-    /// Another kind of value, or another of the values that there are: these were expected.
+    /// Another type, or none of the listed values: these were expected.
     Kind(Vec<String>),
-    /// A key is missing, or one too many.
+    /// A missing or unknown key.
     Keys,
-    /// Anything else.
+    /// Any other problem.
     Other,
 }
 
-/// What the problems are about.
+/// The documents that the problems refer to.
 pub(crate) struct Problems<'a> {
     schema: &'a Value,
     patterns: &'a BTreeMap<String, String>,
@@ -46,7 +46,7 @@ impl<'a> Problems<'a> {
         Self { schema, patterns, settings }
     }
 
-    /// All problems, in the order of pointers.
+    /// Collects all problems, in the order of pointers.
     pub(crate) fn of(&self, error: &ValidationError<'_, '_>) -> Vec<SettingsProblem> {
         let mut leaves = self.leaves(error);
         leaves.sort_by(|a, b| {
@@ -69,7 +69,7 @@ impl<'a> Problems<'a> {
             | ErrorKind::AllOf => of_causes().collect(),
             ErrorKind::AnyOf | ErrorKind::OneOf(None) => {
                 let branches = error.causes.iter().map(|cause| self.leaves(cause)).collect();
-                branches::meant(pointer, self.settings, branches)
+                branches::intended(pointer, self.settings, branches)
             }
             ErrorKind::PropertyName { prop } => {
                 let why = of_causes().next().map(|leaf| leaf.message).unwrap_or_default();
@@ -81,7 +81,7 @@ impl<'a> Problems<'a> {
     }
 }
 
-/// The steps of a pointer, to be compared: places in an array by their number.
+/// The sort key of a pointer: array indices sort by number.
 fn steps(pointer: &str) -> impl Iterator<Item = (usize, &str)> {
     pointer.split('/').map(|step| (step.parse().unwrap_or(usize::MAX), step))
 }

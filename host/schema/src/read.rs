@@ -1,4 +1,4 @@
-//! A schema, read and bounded before anything is done by it.
+//! Parses a schema and bounds its cost before it is used.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,31 +13,31 @@ use crate::words::cut;
 
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 
-/// Where each definition stands in what was read.
+/// The prefix of references to definitions.
 pub(crate) const DEFINITIONS: &str = "#/$defs/";
 
-/// Comparing the items of an array costs more than most keywords do.
+/// The weight of `uniqueItems`: comparing the items of an array costs more than most keywords do.
 const UNIQUE_ITEMS: u64 = 8;
 
-/// A schema with known keywords only. What it refers to stands in `definitions`, under plain names, and its
+/// A schema with known keywords only. The targets of its references are in `definitions` under plain names, and its
 /// references are to `#/$defs/NAME`.
 #[derive(Debug, Clone)]
 pub(crate) struct Read {
     pub(crate) root: Value,
     pub(crate) definitions: BTreeMap<String, Value>,
-    /// The patterns as they were written, by what stands in their place.
+    /// The original patterns, by their translation.
     pub(crate) patterns: BTreeMap<String, String>,
     pub(crate) cost: Cost,
 }
 
-/// What it costs to apply a schema to one value, references followed.
+/// The cost of applying a schema to one value, with references followed.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Cost {
-    /// Keywords, and values that are compared with.
+    /// The keywords, and the values to compare with.
     pub(crate) nodes: u64,
-    /// KiB of compiled patterns.
+    /// The KiB of compiled patterns.
     pub(crate) pattern_kib: u64,
-    /// Schemas within one another.
+    /// The depth of nested schemas.
     depth: usize,
 }
 
@@ -49,7 +49,7 @@ impl Cost {
     }
 }
 
-/// Reads a schema of draft 2020-12.
+/// Parses a schema of draft 2020-12.
 pub(crate) fn read(document: &Value) -> Result<Read, Unusable> {
     if let Some(draft) = document.get("$schema")
         && draft.as_str().is_none_or(|draft| draft.trim_end_matches('#') != DRAFT)
@@ -77,11 +77,11 @@ pub(crate) fn read(document: &Value) -> Result<Read, Unusable> {
 
 struct Reader<'d> {
     document: &'d Value,
-    /// What was referred to, by its pointer.
+    /// The targets of references, by their pointer.
     of_pointers: BTreeMap<String, Definition>,
     names: BTreeSet<String>,
     patterns: BTreeMap<String, String>,
-    /// How many patterns there are.
+    /// The number of patterns.
     count: usize,
 }
 
@@ -91,7 +91,7 @@ enum Definition {
 }
 
 impl Reader<'_> {
-    /// Reads a schema that stands at `place`, `depth` schemas below the root.
+    /// Parses the schema at `place`, `depth` schemas below the root.
     fn schema(
         &mut self,
         schema: &Value,
@@ -194,7 +194,7 @@ impl Reader<'_> {
         Ok(translated)
     }
 
-    /// Reads what is referred to, once, and gives its name.
+    /// Parses the target of a reference once, and returns its name.
     fn reference(
         &mut self,
         reference: &str,
@@ -208,7 +208,7 @@ impl Reader<'_> {
         let pointer = reference.strip_prefix('#').ok_or_else(remote)?;
         let pointer = percent_decode_str(pointer).decode_utf8().map_err(|_| missing())?;
         if !pointer.is_empty() && !pointer.starts_with('/') {
-            // An anchor.
+            // Anchors are not supported.
             return Err(missing());
         }
         match self.of_pointers.get(pointer.as_ref()) {
@@ -233,7 +233,7 @@ impl Reader<'_> {
         Ok((name, cost))
     }
 
-    /// A plain name of its own for what stands at a pointer.
+    /// Makes a unique plain name for the schema at a pointer.
     fn name(&mut self, pointer: &str) -> String {
         let last = pointer.rsplit('/').next().unwrap_or_default();
         let plain = |c: &char| c.is_ascii_alphanumeric() || "_-".contains(*c);
@@ -253,12 +253,12 @@ fn malformed(place: &str, problem: &str) -> Unusable {
     Unusable::Malformed { place: place.to_owned(), problem: problem.to_owned() }
 }
 
-/// A step of a JSON pointer.
+/// Escapes a step of a JSON pointer.
 pub(crate) fn escaped(step: &str) -> String {
     step.replace('~', "~0").replace('/', "~1")
 }
 
-/// How many values a value has within, and keys.
+/// Counts a value with the values and keys in it.
 pub(crate) fn size(value: &Value) -> u64 {
     match value {
         Value::Array(items) => items.iter().map(size).sum::<u64>() + 1,

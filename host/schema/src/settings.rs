@@ -1,4 +1,4 @@
-//! Settings, checked against a schema.
+//! Checks settings against a schema.
 
 use boon::{Compiler, Draft, SchemaIndex, Schemas};
 use countersign::{Settings, SettingsProblem};
@@ -9,33 +9,34 @@ use crate::problems::Problems;
 use crate::read::{Read, read, size};
 use crate::unusable::Unusable;
 
-/// The longest schema that is read, in bytes: the contract's bound.
+/// The maximum length of a schema, in bytes: the contract's bound.
 pub const MAX_SCHEMA_BYTES: usize = 65_536;
 
-/// How many schemas may stand within one another, references followed.
+/// The maximum depth of nested schemas, with references followed.
 pub const MAX_DEPTH: usize = 64;
 
-/// The most keywords, each counted as often as references lead to it.
+/// The maximum number of keywords, each counted as often as references lead to it.
 pub const MAX_NODES: u64 = 16_384;
 
-/// The most patterns.
+/// The maximum number of patterns.
 pub const MAX_PATTERNS: usize = 64;
 
-/// The most of keywords (references followed) times values of the settings: about what is done to check them.
+/// The maximum product of keywords (with references followed) and values of the settings: about the number of steps of
+/// a check.
 pub const MAX_WORK: u64 = 1 << 20;
 
-/// The most of KiB of compiled patterns (references followed) times bytes of the settings.
+/// The maximum product of the KiB of compiled patterns (with references followed) and the bytes of the settings.
 pub const MAX_PATTERN_WORK: u64 = 1 << 23;
 
-/// Where the schema is for the library: it is given, never fetched.
+/// The URL under which the library finds the schema. It is never fetched.
 const PLACE: &str = "mem:///settings";
 
-/// A policy's JSON Schema of its settings, bounded and ready to check by.
+/// A policy's JSON Schema of its settings, bounded and compiled.
 ///
-/// It is used where it is of draft 2020-12, has no keyword that the draft does not know, refers only to places in
-/// itself and never to where it came from, has patterns that a linear engine takes, and stays within [`MAX_DEPTH`],
-/// [`MAX_NODES`] and [`MAX_PATTERNS`]. Formats and contents are not asserted, as the draft has it; nor is what items
-/// after those of `prefixItems` must be.
+/// A schema is used if it is of draft 2020-12, has only keywords of the draft, refers only to places in itself and never
+/// recursively, has only patterns that run in linear time, and stays within [`MAX_DEPTH`], [`MAX_NODES`] and
+/// [`MAX_PATTERNS`]. Formats and contents are not asserted, as in the draft; neither is the schema of items after those
+/// of `prefixItems`.
 ///
 /// ```
 /// use countersign::Settings;
@@ -61,10 +62,10 @@ impl SettingsSchema {
         crate::draft7::definitions(&self.read, name)
     }
 
-    /// Reads a schema. What that takes is bounded by the length of the text.
+    /// Parses a schema, in time bounded by the length of the text.
     ///
     /// # Errors
-    /// When the schema cannot be used.
+    /// Returns an error if the schema cannot be used.
     pub fn parse(text: &str) -> Result<Self, Unusable> {
         if text.len() > MAX_SCHEMA_BYTES {
             return Err(Unusable::TooLarge { bytes: text.len() });
@@ -79,17 +80,17 @@ impl SettingsSchema {
         };
         let mut compiler = Compiler::new();
         compiler.set_default_draft(Draft::V2020_12);
-        compiler.use_loader(Box::new(Nowhere));
+        compiler.use_loader(Box::new(NoFetch));
         compiler.add_resource(PLACE, document.clone()).map_err(unusable)?;
         let mut schemas = Schemas::new();
         let index = compiler.compile(PLACE, &mut schemas).map_err(unusable)?;
         Ok(Self { read, document, schemas, index })
     }
 
-    /// What is wrong with settings, in the order of pointers; nothing where they fit.
+    /// Returns the problems of settings, in the order of pointers; none if they match.
     ///
     /// # Errors
-    /// When the schema cannot be used for settings of this size.
+    /// Returns an error if the schema cannot be used for settings of this size.
     pub fn check(&self, settings: &Settings) -> Result<Vec<SettingsProblem>, Unusable> {
         let text = settings.as_json();
         let value: Value = serde_json::from_str(text)
@@ -113,7 +114,7 @@ impl std::fmt::Debug for SettingsSchema {
     }
 }
 
-/// What the library says is wrong with a schema.
+/// Describes the library's error for a schema.
 fn of_library(error: &boon::CompileError) -> String {
     match error {
         boon::CompileError::ValidationError { src, .. } => {
@@ -127,10 +128,10 @@ fn of_library(error: &boon::CompileError) -> String {
     }
 }
 
-/// Fetches nothing.
-struct Nowhere;
+/// A loader that refuses to fetch.
+struct NoFetch;
 
-impl boon::UrlLoader for Nowhere {
+impl boon::UrlLoader for NoFetch {
     fn load(&self, url: &str) -> Result<Value, Box<dyn std::error::Error>> {
         Err(format!("{url}: nothing is fetched").into())
     }

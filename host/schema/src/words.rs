@@ -1,11 +1,11 @@
-//! What was expected and what was found, in the words that policies' own errors have.
+//! Words for expected and found values, the same as in policies' own errors.
 
 use std::collections::BTreeSet;
 
 use boon::{Type, Types};
 use serde_json::Value;
 
-/// The beginning of a text, at most 80 bytes: enough to recognise it by.
+/// Truncates a text to 80 bytes, enough to recognise it.
 pub(crate) fn cut(text: &str) -> &str {
     let mut end = text.len().min(80);
     while !text.is_char_boundary(end) {
@@ -14,7 +14,7 @@ pub(crate) fn cut(text: &str) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
-/// What was found, as JSON calls it.
+/// The type of a found value, in JSON's terms.
 pub(crate) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -27,7 +27,7 @@ pub(crate) fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// What was found, itself where it is short.
+/// A found value: itself if it is a scalar, else its type.
 pub(crate) fn found(value: &Value) -> String {
     match value {
         Value::String(text) => format!("`{}`", cut(text)),
@@ -37,7 +37,7 @@ pub(crate) fn found(value: &Value) -> String {
     }
 }
 
-/// The types that were expected.
+/// The names of expected types.
 pub(crate) fn types(types: Types) -> Vec<String> {
     let word = |of| match of {
         Type::Null => "null",
@@ -48,13 +48,13 @@ pub(crate) fn types(types: Types) -> Vec<String> {
         Type::Array => "an array",
         Type::Object => "an object",
     };
-    // What may be absent is rarely meant.
+    // Null comes last, since it is rarely the intended type.
     let mut words: Vec<_> = types.iter().map(|of| word(of).to_owned()).collect();
     words.sort_by_key(|word| word == "null");
     words
 }
 
-/// A list of what was expected: `a`, `a or b`, `one of x, y`.
+/// Joins expected values: `a`, `a or b`, `one of x, y`.
 pub(crate) fn expected(words: &[String]) -> String {
     let mut seen = BTreeSet::new();
     let words: Vec<&str> =
@@ -65,11 +65,11 @@ pub(crate) fn expected(words: &[String]) -> String {
         values if values.iter().all(|word| word.starts_with('`')) => {
             format!("one of {}", values.join(", "))
         }
-        [most @ .., last] => format!("{} or {last}", most.join(", ")),
+        [others @ .., last] => format!("{} or {last}", others.join(", ")),
     }
 }
 
-/// A number and what it counts.
+/// A number with its noun in singular or plural.
 pub(crate) fn count(number: usize, of: &str) -> String {
     if number == 1 { format!("1 {of}") } else { format!("{number} {of}s") }
 }

@@ -1,4 +1,4 @@
-//! Any schema and any settings: no panic, and what fits by chance fits.
+//! Arbitrary schemas and settings never panic, and settings made to match do.
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 use countersign::Settings;
@@ -29,7 +29,7 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Schemas of right and of wrong form.
+/// Valid and invalid schemas.
 fn schema() -> impl Strategy<Value = Value> {
     let types = ["null", "boolean", "integer", "number", "string", "array", "object", "nonsense"];
     let assertion = prop_oneof![

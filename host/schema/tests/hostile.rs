@@ -1,4 +1,4 @@
-//! Schemas that a policy may give to hurt its host: none of them is used, and finding that out is cheap.
+//! Hostile schemas: none of them is used, and rejecting them is cheap.
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 use countersign::Settings;
@@ -13,7 +13,7 @@ fn settings(value: &Value) -> Settings {
     Settings::from_json(&value.to_string()).unwrap()
 }
 
-/// Definitions `0` to `count`, each made of the one after it.
+/// Definitions `0` to `count`, each referring to the next one.
 fn chain(count: usize, of: impl Fn(Value) -> Value) -> Value {
     let definitions = (0..count).map(|index| {
         let next = json!({ "$ref": format!("#/$defs/{}", index + 1) });

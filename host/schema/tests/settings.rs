@@ -1,4 +1,4 @@
-//! Settings against schemas: where something is wrong, and what is said of it.
+//! Settings checked against schemas: the place of each problem, and its message.
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 use countersign::Settings;
@@ -106,7 +106,7 @@ fn of_several_forms_the_one_that_was_meant_is_spoken_of() {
         json!({ "properties": { "a": { "anyOf": [{ "minLength": 3 }, { "pattern": "^b" }] } } });
     assert_eq!(
         problems(&forms.to_string(), &json!({ "a": "c" })),
-        ["/a: fits none of 2 forms: expected 3 characters or more, found 1; or \
+        ["/a: matches none of 2 forms: expected 3 characters or more, found 1; or \
           expected text that matches `^b`, found `c`"]
     );
 }
@@ -133,20 +133,16 @@ fn each_keyword_says_what_it_expected() {
         (json!({ "exclusiveMinimum": 2 }), json!(2), "expected more than 2, found 2"),
         (json!({ "exclusiveMaximum": 2 }), json!(2), "expected less than 2, found 2"),
         (json!({ "multipleOf": 2 }), json!(3), "expected a multiple of 2, found 3"),
-        (
-            json!({ "not": { "const": 1 } }),
-            json!(1),
-            "expected a value of another form: this one is excluded",
-        ),
+        (json!({ "not": { "const": 1 } }), json!(1), "expected a value that does not match `not`"),
         (
             json!({ "oneOf": [true, true] }),
             json!(1),
-            "expected exactly one of several forms, and it fits those at 0 and 1",
+            "expected a value that matches exactly one of several forms, found one that matches 0 and 1",
         ),
         (
             json!({ "contains": { "const": 1 } }),
             json!([2]),
-            "expected an item of a form that none has",
+            "expected at least one item that matches `contains`",
         ),
         (json!(false), json!(2), "nothing is allowed here"),
     ] {

@@ -1,46 +1,46 @@
-//! GCP's conditions, which are in the Common Expression Language.
+//! GCP's attribute conditions, in the Common Expression Language.
 
 use std::collections::{BTreeMap, HashMap};
 
 use cel::common::ast::{CallExpr, Expr, LiteralValue, operators};
 use cel::{Context, IdedExpr, Program, Value};
 
-use crate::grant::{How, Test};
 use crate::node::{Place, Text};
+use crate::trust_statement::{MatchKind, Test};
 
-/// The longest condition that is parsed, in bytes. GCP allows 4,096 characters, and a longer one could take long.
+/// The longest condition that is parsed, in bytes. GCP allows 4,096 characters; parsing a longer one could take long.
 const MAX_CONDITION_BYTES: usize = 4096;
 
-/// Claims that are known here.
+/// The claims that a condition is evaluated with.
 const KNOWN_CLAIMS: [&str; 3] = ["iss", "sub", "aud"];
 
-/// A condition, and the tests in it that look at subject and audience.
+/// A condition, and its tests of subject and audience.
 #[derive(Debug)]
 pub(crate) struct Condition {
     program: Program,
-    /// How attributes are made of the token: `google.subject`, `attribute.NAME`.
+    /// The attribute mapping: the expressions of `google.subject` and `attribute.NAME`.
     mapping: BTreeMap<String, Program>,
     pub(crate) subjects: Vec<Test>,
     pub(crate) audiences: Vec<Test>,
-    /// Whether all of its text is known, and followed here.
+    /// Set if all of its text is known and it can be evaluated here.
     known: bool,
-    /// Whether it looks at nothing but claims that are known here, one by one.
+    /// Set if it uses only [`KNOWN_CLAIMS`] and does not iterate.
     pub(crate) followed: bool,
-    /// The texts that subject and audience are compared with.
+    /// The values that the subject and the audience are compared with.
     compared: (Vec<String>, Vec<String>),
 }
 
-/// What a condition comes to.
+/// The result of evaluating a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Comes {
+pub(crate) enum Evaluation {
     True,
     False,
-    /// Some of it is not known, or looks at other claims than these.
+    /// A part of it is not known, or it uses other claims than [`KNOWN_CLAIMS`].
     Unknown,
 }
 
 impl Condition {
-    /// Parses a condition, and the mapping of attributes.
+    /// Parses a condition and the attribute mapping.
     pub(crate) fn parse(
         text: &Text,
         mapping: &[(String, Text)],
@@ -57,7 +57,7 @@ impl Condition {
             && !left_out.keys().any(|name| may_use(program.expression(), name));
         let known =
             followed && text.known && mapping.iter().all(|(_, expression)| expression.known);
-        // Those that are a claim as it is.
+        // Only attributes that are a claim unchanged can stand for it in a test.
         let names = Names(
             programs
                 .iter()
@@ -80,36 +80,38 @@ impl Condition {
         Ok(Self { program, mapping: programs, subjects, audiences, known, followed, compared })
     }
 
-    /// Whether a token with any subject at all passes; and with any audience.
+    /// Returns whether a token with an arbitrary subject passes, and whether one with an arbitrary audience does.
     pub(crate) fn is_open(&self, issuer: &str) -> (bool, bool) {
         let (subjects, audiences) = &self.compared;
         let others = ["system:serviceaccount:anybody:anything", "anything"];
-        // With each audience that there is, and none that there is; and the same of subjects.
+        // A condition may admit an arbitrary subject together with one audience only, so each one that it names is
+        // tried, and one that it does not name.
         let with = |those: &[String], other: &str, passes: &dyn Fn(&str) -> bool| {
             those.iter().map(String::as_str).chain([other]).any(passes)
         };
         let [other_subject, other_audience] = others;
-        let passes =
-            |subject: &str, audience: &str| self.comes_to(issuer, subject, audience) == Comes::True;
+        let passes = |subject: &str, audience: &str| {
+            self.evaluate(issuer, subject, audience) == Evaluation::True
+        };
         (
             with(audiences, other_audience, &|audience| passes(other_subject, audience)),
             with(subjects, other_subject, &|subject| passes(subject, other_audience)),
         )
     }
 
-    /// What it comes to for a token with these claims.
-    pub(crate) fn comes_to(&self, issuer: &str, subject: &str, audience: &str) -> Comes {
+    /// Evaluates the condition for a token with these claims.
+    pub(crate) fn evaluate(&self, issuer: &str, subject: &str, audience: &str) -> Evaluation {
         if !self.known {
-            return Comes::Unknown;
+            return Evaluation::Unknown;
         }
         let assertion = HashMap::from([("iss", issuer), ("sub", subject), ("aud", audience)]);
         let mut context = Context::default();
         if context.add_variable("assertion", assertion).is_err() {
-            return Comes::Unknown;
+            return Evaluation::Unknown;
         }
         let (mut google, mut attribute) = (HashMap::new(), HashMap::new());
         for (name, program) in &self.mapping {
-            // What one cannot be made of, the condition may not need.
+            // The condition may not need an attribute that cannot be computed; if it does, evaluating it fails.
             let Ok(Value::String(text)) = program.execute(&context) else { continue };
             match name.split_once('.') {
                 Some(("google", name)) => google.insert(name.to_owned(), text.to_string()),
@@ -123,12 +125,12 @@ impl Condition {
         if context.add_variable("google", google).is_err()
             || context.add_variable("attribute", attribute).is_err()
         {
-            return Comes::Unknown;
+            return Evaluation::Unknown;
         }
         match self.program.execute(&context) {
-            Ok(Value::Bool(true)) => Comes::True,
-            Ok(Value::Bool(false)) => Comes::False,
-            _ => Comes::Unknown,
+            Ok(Value::Bool(true)) => Evaluation::True,
+            Ok(Value::Bool(false)) => Evaluation::False,
+            _ => Evaluation::Unknown,
         }
     }
 }
@@ -143,7 +145,7 @@ fn compile(text: &str) -> Result<Program, String> {
     })
 }
 
-/// Whether an expression looks at nothing but known claims, and does not iterate: that could take long.
+/// Returns true for an expression that uses only known claims and does not iterate, which could take long.
 fn is_followed(expression: &IdedExpr) -> bool {
     match &expression.expr {
         Expr::Comprehension(_) => false,
@@ -171,7 +173,7 @@ fn is_followed(expression: &IdedExpr) -> bool {
     }
 }
 
-/// Whether an expression may look at a mapped attribute: `google.NAME`, `attribute.NAME`.
+/// Returns true for an expression that may use a mapped attribute: `google.NAME`, `attribute.NAME`.
 fn may_use(expression: &IdedExpr, attribute: &str) -> bool {
     let Some((root, name)) = attribute.split_once('.') else { return true };
     let (mut has_root, mut has_name) = (false, false);
@@ -184,7 +186,7 @@ fn may_use(expression: &IdedExpr, attribute: &str) -> bool {
     has_root && has_name
 }
 
-/// Shows each part of an expression that is followed.
+/// Calls `each` with every part of an expression that [`is_followed`].
 fn walk(expression: &IdedExpr, each: &mut impl FnMut(&IdedExpr)) {
     each(expression);
     match &expression.expr {
@@ -199,18 +201,18 @@ fn walk(expression: &IdedExpr, each: &mut impl FnMut(&IdedExpr)) {
     }
 }
 
-/// Attributes that are a claim as it is.
+/// Attributes that are mapped from a claim unchanged.
 #[derive(Default)]
 struct Names(BTreeMap<String, Claim>);
 
-/// A claim that trust looks at.
+/// A claim that trust statements compare.
 #[derive(Clone, Copy)]
 enum Claim {
     Subject,
     Audience,
 }
 
-/// Finds the tests in an expression. `not`: within a negation.
+/// Collects the tests in an expression. `not` is set within a negation.
 fn look(
     expression: &IdedExpr,
     names: &Names,
@@ -242,34 +244,34 @@ fn look(
 
 fn test(call: &CallExpr, names: &Names, place: &Place, not: bool) -> Option<(Claim, Test)> {
     let name = call.func_name.as_str();
-    let make = |claim, how, written: &str, values| {
-        let how = if not { How::Other } else { how };
+    let make = |claim, kind, written: &str, values| {
+        let kind = if not { MatchKind::Other } else { kind };
         let written = if not { format!("not {written}") } else { written.to_owned() };
-        let test = Test::new(how, values, place.clone(), &written);
+        let test = Test::new(kind, values, place.clone(), &written);
         Some((claim, Test { in_condition: true, ..test }))
     };
     if let Some(target) = &call.target {
         let claim = names.claim(target)?;
-        let how = if name == "startsWith" { How::Prefix } else { How::Other };
-        return make(claim, how, name, call.args.iter().flat_map(texts).collect());
+        let kind = if name == "startsWith" { MatchKind::Prefix } else { MatchKind::Other };
+        return make(claim, kind, name, call.args.iter().flat_map(texts).collect());
     }
     let [left, right] = call.args.as_slice() else { return None };
     match (name, names.claim(left), names.claim(right)) {
-        (operators::EQUALS, Some(claim), _) => make(claim, How::Exact, "==", texts(right)),
-        (operators::EQUALS, None, Some(claim)) => make(claim, How::Exact, "==", texts(left)),
+        (operators::EQUALS, Some(claim), _) => make(claim, MatchKind::Exact, "==", texts(right)),
+        (operators::EQUALS, None, Some(claim)) => make(claim, MatchKind::Exact, "==", texts(left)),
         (operators::NOT_EQUALS, Some(claim), _) | (operators::NOT_EQUALS, None, Some(claim)) => {
-            make(claim, How::Other, "!=", texts(right))
+            make(claim, MatchKind::Other, "!=", texts(right))
         }
-        ("@in", Some(claim), _) => make(claim, How::Exact, "in", texts(right)),
-        // `'…' in assertion.aud`, where it is a list.
-        ("@in", None, Some(claim)) => make(claim, How::Exact, "in", texts(left)),
+        ("@in", Some(claim), _) => make(claim, MatchKind::Exact, "in", texts(right)),
+        // `'…' in assertion.aud`: here the claim is a list.
+        ("@in", None, Some(claim)) => make(claim, MatchKind::Exact, "in", texts(left)),
         _ => None,
     }
 }
 
 impl Names {
-    /// The claim that an expression is: `assertion.sub`, `google.subject`, `assertion['aud']`, or an attribute that is
-    /// mapped from one.
+    /// The claim that an expression denotes: `assertion.sub`, `google.subject`, `assertion['aud']`, or an attribute
+    /// that is mapped from one.
     fn claim(&self, expression: &IdedExpr) -> Option<Claim> {
         let (root, field) = match &expression.expr {
             Expr::Select(select) => match &select.operand.expr {
@@ -297,7 +299,7 @@ impl Names {
     }
 }
 
-/// The texts that an expression is, or is a list of.
+/// The string literals of an expression that is one, or a list of them.
 fn texts(expression: &IdedExpr) -> Vec<Text> {
     match &expression.expr {
         Expr::Literal(LiteralValue::String(text)) => {

@@ -1,54 +1,57 @@
-//! Files of trust, read together.
+//! Trust files, parsed together.
 
 use std::collections::BTreeMap;
 
-use crate::grant::Grant;
 use crate::hcl::{self, HclFile, Names};
 use crate::node::Place;
+use crate::trust_statement::TrustStatement;
 use crate::{json, read};
 
-/// The trust that some files have, read together: names that one defines are known in the others.
+/// The trust statements of files that are parsed together: a name that one file defines is known in the others of its
+/// folder.
 #[derive(Debug, Default)]
 pub struct TrustFiles {
-    /// Each way in, and the file that has it.
-    pub(crate) grants: Vec<(String, Grant)>,
-    /// What else may let somebody in, and where.
-    pub(crate) unread: Vec<(String, Place, String)>,
+    /// Each trust statement, with the file that contains it.
+    pub(crate) statements: Vec<(String, TrustStatement)>,
+    /// Other places that may contain trust statements: the calls of modules.
+    pub(crate) unresolved: Vec<(String, Place, String)>,
     files: usize,
 }
 
-/// A file that cannot be read.
+/// The error for a file that cannot be parsed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{file}: {problem}")]
 pub struct FileError {
-    /// Its name, as it was given.
+    /// The file's name, as it was given.
     pub file: String,
-    /// What is wrong: for HCL with line and column.
+    /// The problem; for HCL with line and column.
     pub problem: String,
 }
 
 impl TrustFiles {
-    /// Reads files, given by name and text: `.tf` and `.hcl` are HCL, all else is JSON.
+    /// Parses files, given by name and text: `.tf` and `.hcl` are HCL, all others are JSON.
     ///
-    /// JSON is looked through for IAM policies, federated identity credentials, providers of workload
-    /// identity pools, policies that bind their principals, and STACKIT's providers, wherever they stand in it: what
-    /// the clouds' command lines print can be given as it is. Files that have none of these are not an error.
+    /// JSON is searched for IAM policies, federated identity credentials, providers of workload identity pools,
+    /// policies that bind their principals, and STACKIT's providers, at any depth: the output of the clouds' command
+    /// lines can be given unchanged. A file with none of these is not an error.
     ///
     /// # Errors
-    /// When a file is not in its language, is longer than 4 MiB, or is nested too deep.
+    /// Returns an error if a file is not in its language, is longer than 4 MiB, or is nested too deep.
     pub fn parse(files: &[(String, String)]) -> Result<Self, FileError> {
         let mut of_hcl = Vec::new();
-        let mut grants = Vec::new();
+        let mut statements = Vec::new();
         for (name, text) in files {
             let error = |problem| FileError { file: name.clone(), problem };
             if name.ends_with(".tf") || name.ends_with(".hcl") {
                 of_hcl.push((name, HclFile::parse(text).map_err(error)?));
             } else {
                 let node = json::parse(text).map_err(error)?;
-                grants.extend(read::json(&node).into_iter().map(|grant| (name.clone(), grant)));
+                statements.extend(
+                    read::json(&node).into_iter().map(|statement| (name.clone(), statement)),
+                );
             }
         }
-        // Names are those of a folder: OpenTofu reads one as a whole.
+        // Names are scoped by folder, since OpenTofu loads a folder as one module.
         let folder = |name: &str| name.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
         let mut folders: BTreeMap<String, Vec<(&String, &HclFile)>> = BTreeMap::new();
         for (name, file) in &of_hcl {
@@ -64,7 +67,7 @@ impl TrustFiles {
             let data = data.map(|(_, block)| block.labels.join(".")).collect();
             for (name, block) in &blocks {
                 let found = read::block(block, &data);
-                grants.extend(found.into_iter().map(|grant| ((*name).clone(), grant)));
+                statements.extend(found.into_iter().map(|statement| ((*name).clone(), statement)));
             }
         }
         let modules = of_hcl.iter().flat_map(|(name, file)| {
@@ -72,22 +75,22 @@ impl TrustFiles {
                 ((*name).clone(), place, format!("what the module `{module}` makes"))
             })
         });
-        let unread = modules.collect();
-        grants.sort_by(|(a, one), (b, other)| (a, &one.place).cmp(&(b, &other.place)));
-        Ok(Self { grants, unread, files: files.len() })
+        let unresolved = modules.collect();
+        statements.sort_by(|(a, one), (b, other)| (a, &one.place).cmp(&(b, &other.place)));
+        Ok(Self { statements, unresolved, files: files.len() })
     }
 
-    /// How many ways in there are.
+    /// The number of trust statements.
     pub fn len(&self) -> usize {
-        self.grants.len()
+        self.statements.len()
     }
 
-    /// Whether nothing was found that lets anybody in.
+    /// Returns true if the files contain no trust statement.
     pub fn is_empty(&self) -> bool {
-        self.grants.is_empty()
+        self.statements.is_empty()
     }
 
-    /// How many files were read.
+    /// The number of files.
     pub fn files(&self) -> usize {
         self.files
     }

@@ -1,4 +1,4 @@
-//! Trust, written.
+//! Generates trust policies.
 
 mod aws;
 mod azure;
@@ -11,61 +11,61 @@ use countersign_clouds::Cloud;
 use countersign_clouds::{AWS_ISSUER_BYTES, AZURE_CHARACTERS, GCP_SUBJECT_BYTES};
 use serde_json::Value;
 
-/// AWS: characters of a trust policy without white space, unless the quota was raised.
+/// AWS: the default quota of a trust policy, in characters without white space.
 pub const AWS_POLICY_CHARACTERS: usize = 2048;
 
-/// Azure: federated credentials of an identity.
+/// Azure: the maximum number of federated credentials of an identity.
 pub const AZURE_CREDENTIALS: usize = 20;
 
-/// GCP: characters of a condition of a provider.
+/// GCP: the maximum length of a provider's condition, in characters.
 const GCP_CONDITION_CHARACTERS: usize = 4096;
 
-/// Who is trusted: tokens of an issuer, for an audience, with one of some subjects. Everything is compared
+/// The tokens to trust: those of an issuer, for an audience, with one of the given subjects. Everything is compared
 /// for equality.
 #[derive(Debug, Clone)]
-pub struct TrustOf {
+pub struct TrustSpec {
     /// The issuer identifier.
     pub issuer: String,
     /// The audience.
     pub audience: Audience,
     /// The subjects, and a short name for each, of letters, digits and dashes.
     pub subjects: Vec<(String, Subject)>,
-    /// What resources are called: lower-case letters, digits and dashes.
+    /// The name of the resources: lower-case letters, digits and dashes.
     pub name: String,
-    /// AWS: whether there is a provider of the issuer already.
+    /// AWS: use the provider that the account already has for the issuer.
     pub existing_provider: bool,
 }
 
-/// The same trust in two languages.
+/// The same trust policy in two languages.
 #[derive(Debug, Clone)]
 pub struct GeneratedTrust {
-    /// As the cloud's own commands take it.
+    /// JSON for the cloud's own command line.
     pub json: Value,
-    /// As OpenTofu takes it.
+    /// HCL for OpenTofu.
     pub hcl: String,
 }
 
-/// Why there can be no such trust.
+/// The errors of [`TrustSpec::generate`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrustError {
-    /// Nobody would be let in.
+    /// No subject would be admitted.
     #[error("no subject: name a definition")]
     NoSubject,
-    /// A value is longer than the cloud takes.
-    #[error("{what} has {found} {unit}, and {cloud} takes {most}: {remedy}")]
+    /// A value is over the cloud's limit.
+    #[error("{what} has {found} {unit}, and {cloud} takes {max}: {remedy}")]
     TooLong {
-        /// Which value.
+        /// The name of the value.
         what: String,
         /// The cloud.
         cloud: Cloud,
-        /// How long it is.
+        /// The value's length.
         found: usize,
-        /// How long it can be.
-        most: usize,
-        /// What is counted.
+        /// The maximum length.
+        max: usize,
+        /// The unit of both lengths.
         unit: &'static str,
-        /// What helps.
+        /// A way to stay below the limit.
         remedy: &'static str,
     },
     /// The audience is another cloud's.
@@ -75,28 +75,28 @@ pub enum TrustError {
     AudienceOfAnother {
         /// The audience.
         audience: Audience,
-        /// The cloud whose it is.
+        /// The cloud that the audience belongs to.
         other: Cloud,
-        /// The cloud that it is for.
+        /// The cloud that the policy is for.
         cloud: Cloud,
     },
-    /// The issuer is none that the cloud takes.
+    /// The issuer has a port, which AWS does not accept.
     #[error("AWS takes an issuer without a port: `{issuer}`")]
     Port {
         /// The issuer.
         issuer: String,
     },
-    /// Nothing is written for this cloud.
+    /// Trust policies of this cloud are not supported.
     #[error("no trust is written for `{0}`")]
     NoTrust(Cloud),
 }
 
-impl TrustOf {
-    /// Writes the trust of a cloud. What belongs to the account and not to the issuer (account number, pool,
-    /// identity) stands as a variable of OpenTofu, and in JSON as a word in capitals.
+impl TrustSpec {
+    /// Generates the trust policy of a cloud. Values of the account rather than the issuer (account number, pool,
+    /// identity) are OpenTofu variables, and words in capitals in JSON.
     ///
     /// # Errors
-    /// When it is over a limit of the cloud, or the audience is another cloud's.
+    /// Returns an error if the policy is over a limit of the cloud, or the audience belongs to another cloud.
     pub fn generate(&self, cloud: Cloud) -> Result<GeneratedTrust, TrustError> {
         if self.subjects.is_empty() {
             return Err(TrustError::NoSubject);
@@ -120,36 +120,36 @@ impl TrustOf {
     }
 }
 
-/// A value that is too long, if it is.
+/// Checks a length against a limit of the cloud.
 fn bounded(
     cloud: Cloud,
     what: impl Into<String>,
-    (found, most): (usize, usize),
+    (found, max): (usize, usize),
     unit: &'static str,
     remedy: &'static str,
 ) -> Result<(), TrustError> {
-    if found <= most {
+    if found <= max {
         return Ok(());
     }
-    Err(TrustError::TooLong { what: what.into(), cloud, found, most, unit, remedy })
+    Err(TrustError::TooLong { what: what.into(), cloud, found, max, unit, remedy })
 }
 
-/// What limits a subject has.
-fn subject_limits(trust: &TrustOf, cloud: Cloud) -> Result<(), TrustError> {
-    let (most, unit) = match cloud {
+/// Checks the subjects against the cloud's limit.
+fn subject_limits(trust: &TrustSpec, cloud: Cloud) -> Result<(), TrustError> {
+    let (max, unit) = match cloud {
         Cloud::Gcp => (GCP_SUBJECT_BYTES, "bytes"),
         Cloud::Azure => (AZURE_CHARACTERS, "characters"),
         _ => return Ok(()),
     };
     for subject in trust.subject_texts() {
         let remedy = "a shorter meshStack id or workspace identifier is needed";
-        bounded(cloud, format!("the subject `{subject}`"), (subject.len(), most), unit, remedy)?;
+        bounded(cloud, format!("the subject `{subject}`"), (subject.len(), max), unit, remedy)?;
     }
     Ok(())
 }
 
-/// What limits the issuer has with AWS.
-fn aws_issuer(trust: &TrustOf) -> Result<&str, TrustError> {
+/// Checks the issuer against AWS's limits, and returns it without its scheme.
+fn aws_issuer(trust: &TrustSpec) -> Result<&str, TrustError> {
     let issuer = &trust.issuer;
     let remedy = "the issuer needs a shorter URL";
     bounded(Cloud::Aws, "the issuer", (issuer.len(), AWS_ISSUER_BYTES), "bytes", remedy)?;

@@ -1,36 +1,18 @@
-//! IAM's patterns: `*` stands for any text, `?` for any one character.
+//! IAM's patterns: `*` matches any text, `?` any one character. There is no escape character.
 
-/// Whether a pattern of IAM's `StringLike` matches a text.
+use wildmatch::WildMatch;
+
+/// Matches a text against a pattern of IAM's `StringLike`, case-sensitively.
+///
+/// Takes at most the product of both lengths, whatever the pattern.
 pub(crate) fn matches(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) =
-        (pattern.chars().collect(), text.chars().collect());
-    // Where to go on when what follows the last `*` does not match: it takes one character more.
-    let (mut at, mut seen, mut star) = (0, 0, None);
-    while let Some(found) = text.get(seen) {
-        match pattern.get(at) {
-            Some('*') => {
-                star = Some((at, seen));
-                at += 1;
-            }
-            Some(expected) if *expected == '?' || expected == found => {
-                at += 1;
-                seen += 1;
-            }
-            _ => match star {
-                Some((of_star, from)) => {
-                    star = Some((of_star, from + 1));
-                    at = of_star + 1;
-                    seen = from + 1;
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern.iter().skip(at).all(|rest| *rest == '*')
+    WildMatch::new(pattern).matches(text)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use proptest::prelude::*;
 
     use super::matches;
@@ -50,13 +32,33 @@ mod tests {
             ("a?c", "ac", false),
             ("a**c", "ac", true),
             ("A", "a", false),
+            // Nothing escapes, and nothing else is special.
+            ("\\*", "*", false),
+            ("\\*", "\\a", true),
+            ("[ab]", "a", false),
+            ("{a,b}", "a", false),
+            ("*", "a\nb", true),
+            // One character, not one byte.
+            ("?", "é", true),
+            ("?", "e\u{301}", false),
+            ("*?", "", false),
             ("workspace.team*", "workspace.team-b.buildingblockdefinition.x", true),
         ] {
             assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
         }
     }
 
-    /// As the definition has it.
+    #[test]
+    fn a_hostile_pattern_takes_no_longer_than_the_product() {
+        let text = "a".repeat(10_000);
+        for pattern in ["*a".repeat(1_000) + "b", "*".repeat(100_000) + "b", "?*".repeat(10_001)] {
+            let started = Instant::now();
+            assert!(!matches(&pattern, &text), "{pattern:.20}");
+            assert!(started.elapsed() < Duration::from_secs(10), "{pattern:.20}");
+        }
+    }
+
+    /// The definition, followed literally.
     fn by_definition(pattern: &[u8], text: &[u8]) -> bool {
         match (pattern.split_first(), text.split_first()) {
             (None, None) => true,
@@ -72,7 +74,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn as_the_definition_has_it(pattern in "[ab*?]{0,8}", text in "[ab]{0,8}") {
+        fn as_the_definition_has_it(pattern in "[ab*?\\\\]{0,8}", text in "[ab*?\\\\]{0,8}") {
             prop_assert_eq!(
                 matches(&pattern, &text),
                 by_definition(pattern.as_bytes(), text.as_bytes())

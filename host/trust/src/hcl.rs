@@ -1,8 +1,8 @@
-//! HCL, as far as it can be known without running it.
+//! Evaluates HCL as far as its files determine it.
 //!
-//! `local` is followed within the files of a folder, `for_each` over what is known is unrolled, and
-//! `jsonencode` and the functions that make lists are understood. The default of a variable that is a text is
-//! followed as one of the values that there may be. All else is not known.
+//! `local` is followed within the files of a folder, `for_each` over known values is unrolled, and `jsonencode` and the
+//! functions that return lists are evaluated. A variable's default, if it is a string, counts as one of its possible
+//! values. Everything else is unknown: nothing is fetched and no provider runs.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -15,38 +15,38 @@ use hcl_edit::template::{Element, Template};
 use crate::json;
 use crate::node::{Node, Place, Text, Value};
 
-/// The most that `count` is unrolled.
+/// The maximum `count` that is unrolled.
 const MAX_COUNT: usize = 1000;
 
-/// How deep names are followed.
+/// The maximum depth at which names are followed: it ends a `local` that refers to itself.
 const MAX_FOLLOWED: usize = 16;
 
-/// The most values that are made of the files that are read together.
+/// The maximum number of values made of one set of files: names that refer to several others multiply.
 const MAX_NODES: usize = 200_000;
 
 /// A parsed file.
 pub(crate) struct HclFile {
     body: Body,
-    /// Where its lines end.
+    /// The offsets of its line breaks.
     newlines: Vec<usize>,
 }
 
-/// A block whose values are known as far as they can be.
+/// A block with its values evaluated.
 #[derive(Debug)]
 pub(crate) struct Block {
     pub(crate) kind: String,
     pub(crate) labels: Vec<String>,
     pub(crate) place: Place,
-    /// Attributes, and blocks within: those of one kind in a list.
+    /// Attributes and nested blocks; blocks of one kind are a list.
     pub(crate) body: Node,
-    /// Of how many this is one, where `for_each` or `count` is not known.
+    /// Set if `for_each` or `count` is unknown, so that there may be any number of these, and none.
     pub(crate) repeated_unknown: bool,
 }
 
-/// What names stand for.
+/// The definitions of names.
 #[derive(Default)]
 pub(crate) struct Names<'f> {
-    /// How many values were made.
+    /// The number of values made so far.
     made: Cell<usize>,
     locals: BTreeMap<String, (&'f HclFile, &'f Expression)>,
     defaults: BTreeMap<String, (&'f HclFile, &'f Expression)>,
@@ -79,7 +79,7 @@ impl HclFile {
 }
 
 impl<'f> Names<'f> {
-    /// The names that these files define.
+    /// Collects the names that these files define.
     pub(crate) fn of(files: impl Iterator<Item = &'f HclFile>) -> Self {
         let mut names = Self::default();
         for file in files {
@@ -100,7 +100,7 @@ impl<'f> Names<'f> {
     }
 }
 
-/// The calls of modules in a file: name and place.
+/// Lists the module calls of a file: name and place.
 pub(crate) fn modules(file: &HclFile) -> impl Iterator<Item = (String, Place)> {
     let calls = file.body.blocks().filter(|block| block.has_ident("module"));
     calls.map(|block| {
@@ -109,7 +109,8 @@ pub(crate) fn modules(file: &HclFile) -> impl Iterator<Item = (String, Place)> {
     })
 }
 
-/// The resources and data sources of a file; those with `for_each` or `count` once for each.
+/// Evaluates the resources and data sources of a file; one with `for_each` or `count` is returned once for each
+/// instance.
 pub(crate) fn blocks<'f>(file: &'f HclFile, names: &Names<'f>) -> Vec<Block> {
     let mut found = Vec::new();
     for block in file.body.blocks() {
@@ -139,7 +140,7 @@ pub(crate) fn blocks<'f>(file: &'f HclFile, names: &Names<'f>) -> Vec<Block> {
     found
 }
 
-/// Key and value of each that is iterated over.
+/// The key and the value of each iteration.
 fn pairs(each: &Node) -> Option<Vec<(Node, Node)>> {
     match &each.value {
         Value::List(elements) => Some(elements.iter().map(|e| (e.clone(), e.clone())).collect()),
@@ -171,7 +172,7 @@ impl Scope<'_, '_> {
             members.push((attribute.key.to_string(), self.node(&attribute.value)));
         }
         for block in body.blocks() {
-            // `dynamic "statement" { for_each = …, content { … } }` is not known.
+            // `dynamic "statement" { for_each = …, content { … } }` is not evaluated.
             let name = match block.labels.first() {
                 Some(label) if block.has_ident("dynamic") => label.as_str().to_owned(),
                 _ => block.ident.to_string(),
@@ -262,7 +263,7 @@ impl Scope<'_, '_> {
         Node { value, place }
     }
 
-    /// What a name stands for, as far as files say.
+    /// Resolves a name, if the files define it.
     fn follow(&self, root: &str, steps: &[&str]) -> Option<Node> {
         let (first, rest) = steps.split_first()?;
         let mut node = match root {
@@ -275,7 +276,7 @@ impl Scope<'_, '_> {
                 }
             }
             "local" => self.named(self.names.locals.get(*first)?)?,
-            // A default may be replaced by what is not in the files.
+            // A caller outside the files may replace the default.
             "var" => match self.named(self.names.defaults.get(*first)?)? {
                 Node { value: Value::Text(text), place } => {
                     Node { value: Value::Text(Text { known: false, ..text }), place }
@@ -290,7 +291,7 @@ impl Scope<'_, '_> {
         Some(node)
     }
 
-    /// The value of a name.
+    /// Evaluates the definition of a name.
     fn named(&self, (file, expression): &(&HclFile, &Expression)) -> Option<Node> {
         if self.followed.get() >= MAX_FOLLOWED {
             return None;
@@ -339,7 +340,7 @@ impl Scope<'_, '_> {
     }
 }
 
-/// The elements of all lists. One that is not known is an element that is not.
+/// Concatenates lists. An unknown list contributes one unknown element.
 fn flat(lists: &[Node]) -> Option<Value> {
     Some(Value::List(lists.iter().flat_map(Node::elements).cloned().collect()))
 }

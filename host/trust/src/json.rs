@@ -1,4 +1,4 @@
-//! JSON, as clouds and their command lines write it.
+//! Parses JSON as the clouds and their command lines write it.
 
 use countersign::check_json;
 
@@ -15,7 +15,7 @@ pub(crate) fn parse(text: &str) -> Result<Node, String> {
     Ok(node(value, &mut Vec::new(), &|path| Place::Pointer(pointer(path))))
 }
 
-/// JSON that stands in another file, at a place of that.
+/// Parses JSON embedded in another file; its values get that place.
 pub(crate) fn parse_at(text: &str, place: &Place) -> Option<Node> {
     check_json(text.as_bytes(), MAX_FILE_BYTES, MAX_DEPTH).ok()?;
     let value = serde_json::from_str(text).ok()?;
@@ -39,7 +39,7 @@ fn node(
         serde_json::Value::Bool(bool) => Value::Bool(bool),
         serde_json::Value::Number(number) => Value::Number(number.to_string()),
         serde_json::Value::String(text) => {
-            // JSON within HCL can have what OpenTofu puts in.
+            // In JSON embedded in HCL, OpenTofu may still interpolate.
             let known = !text.contains("${");
             Value::Text(Text { text, known })
         }

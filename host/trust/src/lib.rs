@@ -1,28 +1,31 @@
-//! The trust that clouds have in an issuer: [written](TrustOf), and [looked through](TrustFiles).
+//! Generates and lints cloud trust policies for an issuer.
 //!
 //! ```text
-//! definitions ─→ subjects ─→ TrustOf ─→ IAM JSON, federated credentials, conditions; each as HCL too
-//! files ─parse→ Node ─read→ Grant ─┬ lint ─→ findings
-//!                                  └ admits ─→ whether a subject with an audience gets in
+//! definitions ─→ subjects ─→ TrustSpec ─→ IAM JSON, federated credentials, conditions; each as HCL too
+//! files ─parse→ Node ─read→ TrustStatement ─┬ lint ─→ findings
+//!                                           └ admits ─→ Admission of a token's claims
 //! ```
 //!
-//! It does no I/O. What a file cannot say by itself (a variable, a data source) is not guessed: it is a finding.
+//! [`TrustSpec`] generates, [`TrustFiles`] parses and lints. The crate does no I/O. It never guesses a value that a
+//! file alone cannot give (a variable, a data source): such a value is a finding.
 
 #![forbid(unsafe_code)]
 
-mod admits;
+mod admission;
 mod condition;
 mod files;
 mod generate;
 mod glob;
-mod grant;
 mod hcl;
 mod json;
 mod lint;
 mod node;
 mod read;
+mod trust_statement;
 
-pub use admits::{Admission, Presented};
+pub use admission::{Admission, TokenClaims};
 pub use files::{FileError, TrustFiles};
-pub use generate::{AWS_POLICY_CHARACTERS, AZURE_CREDENTIALS, GeneratedTrust, TrustError, TrustOf};
+pub use generate::{
+    AWS_POLICY_CHARACTERS, AZURE_CREDENTIALS, GeneratedTrust, TrustError, TrustSpec,
+};
 pub use lint::{FINDINGS, Finding};

@@ -1,8 +1,8 @@
-//! What files say, in one form: JSON, and HCL as far as it can be known without running it.
+//! The common form of parsed JSON and HCL.
 
 use std::fmt;
 
-/// A value and where it stands.
+/// A value with its place.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
     pub(crate) value: Value,
@@ -17,18 +17,18 @@ pub(crate) enum Value {
     Text(Text),
     List(Vec<Node>),
     Map(Vec<(String, Node)>),
-    /// An expression that only OpenTofu could evaluate, as it is written.
+    /// An expression that only OpenTofu could evaluate, as the file writes it.
     Unknown(String),
 }
 
-/// A text, of which parts may not be known: those stand as `${…}`.
+/// A text. Its unknown parts are written as `${…}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Text {
     pub(crate) text: String,
     pub(crate) known: bool,
 }
 
-/// Where something stands in its file.
+/// A place in a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Place {
     /// A line, from 1.
@@ -48,7 +48,7 @@ impl fmt::Display for Place {
 }
 
 impl Node {
-    /// A member of a map.
+    /// Returns a member of a map.
     pub(crate) fn get(&self, name: &str) -> Option<&Node> {
         match &self.value {
             Value::Map(members) => {
@@ -58,7 +58,7 @@ impl Node {
         }
     }
 
-    /// A member, however its name is written: `userAssigned`, `user_assigned`.
+    /// Returns the first of several members that is not null: `userAssigned`, `user_assigned`.
     pub(crate) fn any(&self, names: &[&str]) -> Option<&Node> {
         names
             .iter()
@@ -73,7 +73,7 @@ impl Node {
         }
     }
 
-    /// The elements of a list; of anything else, itself.
+    /// The elements of a list; any other value is its own single element.
     pub(crate) fn elements(&self) -> &[Node] {
         match &self.value {
             Value::List(elements) => elements,
@@ -82,7 +82,7 @@ impl Node {
         }
     }
 
-    /// Its text; what is not known is one of which nothing is.
+    /// The text of a scalar. An unknown expression is a text that is unknown as a whole.
     pub(crate) fn text(&self) -> Option<Text> {
         match &self.value {
             Value::Text(text) => Some(text.clone()),
@@ -93,12 +93,12 @@ impl Node {
         }
     }
 
-    /// The texts of a list, or of one.
+    /// The texts of a list, or of a scalar.
     pub(crate) fn texts(&self) -> Vec<Text> {
         self.elements().iter().filter_map(Node::text).collect()
     }
 
-    /// Its text, where all of it is known.
+    /// The text of a scalar, if all of it is known.
     pub(crate) fn known(&self) -> Option<String> {
         self.text().filter(|text| text.known).map(|text| text.text)
     }

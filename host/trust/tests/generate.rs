@@ -1,4 +1,4 @@
-//! Trust that is written: what it says, that it lets in whom it should and nobody else, and its limits.
+//! Generated trust policies: their text, that they admit the intended tokens and no others, and their limits.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use countersign::Subject;
 use countersign_clouds::Cloud;
-use countersign_trust::{Admission, Presented, TrustFiles, TrustOf};
+use countersign_trust::{Admission, TokenClaims, TrustFiles, TrustSpec};
 
 const ISSUER: &str = "https://oidc.example.com";
 const CLOUDS: [(Cloud, &str); 4] = [
@@ -23,10 +23,10 @@ fn subject(workspace: &str, definition: usize) -> String {
     )
 }
 
-fn trust(audience: &str, count: usize) -> TrustOf {
+fn trust(audience: &str, count: usize) -> TrustSpec {
     let named =
         |at: usize| (format!("definition-{at}"), Subject::parse(&subject("team", at)).unwrap());
-    TrustOf {
+    TrustSpec {
         issuer: ISSUER.to_owned(),
         audience: audience.parse().unwrap(),
         subjects: (1..=count).map(named).collect(),
@@ -35,8 +35,8 @@ fn trust(audience: &str, count: usize) -> TrustOf {
     }
 }
 
-/// Both languages, read again.
-fn read(trust: &TrustOf, cloud: Cloud) -> [TrustFiles; 2] {
+/// Parses the generated policies in both languages.
+fn read(trust: &TrustSpec, cloud: Cloud) -> [TrustFiles; 2] {
     let generated = trust.generate(cloud).unwrap();
     [("a.json", generated.json.to_string()), ("a.tf", generated.hcl)]
         .map(|(name, text)| TrustFiles::parse(&[(name.to_owned(), text)]).unwrap())
@@ -70,7 +70,7 @@ fn it_lets_in_whom_it_should_and_nobody_else() {
                 files.lint()
             );
             let admits = |issuer, subject: &str, audience| {
-                files.admits(cloud, Presented { issuer, subject, audience })
+                files.admits(cloud, TokenClaims { issuer, subject, audience })
             };
             assert_eq!(
                 admits(ISSUER, &subject("team", 1), audience),
@@ -97,7 +97,7 @@ fn it_lets_in_whom_it_should_and_nobody_else() {
                 );
             }
             for other in CLOUDS.iter().filter(|(other, _)| *other != cloud) {
-                let token = Presented { issuer: ISSUER, subject: &subject("team", 1), audience };
+                let token = TokenClaims { issuer: ISSUER, subject: &subject("team", 1), audience };
                 assert_eq!(files.admits(other.0, token), Admission::NotAdmitted);
             }
         }
@@ -106,7 +106,7 @@ fn it_lets_in_whom_it_should_and_nobody_else() {
 
 #[test]
 fn each_limit_is_kept() {
-    let says = |trust: &TrustOf, cloud| trust.generate(cloud).unwrap_err().to_string();
+    let says = |trust: &TrustSpec, cloud| trust.generate(cloud).unwrap_err().to_string();
     let aws = CLOUDS[0].1;
     assert!(trust(aws, 13).generate(Cloud::Aws).is_ok());
     assert!(says(&trust(aws, 18), Cloud::Aws).contains("aws takes 2048"));
@@ -134,12 +134,12 @@ fn each_limit_is_kept() {
     );
 }
 
-/// An operator's own words do not become OpenTofu's.
+/// An operator's own text never becomes an OpenTofu expression.
 #[test]
 fn nothing_that_is_given_is_evaluated() {
     let audience = "${file(\"x\")}%{if}\\\"";
     let generated = trust(audience, 1).generate(Cloud::Stackit).unwrap();
     let files = TrustFiles::parse(&[("a.tf".to_owned(), generated.hcl.clone())]).unwrap();
-    let token = Presented { issuer: ISSUER, subject: &subject("team", 1), audience };
+    let token = TokenClaims { issuer: ISSUER, subject: &subject("team", 1), audience };
     assert_eq!(files.admits(Cloud::Stackit, token), Admission::Admitted, "{}", generated.hcl);
 }

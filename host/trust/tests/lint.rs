@@ -1,4 +1,4 @@
-//! Every finding, in files as the clouds and OpenTofu have them.
+//! Every finding, in files of the clouds and of OpenTofu.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::collections::BTreeSet;
@@ -7,9 +7,9 @@ use std::fs;
 use std::path::Path;
 
 use countersign_clouds::Cloud;
-use countersign_trust::{Admission, FINDINGS, Presented, TrustFiles};
+use countersign_trust::{Admission, FINDINGS, TokenClaims, TrustFiles};
 
-/// `tests/lint/NAME.txt` has what is found in `NAME`; `make golden` writes it.
+/// `tests/lint/NAME.txt` has the findings of `NAME`; `make golden` writes it.
 #[test]
 fn each_file_has_its_findings() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lint");
@@ -62,7 +62,7 @@ fn what_is_not_in_its_language_is_an_error() {
     assert!(nothing.is_empty() && nothing.lint().is_empty());
 }
 
-/// A document is read where it stands, and of another folder it is another one; so is a resource of its name.
+/// A document's own block is read. One of another folder is a different document, and so is a resource of its name.
 #[test]
 fn a_document_is_that_of_its_folder() {
     let role = r#"
@@ -83,7 +83,7 @@ resource "aws_iam_role" "a" {
     assert_eq!(codes("a/document.tf", &document.replace("data", "resource")), ["not-readable"]);
 }
 
-/// Whoever moves a subject must not rely on trust that may not be there.
+/// A subject migration must not rely on trust that may not exist.
 #[test]
 fn what_may_not_be_there_admits_nobody_for_sure() {
     let provider = |more: &str, condition: &str| {
@@ -106,7 +106,7 @@ resource "google_iam_workload_identity_pool_provider" "a" {{
 "#
         );
         let trust = TrustFiles::parse(&[("a.tf".to_owned(), text)]).unwrap();
-        let token = Presented { issuer: "https://oidc.example.com", subject: "s", audience: "b" };
+        let token = TokenClaims { issuer: "https://oidc.example.com", subject: "s", audience: "b" };
         trust.admits(Cloud::Gcp, token)
     };
     let condition = "assertion.sub == 's'";
@@ -125,7 +125,7 @@ resource "google_iam_workload_identity_pool_provider" "a" {{
     }
 }
 
-/// Nor does a mapping that would take for ever hold up who looks at it.
+/// A mapping that would take forever is not evaluated.
 #[test]
 fn mappings_do_not_iterate() {
     let list = "[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]";
@@ -140,7 +140,7 @@ fn mappings_do_not_iterate() {
     assert!(trust.lint().iter().all(|finding| finding.code != "no-subject"));
 }
 
-/// A name that stands for itself ends.
+/// A name that refers to itself is given up.
 #[test]
 fn names_are_not_followed_for_ever() {
     let text = r#"
@@ -160,7 +160,7 @@ resource "azurerm_federated_identity_credential" "a" {
     assert_eq!(codes, ["not-readable"]);
 }
 
-/// What terminals would act on is shown escaped.
+/// Control characters are escaped in findings.
 #[test]
 fn findings_mislead_nobody() {
     let text = "{\"issuer\": \"https://a\", \"subject\": \"a:workspace.\\u001b[31m\\u202e\", \"audiences\": [\"x\"]}";

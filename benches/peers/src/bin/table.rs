@@ -1,4 +1,4 @@
-//! The table of `make bench`, from what criterion has written: nothing in it is typed.
+//! Prints the table of `make bench` from criterion's files: no figure in it is typed.
 
 #![allow(clippy::print_stdout, reason = "what it is for")]
 
@@ -14,8 +14,7 @@ struct Medians(HashMap<(String, String), f64>);
 
 type Engines = &'static [(&'static str, Option<f64>)];
 
-/// Rows of the same rules in several engines: of the group, what Countersign may take at most of each
-/// engine's time.
+/// Groups of the same rules in several engines, with the maximum ratio of Countersign's time to each engine's.
 const RULES: [(&str, Engines); 4] = [
     ("own workspace, yes or no", ENGINES),
     (
@@ -42,7 +41,7 @@ const ENGINES: Engines = &[
     ("plain Rust", None),
 ];
 
-/// Not a peer's whole decision.
+/// Functions that are not a peer's whole decision.
 const BUILT_BEFORE: &str = "cedar-policy, request made before";
 
 const US: &str = "Countersign";
@@ -92,7 +91,7 @@ fn main() {
     let ratio = many / three;
     row("three of 100,000 bindings", &time(many), &of(ratio, "three alone"), Some((ratio, 1.1)));
 
-    // Of two threads each does what one did alone: both together gain twice the ratio of the times.
+    // Each of two threads does the work of one alone, so the gain is twice the ratio of the times.
     let gain = |what: &str| {
         let one = medians.get("threads", &format!("{what}, one thread"));
         2.0 * one / medians.get("threads", &format!("{what}, two threads"))
@@ -124,7 +123,7 @@ fn main() {
     row("memory of an idle binding", &format!("{kib:.0} KiB"), "", Some((kib, 300.0)));
 }
 
-/// A row; of a ratio and the most that it may be, whether it is met.
+/// Formats a row. A ratio with a maximum says whether it is met.
 fn row(what: &str, median: &str, ratio: &str, target: Option<(f64, f64)>) {
     let target = target.map_or(String::new(), |(found, most)| {
         format!("≤ {most}: {}", if found <= most { "met" } else { "**missed**" })
@@ -143,7 +142,7 @@ fn time(nanoseconds: f64) -> String {
 }
 
 impl Medians {
-    /// Reads what criterion has written of the last run.
+    /// Reads criterion's files of the last run.
     fn read(home: &Path) -> Self {
         let mut medians = HashMap::new();
         let mut folders = vec![home.to_owned()];
@@ -174,7 +173,7 @@ impl Medians {
     }
 }
 
-/// The versions of the peers, as they are locked.
+/// Reads the peers' versions from the lock file.
 fn versions() -> String {
     let lock = include_str!("../../Cargo.lock");
     let version = |name: &str| {

@@ -1,4 +1,4 @@
-//! Cedar by `cedar-policy`.
+//! Cedar, with `cedar-policy`.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,8 +17,8 @@ permit(principal, action == Action::"issue", resource)
 when { context.run.building_block.workspace == context.run.definition.workspace };
 "#;
 
-/// Cedar answers yes or no and which policies made it so: a code or a longest life is an annotation of
-/// the policy, that whoever asks looks up.
+/// Cedar returns allow or deny with the determining policies: a code or a maximum TTL is an annotation of a policy that
+/// the caller looks up.
 const SAME_WORKSPACE: &str = r#"
 @code("foreign-workspace")
 forbid(principal, action == Action::"issue", resource)
@@ -42,7 +42,7 @@ const OTHERWISE: &str = r#"
 permit(principal, action == Action::"issue", resource);
 "#;
 
-/// `cedar-policy`: the request is built of the claims, and authorised.
+/// `cedar-policy`: builds the request from the claims, and authorises it.
 pub struct Cedar {
     authorizer: Authorizer,
     policies: PolicySet,
@@ -50,15 +50,15 @@ pub struct Cedar {
     workspace: EntityTypeName,
     definition: EntityTypeName,
     action: EntityUid,
-    /// By the policy's id.
+    /// The annotations by the policy's id.
     codes: HashMap<PolicyId, String>,
-    lives: HashMap<PolicyId, u32>,
+    lifetimes: HashMap<PolicyId, u32>,
 }
 
-/// `cedar-policy`, whose request was built before: it is authorised.
+/// `cedar-policy` with a request that was built before: authorises it.
 pub struct CedarRequestMade(Cedar);
 
-/// A request, and the life that it asks for.
+/// A request, and the lifetime that it requests.
 pub struct CedarRequest {
     request: Request,
     ttl_seconds: u32,
@@ -123,7 +123,7 @@ impl Cedar {
         Self {
             authorizer: Authorizer::new(),
             codes: annotated("code").collect(),
-            lives: annotated("ttl").map(|(id, _)| (id, max_ttl)).collect(),
+            lifetimes: annotated("ttl").map(|(id, _)| (id, max_ttl)).collect(),
             policies,
             entities: Entities::from_entities(entities, None).expect("entities"),
             workspace: "Workspace".parse().expect("a type"),
@@ -191,10 +191,10 @@ impl Cedar {
         let reasons = response.diagnostics().reason();
         match response.decision() {
             Decision::Allow => {
-                let lives = reasons.filter_map(|policy| self.lives.get(policy).copied());
-                Answer::Admitted(lives.fold(ttl_seconds, u32::min))
+                let lifetimes = reasons.filter_map(|policy| self.lifetimes.get(policy).copied());
+                Answer::Admitted(lifetimes.fold(ttl_seconds, u32::min))
             }
-            // No policy forbids it, and none permits.
+            // No policy forbids the request, and none permits it.
             Decision::Deny if self.codes.is_empty() => {
                 Answer::new(["foreign-workspace".to_owned()], [])
             }

@@ -1,4 +1,4 @@
-//! CEL by `cel`.
+//! CEL, with `cel`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ const AUTHOR_KNOWN: &str = "(!(run.behavior in triggers) || has(run.trigger))";
 const TRIGGER: &str = "(!(run.behavior in triggers) || !has(run.trigger) \
     || run.trigger.author_kind in triggers[run.behavior])";
 
-/// `cel`: variables are made of the claims in a scope of their own, and the program is run.
+/// `cel`: makes variables from the claims in a scope of their own, and runs the program.
 pub struct Cel {
     program: Program,
     data: Context<'static, 'static>,
@@ -112,7 +112,7 @@ impl Peer for Cel {
         scope.add_variable_from_value("run", facts::run::<Values>(&claims));
         scope.add_variable_from_value("token", facts::token::<Values>(&claims));
         match self.program.execute(&scope).expect("a decision") {
-            Value::Int(life) => Answer::Admitted(u32::try_from(life).expect("a life")),
+            Value::Int(lifetime) => Answer::Admitted(u32::try_from(lifetime).expect("a lifetime")),
             Value::List(codes) => {
                 let codes = codes.iter().map(|code| match code {
                     Value::String(code) => code.to_string(),

@@ -1,4 +1,4 @@
-//! Rego by `regorus`.
+//! Rego, with `regorus`.
 
 use countersign::Claims;
 use regorus::Value;
@@ -16,7 +16,7 @@ decision contains "foreign-workspace" if {
 }
 "#;
 
-/// What every other rule is part of: the decision, by the reasons and lives that they give.
+/// The rule that combines all others: the decision, from their reasons and lifetimes.
 const HEAD: &str = r#"
 package countersign
 import rego.v1
@@ -25,9 +25,9 @@ owner := input.run.building_block.workspace
 "#;
 
 const SAME_WORKSPACE: &str = r#"
-lives contains input.token.ttl_seconds if owner == input.run.definition.workspace
+lifetimes contains input.token.ttl_seconds if owner == input.run.definition.workspace
 
-lives contains min([input.token.ttl_seconds, data.also_max_ttl]) if {
+lifetimes contains min([input.token.ttl_seconds, data.also_max_ttl]) if {
     owner != input.run.definition.workspace
     data.also[owner]
 }
@@ -43,7 +43,7 @@ reasons contains {"code": "foreign-workspace", "message": message} if {
 "#;
 
 const ALLOWED_CONSUMERS: &str = r#"
-lives contains input.token.ttl_seconds if data.workspaces[owner]
+lifetimes contains input.token.ttl_seconds if data.workspaces[owner]
 
 reasons contains {"code": "workspace-not-listed", "message": message} if {
     not data.workspaces[owner]
@@ -87,21 +87,21 @@ reasons contains {"code": "author-not-allowed", "message": message} if {
 "#;
 
 const TAIL: &str = r#"
-decision := {"ttl_seconds": min(lives)} if count(reasons) == 0
+decision := {"ttl_seconds": min(lifetimes)} if count(reasons) == 0
 
 decision := {"reasons": reasons} if count(reasons) > 0
 "#;
 
 const DECISION: &str = "data.countersign.decision";
 
-/// `regorus`, whose input was made before: it is set, and the rule is evaluated.
+/// `regorus` with an input that was made before: sets it, and evaluates the rule.
 pub struct Rego {
     engine: regorus::Engine,
-    /// The decision is no more than the codes that refuse.
+    /// Set if the decision is only the codes that refuse.
     codes_only: bool,
 }
 
-/// `regorus`, whose input is made of the claims.
+/// `regorus`: makes its input from the claims.
 pub struct RegoFromClaims(Rego);
 
 /// Its values.
@@ -160,7 +160,7 @@ impl Peer for Rego {
 
     fn decide(&mut self, input: Value) -> Answer {
         if self.codes_only {
-            let ttl_seconds = input["token"]["ttl_seconds"].as_u32().expect("a life");
+            let ttl_seconds = input["token"]["ttl_seconds"].as_u32().expect("a lifetime");
             self.engine.set_input(input);
             let codes = self.engine.eval_rule(DECISION.to_owned()).expect("a decision");
             let codes = codes.as_set().expect("codes");

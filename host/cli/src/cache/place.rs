@@ -1,34 +1,34 @@
-//! Where the cache is.
+//! The location of the cache.
 
 use std::env;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use countersign_preparation::CacheFolder;
+use countersign_compiler_worker::CacheFolder;
 
 use crate::output;
 
-/// Where what was prepared is kept.
+/// The arguments that locate the cache.
 #[derive(Args)]
 pub struct CachePlace {
-    /// The folder of what was prepared [default: countersign in $XDG_CACHE_HOME or ~/.cache]
+    /// The folder of compiled policies [default: countersign in $XDG_CACHE_HOME or ~/.cache]
     #[arg(long = "cache", value_name = "FOLDER")]
     folder: Option<PathBuf>,
 
-    /// The secret that it is sealed with, in no folder that others can write to [default:
+    /// The secret that authenticates entries, in a folder that nobody else can write to [default:
     /// countersign/cache-secret in $XDG_STATE_HOME or ~/.local/state]
     #[arg(long = "cache-secret", value_name = "FILE")]
     secret: Option<PathBuf>,
 }
 
-/// Whether what was prepared is kept, and where.
+/// The arguments that locate or disable the cache.
 #[derive(Args)]
 pub struct CacheArguments {
     #[command(flatten)]
     place: CachePlace,
 
-    /// Keep nothing of what is prepared, and take nothing that was kept
+    /// Use no cache
     #[arg(long, conflicts_with_all = ["folder", "secret"])]
     no_cache: bool,
 }
@@ -37,13 +37,13 @@ impl CachePlace {
     /// Opens the cache.
     pub fn open(&self) -> Result<CacheFolder> {
         let (folder, secret) = (self.folder()?, self.secret()?);
-        CacheFolder::open(&folder, &secret, CacheFolder::MOST_BYTES).context("the cache")
+        CacheFolder::open(&folder, &secret, CacheFolder::DEFAULT_MAX_BYTES).context("the cache")
     }
 
-    /// Opens the cache that is there.
+    /// Opens an existing cache.
     pub fn open_existing(&self) -> Result<CacheFolder> {
         let (folder, secret) = (self.folder()?, self.secret()?);
-        CacheFolder::open_existing(&folder, &secret, CacheFolder::MOST_BYTES)
+        CacheFolder::open_existing(&folder, &secret, CacheFolder::DEFAULT_MAX_BYTES)
             .context("there is no cache; `countersign evaluate` makes one")
     }
 
@@ -60,8 +60,8 @@ impl CachePlace {
 }
 
 impl CacheArguments {
-    /// Opens the cache, if there is to be one. A place that was given must do; the default one may not,
-    /// as where there is no home folder.
+    /// Opens the cache unless it is disabled. A given location must be usable; the default one may not be, as without a
+    /// home folder.
     pub fn open(&self) -> Result<Option<CacheFolder>> {
         if self.no_cache {
             return Ok(None);
@@ -71,7 +71,7 @@ impl CacheArguments {
             Ok(cache) => Ok(Some(cache)),
             Err(error) if given => Err(error),
             Err(error) => {
-                output::status(&countersign::visible(&format!("nothing is kept: {error:#}")));
+                output::status(&countersign::visible(&format!("no cache: {error:#}")));
                 Ok(None)
             }
         }
@@ -80,7 +80,7 @@ impl CacheArguments {
 
 /// A base directory (XDG Base Directory Specification), which must be absolute.
 fn base(variable: &str, in_home: &str) -> Option<PathBuf> {
-    // From a relative one a secret of somebody else's could be taken: that of the folder one stands in.
+    // A relative path could select a secret that somebody else put into the working directory.
     let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute(variable).or_else(|| Some(absolute("HOME")?.join(in_home)))
 }

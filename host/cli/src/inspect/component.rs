@@ -1,4 +1,4 @@
-//! A component by itself.
+//! Inspects a single component.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -13,7 +13,7 @@ use countersign_deployment::files;
 use crate::limits_text::{LimitsJson, Needs};
 use crate::output::{FAILURE, DIM, SUCCESS, Styled};
 
-/// What is known of a component.
+/// The properties of a component.
 pub struct Inspected {
     pub file: String,
     bytes: usize,
@@ -23,7 +23,7 @@ pub struct Inspected {
     place: &'static str,
 }
 
-/// What `--format json` prints of a component.
+/// The JSON form of a component.
 #[derive(Serialize)]
 pub struct InspectedJson<'a> {
     file: &'a str,
@@ -57,8 +57,7 @@ struct ProblemJson {
 }
 
 impl Inspected {
-    /// Loads the component under `prepare`'s limits of preparing and of the stack, and the ceilings
-    /// of everything else.
+    /// Loads the component with `prepare`'s limits of preparing and of the stack, and the ceilings of all others.
     pub fn new(engine: &Engine, path: &Path, prepare: &Limits) -> Result<Self> {
         let bytes = files::read_component(path, Limits::CEILING.component_bytes)?;
         let limits = Limits {
@@ -92,7 +91,7 @@ impl Inspected {
                     name: &description.name,
                     version: &description.version,
                     summary: &description.summary,
-                    // It was parsed when the policy was loaded.
+                    // Loading the policy has already parsed it.
                     settings_schema: schema.and_then(|schema| serde_json::from_str(schema).ok()),
                     schema_not_used: schema.and_then(schema_not_used),
                 }
@@ -153,12 +152,12 @@ impl Inspected {
     }
 }
 
-/// Why settings are not checked against a schema, where they are not: safe to show.
+/// The reason for not using a schema, if it is not used; safe to display.
 fn schema_not_used(schema: &str) -> Option<String> {
     SettingsSchema::parse(schema).err().map(|why| visible(&why.to_string()))
 }
 
-/// What the policy took to describe itself, against the defaults.
+/// The resources that describing the policy took, against the defaults.
 fn limits(policy: &Policy) -> LimitsJson {
     LimitsJson::new(&Limits::DEFAULT, policy, Some(policy.describe_usage()))
 }

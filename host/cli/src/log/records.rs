@@ -1,4 +1,4 @@
-//! Records, as far as the command line looks into them.
+//! The parts of records that the command line reads.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::output;
 
-/// The members of a record that are looked at.
+/// The members of a record that are read.
 #[derive(Deserialize)]
 pub struct RecordView<'r> {
     pub kind: &'r str,
@@ -17,10 +17,10 @@ pub struct RecordView<'r> {
     pub request: Option<&'r str>,
     #[serde(borrow, default)]
     pub issued: Option<IssuedView<'r>>,
-    /// The forms of subjects that were said for definitions.
+    /// The subject formats of definitions.
     #[serde(default)]
     pub definitions: BTreeMap<String, String>,
-    /// What the cloud would not take of a token that policies approved.
+    /// The violated limits of a cloud for a token that policies approved.
     #[serde(default)]
     pub preflight: Vec<ReasonView>,
     #[serde(borrow, default)]
@@ -85,7 +85,7 @@ pub struct TokenView {
     pub audiences: Vec<String>,
 }
 
-/// A record with its place, as `--format json` prints it.
+/// A record with its position: the JSON form.
 #[derive(Serialize)]
 pub struct Placed<'r> {
     sequence: u64,
@@ -94,12 +94,12 @@ pub struct Placed<'r> {
 }
 
 impl<'r> RecordView<'r> {
-    /// What is in an entry; `None` where it is of a version that is not known.
+    /// Parses an entry; `None` for an unknown version.
     pub fn of(entry: &'r Entry) -> Option<Self> {
         serde_json::from_slice(&entry.record).ok()
     }
 
-    /// One line for people.
+    /// Formats one line for people.
     pub fn line(&self, sequence: u64) -> String {
         let time = output::time(self.time);
         let Some(decision) = &self.decision else {
@@ -131,7 +131,7 @@ impl<'r> RecordView<'r> {
 }
 
 impl<'r> Placed<'r> {
-    /// The record as it stands in the log, or `None` where it is no JSON.
+    /// The record as the log has it, or `None` if it is not JSON.
     pub fn of(entry: &'r Entry) -> Option<Self> {
         Some(Self {
             sequence: entry.sequence,

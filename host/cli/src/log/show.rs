@@ -13,10 +13,10 @@ use super::LogPlace;
 use super::records::{Placed, RecordView};
 use crate::output::{self, Exit, Format};
 
-/// How often a log is looked at for more.
-const LOOK: Duration = Duration::from_millis(200);
+/// The interval at which a followed log is read again.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Print records, in order
+/// Print records in order
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -24,37 +24,37 @@ Examples:
   countersign log show state/log --jti 0b5a3b2e-7a4e-4d55-9a5c-3a1d3c5e7f00 --format json
 
 A line has: sequence, time, kind, run, behavior, definition workspace, owning
-workspace, audiences, and what came of it. The JSON is one object a line, with `sequence`, `hash`
-and `record` as it stands in the log: `kind` (`token`, `decision`, `subjects` or `recovered`), `time`,
+workspace, audiences, and outcome. The JSON is one object a line, with `sequence`, `hash` and
+`record` as the log has it: `kind` (`token`, `decision`, `subjects` or `recovered`), `time`,
 `request` (the id of the request), `requester`, `issued` (`jti`, the SHA-256 of the token, `kid`,
-`algorithm`, `subject_profile`, `expires_at`) where there is a token, `preflight` (`code` and
-`message` each) where the cloud would not take one that was approved, and `decision`, as
+`algorithm`, `subject_profile`, `expires_at`) if a token was issued, `preflight` (`code` and
+`message` each) if an approved token violates a limit of its cloud, and `decision`, as
 `countersign evaluate` prints it.
 
-Each record is checked against the one before it; what is damaged ends it with status 1.
+Each record is checked against the previous one; damage ends the command with status 1.
 
-Exit status: 0 printed, 1 anything else, also when no record is the one asked for.")]
+Exit status: 0 printed, 1 anything else, also if no record matches.")]
 pub struct Show {
     #[command(flatten)]
     place: LogPlace,
 
-    /// From this record on
+    /// The first record
     #[arg(long, value_name = "SEQUENCE", default_value_t = 1)]
     from: u64,
 
-    /// Of this run only
+    /// Only records of this run
     #[arg(long, value_name = "UUID")]
     run: Option<RunId>,
 
-    /// Of the token with this id (`jti`) only
+    /// Only the record of the token with this id (`jti`)
     #[arg(long, value_name = "UUID")]
     jti: Option<String>,
 
-    /// Of this request only
+    /// Only records of this request
     #[arg(long, value_name = "UUID")]
     request: Option<String>,
 
-    /// Of the decision with this id, or the token with this SHA-256, only
+    /// Only the record of the decision with this id, or of the token with this SHA-256
     #[arg(long, value_name = "DIGEST", value_parser = Digest::parse)]
     digest: Option<Digest>,
 
@@ -63,21 +63,21 @@ pub struct Show {
     format: Format,
 }
 
-/// Print the last records, and those that come
+/// Print the last records, and new ones
 #[derive(Args)]
 pub struct Tail {
     #[command(flatten)]
     place: LogPlace,
 
-    /// How many
+    /// The number of records
     #[arg(long, short = 'n', value_name = "RECORDS", default_value_t = 10)]
     records: usize,
 
-    /// Go on with those that come
+    /// Wait for new records
     #[arg(long, short)]
     follow: bool,
 
-    /// The form of the output, as `show` has it
+    /// The form of the output, as for `show`
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
 }
@@ -85,25 +85,25 @@ pub struct Tail {
 impl Show {
     pub fn run(&self) -> Result<Exit> {
         let mut reader = Reader::new(self.place.folder()?, self.from);
-        let asked_for_one = self.run.is_some()
+        let is_filtered = self.run.is_some()
             || self.jti.is_some()
             || self.request.is_some()
             || self.digest.is_some();
         let mut found = false;
         while let Some(entry) = reader.read()? {
-            if self.is_asked_for(&entry) {
+            if self.matches(&entry) {
                 found = true;
                 print(&entry, self.format)?;
             }
         }
-        if asked_for_one && !found {
-            output::status("no record is the one asked for");
+        if is_filtered && !found {
+            output::status("no record matches");
             return Ok(Exit::Failed);
         }
         Ok(Exit::Success)
     }
 
-    fn is_asked_for(&self, entry: &Entry) -> bool {
+    fn matches(&self, entry: &Entry) -> bool {
         let view = RecordView::of(entry);
         let is = |asked: &Option<String>, found: &[Option<&str>]| {
             asked.as_deref().is_none_or(|asked| found.contains(&Some(asked)))
@@ -125,7 +125,7 @@ impl Show {
 
 impl Tail {
     pub fn run(&self) -> Result<Exit> {
-        let mut reader = Reader::before_the_end(self.place.folder()?, self.records as u64)?;
+        let mut reader = Reader::tail(self.place.folder()?, self.records as u64)?;
         let mut last = VecDeque::new();
         while let Some(entry) = reader.read()? {
             last.push_back(entry);
@@ -140,7 +140,7 @@ impl Tail {
         loop {
             match reader.read()? {
                 Some(entry) => print(&entry, self.format)?,
-                None => thread::sleep(LOOK),
+                None => thread::sleep(POLL_INTERVAL),
             }
         }
     }

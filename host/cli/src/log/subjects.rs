@@ -13,19 +13,19 @@ use super::LogPlace;
 use super::records::RecordView;
 use crate::output::{self, Exit, Format};
 
-/// Count the tokens that each definition was issued, by the profile of their subject
+/// Count each definition's tokens by the format of their subject
 #[derive(Args)]
 #[command(after_help = "\
-A definition whose last token with the old profile has expired can have the old subject taken out of
-what trusts it.
+After a definition's last token with the old format has expired, its old subject can be removed from
+trust policies.
 
-The JSON is a list with `definition`, `workspace`, `profile`, `tokens`, and `last` (when the last one
-was issued, in seconds since 1970).")]
+The JSON is a list with `definition`, `workspace`, `profile`, `tokens`, and `last` (the time of the
+last one, in seconds since 1970).")]
 pub struct Subjects {
     #[command(flatten)]
     place: LogPlace,
 
-    /// Only tokens that were issued since, in seconds since 1970
+    /// Only tokens issued since this time, in seconds since 1970
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     since: u64,
 

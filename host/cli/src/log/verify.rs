@@ -14,22 +14,23 @@ use countersign_deployment::files;
 use crate::output::{self, FAILURE, Exit, Format, SUCCESS, Styled};
 use crate::progress;
 
-/// Check every byte of a log: the chain of records, and the signed checkpoints
+/// Verify every byte of a log: the chain of records, and the signed checkpoints
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   countersign log verify state/log
   countersign log verify state/log --key checkpoint-key.json --at-least 1200000
 
-Whoever can write to the folder can also take away what no checkpoint covers yet, or cut off
-records and checkpoints together, or replace all of it with the key that is beside it. So keep
-`checkpoint-key.json` elsewhere and give it with --key; note how far checkpoints cover the log, and
-give that with --at-least. A service starts on no log that has not reached its last checkpoint.
+Whoever can write to the folder can also remove records that no checkpoint covers yet, truncate
+records and checkpoints together, or replace everything including the key. So keep
+`checkpoint-key.json` elsewhere and give it with --key; note the last covered record, and give it with
+--at-least. A service refuses to start with a log that has not reached its last checkpoint.
 
 The JSON has `first`, `last`, `hash` (of the last record), `records`, `segments`, `checkpoints` (that
-are signed and agree), `covered` (the last record that one covers), and `damage`, a list of what is wrong, which is empty when nothing is.
+are signed and agree), `covered` (the last record that one covers), and `damage` (a list, empty for an
+intact log).
 
-Exit status: 0 nothing is wrong, 1 anything else.")]
+Exit status: 0 the log is intact, 1 anything else.")]
 pub struct Verify {
     #[command(flatten)]
     place: LogPlace,
@@ -38,7 +39,7 @@ pub struct Verify {
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
 
-    /// The record up to which checkpoints must at least cover the log
+    /// The record that checkpoints must cover at least
     #[arg(long, value_name = "SEQUENCE", default_value_t = 0)]
     at_least: u64,
 
@@ -95,7 +96,7 @@ impl Verify {
     }
 }
 
-/// Checks a log by the key that is in its folder.
+/// Verifies a log with the key in its folder.
 pub fn verified(folder: &Path) -> Result<Report> {
     verified_by(super::folder_of(folder)?, &folder.join(CHECKPOINT_KEY_FILE))
 }

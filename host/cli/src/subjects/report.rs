@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use countersign::{Audience, DefinitionId, SubjectFormat, SubjectParts, Workspace, visible};
 use countersign_decision_log::Reader;
-use countersign_trust::{Admission, Presented, TrustFiles};
+use countersign_trust::{Admission, TokenClaims, TrustFiles};
 use serde::Serialize;
 
 use countersign_deployment::{DefinitionArgument, Installation};
@@ -153,7 +153,7 @@ impl Report {
             let admits = |parts: &SubjectParts| -> Result<Admission> {
                 let (issuer, subject) = (installation.url.as_str(), parts.subject()?);
                 let audience = audience.as_str();
-                Ok(trust.admits(cloud, Presented { issuer, subject: subject.as_str(), audience }))
+                Ok(trust.admits(cloud, TokenClaims { issuer, subject: subject.as_str(), audience }))
             };
             let mut of_old = None;
             for parts in &old {

@@ -8,7 +8,7 @@ use clap::Args;
 use countersign::{Audience, DefinitionId, Digest, RunnerId, SubjectParts, SubjectFormat};
 use countersign_clouds::Cloud;
 use countersign_deployment::{DefinitionArgument, Installation, MigrationRecord, MigrationStep, SubjectMigration, SubjectMigrations, files};
-use countersign_trust::{Admission, Presented, TrustFiles};
+use countersign_trust::{Admission, TokenClaims, TrustFiles};
 
 use super::report::{SubjectsOfLog, of_log};
 use crate::check::preflight_of;
@@ -314,7 +314,7 @@ impl TrustArguments {
                 let subject = parts.subject()?.as_str().to_owned();
                 would_be_taken(installation, cloud, &subject, audience)
                     .with_context(|| format!("definition {definition}: nothing was changed"))?;
-                let token = Presented { issuer, subject: &subject, audience: audience.as_str() };
+                let token = TokenClaims { issuer, subject: &subject, audience: audience.as_str() };
                 let remedy = format!(
                     "nothing was changed. `countersign trust {cloud}` writes trust that does"
                 );
@@ -331,8 +331,8 @@ impl TrustArguments {
                 }
                 for parts in &before {
                     let subject = parts.subject()?;
-                    let now = Presented { subject: subject.as_str(), ..token };
-                    if let Some(owner) = trust.only_for(cloud, now, token).first() {
+                    let now = TokenClaims { subject: subject.as_str(), ..token };
+                    if let Some(owner) = trust.granted_only_to(cloud, now, token).first() {
                         bail!(
                             "definition {definition}: `{owner}` lets in `{subject}`, and not `{}`; {remedy}",
                             token.subject

@@ -11,25 +11,25 @@ use countersign_trust::{Finding, TrustFiles};
 use countersign_deployment::files;
 use crate::output::{self, FAILURE, Exit, Format, Styled};
 
-/// The longest file that is read, in bytes.
-const MAX_FILE: u64 = 4 << 20;
+/// The maximum length of a file, in bytes.
+const MAX_FILE_BYTES: u64 = 4 << 20;
 
-/// Look through trust for what lets in too much, or can never match
+/// Lint trust policies: report what admits too much, or can never match
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   countersign trust lint backplane/*.tf
   aws iam get-role --role-name runs > role.json && countersign trust lint role.json
 
-Files that end with .tf or .hcl are OpenTofu's, all others JSON as clouds' commands print it. Those
-that are given together are read together, a folder at a time: `local`, `for_each` and `count` over
-what is known are followed. What the files do not say is a finding too, and so is what a variable
-says: its default may be replaced.
+Files that end with .tf or .hcl are OpenTofu, all others JSON as the clouds' commands print it. The
+files of a folder are evaluated together: `local`, and `for_each` and `count` over known values. A
+part that the files do not determine is a finding too, and so is a variable: a caller may replace its
+default.
 
 The JSON is a list with `code`, `file`, `place` (a line, or a JSON pointer) and `message`.
-docs/clouds.md has all codes.
+docs/clouds.md lists all codes.
 
-Exit status: 0 nothing was found, 1 something was, or a file cannot be read, or nobody is let in.")]
+Exit status: 0 no findings, 1 findings, or a file cannot be read, or no trust statement was found.")]
 pub struct Lint {
     /// The files
     #[arg(required = true, value_name = "FILE")]
@@ -53,7 +53,7 @@ impl Lint {
                 }
                 output::print(&text)?;
                 let counts = [
-                    plural(trust.len(), "way in", "ways in"),
+                    plural(trust.len(), "trust statement", "trust statements"),
                     plural(trust.files(), "file", "files"),
                     plural(findings.len(), "finding", "findings"),
                 ];
@@ -61,7 +61,7 @@ impl Lint {
             }
         }
         if trust.is_empty() {
-            output::status("nothing here lets anybody in: are these the right files?");
+            output::status("the files contain no trust statement");
         }
         Ok(if findings.is_empty() && !trust.is_empty() { Exit::Success } else { Exit::Failed })
     }
@@ -71,17 +71,17 @@ fn plural(count: usize, one: &str, several: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { several })
 }
 
-/// Reads files of trust together.
+/// Reads and parses trust files together.
 pub fn read(paths: &[PathBuf]) -> Result<TrustFiles> {
     Ok(read_with_digest(paths)?.0)
 }
 
-/// The same, and the digest of what was read.
+/// Reads and parses trust files together, and returns the digest of what was read.
 pub fn read_with_digest(paths: &[PathBuf]) -> Result<(TrustFiles, Digest)> {
     let (mut texts, mut digests) = (Vec::new(), Vec::new());
     for path in paths {
         let name = path.display().to_string();
-        let bytes = files::read(path, MAX_FILE)?;
+        let bytes = files::read(path, MAX_FILE_BYTES)?;
         digests.extend_from_slice(Digest::of(&bytes).as_bytes());
         let text = String::from_utf8(bytes);
         texts.push((name.clone(), text.map_err(|_| anyhow::anyhow!("not UTF-8")).context(name)?));

@@ -7,49 +7,47 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use countersign::{Audience, RunnerId, Subject};
 use countersign_clouds::Cloud;
-use countersign_trust::TrustOf;
+use countersign_trust::TrustSpec;
 
 use countersign_deployment::{DefinitionArgument, Installation};
 use crate::output::{self, Exit};
 
 #[derive(Args)]
 #[command(after_help = "\
-Subjects and audience are compared for equality. While a definition migrates from one format of subject
-to the other, both are written (`countersign subjects`). What belongs to the account stands as
-a variable of OpenTofu, and in JSON as a word in capitals. Over a limit of the cloud, nothing is
-written.
+Subjects and audience are compared for equality. While a definition migrates from one subject format
+to the other, both subjects are included (`countersign subjects`). Values of the account are OpenTofu
+variables, and words in capitals in JSON. A policy over a limit of the cloud is an error.
 
-The JSON has no provider of AWS and no bindings of GCP's principals. It is what the cloud's own command
-takes: `aws iam create-role --assume-role-policy-document`,
-one of `az identity federated-credential create` in a list, the body of GCP's
-`projects.locations.workloadIdentityPools.providers`, STACKIT's federated identity providers in a list.")]
+The JSON contains neither AWS's provider nor GCP's IAM bindings. It is the input of the cloud's own
+command: `aws iam create-role --assume-role-policy-document`, a list of inputs of
+`az identity federated-credential create`, the body of GCP's
+`projects.locations.workloadIdentityPools.providers`, a list of STACKIT's federated identity providers.")]
 pub struct Write {
     /// The manifest, `countersign.toml`
     #[arg(long, short, value_name = "FILE")]
     policies: PathBuf,
 
-    /// A definition, with the workspace that owns it; give it once for each [default: those that
-    /// migrate]
+    /// A definition with its workspace; repeat it for several [default: the definitions that migrate]
     #[arg(long = "definition", short, value_name = "WORKSPACE/UUID")]
     definitions: Vec<DefinitionArgument>,
 
-    /// A runner whose subject definitions have that do not migrate yet; give it once for each
+    /// A runner, for the subject of definitions that have not migrated; repeat it for several
     #[arg(long = "runner", value_name = "UUID")]
     runners: Vec<RunnerId>,
 
-    /// What tokens are for (`aud`) [default: the usual one of the cloud]
+    /// The audience of the tokens (`aud`) [default: the cloud's usual one]
     #[arg(long, short, value_name = "AUDIENCE")]
     audience: Option<Audience>,
 
-    /// What the resources are called
+    /// The name of the resources
     #[arg(long, value_name = "NAME", default_value = "countersign", value_parser = label)]
     name: String,
 
-    /// Use the provider that the AWS account has for the issuer; there is one for each URL. OpenTofu only
+    /// Use the AWS account's existing provider of the issuer: an account has one for each URL. OpenTofu only
     #[arg(long)]
     existing_provider: bool,
 
-    /// The language
+    /// The output format
     #[arg(long, value_enum, default_value_t = Language::Hcl)]
     format: Language,
 }
@@ -67,23 +65,23 @@ impl Write {
         let installation = Installation::read(&self.policies)?;
         let definitions = installation.definitions(&self.definitions);
         if definitions.is_empty() {
-            bail!("no definition migrates; name those to trust by --definition");
+            bail!("no definition migrates; give the trusted ones with --definition");
         }
         let workspaces: BTreeSet<_> = definitions.iter().map(|of| &of.workspace).collect();
         if self.definitions.is_empty() && workspaces.len() > 1 {
             bail!(
-                "definitions of {} workspaces migrate, and each should have trust of its own: name those of one \
-                 by --definition",
+                "definitions of {} workspaces migrate, and each workspace needs a trust policy of its own: give those of \
+                 one with --definition",
                 workspaces.len()
             );
         }
         let runners = self.runners.iter().cloned().collect();
         let mut subjects: BTreeMap<String, Subject> = BTreeMap::new();
         for definition in &definitions {
-            // Several definitions can have one runner's subject.
+            // Several definitions may share one runner's subject, which the map keeps once.
             subjects.extend(installation.subjects_of(definition, &runners)?);
         }
-        let trust = TrustOf {
+        let trust = TrustSpec {
             issuer: installation.url.as_str().to_owned(),
             audience: installation.audience_or(self.audience.as_ref(), cloud)?,
             subjects: subjects.into_iter().collect(),
@@ -99,7 +97,7 @@ impl Write {
     }
 }
 
-/// A label of OpenTofu's that all clouds take as a name.
+/// Parses a name that OpenTofu accepts as a label and all clouds as a name.
 fn label(text: &str) -> Result<String, String> {
     let fits = (1..=32).contains(&text.len())
         && text.starts_with(|c: char| c.is_ascii_lowercase())

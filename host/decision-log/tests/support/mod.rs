@@ -1,4 +1,4 @@
-//! A key that is none, and a disk that loses what was not synced.
+//! A fake key, and a disk that loses unsynced writes.
 #![allow(dead_code, reason = "no test uses all of it")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use countersign_decision_log::{CheckpointKey, Disk};
 
-/// "Signs" by a checksum: what it stands for is not what is tested here.
+/// "Signs" by a checksum: these tests are not about signatures.
 pub struct Key;
 
 impl CheckpointKey for Key {
@@ -28,7 +28,7 @@ impl CheckpointKey for Key {
     }
 }
 
-/// What was asked of a disk.
+/// An operation of a disk.
 #[derive(Debug, Clone)]
 pub enum Asked {
     Create(String),
@@ -38,13 +38,13 @@ pub enum Asked {
     Remove(String),
     Sync(String),
     SyncNames,
-    /// What the test was told to be durable: the record's sequence.
+    /// The sequence of a record that was acknowledged as durable.
     Acknowledged(u64),
 }
 
 pub type Files = BTreeMap<String, Vec<u8>>;
 
-/// A disk in memory that notes what it is asked for, and can be told to fail.
+/// A disk in memory that notes its operations, and can fail on demand.
 #[derive(Clone, Default)]
 pub struct FakeDisk(pub Arc<Mutex<State>>);
 
@@ -52,9 +52,9 @@ pub struct FakeDisk(pub Arc<Mutex<State>>);
 pub struct State {
     pub files: Files,
     pub asked: Vec<Asked>,
-    /// Fails that many calls from now; what was asked is not noted and done by half.
+    /// Fails that many calls from now; the failing operation is not noted and half done.
     pub fail_at: Option<usize>,
-    /// The process is gone that many calls from now: nothing is done any more.
+    /// Stops that many calls from now, as if the process was killed: no later operation has an effect.
     pub dies_at: Option<usize>,
 }
 

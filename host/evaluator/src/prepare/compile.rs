@@ -16,10 +16,10 @@ use crate::text::escape;
 
 /// The place where components are checked and compiled.
 ///
-/// Compiling is the one step for which Wasmtime promises nothing. Components that are known to be costly
-/// are refused before it, but only a process of its own can be held to a time and to an amount of memory,
-/// and can crash alone. A service, like any host that loads components of strangers, compiles in one: the
-/// crate `countersign-preparation` has such a child process.
+/// Compiling is the one place where Wasmtime promises nothing. What is known to be costly is refused
+/// before it, but only a process of its own can be held to a time and to an amount of memory, and can
+/// crash alone. A service, and whoever loads components that strangers made, compiles elsewhere: the
+/// crate `countersign-compiler-worker` has a child process that does.
 #[derive(Clone, Default)]
 pub enum Preparation {
     /// In this process, without a bound on time and memory: [`Limits::prepare_ms`] and

@@ -1,14 +1,14 @@
-//! Which of several forms was meant.
+//! Selects the intended one of several branches.
 
 use serde_json::Value;
 
 use super::{Leaf, Wrong};
 use crate::words::{expected, found, kind};
 
-/// The problems of the form that was meant, or one problem that says what the forms are.
+/// Returns the problems of the intended branch, or one problem that names all branches.
 ///
-/// Not meant is a form that would have another kind of value, or one whose keys are others.
-pub(super) fn meant(pointer: String, settings: &Value, branches: Vec<Vec<Leaf>>) -> Vec<Leaf> {
+/// A branch is not intended if it expects another type of value, or other keys.
+pub(super) fn intended(pointer: String, settings: &Value, branches: Vec<Vec<Leaf>>) -> Vec<Leaf> {
     let here = |leaf: &Leaf| leaf.pointer == pointer;
     let of_kind = |leaf: &Leaf| here(leaf) && matches!(leaf.wrong, Wrong::Kind(_));
     let right_kind: Vec<_> = branches.iter().filter(|branch| !branch.iter().any(of_kind)).collect();
@@ -51,6 +51,6 @@ pub(super) fn meant(pointer: String, settings: &Value, branches: Vec<Vec<Leaf>>)
             Some(within) => format!("{within}: {}", leaf.message),
         })
         .collect();
-    let message = format!("fits none of {} forms: {}", branches.len(), why.join("; or "));
+    let message = format!("matches none of {} forms: {}", branches.len(), why.join("; or "));
     vec![Leaf { pointer, message, wrong: Wrong::Other }]
 }

@@ -1,4 +1,4 @@
-//! What one keyword finds.
+//! The problems that one keyword reports.
 
 use boon::ErrorKind;
 use percent_encoding::percent_decode_str;
@@ -9,7 +9,7 @@ use crate::read::escaped;
 use crate::words::{count, cut, expected, found, kind, types};
 
 impl Problems<'_> {
-    /// What one keyword of the schema at `url` finds at a pointer into the settings: one problem, or one
+    /// Returns the problems that one keyword of the schema at `url` reports for a pointer into the settings: one, or one
     /// for each key.
     pub(super) fn leaf(&self, pointer: String, url: &str, error: &ErrorKind<'_, '_>) -> Vec<Leaf> {
         let value = self.settings.pointer(&pointer).unwrap_or(&Value::Null);
@@ -48,7 +48,7 @@ impl Problems<'_> {
                 let message = self.unknown_key(url);
                 got.iter().map(|unknown| key(unknown, &message)).collect()
             }
-            // A form that no value has is never meant.
+            // `false` accepts no value, so its branch is never the intended one.
             ErrorKind::FalseSchema => {
                 here("nothing is allowed here".to_owned(), Wrong::Kind(Vec::new()))
             }
@@ -69,7 +69,7 @@ impl Problems<'_> {
         }
     }
 
-    /// What is said of a key that the schema at `url` does not have.
+    /// The message for a key that the schema at `url` does not have.
     fn unknown_key(&self, url: &str) -> String {
         let (_, fragment) = url.split_once('#').unwrap_or_default();
         let fragment = percent_decode_str(fragment).decode_utf8_lossy();
@@ -91,43 +91,45 @@ impl Problems<'_> {
     }
 }
 
-/// How much was expected, and how much was found.
+/// Describes the expected and the found quantity.
 fn range(error: &ErrorKind<'_, '_>) -> String {
-    let least = |of, want: usize, got: usize| format!("{} or more, found {got}", count(want, of));
-    let most = |of, want: usize, got: usize| match want {
+    let min = |of, want: usize, got: usize| format!("{} or more, found {got}", count(want, of));
+    let max = |of, want: usize, got: usize| match want {
         0 => format!("no {of}, found {got}"),
         want => format!("at most {}, found {got}", count(want, of)),
     };
     match error {
-        ErrorKind::MinLength { got, want } => least("character", *want, *got),
-        ErrorKind::MaxLength { got, want } => most("character", *want, *got),
-        ErrorKind::MinItems { got, want } => least("item", *want, *got),
-        ErrorKind::MaxItems { got, want } => most("item", *want, *got),
-        ErrorKind::MinProperties { got, want } => least("key", *want, *got),
-        ErrorKind::MaxProperties { got, want } => most("key", *want, *got),
-        ErrorKind::AdditionalItems { got } => format!("{got} items less"),
-        ErrorKind::Contains => "an item of a form that none has".to_owned(),
+        ErrorKind::MinLength { got, want } => min("character", *want, *got),
+        ErrorKind::MaxLength { got, want } => max("character", *want, *got),
+        ErrorKind::MinItems { got, want } => min("item", *want, *got),
+        ErrorKind::MaxItems { got, want } => max("item", *want, *got),
+        ErrorKind::MinProperties { got, want } => min("key", *want, *got),
+        ErrorKind::MaxProperties { got, want } => max("key", *want, *got),
+        ErrorKind::AdditionalItems { got } => format!("{got} fewer items"),
+        ErrorKind::Contains => "at least one item that matches `contains`".to_owned(),
         ErrorKind::MinContains { got, want } => {
-            format!("{} or more of a form that {} have", count(*want, "item"), got.len())
+            format!("at least {} that match `contains`, found {}", count(*want, "item"), got.len())
         }
         ErrorKind::MaxContains { got, want } => {
-            format!("at most {} of a form that {} have", count(*want, "item"), got.len())
+            format!("at most {} that match `contains`, found {}", count(*want, "item"), got.len())
         }
         ErrorKind::Minimum { got, want } => format!("{want} or more, found {got}"),
         ErrorKind::Maximum { got, want } => format!("{want} or less, found {got}"),
         ErrorKind::ExclusiveMinimum { got, want } => format!("more than {want}, found {got}"),
         ErrorKind::ExclusiveMaximum { got, want } => format!("less than {want}, found {got}"),
         ErrorKind::MultipleOf { got, want } => format!("a multiple of {want}, found {got}"),
-        ErrorKind::Not => "a value of another form: this one is excluded".to_owned(),
+        ErrorKind::Not => "a value that does not match `not`".to_owned(),
         ErrorKind::OneOf(Some((first, second))) => {
-            format!("exactly one of several forms, and it fits those at {first} and {second}")
+            format!(
+                "a value that matches exactly one of several forms, found one that matches {first} and {second}"
+            )
         }
-        // What the draft that is used does not assert, or what was handled before.
+        // Keywords that the draft does not assert, and those handled by the caller.
         other => format!("something else: {other}"),
     }
 }
 
-/// A value that was expected.
+/// Describes an expected value.
 fn of_value(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),

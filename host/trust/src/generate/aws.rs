@@ -5,9 +5,9 @@ use hcl::{Attribute, Block};
 use serde_json::json;
 
 use super::hcl::{list, quoted, reference, text};
-use super::{AWS_POLICY_CHARACTERS, GeneratedTrust, TrustError, TrustOf, aws_issuer, bounded};
+use super::{AWS_POLICY_CHARACTERS, GeneratedTrust, TrustError, TrustSpec, aws_issuer, bounded};
 
-pub(super) fn generate(trust: &TrustOf) -> Result<GeneratedTrust, TrustError> {
+pub(super) fn generate(trust: &TrustSpec) -> Result<GeneratedTrust, TrustError> {
     let issuer = aws_issuer(trust)?;
     let (audience, subjects) = (trust.audience.as_str(), trust.subject_texts());
     let json = json!({

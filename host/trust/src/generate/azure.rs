@@ -5,9 +5,9 @@ use hcl::{Attribute, Block};
 use serde_json::{Value, json};
 
 use super::hcl::{list, quoted, reference, text, variable};
-use super::{AZURE_CREDENTIALS, GeneratedTrust, TrustError, TrustOf, bounded, subject_limits};
+use super::{AZURE_CREDENTIALS, GeneratedTrust, TrustError, TrustSpec, bounded, subject_limits};
 
-pub(super) fn generate(trust: &TrustOf) -> Result<GeneratedTrust, TrustError> {
+pub(super) fn generate(trust: &TrustSpec) -> Result<GeneratedTrust, TrustError> {
     subject_limits(trust, Cloud::Azure)?;
     let count = trust.subjects.len();
     let remedy = "use another identity for some of the definitions";

@@ -6,10 +6,10 @@ use serde_json::json;
 
 use super::hcl::{list, quoted, reference, template, text, variable};
 use super::{
-    GCP_CONDITION_CHARACTERS, GeneratedTrust, TrustError, TrustOf, bounded, subject_limits,
+    GCP_CONDITION_CHARACTERS, GeneratedTrust, TrustError, TrustSpec, bounded, subject_limits,
 };
 
-pub(super) fn generate(trust: &TrustOf) -> Result<GeneratedTrust, TrustError> {
+pub(super) fn generate(trust: &TrustSpec) -> Result<GeneratedTrust, TrustError> {
     subject_limits(trust, Cloud::Gcp)?;
     let audience = trust.audience.as_str();
     // A subject has no quotes: it was put together of identifiers.

@@ -6,9 +6,9 @@ use hcl::{Attribute, Block, Expression, Identifier};
 use serde_json::{Value, json};
 
 use super::hcl::{quoted, reference, text, variable};
-use super::{GeneratedTrust, TrustOf};
+use super::{GeneratedTrust, TrustSpec};
 
-pub(super) fn generate(trust: &TrustOf) -> GeneratedTrust {
+pub(super) fn generate(trust: &TrustSpec) -> GeneratedTrust {
     let audience = trust.audience.as_str();
     let json: Vec<Value> = trust
         .subjects

@@ -1,121 +1,121 @@
-//! AWS: trust policies of roles.
+//! AWS: reads the trust policies of roles.
 
 use std::collections::BTreeSet;
 
 use countersign_clouds::Cloud;
 
 use super::{is_of_data, note_unknown};
-use crate::grant::{Grant, How, May, Test};
 use crate::hcl::Block;
 use crate::json;
 use crate::node::{Node, Place, Text, Value};
+use crate::trust_statement::{MatchKind, Test, TrustStatement, UnknownEffect};
 
-/// The ways in of an IAM policy; `None` where it is none.
-pub(super) fn policy(node: &Node, owner: &str) -> Option<Vec<Grant>> {
-    let statements = member(node, "Statement")?;
+/// Reads the statements of an IAM policy; `None` if the node is not one.
+pub(super) fn policy(node: &Node, owner: &str) -> Option<Vec<TrustStatement>> {
+    let nodes = member(node, "Statement")?;
     let characters = characters(node);
-    let grants = statements.elements().iter().filter_map(|statement| {
-        if let Value::Unknown(written) = &statement.value {
-            return Some(unknown(statement, owner, written));
+    let statements = nodes.elements().iter().filter_map(|node| {
+        if let Value::Unknown(written) = &node.value {
+            return Some(unknown(node, owner, written));
         }
-        let text = |name| member(statement, name).and_then(Node::text);
-        let texts = |name| member(statement, name).map(Node::texts).unwrap_or_default();
-        let denies = text("Effect").is_some_and(|effect| effect.text == "Deny");
-        let excluded = member(statement, "NotAction").map(|_| is_web_identity(&texts("NotAction")));
+        let text = |name| member(node, name).and_then(Node::text);
+        let texts = |name| member(node, name).map(Node::texts).unwrap_or_default();
+        let is_deny = text("Effect").is_some_and(|effect| effect.text == "Deny");
+        let excluded = member(node, "NotAction").map(|_| is_web_identity(&texts("NotAction")));
         if excluded == Some(true) || (excluded.is_none() && !is_web_identity(&texts("Action"))) {
             return None;
         }
-        let principal = member(statement, "Principal");
+        let principal = member(node, "Principal");
         let federated = principal.and_then(|principal| member(principal, "Federated"));
-        // Those of AWS itself do not come with a token.
+        // Principals of AWS itself do not present a token.
         let others = principal.is_some_and(|principal| matches!(principal.value, Value::Map(_)));
         if others && federated.is_none() && !any_principal(principal) {
             return None;
         }
-        let mut grant = grant(statement.place.clone(), owner, federated.map(Node::texts));
-        grant.denies = denies;
-        grant.policy_characters = characters;
-        // Anybody, or anybody else: which tokens are meant by that is not said here.
+        let mut statement = web_identity(node.place.clone(), owner, federated.map(Node::texts));
+        statement.is_deny = is_deny;
+        statement.policy_characters = characters;
+        // `*` and `NotPrincipal` name no provider, so it is unknown whose tokens they match.
         if federated.is_none() {
-            grant.note(May::Narrow, &statement.place, "the principal");
+            statement.note(UnknownEffect::Narrows, &node.place, "the principal");
         }
-        if let Some(condition) = member(statement, "Condition") {
+        if let Some(condition) = member(node, "Condition") {
             for (operator, keys) in condition.members() {
                 for (key, values) in keys.members() {
-                    add(&mut grant, operator, key, values.texts(), values.place.clone());
+                    add(&mut statement, operator, key, values.texts(), values.place.clone());
                 }
                 if let Value::Unknown(written) = &keys.value {
-                    grant.note(May::Hide, &keys.place, format!("`{written}`"));
+                    statement.note(UnknownEffect::HidesTests, &keys.place, format!("`{written}`"));
                 }
             }
             if let Value::Unknown(written) = &condition.value {
-                grant.note(May::Hide, &condition.place, format!("`{written}`"));
+                statement.note(UnknownEffect::HidesTests, &condition.place, format!("`{written}`"));
             }
         }
-        note_unknown(&mut grant);
-        Some(grant)
+        note_unknown(&mut statement);
+        Some(statement)
     });
-    Some(grants.collect())
+    Some(statements.collect())
 }
 
-/// A member, in whatever case its name is: IAM does not mind.
+/// Returns a member by its name in any case: IAM ignores it.
 fn member<'n>(node: &'n Node, name: &str) -> Option<&'n Node> {
     let mut members = node.members().iter();
     members.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, node)| node)
 }
 
-/// Whether a principal is anybody.
+/// Returns true for the principal `*`.
 fn any_principal(principal: Option<&Node>) -> bool {
     let members = principal.map(Node::members).unwrap_or_default();
     members.iter().any(|(_, names)| names.texts().iter().any(|name| name.text == "*"))
 }
 
-/// A statement that is not known.
-fn unknown(statement: &Node, owner: &str, written: &str) -> Grant {
-    let mut grant = Grant::new(Cloud::Aws, statement.place.clone(), owner.to_owned());
-    grant.note(May::Hide, &statement.place, format!("`{written}`"));
-    grant
+/// An unresolved statement.
+fn unknown(node: &Node, owner: &str, written: &str) -> TrustStatement {
+    let mut statement = TrustStatement::new(Cloud::Aws, node.place.clone(), owner.to_owned());
+    statement.note(UnknownEffect::HidesTests, &node.place, format!("`{written}`"));
+    statement
 }
 
-/// `aws_iam_role`.
-pub(super) fn role(block: &Block, data: &BTreeSet<String>) -> Vec<Grant> {
+/// Reads an `aws_iam_role`.
+pub(super) fn role(block: &Block, data: &BTreeSet<String>) -> Vec<TrustStatement> {
     let Some(attribute) = block.body.get("assume_role_policy") else { return Vec::new() };
     let owner = name(block);
     match &attribute.value {
         Value::Text(text) => {
             let node = json::parse_at(&text.text, &attribute.place);
-            if let Some(grants) = node.and_then(|node| policy(&node, &owner)) {
-                return grants;
+            if let Some(statements) = node.and_then(|node| policy(&node, &owner)) {
+                return statements;
             }
         }
         Value::Map(_) => return policy(attribute, &owner).unwrap_or_default(),
-        // The data source is read where it stands, if it is in one of the files.
+        // The data source's own block is read, if it is in one of the files.
         Value::Unknown(written) if is_of_data(written, "aws_iam_policy_document", data) => {
             return Vec::new();
         }
         _ => {}
     }
-    let mut grant = Grant::new(Cloud::Aws, attribute.place.clone(), owner);
-    grant.note(May::Hide, &attribute.place, "the trust policy of the role");
-    vec![grant]
+    let mut statement = TrustStatement::new(Cloud::Aws, attribute.place.clone(), owner);
+    statement.note(UnknownEffect::HidesTests, &attribute.place, "the trust policy of the role");
+    vec![statement]
 }
 
-/// `aws_iam_policy_document`.
-pub(super) fn document(block: &Block) -> Vec<Grant> {
+/// Reads an `aws_iam_policy_document`.
+pub(super) fn document(block: &Block) -> Vec<TrustStatement> {
     let owner = name(block);
-    let mut grants = Vec::new();
-    for statement in block.body.get("statement").map(Node::elements).unwrap_or_default() {
-        if let Value::Unknown(written) = &statement.value {
-            grants.push(unknown(statement, &owner, written));
+    let mut statements = Vec::new();
+    for node in block.body.get("statement").map(Node::elements).unwrap_or_default() {
+        if let Value::Unknown(written) = &node.value {
+            statements.push(unknown(node, &owner, written));
             continue;
         }
-        let denies = statement.get("effect").and_then(Node::known).is_some_and(|e| e == "Deny");
-        let actions = statement.get("actions").map(Node::texts).unwrap_or_default();
-        let excluded = statement.get("not_actions").map(|not| is_web_identity(&not.texts()));
+        let is_deny = node.get("effect").and_then(Node::known).is_some_and(|e| e == "Deny");
+        let actions = node.get("actions").map(Node::texts).unwrap_or_default();
+        let excluded = node.get("not_actions").map(|not| is_web_identity(&not.texts()));
         if excluded == Some(true) || (excluded.is_none() && !is_web_identity(&actions)) {
             continue;
         }
-        let principals = statement.get("principals").map(Node::elements).unwrap_or_default();
+        let principals = node.get("principals").map(Node::elements).unwrap_or_default();
         let federated = principals
             .iter()
             .filter(|p| p.get("type").and_then(Node::known).as_deref() == Some("Federated"))
@@ -128,41 +128,43 @@ pub(super) fn document(block: &Block) -> Vec<Grant> {
         {
             continue;
         }
-        let mut grant = grant(statement.place.clone(), &owner, federated.map(Node::texts));
-        grant.denies = denies;
-        for condition in statement.get("condition").map(Node::elements).unwrap_or_default() {
+        let mut statement = web_identity(node.place.clone(), &owner, federated.map(Node::texts));
+        statement.is_deny = is_deny;
+        for condition in node.get("condition").map(Node::elements).unwrap_or_default() {
             let text = |name| condition.get(name).and_then(Node::text);
             match (text("test"), text("variable")) {
                 (Some(operator), Some(key)) => {
                     let values = condition.get("values").map(Node::texts).unwrap_or_default();
-                    add(&mut grant, &operator.text, &key.text, values, condition.place.clone());
+                    add(&mut statement, &operator.text, &key.text, values, condition.place.clone());
                 }
-                _ => grant.note(May::Hide, &condition.place, "a condition"),
+                _ => statement.note(UnknownEffect::HidesTests, &condition.place, "a condition"),
             }
         }
-        note_unknown(&mut grant);
-        grants.push(grant);
+        note_unknown(&mut statement);
+        statements.push(statement);
     }
     for name in
         ["source_policy_documents", "override_policy_documents", "source_json", "override_json"]
     {
         if let Some(source) = block.body.get(name) {
-            let mut grant = Grant::new(Cloud::Aws, source.place.clone(), owner.clone());
-            grant.note(May::Hide, &source.place, format!("`{name}`"));
-            grants.push(grant);
+            let mut statement =
+                TrustStatement::new(Cloud::Aws, source.place.clone(), owner.clone());
+            statement.note(UnknownEffect::HidesTests, &source.place, format!("`{name}`"));
+            statements.push(statement);
         }
     }
-    grants
+    statements
 }
 
 fn name(block: &Block) -> String {
     block.labels.join(".")
 }
 
-fn grant(place: Place, owner: &str, federated: Option<Vec<Text>>) -> Grant {
-    let mut grant = Grant::new(Cloud::Aws, place, owner.to_owned());
-    // `arn:aws:iam::123456789012:oidc-provider/HOST/PATH` is of `https://HOST/PATH`.
-    grant.issuer = federated.into_iter().flatten().next().map(|arn| {
+/// A statement for the tokens of a federated provider.
+fn web_identity(place: Place, owner: &str, federated: Option<Vec<Text>>) -> TrustStatement {
+    let mut statement = TrustStatement::new(Cloud::Aws, place, owner.to_owned());
+    // `arn:aws:iam::123456789012:oidc-provider/HOST/PATH` is the provider of `https://HOST/PATH`.
+    statement.issuer = federated.into_iter().flatten().next().map(|arn| {
         match arn.text.split_once(":oidc-provider/") {
             Some((_, rest)) => {
                 Text { text: format!("https://{rest}"), known: !rest.contains("${") }
@@ -170,7 +172,7 @@ fn grant(place: Place, owner: &str, federated: Option<Vec<Text>>) -> Grant {
             None => Text { known: false, ..arn },
         }
     });
-    grant
+    statement
 }
 
 fn is_web_identity(actions: &[Text]) -> bool {
@@ -180,26 +182,26 @@ fn is_web_identity(actions: &[Text]) -> bool {
     })
 }
 
-/// Adds a condition of an operator on a key.
-fn add(grant: &mut Grant, operator: &str, key: &str, values: Vec<Text>, place: Place) {
+/// Adds a condition: an operator on a key.
+fn add(statement: &mut TrustStatement, operator: &str, key: &str, values: Vec<Text>, place: Place) {
     let lower = operator.to_ascii_lowercase();
     let plain = lower.strip_prefix("foranyvalue:").unwrap_or(&lower);
-    let how = match plain {
-        "stringequals" => How::Exact,
-        "stringequalsignorecase" => How::IgnoreCase,
-        "stringlike" => How::Pattern,
-        // `ForAllValues:` and `…IfExists` hold where there is no value at all.
-        _ => How::Other,
+    let kind = match plain {
+        "stringequals" => MatchKind::Exact,
+        "stringequalsignorecase" => MatchKind::IgnoreCase,
+        "stringlike" => MatchKind::Pattern,
+        // `ForAllValues:` and `…IfExists` also hold for a claim that is absent.
+        _ => MatchKind::Other,
     };
-    // IAM puts in what it knows: `${…}`, and `&{…}` as OpenTofu writes it.
+    // IAM replaces policy variables: `${…}`, which OpenTofu writes as `&{…}`.
     let values = values.into_iter().map(|Text { text, known }| {
         let known = known && !text.contains("${") && !text.contains("&{");
         Text { text, known }
     });
-    let test = Test::new(how, values.collect(), place, operator);
-    // `HOST/PATH:sub`; `aws:…` are others' keys, and so are those of another provider: a token has none of them.
+    let test = Test::new(kind, values.collect(), place, operator);
+    // `HOST/PATH:sub` is a claim of the provider's token. `aws:…` and other providers' keys are not in it.
     let (of, claim) = key.rsplit_once(':').unwrap_or(("", key));
-    let provider = grant.issuer.as_ref().filter(|issuer| issuer.known);
+    let provider = statement.issuer.as_ref().filter(|issuer| issuer.known);
     let is_own = provider.is_none_or(|issuer| {
         let host = issuer.text.strip_prefix("https://").unwrap_or_default();
         of.contains("${") || of.eq_ignore_ascii_case(host)
@@ -208,17 +210,17 @@ fn add(grant: &mut Grant, operator: &str, key: &str, values: Vec<Text>, place: P
         ("aws", _) => {}
         (_, "sub" | "aud") if !is_own => {
             let what = format!("a condition on `{key}`, which is not the provider's");
-            grant.note(May::Narrow, &test.place, what);
+            statement.note(UnknownEffect::Narrows, &test.place, what);
             return;
         }
-        (_, "sub") => return grant.subjects.push(test),
-        (_, "aud") => return grant.audiences.push(test),
+        (_, "sub") => return statement.subjects.push(test),
+        (_, "aud") => return statement.audiences.push(test),
         _ => {}
     }
-    grant.note(May::Narrow, &test.place, format!("a condition on `{key}`"));
+    statement.note(UnknownEffect::Narrows, &test.place, format!("a condition on `{key}`"));
 }
 
-/// How long a policy is without white space, where all of it is known.
+/// The length of a policy in characters without white space, if all of it is known.
 fn characters(node: &Node) -> Option<usize> {
     let text = serde_json::to_string(&value(node)?).ok()?;
     Some(text.chars().filter(|c| !c.is_whitespace()).count())

@@ -1,14 +1,14 @@
-//! Azure: federated identity credentials.
+//! Azure: reads federated identity credentials.
 
 use countersign_clouds::Cloud;
 
 use super::note_unknown;
-use crate::grant::{Grant, How, Test};
 use crate::node::{Node, Text};
+use crate::trust_statement::{MatchKind, Test, TrustStatement};
 
-/// A credential, as Azure Resource Manager, Graph, their command lines and both providers have it; `None`
-/// where it is none.
-pub(super) fn credential(node: &Node) -> Option<Grant> {
+/// Reads a credential in the form of Azure Resource Manager, Graph, their command lines or both OpenTofu providers;
+/// `None` if the node is not one.
+pub(super) fn credential(node: &Node) -> Option<TrustStatement> {
     let issuer = node.get("issuer")?;
     let subject = node.any(&["subject"]);
     let expression = node
@@ -18,22 +18,22 @@ pub(super) fn credential(node: &Node) -> Option<Grant> {
     if subject.is_none() && expression.is_none() && audiences.is_none() {
         return None;
     }
-    let mut grant = Grant::new(Cloud::Azure, node.place.clone(), owner(node));
-    grant.issuer = issuer.text();
+    let mut statement = TrustStatement::new(Cloud::Azure, node.place.clone(), owner(node));
+    statement.issuer = issuer.text();
     if let Some(subject) = subject {
-        grant.subjects.push(Test::exact(subject.texts(), subject.place.clone()));
+        statement.subjects.push(Test::exact(subject.texts(), subject.place.clone()));
     }
     if let Some((expression, text)) = expression.and_then(|e| Some((e, e.text()?))) {
-        grant.subjects.push(matching(&text, expression));
+        statement.subjects.push(matching(&text, expression));
     }
     if let Some(audiences) = audiences {
-        grant.audiences.push(Test::exact(audiences.texts(), audiences.place.clone()));
+        statement.audiences.push(Test::exact(audiences.texts(), audiences.place.clone()));
     }
-    note_unknown(&mut grant);
-    Some(grant)
+    note_unknown(&mut statement);
+    Some(statement)
 }
 
-/// The identity that the credential is of.
+/// The identity that the credential belongs to.
 fn owner(node: &Node) -> String {
     const OF: &[&str] =
         &["parent_id", "user_assigned_identity_id", "application_id", "application_object_id"];
@@ -45,7 +45,7 @@ fn owner(node: &Node) -> String {
     named.or_else(of_id).unwrap_or_default()
 }
 
-/// `claims['sub'] matches 'a*'`, `claims['sub'] eq 'a'`.
+/// Parses `claims['sub'] matches 'a*'` and `claims['sub'] eq 'a'`.
 fn matching(text: &Text, node: &Node) -> Test {
     let parsed = text.text.split_once(']').and_then(|(claim, rest)| {
         let claim = claim.trim().strip_prefix("claims[")?.trim_matches(['\'', '"']);
@@ -55,11 +55,11 @@ fn matching(text: &Text, node: &Node) -> Test {
         (claim == "sub" && !value.contains('\'')).then_some((operator, value))
     });
     let place = node.place.clone();
-    let (how, written, value) = match parsed {
-        Some((operator @ "matches", value)) => (How::Pattern, operator, value),
-        Some((operator @ "eq", value)) => (How::Exact, operator, value),
-        _ => (How::Other, "an expression", text.text.as_str()),
+    let (kind, written, value) = match parsed {
+        Some((operator @ "matches", value)) => (MatchKind::Pattern, operator, value),
+        Some((operator @ "eq", value)) => (MatchKind::Exact, operator, value),
+        _ => (MatchKind::Other, "an expression", text.text.as_str()),
     };
     let value = Text { text: value.to_owned(), known: text.known };
-    Test::new(how, vec![value], place, written)
+    Test::new(kind, vec![value], place, written)
 }

@@ -1,4 +1,4 @@
-//! A cache on disk, and what may have become of its files.
+//! A cache on disk, with files that were damaged, forged, moved or replaced.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::fs;
@@ -11,15 +11,15 @@ use countersign::{
     Binding, BindingConfig, Cache, CacheEntry, Digest, Engine, EngineConfig, Limits, Mode, Policy,
     Prepared, Scope, Settings,
 };
+use countersign_compiler_worker::{CacheFolder, Pruned};
 use countersign_policy_artifacts::SAME_WORKSPACE;
-use countersign_preparation::{CacheFolder, Pruned};
 use tempfile::TempDir;
 
 const BOUND: u64 = 64 << 20;
 
 /// A cache in a folder, its secret beside it.
-fn open(at: &TempDir, most_bytes: u64) -> CacheFolder {
-    CacheFolder::open(&at.path().join("cache"), &at.path().join("secret"), most_bytes).unwrap()
+fn open(at: &TempDir, max_bytes: u64) -> CacheFolder {
+    CacheFolder::open(&at.path().join("cache"), &at.path().join("secret"), max_bytes).unwrap()
 }
 
 /// Prepares one binding on an engine of its own.
@@ -46,7 +46,7 @@ fn files(at: &TempDir) -> Vec<PathBuf> {
     files
 }
 
-/// An entry that is written anew is another file.
+/// Identifies a file: an entry that is written anew is another one.
 #[cfg(unix)]
 fn identity(file: &PathBuf) -> u64 {
     std::os::unix::fs::MetadataExt::ino(&fs::metadata(file).unwrap())
@@ -117,9 +117,9 @@ fn what_was_changed_is_prepared_again() {
         ("the first byte", &flip(|_| 0)),
         ("the heading", &flip(|_| 40)),
         ("the code", &flip(|length| length / 2)),
-        ("the seal", &flip(|length| length - 1)),
+        ("the MAC", &flip(|length| length - 1)),
         ("cut", &|bytes| bytes.truncate(bytes.len() - 1)),
-        ("cut within the seal", &|bytes| bytes.truncate(31)),
+        ("cut within the MAC", &|bytes| bytes.truncate(31)),
         ("empty", &Vec::clear),
         ("longer", &|bytes| bytes.push(0)),
     ];
@@ -130,7 +130,7 @@ fn what_was_changed_is_prepared_again() {
         assert!(all(true), "{name}: written anew");
     }
 
-    // Each in the other's place: both were sealed here, but not under this key.
+    // Each in the other's place: both have a valid MAC, but under another key.
     let [one, other] = &files(&at)[..] else { unreachable!() };
     fs::rename(one, at.path().join("aside")).unwrap();
     fs::rename(other, one).unwrap();
@@ -139,7 +139,7 @@ fn what_was_changed_is_prepared_again() {
     assert_eq!(prepare(open(&at, BOUND)), first);
     assert!(all(true), "written anew");
 
-    // Sealed by somebody who has another secret.
+    // Authenticated with another secret.
     let elsewhere = TempDir::new().unwrap();
     prepare(open(&elsewhere, BOUND));
     for (file, foreign) in files(&at).iter().zip(files(&elsewhere)) {
@@ -162,7 +162,7 @@ fn only_regular_files_are_read() {
     let real = at.path().join("real");
     fs::rename(file, &real).unwrap();
     std::os::unix::fs::symlink(&real, file).unwrap();
-    assert_eq!(get(&cache, &key(1)), None, "a link to what was sealed");
+    assert_eq!(get(&cache, &key(1)), None, "a link to an authentic entry");
 
     fs::remove_file(file).unwrap();
     let made = std::process::Command::new("mkfifo").arg(file).status().unwrap();
@@ -186,7 +186,7 @@ fn two_at_once_prepare_one_binding() {
     assert!(prepared.iter().all(|one| *one == prepared[0]));
     let kept = open(&at, BOUND).entries().unwrap();
     assert_eq!(kept.len(), 2);
-    // They had one secret, though each would have made its own.
+    // All used one secret, though each would have created its own.
     assert!(kept.iter().all(|kept| kept.of.is_some()));
 }
 
@@ -216,7 +216,7 @@ fn what_was_not_used_for_longest_goes_first() {
     assert!(get(&cache, &key(1)).is_none(), "not used for longest");
     assert!(get(&cache, &key(11)).is_some(), "the last one");
 
-    // What is larger than all of it is not kept.
+    // An entry larger than the limit is not stored.
     cache.put(&key(20), &entry(&[0; 10_001]));
     assert!(get(&cache, &key(20)).is_none());
 }
@@ -271,7 +271,7 @@ fn a_secret_that_others_could_know_is_not_taken() {
     assert_eq!(problem(&secret), of("others can read or write it; `chmod 600`, or remove it"));
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
     fs::write(&secret, "short").unwrap();
-    assert_eq!(problem(&secret), of("not 32 bytes; remove it, and another is made"));
+    assert_eq!(problem(&secret), of("not 32 bytes; remove it, and a new one is created"));
     fs::remove_file(&secret).unwrap();
     fs::create_dir(&secret).unwrap();
     assert_eq!(problem(&secret), of("not a regular file"));
