@@ -50,6 +50,7 @@ lint: toolchain
 	@echo "== formatting and lints"
 	$(CARGO) fmt --all --check
 	cd guest-policies/engines && $(CARGO) fmt --all --check
+	cd e2e/openidconnect && $(CARGO) fmt --all --check
 	$(CARGO) clippy $(CARGO_FLAGS) --workspace --all-targets -- --deny warnings
 	cd guest-policies/engines && $(CARGO) clippy $(CARGO_FLAGS) --all-targets --target-dir ../../target/engines -- --deny warnings
 
@@ -146,6 +147,7 @@ bench-check: toolchain ## Instructions of a decision against those recorded (nee
 deny: ## Check licences, sources and advisories of all dependencies (needs cargo-deny)
 	$(CARGO) deny check
 	cd guest-policies/engines && $(CARGO) deny check --config ../../deny.toml
+	cd e2e/openidconnect && $(CARGO) deny check --config ../../deny.toml
 
 clean: ## Remove everything that was built
 	$(CARGO) clean

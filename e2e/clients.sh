@@ -36,3 +36,7 @@ if ! cmp -s e2e/node/package-lock.json "$folder/node/package-lock.json"; then
 fi
 # Node looks for packages beside the script.
 cp e2e/node/*.mjs "$folder/node/"
+
+say "the crate openidconnect"
+cargo build --locked --manifest-path e2e/openidconnect/Cargo.toml --target-dir "$folder/rust"
+cp "$folder/rust/debug/countersign-e2e-openidconnect" "$folder/"

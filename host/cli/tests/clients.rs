@@ -19,8 +19,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use openidconnect::core::{CoreIdToken, CoreIdTokenVerifier, CoreProviderMetadata};
-use openidconnect::{ClientId, IssuerUrl, Nonce};
 use platform::{AWS, AZURE, DEFINITION, GCP, ISSUER, MANIFEST, Platform, STACKIT};
 use serde_json::{Value, json};
 
@@ -321,7 +319,7 @@ async fn openidconnect() {
         fs::read_to_string(platform.path("token")).unwrap()
     };
     let good = token(STACKIT, &run);
-    let claims = verified(&platform, &good, STACKIT).await.unwrap();
+    let claims = verified(&platform, &good, STACKIT).unwrap();
     let subject = format!(
         "system:serviceaccount:demo:workspace.my-workspace.buildingblockdefinition.{DEFINITION}"
     );
@@ -333,7 +331,7 @@ async fn openidconnect() {
 
     let untrusted = platform.register(UNTRUSTED, "team-a").await;
     let of_another = token(STACKIT, &untrusted);
-    assert_ne!(verified(&platform, &of_another, STACKIT).await.unwrap(), subject);
+    assert_ne!(verified(&platform, &of_another, STACKIT).unwrap(), subject);
     assert!(
         stackit(&platform, &of_another)
             .await
@@ -343,7 +341,7 @@ async fn openidconnect() {
 
     // Entra's audience is not STACKIT's.
     let elsewhere = token(AZURE, &run);
-    assert!(verified(&platform, &elsewhere, STACKIT).await.unwrap_err().contains("audience"));
+    assert!(verified(&platform, &elsewhere, STACKIT).unwrap_err().contains("audience"));
     assert!(
         stackit(&platform, &elsewhere)
             .await
@@ -352,38 +350,24 @@ async fn openidconnect() {
     );
     let mut forged = good.clone();
     forged.replace_range(good.len() - 20..good.len() - 16, "AAAA");
-    assert!(verified(&platform, &forged, STACKIT).await.is_err());
+    assert!(verified(&platform, &forged, STACKIT).is_err());
 }
 
-/// The subject of a token, as the crate has verified it.
-async fn verified(platform: &Platform, token: &str, audience: &str) -> Result<String, String> {
-    let client = platform.client.clone();
-    let fetch = move |request: openidconnect::HttpRequest| {
-        let client = client.clone();
-        async move {
-            let (parts, body) = request.into_parts();
-            let request =
-                client.request(parts.method, parts.uri.to_string()).headers(parts.headers);
-            let response = request.body(body).send().await?;
-            let mut answer = openidconnect::http::Response::builder().status(response.status());
-            *answer.headers_mut().unwrap() = response.headers().clone();
-            Ok::<_, reqwest::Error>(answer.body(response.bytes().await?.to_vec()).unwrap())
-        }
-    };
-    let issuer = IssuerUrl::new(ISSUER.to_owned()).unwrap();
-    let provider = CoreProviderMetadata::discover_async(issuer.clone(), &fetch).await;
-    let provider = provider.map_err(|error| format!("{error:?}"))?;
-    let verifier = CoreIdTokenVerifier::new_public_client(
-        ClientId::new(audience.to_owned()),
-        issuer,
-        provider.jwks().clone(),
-    );
-    let token: CoreIdToken = token.parse().map_err(|error| format!("{error:?}"))?;
-    // Nobody logged in here, so there is no nonce.
-    let claims = token.claims(&verifier, |_: Option<&Nonce>| Ok(()));
-    claims
-        .map(|claims| claims.subject().to_string())
-        .map_err(|error| format!("{error} {error:?}").to_lowercase())
+/// The subject of a token as the crate `openidconnect` has verified it, or why it rejects the token.
+fn verified(platform: &Platform, token: &str, audience: &str) -> Result<String, String> {
+    fs::write(platform.path("presented-token"), token).unwrap();
+    let path = |name: &str| platform.path(name).display().to_string();
+    let environment = [
+        ("ISSUER", ISSUER.to_owned()),
+        ("ISSUER_ADDRESS", platform.served.address.to_string()),
+        ("CA_FILE", path("authority.pem")),
+        ("TOKEN_FILE", path("presented-token")),
+        ("AUDIENCE", audience.to_owned()),
+    ];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value)).into();
+    let client = installed().join("countersign-e2e-openidconnect");
+    let outcome = outcome(Command::new(client), &environment);
+    if outcome.admitted { Ok(outcome.says) } else { Err(outcome.says) }
 }
 
 /// What STACKIT says of a token: nothing where it gives an access token.
