@@ -7,8 +7,8 @@ use countersign::{
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::asked::Asked;
-use crate::variation::Claim;
+use crate::claim_mutation::Claim;
+use crate::decision_input::Asked;
 
 /// The longest file of cases that is parsed, in bytes.
 const MAX_CASES_BYTES: usize = 4 << 20;

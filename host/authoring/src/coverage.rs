@@ -14,8 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
+use crate::case_runner::Trial;
 use crate::cases::{CasesError, Expectation};
-use crate::trial::Trial;
 use run::{Answer, Guest};
 
 /// Lines of a policy that have code, and whether cases reach them.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use countersign::{BindingName, Decision, Outcome as OfDecision, PolicySet, SubjectError, Verdict};
 
-use crate::asked::Asked;
-use crate::hints::Hints;
-use crate::variation::{Claim, Variation, variations};
+use crate::claim_mutation::{Claim, Variation, variations};
+use crate::decision_input::Asked;
+use crate::settings_literals::Hints;
 
 /// The most changes that are tried two at a time.
 const MOST_IN_PAIRS: usize = 160;

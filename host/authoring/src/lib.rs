@@ -6,22 +6,22 @@
 
 #![forbid(unsafe_code)]
 
-mod asked;
+mod case_runner;
 mod cases;
+mod claim_mutation;
 mod coverage;
+mod decision_input;
 mod explain;
-mod hints;
 mod measure;
 mod mutation;
-mod trial;
-mod variation;
+mod settings_literals;
 
-pub use asked::Asked;
+pub use case_runner::{CaseOutcome, SettingsOutcome, Trial, TrialError, TrialReport};
 pub use cases::{Case, Cases, CasesError, Codes, Expectation, ExpectedGrant, SettingsCase};
+pub use claim_mutation::{Claim, Variation, variations};
 pub use coverage::{CodeLine, Coverage, CoverageError, SourceFile};
+pub use decision_input::Asked;
 pub use explain::{Change, Explanation, OfBinding, Outcome, explain};
-pub use hints::Hints;
 pub use measure::{Measured, Measurement, measure};
 pub use mutation::{ClaimReport, Mutations};
-pub use trial::{CaseOutcome, SettingsOutcome, Trial, TrialError, TrialReport};
-pub use variation::{Claim, Variation, variations};
+pub use settings_literals::Hints;

@@ -2,7 +2,7 @@
 
 use countersign::Limits;
 
-use crate::trial::{Trial, TrialError};
+use crate::case_runner::{Trial, TrialError};
 
 /// What the cases of a policy take.
 #[derive(Debug, Clone)]

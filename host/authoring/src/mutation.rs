@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::variation::{Claim, Variation};
+use crate::claim_mutation::{Claim, Variation};
 
 /// What became of changed claims.
 #[derive(Debug)]

@@ -9,11 +9,11 @@ use countersign::{
 };
 use serde_json::Value;
 
-use crate::asked::Asked;
 use crate::cases::{Case, Cases, CasesError, Expectation, ExpectedGrant};
-use crate::hints::Hints;
+use crate::claim_mutation::variations;
+use crate::decision_input::Asked;
 use crate::mutation::Mutations;
-use crate::variation::variations;
+use crate::settings_literals::Hints;
 
 /// A component, and the cases that it is to answer.
 pub struct Trial<'c> {

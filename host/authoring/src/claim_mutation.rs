@@ -7,8 +7,8 @@ use countersign::{
     Platform, Project, Run, RunId, RunnerId, TokenRequest, Trigger, Workspace,
 };
 
-use crate::asked::Asked;
-use crate::hints::Hints;
+use crate::decision_input::Asked;
+use crate::settings_literals::Hints;
 
 /// Stands for an identifier that nothing knows.
 const OTHER_UUID: &str = "0d15ea5e-0000-4000-8000-000000000001";
