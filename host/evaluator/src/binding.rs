@@ -36,6 +36,8 @@ pub struct BindingConfig {
     pub scope: Scope,
     /// Whether it decides.
     pub mode: Mode,
+    /// Whether a permit of the policy counts as one; where not, it narrows and no more.
+    pub may_permit: bool,
     /// What an evaluation may use.
     pub limits: Limits,
     /// The claims that the policy may add to a token.
@@ -84,6 +86,8 @@ pub struct BindingIdentity {
     pub scope: Scope,
     /// Whether it decides.
     pub mode: Mode,
+    /// Whether a permit of the policy counts as one; where not, it narrows and no more.
+    pub may_permit: bool,
     /// What an evaluation may use.
     pub limits: Limits,
     /// The claims that the policy may add.
@@ -195,6 +199,7 @@ impl Binding {
             settings: config.settings.digest(),
             scope: config.scope,
             mode: config.mode,
+            may_permit: config.may_permit,
             limits: config.limits,
             claims: config.claims,
         };

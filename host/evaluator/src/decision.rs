@@ -59,6 +59,13 @@ pub struct BindingTrace {
     pub used: Used,
 }
 
+impl BindingTrace {
+    /// Tells whether this is a permit that counts: the policy's, and of a binding that may permit.
+    pub fn permits(&self) -> bool {
+        self.binding.may_permit && matches!(self.result, Ok(Verdict::Permit(_)))
+    }
+}
+
 /// What an evaluation used, where the reading can be trusted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Used {
@@ -101,7 +108,7 @@ pub enum ReasonSource {
 pub mod refusal {
     /// No enforcing binding applies to the run. What nobody decided on is refused.
     pub const NO_APPLICABLE_BINDING: &str = "no-applicable-binding";
-    /// Every enforcing binding that applies abstained.
+    /// No enforcing binding that applies permits: their policies restrict or abstain, or may not permit.
     pub const NO_PERMIT: &str = "no-permit";
     /// The grants together leave no audience.
     pub const NO_AUDIENCE_LEFT: &str = "no-audience-left";

@@ -65,6 +65,9 @@ pub(crate) struct Functions {
     pub(crate) evaluate: ComponentExportIndex,
 }
 
+const NO_RESTRICT: &str = "its verdict has no `restrict`, which the contract has between `permit` and `deny`; build the \
+                           policy again with this version of `wit/policy.wit`";
+
 /// A function whose type is not the contract's.
 pub(crate) struct WrongType {
     pub(crate) function: &'static str,
@@ -141,6 +144,9 @@ impl Guest {
         ];
         Ok(checks.into_iter().try_for_each(|(function, error)| match error {
             None => Ok(()),
+            Some(_) if function == "evaluate" && sandbox.verdict_lacks_restrict(evaluate) => {
+                Err(WrongType { function, difference: NO_RESTRICT.to_owned() })
+            }
             Some(error) => {
                 Err(WrongType { function, difference: escape(&format!("{error:#}"), 512) })
             }
@@ -364,6 +370,19 @@ impl Sandbox {
         function: &ComponentExportIndex,
     ) -> wasmtime::Result<TypedFunc<P, R>> {
         self.instance.get_typed_func(&mut self.store, function)
+    }
+
+    /// Tells whether the component was built for the contract as it was before verdicts had `restrict`.
+    fn verdict_lacks_restrict(&mut self, evaluate: &ComponentExportIndex) -> bool {
+        let Some(function) = self.instance.get_func(&mut self.store, evaluate) else {
+            return false;
+        };
+        match function.ty(&self.store).results().next() {
+            Some(Type::Variant(verdict)) => {
+                verdict.cases().map(|case| case.name).eq(["permit", "deny", "abstain"])
+            }
+            _ => false,
+        }
     }
 
     /// Reads every memory and mutable global of an observable component, or says why not.

@@ -178,6 +178,7 @@ impl PolicySet {
                 settings,
                 scope: entry.scope.clone(),
                 mode: entry.mode,
+                may_permit: entry.may_permit,
                 limits: entry.limits,
                 claims: entry.claims.clone(),
             };
@@ -219,7 +220,7 @@ impl PolicySet {
     }
 
     /// Digest of everything that decides: every binding's name, component, settings, scope, mode,
-    /// limits and claims, in the order of names.
+    /// `may-permit`, limits and claims, in the order of names.
     pub fn digest(&self) -> Digest {
         self.digest
     }

@@ -202,12 +202,18 @@ struct BindingTable {
     scope: Scope,
     #[serde(default)]
     mode: ModeWord,
+    #[serde(default = "yes")]
+    may_permit: bool,
     settings: Option<toml::Table>,
     settings_file: Option<String>,
     #[serde(default)]
     limits: LimitsTable,
     #[serde(default)]
     claims: Vec<ParsedClaimName>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 #[derive(Deserialize, Default)]
@@ -303,6 +309,7 @@ fn binding(table: BindingTable, ceilings: &Limits) -> Result<BindingEntry, Manif
             ModeWord::Enforce => Mode::Enforce,
             ModeWord::Shadow => Mode::Shadow,
         },
+        may_permit: table.may_permit,
         claims: table.claims.into_iter().map(|name| name.0).collect(),
     })
 }

@@ -122,6 +122,11 @@ fn binding() -> Value {
                 "enum": ["enforce", "shadow"],
                 "default": "enforce",
             },
+            "may-permit": {
+                "description": "Whether a permit of the policy counts as one; where not, it only narrows the token.",
+                "type": "boolean",
+                "default": true,
+            },
             "settings": { "description": "The settings of the policy.", "type": "object" },
             "settings-file": {
                 "description": "In the place of `settings`: a JSON file; a path relative to the manifest.",
