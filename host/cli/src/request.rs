@@ -8,7 +8,7 @@ use countersign::{
     Audience, Decision, MeshstackId, Optimization, PolicySet, RunnerId, SubjectError, SubjectForm,
     SubjectProfile, TokenRequest,
 };
-use countersign_authoring::Asked;
+use countersign_authoring::DecisionInput;
 
 use crate::cache::CacheArguments;
 use crate::files::{self, Loaded};
@@ -70,7 +70,7 @@ impl RequestArguments {
 
     /// Prepares the policies and decides.
     pub fn decide(&self, loaded: &Loaded) -> Result<Decision> {
-        let claims = self.asked(loaded)?.claims().map_err(no_runner)?;
+        let claims = self.input(loaded)?.claims().map_err(no_runner)?;
         // Each policy decides once here, so optimising it would cost more than it gives.
         Ok(self.prepare(loaded, Optimization::None)?.evaluate(claims))
     }
@@ -85,8 +85,8 @@ impl RequestArguments {
         .with_context(|| self.policies.display().to_string())
     }
 
-    /// What is asked.
-    pub fn asked(&self, loaded: &Loaded) -> Result<Asked> {
+    /// Makes the input of the decision.
+    pub fn input(&self, loaded: &Loaded) -> Result<DecisionInput> {
         let run = files::read_run(&self.run)?;
         let subjects = loaded.subjects().with_context(|| self.policies.display().to_string())?;
         let meshstack_id =
@@ -106,9 +106,9 @@ impl RequestArguments {
         let subject = SubjectForm { profile, meshstack_id: meshstack_id.clone() };
         let now = clock::now(self.now)?;
         let token = TokenRequest::new(self.audiences.clone(), self.ttl, now)?;
-        let asked = Asked { run, runner: self.runner.clone(), subject, token };
-        asked.claims().map_err(no_runner)?;
-        Ok(asked)
+        let input = DecisionInput { run, runner: self.runner.clone(), subject, token };
+        input.claims().map_err(no_runner)?;
+        Ok(input)
     }
 }
 

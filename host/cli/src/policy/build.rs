@@ -140,6 +140,7 @@ impl Build {
             settings,
             scope: Scope::All,
             mode: Mode::Enforce,
+            may_permit: true,
             limits,
             claims: Vec::new(),
         };
