@@ -44,6 +44,7 @@ fn bind(policy: &Arc<Policy>, settings: &Value) -> Result<PolicySet, BindingErro
         settings: Settings::from_json(&settings.to_string()).unwrap(),
         scope: Scope::All,
         mode: Mode::Enforce,
+        may_permit: true,
         limits: LIMITS,
         claims: vec!["team".parse().unwrap()],
     };
@@ -531,10 +532,8 @@ fn decide(component: &[u8], settings: &Value) -> (Result<Verdict, Fault>, bool) 
     let set = prepare(component, settings).unwrap();
     let audience = Audience::parse("aws-workload-identity-provider:demo").unwrap();
     let token = TokenRequest::new(vec![audience], 3600, 1_790_000_000).unwrap();
-    let subject = SubjectForm {
-        profile: SubjectFormat::ByDefinition,
-        meshstack_id: "demo".parse().unwrap(),
-    };
+    let subject =
+        SubjectForm { profile: SubjectFormat::ByDefinition, meshstack_id: "demo".parse().unwrap() };
     let run = Run::parse(RUN.as_bytes()).unwrap();
     let decision = set.evaluate(Claims::new(run, None, &subject, token).unwrap());
     let result = decision.trace()[0].result.clone();

@@ -12,7 +12,7 @@ use countersign_compiler_worker::{CacheFolder, KeptEntry};
 use serde::Serialize;
 
 pub use self::place::{CacheArguments, CachePlace};
-use crate::output::{self, FAILURE, DIM, Exit, Format, Styled};
+use crate::output::{self, DIM, Exit, FAILURE, Format, Styled};
 
 /// List and prune the cache of compiled policies
 #[derive(Args)]

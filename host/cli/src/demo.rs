@@ -5,16 +5,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use countersign::{
-    Audience, Claims, Decision, Optimization, PolicySet, Run, TokenRequest,
-};
+use countersign::{Audience, Claims, Decision, Optimization, PolicySet, Run, TokenRequest};
 use countersign_deployment::{Manifest, ManifestBundle, ManifestFiles, engine};
 use countersign_issuer::{Algorithm, Issuer, IssuerUrl, KeySet, SigningKey, TokenId};
 use jsonwebtoken::jwk::JwkSet;
 use serde_json::Value;
 
 use crate::decision_text::decision_text;
-use crate::output::{self, DIM, Exit, SUCCESS, STRONG, Styled};
+use crate::output::{self, DIM, Exit, STRONG, SUCCESS, Styled};
 use crate::progress;
 
 const MANIFEST: &str = include_str!("../../../examples/countersign.toml");

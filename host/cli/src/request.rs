@@ -10,11 +10,11 @@ use countersign::{
     Audience, Decision, MAX_RUN_BYTES, MeshstackId, Optimization, PolicySet, Run, RunnerId,
     SubjectError, SubjectFormat, SubjectTemplate, TokenRequest,
 };
-use countersign_authoring::Asked;
+use countersign_authoring::DecisionInput;
 use countersign_deployment::{ManifestBundle, engine, files};
 
-use crate::output;
 use crate::cache::CacheArguments;
+use crate::output;
 use crate::{clock, progress};
 
 /// The token request, and the policies that decide on it.
@@ -77,20 +77,25 @@ impl RequestArguments {
 
     /// Prepares the policies and decides.
     pub fn decide(&self, bundle: &ManifestBundle) -> Result<Decision> {
-        let claims = self.asked(bundle)?.claims().map_err(no_runner)?;
+        let claims = self.input(bundle)?.claims().map_err(no_runner)?;
         // Each policy decides once here, so optimising it would cost more than it gives.
         Ok(self.prepare(bundle, Optimization::None)?.evaluate(claims))
     }
 
     /// Prepares the policies.
-    pub fn prepare(&self, bundle: &ManifestBundle, optimization: Optimization) -> Result<PolicySet> {
+    pub fn prepare(
+        &self,
+        bundle: &ManifestBundle,
+        optimization: Optimization,
+    ) -> Result<PolicySet> {
         let (entry, cache) = (bundle.manifest.preparation, self.cache.open()?);
         let engine = engine::engine_with(optimization, entry, cache, output::warn_or_log)?;
-        progress::with_spinner("preparing the policies", || bundle.prepare(&engine)).with_context(|| self.policies.display().to_string())
+        progress::with_spinner("preparing the policies", || bundle.prepare(&engine))
+            .with_context(|| self.policies.display().to_string())
     }
 
-    /// The request, without a decision.
-    pub fn asked(&self, bundle: &ManifestBundle) -> Result<Asked> {
+    /// Makes the input of the decision.
+    pub fn input(&self, bundle: &ManifestBundle) -> Result<DecisionInput> {
         let run = read_run(&self.run)?;
         let subjects = bundle.subjects().with_context(|| self.policies.display().to_string())?;
         let meshstack_id =
@@ -108,9 +113,9 @@ impl RequestArguments {
         let subject = SubjectTemplate { profile, meshstack_id: meshstack_id.clone() };
         let now = clock::now(self.now)?;
         let token = TokenRequest::new(self.audiences.clone(), self.ttl, now)?;
-        let asked = Asked { run, runner: self.runner.clone(), subject, token };
-        asked.claims().map_err(no_runner)?;
-        Ok(asked)
+        let input = DecisionInput { run, runner: self.runner.clone(), subject, token };
+        input.claims().map_err(no_runner)?;
+        Ok(input)
     }
 }
 

@@ -11,9 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Args;
 use countersign_deployment::{DeploymentError, Loader, ServiceState, Snapshot};
-use countersign_issuer::{
-    Permission, Service, ServiceParts, Tls, serve,
-};
+use countersign_issuer::{Permission, Service, ServiceParts, Tls, serve};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
@@ -98,12 +96,7 @@ impl Serve {
         served
     }
 
-    fn serve(
-        &self,
-        runtime: &Runtime,
-        loader: &Arc<Loader>,
-        snapshot: Snapshot,
-    ) -> Result<Exit> {
+    fn serve(&self, runtime: &Runtime, loader: &Arc<Loader>, snapshot: Snapshot) -> Result<Exit> {
         let config = loader.config();
         // First: a port that is taken should not be found after everything else.
         let listener =

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::Args;
 use countersign::{Decision, visible};
-use countersign_deployment::{Manifest, files};
 use countersign_clouds::Violation;
+use countersign_deployment::{Manifest, files};
 use countersign_issuer::{IssueError, Issuer, IssuerUrl, MAX_PEM_BYTES, SigningKey, TokenId};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::decision_text::decision_text;
-use crate::output::{self, FAILURE, Exit, Format, Styled};
+use crate::output::{self, Exit, FAILURE, Format, Styled};
 use crate::request::RequestArguments;
 
 /// Decide on a run, and sign the token that is approved
@@ -89,7 +89,10 @@ impl Sign {
                 } else {
                     for Violation { code, message } in &violations {
                         let text = visible(&format!("{code}: {message}"));
-                        output::eprint_or_fail(&format!("{} {text}", Styled(FAILURE, "not signed")))?;
+                        output::eprint_or_fail(&format!(
+                            "{} {text}",
+                            Styled(FAILURE, "not signed")
+                        ))?;
                     }
                 }
                 return Ok(Exit::Refused);

@@ -17,9 +17,9 @@ use zeroize::Zeroizing;
 
 pub use self::client::service_url;
 use self::client::{Answer, Client, Given, Refused};
-use countersign_deployment::files;
-use crate::output::{self, FAILURE, Exit, Styled};
+use crate::output::{self, Exit, FAILURE, Styled};
 use crate::serve::Stop;
+use countersign_deployment::files;
 
 /// The longest file of a token that is read, in bytes.
 const MAX_TOKEN_FILE: u64 = 32 << 10;

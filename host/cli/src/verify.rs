@@ -8,8 +8,8 @@ use clap::Args;
 use countersign_issuer::{ForeignKeySet, MAX_TOKEN_BYTES, verified_claims};
 
 use crate::clock;
-use countersign_deployment::files;
 use crate::output::{self, Exit};
+use countersign_deployment::files;
 
 /// Verify a token as a cloud does, and print its claims
 #[derive(Args)]

@@ -33,7 +33,7 @@ fn the_refused_run_turned_on_its_owning_workspace() {
     let first: Vec<_> = ran.stdout.lines().take(2).collect();
     assert_eq!(
         first,
-        ["refused, and it turned on", "  the owning workspace run.building-block.workspace"]
+        ["refused, determined by", "  the owning workspace run.building-block.workspace"]
     );
     assert!(
         ran.stdout.contains("each of these alone would approve it\n  the owning workspace were"),
@@ -45,15 +45,19 @@ fn the_refused_run_turned_on_its_owning_workspace() {
     let explained: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(explained["outcome"], "refused");
     assert_eq!(explained["claims"][0], "run.building-block.workspace");
-    let flips: Vec<_> =
-        explained["flips"].as_array().unwrap().iter().map(|changes| &changes[0]).collect();
+    let counterfactuals: Vec<_> = explained["counterfactuals"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|changes| &changes[0])
+        .collect();
     // To the definition workspace, and to the one on the list of the settings.
     for to in ["my-workspace", "team-network"] {
         assert!(
-            flips.contains(
+            counterfactuals.contains(
                 &&json!({"claim": "run.building-block.workspace", "from": "team-b", "to": to})
             ),
-            "{flips:?}"
+            "{counterfactuals:?}"
         );
     }
     let consumers = explained["bindings"]
@@ -96,9 +100,9 @@ fn two_changes_are_found_where_one_is_not_enough() {
     let ran =
         countersign(folder.path(), &format!("explain {ask} --run stranger.json --format json"));
     let explained: Value = serde_json::from_str(&ran.stdout).unwrap();
-    let flips = explained["flips"].as_array().unwrap();
-    assert!(!flips.is_empty(), "{}", ran.stdout);
-    for changes in flips {
+    let counterfactuals = explained["counterfactuals"].as_array().unwrap();
+    assert!(!counterfactuals.is_empty(), "{}", ran.stdout);
+    for changes in counterfactuals {
         let claims: Vec<_> =
             changes.as_array().unwrap().iter().map(|c| c["claim"].as_str().unwrap()).collect();
         assert_eq!(claims.len(), 2, "{claims:?}");
@@ -179,7 +183,7 @@ fn a_forgotten_claim_is_caught() {
     let ran = countersign(folder.path(), "policy test");
     assert_eq!(ran.status, 1, "{}", ran.stdout);
     assert!(ran.stdout.contains("cases, 0 failed\n"), "{}", ran.stdout);
-    let line = ran.stdout.lines().find(|line| line.contains("forgotten")).unwrap();
+    let line = ran.stdout.lines().find(|line| line.contains("missed")).unwrap();
     assert!(line.ends_with(" run.definition.workspace"), "{line}");
     // And one that decides on more than it says.
     cases(folder.path(), "allowed-consumers", |cases| {
@@ -188,7 +192,7 @@ fn a_forgotten_claim_is_caught() {
     let ran = countersign(folder.path(), "policy test --format json");
     let tested: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!((ran.status, &tested["passed"]), (1, &json!(false)));
-    assert_eq!(tested["surprising"], json!(["run.building-block.workspace"]));
+    assert_eq!(tested["undeclared"], json!(["run.building-block.workspace"]));
 }
 
 #[test]
@@ -271,7 +275,7 @@ fn a_new_policy_builds_and_its_cases_pass() {
     let ran = countersign(&policy, "policy test --format json");
     assert_eq!(ran.status, 0, "{}{}", ran.stdout, ran.stderr);
     let tested: Value = serde_json::from_str(&ran.stdout).unwrap();
-    assert_eq!((&tested["passed"], &tested["surprising"]), (&json!(true), &json!([])));
+    assert_eq!((&tested["passed"], &tested["undeclared"]), (&json!(true), &json!([])));
     lines_that_no_case_reaches_are_found(&policy);
     let ran = countersign(folder.path(), "policy new a-rust --lang rust");
     assert!(ran.status == 1 && ran.stderr.contains("already exists"), "{}", ran.stderr);
@@ -357,5 +361,8 @@ fn lines_that_no_case_reaches_are_found(policy: &Path) {
     fs::rename(policy.join("Cargo.toml"), policy.join("not.toml")).unwrap();
     fs::write(&cases, case("a", "", "{ permit = {} }")).unwrap();
     let (status, _, stderr) = coverage("--coverage");
-    assert!(status == 1 && stderr.contains("coverage is only available for policies in Rust"), "{stderr}");
+    assert!(
+        status == 1 && stderr.contains("coverage is only available for policies in Rust"),
+        "{stderr}"
+    );
 }

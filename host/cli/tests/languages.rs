@@ -35,7 +35,7 @@ fn from_nothing(parent: &Path, language: &str) -> PathBuf {
     assert_eq!(ran.status, 0, "{language}: {}{}", ran.stdout, ran.stderr);
     let tested: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(tested["passed"], true);
-    assert_eq!((&tested["forgotten"], &tested["surprising"]), (&json!([]), &json!([])));
+    assert_eq!((&tested["missed"], &tested["undeclared"]), (&json!([]), &json!([])));
     assert_eq!(tested["digest"], built["digest"]);
     let seconds = begin.elapsed().as_secs();
     eprintln!("{language}: from nothing to a green test in {seconds} s, {} bytes", built["bytes"]);
@@ -206,7 +206,11 @@ fn a_policy_in_rego() {
     // The texts are read anew by each test: nothing has to be built between.
     let text = fs::read_to_string(policy.join("policy.rego")).unwrap();
     let ran = countersign(&policy, "policy test --coverage");
-    assert!(ran.status == 1 && ran.stderr.contains("coverage is only available for policies in Rust"), "{}", ran.stderr);
+    assert!(
+        ran.status == 1 && ran.stderr.contains("coverage is only available for policies in Rust"),
+        "{}",
+        ran.stderr
+    );
     assert!(!ran.stderr.contains("is out of date"), "{}", ran.stderr);
     fs::write(policy.join("policy.rego"), text.replace("not-listed", "not-there")).unwrap();
     let ran = countersign(&policy, "policy test");

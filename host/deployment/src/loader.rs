@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use countersign::{Digest, Engine, Optimization};
+use countersign_compiler_worker::CacheFolder;
 use countersign_issuer::{
     Access, Deciding, ForeignKeySet, IssuerUrl, KeySource, TrustedIssuer, TrustedIssuers,
 };
-use countersign_compiler_worker::CacheFolder;
 
 use crate::bundle::ManifestBundle;
 use crate::engine;

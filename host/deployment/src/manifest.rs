@@ -6,9 +6,7 @@ mod limits;
 mod nesting;
 mod schema;
 
-use countersign::{
-    BindingName, ClaimName, Digest, Limits, Mode, Scope, Settings, SubjectFormats,
-};
+use countersign::{BindingName, ClaimName, Digest, Limits, Mode, Scope, Settings, SubjectFormats};
 use countersign_clouds::AudienceClouds;
 
 use crate::manifest_files::ManifestFiles;
@@ -120,6 +118,8 @@ pub struct BindingEntry {
     pub scope: Scope,
     /// `mode`: `enforce` unless given.
     pub mode: Mode,
+    /// `may-permit`: true unless given. Where false, a permit of the policy narrows and no more.
+    pub may_permit: bool,
     /// `limits`: [`Limits::DEFAULT`] where not given, or the ceiling where that is lower.
     pub limits: Limits,
     /// `claims`: names of claims that the policy may add; none unless given.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use countersign::{
-    Binding, BindingConfig, BindingError, BindingName, Digest, Engine, JsonError, Limits, LoadError,
-    Policy, PolicySet, PolicySetError, Settings, SettingsError,
+    Binding, BindingConfig, BindingError, BindingName, Digest, Engine, JsonError, Limits,
+    LoadError, Policy, PolicySet, PolicySetError, Settings, SettingsError,
 };
 
 use crate::manifest::{Manifest, PreparationTiming, SettingsSource};
@@ -141,6 +141,7 @@ pub(crate) fn prepare_from<'f>(
             settings,
             scope: entry.scope.clone(),
             mode: entry.mode,
+            may_permit: entry.may_permit,
             limits: entry.limits,
             claims: entry.claims.clone(),
         };

@@ -85,7 +85,12 @@ impl ServiceState {
     }
 
     /// Puts the parts of a service together.
-    pub fn into_parts(self, loader: &Loader, deployment: Deployment, access: Access) -> ServiceParts {
+    pub fn into_parts(
+        self,
+        loader: &Loader,
+        deployment: Deployment,
+        access: Access,
+    ) -> ServiceParts {
         ServiceParts {
             url: deployment.url,
             settings: loader.config().settings.clone(),

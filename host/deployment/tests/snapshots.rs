@@ -28,7 +28,9 @@ const FILES: [&str; 6] =
 
 fn manifest() -> String {
     let binding = |name: &str, more: &str| {
-        format!("[[binding]]\nname = \"{name}\"\npolicy = \"p.wasm\"\nscope = \"all\"\n{LIMITS}\n{more}\n")
+        format!(
+            "[[binding]]\nname = \"{name}\"\npolicy = \"p.wasm\"\nscope = \"all\"\n{LIMITS}\n{more}\n"
+        )
     };
     format!(
         "[issuer]\nurl = \"https://oidc.example.com\"\nmeshstack-id = \"demo\"\n\
@@ -160,7 +162,9 @@ fn a_file_that_is_touched_is_not_a_change_and_is_not_parsed_again() {
 fn access_is_replaced_although_the_policies_are_wrong() {
     let service = Service::start();
     let url = service.deploy(&service.first).url;
-    for (name, bytes) in [("p.wasm", None), ("s.json", Some("no")), ("countersign.toml", Some("no"))] {
+    for (name, bytes) in
+        [("p.wasm", None), ("s.json", Some("no")), ("countersign.toml", Some("no"))]
+    {
         let path = service.path(name);
         let good = fs::read(&path).unwrap();
         match bytes {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use countersign::{
     Approval, Binding, BindingConfig, Claims, Engine, Limits, Mode, Policy, PolicySet, Run, Scope,
-    Settings, SubjectTemplate, SubjectFormat, TokenRequest,
+    Settings, SubjectFormat, SubjectTemplate, TokenRequest,
 };
 use countersign_clouds::{AudienceClouds, Cloud};
 use countersign_issuer::{Algorithm, Issuer, IssuerUrl, KeySet, SignedToken, SigningKey, TokenId};

@@ -5,13 +5,13 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use countersign::visible;
-use countersign_authoring::{CodeLine, Coverage, Trial};
+use countersign_authoring::{CaseRunner, CodeLine, Coverage};
 use countersign_component::Toolchain;
 use serde::Serialize;
 
 use super::language::Language;
 use super::rust::RustPackage;
-use crate::output::{FAILURE, DIM, Styled};
+use crate::output::{DIM, FAILURE, Styled};
 use crate::progress;
 
 /// The lines of a policy that its cases reach.
@@ -24,8 +24,8 @@ pub struct PolicyCoverage {
 }
 
 impl PolicyCoverage {
-    /// Compiles the policy in a folder once more, and follows the cases of a trial through it.
-    pub fn of(trial: &Trial<'_>, folder: &Path, least: Option<u8>) -> Result<Self> {
+    /// Compiles the policy in a folder once more, and follows the cases through it.
+    pub fn of(runner: &CaseRunner<'_>, folder: &Path, min: Option<u8>) -> Result<Self> {
         let language = Language::of(folder)
             .context("coverage is only available for policies in Rust, and needs their source")?;
         if language != Language::Rust {
@@ -36,12 +36,13 @@ impl PolicyCoverage {
         }
         let package = RustPackage::of(folder)?;
         let toolchain = Toolchain::find()?;
-        let module =
-            progress::with_spinner("compiling for coverage", || package.module_for_coverage(toolchain))?;
-        let coverage = trial.coverage(&module, &|path| package.own(path))?;
+        let module = progress::with_spinner("compiling for coverage", || {
+            package.module_for_coverage(toolchain)
+        })?;
+        let coverage = runner.coverage(&module, &|path| package.own(path))?;
         let text = |line: &CodeLine| package.line(&line.file, line.line).unwrap_or_default();
         let missed = coverage.missed().map(|line| (line.clone(), text(line))).collect();
-        Ok(Self { coverage, missed, min: least })
+        Ok(Self { coverage, missed, min })
     }
 
     /// Returns true if the required percentage of lines is reached.

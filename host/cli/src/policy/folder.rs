@@ -10,8 +10,8 @@ use countersign_authoring::Cases;
 use serde_json::Value;
 
 use super::language::Language;
-use countersign_deployment::files;
 use crate::output;
+use countersign_deployment::files;
 
 /// The run that cases start from where a folder has no run.json.
 const RUN: &str = include_str!("../../../../examples/run.json");

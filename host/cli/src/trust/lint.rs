@@ -8,8 +8,8 @@ use clap::Args;
 use countersign::Digest;
 use countersign_trust::{Finding, TrustFiles};
 
+use crate::output::{self, Exit, FAILURE, Format, Styled};
 use countersign_deployment::files;
-use crate::output::{self, FAILURE, Exit, Format, Styled};
 
 /// The maximum length of a file, in bytes.
 const MAX_FILE_BYTES: u64 = 4 << 20;

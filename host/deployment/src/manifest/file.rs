@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use countersign::{
-    Audience, BindingName, ClaimName, DefinitionId, Limits, MeshstackId, Mode, Scope,
-    Settings, SettingsError, SubjectFormat, SubjectFormats, Workspace, visible,
+    Audience, BindingName, ClaimName, DefinitionId, Limits, MeshstackId, Mode, Scope, Settings,
+    SettingsError, SubjectFormat, SubjectFormats, Workspace, visible,
 };
 use countersign_clouds::{AudienceClouds, Cloud};
 use schemars::JsonSchema;
@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 use super::json_settings::json_settings;
 use super::limits::{LimitValue, LimitsTable};
 use super::nesting::{MAX_BRACKETS, MAX_DOTS, too_deep};
-use super::{
-    BindingEntry, IssuerEntry, MAX_MANIFEST_BYTES, Manifest, PreparationEntry,
-    PreparationTiming, SettingsSource,
-};
 use super::schema;
+use super::{
+    BindingEntry, IssuerEntry, MAX_MANIFEST_BYTES, Manifest, PreparationEntry, PreparationTiming,
+    SettingsSource,
+};
 use crate::parsed::{DigestText, Parsed};
 use crate::renamed::name_the_new;
 
@@ -205,6 +205,9 @@ struct BindingTable {
     /// The mode: whether it decides, or is only evaluated and recorded.
     #[serde(default)]
     mode: ModeWord,
+    /// Whether a permit of the policy counts as one; where not, it only narrows the token.
+    #[serde(default = "yes")]
+    may_permit: bool,
     /// The settings of the policy.
     #[serde(default)]
     #[schemars(schema_with = "schema::table")]
@@ -218,6 +221,10 @@ struct BindingTable {
     #[serde(default)]
     #[schemars(schema_with = "schema::claims")]
     claims: Vec<Parsed<ClaimName>>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 #[derive(Deserialize, Serialize, JsonSchema, Default)]
@@ -316,6 +323,7 @@ fn binding(table: BindingTable, ceilings: &Limits) -> Result<BindingEntry, Manif
             ModeWord::Enforce => Mode::Enforce,
             ModeWord::Shadow => Mode::Shadow,
         },
+        may_permit: table.may_permit,
         claims: table.claims.into_iter().map(|name| name.0).collect(),
     })
 }

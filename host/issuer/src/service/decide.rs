@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use countersign::{Approval, Claims, Digest, Reason, ReasonSource, SubjectFormat, Terms, TokenRequest};
+use countersign::{
+    Approval, Claims, Digest, Reason, ReasonSource, SubjectFormat, Terms, TokenRequest,
+};
 use countersign_clouds::AudienceClouds;
 use countersign_clouds::Violation;
 

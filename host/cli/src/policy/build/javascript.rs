@@ -7,8 +7,8 @@ use anyhow::Result;
 use countersign::Limits;
 
 use super::tools::{self, Tool};
-use countersign_deployment::files;
 use crate::progress;
+use countersign_deployment::files;
 
 /// Builds a component from `policy.js` and its imports, TypeScript included.
 pub fn build(folder: &Path, install: bool) -> Result<Vec<u8>> {

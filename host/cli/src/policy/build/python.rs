@@ -7,8 +7,8 @@ use anyhow::Result;
 use countersign::Limits;
 
 use super::tools::{self, Tool};
-use countersign_deployment::files;
 use crate::progress;
+use countersign_deployment::files;
 
 /// Builds a component from `policy.py` and its imports. Also generates the contract's types for editors, once.
 pub fn build(folder: &Path, install: bool) -> Result<Vec<u8>> {
@@ -39,6 +39,8 @@ pub fn build(folder: &Path, install: bool) -> Result<Vec<u8>> {
     let mut command = python();
     // A policy must not import anything: calls for time, files or random numbers trap.
     command.args(["componentize", "policy", "--stub-wasi", "--output"]).arg(&component);
-    progress::with_spinner("building the component", || tools::run_quietly(folder, &tool, &mut command))?;
+    progress::with_spinner("building the component", || {
+        tools::run_quietly(folder, &tool, &mut command)
+    })?;
     files::read(&component, Limits::CEILING.component_bytes)
 }
