@@ -6,11 +6,11 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use countersign::IssuerUrl;
 use countersign::{
     Audience, Cloud, DefinitionId, IssuerEntry, Manifest, ManifestFiles, RunnerId, Subject,
     SubjectMoves, SubjectParts, SubjectProfile, SubjectProfiles, Workspace,
 };
-use countersign_issuer::IssuerUrl;
 
 use crate::files;
 use crate::serve::beside;

@@ -12,16 +12,17 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Args;
 use countersign_decision_log::{Folder, LogConfig, LogWriter};
+use countersign_http::{Tls, serve};
 use countersign_issuer::{
-    CheckpointSigner, Clock, KeyFolder, Permission, Service, ServiceParts, SqliteStore,
-    SystemClock, Tls, open_log, serve,
+    CheckpointSigner, Clock, KeyFolder, KeyRing, Permission, Service, ServiceParts, SqliteStore,
+    SystemClock, open_log,
 };
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
 pub use self::loading::{Loader, beside, read_config};
 use self::logging::LogForm;
-use self::signals::HangUp;
+use self::signals::Sighup;
 pub use self::signals::Stop;
 use crate::cache::CacheArguments;
 use crate::files;
@@ -75,7 +76,7 @@ impl Serve {
             Ok(done) => Ok(done),
             Err(error) => {
                 let error = countersign::visible(&format!("{error:#}"));
-                tracing::error!(error, "it cannot go on");
+                tracing::error!(error, "fatal error");
                 Ok(Done::Failed)
             }
         }
@@ -109,7 +110,7 @@ impl Serve {
         let address = listener.local_addr()?;
         // Both before anything is read, so that what happens meanwhile is not missed.
         let (stop, asked) =
-            runtime.block_on(async { anyhow::Ok((Stop::listen()?, HangUp::listen()?)) })?;
+            runtime.block_on(async { anyhow::Ok((Stop::listen()?, Sighup::listen()?)) })?;
         let at_start = loader.looks();
         let (parts, tls) = runtime.block_on(prepare(loader))?;
         let service = Service::start(parts)?;
@@ -121,7 +122,7 @@ impl Serve {
         runtime.block_on(async {
             let (of_reload, loader) = (Arc::clone(&service), Arc::clone(loader));
             reload::keep_up(of_reload, loader, tls.clone(), asked, at_start);
-            keep_house(Arc::clone(&service));
+            run_maintenance(Arc::clone(&service));
             let scheme = if tls.is_some() { "https" } else { "http" };
             let issuer = service.url().as_str();
             let (state, policy_set) = (&config.state, service.policy_set().to_string());
@@ -129,13 +130,13 @@ impl Serve {
             tracing::info!(
                 %address, scheme, issuer, state, policy_set, api_keys, trusted_issuers, "listening"
             );
-            if !config.anybody_may(Permission::Runs) {
+            if !config.any_principal_has(Permission::Runs) {
                 tracing::warn!(
                     "nobody may register runs, so no token can be issued: add an `[[api-key]]`"
                 );
             }
             let stop = async {
-                stop.told().await;
+                stop.recv().await;
                 tracing::info!("stopping: requests finish");
             };
             serve(service, listener, tls, stop).await?;
@@ -162,10 +163,10 @@ async fn prepare(loader: &Arc<Loader>) -> Result<(ServiceParts, Option<Arc<Tls>>
     let tls = tls.context("listen.certificate")?.map(Arc::new);
     let parts = ServiceParts {
         url: loaded.url,
-        settings: config.settings.clone(),
-        deciding: loaded.deciding,
-        access,
-        keys,
+        config: config.settings.clone(),
+        context: loaded.deciding,
+        authorizer: access,
+        keys: KeyRing::in_folder(&keys),
         store: Arc::new(store),
         log,
         clock,
@@ -178,22 +179,22 @@ fn log(path: &Path, keys: &KeyFolder) -> Result<(LogWriter, Arc<dyn Clock>)> {
     let name = || path.display().to_string();
     let disk = Folder::open(path).with_context(name)?;
     let key = CheckpointSigner::open(keys, path)?;
-    let clock = Arc::new(SystemClock::not_before(key.last_signed()?.unwrap_or(0)));
+    let clock = Arc::new(SystemClock::monotonic_from(key.last_signed()?.unwrap_or(0)));
     let (log, recovered) =
         open_log(disk, LogConfig::default(), key, clock.clone()).with_context(name)?;
     for recovered in recovered {
-        tracing::warn!(?recovered, "a crash had left something half-written: it was put aside");
+        tracing::warn!(?recovered, "quarantined an incomplete record left by a crash");
     }
     Ok((log, clock))
 }
 
-fn keep_house(service: Arc<Service>) {
+fn run_maintenance(service: Arc<Service>) {
     tokio::spawn(async move {
         let mut due = tokio::time::interval(HOUSEKEEPING);
         loop {
             due.tick().await;
-            if let Err(problem) = service.keep_house().await {
-                tracing::error!(?problem, "what is due could not be done; trying again");
+            if let Err(problem) = service.run_maintenance().await {
+                tracing::error!(?problem, "maintenance failed; trying again");
             }
         }
     });

@@ -11,7 +11,7 @@ use std::fmt;
 #[derive(Clone, PartialEq, Eq)]
 pub struct IssuerUrl(String);
 
-/// Why a text cannot be an issuer identifier.
+/// A text that is not an issuer identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the issuer URL {problem}; expected one like `https://oidc.example.com/tenant`")]
 pub struct IssuerUrlError {
@@ -22,7 +22,7 @@ impl IssuerUrl {
     /// Parses an issuer identifier.
     ///
     /// # Errors
-    /// When the text is not one, with the first thing that is wrong.
+    /// When the text is not one, with the first problem.
     pub fn parse(text: &str) -> Result<Self, IssuerUrlError> {
         let refuse = |problem| Err(IssuerUrlError { problem });
         if text.len() > 255 {
@@ -50,7 +50,7 @@ impl IssuerUrl {
                 || !port.bytes().all(|b| b.is_ascii_digit())
                 || port.parse::<u16>().is_err()
         }) {
-            return refuse("has a port that is none");
+            return refuse("has an invalid port");
         }
         let is_segment = |segment: &str| {
             !matches!(segment, "" | "." | "..")

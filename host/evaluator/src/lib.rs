@@ -66,6 +66,7 @@ mod digest;
 mod engine;
 mod fault;
 mod identifier;
+mod issuer_url;
 mod json;
 mod lane;
 mod limits;
@@ -104,6 +105,7 @@ pub use identifier::{
     Audience, BindingName, BuildingBlockId, ClaimName, DefinitionId, IdentifierError, MeshstackId,
     Platform, Project, RunId, RunnerId, Subject, Workspace,
 };
+pub use issuer_url::{IssuerUrl, IssuerUrlError};
 pub use json::{JsonError, MAX_VALUES, check_json};
 pub use limits::Limits;
 pub use manifest::{

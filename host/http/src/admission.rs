@@ -1,4 +1,4 @@
-//! What every request goes through: an id, one line in the log, and the counters.
+//! The way of every request: an id, one line in the log, and the metrics.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,14 +10,13 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::{Instrument, Span, info_span};
 
-use super::answer::Detail;
-use crate::problem::{Problem, Told};
-use crate::service::Service;
-use crate::token::TokenId;
+use super::answer::{Detail, Rejection};
+use countersign_issuer::{LogFields, Problem, Service};
+use countersign_signing::TokenId;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Those that are written down as they are.
+/// The methods that are logged as they are.
 const STANDARD: [Method; 9] = [
     Method::GET,
     Method::HEAD,
@@ -34,8 +33,8 @@ const STANDARD: [Method; 9] = [
 #[derive(Clone)]
 pub(super) struct RequestId(pub(super) String);
 
-/// A request until its line is written; also when whoever asked goes before.
-struct Asked {
+/// A request until its line is logged, which it is also when the client goes before.
+struct Admitted {
     service: Arc<Service>,
     route: String,
     started: Instant,
@@ -43,12 +42,12 @@ struct Asked {
     answered: bool,
 }
 
-impl Drop for Asked {
+impl Drop for Admitted {
     fn drop(&mut self) {
         if !self.answered {
             let milliseconds = milliseconds(self.started.elapsed());
-            self.span.in_scope(|| tracing::warn!(milliseconds, "whoever asked has gone"));
-            self.service.metrics.requests.with_label_values(&[&self.route, "gone"]).inc();
+            self.span.in_scope(|| tracing::warn!(milliseconds, "the client has gone"));
+            self.service.record_request(&self.route, "gone", None);
         }
     }
 }
@@ -59,40 +58,41 @@ pub(super) async fn admit(
     next: Next,
 ) -> Response {
     let started = Instant::now();
-    // What was asked for is not written down as it came: it can hold anything.
+    // The route and not the path is logged: a path can hold anything.
     let route = request.extensions().get::<MatchedPath>().map_or("none", |path| path.as_str());
-    let route = service.route_of(route);
+    let route = route_of(&service, route);
     let method = match request.method() {
         method if STANDARD.contains(method) => method.as_str().to_owned(),
         _ => "other".to_owned(),
     };
     let Some(id) = TokenId::random().map(|id| id.to_string()) else {
-        return Problem::unavailable("the system gives no randomness").into_response();
+        let problem = Problem::unavailable("the system gives no randomness");
+        return Rejection::from(problem).into_response();
     };
     request.extensions_mut().insert(RequestId(id.clone()));
     let span = info_span!("request", id, method, route);
-    let mut asked = Asked { service, route, started, span: span.clone(), answered: false };
+    let mut admitted = Admitted { service, route, started, span: span.clone(), answered: false };
     async {
         let mut response = next.run(request).await;
         if let Ok(value) = HeaderValue::from_str(&id) {
             response.headers_mut().insert(REQUEST_ID, value);
         }
-        asked.answered = true;
-        note(&asked.service, &asked.route, &response, started);
+        admitted.answered = true;
+        note(&admitted.service, &admitted.route, &response, started);
         response
     }
     .instrument(span)
     .await
 }
 
-/// One line, and the counters.
+/// Logs one line, and counts.
 fn note(service: &Service, route: &str, response: &Response, started: Instant) {
     let (status, code) = (response.status(), response.status().as_u16());
     let elapsed = started.elapsed();
     let milliseconds = milliseconds(elapsed);
     let extensions = response.extensions();
-    let Told { run, runner, caller, jti, decision, reasons } =
-        extensions.get::<Told>().cloned().unwrap_or_default();
+    let LogFields { run, runner, caller, jti, decision, reasons } =
+        extensions.get::<LogFields>().cloned().unwrap_or_default();
     match extensions.get::<Detail>() {
         Some(Detail(error, detail)) if status.is_server_error() => {
             tracing::error!(status = code, milliseconds, error, detail, run, caller, "failed");
@@ -120,8 +120,13 @@ fn note(service: &Service, route: &str, response: &Response, started: Instant) {
             "answered"
         ),
     }
-    service.metrics.requests.with_label_values(&[route, status.as_str()]).inc();
-    service.metrics.request_seconds.with_label_values(&[route]).observe(elapsed.as_secs_f64());
+    service.record_request(route, status.as_str(), Some(elapsed));
+}
+
+/// A route without the issuer's path.
+fn route_of(service: &Service, matched: &str) -> String {
+    let path = service.url().path();
+    matched.strip_prefix(path).filter(|rest| rest.starts_with('/')).unwrap_or(matched).to_owned()
 }
 
 /// To a thousandth, as a line of the log has it.

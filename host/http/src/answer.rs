@@ -1,4 +1,4 @@
-//! From problems to answers: every status code and error word is here.
+//! Translates problems into answers: every status code and error word is here.
 
 use std::borrow::Cow;
 
@@ -12,11 +12,11 @@ use axum::response::IntoResponse;
 use countersign::{Reason, ReasonSource};
 use serde::Serialize;
 
-use crate::problem::{Problem, ProblemKind};
+use countersign_issuer::{Problem, ProblemKind};
 
-/// What only the operator reads of a problem. The answer carries it as far as the log.
+/// The part of a problem that only the operator reads. The answer carries it as far as the log.
 #[derive(Clone)]
-pub(crate) struct Detail(pub(crate) &'static str, pub(crate) String);
+pub(super) struct Detail(pub(super) &'static str, pub(super) String);
 
 /// The error of an answer (RFC 6749 section 5.2), with the reasons of a decision.
 #[derive(Serialize)]
@@ -31,7 +31,7 @@ struct ErrorBody<'p> {
 
 /// A reason, as requesters read it.
 #[derive(Serialize)]
-pub(crate) struct ReasonBody<'r> {
+pub(super) struct ReasonBody<'r> {
     code: &'r str,
     message: &'r str,
     source: &'static str,
@@ -40,7 +40,7 @@ pub(crate) struct ReasonBody<'r> {
 }
 
 impl<'r> ReasonBody<'r> {
-    pub(crate) fn new(reason: &'r Reason) -> Self {
+    pub(super) fn new(reason: &'r Reason) -> Self {
         Self {
             code: &reason.code,
             message: &reason.message,
@@ -53,88 +53,121 @@ impl<'r> ReasonBody<'r> {
     }
 }
 
-impl ProblemKind {
-    fn status(self) -> StatusCode {
-        match self {
-            Self::InvalidRequest
-            | Self::NotEntitled
-            | Self::UnsupportedGrantType
-            | Self::InvalidTarget
-            | Self::InvalidScope => StatusCode::BAD_REQUEST,
-            Self::AccessDenied | Self::Forbidden => StatusCode::FORBIDDEN,
-            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::NotFound => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::Conflict => StatusCode::CONFLICT,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        }
-    }
-
-    /// RFC 6749 sections 4.1.2.1 and 5.2, RFC 6750 section 3.1, RFC 8693 section 2.2.2, and our own where
-    /// these have none.
-    fn word(self) -> &'static str {
-        match self {
-            Self::InvalidRequest | Self::NotEntitled => "invalid_request",
-            Self::UnsupportedGrantType => "unsupported_grant_type",
-            Self::InvalidTarget => "invalid_target",
-            Self::InvalidScope => "invalid_scope",
-            Self::AccessDenied => "access_denied",
-            Self::Unauthenticated => "invalid_token",
-            Self::Forbidden => "insufficient_scope",
-            Self::NotFound => "not_found",
-            Self::MethodNotAllowed => "method_not_allowed",
-            Self::TooSlow => "request_timeout",
-            Self::Conflict => "conflict",
-            Self::TooLarge => "content_too_large",
-            Self::UnsupportedMediaType => "unsupported_media_type",
-            Self::TooManyRequests => "too_many_requests",
-            Self::Unavailable => "temporarily_unavailable",
-            Self::Internal => "server_error",
-        }
+/// The status of a kind.
+fn status(kind: ProblemKind) -> StatusCode {
+    match kind {
+        ProblemKind::InvalidRequest
+        | ProblemKind::NotEntitled
+        | ProblemKind::UnsupportedGrantType
+        | ProblemKind::InvalidTarget
+        | ProblemKind::InvalidScope => StatusCode::BAD_REQUEST,
+        ProblemKind::AccessDenied | ProblemKind::Forbidden => StatusCode::FORBIDDEN,
+        ProblemKind::Unauthenticated => StatusCode::UNAUTHORIZED,
+        ProblemKind::NotFound => StatusCode::NOT_FOUND,
+        ProblemKind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        ProblemKind::TooSlow => StatusCode::REQUEST_TIMEOUT,
+        ProblemKind::Conflict => StatusCode::CONFLICT,
+        ProblemKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ProblemKind::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ProblemKind::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
+        ProblemKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ProblemKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 
-impl IntoResponse for Problem {
+/// The error word of a kind: of RFC 6749 sections 4.1.2.1 and 5.2, RFC 6750 section 3.1, RFC 8693 section 2.2.2, and
+/// our own where these have none.
+fn word(kind: ProblemKind) -> &'static str {
+    match kind {
+        ProblemKind::InvalidRequest | ProblemKind::NotEntitled => "invalid_request",
+        ProblemKind::UnsupportedGrantType => "unsupported_grant_type",
+        ProblemKind::InvalidTarget => "invalid_target",
+        ProblemKind::InvalidScope => "invalid_scope",
+        ProblemKind::AccessDenied => "access_denied",
+        ProblemKind::Unauthenticated => "invalid_token",
+        ProblemKind::Forbidden => "insufficient_scope",
+        ProblemKind::NotFound => "not_found",
+        ProblemKind::MethodNotAllowed => "method_not_allowed",
+        ProblemKind::TooSlow => "request_timeout",
+        ProblemKind::Conflict => "conflict",
+        ProblemKind::TooLarge => "content_too_large",
+        ProblemKind::UnsupportedMediaType => "unsupported_media_type",
+        ProblemKind::TooManyRequests => "too_many_requests",
+        ProblemKind::Unavailable => "temporarily_unavailable",
+        ProblemKind::Internal => "server_error",
+    }
+}
+
+/// A [`Problem`] as an answer.
+pub(super) struct Rejection(Problem);
+
+impl From<Problem> for Rejection {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
+    }
+}
+
+impl IntoResponse for Rejection {
     fn into_response(self) -> axum::response::Response {
-        let refusal = self.refusal.as_deref();
+        let Self(problem) = self;
+        let refusal = problem.refusal.as_deref();
         let body = ErrorBody {
-            error: self.kind.word(),
-            error_description: Cow::Borrowed(&self.description),
+            error: word(problem.kind),
+            error_description: Cow::Borrowed(&problem.description),
             reasons: refusal.iter().flat_map(|r| &r.reasons).map(ReasonBody::new).collect(),
             decision: refusal.and_then(|refusal| refusal.decision).map(|id| id.to_string()),
         };
-        let mut response = json(self.kind.status(), &body);
+        let mut response = json(status(problem.kind), &body);
         let headers = response.headers_mut();
-        if let Some(seconds) = self.retry_after {
+        if let Some(seconds) = problem.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if self.kind == ProblemKind::Unauthenticated {
+        if problem.kind == ProblemKind::Unauthenticated {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         // What follows on the connection may be the rest of a body that was not read.
-        if matches!(self.kind, ProblemKind::TooLarge | ProblemKind::TooSlow) {
+        if matches!(problem.kind, ProblemKind::TooLarge | ProblemKind::TooSlow) {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        let mut told = self.about.map(|about| *about).unwrap_or_default();
-        if let Some(refusal) = &self.refusal {
-            told.decision = refusal.decision.map(|decision| decision.to_string());
+        let mut fields = problem.about.map(|about| *about).unwrap_or_default();
+        if let Some(refusal) = &problem.refusal {
+            fields.decision = refusal.decision.map(|decision| decision.to_string());
             let codes: Vec<_> = refusal.reasons.iter().map(|r| r.code.as_str()).collect();
-            told.reasons = Some(codes.join(" "));
+            fields.reasons = Some(codes.join(" "));
         }
-        response.extensions_mut().insert(told);
-        let detail = self.detail.unwrap_or(self.description);
-        response.extensions_mut().insert(Detail(self.kind.word(), detail));
+        response.extensions_mut().insert(fields);
+        let detail = problem.detail.unwrap_or(problem.description);
+        response.extensions_mut().insert(Detail(word(problem.kind), detail));
         response
     }
 }
 
-/// An answer in JSON that nobody keeps (RFC 6749 section 5.1).
-pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> axum::response::Response {
+/// A success in JSON, which is not cached (RFC 6749 section 5.1).
+pub(super) fn ok(body: &impl Serialize) -> axum::response::Response {
+    json(StatusCode::OK, body)
+}
+
+/// The same, for a resource that is new.
+pub(super) fn created(body: &impl Serialize) -> axum::response::Response {
+    json(StatusCode::CREATED, body)
+}
+
+/// A success without a body.
+pub(super) fn no_content() -> axum::response::Response {
+    StatusCode::NO_CONTENT.into_response()
+}
+
+/// A success of another type, with its cache control.
+pub(super) fn document(
+    body: impl Into<Body>,
+    content_type: &'static str,
+    cache: &str,
+) -> axum::response::Response {
+    with_headers(StatusCode::OK, body, content_type, cache)
+}
+
+/// An answer in JSON that is not cached.
+fn json(status: StatusCode, body: &impl Serialize) -> axum::response::Response {
     let (status, body) = match serde_json::to_vec(body) {
         Ok(body) => (status, body),
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, br#"{"error":"server_error"}"#.to_vec()),
@@ -144,8 +177,8 @@ pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> axum::response:
     response
 }
 
-/// An answer with its type, and whether it is kept.
-pub(crate) fn with_headers(
+/// An answer with its type, and its cache control.
+fn with_headers(
     status: StatusCode,
     body: impl Into<Body>,
     content_type: &'static str,

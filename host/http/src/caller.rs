@@ -1,29 +1,27 @@
-//! Who calls, where that is not the runner.
+//! Authentication of callers by the `Authorization` header.
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 
-use crate::identity::Permission;
-use crate::problem::{Problem, ProblemKind};
-use crate::service::Service;
+use countersign_issuer::{Permission, Problem, ProblemKind, Service};
 
-/// The name of the caller, if it may do this: by an API key, or a token of a trusted issuer.
+/// The name of the caller, if it has the permission: by an API key, or a token of a trusted issuer.
 ///
 /// # Errors
-/// When nobody says who calls, it is not believed, or the caller may not.
-pub(super) async fn control_plane(
+/// When there are no credentials, they are not accepted, or the caller lacks the permission.
+pub(super) async fn authenticate(
     service: &Service,
     headers: &HeaderMap,
     permission: Permission,
 ) -> Result<String, Problem> {
     let bearer = bearer(headers, "an API key or a token")?;
-    service.control_plane(bearer, permission).await
+    service.authenticate(bearer, permission).await
 }
 
-/// What the caller shows (RFC 6750 section 2.1).
+/// The bearer token of the caller (RFC 6750 section 2.1).
 ///
 /// # Errors
-/// When there is nothing, or more than one.
+/// When there is none, or more than one.
 pub(super) fn bearer<'h>(headers: &'h HeaderMap, what: &str) -> Result<&'h str, Problem> {
     let expected = || {
         let description = format!("expected one `Authorization: Bearer …`: {what}");

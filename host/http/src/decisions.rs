@@ -5,22 +5,19 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Extension, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use countersign::{MAX_RUN_BYTES, MAX_RUN_DEPTH, Run, check_json};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::admission::RequestId;
-use super::answer::{ReasonBody, json};
-use super::caller::control_plane;
+use super::answer::{ReasonBody, Rejection, ok};
+use super::caller::authenticate;
 use super::input::{self, identifier};
-use crate::identity::Permission;
-use crate::problem::{Problem, Told};
-use crate::record::Requester;
-use crate::service::{Question, Service};
+use countersign_issuer::{IssueRequest, LogFields, Permission, Problem, Requester, Service};
 
-/// What is asked for.
+/// The body of a request.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DecisionRequest<'b> {
@@ -57,16 +54,16 @@ pub(super) async fn decide(
     Extension(RequestId(id)): Extension<RequestId>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Response, Problem> {
-    let name = control_plane(&service, &headers, Permission::Decisions).await?;
-    // A run object, and what is said beside it.
-    let most = MAX_RUN_BYTES + 8192;
-    let body = input::body(&headers, body, &["application/json"], most, service.settings()).await?;
+) -> Result<Response, Rejection> {
+    let name = authenticate(&service, &headers, Permission::Decisions).await?;
+    // A run object, and the members beside it.
+    let max = MAX_RUN_BYTES + 8192;
+    let body = input::body(&headers, body, &["application/json"], max, service.config()).await?;
     let slot = service.slot()?;
-    let question = parse(&body, service.now()?)?;
+    let request = parse(&body, service.now()?)?;
     drop(body);
-    let (run, caller) = (Some(question.run.id.to_string()), Some(name.clone()));
-    let decided = service.decide(question, Requester::ControlPlane { name }, id, slot).await?;
+    let (run, caller) = (Some(request.run.id.to_string()), Some(name.clone()));
+    let decided = service.decide(request, Requester::ControlPlane { name }, id, slot).await?;
     let (terms, reasons) = match &decided.outcome {
         Ok(terms) => {
             let terms = TermsBody {
@@ -86,13 +83,13 @@ pub(super) async fn decide(
         terms,
         reasons,
     };
-    let mut response = json(StatusCode::OK, &body);
+    let mut response = ok(&body);
     let decision = Some(body.decision);
-    response.extensions_mut().insert(Told { run, caller, decision, ..Told::default() });
+    response.extensions_mut().insert(LogFields { run, caller, decision, ..LogFields::default() });
     Ok(response)
 }
 
-fn parse(body: &[u8], now: u64) -> Result<Question, Problem> {
+fn parse(body: &[u8], now: u64) -> Result<IssueRequest, Problem> {
     check_json(body, body.len(), MAX_RUN_DEPTH + 1)
         .map_err(|error| Problem::invalid(error.to_string()))?;
     let request: DecisionRequest<'_> = serde_json::from_slice(body).map_err(|_| {
@@ -110,5 +107,5 @@ fn parse(body: &[u8], now: u64) -> Result<Question, Problem> {
         .iter()
         .map(|text| identifier("audiences", text))
         .collect::<Result<Vec<_>, _>>()?;
-    Ok(Question { run, runner, audiences, ttl_seconds: request.ttl_seconds, now })
+    Ok(IssueRequest { run, runner, audiences, ttl_seconds: request.ttl_seconds, now })
 }

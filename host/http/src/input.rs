@@ -1,4 +1,4 @@
-//! What arrives: its type, its size, and within which time.
+//! Reads requests: their type, their size, and the time within which they must arrive.
 
 use axum::body::Body;
 use axum::http::HeaderMap;
@@ -6,8 +6,7 @@ use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use countersign::{IdentifierError, visible};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-use crate::config::Settings;
-use crate::problem::{Problem, ProblemKind};
+use countersign_issuer::{Problem, ProblemKind, ServiceConfig};
 
 /// The whole body of a request of one of these media types.
 ///
@@ -17,40 +16,40 @@ pub(super) async fn body(
     headers: &HeaderMap,
     body: Body,
     types: &[&str],
-    most: usize,
-    settings: &Settings,
+    max: usize,
+    config: &ServiceConfig,
 ) -> Result<Vec<u8>, Problem> {
     media_type(headers, types)?;
-    read(headers, body, most, settings).await
+    read(headers, body, max, config).await
 }
 
-/// That a request has no body, or one that does not matter.
+/// Reads a body that does not matter.
 pub(super) async fn no_body(
     headers: &HeaderMap,
     body: Body,
-    settings: &Settings,
+    config: &ServiceConfig,
 ) -> Result<(), Problem> {
-    read(headers, body, settings.body_bytes, settings).await.map(drop)
+    read(headers, body, config.body_bytes, config).await.map(drop)
 }
 
 async fn read(
     headers: &HeaderMap,
     body: Body,
-    most: usize,
-    settings: &Settings,
+    max: usize,
+    config: &ServiceConfig,
 ) -> Result<Vec<u8>, Problem> {
-    // A small body can hold a large one, so none is taken that is packed.
+    // A small body can unpack to a large one, so no encoding is accepted.
     if headers.contains_key(CONTENT_ENCODING) {
-        let description = "`Content-Encoding` is not taken";
+        let description = "`Content-Encoding` is not supported";
         return Err(Problem::new(ProblemKind::UnsupportedMediaType, description));
     }
-    let most = most.min(settings.body_bytes);
-    let arrived = tokio::time::timeout(settings.body_timeout, Limited::new(body, most).collect());
+    let max = max.min(config.body_bytes);
+    let arrived = tokio::time::timeout(config.body_timeout, Limited::new(body, max).collect());
     match arrived.await {
         Err(_) => Err(Problem::new(ProblemKind::TooSlow, "the body did not arrive in time")),
         Ok(Ok(collected)) => Ok(collected.to_bytes().to_vec()),
         Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
-            let description = format!("the body is longer than {most} bytes");
+            let description = format!("the body is longer than {max} bytes");
             Err(Problem::new(ProblemKind::TooLarge, description))
         }
         Ok(Err(error)) => Err(Problem::invalid("the body is broken off").detail(error)),
@@ -59,21 +58,21 @@ async fn read(
 
 fn media_type(headers: &HeaderMap, types: &[&str]) -> Result<(), Problem> {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
-    let taken = match (values.next().and_then(|value| value.to_str().ok()), values.next()) {
+    let accepted = match (values.next().and_then(|value| value.to_str().ok()), values.next()) {
         (Some(value), None) => {
             let (essence, parameters) = match value.split_once(';') {
                 None => (value, ""),
                 Some((essence, parameters)) => (essence, parameters.trim()),
             };
             // RFC 9110 section 8.3.1: the case of types does not matter.
-            types.iter().any(|taken| essence.trim().eq_ignore_ascii_case(taken))
+            types.iter().any(|accepted| essence.trim().eq_ignore_ascii_case(accepted))
                 && (parameters.is_empty()
                     || parameters.eq_ignore_ascii_case("charset=utf-8")
                     || parameters.eq_ignore_ascii_case("charset=\"utf-8\""))
         }
         _ => false,
     };
-    if taken {
+    if accepted {
         return Ok(());
     }
     let types = types.join(" or ");
@@ -81,20 +80,20 @@ fn media_type(headers: &HeaderMap, types: &[&str]) -> Result<(), Problem> {
     Err(Problem::new(ProblemKind::UnsupportedMediaType, description))
 }
 
-/// The parameters of a form or a query, each of those asked for once at most.
+/// The parameters of a form or a query.
 pub(super) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
-    /// Parses `application/x-www-form-urlencoded`. What is not UTF-8 is refused, not replaced.
+    /// Parses `application/x-www-form-urlencoded`. Bytes that are not UTF-8 are refused, not replaced.
     pub(super) fn parse(text: &[u8]) -> Result<Self, Problem> {
-        const MOST: usize = 64;
+        const MAX: usize = 64;
         let broken = || Problem::invalid("the parameters are not form-urlencoded UTF-8");
         let mut parameters = Vec::new();
         for pair in text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
-            if parameters.len() == MOST {
-                return Err(Problem::invalid(format!("more than {MOST} parameters")));
+            if parameters.len() == MAX {
+                return Err(Problem::invalid(format!("more than {MAX} parameters")));
             }
-            // An escape that is none, or bytes that are no text, would be taken for something else.
+            // A malformed escape, or bytes that are not a text, would be read as something else.
             is_strict(pair).then_some(()).ok_or_else(broken)?;
             let (name, value) = form_urlencoded::parse(pair).next().ok_or_else(broken)?;
             if name.contains('\u{fffd}') || value.contains('\u{fffd}') {

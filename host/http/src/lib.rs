@@ -1,14 +1,18 @@
-//! The service over HTTP/1.1.
+//! The HTTP door of an issuer: HTTP/1.1 over a [`Service`].
 //!
 //! ```text
 //! connection ─limits→ request ─admit→ route ─parse→ Service ─→ answer ─one line→ log
 //! ```
+//!
+//! It parses requests, calls the service, and translates its answers: every status code and error word is in
+//! `answer.rs`. [`OPENAPI`] describes all of it, and is served too.
+
+#![forbid(unsafe_code)]
 
 mod admission;
 mod answer;
 mod caller;
 mod decisions;
-mod fetch;
 mod input;
 mod operations;
 mod publication;
@@ -22,18 +26,18 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post, put};
 
-use crate::problem::{Problem, ProblemKind};
-use crate::service::Service;
+use countersign_issuer::{Problem, ProblemKind, Service};
 
-pub use fetch::{HttpsFetch, HttpsFetchError};
+use self::answer::Rejection;
+
 pub use server::{ServeError, Tls, TlsError, serve};
 
-/// What the service answers, as OpenAPI 3.1 has it.
+/// The description of the API, in OpenAPI 3.1.
 pub const OPENAPI: &str = include_str!("../openapi.json");
 
-/// Everything that is answered, below the path of the issuer identifier and below `/`, since a proxy in
+/// All routes, below the path of the issuer identifier and below `/`, since a proxy in
 /// front may take the path away.
-pub(crate) fn routes(service: &Arc<Service>) -> Router {
+fn routes(service: &Arc<Service>) -> Router {
     let answered = Router::new()
         .route("/.well-known/openid-configuration", get(publication::discovery))
         .route("/jwks.json", get(publication::key_set))
@@ -54,13 +58,12 @@ pub(crate) fn routes(service: &Arc<Service>) -> Router {
     };
     answered
         .method_not_allowed_fallback(async || {
-            Problem::new(ProblemKind::MethodNotAllowed, "not by this method")
+            let description = "the method is not allowed here";
+            Rejection::from(Problem::new(ProblemKind::MethodNotAllowed, description))
         })
         .fallback(async || {
-            Problem::new(
-                ProblemKind::NotFound,
-                "there is nothing here; `GET /openapi.json` says what there is",
-            )
+            let description = "no such path; `GET /openapi.json` lists the paths";
+            Rejection::from(Problem::new(ProblemKind::NotFound, description))
         })
         .layer(from_fn_with_state(Arc::clone(service), admission::admit))
         .with_state(Arc::clone(service))

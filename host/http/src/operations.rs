@@ -1,36 +1,34 @@
-//! For those who run the service: `/healthz`, `/readyz`, `/metrics`.
+//! Operations: `/healthz`, `/readyz`, `/metrics`.
 
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::response::Response;
 
-use super::answer::with_headers;
-use super::caller::control_plane;
-use crate::identity::Permission;
-use crate::problem::Problem;
-use crate::service::Service;
+use super::answer::{Rejection, document};
+use super::caller::authenticate;
+use countersign_issuer::{Permission, Service};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// Whether it is alive.
+/// Answers as long as the process does.
 pub(super) async fn healthz() -> Response {
-    with_headers(StatusCode::OK, "alive\n", TEXT, "no-store")
+    document("alive\n", TEXT, "no-store")
 }
 
-/// Whether a token could be issued now.
-pub(super) async fn readyz(State(service): State<Arc<Service>>) -> Result<Response, Problem> {
+/// Answers with success when a token could be issued now.
+pub(super) async fn readyz(State(service): State<Arc<Service>>) -> Result<Response, Rejection> {
     service.ready().await?;
-    Ok(with_headers(StatusCode::OK, "ready\n", TEXT, "no-store"))
+    Ok(document("ready\n", TEXT, "no-store"))
 }
 
-/// The counters, in Prometheus' text format.
+/// The metrics, in Prometheus' text format.
 pub(super) async fn metrics(
     State(service): State<Arc<Service>>,
     headers: HeaderMap,
-) -> Result<Response, Problem> {
-    control_plane(&service, &headers, Permission::Metrics).await?;
+) -> Result<Response, Rejection> {
+    authenticate(&service, &headers, Permission::Metrics).await?;
     let text = service.metrics_text()?;
-    Ok(with_headers(StatusCode::OK, text, "text/plain; version=0.0.4; charset=utf-8", "no-store"))
+    Ok(document(text, "text/plain; version=0.0.4; charset=utf-8", "no-store"))
 }

@@ -1,17 +1,15 @@
-//! What anybody may read: who the issuer is, and its keys.
+//! Discovery and key set, which anybody may read.
 
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
 
 use super::OPENAPI;
-use super::answer::with_headers;
+use super::answer::{Rejection, document};
 use super::token::GRANT_TYPE;
-use crate::problem::Problem;
-use crate::service::Service;
+use countersign_issuer::{Problem, Service};
 
 /// OpenID Connect Discovery section 3, as far as there is something to say.
 #[derive(Serialize)]
@@ -29,9 +27,9 @@ struct Discovery<'s> {
 }
 
 /// `GET /.well-known/openid-configuration`
-pub(super) async fn discovery(State(service): State<Arc<Service>>) -> Result<Response, Problem> {
+pub(super) async fn discovery(State(service): State<Arc<Service>>) -> Result<Response, Rejection> {
     let issuer = service.url().as_str();
-    let document = Discovery {
+    let discovery = Discovery {
         issuer,
         jwks_uri: format!("{issuer}/jwks.json"),
         // Required, and strict clients read no document without it. There is nothing there.
@@ -41,7 +39,7 @@ pub(super) async fn discovery(State(service): State<Arc<Service>>) -> Result<Res
         response_types_supported: ["id_token"],
         subject_types_supported: ["public"],
         id_token_signing_alg_values_supported: service
-            .settings()
+            .config()
             .algorithms()
             .iter()
             .map(|algorithm| algorithm.as_str())
@@ -60,21 +58,21 @@ pub(super) async fn discovery(State(service): State<Arc<Service>>) -> Result<Res
             "countersign",
         ],
     };
-    let text = serde_json::to_vec(&document).map_err(Problem::failed)?;
-    Ok(with_headers(StatusCode::OK, text, "application/json", &cache(&service)))
+    let text = serde_json::to_vec(&discovery).map_err(Problem::failed)?;
+    Ok(document(text, "application/json", &cache(&service)))
 }
 
 /// `GET /jwks.json`
-pub(super) async fn key_set(State(service): State<Arc<Service>>) -> Result<Response, Problem> {
+pub(super) async fn key_set(State(service): State<Arc<Service>>) -> Result<Response, Rejection> {
     let cache = cache(&service);
-    Ok(with_headers(StatusCode::OK, service.key_set()?, "application/jwk-set+json", &cache))
+    Ok(document(service.key_set()?, "application/jwk-set+json", &cache))
 }
 
 /// `GET /openapi.json`
 pub(super) async fn openapi(State(service): State<Arc<Service>>) -> Response {
-    with_headers(StatusCode::OK, OPENAPI, "application/json", &cache(&service))
+    document(OPENAPI, "application/json", &cache(&service))
 }
 
 fn cache(service: &Service) -> String {
-    format!("public, max-age={}", service.settings().key_set_max_age)
+    format!("public, max-age={}", service.config().key_set_max_age)
 }

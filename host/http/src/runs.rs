@@ -5,18 +5,17 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use countersign::{MAX_RUN_BYTES, Run, RunId};
 use serde::Serialize;
 
-use super::answer::json;
-use super::caller::control_plane;
+use super::answer::{Rejection, created, no_content, ok};
+use super::caller::authenticate;
 use super::input::{self, Parameters, identifier};
-use crate::identity::Permission;
-use crate::problem::{Problem, ProblemKind, Told};
-use crate::runs::run_token_of;
-use crate::service::{Registration, Service};
+use countersign_issuer::{
+    LogFields, Permission, Problem, ProblemKind, Registration, Service, run_token_of,
+};
 
 /// JSON, and the type that meshStack's API has for a run object.
 pub(super) const RUN_TYPES: &[&str] =
@@ -36,31 +35,36 @@ pub(super) async fn register(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
-) -> Result<Response, Problem> {
-    let caller = Some(control_plane(&service, &headers, Permission::Runs).await?);
+) -> Result<Response, Rejection> {
+    let caller = Some(authenticate(&service, &headers, Permission::Runs).await?);
     let id = run_id(id)?;
     let query = Parameters::parse(query.unwrap_or_default().as_bytes())?;
     let runner = identifier("runner", query.required("runner")?)?;
-    let life_seconds = query.number("life_seconds")?;
-    let object = input::body(&headers, body, RUN_TYPES, MAX_RUN_BYTES, service.settings()).await?;
+    if query.all("life_seconds").next().is_some() {
+        // Ignored as any other unknown parameter, it would give the run the maximum.
+        return Err(Problem::invalid("`life_seconds` is now `lifetime_seconds`").into());
+    }
+    let lifetime_seconds = query.number("lifetime_seconds")?;
+    let object = input::body(&headers, body, RUN_TYPES, MAX_RUN_BYTES, service.config()).await?;
     let _slot = service.slot()?;
     let run = Run::parse(&object).map_err(|error| Problem::invalid(error.to_string()))?;
     let run_token = run_token_of(&object).map_err(|error| Problem::invalid(error.to_string()))?;
     drop(object);
     if run.id != id {
         let description = "the path names another run than `/metadata/uuid`";
-        return Err(Problem::new(ProblemKind::InvalidRequest, description));
+        return Err(Problem::new(ProblemKind::InvalidRequest, description).into());
     }
-    let registration = Registration { run, runner, run_token, life_seconds };
-    let about = Told { run: Some(id.to_string()), caller: caller.clone(), ..Told::default() };
+    let registration = Registration { run, runner, run_token, lifetime_seconds };
+    let about =
+        LogFields { run: Some(id.to_string()), caller: caller.clone(), ..LogFields::default() };
     let registered = service.register(registration).await;
     let (new, registered) = registered.map_err(|problem| problem.about(about))?;
-    let status = if new { StatusCode::CREATED } else { StatusCode::OK };
     let (run, runner) = (registered.run.id.to_string(), registered.runner.to_string());
     let expires_at = registered.expires_at;
-    let mut response = json(status, &RunBody { run: &run, runner: &runner, expires_at });
+    let body = RunBody { run: &run, runner: &runner, expires_at };
+    let mut response = if new { created(&body) } else { ok(&body) };
     let (run, runner) = (Some(run), Some(runner));
-    response.extensions_mut().insert(Told { run, runner, caller, ..Told::default() });
+    response.extensions_mut().insert(LogFields { run, runner, caller, ..LogFields::default() });
     Ok(response)
 }
 
@@ -69,16 +73,17 @@ pub(super) async fn finish(
     id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Response, Problem> {
-    let caller = Some(control_plane(&service, &headers, Permission::Runs).await?);
+) -> Result<Response, Rejection> {
+    let caller = Some(authenticate(&service, &headers, Permission::Runs).await?);
     let id = run_id(id)?;
-    input::no_body(&headers, body, service.settings()).await?;
+    input::no_body(&headers, body, service.config()).await?;
     // Ending a run is never refused for want of room.
-    let about = Told { run: Some(id.to_string()), caller: caller.clone(), ..Told::default() };
+    let about =
+        LogFields { run: Some(id.to_string()), caller: caller.clone(), ..LogFields::default() };
     service.finish(&id).await.map_err(|problem| problem.about(about))?;
-    let mut response = StatusCode::NO_CONTENT.into_response();
+    let mut response = no_content();
     let run = Some(id.to_string());
-    response.extensions_mut().insert(Told { run, caller, ..Told::default() });
+    response.extensions_mut().insert(LogFields { run, caller, ..LogFields::default() });
     Ok(response)
 }
 

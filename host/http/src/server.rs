@@ -1,4 +1,4 @@
-//! Connections: how many, how slow, how they end.
+//! Connections: their number, their timeouts, their end.
 
 use std::io;
 use std::pin::pin;
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
+use countersign_issuer::Service;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -21,19 +22,18 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::routes;
-use crate::service::Service;
 
-/// Within which a TLS handshake must be done.
+/// The time within which a TLS handshake must be done.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// Within which a client must read on.
+/// The time within which a client must read on.
 const WRITE: Duration = Duration::from_secs(20);
 
-/// How long accepting pauses when the system has no more sockets.
+/// The pause of accepting when the system has no more sockets.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The most header fields of a request.
-const MOST_HEADERS: usize = 64;
+/// The maximum of header fields of a request.
+const MAX_HEADERS: usize = 64;
 
 /// The server ended otherwise than by being asked to.
 #[derive(Debug, thiserror::Error)]
@@ -47,11 +47,11 @@ pub struct Tls(ArcSwap<ServerConfig>);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// A file holds none.
+    /// A file holds no certificate chain, or no private key.
     #[error("no certificate chain or no private key in PEM")]
     Pem,
     /// They do not belong together, or cannot be used.
-    #[error("{0}")]
+    #[error(transparent)]
     Unusable(#[from] tokio_rustls::rustls::Error),
 }
 
@@ -97,12 +97,12 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let routes = routes(&service);
-    let connections = Arc::new(Semaphore::new(service.settings().most_connections));
+    let connections = Arc::new(Semaphore::new(service.config().most_connections));
     let graceful = GracefulShutdown::new();
     let mut stop = pin!(async {
         stop.await;
         service.stop();
-        tokio::time::sleep(service.settings().drain).await;
+        tokio::time::sleep(service.config().drain).await;
     });
     let ended = loop {
         // Those that wait stay with the system until there is room.
@@ -130,20 +130,20 @@ pub async fn serve(
         let (service, routes, tls) = (Arc::clone(&service), routes.clone(), tls.clone());
         tokio::spawn(async move {
             let _permit = permit;
-            // Answers are small and whole.
+            // Answers are small and whole, so waiting to fill a packet only delays them.
             let _ = stream.set_nodelay(true);
             let connection = connect(&service, routes, stream, tls, watcher).await;
             if let Err(error) = connection.or_else(unless_idle) {
-                service.metrics.connection_errors.inc();
+                service.record_connection_error();
                 tracing::warn!(%error, "a connection ended before or within a request");
             }
         });
     };
     service.stop();
     drop(listener);
-    let finished = tokio::time::timeout(service.settings().shutdown, graceful.shutdown()).await;
+    let finished = tokio::time::timeout(service.config().shutdown, graceful.shutdown()).await;
     if finished.is_err() {
-        tracing::warn!("requests were cut off: they did not finish in time");
+        tracing::warn!("requests did not finish in time and were cut off");
     }
     service.close().await;
     ended
@@ -174,20 +174,20 @@ async fn answer(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     watcher: hyper_util::server::graceful::Watcher,
 ) -> Result<(), BoxError> {
-    let settings = service.settings();
-    // Whoever does not read what they asked for is let go.
+    let config = service.config();
+    // A client that does not read its answer is let go.
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(settings.header_timeout)
-        .max_headers(MOST_HEADERS)
-        .max_buf_size(settings.header_bytes)
+        .header_read_timeout(config.header_timeout)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(config.header_bytes)
         .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(routes));
     Ok(watcher.watch(connection).await?)
 }
 
-/// A connection on which nothing came for a while is one that nobody needs any more.
+/// Accepts the end of a connection on which nothing came for a while: nobody needs it any more.
 fn unless_idle(error: BoxError) -> Result<(), BoxError> {
     match error.downcast_ref::<hyper::Error>() {
         Some(timeout) if timeout.is_timeout() => Ok(()),
@@ -195,7 +195,7 @@ fn unless_idle(error: BoxError) -> Result<(), BoxError> {
     }
 }
 
-/// Whether the listener itself is at fault: EBADF, EINVAL, ENOTSOCK, EOPNOTSUPP.
+/// True when the listener itself is at fault: EBADF, EINVAL, ENOTSOCK, EOPNOTSUPP.
 fn is_broken(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
         || matches!(error.raw_os_error(), Some(9 | 88 | 95))

@@ -6,21 +6,21 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, Path, RawQuery, State};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use countersign::Audience;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::admission::RequestId;
-use super::answer::json;
+use super::answer::{Rejection, ok};
 use super::caller::bearer;
 use super::input::{self, Parameters, identifier};
 use super::runs::run_id;
-use crate::identity::MAX_TOKEN_BYTES;
-use crate::problem::{Problem, ProblemKind, Told};
-use crate::runs::MAX_SECRET_BYTES;
-use crate::service::{ExchangeRequest, Issued, Service, Slot, SubjectToken};
+use countersign_issuer::{
+    ExchangeRequest, Issued, LogFields, MAX_SECRET_BYTES, MAX_TOKEN_BYTES, Problem, ProblemKind,
+    Service, Slot, SubjectToken,
+};
 
 /// RFC 8693 section 2.1.
 pub(super) const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -31,7 +31,7 @@ const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
 
-/// The longest form that is taken, in bytes: a token, and what is said beside it.
+/// The maximum size of a form, in bytes: a token, and the parameters beside it.
 const MAX_FORM_BYTES: usize = 48 << 10;
 
 /// RFC 8693 section 2.2.1.
@@ -51,12 +51,12 @@ pub(super) async fn exchange(
     Extension(RequestId(id)): Extension<RequestId>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Response, Problem> {
+) -> Result<Response, Rejection> {
     let types = &["application/x-www-form-urlencoded"];
-    let form = input::body(&headers, body, types, MAX_FORM_BYTES, service.settings()).await?;
+    let form = input::body(&headers, body, types, MAX_FORM_BYTES, service.config()).await?;
     let slot = service.slot()?;
     let request = parse(&Zeroizing::new(form))?;
-    let (issued, told) = exchanged(&service, request, id, slot).await?;
+    let (issued, fields) = exchanged(&service, request, id, slot).await?;
     let body = TokenBody {
         access_token: issued.token.expose(),
         issued_token_type: JWT,
@@ -64,12 +64,12 @@ pub(super) async fn exchange(
         expires_in: issued.expires_in,
         decision: issued.decision.to_string(),
     };
-    let mut response = json(StatusCode::OK, &body);
-    response.extensions_mut().insert(told);
+    let mut response = ok(&body);
+    response.extensions_mut().insert(fields);
     Ok(response)
 }
 
-/// What clients that can only get a URL are answered, in the form that GitHub's runners have
+/// The answer for clients that can only get a URL, in the form that GitHub's runners have
 /// (`ACTIONS_ID_TOKEN_REQUEST_URL`), which OpenTofu's providers know.
 #[derive(Serialize)]
 struct ValueBody<'t> {
@@ -86,48 +86,50 @@ pub(super) async fn get(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
-) -> Result<Response, Problem> {
-    // A router takes HEAD for GET, and here each is a token.
+) -> Result<Response, Rejection> {
+    // A router answers HEAD as GET, and here each is a token.
     if method != Method::GET {
-        return Err(Problem::new(ProblemKind::MethodNotAllowed, "not by this method"));
+        return Err(
+            Problem::new(ProblemKind::MethodNotAllowed, "the method is not allowed here").into()
+        );
     }
     let run = run_id(run)?;
     let bearer = Zeroizing::new(bearer(&headers, "the run token")?.to_owned());
     if bearer.len() > MAX_SECRET_BYTES {
-        return Err(Problem::invalid("the run token is too long"));
+        return Err(Problem::invalid("the run token is too long").into());
     }
     let query = Parameters::parse(query.unwrap_or_default().as_bytes())?;
     let (audiences, ttl_seconds) = (audiences(&query)?, query.number("ttl_seconds")?);
-    input::no_body(&headers, body, service.settings()).await?;
+    input::no_body(&headers, body, service.config()).await?;
     let slot = service.slot()?;
     let subject_token = SubjectToken::RunToken(bearer);
     let request = ExchangeRequest { run, audiences, ttl_seconds, subject_token };
     let issued = exchanged(&service, request, id, slot).await;
-    // Who calls is said by the header here, and not by a parameter.
-    let (issued, told) = issued.map_err(|problem| match problem.kind {
+    // The header authenticates the caller here, and not a parameter.
+    let (issued, fields) = issued.map_err(|problem| match problem.kind {
         ProblemKind::NotEntitled => Problem { kind: ProblemKind::Unauthenticated, ..problem },
         _ => problem,
     })?;
     let (value, expires_in) = (issued.token.expose(), issued.expires_in);
     let body = ValueBody { value, expires_in, decision: issued.decision.to_string() };
-    let mut response = json(StatusCode::OK, &body);
-    response.extensions_mut().insert(told);
+    let mut response = ok(&body);
+    response.extensions_mut().insert(fields);
     Ok(response)
 }
 
-/// Exchanges, and what the line of the log says of it.
+/// Exchanges, and gives the fields of the line in the log.
 async fn exchanged(
     service: &Arc<Service>,
     request: ExchangeRequest,
     id: String,
     slot: Slot,
-) -> Result<(Issued, Told), Problem> {
+) -> Result<(Issued, LogFields), Problem> {
     let run = Some(request.run.to_string());
-    let about = Told { run: run.clone(), ..Told::default() };
+    let about = LogFields { run: run.clone(), ..LogFields::default() };
     let issued =
         service.exchange(request, id, slot).await.map_err(|problem| problem.about(about))?;
     let (jti, decision) = (Some(issued.jti.clone()), Some(issued.decision.to_string()));
-    Ok((issued, Told { run, jti, decision, ..Told::default() }))
+    Ok((issued, LogFields { run, jti, decision, ..LogFields::default() }))
 }
 
 fn audiences(parameters: &Parameters) -> Result<Vec<Audience>, Problem> {
@@ -154,12 +156,14 @@ fn parse(form: &[u8]) -> Result<ExchangeRequest, Problem> {
         return Err(Problem::new(ProblemKind::InvalidScope, "there are no scopes"));
     }
     if form.all("resource").next().is_some() {
-        let description = "`resource` is not taken; name the audience by `audience`";
+        let description = "`resource` is not supported; name the audience by `audience`";
         return Err(Problem::new(ProblemKind::InvalidTarget, description));
     }
     for name in ["actor_token", "actor_token_type"] {
         if form.optional(name)?.is_some() {
-            return Err(Problem::invalid(format!("`{name}` is not taken: there is no delegation")));
+            return Err(Problem::invalid(format!(
+                "`{name}` is not supported: there is no delegation"
+            )));
         }
     }
     if form.optional("requested_token_type")?.is_some_and(|kind| kind != JWT && kind != ID_TOKEN) {

@@ -45,10 +45,7 @@ async fn what_no_cloud_would_take_is_not_signed() {
             continue;
         }
         assert_eq!((status, &body["error"]), (StatusCode::FORBIDDEN, &json!("access_denied")));
-        assert_eq!(
-            body["error_description"],
-            "the cloud of the audience would not take this token"
-        );
+        assert_eq!(body["error_description"], "the cloud of the audience would reject this token");
         let reason = &body["reasons"][0];
         assert_eq!((&reason["code"], &reason["source"]), (&json!(code), &json!("host")), "{body}");
         assert!(reason["message"].as_str().unwrap().contains(says), "{body}");

@@ -251,12 +251,12 @@ async fn each_request_is_decided_by_one_set() {
     let with = support::MANIFEST.to_owned();
     let without = with.replace("also = [\"team-network\"]", "");
     let digests = [
-        support::deciding(&with).policies.digest().to_string(),
-        support::deciding(&without).policies.digest().to_string(),
+        support::context(&with).policies.digest().to_string(),
+        support::context(&without).policies.digest().to_string(),
     ];
     // Made before, since that takes longer than requests do.
     let mut sets: Vec<_> = (0..12)
-        .map(|turn| support::deciding(if turn % 2 == 0 { &with } else { &without }))
+        .map(|turn| support::context(if turn % 2 == 0 { &with } else { &without }))
         .collect();
     let mut approved = 0;
     for request in 0..120 {

@@ -125,8 +125,10 @@ async fn hostile_runs_are_refused() {
         format!("/v1/runs/{RUN}?runner={SHARED_RUNNER}&runner={SHARED_RUNNER}"),
         format!("/v1/runs/{RUN}?runner=%zz"),
         format!("/v1/runs/{RUN}?runner=%ff"),
-        format!("/v1/runs/{RUN}?runner={SHARED_RUNNER}&life_seconds=0"),
-        format!("/v1/runs/{RUN}?runner={SHARED_RUNNER}&life_seconds=99999999999999999999"),
+        format!("/v1/runs/{RUN}?runner={SHARED_RUNNER}&lifetime_seconds=0"),
+        format!("/v1/runs/{RUN}?runner={SHARED_RUNNER}&lifetime_seconds=99999999999999999999"),
+        // Its name before, which must not be ignored: the run would have the maximum.
+        format!("/v1/runs/{RUN}?runner={SHARED_RUNNER}&life_seconds=60"),
     ] {
         let put = service.client.put(service.url(&path)).bearer_auth(&service.api_key);
         let response = put.header("content-type", "application/json").body(text.clone()).send();

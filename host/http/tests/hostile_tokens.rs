@@ -15,7 +15,7 @@ mod support;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use countersign_issuer::{Algorithm, Signer, SigningKey};
+use countersign_signing::{Algorithm, Signer, SigningKey};
 use refusals::{refused, started};
 use reqwest::StatusCode;
 use serde_json::{Value, json};

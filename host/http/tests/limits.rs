@@ -11,7 +11,8 @@ mod support;
 
 use std::sync::Arc;
 
-use countersign_issuer::{Fetch, HttpsFetch, Tls, TlsError, serve};
+use countersign_http::{Tls, TlsError, serve};
+use countersign_issuer::{Fetch, HttpsFetch};
 use reqwest::{Certificate, Client, StatusCode};
 use support::{
     ACCESS_TOKEN, AWS, GRANT, RUN, RUN_TOKEN, Running, SHARED_RUNNER, Setup, answer, folder,

@@ -371,7 +371,7 @@ async fn the_description_is_of_what_there_is() {
     let service = Running::start(folder.path()).await;
     let served: Value =
         serde_json::from_str(&service.get("/openapi.json").await.text().await.unwrap()).unwrap();
-    assert_eq!(served, serde_json::from_str::<Value>(countersign_issuer::OPENAPI).unwrap());
+    assert_eq!(served, serde_json::from_str::<Value>(countersign_http::OPENAPI).unwrap());
     let paths = served["paths"].as_object().unwrap();
     assert_eq!(paths.len(), 11);
     for (path, operations) in paths {

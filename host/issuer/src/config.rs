@@ -8,8 +8,8 @@ use countersign::{Audience, RunnerId};
 
 use crate::access::ApiKey;
 use crate::identity::{Identity, Permission};
-use crate::key::Algorithm;
 use crate::keys::KeyTimes;
+use countersign_signing::Algorithm;
 
 pub use file::ConfigError;
 
@@ -26,7 +26,7 @@ pub struct Config {
     /// `[listen]`: where it is reached.
     pub listen: ListenEntry,
     /// The other tables.
-    pub settings: Settings,
+    pub settings: ServiceConfig,
     /// `[[api-key]]`: keys of the control plane.
     pub api_keys: Vec<ApiKey>,
     /// `[[trusted-issuer]]`: issuers whose tokens are believed.
@@ -54,7 +54,7 @@ pub struct TlsEntry {
 
 /// How a service is run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct ServiceConfig {
     /// `tokens.default-ttl-seconds`: the life that a token has where none is asked for.
     pub default_ttl_seconds: u32,
     /// `tokens.longest-ttl-seconds`: the longest life that can be asked for.
@@ -158,17 +158,17 @@ impl Config {
 
 impl Config {
     /// Whether there is anybody who may do this.
-    pub fn anybody_may(&self, permission: Permission) -> bool {
+    pub fn any_principal_has(&self, permission: Permission) -> bool {
         let by_token = self.trusted_issuers.iter().flat_map(|issuer| &issuer.identities).any(
             |(_, identity)| matches!(identity, Identity::ControlPlane(may) if may.contains(&permission)),
         );
-        by_token || self.api_keys.iter().any(|key| key.may.contains(&permission))
+        by_token || self.api_keys.iter().any(|key| key.permissions.contains(&permission))
     }
 }
 
-impl Settings {
+impl ServiceConfig {
     /// The algorithms that there are keys of.
-    pub(crate) fn algorithms(&self) -> &'static [Algorithm] {
+    pub fn algorithms(&self) -> &'static [Algorithm] {
         if self.es256_audiences.is_empty() {
             &[Algorithm::Rs256]
         } else {

@@ -1,16 +1,16 @@
-//! Who signs, and with what.
+//! An issuer identifier, and the key that signs under it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use countersign::{Approval, AudienceClouds};
+use countersign::{Approval, AudienceClouds, Claims, Digest, IssuerUrl, Terms};
 use countersign_clouds::{UnsignedToken, UnsignedTokenError, Violation, preflight};
 
 use crate::signer::{SignError, Signer};
 use crate::token::{ClaimsSet, SignedToken, TokenId};
-use crate::url::IssuerUrl;
 
 /// An issuer identifier and the key that signs under it.
 #[derive(Clone)]
@@ -19,33 +19,33 @@ pub struct Issuer {
     signer: Arc<dyn Signer>,
     /// The header of every token.
     header: String,
-    /// It in base64url, and a dot (RFC 7515 section 7.1).
+    /// The same in base64url, and a dot (RFC 7515 section 7.1).
     encoded_header: String,
 }
 
-/// Why an approval became no token.
+/// An approval that became no token.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IssueError {
-    /// The cloud that it is for would not take it. At least one violation.
-    #[error("no cloud would take the token: {}", messages(.0))]
+    /// The cloud of an audience would reject the token. At least one violation.
+    #[error("the cloud of the audience would reject the token: {}", messages(.0))]
     Preflight(Vec<Violation>),
-    /// There was no signature.
+    /// The key gave no signature.
     #[error(transparent)]
     Sign(#[from] SignError),
     /// The claims could not be written, or not be read again.
-    #[error("the claims could not be written")]
+    #[error("the claims of the token cannot be written")]
     Claims(#[from] ClaimsError),
 }
 
-/// Why claims could not be written.
+/// Claims that could not be written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClaimsError {
-    /// They are no JSON.
+    /// They are not JSON.
     #[error(transparent)]
     Write(#[from] serde_json::Error),
-    /// They are no token's.
+    /// They are not the claims of a token.
     #[error(transparent)]
     Read(#[from] UnsignedTokenError),
 }
@@ -69,19 +69,19 @@ impl Issuer {
         &self.url
     }
 
-    /// What signs.
+    /// The key.
     pub fn signer(&self) -> &dyn Signer {
         &*self.signer
     }
 
-    /// Signs the token of an approval, and consumes the approval: one approval, one token. What the cloud of one
-    /// of its audiences would not take is not signed ([`countersign_clouds::preflight`]).
+    /// Signs the token of an approval, and consumes the approval: one approval, one token. A token that the cloud
+    /// of one of its audiences would reject is not signed ([`countersign_clouds::preflight`]).
     ///
-    /// `iat` and `nbf` are the time of issue that was decided on, `exp` lies the approved life
+    /// `iat` and `nbf` are the time of issue that was decided on, `exp` is the approved lifetime
     /// after it; all three are whole seconds. `id` becomes `jti`.
     ///
     /// # Errors
-    /// When a cloud would not take the token, or the signature fails for no reason that lies in the approval.
+    /// When a cloud would reject the token, or the signature fails for no reason that lies in the approval.
     pub fn sign(
         &self,
         approval: Approval,
@@ -96,21 +96,46 @@ impl Issuer {
         Ok(SignedToken(token))
     }
 
-    /// Checks what [`Issuer::sign`] would check, and signs nothing.
+    /// Runs the checks of [`Issuer::sign`], and signs nothing.
     ///
     /// # Errors
-    /// When a cloud would not take the token.
+    /// When a cloud would reject the token.
     pub fn check(&self, approval: &Approval, clouds: &AudienceClouds) -> Result<(), IssueError> {
-        // As long as any other.
-        let claims = self.claims(approval, &TokenId::from_random_bytes([0; 16]))?;
+        let claims = self.claims(approval, &stand_in_id())?;
+        self.checked(&claims, clouds).map(drop)
+    }
+
+    /// Runs the checks of [`Issuer::sign`] on a request that no policy has decided on: on the token that would be
+    /// signed if all of it were granted. A decision can shorten it, and can add claims that are not known yet.
+    ///
+    /// # Errors
+    /// When a cloud would reject the token.
+    pub fn check_request(
+        &self,
+        claims: &Claims,
+        clouds: &AudienceClouds,
+    ) -> Result<(), IssueError> {
+        let terms = Terms {
+            audiences: claims.token().audiences().to_vec(),
+            ttl_seconds: claims.token().ttl_seconds(),
+            claims: BTreeMap::new(),
+        };
+        // Every digest is as long as any other.
+        let digest = Digest::of(b"");
+        let set =
+            ClaimsSet::new(self.url.as_str(), claims, &terms, (digest, digest), &stand_in_id());
+        let claims = serde_json::to_vec(&set).map_err(ClaimsError::Write)?;
         self.checked(&claims, clouds).map(drop)
     }
 
     fn claims(&self, approval: &Approval, id: &TokenId) -> Result<Vec<u8>, ClaimsError> {
-        Ok(serde_json::to_vec(&ClaimsSet::new(self.url.as_str(), approval, id))?)
+        let digests = (approval.decision(), approval.policy_set());
+        let (claims, terms) = (approval.claims(), approval.terms());
+        let set = ClaimsSet::new(self.url.as_str(), claims, terms, digests, id);
+        Ok(serde_json::to_vec(&set)?)
     }
 
-    /// What is to be signed, if clouds take it.
+    /// The input of the signature, if clouds accept the token.
     fn checked(&self, claims: &[u8], clouds: &AudienceClouds) -> Result<String, IssueError> {
         let mut input = self.encoded_header.clone();
         BASE64_URL_SAFE_NO_PAD.encode_string(claims, &mut input);
@@ -122,6 +147,11 @@ impl Issuer {
             violations => Err(IssueError::Preflight(violations)),
         }
     }
+}
+
+/// An id for a token that is not signed: every id is as long as any other.
+fn stand_in_id() -> TokenId {
+    TokenId::from_random_bytes([0; 16])
 }
 
 fn messages(violations: &[Violation]) -> String {

@@ -1,4 +1,4 @@
-//! Keys that sign, and what the world sees of them.
+//! Keys that sign, and their public halves.
 
 use std::fmt;
 
@@ -8,16 +8,19 @@ use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
 };
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jsonwebtoken::EncodingKey;
 use jsonwebtoken::jwk::{
-    AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse, ThumbprintHash,
+    AlgorithmParameters, CommonParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse,
+    ThumbprintHash,
 };
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::signer::{SignError, Signer};
 
-/// The longest key file that is parsed, in bytes.
+/// The maximum size of a key file, in bytes.
 pub const MAX_PEM_BYTES: usize = 64 << 10;
 
 /// The label of PKCS #8 in PEM (RFC 7468 section 10).
@@ -77,7 +80,7 @@ pub struct KeySet {
 /// and is wiped from memory when it is dropped.
 pub struct PrivateKeyPem(Zeroizing<String>);
 
-/// Why a key cannot be used. Messages hold nothing of the key.
+/// A key that cannot be used. Messages hold nothing of the key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
@@ -97,7 +100,7 @@ pub enum KeyError {
     OtherLabel {
         /// Its label, escaped.
         label: String,
-        /// What may help.
+        /// Advice for this label.
         hint: &'static str,
     },
     /// The key is neither RSA nor on P-256, or is malformed.
@@ -109,6 +112,9 @@ pub enum KeyError {
         /// Size of its modulus in bits.
         bits: usize,
     },
+    /// The text is not a JWK.
+    #[error("not a JWK (RFC 7517) of an RSA or EC key")]
+    NotJwk,
     /// A key could not be generated: the system gives no randomness.
     #[error("no key could be generated")]
     Generate,
@@ -203,13 +209,56 @@ impl Signer for SigningKey {
 }
 
 impl PublicKey {
+    /// Reads the public half of a key whose private half is elsewhere: a JWK (RFC 7517) with an RSA key of 2048 to
+    /// 4096 bits, which signs RS256, or an EC key on P-256, which signs ES256.
+    ///
+    /// The `kid` is the key's thumbprint, whatever the JWK says; members other than those of the key itself are
+    /// dropped.
+    ///
+    /// ```
+    /// let key = countersign_signing::PublicKey::from_jwk(br#"{
+    ///     "kty": "EC", "crv": "P-256",
+    ///     "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
+    ///     "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"
+    /// }"#)?;
+    /// assert_eq!(key.algorithm(), countersign_signing::Algorithm::Es256);
+    /// # Ok::<(), countersign_signing::KeyError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the text is not a JWK, or holds another key.
+    pub fn from_jwk(text: &[u8]) -> Result<Self, KeyError> {
+        if text.len() > MAX_PEM_BYTES {
+            return Err(KeyError::TooLarge { bytes: text.len() });
+        }
+        let jwk: Jwk = serde_json::from_slice(text).map_err(|_| KeyError::NotJwk)?;
+        let digits = |text: &str| BASE64_URL_SAFE_NO_PAD.decode(text).map(|bytes| bytes.len());
+        let algorithm = match &jwk.algorithm {
+            AlgorithmParameters::RSA(rsa) => {
+                digits(&rsa.n).and(digits(&rsa.e)).map_err(|_| KeyError::NotJwk)?;
+                Algorithm::Rs256
+            }
+            // Both coordinates have 32 bytes (RFC 7518 section 6.2.1).
+            AlgorithmParameters::EllipticCurve(ec)
+                if (digits(&ec.x), digits(&ec.y)) == (Ok(32), Ok(32)) =>
+            {
+                Algorithm::Es256
+            }
+            _ => return Err(KeyError::Unsupported),
+        };
+        Self::of_jwk(Jwk { common: CommonParameters::default(), ..jwk }, algorithm)
+    }
+
     fn of(private: &EncodingKey, algorithm: Algorithm) -> Result<Self, KeyError> {
         let of_library = match algorithm {
             Algorithm::Rs256 => jsonwebtoken::Algorithm::RS256,
             Algorithm::Es256 => jsonwebtoken::Algorithm::ES256,
         };
-        let mut jwk =
-            Jwk::from_encoding_key(private, of_library).map_err(|_| KeyError::Unsupported)?;
+        let jwk = Jwk::from_encoding_key(private, of_library).map_err(|_| KeyError::Unsupported)?;
+        Self::of_jwk(jwk, algorithm)
+    }
+
+    fn of_jwk(mut jwk: Jwk, algorithm: Algorithm) -> Result<Self, KeyError> {
         match &jwk.algorithm {
             AlgorithmParameters::RSA(rsa) => {
                 // Base64 without padding has four digits for three bytes.
@@ -236,7 +285,7 @@ impl PublicKey {
         &self.kid
     }
 
-    /// How long a signature is in base64url (RFC 7518 sections 3.3 and 3.4).
+    /// The length of a signature in base64url (RFC 7518 sections 3.3 and 3.4).
     pub(crate) fn signature_characters(&self) -> usize {
         match &self.jwk.algorithm {
             // As long as the modulus.
@@ -246,7 +295,7 @@ impl PublicKey {
         }
     }
 
-    /// What the key signs with.
+    /// The algorithm of the key's signatures.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }

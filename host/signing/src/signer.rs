@@ -1,16 +1,17 @@
-//! What signs.
+//! The trait of keys that sign.
 
 use crate::key::PublicKey;
 
 /// Signs with a private key that may be anywhere: in memory ([`SigningKey`](crate::SigningKey)), or in a
-/// key management service or a PKCS #11 device.
+/// key management service or a PKCS #11 device, whose public half is read by
+/// [`PublicKey::from_jwk`].
 ///
 /// Called on a thread that may block.
 pub trait Signer: Send + Sync {
-    /// The public half: which key, and which algorithm.
+    /// The public half, which names the key and its algorithm.
     fn public(&self) -> &PublicKey;
 
-    /// The signature of `input`, in the form that a JWS has (RFC 7518 sections 3.3 and 3.4): for ES256
+    /// The signature of `input`, in the form of a JWS (RFC 7518 sections 3.3 and 3.4): for ES256
     /// that is r and s, 32 bytes each.
     ///
     /// # Errors
@@ -18,7 +19,7 @@ pub trait Signer: Send + Sync {
     fn sign(&self, input: &[u8]) -> Result<Vec<u8>, SignError>;
 }
 
-/// A token could not be signed: the system gives no randomness, or where the key is does not answer.
+/// A token that could not be signed: the system gives no randomness, or the custody of the key does not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the token could not be signed")]
+#[error("the key gave no signature")]
 pub struct SignError;

@@ -1,10 +1,10 @@
-//! Tokens, and what is in them.
+//! Tokens and their claims.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use aws_lc_rs::rand;
-use countersign::{Approval, Digest};
+use countersign::{Claims, Digest, Terms};
 use serde::Serialize;
 
 /// A signed token in compact serialisation (RFC 7519 section 3). Whoever holds it can use it, so
@@ -12,12 +12,12 @@ use serde::Serialize;
 pub struct SignedToken(pub(crate) String);
 
 impl SignedToken {
-    /// The token, for the one who asked for it.
+    /// The token, for its requester.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// The token's digest, which says which token it was and is no secret.
+    /// The digest of the token, which identifies it and is no secret.
     pub fn digest(&self) -> Digest {
         Digest::of(self.0.as_bytes())
     }
@@ -55,8 +55,8 @@ impl fmt::Display for TokenId {
 
 /// The claims set of a token.
 ///
-/// The facts of the run are under `meshstack`, and how they were decided on under `countersign`,
-/// so that they are out of the way of registered claims. Who triggered the run is not among them:
+/// The facts of the run are under `meshstack`, and the decision on them under `countersign`,
+/// so that they are out of the way of registered claims. The author of the trigger is not among them:
 /// a cloud has no use for it, and it may be a person.
 #[derive(Serialize)]
 pub(crate) struct ClaimsSet<'a> {
@@ -74,7 +74,7 @@ pub(crate) struct ClaimsSet<'a> {
     added: BTreeMap<&'a str, &'a str>,
 }
 
-/// `aud` as RFC 7519 section 4.1.3 has it: one audience is a string. Entra takes nothing else.
+/// `aud` as RFC 7519 section 4.1.3 has it: one audience is a string. Entra accepts nothing else.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum AudienceClaim<'a> {
@@ -108,8 +108,14 @@ struct DecisionFacts {
 }
 
 impl<'a> ClaimsSet<'a> {
-    pub(crate) fn new(issuer: &'a str, approval: &'a Approval, id: &TokenId) -> Self {
-        let (claims, terms) = (approval.claims(), approval.terms());
+    /// The claims of a token under these terms. `digests` are those of the decision and of the policy set.
+    pub(crate) fn new(
+        issuer: &'a str,
+        claims: &'a Claims,
+        terms: &'a Terms,
+        (decision, policy_set): (Digest, Digest),
+        id: &TokenId,
+    ) -> Self {
         let run = claims.run();
         let issued_at = claims.token().issued_at();
         Self {
@@ -138,8 +144,8 @@ impl<'a> ClaimsSet<'a> {
                 runner: claims.runner().map(|runner| runner.as_str()),
             },
             countersign: DecisionFacts {
-                decision: approval.decision().to_string(),
-                policy_set: approval.policy_set().to_string(),
+                decision: decision.to_string(),
+                policy_set: policy_set.to_string(),
             },
             added: terms.claims.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect(),
         }

@@ -10,10 +10,10 @@
 use std::collections::BTreeMap;
 
 use countersign::{
-    Approval, AudienceClouds, Claims, Cloud, Engine, Manifest, ManifestFiles, PolicySet, Run,
-    SubjectForm, SubjectProfile, TokenRequest,
+    Approval, AudienceClouds, Claims, Cloud, Engine, IssuerUrl, Manifest, ManifestFiles, PolicySet,
+    Run, SubjectForm, SubjectProfile, TokenRequest,
 };
-use countersign_issuer::{Algorithm, Issuer, IssuerUrl, KeySet, SignedToken, SigningKey, TokenId};
+use countersign_signing::{Algorithm, Issuer, KeySet, PublicKey, SignedToken, SigningKey, TokenId};
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{DecodingKey, Validation};
 use serde_json::{Value, json};
@@ -202,6 +202,47 @@ fn keys_that_cannot_sign_say_why() {
         assert!(error.to_string().contains(expected), "{error} instead of {expected}");
     }
     assert!(SigningKey::from_pem(include_bytes!("data/rsa-2048-pkcs1.pem")).is_ok());
+}
+
+/// A key whose private half is elsewhere is known by the numbers of its public half alone.
+#[test]
+fn a_public_key_is_read_from_its_jwk() {
+    for algorithm in [Algorithm::Rs256, Algorithm::Es256] {
+        let (key, _) = SigningKey::generate(algorithm).unwrap();
+        let mut jwk = serde_json::to_value(key.public()).unwrap();
+        // None of these is believed.
+        jwk["kid"] = "other".into();
+        jwk["alg"] = "RS512".into();
+        jwk["use"] = "enc".into();
+        let public = PublicKey::from_jwk(jwk.to_string().as_bytes()).unwrap();
+        assert_eq!((public.kid(), public.algorithm()), (key.public().kid(), algorithm));
+        assert_eq!(
+            serde_json::to_value(&public).unwrap(),
+            serde_json::to_value(key.public()).unwrap()
+        );
+        assert!(PublicKey::from_jwk(b"{}").is_err());
+    }
+    let (key, _) = SigningKey::generate(Algorithm::Es256).unwrap();
+    let short = serde_json::to_string(key.public()).unwrap().replace("P-256", "P-384");
+    assert!(PublicKey::from_jwk(short.as_bytes()).is_err());
+    assert!(PublicKey::from_jwk(br#"{"kty": "RSA", "n": "AQAB", "e": "AQAB"}"#).is_err());
+    assert!(PublicKey::from_jwk(br#"{"kty": "oct", "k": "AQAB"}"#).is_err());
+}
+
+/// A request is checked as its token would be, before any policy has decided.
+#[test]
+fn a_request_is_checked_as_its_token_would_be() {
+    let clouds = AudienceClouds::default();
+    let claims = |audience: &str| {
+        let approval = approve(&[audience], "{}");
+        approval.claims().clone()
+    };
+    let aws = claims("aws-workload-identity-provider:demo");
+    assert!(issuer(Algorithm::Es256).check_request(&aws, &clouds).is_ok());
+    let azure = claims("api://AzureADTokenExchange");
+    assert!(issuer(Algorithm::Rs256).check_request(&azure, &clouds).is_ok());
+    let error = issuer(Algorithm::Es256).check_request(&azure, &clouds).unwrap_err();
+    assert!(error.to_string().contains("Entra takes RS256"), "{error}");
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use countersign_issuer::{Algorithm, KeyEntry, KeyFolder, KeyTimes};
+use countersign_issuer::{KeyEntry, KeyFolder, KeyRing, KeyTimes};
+use countersign_signing::Algorithm;
 use serde::Serialize;
 
 use super::AlgorithmWord;
@@ -13,11 +14,12 @@ use crate::clock;
 use crate::output::{self, Done, Format};
 use crate::serve::{beside, read_config};
 
-/// List the keys of a service, and when each is what
+/// List the keys of a service, with their phases and times
 #[derive(Args)]
 #[command(after_help = "\
 A key is published before it signs, for as long as verifiers keep a key set; and after it signed,
-until its last token has expired and nobody keeps a key set of before.
+until its last token has expired and nobody keeps a key set of before. Keys in the folder that are in no
+plan, which a crash can leave, are named on stderr.
 
 The JSON is a list with `kid`, `algorithm`, `phase` (`published`, `active`, `retired` or
 `removed`), and the times `published`, `active`, `retired` and `removed`, in seconds since 1970 or null.")]
@@ -48,7 +50,7 @@ pub struct Rotate {
     #[arg(long, short, value_name = "FILE")]
     config: PathBuf,
 
-    /// What the key signs with [default: rs256; with --at-once, all that there are keys of]
+    /// The algorithm of the key [default: rs256; with --at-once, all that there are keys of]
     #[arg(long, value_enum)]
     algorithm: Option<AlgorithmWord>,
 
@@ -89,12 +91,17 @@ impl<'k> Printed<'k> {
 
 impl List {
     pub fn run(&self) -> Result<Done> {
-        let (folder, _) = folder(&self.config)?;
-        let (plan, now) = (folder.plan()?, clock::now(None)?);
+        let (ring, _) = ring(&self.config)?;
+        let (plan, now) = (ring.plan()?, clock::now(None)?);
         let keys: Vec<_> = plan.keys.iter().map(|key| Printed::new(key, now)).collect();
         match self.format {
             Format::Json => output::print_json(&keys)?,
             Format::Human => output::print(&text(&keys))?,
+        }
+        for kid in ring.unplanned()? {
+            output::say(&format!(
+                "key {kid} is in the folder, and in no plan: nothing signs with it"
+            ));
         }
         Ok(Done::Fine)
     }
@@ -102,20 +109,20 @@ impl List {
 
 impl Rotate {
     pub fn run(&self) -> Result<Done> {
-        let (folder, times) = folder(&self.config)?;
+        let (ring, times) = ring(&self.config)?;
         let now = clock::now(None)?;
         let mut algorithms = vec![self.algorithm.unwrap_or(AlgorithmWord::Rs256).into()];
         if self.at_once && self.algorithm.is_none() {
             // Whoever has one file of the folder may have all.
-            algorithms.extend(folder.plan()?.keys.iter().map(|key| key.algorithm));
+            algorithms.extend(ring.plan()?.keys.iter().map(|key| key.algorithm));
             algorithms.sort_unstable();
             algorithms.dedup();
         }
         let mut kids = Vec::new();
         for algorithm in algorithms {
-            kids.push(folder.rotate(algorithm, &times, self.at_once, now)?);
+            kids.push(ring.rotate(algorithm, &times, self.at_once, now)?);
         }
-        let plan = folder.plan()?;
+        let plan = ring.plan()?;
         let made: Vec<_> = plan
             .keys
             .iter()
@@ -151,8 +158,9 @@ fn text(keys: &[Printed<'_>]) -> String {
     text
 }
 
-fn folder(config: &Path) -> Result<(KeyFolder, KeyTimes)> {
+fn ring(config: &Path) -> Result<(KeyRing, KeyTimes)> {
     let parsed = read_config(config)?;
     let folder = beside(config, &parsed.state).join("keys");
-    Ok((KeyFolder::existing(&folder)?, parsed.settings.key_times))
+    let ring = KeyRing::in_folder(&KeyFolder::existing(&folder)?).require_plan()?;
+    Ok((ring, parsed.settings.key_times))
 }

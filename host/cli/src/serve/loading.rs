@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
+use countersign::IssuerUrl;
 use countersign::{Engine, IssuerEntry, Manifest, Optimization, PolicySet};
 use countersign_issuer::{
-    Access, Config, Deciding, ForeignKeySet, HttpsFetch, IssuerUrl, KeySource, KeysEntry,
-    MAX_CONFIG_BYTES, TrustedIssuer, TrustedIssuerEntry, TrustedIssuers,
+    Authorizer, Config, DecisionContext, HttpsFetch, Jwks, KeySource, KeysEntry, MAX_CONFIG_BYTES,
+    TrustedIssuer, TrustedIssuerEntry, TrustedIssuers,
 };
 use countersign_preparation::CacheFolder;
 
@@ -40,7 +41,7 @@ struct Source {
 /// What takes the place of what is in use, together.
 pub struct Loaded {
     pub url: IssuerUrl,
-    pub deciding: Deciding,
+    pub deciding: DecisionContext,
     /// Whether the configuration has changed where that takes a restart.
     pub takes_restart: bool,
     /// Certificate chain and private key.
@@ -95,13 +96,18 @@ impl Loader {
         let takes_restart = config.settings != self.config.settings
             || config.state != self.config.state
             || config.listen.address != self.config.listen.address;
-        Ok(Loaded { url, deciding: Deciding { policies, subjects, clouds }, takes_restart, tls })
+        Ok(Loaded {
+            url,
+            deciding: DecisionContext { policies, subjects, clouds },
+            takes_restart,
+            tls,
+        })
     }
 
     /// Reads who may ask.
-    pub fn access(&self, url: &IssuerUrl) -> Result<Access> {
+    pub fn access(&self, url: &IssuerUrl) -> Result<Authorizer> {
         let config = read_config(&self.path)?;
-        Ok(Access { trusted: self.trusted(&config, url)?, api_keys: config.api_keys })
+        Ok(Authorizer { trusted: self.trusted(&config, url)?, api_keys: config.api_keys })
     }
 
     /// How the files look that [`Loader::load`] reads.
@@ -163,9 +169,9 @@ impl Loader {
         };
         let authorities = entry.ca_file.as_deref().map(|file| read("ca-file", file)).transpose()?;
         if let KeysEntry::File(file) = &entry.keys {
-            let keys = ForeignKeySet::parse(&read("jwks-file", file)?);
+            let keys = Jwks::parse(&read("jwks-file", file)?);
             let keys = keys.with_context(|| self.path(file).display().to_string())?;
-            let keys = Arc::new(KeySource::Fixed(keys));
+            let keys = Arc::new(KeySource::Static(keys));
             return Ok(Source { entry: entry.clone(), authorities, keys });
         }
         let same = known.iter().find(|source| {

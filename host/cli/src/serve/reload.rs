@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use countersign_issuer::{Problem, Service, Tls};
+use countersign_http::Tls;
+use countersign_issuer::{Problem, Service};
 use tokio::task::spawn_blocking;
 
 use super::loading::{Loader, Looks};
-use super::signals::HangUp;
+use super::signals::Sighup;
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -19,7 +20,7 @@ pub fn keep_up(
     service: Arc<Service>,
     loader: Arc<Loader>,
     tls: Option<Arc<Tls>>,
-    mut asked: HangUp,
+    mut asked: Sighup,
     at_start: Looks,
 ) {
     tokio::spawn(async move {
@@ -31,7 +32,7 @@ pub fn keep_up(
         let mut due = tokio::time::interval(LOOK);
         loop {
             let why = tokio::select! {
-                () = asked.told() => "asked to",
+                () = asked.recv() => "asked to",
                 _ = due.tick() => {
                     if looks(&loader).await == before {
                         continue;
@@ -42,7 +43,7 @@ pub fn keep_up(
             // Before they are read, so that what changes meanwhile is read once more.
             before = looks(&loader).await;
             match reload_access(&service, &loader).await {
-                Ok(()) => tracing::info!(why, "who may ask was read again"),
+                Ok(()) => tracing::info!(why, "reloaded access configuration"),
                 Err(error) => tracing::error!(
                     why,
                     error = text(&error),
@@ -52,7 +53,7 @@ pub fn keep_up(
             match reload(&service, &loader, tls.as_deref()).await {
                 Ok(digest) => tracing::info!(why, policy_set = digest, "policies were replaced"),
                 Err(error) => {
-                    service.kept();
+                    service.record_reload_failure();
                     if error.is::<NotOnRecord>() {
                         // Nothing is wrong with the files: they are read again at the next look.
                         before = None;
@@ -87,7 +88,7 @@ impl std::error::Error for NotOnRecord {}
 /// On its own: whom nobody trusts any more must not wait for policies to be right.
 async fn reload_access(service: &Service, loader: &Arc<Loader>) -> Result<()> {
     let (loader, url) = (Arc::clone(loader), service.url().clone());
-    service.replace_access(spawn_blocking(move || loader.access(&url)).await??);
+    service.replace_authorizer(spawn_blocking(move || loader.access(&url)).await??);
     Ok(())
 }
 
@@ -95,7 +96,9 @@ async fn reload(service: &Service, loader: &Arc<Loader>, tls: Option<&Tls>) -> R
     let loading = Arc::clone(loader);
     let loaded = spawn_blocking(move || loading.load()).await??;
     if loaded.takes_restart {
-        tracing::warn!("`state`, `address`, [tokens], [runs], [keys] and [limits] take a restart");
+        tracing::warn!(
+            "changes of `state`, `address`, [tokens], [runs], [keys] and [limits] require a restart"
+        );
     }
     if loaded.url != *service.url() {
         bail!("issuer.url has changed, which takes a restart: every trust in it breaks");

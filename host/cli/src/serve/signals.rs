@@ -1,4 +1,4 @@
-//! What an operator tells the process: to stop, and to read its files again.
+//! The signals that stop the process, and that have it reload its files.
 
 use std::io;
 
@@ -13,10 +13,10 @@ pub struct Stop {
     interrupt: Signal,
 }
 
-/// The signal to read files again: SIGHUP, which is on Unix only.
-pub struct HangUp {
+/// The signal to reload files: SIGHUP, which is on Unix only.
+pub struct Sighup {
     #[cfg(unix)]
-    hang_up: Signal,
+    signal: Signal,
 }
 
 impl Stop {
@@ -31,7 +31,7 @@ impl Stop {
     }
 
     #[cfg(unix)]
-    pub async fn told(mut self) {
+    pub async fn recv(mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
@@ -39,29 +39,29 @@ impl Stop {
     }
 
     #[cfg(not(unix))]
-    pub async fn told(self) {
+    pub async fn recv(self) {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending().await
         }
     }
 }
 
-impl HangUp {
+impl Sighup {
     /// Listens from now on. Within a runtime.
     pub fn listen() -> io::Result<Self> {
         Ok(Self {
             #[cfg(unix)]
-            hang_up: signal(SignalKind::hangup())?,
+            signal: signal(SignalKind::hangup())?,
         })
     }
 
     #[cfg(unix)]
-    pub async fn told(&mut self) {
-        self.hang_up.recv().await;
+    pub async fn recv(&mut self) {
+        self.signal.recv().await;
     }
 
     #[cfg(not(unix))]
-    pub async fn told(&mut self) {
+    pub async fn recv(&mut self) {
         std::future::pending().await
     }
 }

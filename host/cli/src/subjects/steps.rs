@@ -18,6 +18,7 @@ use crate::log::verified;
 use crate::output::{self, Done};
 use crate::trust::read_trust_with_digest;
 use crate::{clock, files};
+use countersign_signing::Algorithm;
 
 /// What all steps are told.
 #[derive(Args)]
@@ -355,7 +356,7 @@ fn would_be_taken(
     subject: &str,
     audience: &Audience,
 ) -> Result<()> {
-    let violations = preflight_of(installation, "RS256", subject, audience, 3600)?;
+    let violations = preflight_of(installation, Algorithm::Rs256, subject, audience, 3600)?;
     match violations.first() {
         None => Ok(()),
         Some(violation) => {

@@ -2,43 +2,33 @@
 #![allow(dead_code, reason = "no test uses all of it")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
+#[path = "../../../issuer/tests/support/mod.rs"]
+mod fakes;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use countersign::{Engine, EngineConfig, Manifest, ManifestFiles, Optimization, PolicySet};
 use countersign_decision_log::{Disk, Folder, LogConfig, Reader};
+use countersign_http::serve;
 use countersign_issuer::{
-    Access, Algorithm, ApiKey, ApiKeyText, CheckpointSigner, Clock, ClockError, Config, Deciding,
-    ForeignKeySet, Identity, KeyFolder, KeySet, KeySource, Permission, SecretHash, Service,
-    ServiceParts, Signer, SigningKey, SqliteStore, TrustedIssuer, TrustedIssuers, open_log, serve,
+    ApiKey, ApiKeyText, Authorizer, CheckpointSigner, Config, DecisionContext, Identity, Jwks,
+    KeyCustody, KeyFolder, KeyRing, KeySource, Permission, SecretHash, Service, ServiceParts,
+    SqliteStore, TrustedIssuer, TrustedIssuers, open_log,
 };
+use countersign_signing::{Algorithm, KeySet, SigningKey};
 use reqwest::{Client, Response, StatusCode};
-use serde_json::{Value, json};
-use tempfile::TempDir;
+use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-pub const START: u64 = 1_790_000_000;
-pub const ISSUER: &str = "https://oidc.example.com";
-pub const CLUSTER: &str = "https://cluster.example.com";
-pub const AWS: &str = "aws-workload-identity-provider:demo";
-pub const AZURE: &str = "api://AzureADTokenExchange";
-pub const SHARED_RUNNER: &str = "98520496-627d-43e6-82da-ce499179ff3f";
-pub const OTHER_RUNNER: &str = "11111111-1111-4111-8111-111111111111";
-pub const SHARED_SUBJECT: &str = "system:serviceaccount:runners:shared";
-pub const OTHER_SUBJECT: &str = "system:serviceaccount:runners:other";
-pub const CONTROL_PLANE: &str = "system:serviceaccount:meshstack:control-plane";
-pub const RUN_TOKEN: &str = "run-token-with-many-bits-4f1c9a7e";
-pub const RUN: &str = "b3116611-e08b-4b00-91c5-10365b25a6ef";
-pub const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
-pub const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
-pub const RSA_KEY: &[u8] = include_bytes!("../data/rsa-2048-pkcs1.pem");
-pub const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+#[allow(unused_imports, reason = "no test uses all of it")]
+pub use fakes::*;
+
+pub const RSA_KEY: &[u8] = include_bytes!("../../../signing/tests/data/rsa-2048-pkcs1.pem");
 
 pub const MANIFEST: &str = r#"
 [issuer]
@@ -62,30 +52,14 @@ limits = { prepare-ms = 120_000, wall-clock-ms = 10_000 }
 
 const CONFIG: &str = "policies = \"countersign.toml\"\nstate = \"state\"\n";
 
-/// A clock that stands until a test moves it.
-#[derive(Clone)]
-pub struct TestClock(pub Arc<AtomicU64>);
-
-impl Clock for TestClock {
-    fn now(&self) -> Result<u64, ClockError> {
-        Ok(self.0.load(Ordering::SeqCst))
-    }
-}
-
-/// A key of an issuer that the service trusts, and what signs with it.
-pub struct Cluster {
-    /// RS256.
-    pub key: SigningKey,
-    /// Published beside it: ES256.
-    pub other: SigningKey,
-}
-
 /// How a service is made.
 pub struct Setup {
     pub manifest: String,
     pub config: String,
     pub single_use: bool,
     pub start: u64,
+    /// The custody of the keys; a folder unless given.
+    pub custody: Option<Arc<dyn KeyCustody>>,
 }
 
 impl Default for Setup {
@@ -95,6 +69,7 @@ impl Default for Setup {
             config: String::new(),
             single_use: false,
             start: START,
+            custody: None,
         }
     }
 }
@@ -119,7 +94,7 @@ pub fn engine() -> &'static Engine {
     })
 }
 
-pub fn deciding(manifest: &str) -> Deciding {
+pub fn context(manifest: &str) -> DecisionContext {
     let manifest = Manifest::parse(manifest).unwrap();
     let files: ManifestFiles = countersign_policy_artifacts::POLICIES
         .iter()
@@ -127,7 +102,7 @@ pub fn deciding(manifest: &str) -> Deciding {
         .collect();
     let policies = PolicySet::prepare(engine(), &manifest, &files).unwrap();
     let issuer = manifest.issuer.unwrap();
-    Deciding { policies, subjects: issuer.subjects, clouds: issuer.audiences }
+    DecisionContext { policies, subjects: issuer.subjects, clouds: issuer.audiences }
 }
 
 impl Running {
@@ -145,6 +120,10 @@ impl Running {
     pub async fn on(folder: &Path, setup: Setup, disk: impl Disk + 'static) -> Self {
         let clock = TestClock(Arc::new(AtomicU64::new(setup.start)));
         let keys = KeyFolder::open(&folder.join("keys")).unwrap();
+        let ring = match setup.custody {
+            Some(custody) => KeyRing::open(&folder.join("plan"), custody).unwrap(),
+            None => KeyRing::in_folder(&keys),
+        };
         let log = folder.join("log");
         let checkpoint = CheckpointSigner::open(&keys, &log).unwrap();
         let of_log = Arc::new(clock.clone());
@@ -155,13 +134,13 @@ impl Running {
             other: SigningKey::generate(Algorithm::Es256).unwrap().0,
         };
         let api_key = ApiKeyText::generate().unwrap();
-        let access = access(&cluster, api_key.expose(), setup.single_use);
+        let authorizer = authorizer(&cluster, api_key.expose(), setup.single_use);
         let parts = ServiceParts {
             url: ISSUER.parse().unwrap(),
-            settings: Config::parse(&format!("{CONFIG}{}", setup.config)).unwrap().settings,
-            deciding: deciding(&setup.manifest),
-            access,
-            keys,
+            config: Config::parse(&format!("{CONFIG}{}", setup.config)).unwrap().settings,
+            context: context(&setup.manifest),
+            authorizer,
+            keys: ring,
             store: Arc::new(store),
             log,
             clock: Arc::new(clock.clone()),
@@ -183,9 +162,9 @@ impl Running {
         Self { address, service, clock, cluster, api_key, client, stop: Some(stop), served }
     }
 
-    /// Who may ask, as it was at the start.
-    pub fn access(&self) -> Access {
-        access(&self.cluster, &self.api_key, false)
+    /// The principals, as they were at the start.
+    pub fn authorizer(&self) -> Authorizer {
+        authorizer(&self.cluster, &self.api_key, false)
     }
 
     /// Stops it and waits until log and store are closed.
@@ -273,7 +252,7 @@ impl Running {
     /// The claims of a token, verified against the keys that are published now.
     pub async fn verified(&self, token: &str, audience: &str) -> Value {
         let keys = self.get("/jwks.json").await.bytes().await.unwrap();
-        let keys = ForeignKeySet::parse(&keys).unwrap();
+        let keys = Jwks::parse(&keys).unwrap();
         countersign_issuer::verified_claims(token, &keys, ISSUER, audience, self.now()).unwrap()
     }
 
@@ -283,37 +262,13 @@ impl Running {
     }
 }
 
-/// What the cluster says of a subject.
-pub fn claims(subject: &str, now: u64) -> Value {
-    json!({"iss": CLUSTER, "sub": subject, "aud": [ISSUER], "iat": now, "exp": now + 600,
-           "jti": "a7c1d0f2"})
-}
-
-impl Cluster {
-    pub fn header(&self) -> Value {
-        json!({"alg": self.key.public().algorithm().as_str(), "kid": self.key.public().kid()})
-    }
-
-    /// A signed token of any header and claims.
-    pub fn token(&self, header: &Value, claims: &Value) -> String {
-        self.token_of(&header.to_string(), &claims.to_string())
-    }
-
-    pub fn token_of(&self, header: &str, claims: &str) -> String {
-        let input = unsigned(header, claims);
-        let signature = self.key.sign(input.as_bytes()).unwrap();
-        format!("{input}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
-    }
-}
-
-pub fn unsigned(header: &str, claims: &str) -> String {
-    format!("{}.{}", BASE64_URL_SAFE_NO_PAD.encode(header), BASE64_URL_SAFE_NO_PAD.encode(claims))
-}
-
-fn access(cluster: &Cluster, api_key: &str, single_use: bool) -> Access {
-    let (name, may) = ("test".to_owned(), Permission::ALL.to_vec());
+fn authorizer(cluster: &Cluster, api_key: &str, single_use: bool) -> Authorizer {
+    let (name, permissions) = ("test".to_owned(), Permission::ALL.to_vec());
     let hash = SecretHash::of(api_key.as_bytes());
-    Access { api_keys: vec![ApiKey { name, hash, may }], trusted: trusted(cluster, single_use) }
+    Authorizer {
+        api_keys: vec![ApiKey { name, hash, permissions }],
+        trusted: trusted(cluster, single_use),
+    }
 }
 
 fn trusted(cluster: &Cluster, single_use: bool) -> TrustedIssuers {
@@ -322,7 +277,7 @@ fn trusted(cluster: &Cluster, single_use: bool) -> TrustedIssuers {
     let issuer = TrustedIssuer {
         url: CLUSTER.to_owned(),
         audience: ISSUER.to_owned(),
-        keys: Arc::new(KeySource::Fixed(ForeignKeySet::parse(&keys).unwrap())),
+        keys: Arc::new(KeySource::Static(Jwks::parse(&keys).unwrap())),
         single_use,
         identities: HashMap::from([
             (SHARED_SUBJECT.to_owned(), Identity::Runner(SHARED_RUNNER.parse().unwrap())),
@@ -331,25 +286,6 @@ fn trusted(cluster: &Cluster, single_use: bool) -> TrustedIssuers {
         ]),
     };
     TrustedIssuers(HashMap::from([(CLUSTER.to_owned(), issuer)]))
-}
-
-/// The published run, with a run token.
-pub fn run() -> Value {
-    let mut run: Value =
-        serde_json::from_str(include_str!("../../../../examples/run.json")).unwrap();
-    run["spec"]["runToken"] = RUN_TOKEN.into();
-    run
-}
-
-/// A run of another definition, whose workspace owns the building block too.
-pub fn run_of(id: &str, workspace: &str, definition: &str) -> Value {
-    let mut run = run();
-    run["metadata"]["uuid"] = id.into();
-    run["spec"]["buildingBlock"]["spec"]["workspaceIdentifier"] = workspace.into();
-    let of = &mut run["spec"]["buildingBlockDefinition"];
-    of["uuid"] = definition.into();
-    of["spec"]["workspaceIdentifier"] = workspace.into();
-    run
 }
 
 /// Status and body of an answer.
@@ -374,8 +310,4 @@ pub fn all_records(folder: &Path) -> Vec<Value> {
         records.push(serde_json::from_slice(&entry.record).unwrap());
     }
     records
-}
-
-pub fn folder() -> TempDir {
-    TempDir::new().unwrap()
 }

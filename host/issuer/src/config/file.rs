@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
 use super::{
-    Config, KeysEntry, ListenEntry, MAX_CONFIG_BYTES, Settings, TlsEntry, TrustedIssuerEntry,
+    Config, KeysEntry, ListenEntry, MAX_CONFIG_BYTES, ServiceConfig, TlsEntry, TrustedIssuerEntry,
     identity,
 };
 use crate::access::ApiKey;
@@ -215,7 +215,7 @@ fn settings(
     runs: &RunsTable,
     keys: &KeysTable,
     limits: &LimitsTable,
-) -> Result<Settings, ConfigError> {
+) -> Result<ServiceConfig, ConfigError> {
     let longest: u32 = bounded(
         "tokens.longest-ttl-seconds",
         tokens.longest_ttl_seconds,
@@ -243,7 +243,7 @@ fn settings(
     let run_life_seconds = bounded("runs.life-seconds", runs.life_seconds, 10_800, (1, 30 * DAY))?;
     let most_connections: usize =
         bounded("limits.connections", limits.connections, 1024, (1, 100_000))?;
-    Ok(Settings {
+    Ok(ServiceConfig {
         default_ttl_seconds: bounded(
             "tokens.default-ttl-seconds",
             tokens.default_ttl_seconds,
@@ -266,7 +266,7 @@ fn settings(
             90 * DAY,
             (run_life_seconds, 3650 * DAY),
         )?,
-        key_times: KeyTimes { verifier_cache, longest_token: longest.into(), rotate_every },
+        key_times: KeyTimes { verifier_cache, max_token_lifetime: longest.into(), rotate_every },
         key_set_max_age,
         body_bytes: bounded("limits.body-bytes", limits.body_bytes, 1 << 20, (1024, 16 << 20))?,
         header_bytes: bounded(
@@ -303,7 +303,7 @@ fn api_keys(tables: Vec<ApiKeyTable>) -> Result<Vec<ApiKey>, ConfigError> {
         if keys.iter().any(|key| key.name == name || key.hash == hash) {
             return Err(value(place(), "twice: each key has a name and a hash of its own"));
         }
-        keys.push(ApiKey { may: permissions(place, &may)?, name, hash });
+        keys.push(ApiKey { permissions: permissions(place, &may)?, name, hash });
     }
     Ok(keys)
 }

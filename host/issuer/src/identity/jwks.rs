@@ -1,4 +1,4 @@
-//! The public keys of other issuers.
+//! Key sets of other issuers, and of checkpoints.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,18 +11,18 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use countersign::check_json;
 use serde_json::Value;
 
-use crate::key::Algorithm;
+use countersign_signing::Algorithm;
 
-/// The longest key set that is parsed, in bytes.
+/// The maximum size of a key set, in bytes.
 pub(super) const MAX_KEY_SET_BYTES: usize = 256 << 10;
 const MAX_KEYS: usize = 256;
 
 /// The size of P-256's coordinates, in bytes (RFC 7518 section 6.2.1).
 const COORDINATE: usize = 32;
 
-/// A public key that verifies one algorithm.
+/// A public key that verifies signatures of one algorithm.
 #[derive(Debug, PartialEq, Eq)]
-pub struct ForeignKey(Material);
+pub struct VerificationKey(Material);
 
 #[derive(Debug, PartialEq, Eq)]
 enum Material {
@@ -39,24 +39,24 @@ enum Material {
 /// Left out are keys for other uses, of other kinds or sizes, without `kid`, and all keys of a `kid` that
 /// several have.
 #[derive(Debug, Clone, Default)]
-pub struct ForeignKeySet(HashMap<String, Arc<ForeignKey>>);
+pub struct Jwks(HashMap<String, Arc<VerificationKey>>);
 
-/// Why a text is no key set.
+/// A text that is not a key set with a key that can be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "not a JWK Set (RFC 7517) with at least one RS256 or ES256 key that has a `kid`: {problem}"
 )]
-pub struct ForeignKeyError {
+pub struct JwksError {
     problem: String,
 }
 
-impl ForeignKeySet {
+impl Jwks {
     /// Parses a JWK Set.
     ///
     /// # Errors
-    /// When the text is none, or has no key that can be used.
-    pub fn parse(text: &[u8]) -> Result<Self, ForeignKeyError> {
-        let error = |problem: String| ForeignKeyError { problem };
+    /// When the text is not one, or has no key that can be used.
+    pub fn parse(text: &[u8]) -> Result<Self, JwksError> {
+        let error = |problem: String| JwksError { problem };
         check_json(text, MAX_KEY_SET_BYTES, 8).map_err(|problem| error(problem.to_string()))?;
         let set: Value = serde_json::from_slice(text).map_err(|_| error("not JSON".to_owned()))?;
         let keys = set.get("keys").and_then(Value::as_array);
@@ -65,35 +65,35 @@ impl ForeignKeySet {
             return Err(error(format!("more than {MAX_KEYS} keys")));
         }
         // `None` stands for a `kid` that several keys have.
-        let mut found: HashMap<String, Option<ForeignKey>> = HashMap::new();
+        let mut found: HashMap<String, Option<VerificationKey>> = HashMap::new();
         for jwk in keys {
             let Some(kid) = jwk.get("kid").and_then(Value::as_str) else { continue };
             let twice = found.contains_key(kid);
-            found.insert(kid.to_owned(), ForeignKey::of(jwk).filter(|_| !twice));
+            found.insert(kid.to_owned(), VerificationKey::of(jwk).filter(|_| !twice));
         }
         let usable: HashMap<_, _> =
             found.into_iter().filter_map(|(kid, key)| Some((kid, Arc::new(key?)))).collect();
         if usable.is_empty() {
-            return Err(error("none can be used".to_owned()));
+            return Err(error("no key can be used".to_owned()));
         }
         Ok(Self(usable))
     }
 
     /// The key, and its `kid`, where there is one only.
-    pub(crate) fn only(&self) -> Option<(String, Arc<ForeignKey>)> {
+    pub(crate) fn only(&self) -> Option<(String, Arc<VerificationKey>)> {
         let mut keys = self.0.iter();
         let (kid, key) = keys.next()?;
         keys.next().is_none().then(|| (kid.clone(), Arc::clone(key)))
     }
 
     /// The key of a `kid`.
-    pub fn get(&self, kid: &str) -> Option<Arc<ForeignKey>> {
+    pub fn get(&self, kid: &str) -> Option<Arc<VerificationKey>> {
         self.0.get(kid).cloned()
     }
 }
 
-impl ForeignKey {
-    /// What it verifies.
+impl VerificationKey {
+    /// The algorithm of the signatures that it verifies.
     pub fn algorithm(&self) -> Algorithm {
         match self.0 {
             Material::Rsa { .. } => Algorithm::Rs256,
@@ -101,7 +101,7 @@ impl ForeignKey {
         }
     }
 
-    /// Whether this is the key's signature of `message`, in the form that a JWS has.
+    /// True when this is the key's signature of `message`, in the form of a JWS.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         match &self.0 {
             Material::Rsa { n, e } => RsaPublicKeyComponents { n, e }

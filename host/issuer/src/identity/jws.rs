@@ -1,32 +1,32 @@
-//! A token taken apart, before anything in it is believed.
+//! The parts of a token, before anything in it is verified.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use countersign::{MAX_TIMESTAMP, check_json, visible};
 use serde::{Deserialize, Deserializer};
 
-use super::foreign_keys::ForeignKey;
+use super::jwks::VerificationKey;
 use super::{CLOCK_LEEWAY, IdentityError};
-use crate::key::Algorithm;
+use countersign_signing::Algorithm;
 
-/// The longest token that is looked at, in bytes.
+/// The maximum size of a token, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 16 << 10;
 
 const MAX_DEPTH: usize = 16;
 
 /// A JWS in compact serialisation (RFC 7515 section 7.1) with the claims of a JWT (RFC 7519).
 #[derive(Debug)]
-pub(super) struct TokenParts<'t> {
+pub(super) struct JwsParts<'t> {
     pub(super) algorithm: Algorithm,
     pub(super) kid: String,
     pub(super) claims: Claims,
-    /// What was signed.
+    /// The input of the signature.
     pub(super) signed: &'t [u8],
     pub(super) signature: Vec<u8>,
 }
 
-/// RFC 7515 section 4.1. What is not here is not taken: `crit`, `jwk`, `jku`, `x5u`, `x5c`, `zip`, `b64`
-/// and `enc` change how a token is to be read, or by which key.
+/// RFC 7515 section 4.1. A header with any other member is rejected: `crit`, `jwk`, `jku`, `x5u`, `x5c`, `zip`, `b64`
+/// and `enc` change the reading of a token, or the key that verifies it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {
@@ -41,7 +41,7 @@ struct Header {
     _x5t_s256: Option<String>,
 }
 
-/// The claims that are looked at; an issuer's others are its own.
+/// The claims that are checked; an issuer's others are its own.
 #[derive(Debug, Deserialize)]
 pub(super) struct Claims {
     pub(super) iss: String,
@@ -66,7 +66,7 @@ pub(super) enum AudienceClaim {
 }
 
 impl AudienceClaim {
-    /// Whether the token is for `audience` and for nobody else, who could use it here.
+    /// True when the token is for `audience` alone: any other audience could use it here.
     pub(super) fn is_only(&self, audience: &str) -> bool {
         match self {
             Self::One(one) => one == audience,
@@ -75,7 +75,7 @@ impl AudienceClaim {
     }
 }
 
-impl<'t> TokenParts<'t> {
+impl<'t> JwsParts<'t> {
     pub(super) fn parse(token: &'t str) -> Result<Self, &'static str> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err("is too long");
@@ -89,27 +89,26 @@ impl<'t> TokenParts<'t> {
         let signed = header.len() + 1 + claims.len();
         let signed = token.as_bytes().get(..signed).unwrap_or_default();
         let header: Header = decode(header).ok_or(
-            "has a header that is not taken: expected `alg` RS256 or ES256, `kid`, and no other but \
-             `typ`",
+            "has an invalid header: expected `alg` RS256 or ES256, `kid`, and no other but `typ`",
         )?;
         if header.kid.is_empty()
             || header.kid.len() > 256
             || !header.kid.bytes().all(|byte| byte.is_ascii_graphic())
         {
-            return Err("has a `kid` that is not taken");
+            return Err("has an invalid `kid`");
         }
         // RFC 7515 section 4.1.9: media types, whose case does not matter.
         if header.typ.is_some_and(|typ| {
-            !["jwt", "at+jwt"].iter().any(|taken| typ.eq_ignore_ascii_case(taken))
+            !["jwt", "at+jwt"].iter().any(|accepted| typ.eq_ignore_ascii_case(accepted))
         }) {
-            return Err("has a `typ` that is not taken");
+            return Err("has an invalid `typ`");
         }
         let claims: Claims = decode(claims).ok_or(
-            "has claims that are not taken: expected the texts `iss` and `sub`, `aud`, and the whole \
+            "has invalid claims: expected the texts `iss` and `sub`, `aud`, and the whole \
              numbers `exp` and `iat`",
         )?;
         if claims.jti.as_ref().is_some_and(|id| id.is_empty() || id.len() > 256) {
-            return Err("has a `jti` that is not taken");
+            return Err("has an invalid `jti`");
         }
         let signature = BASE64_URL_SAFE_NO_PAD
             .decode(signature)
@@ -117,8 +116,8 @@ impl<'t> TokenParts<'t> {
         Ok(Self { algorithm: header.alg, kid: header.kid, claims, signed, signature })
     }
 
-    /// That the signature is this key's, by the key's algorithm.
-    pub(super) fn verify(&self, key: &ForeignKey) -> Result<(), IdentityError> {
+    /// Verifies the signature by a key, and by the key's algorithm.
+    pub(super) fn verify(&self, key: &VerificationKey) -> Result<(), IdentityError> {
         if key.algorithm() != self.algorithm {
             return Err(IdentityError::Key);
         }
@@ -128,8 +127,8 @@ impl<'t> TokenParts<'t> {
         Ok(())
     }
 
-    /// What it says of itself, for an operator who looks why it was not believed: escaped, and cut.
-    pub(super) fn said(&self) -> String {
+    /// Its unverified claims, for an operator who looks for the reason of a rejection: escaped, and cut.
+    pub(super) fn describe(&self) -> String {
         let cut =
             |text: &str| visible(text).chars().take(200).collect::<String>().replace('\n', " ");
         let aud = match &self.claims.aud {
@@ -148,7 +147,7 @@ impl<'t> TokenParts<'t> {
 }
 
 impl Claims {
-    /// That the token is for `audience`, and is valid at `now`.
+    /// Checks that the token is for `audience`, and is valid at `now`.
     pub(super) fn check(&self, audience: &str, now: u64) -> Result<(), IdentityError> {
         if !self.aud.is_only(audience) {
             return Err(IdentityError::Audience { expected: audience.to_owned() });
