@@ -95,7 +95,7 @@ impl Service {
 
     fn deploy(&self, snapshot: &Snapshot) -> Deployment {
         let deployment = self.loader.deployment(snapshot).unwrap();
-        self.loader.access(snapshot, &deployment.url).unwrap();
+        self.loader.authorizer(snapshot, &deployment.url).unwrap();
         deployment
     }
 
@@ -112,14 +112,14 @@ fn each_once() -> Vec<(String, usize)> {
 fn a_start_and_a_reload_read_each_file_once() {
     let service = Service::start();
     let before = service.deploy(&service.first);
-    assert_eq!(before.deciding.policies.bindings().len(), 3);
+    assert_eq!(before.context.policies.bindings().len(), 3);
     assert_eq!(service.reads.take(), each_once());
 
     fs::write(service.path("s.json"), br#"{"also":["team-b"]}"#).unwrap();
     let next = service.loader.snapshot(&service.first);
     assert!(service.is_changed(&next));
     let after = service.deploy(&next);
-    assert_ne!(after.deciding.policies.digest(), before.deciding.policies.digest());
+    assert_ne!(after.context.policies.digest(), before.context.policies.digest());
     assert_eq!(service.reads.take(), each_once());
 }
 
@@ -174,13 +174,13 @@ fn access_is_replaced_although_the_policies_are_wrong() {
         let next = service.loader.snapshot(&service.first);
         assert!(service.is_changed(&next), "{name}");
         assert!(service.loader.deployment(&next).is_err(), "{name}");
-        service.loader.access(&next, &url).unwrap();
+        service.loader.authorizer(&next, &url).unwrap();
         fs::write(&path, good).unwrap();
         assert!(!service.is_changed(&service.loader.snapshot(&next)), "{name}");
     }
     // And the other way round.
     fs::remove_file(service.path("jwks.json")).unwrap();
     let next = service.loader.snapshot(&service.first);
-    assert!(service.loader.access(&next, &url).is_err());
+    assert!(service.loader.authorizer(&next, &url).is_err());
     service.loader.deployment(&next).unwrap();
 }

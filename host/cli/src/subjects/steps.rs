@@ -11,6 +11,7 @@ use countersign_deployment::{
     DefinitionArgument, Installation, MigrationRecord, MigrationStep, SubjectMigration,
     SubjectMigrations, files,
 };
+use countersign_signing::Algorithm;
 use countersign_trust::{Admission, TokenClaims, TrustFiles};
 
 use super::report::{SubjectsOfLog, of_log};
@@ -217,7 +218,7 @@ impl Evidence {
         Ok(Self(of_log(folder)?))
     }
 
-    /// Whether nothing is left of the runner's subject, and how that is known.
+    /// Checks that no token with the runner's subject is left, and gives the evidence.
     fn lets_finish(&self, definition: &DefinitionId, cut_over: u64, now: u64) -> Result<String> {
         let adopted = self.0.forms.as_ref().filter(|(time, forms)| {
             *time >= cut_over
@@ -359,7 +360,7 @@ fn would_be_taken(
     subject: &str,
     audience: &Audience,
 ) -> Result<()> {
-    let violations = preflight_of(installation, "RS256", subject, audience, 3600)?;
+    let violations = preflight_of(installation, Algorithm::Rs256, subject, audience, 3600)?;
     match violations.first() {
         None => Ok(()),
         Some(violation) => {
