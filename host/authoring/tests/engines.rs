@@ -15,8 +15,8 @@ use std::thread;
 
 use countersign::{
     Audience, AuthorKind, Behavior, Binding, BindingConfig, BindingError, Claims, Engine, Fault,
-    Implementation, Limits, Mode, Policy, PolicySet, Run, RunnerId, Scope, Settings, SubjectFormat,
-    SubjectTemplate, TokenRequest, Verdict, imports,
+    Grant, Implementation, Limits, Mode, Policy, PolicySet, Run, RunnerId, Scope, Settings,
+    SubjectFormat, SubjectTemplate, TokenRequest, Verdict, imports,
 };
 use countersign_policy_artifacts::{CEDAR, REGO};
 use serde_json::{Value, json};
@@ -532,8 +532,10 @@ fn decide(component: &[u8], settings: &Value) -> (Result<Verdict, Fault>, bool) 
     let set = prepare(component, settings).unwrap();
     let audience = Audience::parse("aws-workload-identity-provider:demo").unwrap();
     let token = TokenRequest::new(vec![audience], 3600, 1_790_000_000).unwrap();
-    let subject =
-        SubjectForm { profile: SubjectFormat::ByDefinition, meshstack_id: "demo".parse().unwrap() };
+    let subject = SubjectTemplate {
+        profile: SubjectFormat::ByDefinition,
+        meshstack_id: "demo".parse().unwrap(),
+    };
     let run = Run::parse(RUN.as_bytes()).unwrap();
     let decision = set.evaluate(Claims::new(run, None, &subject, token).unwrap());
     let result = decision.trace()[0].result.clone();
@@ -581,7 +583,7 @@ fn the_default_verdict_of_cedar_never_permits() {
         let settings = json!({"policies": policies, "default-verdict": default});
         let (result, approved) = decide(CEDAR, &settings);
         let found = match &result {
-            Ok(Verdict::Deny(reasons)) if reasons[0].code.to_string() == "no-policy-permits" => {
+            Ok(Verdict::Deny(reasons)) if reasons[0].code == "no-policy-permits" => {
                 "deny"
             }
             Ok(Verdict::Restrict(grant)) if *grant == Grant::default() => "restrict",

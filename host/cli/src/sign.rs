@@ -99,24 +99,24 @@ impl Sign {
         let url = self.issuer_url(&bundle.manifest, policies)?;
         let issuer = Issuer::new(url, Arc::new(key));
         let log = self.log.as_deref().map(RecordLog::open).transpose()?;
-        let asked = self.request.asked(&bundle)?;
+        let input = self.request.input(&bundle)?;
         let clouds = bundle.manifest.issuer.as_ref().map(|entry| entry.audiences.clone());
         let context = DecisionContext {
             // A single decision: optimising the policies would cost more than it gives.
             policies: self.request.prepare(&bundle, Optimization::None)?,
             subjects: SubjectFormats {
-                meshstack_id: asked.subject.meshstack_id.clone(),
-                profile: asked.subject.profile,
+                meshstack_id: input.subject.meshstack_id.clone(),
+                profile: input.subject.profile,
                 overrides: BTreeMap::new(),
             },
             clouds: clouds.unwrap_or_default(),
         };
         let request = IssueRequest {
-            run: asked.run,
-            runner: asked.runner,
-            audiences: asked.token.audiences().to_vec(),
-            ttl_seconds: asked.token.ttl_seconds(),
-            now: asked.token.issued_at(),
+            run: input.run,
+            runner: input.runner,
+            audiences: input.token.audiences().to_vec(),
+            ttl_seconds: input.token.ttl_seconds(),
+            now: input.token.issued_at(),
         };
         let decider = Decider::new(&context, &issuer);
         let decision = decider.decide(request)?;

@@ -123,10 +123,10 @@ fn keys_in(state: &Path) -> PathBuf {
     state.join("keys")
 }
 
-fn decision_log(
-    path: &Path,
-    keys: &KeyFolder,
-) -> Result<(LogWriter, Arc<dyn Clock>, Vec<Recovered>), OpenStateError> {
+/// An open log, a clock that never runs before it, and what a crash had left in it.
+type OpenLog = (LogWriter, Arc<dyn Clock>, Vec<Recovered>);
+
+fn decision_log(path: &Path, keys: &KeyFolder) -> Result<OpenLog, OpenStateError> {
     let disk = Folder::open(path)
         .map_err(|source| OpenStateError::LogFolder { path: path.to_owned(), source })?;
     let key = CheckpointSigner::open(keys, path)?;

@@ -42,5 +42,5 @@ pub fn build(folder: &Path, install: bool) -> Result<Vec<u8>> {
     progress::with_spinner("building the component", || {
         tools::run_quietly(folder, &tool, &mut command)
     })?;
-    files::read(&component, Limits::CEILING.component_bytes)
+    Ok(files::read(&component, Limits::CEILING.component_bytes)?)
 }
