@@ -583,9 +583,7 @@ fn the_default_verdict_of_cedar_never_permits() {
         let settings = json!({"policies": policies, "default-verdict": default});
         let (result, approved) = decide(CEDAR, &settings);
         let found = match &result {
-            Ok(Verdict::Deny(reasons)) if reasons[0].code == "no-policy-permits" => {
-                "deny"
-            }
+            Ok(Verdict::Deny(reasons)) if reasons[0].code == "no-policy-permits" => "deny",
             Ok(Verdict::Restrict(grant)) if *grant == Grant::default() => "restrict",
             Ok(Verdict::Abstain) => "abstain",
             other => panic!("{default}: {other:?}"),

@@ -25,6 +25,7 @@
 //!     settings: Settings::from_json(r#"{"workspaces": ["team-a"]}"#)?,
 //!     scope: Scope::All,
 //!     mode: Mode::Enforce,
+//!     may_permit: true,
 //!     limits: Limits::DEFAULT,
 //!     claims: Vec::new(),
 //! };

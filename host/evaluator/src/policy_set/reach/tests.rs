@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
-use crate::decision::combine;
+use crate::decision::combine::combine;
 use crate::{
     Audience, BindingTrace, ClaimName, Digest, EvaluationUsage, Fault, Grant, Limits, Outcome,
     PolicyReason, Run, Terms, TokenRequest, Verdict,
