@@ -10,7 +10,12 @@ use serde_json::Value;
 /// The crates of each layer, from the bottom. A crate may depend on the layers below its own.
 const LAYERS: &[&[&str]] = &[
     &["countersign"],
-    &["countersign-clouds", "countersign-compiler-worker", "countersign-decision-log", "countersign-schema"],
+    &[
+        "countersign-clouds",
+        "countersign-compiler-worker",
+        "countersign-decision-log",
+        "countersign-schema",
+    ],
     &["countersign-signing", "countersign-trust", "countersign-authoring"],
     &["countersign-issuer"],
     &["countersign-deployment", "countersign-http"],

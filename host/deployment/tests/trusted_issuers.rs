@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+#[path = "../../issuer/tests/support/mod.rs"]
 mod support;
 
 use std::collections::HashMap;
