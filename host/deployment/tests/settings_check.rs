@@ -70,10 +70,10 @@ fn all_settings_are_looked_at_before_any_policy_takes_its_own() {
 
 #[test]
 fn settings_are_looked_at_where_bindings_are_prepared_when_needed() {
-    let (set, looked_at) = prepare("team-a", "when-needed");
+    let (set, looked_at) = prepare("team-a", "on-demand");
     assert!(set.unwrap_err().starts_with("binding `two`: "));
     assert_eq!(looked_at.len(), 2);
-    assert_eq!(prepare("nothing", "when-needed").0.unwrap().bindings().len(), 2);
+    assert_eq!(prepare("nothing", "on-demand").0.unwrap().bindings().len(), 2);
 }
 
 #[test]

@@ -115,7 +115,9 @@ pub use set::{PolicySet, PolicySetError};
 pub use settings::{MAX_SETTINGS_BYTES, MAX_SETTINGS_DEPTH, Settings, SettingsError};
 pub use settings_check::CheckSettings;
 pub use snapshot::State;
-pub use subject::{SubjectError, SubjectTemplate, SubjectParts, SubjectFormat, SubjectFormats};
+pub use subject::{
+    SubjectError, SubjectFormat, SubjectFormatError, SubjectFormats, SubjectParts, SubjectTemplate,
+};
 pub use text::visible;
 pub use verdict::{
     Grant, MAX_CLAIM_VALUE_BYTES, MAX_GRANTED_CLAIMS, MAX_REASONS, PolicyReason, Verdict,

@@ -1,31 +1,57 @@
 //! Limits as they are written, and their bounds.
 
+use std::borrow::Cow;
+
 use countersign::Limits;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
 use super::file::ManifestError;
+use super::schema;
 
-/// The tables `limits` of a binding and `[ceilings]`.
-#[derive(Deserialize, Default)]
+// The tables `limits` of a binding and `[ceilings]`. They have a description each, so none stands here.
+#[derive(Deserialize, JsonSchema, Default)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct LimitsTable {
-    profile: Option<ProfileWord>,
+    /// The defaults of the limits that are not given.
+    profile: Option<LimitsProfile>,
+    /// The size of the component, in bytes.
+    #[schemars(range(min = 1, max = Limits::CEILING.component_bytes))]
     component_bytes: Option<LimitValue>,
+    /// The fuel of an evaluation: about one an instruction.
+    #[schemars(range(min = 1, max = Limits::CEILING.fuel))]
     fuel: Option<LimitValue>,
+    /// The fuel of `configure`, which takes the settings.
+    #[schemars(range(min = 1, max = Limits::CEILING.configure_fuel))]
     configure_fuel: Option<LimitValue>,
+    /// The linear memory, in bytes.
+    #[schemars(range(min = 1, max = Limits::CEILING.memory_bytes))]
     memory_bytes: Option<LimitValue>,
+    /// The native stack, in bytes.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::stack_bytes")]
     stack_bytes: Option<LimitValue>,
+    /// The size of a verdict, in bytes.
+    #[schemars(range(min = 1, max = Limits::CEILING.output_bytes))]
     output_bytes: Option<LimitValue>,
+    /// The wall-clock time of an evaluation, in milliseconds: a backstop.
+    #[schemars(range(min = 1, max = Limits::CEILING.wall_clock_ms))]
     wall_clock_ms: Option<LimitValue>,
+    /// The time to check and compile the component in a child process, in milliseconds.
+    #[schemars(range(min = 1, max = Limits::CEILING.prepare_ms))]
     prepare_ms: Option<LimitValue>,
+    /// The memory to check and compile the component, in bytes.
+    #[schemars(range(
+        min = Limits::MIN_PREPARE_MEMORY_BYTES,
+        max = Limits::CEILING.prepare_memory_bytes
+    ))]
     prepare_memory_bytes: Option<LimitValue>,
 }
 
-/// What the limits are that are not given.
-#[derive(Deserialize, Clone, Copy)]
+#[derive(Deserialize, JsonSchema, Clone, Copy)]
 #[serde(rename_all = "kebab-case")]
-enum ProfileWord {
+enum LimitsProfile {
     Compiled,
     Interpreter,
 }
@@ -33,6 +59,20 @@ enum ProfileWord {
 /// A limit as it is written; its bounds are checked where the limit is known.
 #[derive(Clone, Copy)]
 pub(super) struct LimitValue(pub(super) u64);
+
+impl JsonSchema for LimitValue {
+    fn schema_name() -> Cow<'static, str> {
+        "limit".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "integer" })
+    }
+}
 
 impl<'de> Deserialize<'de> for LimitValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -55,8 +95,8 @@ impl LimitsTable {
         ceiling: &Limits,
     ) -> Result<Limits, ManifestError> {
         let default = &match self.profile {
-            Some(ProfileWord::Compiled) => Limits::DEFAULT.at_most(ceiling),
-            Some(ProfileWord::Interpreter) => Limits::INTERPRETER.at_most(ceiling),
+            Some(LimitsProfile::Compiled) => Limits::DEFAULT.at_most(ceiling),
+            Some(LimitsProfile::Interpreter) => Limits::INTERPRETER.at_most(ceiling),
             None => *default,
         };
         let bounded = |limit, given: Option<LimitValue>, default, ceiling| match given {

@@ -170,6 +170,11 @@ impl Engine {
         self.0.config.cache.as_deref()
     }
 
+    /// Tells whether settings are [checked](CheckSettings) before a policy takes them.
+    pub fn checks_settings(&self) -> bool {
+        self.0.config.settings_check.is_some()
+    }
+
     pub(crate) fn settings_check(&self) -> Option<&dyn CheckSettings> {
         self.0.config.settings_check.as_deref()
     }

@@ -16,7 +16,23 @@ pub enum SubjectFormat {
     ByDefinition,
 }
 
+/// A word that names no format of subjects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected `by-definition` or `by-runner`")]
+pub struct SubjectFormatError;
+
+impl std::str::FromStr for SubjectFormat {
+    type Err = SubjectFormatError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|format| format.as_str() == text).ok_or(SubjectFormatError)
+    }
+}
+
 impl SubjectFormat {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::ByDefinition, Self::ByRunner];
+
     /// The word that manifests, records and metrics have for it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -35,18 +51,18 @@ pub struct SubjectTemplate {
     pub meshstack_id: MeshstackId,
 }
 
-/// Which form the subject of a run has: one for all, and exceptions by definition.
+/// The format of the subject of each run: one for all, and overrides by definition.
 ///
-/// Trust policies of clouds move from one form to the other definition by definition, and a token has
+/// Trust policies of clouds migrate from one format to the other definition by definition, and a token has
 /// one subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubjectFormats {
     /// `meshstack-id`: the installation that stands in every subject.
     pub meshstack_id: MeshstackId,
-    /// `subject-profile`: by definition unless given.
+    /// `subject-profile`: the format of all others.
     pub profile: SubjectFormat,
-    /// `subject-profiles`: definitions that have another profile.
-    pub of_definitions: BTreeMap<DefinitionId, SubjectFormat>,
+    /// `subject-profiles`: definitions whose subjects have another format.
+    pub overrides: BTreeMap<DefinitionId, SubjectFormat>,
 }
 
 /// A subject taken apart.
@@ -119,7 +135,7 @@ impl SubjectTemplate {
 impl SubjectFormats {
     /// The profile that the subjects of a definition's runs have.
     pub fn profile_of(&self, definition: &DefinitionId) -> SubjectFormat {
-        self.of_definitions.get(definition).copied().unwrap_or(self.profile)
+        self.overrides.get(definition).copied().unwrap_or(self.profile)
     }
 
     /// The form that the subject of a run has.
