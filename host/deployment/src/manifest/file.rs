@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use countersign::{
-    Audience, BindingName, ClaimName, DefinitionId, Digest, Limits, MeshstackId, Mode, Scope,
+    Audience, BindingName, ClaimName, DefinitionId, Limits, MeshstackId, Mode, Scope,
     Settings, SettingsError, SubjectFormat, SubjectFormats, Workspace, visible,
 };
 use countersign_clouds::{AudienceClouds, Cloud};
@@ -19,7 +19,7 @@ use super::{
     PreparationTiming, SettingsSource,
 };
 use super::schema;
-use crate::parsed::Parsed;
+use crate::parsed::{DigestText, Parsed};
 use crate::renamed::name_the_new;
 
 /// Why a text is no manifest.
@@ -197,7 +197,7 @@ struct BindingTable {
     /// The digest that the component must have; `countersign inspect` prints it.
     #[serde(default)]
     #[schemars(schema_with = "schema::digest")]
-    digest: Option<Parsed<Digest>>,
+    digest: Option<Parsed<DigestText>>,
     /// The runs that it applies to.
     #[serde(deserialize_with = "scope")]
     #[schemars(schema_with = "schema::scope")]
@@ -310,7 +310,7 @@ fn binding(table: BindingTable, ceilings: &Limits) -> Result<BindingEntry, Manif
         limits: table.limits.within(&place, &default, ceilings)?,
         name,
         policy: table.policy,
-        digest: table.digest.map(|digest| digest.0),
+        digest: table.digest.map(|digest| digest.0.0),
         scope: table.scope,
         mode: match table.mode {
             ModeWord::Enforce => Mode::Enforce,

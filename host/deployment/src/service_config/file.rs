@@ -3,14 +3,14 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use countersign::{Audience, Digest, MAX_AUDIENCES, MAX_TTL_SECONDS, RunnerId};
+use countersign::{Audience, MAX_AUDIENCES, MAX_TTL_SECONDS, RunnerId};
 use countersign_issuer::{ApiKey, KeyTimes, Permission, SecretHash, Settings, is_secure};
 use serde::Deserialize;
 
 use super::{
     Config, KeysEntry, ListenEntry, MAX_CONFIG_BYTES, TlsEntry, TrustedIssuerEntry, identity,
 };
-use crate::parsed::Parsed;
+use crate::parsed::{DigestText, Parsed};
 use crate::renamed::name_the_new;
 
 /// Why a text is no configuration.
@@ -124,7 +124,7 @@ struct LimitsTable {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct ApiKeyTable {
     name: String,
-    sha256: Parsed<ParsedDigest>,
+    sha256: Parsed<DigestText>,
     may: Vec<PermissionWord>,
 }
 
@@ -157,16 +157,6 @@ enum PermissionWord {
     Runs,
     Decisions,
     Metrics,
-}
-
-struct ParsedDigest(SecretHash);
-
-impl std::str::FromStr for ParsedDigest {
-    type Err = countersign::DigestError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self(SecretHash::from_bytes(*Digest::parse(text)?.as_bytes())))
-    }
 }
 
 const DAY: u64 = 86_400;
@@ -291,7 +281,8 @@ fn settings(
 
 fn api_keys(tables: Vec<ApiKeyTable>) -> Result<Vec<ApiKey>, ConfigError> {
     let mut keys: Vec<ApiKey> = Vec::new();
-    for ApiKeyTable { name, sha256: Parsed(ParsedDigest(hash)), may } in tables {
+    for ApiKeyTable { name, sha256: Parsed(DigestText(digest)), may } in tables {
+        let hash = SecretHash::from_bytes(*digest.as_bytes());
         let place = || format!("api-key `{}`", countersign::visible(&name));
         if name.is_empty() || name.len() > 64 || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(value(place(), "a name has 1 to 64 printable characters, no spaces"));
