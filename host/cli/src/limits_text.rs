@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use countersign::{Limits, Policy, Taken};
+use countersign::{ConfigureUsage, Limits, Policy};
 use serde::Serialize;
 
 /// The limits of a binding, or the defaults, with what is used of each.
@@ -31,7 +31,7 @@ struct LimitJson {
 
 impl LimitsJson {
     /// The limits, with what a policy took of them before it evaluates.
-    pub fn new(limits: &Limits, policy: &Policy, taken: Option<Taken>) -> Self {
+    pub fn new(limits: &Limits, policy: &Policy, taken: Option<ConfigureUsage>) -> Self {
         let used = |used, limit| LimitJson { used, limit };
         let unread = |limit| LimitJson { used: None, limit };
         Self {

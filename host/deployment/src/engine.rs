@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use countersign::{CheckSettings, Engine, EngineConfig, Optimization, Preparation};
+use countersign::{SettingsValidator, Engine, EngineConfig, Optimization, Preparation};
 use countersign_preparation::{CacheFolder, ChildProcess};
 use countersign_schema::SchemaCheck;
 
@@ -45,7 +45,7 @@ pub fn engine_without_check(optimization: Optimization) -> Result<Engine, Deploy
 }
 
 /// Makes the check of settings against the schema of their policy.
-pub fn settings_check(warn: fn(&str)) -> Arc<dyn CheckSettings> {
+pub fn settings_check(warn: fn(&str)) -> Arc<dyn SettingsValidator> {
     Arc::new(SchemaCheck::new(warn))
 }
 
@@ -53,12 +53,12 @@ fn engine_of(
     optimization: Optimization,
     entry: PreparationEntry,
     cache: Option<CacheFolder>,
-    settings_check: Option<Arc<dyn CheckSettings>>,
+    settings_check: Option<Arc<dyn SettingsValidator>>,
 ) -> Result<Engine, DeploymentError> {
     let child = ChildProcess::of_this_program([CHILD]).map_err(DeploymentError::Program)?;
     Ok(Engine::with(EngineConfig {
         optimization,
-        preparation: Preparation::Elsewhere(Arc::new(child)),
+        preparation: Preparation::External(Arc::new(child)),
         cache: cache.map(|cache| Arc::new(cache) as _),
         resident_bytes: entry.resident_bytes,
         settings_check,

@@ -73,7 +73,7 @@ pub enum PreparePoliciesError {
 ///
 /// `files` holds the bytes of every path of [`Manifest::files`]. A component that several
 /// bindings name is compiled once for each of the limits of loading that they have. Where the engine
-/// [checks settings](countersign::CheckSettings), all of them are checked before any policy is given its own.
+/// [checks settings](countersign::SettingsValidator), all of them are checked before any policy is given its own.
 ///
 /// # Errors
 /// At the first binding that does not become active; no partial set is made.
@@ -144,7 +144,7 @@ pub(crate) fn prepare_from<'f>(
             limits: entry.limits,
             claims: entry.claims.clone(),
         };
-        let bind = if at_once { Binding::prepare } else { Binding::prepare_when_needed };
+        let bind = if at_once { Binding::prepare } else { Binding::prepare_lazily };
         bindings.push(bind(policy, config).map_err(|problem| PreparePoliciesError::Binding {
             binding: binding.clone(),
             problem,
@@ -152,7 +152,7 @@ pub(crate) fn prepare_from<'f>(
     }
     if at_start && !at_once {
         for binding in &bindings {
-            binding.ready().map_err(|problem| PreparePoliciesError::Binding {
+            binding.ensure_prepared().map_err(|problem| PreparePoliciesError::Binding {
                 binding: binding.identity().name.clone(),
                 problem,
             })?;

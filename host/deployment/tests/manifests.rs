@@ -199,7 +199,7 @@ fn an_operator_says_when_bindings_are_prepared() {
     let set = prepare_policies(engine(), &manifest, &files()).unwrap();
     let [binding] = set.bindings() else { panic!() };
     assert_eq!(binding.prepared(), None);
-    assert!(matches!(binding.ready(), Err(BindingError::Settings { .. })));
+    assert!(matches!(binding.ensure_prepared(), Err(BindingError::Settings { .. })));
 }
 
 #[test]
@@ -278,7 +278,7 @@ fn a_set_is_made_whole_or_not_at_all() {
     does_not_prepare(
         ABSTAIN,
         &ManifestFiles::new(),
-        "binding `one`: the file `p.wasm` is not at hand",
+        "binding `one`: the file `p.wasm` was not provided",
     );
     let not_wasm = [("p.wasm".to_owned(), b"x".to_vec())].into();
     does_not_prepare(

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use countersign::{
-    CheckSettings, Description, Engine, EngineConfig, PolicySet, Settings, SettingsProblem,
+    SettingsValidator, Description, Engine, EngineConfig, PolicySet, Settings, SettingsProblem,
 };
 use countersign_deployment::{Manifest, ManifestFiles, prepare_policies};
 use countersign_policy_artifacts::SAME_WORKSPACE;
@@ -16,7 +16,7 @@ struct Check {
     asked: Mutex<Vec<String>>,
 }
 
-impl CheckSettings for Check {
+impl SettingsValidator for Check {
     fn check(&self, policy: &Description, settings: &Settings) -> Vec<SettingsProblem> {
         self.asked.lock().unwrap().push(format!("{} {}", policy.name, settings.as_json()));
         let count = if settings.as_json().contains(self.word) { 40 } else { 0 };

@@ -1,4 +1,11 @@
-//! What one binding may use.
+//! Limits of what one binding may use, and readings of what it used.
+
+mod usage;
+
+pub use self::usage::{ConfigureUsage, EvaluationUsage};
+
+/// The maximum of elements of all tables of one instance, summed.
+pub(crate) const MAX_TABLE_ELEMENTS: usize = 20_000;
 
 /// The limits of one binding.
 ///
@@ -24,9 +31,9 @@ pub struct Limits {
     /// Size of a verdict in bytes, as the host holds it.
     pub output_bytes: u32,
     /// Time of one run of the guest in milliseconds, `configure` included; it ends at most two
-    /// ticks ([`TICK`](crate::Engine::TICK)) later. An evaluation takes up to three runs: a short
-    /// one first (see [`Engine`](crate::Engine), Neighbours), the whole one, and one to find out why
-    /// a verdict cannot be lifted. Waiting for a turn does not count.
+    /// ticks ([`TICK`](crate::Engine::TICK)) later. An evaluation takes up to two runs: a fast one
+    /// first (see [`Engine`](crate::Engine), Neighbours), and the whole one. Waiting for a worker slot
+    /// does not count.
     pub wall_clock_ms: u32,
     /// Time that checking and compiling the component may take, in milliseconds. Only a child
     /// process is held to it: see [`Preparation`](crate::Preparation).
@@ -40,7 +47,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// What a binding gets when its manifest says nothing: ample for a compiled policy.
+    /// The limits of a binding whose manifest says nothing: ample for a compiled policy.
     pub const DEFAULT: Self = Self {
         component_bytes: 1 << 20,
         fuel: 10_000_000,
@@ -53,8 +60,8 @@ impl Limits {
         prepare_memory_bytes: 512 << 20,
     };
 
-    /// What a binding gets whose manifest says `profile = "interpreter"`: ample for a policy that has an engine or an
-    /// interpreter in it (Rego, Cedar, JavaScript, Python).
+    /// The limits of a binding whose manifest says `profile = "interpreter"`: ample for a policy with an
+    /// engine or an interpreter in it (Rego, Cedar, JavaScript, Python).
     pub const INTERPRETER: Self = Self {
         component_bytes: 32 << 20,
         fuel: 200_000_000,
@@ -67,7 +74,7 @@ impl Limits {
         prepare_memory_bytes: 4 << 30,
     };
 
-    /// The most that any binding can have. An operator's own ceilings, `[ceilings]` in the manifest,
+    /// The maximum for any binding. An operator's own ceilings, `[ceilings]` in the manifest,
     /// are at or below these.
     pub const CEILING: Self = Self {
         component_bytes: 64 << 20,
@@ -84,7 +91,7 @@ impl Limits {
     /// The smallest stack in bytes.
     pub const MIN_STACK_BYTES: u32 = 64 << 10;
 
-    /// The least memory that a component can be compiled in, in bytes.
+    /// The minimum of memory that a component can be compiled in, in bytes.
     pub const MIN_PREPARE_MEMORY_BYTES: u64 = 32 << 20;
 
     /// The smaller one of each limit.

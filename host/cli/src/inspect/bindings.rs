@@ -55,7 +55,7 @@ pub fn inspect(manifest: &Path, format: Format) -> Result<Exit> {
     match format {
         Format::Json => output::print_json(&bindings)?,
         Format::Human => {
-            let place = engine.preparation().place();
+            let place = engine.preparation().name();
             let texts: Vec<_> = bindings.iter().map(|binding| binding.text(place)).collect();
             output::print(&texts.join("\n"))?;
         }
@@ -79,7 +79,7 @@ impl<'a> BindingJson<'a> {
             limits: LimitsJson::new(
                 &identity.limits,
                 binding.policy(),
-                binding.prepared().map(|prepared| prepared.taken),
+                binding.prepared().map(|prepared| prepared.usage),
             ),
         }
     }

@@ -73,7 +73,7 @@ impl Inspected {
             digest: Digest::of(&bytes),
             imports: imports(&bytes),
             policy: Policy::load(engine, &bytes, &limits),
-            place: engine.preparation().place(),
+            place: engine.preparation().name(),
         })
     }
 
@@ -160,5 +160,5 @@ fn schema_not_used(schema: &str) -> Option<String> {
 
 /// What the policy took to describe itself, against the defaults.
 fn limits(policy: &Policy) -> LimitsJson {
-    LimitsJson::new(&Limits::DEFAULT, policy, Some(policy.described()))
+    LimitsJson::new(&Limits::DEFAULT, policy, Some(policy.describe_usage()))
 }

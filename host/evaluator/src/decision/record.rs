@@ -6,14 +6,15 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
-use crate::binding::BindingIdentity;
-use crate::claims::Claims;
-use crate::decision::{BindingTrace, Decision, Outcome, Reason, ReasonSource, Terms};
+use super::Decision;
+use super::outcome::{BindingTrace, Outcome, Reason, ReasonSource, Terms};
+use super::verdict::{Grant, Verdict};
 use crate::digest::Digest;
 use crate::limits::Limits;
-use crate::run::{Run, Trigger};
-use crate::scope::Scope;
-use crate::verdict::{Grant, Verdict};
+use crate::policy_set::identity::BindingIdentity;
+use crate::policy_set::scope::Scope;
+use crate::request::claims::Claims;
+use crate::request::run::{Run, Trigger};
 
 /// A decision as JSON. It serialises always to the same bytes, and holds no secret.
 ///
@@ -229,7 +230,7 @@ struct TriggerRecord<'d> {
 impl<'d> RunRecord<'d> {
     fn new(run: &'d Run) -> Self {
         let (building_block, definition) = (&run.building_block, &run.definition);
-        let parent = |parent: &'d crate::run::Parent| ParentRecord {
+        let parent = |parent: &'d crate::request::run::Parent| ParentRecord {
             building_block: parent.building_block.as_str(),
             definition: parent.definition.as_str(),
         };

@@ -4,7 +4,7 @@ mod parse;
 
 pub use parse::{MAX_RUN_BYTES, MAX_RUN_DEPTH, RunError};
 
-use crate::identifier::{BuildingBlockId, DefinitionId, Platform, Project, RunId, Workspace};
+use super::identifier::{BuildingBlockId, DefinitionId, Platform, Project, RunId, Workspace};
 
 /// The facts of one execution of a building block (a `meshBuildingBlockRun`).
 ///

@@ -3,8 +3,8 @@
 use super::{
     AuthorKind, Behavior, BuildingBlock, Definition, Implementation, Parent, Run, Trigger,
 };
-use crate::identifier::IdentifierError;
-use crate::json::{self, JsonError, JsonLimits, Object, Value};
+use crate::request::identifier::IdentifierError;
+use crate::strict_json::{self, JsonError, JsonLimits, Object, Value};
 use crate::text::escape;
 
 /// The longest run object that is parsed, in bytes.
@@ -90,7 +90,7 @@ impl Run {
     /// When anything that the decision may depend on is missing, malformed or unknown.
     pub fn parse(text: &[u8]) -> Result<Self, RunError> {
         let limits = JsonLimits { bytes: MAX_RUN_BYTES, depth: MAX_RUN_DEPTH };
-        let value = json::parse(text, limits)?;
+        let value = strict_json::parse(text, limits)?;
         let root = Node::root(&value)?;
 
         root.word("kind", |word| (word == KIND).then_some(()), || vec![KIND])?;
