@@ -1,4 +1,4 @@
-//! Who may ask for what.
+//! The callers, and their permissions.
 
 use std::fmt;
 
@@ -10,26 +10,26 @@ use zeroize::Zeroizing;
 use crate::identity::{Permission, TrustedIssuers};
 use crate::runs::SecretHash;
 
-/// What API keys begin with, so that one that was lost is recognised.
+/// The prefix of API keys, by which secret scanners recognise one that leaked.
 const PREFIX: &str = "csk_";
 
-/// Who is believed, and what they may do. Replaced whole when the configuration is read again.
+/// The API keys and trusted issuers, with their permissions. Replaced whole when the configuration is reloaded.
 #[derive(Default)]
 pub struct Access {
     /// Keys of the control plane.
     pub api_keys: Vec<ApiKey>,
-    /// Issuers whose tokens are believed.
+    /// Issuers whose tokens are accepted.
     pub trusted: TrustedIssuers,
 }
 
 /// A key of the control plane, as it is kept.
 #[derive(Debug, Clone)]
 pub struct ApiKey {
-    /// What it is called in logs and records.
+    /// The name in logs and records.
     pub name: String,
     /// Its hash.
     pub hash: SecretHash,
-    /// What its holder may do.
+    /// The permissions of its holder.
     pub may: Vec<Permission>,
 }
 
@@ -51,7 +51,7 @@ impl ApiKeyText {
         &self.0
     }
 
-    /// What is kept of it.
+    /// The hash that is stored.
     pub fn hash(&self) -> SecretHash {
         SecretHash::of(self.0.as_bytes())
     }
@@ -64,7 +64,7 @@ impl fmt::Debug for ApiKeyText {
 }
 
 impl Access {
-    /// Whether a text is meant as an API key.
+    /// Tells whether a text is meant as an API key.
     pub(crate) fn is_api_key(text: &str) -> bool {
         text.starts_with(PREFIX)
     }

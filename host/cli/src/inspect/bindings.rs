@@ -14,7 +14,7 @@ use crate::limits_text::LimitsJson;
 use crate::output::{self, DIM, Exit, Format, SUCCESS, Styled};
 use crate::progress;
 
-/// What `--format json` prints of a binding.
+/// A binding, as `--format json` prints it.
 #[derive(Serialize)]
 struct BindingJson<'a> {
     binding: &'a str,

@@ -54,7 +54,7 @@ pub struct Report {
     format: Format,
 }
 
-/// What a log says of subjects.
+/// The subjects of the tokens in a log.
 #[derive(Debug, Default)]
 pub struct SubjectsOfLog {
     /// The tokens, by definition.
@@ -70,7 +70,7 @@ pub struct Counts {
     pub new: Count,
     /// The runners whose subject there was.
     pub runners: BTreeSet<String>,
-    /// What they were for.
+    /// Their audiences.
     pub audiences: BTreeSet<String>,
     pub workspace: Option<Workspace>,
 }

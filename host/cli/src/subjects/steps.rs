@@ -213,7 +213,7 @@ impl Evidence {
         Ok(Self(of_log(folder)?))
     }
 
-    /// Whether nothing is left of the runner's subject, and how that is known.
+    /// Checks that no token with the runner's subject is left, and gives the evidence.
     fn lets_finish(&self, definition: &DefinitionId, cut_over: u64, now: u64) -> Result<String> {
         let adopted = self.0.forms.as_ref().filter(|(time, forms)| {
             *time >= cut_over

@@ -1,4 +1,4 @@
-//! The file as it is written, and the way from it to a [`Manifest`].
+//! The tables of the file, and the way from them to a [`Manifest`].
 
 use std::collections::BTreeMap;
 
@@ -49,7 +49,7 @@ pub enum ManifestError {
     /// There is no binding.
     #[error("no `[[binding]]`: nothing could ever be approved")]
     Empty,
-    /// An audience is said to be of another cloud than whose form it has.
+    /// An audience is assigned to another cloud than its form belongs to.
     #[error("issuer.audiences: {0}")]
     Audience(#[from] countersign_clouds::AudienceCloudsError),
     /// Two bindings have one name.
@@ -71,7 +71,7 @@ pub enum ManifestError {
         binding: BindingName,
         /// JSON pointer to the value.
         pointer: String,
-        /// What is wrong with it.
+        /// The problem.
         problem: &'static str,
     },
     /// Settings are too large or too deep.
@@ -79,39 +79,39 @@ pub enum ManifestError {
     Settings {
         /// The binding.
         binding: BindingName,
-        /// What is wrong.
+        /// The problem.
         problem: SettingsError,
     },
     /// A limit is 0 or above its ceiling.
     #[error("{place}.{limit}: {found} is not in 1 to {ceiling}")]
     Limit {
-        /// The table that it is in.
+        /// The table.
         place: String,
         /// The limit's key.
         limit: &'static str,
-        /// What the manifest has.
+        /// The value in the manifest.
         found: u64,
-        /// The most that it can have: the operator's ceiling, or this crate's.
+        /// The maximum: the operator's ceiling, or the evaluator's.
         ceiling: u64,
     },
     /// A limit is too low for anything.
-    #[error("{place}.{limit}: {found} is less than {least}, which is needed for any policy")]
+    #[error("{place}.{limit}: {found} is less than {min}, the minimum for any policy")]
     TooLow {
-        /// The table that it is in.
+        /// The table.
         place: String,
         /// The limit's key.
         limit: &'static str,
-        /// What the manifest has.
+        /// The value in the manifest.
         found: u64,
-        /// The least that it can have.
-        least: u64,
+        /// The minimum.
+        min: u64,
     },
-    /// A stack has a size that there is not.
+    /// A stack has a size that is not supported.
     #[error("{place}.stack-bytes: {found} is not a power of two from 65536 to 1048576")]
     Stack {
-        /// The table that it is in.
+        /// The table.
         place: String,
-        /// What the manifest has.
+        /// The value in the manifest.
         found: u32,
     },
 }
@@ -280,14 +280,14 @@ fn issuer(table: IssuerTable) -> Result<IssuerEntry, ManifestError> {
 
 fn preparation(table: &PreparationTable) -> Result<PreparationEntry, ManifestError> {
     let resident_bytes = table.resident_bytes.map(|LimitValue(found)| {
-        let least = PreparationEntry::MIN_RESIDENT_BYTES;
-        if found < least {
+        let min = PreparationEntry::MIN_RESIDENT_BYTES;
+        if found < min {
             let limit = "resident-bytes";
             return Err(ManifestError::TooLow {
                 place: "preparation".to_owned(),
                 limit,
                 found,
-                least,
+                min,
             });
         }
         Ok(found)

@@ -127,10 +127,10 @@ impl LimitsTable {
             bounded_u32 prepare_ms "prepare-ms",
             bounded prepare_memory_bytes "prepare-memory-bytes",
         };
-        let (found, least) = (limits.prepare_memory_bytes, Limits::MIN_PREPARE_MEMORY_BYTES);
-        if found < least {
+        let (found, min) = (limits.prepare_memory_bytes, Limits::MIN_PREPARE_MEMORY_BYTES);
+        if found < min {
             let limit = "prepare-memory-bytes";
-            return Err(ManifestError::TooLow { place: place(), limit, found, least });
+            return Err(ManifestError::TooLow { place: place(), limit, found, min });
         }
         let stacks = Limits::MIN_STACK_BYTES..=Limits::CEILING.stack_bytes;
         if !limits.stack_bytes.is_power_of_two() || !stacks.contains(&limits.stack_bytes) {
