@@ -8,7 +8,7 @@ use countersign::{Optimization, visible};
 use countersign_authoring::{Change, Claim, Explanation, Hints, explain};
 use serde::Serialize;
 
-use crate::output::{self, FAILURE, DIM, Exit, Format, SUCCESS, STRONG, Styled};
+use crate::output::{self, DIM, Exit, FAILURE, Format, STRONG, SUCCESS, Styled};
 use crate::progress;
 use crate::request::RequestArguments;
 
@@ -75,7 +75,8 @@ impl Explain {
             hints.add(bundle.settings_of(entry)?);
         }
         let policies = self.request.prepare(&bundle, Optimization::Speed)?;
-        let explained = progress::with_spinner("changing claims", || explain(&policies, &asked, &hints))?;
+        let explained =
+            progress::with_spinner("changing claims", || explain(&policies, &asked, &hints))?;
         match self.format {
             Format::Human => output::print(&text(&explained))?,
             Format::Json => output::print_json(&printed(&explained))?,

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use countersign::{
-    Binding, BindingConfig, BindingError, BindingName, Digest, Engine, JsonError, Limits, LoadError,
-    Policy, PolicySet, PolicySetError, Settings, SettingsError,
+    Binding, BindingConfig, BindingError, BindingName, Digest, Engine, JsonError, Limits,
+    LoadError, Policy, PolicySet, PolicySetError, Settings, SettingsError,
 };
 
 use crate::manifest::{Manifest, PreparationTiming, SettingsSource};

@@ -3,7 +3,7 @@
 mod file;
 
 use countersign::RunnerId;
-use countersign_issuer::{ApiKey, Identity, Permission, Settings};
+use countersign_issuer::{ApiKey, Identity, Permission, ServiceConfig};
 
 pub use file::ConfigError;
 
@@ -20,7 +20,7 @@ pub struct Config {
     /// `[listen]`: the address and the certificate.
     pub listen: ListenEntry,
     /// The other tables.
-    pub settings: Settings,
+    pub settings: ServiceConfig,
     /// `[[api-key]]`: keys of the control plane.
     pub api_keys: Vec<ApiKey>,
     /// `[[trusted-issuer]]`: issuers whose tokens are accepted.
@@ -109,7 +109,7 @@ impl Config {
         let by_token = self.trusted_issuers.iter().flat_map(|issuer| &issuer.identities).any(
             |(_, identity)| matches!(identity, Identity::ControlPlane(may) if may.contains(&permission)),
         );
-        by_token || self.api_keys.iter().any(|key| key.may.contains(&permission))
+        by_token || self.api_keys.iter().any(|key| key.permissions.contains(&permission))
     }
 }
 

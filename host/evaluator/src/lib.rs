@@ -67,6 +67,7 @@
 mod contract;
 mod decision;
 mod digest;
+mod issuer_url;
 mod limits;
 mod policy_set;
 mod prepare;
@@ -83,6 +84,7 @@ pub use decision::verdict::{
 };
 pub use decision::{Approval, Decision, Refusal};
 pub use digest::{Digest, DigestError};
+pub use issuer_url::{IssuerUrl, IssuerUrlError};
 pub use limits::{ConfigureUsage, EvaluationUsage, Limits};
 pub use policy_set::binding::{Binding, BindingConfig, BindingError};
 pub use policy_set::description::{Description, SettingsProblem};

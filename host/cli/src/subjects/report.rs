@@ -11,10 +11,10 @@ use countersign_decision_log::Reader;
 use countersign_trust::{Admission, Presented, TrustFiles};
 use serde::Serialize;
 
-use countersign_deployment::{DefinitionArgument, Installation};
 use crate::log::RecordView;
 use crate::output::{self, Exit, Format};
 use crate::trust::read_trust;
+use countersign_deployment::{DefinitionArgument, Installation};
 
 /// Report the migration of each definition: its state, runners whose subject is still in use, and what trust accepts
 #[derive(Args)]

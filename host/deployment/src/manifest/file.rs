@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use countersign::{
-    Audience, BindingName, ClaimName, DefinitionId, Limits, MeshstackId, Mode, Scope,
-    Settings, SettingsError, SubjectFormat, SubjectFormats, Workspace, visible,
+    Audience, BindingName, ClaimName, DefinitionId, Limits, MeshstackId, Mode, Scope, Settings,
+    SettingsError, SubjectFormat, SubjectFormats, Workspace, visible,
 };
 use countersign_clouds::{AudienceClouds, Cloud};
 use schemars::JsonSchema;
@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 use super::json_settings::json_settings;
 use super::limits::{LimitValue, LimitsTable};
 use super::nesting::{MAX_BRACKETS, MAX_DOTS, too_deep};
-use super::{
-    BindingEntry, IssuerEntry, MAX_MANIFEST_BYTES, Manifest, PreparationEntry,
-    PreparationTiming, SettingsSource,
-};
 use super::schema;
+use super::{
+    BindingEntry, IssuerEntry, MAX_MANIFEST_BYTES, Manifest, PreparationEntry, PreparationTiming,
+    SettingsSource,
+};
 use crate::parsed::{DigestText, Parsed};
 use crate::renamed::name_the_new;
 
