@@ -10,7 +10,7 @@ use crate::text::escape;
 /// The longest run object that is parsed, in bytes.
 pub const MAX_RUN_BYTES: usize = 1 << 20;
 
-/// How deep a run object may be nested.
+/// The maximum nesting of a run object.
 pub const MAX_RUN_DEPTH: usize = 64;
 
 /// The most parents that a building block may have.
@@ -22,7 +22,7 @@ const MAX_INTEGER: u64 = (1 << 53) - 1;
 const KIND: &str = "meshBuildingBlockRun";
 const API_VERSION: &str = "v1";
 
-/// Why a run object is refused before any policy sees it.
+/// The reason why a run object is refused before any policy sees it.
 ///
 /// Messages name the place and what was expected. They repeat a value only where the field holds
 /// an identifier or a word of a closed list, escaped and cut; never the value of a field that may
@@ -38,7 +38,7 @@ pub enum RunError {
     Missing {
         /// JSON pointer (RFC 6901) to the field.
         pointer: String,
-        /// What was expected.
+        /// The expected form.
         expected: &'static str,
     },
     /// A field has a value of another type or outside its bounds.
@@ -46,7 +46,7 @@ pub enum RunError {
     WrongType {
         /// JSON pointer to the field.
         pointer: String,
-        /// What was expected.
+        /// The expected form.
         expected: &'static str,
         /// The kind of value that was found, not the value.
         found: &'static str,
@@ -58,7 +58,7 @@ pub enum RunError {
         pointer: String,
         /// The words that are known.
         expected: String,
-        /// What was found: escaped, and cut to 80 bytes.
+        /// The text that was found: escaped, and cut to 80 bytes.
         found: String,
     },
     /// A field's text is not the identifier that it must be.
@@ -66,7 +66,7 @@ pub enum RunError {
     Identifier {
         /// JSON pointer to the field.
         pointer: String,
-        /// What is wrong with it.
+        /// The problem with it.
         problem: IdentifierError,
     },
 }
