@@ -6,6 +6,7 @@
 use wasmtime::component::{ComponentType, Lift, Lower, WasmList, WasmStr};
 
 use crate::claims::Claims;
+use crate::identifier::FactName;
 use crate::run;
 
 /// Name of the exported interface.
@@ -128,7 +129,7 @@ pub(crate) struct Run<'a> {
     definition: Definition<'a>,
     trigger: Option<Trigger<'a>>,
     runner: Option<&'a str>,
-    facts: &'a [Fact<'a>],
+    facts: Vec<Fact<'a>>,
 }
 
 #[derive(Clone, ComponentType, Lower)]
@@ -174,8 +175,14 @@ impl<'a> Run<'a> {
             },
             trigger: run.trigger.as_ref().map(Trigger::new),
             runner: claims.runner().map(|runner| runner.as_str()),
-            facts: &[],
+            facts: claims.facts().iter().map(Fact::new).collect(),
         }
+    }
+}
+
+impl<'a> Fact<'a> {
+    fn new((name, value): (&'a FactName, &'a str)) -> Self {
+        Self { name: name.as_str(), value }
     }
 }
 

@@ -15,7 +15,7 @@
 //! use std::sync::Arc;
 //!
 //! use countersign::{Binding, BindingConfig, Engine, Limits, Mode, Policy, PolicySet, Scope, Settings};
-//! use countersign::{Claims, Run, SubjectTemplate, SubjectFormat, TokenRequest};
+//! use countersign::{Claims, Facts, Run, SubjectTemplate, SubjectFormat, TokenRequest};
 //! # use std::error::Error;
 //! # fn decide(component: &[u8], run: &[u8], now: u64) -> Result<(), Box<dyn Error>> {
 //! // Once: the policies, each bound to the runs that it decides about.
@@ -35,7 +35,7 @@
 //!     SubjectTemplate { profile: SubjectFormat::ByDefinition, meshstack_id: "prod".parse()? };
 //! let audiences = vec!["aws-workload-identity-provider:prod".parse()?];
 //! let token = TokenRequest::new(audiences, 900, now)?;
-//! let claims = Claims::new(Run::parse(run)?, None, &subject, token)?;
+//! let claims = Claims::new(Run::parse(run)?, None, Facts::default(), &subject, token)?;
 //! match policies.evaluate(claims).into_approval() {
 //!     Ok(approval) => println!("sign for {} s", approval.terms().ttl_seconds),
 //!     Err(refusal) => println!("403: {:?}", refusal.reasons),
@@ -78,7 +78,9 @@ mod text;
 use decision::{fault, record, verdict};
 use policy_set::{binding, policy, scope, set, settings, settings_check};
 use prepare::{cache, compile, engine, snapshot};
-use request::{claims, identifier, run, subject};
+use request::{
+    claims, facts, fields, identifier, reader, record as claims_record, run, run_object, subject,
+};
 use sandbox::{cache_padded as apart, code_cache as resident, fairness as lane};
 use strict_json as json;
 
@@ -96,19 +98,23 @@ pub use decision::{
 };
 pub use digest::{Digest, DigestError};
 pub use engine::{Engine, EngineConfig, EngineError, Optimization};
+pub use claims_record::{RecordError, read_run, run_record};
+pub use facts::{Facts, FactsError, MAX_FACT_VALUE_BYTES, MAX_FACTS};
 pub use fault::{Fault, GrantFault};
+pub use fields::{ClaimField, FieldForm, FieldValue, PARENT_MEMBERS, ParentMember};
 pub use identifier::{
-    Audience, BindingName, BuildingBlockId, ClaimName, DefinitionId, IdentifierError, MeshstackId,
-    Platform, Project, RunId, RunnerId, Subject, Workspace,
+    Audience, BindingName, BuildingBlockId, ClaimName, DefinitionId, FactName, IdentifierError,
+    MeshstackId, Platform, Project, RunId, RunnerId, Subject, Workspace,
 };
 pub use json::{JsonError, MAX_VALUES, check_json};
-pub use limits::Limits;
+pub use limits::{LimitError, LimitField, LimitRule, LimitUnit, Limits};
 pub use policy::{Description, LoadError, Policy, imports};
 pub use record::Record;
+pub use reader::RunError;
 pub use run::{
-    AuthorKind, Behavior, BuildingBlock, Definition, Implementation, MAX_RUN_BYTES, MAX_RUN_DEPTH,
-    Parent, Run, RunError, Trigger,
+    AuthorKind, Behavior, BuildingBlock, Definition, Implementation, Parent, Run, Trigger,
 };
+pub use run_object::{MAX_RUN_BYTES, MAX_RUN_DEPTH};
 pub use sandbox::Taken;
 pub use scope::{Mode, Scope};
 pub use set::{PolicySet, PolicySetError};

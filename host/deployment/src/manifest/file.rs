@@ -77,19 +77,15 @@ pub enum ManifestError {
         /// What is wrong.
         problem: SettingsError,
     },
-    /// A limit is 0 or above its ceiling.
-    #[error("{place}.{limit}: {found} is not in 1 to {ceiling}")]
+    /// A limit has a value that it cannot have.
+    #[error("{place}.{problem}")]
     Limit {
         /// The table that it is in.
         place: String,
-        /// The limit's key.
-        limit: &'static str,
-        /// What the manifest has.
-        found: u64,
-        /// The most that it can have: the operator's ceiling, or this crate's.
-        ceiling: u64,
+        /// The limit, and what it can have: up to the operator's ceiling, or the evaluator's.
+        problem: LimitError,
     },
-    /// A limit is too low for anything.
+    /// A number is too low for anything.
     #[error("{place}.{limit}: {found} is less than {least}, which is needed for any policy")]
     TooLow {
         /// The table that it is in.
@@ -100,14 +96,6 @@ pub enum ManifestError {
         found: u64,
         /// The least that it can have.
         least: u64,
-    },
-    /// A stack has a size that there is not.
-    #[error("{place}.stack-bytes: {found} is not a power of two from 65536 to 1048576")]
-    Stack {
-        /// The table that it is in.
-        place: String,
-        /// What the manifest has.
-        found: u32,
     },
 }
 

@@ -1,25 +1,69 @@
 //! Limits as they are written, and their bounds.
 
-use countersign::Limits;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::LazyLock;
+
+use countersign::{LimitField, Limits};
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _};
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
 use super::file::ManifestError;
 
-/// The tables `limits` of a binding and `[ceilings]`.
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+/// The tables `limits` of a binding and `[ceilings]`: a profile, and values by the keys of [`Limits::FIELDS`].
+#[derive(Default)]
 pub(super) struct LimitsTable {
     profile: Option<ProfileWord>,
-    component_bytes: Option<LimitValue>,
-    fuel: Option<LimitValue>,
-    configure_fuel: Option<LimitValue>,
-    memory_bytes: Option<LimitValue>,
-    stack_bytes: Option<LimitValue>,
-    output_bytes: Option<LimitValue>,
-    wall_clock_ms: Option<LimitValue>,
-    prepare_ms: Option<LimitValue>,
-    prepare_memory_bytes: Option<LimitValue>,
+    values: BTreeMap<&'static str, u64>,
+}
+
+/// Key of the profile, beside those of limits.
+const PROFILE: &str = "profile";
+
+/// The keys that such a table can have.
+static KEYS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
+    [PROFILE].into_iter().chain(Limits::FIELDS.iter().map(|field| field.key)).collect()
+});
+
+impl<'de> Deserialize<'de> for LimitsTable {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(LimitsVisitor)
+    }
+}
+
+struct LimitsVisitor;
+
+impl<'de> Visitor<'de> for LimitsVisitor {
+    type Value = LimitsTable;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a table of limits")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<LimitsTable, A::Error> {
+        let mut table = LimitsTable::default();
+        while let Some(key) = map.next_key::<Key>()? {
+            match key.0 {
+                PROFILE => table.profile = Some(map.next_value()?),
+                limit => {
+                    let LimitValue(value) = map.next_value()?;
+                    table.values.insert(limit, value);
+                }
+            }
+        }
+        Ok(table)
+    }
+}
+
+/// One of [`KEYS`]. Parsed as a key, so that the error of another one has its line and column.
+struct Key(&'static str);
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let known = KEYS.iter().find(|key| **key == text);
+        known.map(|key| Self(key)).ok_or_else(|| D::Error::unknown_field(&text, &KEYS))
+    }
 }
 
 /// What the limits are that are not given.
@@ -59,43 +103,10 @@ impl LimitsTable {
             Some(ProfileWord::Interpreter) => Limits::INTERPRETER.at_most(ceiling),
             None => *default,
         };
-        let bounded = |limit, given: Option<LimitValue>, default, ceiling| match given {
-            None => Ok(default),
-            Some(LimitValue(found)) if (1..=ceiling).contains(&found) => Ok(found),
-            Some(LimitValue(found)) => {
-                Err(ManifestError::Limit { place: place(), limit, found, ceiling })
-            }
+        let value = |field: &LimitField| {
+            self.values.get(field.key).copied().unwrap_or_else(|| field.get(default))
         };
-        let bounded_u32 = |limit, given, default: u32, ceiling: u32| {
-            bounded(limit, given, default.into(), ceiling.into())
-                // The ceiling is 32 bits wide, so the value is.
-                .map(|value| u32::try_from(value).unwrap_or(ceiling))
-        };
-        macro_rules! limits {
-            ($($read:ident $field:ident $key:literal,)*) => {
-                Limits { $($field: $read($key, self.$field, default.$field, ceiling.$field)?),* }
-            };
-        }
-        let limits = limits! {
-            bounded component_bytes "component-bytes",
-            bounded fuel "fuel",
-            bounded configure_fuel "configure-fuel",
-            bounded memory_bytes "memory-bytes",
-            bounded_u32 stack_bytes "stack-bytes",
-            bounded_u32 output_bytes "output-bytes",
-            bounded_u32 wall_clock_ms "wall-clock-ms",
-            bounded_u32 prepare_ms "prepare-ms",
-            bounded prepare_memory_bytes "prepare-memory-bytes",
-        };
-        let (found, least) = (limits.prepare_memory_bytes, Limits::MIN_PREPARE_MEMORY_BYTES);
-        if found < least {
-            let limit = "prepare-memory-bytes";
-            return Err(ManifestError::TooLow { place: place(), limit, found, least });
-        }
-        let stacks = Limits::MIN_STACK_BYTES..=Limits::CEILING.stack_bytes;
-        if !limits.stack_bytes.is_power_of_two() || !stacks.contains(&limits.stack_bytes) {
-            return Err(ManifestError::Stack { place: place(), found: limits.stack_bytes });
-        }
-        Ok(limits)
+        Limits::bounded(value, ceiling)
+            .map_err(|problem| ManifestError::Limit { place: place(), problem })
     }
 }

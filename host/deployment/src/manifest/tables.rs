@@ -1,6 +1,6 @@
 //! The tables of a manifest.
 
-use countersign::Limits;
+use countersign::{LimitField, Limits};
 use countersign_clouds::Cloud;
 use serde_json::{Map, Value, json};
 
@@ -162,31 +162,26 @@ fn scope() -> Value {
     })
 }
 
-/// The limits, as a binding has them and `[ceilings]`.
+/// The limits, as a binding has them and `[ceilings]`: a property for each row of their table.
 fn limits(description: &str) -> Value {
-    let most = Limits::CEILING;
-    let stacks = std::iter::successors(Some(Limits::MIN_STACK_BYTES), |size| size.checked_mul(2));
-    let stacks: Vec<_> = stacks.take_while(|size| *size <= most.stack_bytes).collect();
-    let least_memory = Limits::MIN_PREPARE_MEMORY_BYTES;
+    let limit = |field: &LimitField| {
+        let property = match field.choices() {
+            Some(choices) => json!({ "description": field.summary, "enum": choices }),
+            None => whole(field.summary, field.min, field.get(&Limits::CEILING)),
+        };
+        (field.key.to_owned(), property)
+    };
+    let profile = json!({
+        "description": "What the limits are that are not given.",
+        "enum": ["compiled", "interpreter"],
+    });
+    let mut properties: Map<_, _> = Limits::FIELDS.iter().map(limit).collect();
+    properties.insert("profile".to_owned(), profile);
     json!({
         "description": description,
         "type": "object",
         "additionalProperties": false,
-        "properties": {
-            "profile": {
-                "description": "What the limits are that are not given.",
-                "enum": ["compiled", "interpreter"],
-            },
-            "component-bytes": whole("Of the component.", 1, most.component_bytes),
-            "prepare-ms": whole("To check and compile it, in a child process.", 1, most.prepare_ms.into()),
-            "prepare-memory-bytes": whole("The same, of memory.", least_memory, most.prepare_memory_bytes),
-            "configure-fuel": whole("To take its settings.", 1, most.configure_fuel),
-            "fuel": whole("Of an evaluation: about one an instruction.", 1, most.fuel),
-            "memory-bytes": whole("Linear memory.", 1, most.memory_bytes),
-            "stack-bytes": { "description": "Native stack.", "enum": stacks },
-            "output-bytes": whole("Of its verdict.", 1, most.output_bytes.into()),
-            "wall-clock-ms": whole("A backstop.", 1, most.wall_clock_ms.into()),
-        },
+        "properties": properties,
     })
 }
 

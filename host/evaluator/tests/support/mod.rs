@@ -48,7 +48,7 @@ pub fn claims() -> Claims {
 }
 
 pub fn claims_for(run: Run, token: TokenRequest) -> Claims {
-    Claims::new(run, None, &subject_form(), token).unwrap()
+    Claims::new(run, None, Facts::default(), &subject_form(), token).unwrap()
 }
 
 pub fn subject_form() -> SubjectTemplate {
