@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use countersign::{
-    Binding, BindingConfig, BindingError, Claims, Engine, Limits, Mode,
+    Binding, BindingConfig, BindingError, Claims, Engine, Facts, Limits, Mode,
     Policy, PolicySet, Run, Scope, Settings, SubjectTemplate, SubjectFormat, TokenRequest,
 };
 use countersign_deployment::{Manifest, ManifestFiles, prepare_policies};

@@ -1,6 +1,6 @@
 //! What claims are made of.
 
-use countersign::{Claims, Run, RunnerId, SubjectError, SubjectTemplate, TokenRequest};
+use countersign::{Claims, Facts, Run, RunnerId, SubjectError, SubjectTemplate, TokenRequest};
 
 /// A run, and the token that is asked for: what claims are made of, so that parts can be changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,6 +9,8 @@ pub struct Asked {
     pub run: Run,
     /// The runner that executes it, where it is known.
     pub runner: Option<RunnerId>,
+    /// The facts that were registered with it.
+    pub facts: Facts,
     /// How the subject is made.
     pub subject: SubjectTemplate,
     /// The token that is asked for.
@@ -21,6 +23,7 @@ impl Asked {
     /// # Errors
     /// When the subject is the runner's, and there is none.
     pub fn claims(&self) -> Result<Claims, SubjectError> {
-        Claims::new(self.run.clone(), self.runner.clone(), &self.subject, self.token.clone())
+        let (run, runner, facts) = (self.run.clone(), self.runner.clone(), self.facts.clone());
+        Claims::new(run, runner, facts, &self.subject, self.token.clone())
     }
 }

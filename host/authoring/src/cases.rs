@@ -1,14 +1,14 @@
 //! `cases.toml`: what a policy is to answer.
 
 use countersign::{
-    Audience, ClaimName, MeshstackId, Run, RunnerId, Settings, SubjectFormat, SubjectTemplate,
+    Audience, ClaimName, Facts, MeshstackId, Run, RunnerId, Settings, SubjectFormat, SubjectTemplate,
     TokenRequest,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::asked::Asked;
-use crate::variation::Claim;
+use crate::variation::{Claim, claim};
 
 /// The longest file of cases that is parsed, in bytes.
 const MAX_CASES_BYTES: usize = 4 << 20;
@@ -55,6 +55,9 @@ pub struct Case {
     /// The runner that executes the run.
     #[serde(default)]
     runner: Option<String>,
+    /// Facts of the run.
+    #[serde(default)]
+    facts: std::collections::BTreeMap<String, String>,
     /// The verdict.
     pub expect: Expectation,
 }
@@ -191,7 +194,9 @@ impl Case {
         let runner = self.runner.as_deref().map(RunnerId::parse).transpose();
         let meshstack_id = MeshstackId::parse("demo").map_err(|e| error(e.to_string()))?;
         let subject = SubjectTemplate { profile: SubjectFormat::ByDefinition, meshstack_id };
-        Ok(Asked { run, runner: runner.map_err(|e| error(e.to_string()))?, subject, token })
+        let facts = self.facts.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let facts = Facts::new(facts).map_err(|e| error(format!("facts: {e}")))?;
+        Ok(Asked { run, runner: runner.map_err(|e| error(e.to_string()))?, facts, subject, token })
     }
 }
 
@@ -251,7 +256,7 @@ where
     D: serde::Deserializer<'de>,
 {
     let names = Vec::<String>::deserialize(deserializer)?;
-    let claims = names.iter().map(|name| name.parse().map_err(serde::de::Error::custom));
+    let claims = names.iter().map(|name| claim(name).map_err(serde::de::Error::custom));
     claims.collect::<Result<_, _>>().map(Some)
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::variation::{Claim, Variation};
+use crate::variation::{Claim, Variation, changeable};
 
 /// What became of changed claims.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub struct ClaimReport {
 
 impl Mutations {
     pub(crate) fn new(declared: Option<Vec<Claim>>) -> Self {
-        let claims = Claim::ALL.into_iter().map(|claim| (claim, ClaimReport::default())).collect();
+        let claims = changeable().map(|claim| (claim, ClaimReport::default())).collect();
         Self { declared, claims }
     }
 

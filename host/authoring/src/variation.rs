@@ -1,10 +1,8 @@
 //! A claim changed, and nothing else.
 
-use std::fmt;
-
 use countersign::{
-    Audience, AuthorKind, Behavior, Implementation, MAX_TIMESTAMP, MAX_TTL_SECONDS, Parent,
-    Platform, Project, Run, RunId, RunnerId, TokenRequest, Trigger, Workspace,
+    Audience, AuthorKind, Behavior, FactName, Facts, Implementation, MAX_TIMESTAMP,
+    MAX_TTL_SECONDS, Parent, Platform, Project, Run, RunId, RunnerId, TokenRequest, Trigger, Workspace,
 };
 
 use crate::asked::Asked;
@@ -14,121 +12,20 @@ use crate::hints::Hints;
 const OTHER_UUID: &str = "0d15ea5e-0000-4000-8000-000000000001";
 const OTHER_NAME: &str = "another-one";
 
-/// A claim that a policy can look at. The subject is made of others, so it changes with them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(missing_docs, reason = "each is a path of the contract, which documents it")]
-pub enum Claim {
-    OwningWorkspace,
-    DefinitionWorkspace,
-    Definition,
-    DefinitionVersion,
-    Implementation,
-    Behavior,
-    Author,
-    AuthorKind,
-    TriggerReason,
-    Project,
-    Platform,
-    BuildingBlock,
-    Parents,
-    Runner,
-    RunId,
-    RunNumber,
-    Audiences,
-    TtlSeconds,
-    IssuedAt,
+/// A claim that a policy can depend on: a field of the evaluator's table.
+pub use countersign::ClaimField as Claim;
+
+/// The claims that can be changed alone: all but those that are made from others.
+pub(crate) fn changeable() -> impl Iterator<Item = Claim> {
+    Claim::ALL.iter().copied().filter(|claim| !claim.is_derived())
 }
 
-impl Claim {
-    /// All of them, those first that policies look at most.
-    pub const ALL: [Self; 19] = [
-        Self::OwningWorkspace,
-        Self::DefinitionWorkspace,
-        Self::Definition,
-        Self::DefinitionVersion,
-        Self::Implementation,
-        Self::Behavior,
-        Self::Author,
-        Self::AuthorKind,
-        Self::TriggerReason,
-        Self::Project,
-        Self::Platform,
-        Self::BuildingBlock,
-        Self::Parents,
-        Self::Runner,
-        Self::RunId,
-        Self::RunNumber,
-        Self::Audiences,
-        Self::TtlSeconds,
-        Self::IssuedAt,
-    ];
-
-    /// Its path in the contract (`wit/policy.wit`).
-    pub fn path(self) -> &'static str {
-        match self {
-            Self::OwningWorkspace => "run.building-block.workspace",
-            Self::DefinitionWorkspace => "run.definition.workspace",
-            Self::Definition => "run.definition.id",
-            Self::DefinitionVersion => "run.definition.version",
-            Self::Implementation => "run.definition.implementation",
-            Self::Behavior => "run.behavior",
-            Self::Author => "run.trigger.author",
-            Self::AuthorKind => "run.trigger.author-kind",
-            Self::TriggerReason => "run.trigger.reason",
-            Self::Project => "run.building-block.project",
-            Self::Platform => "run.building-block.platform",
-            Self::BuildingBlock => "run.building-block.id",
-            Self::Parents => "run.building-block.parents",
-            Self::Runner => "run.runner",
-            Self::RunId => "run.id",
-            Self::RunNumber => "run.number",
-            Self::Audiences => "token.audiences",
-            Self::TtlSeconds => "token.ttl-seconds",
-            Self::IssuedAt => "token.issued-at",
-        }
-    }
-
-    /// What it is, for people.
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::OwningWorkspace => "the owning workspace",
-            Self::DefinitionWorkspace => "the definition workspace",
-            Self::Definition => "the definition",
-            Self::DefinitionVersion => "the definition's version",
-            Self::Implementation => "how the definition is implemented",
-            Self::Behavior => "the behavior",
-            Self::Author => "who triggered the run",
-            Self::AuthorKind => "what kind of author triggered the run",
-            Self::TriggerReason => "the reason of the run",
-            Self::Project => "the project",
-            Self::Platform => "the platform",
-            Self::BuildingBlock => "the building block",
-            Self::Parents => "the parents of the building block",
-            Self::Runner => "the runner",
-            Self::RunId => "the run's id",
-            Self::RunNumber => "the run's number",
-            Self::Audiences => "the audiences",
-            Self::TtlSeconds => "the life that is asked for",
-            Self::IssuedAt => "the time",
-        }
-    }
-}
-
-impl fmt::Display for Claim {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.path())
-    }
-}
-
-impl std::str::FromStr for Claim {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|claim| claim.path() == text).ok_or_else(|| {
-            let all: Vec<_> = Self::ALL.iter().map(|claim| claim.path()).collect();
-            format!("expected one of {}", all.join(", "))
-        })
-    }
+/// Finds the claim with a path in the contract.
+pub(crate) fn claim(path: &str) -> Result<Claim, String> {
+    changeable().find(|claim| claim.path() == path).ok_or_else(|| {
+        let all: Vec<_> = changeable().map(Claim::path).collect();
+        format!("expected one of {}", all.join(", "))
+    })
 }
 
 /// What is asked with one claim changed.
@@ -152,6 +49,7 @@ pub fn variations(asked: &Asked, hints: &Hints) -> Vec<Variation> {
     of_definition(&mut varied, hints);
     of_run(&mut varied);
     of_trigger(&mut varied, hints);
+    of_facts(&mut varied, hints);
     of_token(&mut varied, hints);
     let mut variations = varied.variations;
     variations.sort_by_key(|variation| variation.claim);
@@ -301,6 +199,31 @@ fn of_trigger(varied: &mut Varied<'_>, hints: &Hints) {
         let to = reason.clone().unwrap_or_else(|| "none".to_owned());
         let changed = Trigger { reason, ..trigger.clone() };
         varied.run(Claim::TriggerReason, from, &to, |run| run.trigger = Some(changed));
+    }
+}
+
+/// Each fact taken away or changed, and one that nothing knows.
+fn of_facts(varied: &mut Varied<'_>, hints: &Hints) {
+    /// Values of settings that are tried, over all facts: each is an evaluation.
+    const MAX_TEXTS: usize = 64;
+    let facts = varied.asked.facts.clone();
+    let mut push = |from: &str, to: &str, facts: Facts| {
+        varied.push(Claim::Facts, from, to, Asked { facts, ..varied.asked.clone() });
+    };
+    for (name, value) in facts.iter() {
+        let from = format!("{name}={value}");
+        push(&from, &format!("no {name}"), facts.without(name));
+        let named = hints.texts.iter().take(MAX_TEXTS / facts.len());
+        for other in named.map(String::as_str).chain([OTHER_NAME]) {
+            if let Ok(changed) = facts.with(name.clone(), other) {
+                push(&from, &format!("{name}={other}"), changed);
+            }
+        }
+    }
+    if let Ok(name) = FactName::parse(OTHER_NAME)
+        && let Ok(more) = facts.with(name, OTHER_NAME)
+    {
+        push(&format!("{} facts", facts.len()), "one more", more);
     }
 }
 

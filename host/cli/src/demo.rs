@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use countersign::{
-    Audience, Claims, Decision, Optimization, PolicySet, Run, TokenRequest,
+    Audience, Claims, Decision, Facts, Optimization, PolicySet, Run, TokenRequest,
 };
 use countersign_deployment::{Manifest, ManifestFiles, prepare_policies};
 use countersign_issuer::{Algorithm, Issuer, IssuerUrl, KeySet, SigningKey, TokenId};
@@ -90,7 +90,7 @@ impl Prepared {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         let token = TokenRequest::new(audiences, ttl, now)?;
         let subject = issuer.subjects.of(&run);
-        Ok(self.policies.evaluate(Claims::new(run, None, &subject, token)?))
+        Ok(self.policies.evaluate(Claims::new(run, None, Facts::default(), &subject, token)?))
     }
 
     fn sign_and_verify(&self, decision: Decision) -> Result<()> {

@@ -10,7 +10,7 @@
 
 mod support;
 
-use countersign::{Claims, Decision, Limits, Outcome, Scope};
+use countersign::{Claims, Decision, Facts, Limits, Outcome, Scope};
 use support::{Scripted, claims, decide, enforce, set, shadow, token};
 
 /// What a decision comes to, on one line.

@@ -58,7 +58,7 @@ pub use problem::Problem;
 pub use record::{OpenLogError, open_log};
 pub use runs::{
     Liveness, MAX_SECRET_BYTES, MIN_SECRET_BYTES, RegisteredRun, RunTokenError, SecretHash,
-    run_object, run_token_of,
+    run_token_of,
 };
 pub use service::{Deciding, Service, ServiceError, ServiceParts};
 pub use signer::{SignError, Signer};

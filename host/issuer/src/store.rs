@@ -63,6 +63,12 @@ pub enum StoreError {
     /// The database was not brought to this version's tables.
     #[error("the database's tables: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
+    /// The database was made before the first release, when its tables had another form.
+    #[error(
+        "the database's tables are those of a version before the first release: move the file away, \
+         and register the runs that are live again"
+    )]
+    Unreleased,
     /// A row is none that was written here.
     #[error("the database: the run {id} cannot be read: {problem}")]
     Row {

@@ -26,6 +26,7 @@ fn registered() -> RegisteredRun {
     RegisteredRun {
         run: Run::parse(run().to_string().as_bytes()).unwrap(),
         runner: SHARED_RUNNER.parse().unwrap(),
+        facts: countersign::Facts::new([("cost-centre", "4711"), ("a/b", "ü \"x\"")]).unwrap(),
         run_token: Some(SecretHash::of(b"a-run-token-with-many-bits")),
         registered_at: START,
         expires_at: START + 100,

@@ -7,7 +7,7 @@ pub mod hostile;
 use std::sync::{Arc, OnceLock};
 
 use countersign::{
-    Audience, Binding, BindingConfig, BindingName, Claims, Decision, Engine, EngineConfig, Limits,
+    Audience, Binding, BindingConfig, BindingName, Claims, Decision, Engine, EngineConfig, Facts, Limits,
     Mode, Optimization, Policy, PolicySet, Run, RunnerId, Scope, Settings, SubjectFormat,
     SubjectTemplate, TokenRequest,
 };
@@ -53,6 +53,11 @@ pub fn claims_for(run: Run, token: TokenRequest) -> Claims {
 
 pub fn subject_form() -> SubjectTemplate {
     SubjectTemplate { profile: SubjectFormat::ByDefinition, meshstack_id: "test".parse().unwrap() }
+}
+
+/// Two facts of the run.
+pub fn facts() -> Facts {
+    Facts::new([("cost-centre", "4711"), ("change/ticket", "CHG \"1\" ü")]).unwrap()
 }
 
 /// The runner that meshStack shares.

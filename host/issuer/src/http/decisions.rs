@@ -15,6 +15,7 @@ use super::admission::RequestId;
 use super::answer::{ReasonBody, json};
 use super::caller::control_plane;
 use super::input::{self, identifier};
+use super::registration;
 use crate::identity::Permission;
 use crate::problem::{Problem, Told};
 use crate::record::Requester;
@@ -29,6 +30,9 @@ struct DecisionRequest<'b> {
     run: &'b RawValue,
     #[serde(default)]
     runner: Option<String>,
+    /// Facts of the run, as a registration has them.
+    #[serde(borrow, default)]
+    facts: Option<&'b RawValue>,
     audiences: Vec<String>,
     ttl_seconds: u32,
 }
@@ -60,7 +64,7 @@ pub(super) async fn decide(
 ) -> Result<Response, Problem> {
     let name = control_plane(&service, &headers, Permission::Decisions).await?;
     // A run object, and what is said beside it.
-    let most = MAX_RUN_BYTES + 8192;
+    let most = MAX_RUN_BYTES + registration::MAX_FACTS_BYTES + 8192;
     let body = input::body(&headers, body, &["application/json"], most, service.settings()).await?;
     let slot = service.slot()?;
     let question = parse(&body, service.now()?)?;
@@ -98,8 +102,8 @@ fn parse(body: &[u8], now: u64) -> Result<Question, Problem> {
     let request: DecisionRequest<'_> = serde_json::from_slice(body).map_err(|_| {
         // serde's own message could repeat a value.
         Problem::invalid(
-            "expected an object with `run`, `audiences`, `ttl_seconds` and, where it is known, \
-             `runner`",
+            "expected an object with `run`, `audiences`, `ttl_seconds` and, where they are known, \
+             `runner` and `facts`",
         )
     })?;
     let run = Run::parse(request.run.get().as_bytes())
@@ -110,5 +114,6 @@ fn parse(body: &[u8], now: u64) -> Result<Question, Problem> {
         .iter()
         .map(|text| identifier("audiences", text))
         .collect::<Result<Vec<_>, _>>()?;
-    Ok(Question { run, runner, audiences, ttl_seconds: request.ttl_seconds, now })
+    let facts = registration::facts(request.facts)?;
+    Ok(Question { run, runner, facts, audiences, ttl_seconds: request.ttl_seconds, now })
 }

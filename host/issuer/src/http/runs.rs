@@ -7,20 +7,23 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use countersign::{MAX_RUN_BYTES, Run, RunId};
+use countersign::{MAX_RUN_BYTES, RunId};
 use serde::Serialize;
 
 use super::answer::json;
 use super::caller::control_plane;
 use super::input::{self, Parameters, identifier};
+use super::registration::{MAX_FACTS_BYTES, REGISTRATION_TYPE, Registered, registration, run_object};
 use crate::identity::Permission;
 use crate::problem::{Problem, ProblemKind, Told};
-use crate::runs::run_token_of;
 use crate::service::{Registration, Service};
 
-/// JSON, and the type that meshStack's API has for a run object.
-pub(super) const RUN_TYPES: &[&str] =
-    &["application/json", "application/vnd.meshcloud.api.meshbuildingblockrun.v1.hal+json"];
+/// JSON, the type that meshStack's API has for a run object, and that of a run object with facts.
+pub(super) const RUN_TYPES: &[&str] = &[
+    "application/json",
+    "application/vnd.meshcloud.api.meshbuildingblockrun.v1.hal+json",
+    REGISTRATION_TYPE,
+];
 
 #[derive(Serialize)]
 struct RunBody<'r> {
@@ -42,16 +45,18 @@ pub(super) async fn register(
     let query = Parameters::parse(query.unwrap_or_default().as_bytes())?;
     let runner = identifier("runner", query.required("runner")?)?;
     let life_seconds = query.number("life_seconds")?;
-    let object = input::body(&headers, body, RUN_TYPES, MAX_RUN_BYTES, service.settings()).await?;
+    let with_facts = input::has_type(&headers, REGISTRATION_TYPE);
+    let most = if with_facts { MAX_RUN_BYTES + MAX_FACTS_BYTES } else { MAX_RUN_BYTES };
+    let body = input::body(&headers, body, RUN_TYPES, most, service.settings()).await?;
     let _slot = service.slot()?;
-    let run = Run::parse(&object).map_err(|error| Problem::invalid(error.to_string()))?;
-    let run_token = run_token_of(&object).map_err(|error| Problem::invalid(error.to_string()))?;
-    drop(object);
+    let parsed = if with_facts { registration(&body) } else { run_object(&body) };
+    let Registered { run, run_token, facts } = parsed?;
+    drop(body);
     if run.id != id {
         let description = "the path names another run than `/metadata/uuid`";
         return Err(Problem::new(ProblemKind::InvalidRequest, description));
     }
-    let registration = Registration { run, runner, run_token, life_seconds };
+    let registration = Registration { run, runner, facts, run_token, life_seconds };
     let about = Told { run: Some(id.to_string()), caller: caller.clone(), ..Told::default() };
     let registered = service.register(registration).await;
     let (new, registered) = registered.map_err(|problem| problem.about(about))?;

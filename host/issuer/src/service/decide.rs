@@ -26,6 +26,7 @@ const DECISION: &str = "decision";
 pub(crate) struct Question {
     pub(crate) run: countersign::Run,
     pub(crate) runner: Option<countersign::RunnerId>,
+    pub(crate) facts: countersign::Facts,
     pub(crate) audiences: Vec<countersign::Audience>,
     pub(crate) ttl_seconds: u32,
     pub(crate) now: u64,
@@ -39,7 +40,8 @@ impl Question {
         now: u64,
     ) -> Self {
         let (run, runner) = (registered.run.clone(), Some(registered.runner.clone()));
-        Self { run, runner, audiences, ttl_seconds, now }
+        let facts = registered.facts.clone();
+        Self { run, runner, facts, audiences, ttl_seconds, now }
     }
 }
 
@@ -174,12 +176,12 @@ impl Service {
     ) -> Result<Made, Problem> {
         // One set for the whole request, whatever replaces it meanwhile.
         let deciding = self.deciding.load_full();
-        let Question { run, runner, audiences, ttl_seconds, now } = question;
+        let Question { run, runner, facts, audiences, ttl_seconds, now } = question;
         let form = deciding.subjects.of(&run);
         let profile = form.profile;
         let token = TokenRequest::new(audiences, ttl_seconds, now)
             .map_err(|error| Problem::invalid(error.to_string()))?;
-        let claims = Claims::new(run, runner, &form, token)
+        let claims = Claims::new(run, runner, facts, &form, token)
             .map_err(|error| Problem::invalid(error.to_string()))?;
         let decision = deciding.policies.evaluate(claims);
         let faults = decision

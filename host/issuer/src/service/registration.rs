@@ -1,6 +1,6 @@
 //! Runs come and go as the control plane says.
 
-use countersign::{Run, RunId, RunnerId};
+use countersign::{Facts, Run, RunId, RunnerId};
 
 use super::Service;
 use crate::problem::{Problem, ProblemKind};
@@ -11,6 +11,7 @@ use crate::store::Registered;
 pub(crate) struct Registration {
     pub(crate) run: Run,
     pub(crate) runner: RunnerId,
+    pub(crate) facts: Facts,
     pub(crate) run_token: Option<SecretHash>,
     /// For how many seconds it may have tokens; the longest unless given.
     pub(crate) life_seconds: Option<u64>,
@@ -34,6 +35,7 @@ impl Service {
         let registered = RegisteredRun {
             run: registration.run,
             runner: registration.runner,
+            facts: registration.facts,
             run_token: registration.run_token,
             registered_at: now,
             expires_at: now + life,
