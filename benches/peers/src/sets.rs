@@ -110,7 +110,7 @@ pub fn many(total: usize) -> PolicySet {
         let (policy, settings) = policies.get(index % policies.len()).expect("a policy");
         let definition = format!("00000000-0000-4000-8000-{index:012x}");
         let scope = Scope::Definition(definition.parse().expect("a definition"));
-        Binding::prepare_when_needed(Arc::clone(policy), config(index, settings, scope))
+        Binding::prepare_lazily(Arc::clone(policy), config(index, settings, scope))
             .expect("a binding")
     });
     PolicySet::new(three.chain(others).collect()).expect("a set")

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use countersign::{
-    Binding, BindingConfig, BindingError, BindingName, CheckSettings, Engine, Fault, Grant, Limits,
-    LoadError, Mode, Policy, PolicySet, Scope, Settings, Used, Verdict,
+    Binding, BindingConfig, BindingError, BindingName, Engine, EvaluationUsage, Fault, Grant,
+    Limits, LoadError, Mode, Policy, PolicySet, Scope, Settings, SettingsValidator, Verdict,
 };
 use serde_json::Value;
 
@@ -27,7 +27,7 @@ pub struct Trial<'c> {
     /// What the binding is called.
     name: BindingName,
     /// What the settings of cases must pass beside the policy.
-    check: Option<Arc<dyn CheckSettings>>,
+    check: Option<Arc<dyn SettingsValidator>>,
 }
 
 /// Why cases cannot be run.
@@ -85,7 +85,7 @@ pub struct CaseOutcome {
     /// The messages of a denial, or what a fault says, for people.
     pub detail: Vec<String>,
     /// What it used of its limits.
-    pub used: Used,
+    pub used: EvaluationUsage,
 }
 
 impl CaseOutcome {
@@ -153,7 +153,7 @@ impl<'c> Trial<'c> {
     /// Has the settings of cases checked as a host does before the policy is given them. Those that the policy must
     /// not take are its own matter: for them there is no check.
     #[must_use]
-    pub fn checked_by(mut self, check: Arc<dyn CheckSettings>) -> Self {
+    pub fn checked_by(mut self, check: Arc<dyn SettingsValidator>) -> Self {
         self.check = Some(check);
         self
     }
@@ -290,7 +290,10 @@ pub(crate) struct Question<'c> {
 }
 
 impl Question<'_> {
-    fn verdict(&self, asked: &Asked) -> Result<(Result<Verdict, Fault>, Used), TrialError> {
+    fn verdict(
+        &self,
+        asked: &Asked,
+    ) -> Result<(Result<Verdict, Fault>, EvaluationUsage), TrialError> {
         let claims = asked.claims().map_err(|error| self.problem(error.to_string()))?;
         let decision = self.set.evaluate(claims);
         let entry = decision.trace().first();

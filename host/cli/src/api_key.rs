@@ -6,7 +6,7 @@ use countersign::Digest;
 use countersign_issuer::ApiKeyText;
 use serde::Serialize;
 
-use crate::output::{self, Done, Format};
+use crate::output::{self, Exit, Format};
 
 /// Make an API key for the control plane of a service
 #[derive(Args)]
@@ -29,19 +29,19 @@ struct Printed<'k> {
 }
 
 impl ApiKey {
-    pub fn run(&self) -> Result<Done> {
+    pub fn run(&self) -> Result<Exit> {
         let key = ApiKeyText::generate().context("the system gives no randomness")?;
         let sha256 = Digest::of(key.expose().as_bytes()).to_string();
         match self.format {
             Format::Json => output::print_json(&Printed { key: key.expose(), sha256 })?,
             Format::Human => {
                 output::print(&format!("{}\n", key.expose()))?;
-                output::say(&format!(
+                output::status(&format!(
                     "# for issuer.toml\n[[api-key]]\nname = \"control-plane\"\nsha256 = \
                      \"{sha256}\"\nmay = [\"runs\", \"decisions\", \"metrics\"]"
                 ));
             }
         }
-        Ok(Done::Fine)
+        Ok(Exit::Success)
     }
 }

@@ -12,7 +12,7 @@ use countersign_preparation::{CacheFolder, KeptEntry};
 use serde::Serialize;
 
 pub use self::place::{CacheArguments, CachePlace};
-use crate::output::{self, BAD, DIM, Done, Format, Styled};
+use crate::output::{self, FAILURE, DIM, Exit, Format, Styled};
 
 /// Look at what was prepared and kept, and remove what is not needed
 #[derive(Args)]
@@ -109,7 +109,7 @@ struct PruneJson {
 }
 
 impl Cache {
-    pub fn run(&self) -> Result<Done> {
+    pub fn run(&self) -> Result<Exit> {
         match &self.command {
             CacheCommand::List(command) => command.run(),
             CacheCommand::Prune(command) => command.run(),
@@ -118,7 +118,7 @@ impl Cache {
 }
 
 impl List {
-    fn run(&self) -> Result<Done> {
+    fn run(&self) -> Result<Exit> {
         let cache = self.place.open_existing()?;
         let folder = cache.folder().display().to_string();
         let entries = cache.entries().with_context(|| folder.clone())?;
@@ -129,12 +129,12 @@ impl List {
             Format::Human => output::print(&list.text())?,
             Format::Json => output::print_json(&list)?,
         }
-        Ok(Done::Fine)
+        Ok(Exit::Success)
     }
 }
 
 impl Prune {
-    fn run(&self) -> Result<Done> {
+    fn run(&self) -> Result<Exit> {
         let cache = self.place.open_existing()?;
         let longest = self.unused_days.map(|days| Duration::from_secs(u64::from(days) * 86_400));
         let unwanted = |entry: &KeptEntry| {
@@ -159,7 +159,7 @@ impl Prune {
                 left_bytes: pruned.left_bytes,
             })?,
         }
-        Ok(Done::Fine)
+        Ok(Exit::Success)
     }
 }
 
@@ -197,7 +197,7 @@ impl ListJson {
                         None => format!("{optimized}  {}", of.component),
                     }
                 }
-                None => Styled(BAD, "not usable").to_string(),
+                None => Styled(FAILURE, "not usable").to_string(),
             };
             // Writing to a string does not fail.
             let _ = writeln!(text, "  {:>9}  {} {what}", size(entry.bytes), Styled(DIM, ago));

@@ -14,10 +14,11 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::cache::CacheArguments;
-use countersign_deployment::{DefinitionArgument, Installation};
-use crate::output::{self, BAD, Done, Format, GOOD, Styled};
-use countersign_deployment::{Config, Loader, beside, prepare_policies, read_config};
-use countersign_deployment::{engine, files};
+use crate::output::{self, FAILURE, Exit, Format, SUCCESS, Styled};
+use countersign_deployment::files::resolve_relative_to;
+use countersign_deployment::{
+    Config, DefinitionArgument, Installation, Loader, ManifestBundle, engine, read_config,
+};
 use crate::progress;
 
 /// As long as a token of a run without claims of policies is, about.
@@ -37,7 +38,7 @@ Policies, certificates and keys of trusted issuers are read as for a service, an
 are checked by the schemas that policies give of them before any policy takes its own. Then a token of each
 definition, for each audience, is put to the same checks as each token before its signature
 (docs/codes.md). Its size, the claims that policies add, and several audiences in one token are not
-known before there is a run. Definitions are those that --definition names, and those that are moved; without any, one
+known before there is a run. Definitions are those that --definition names, and those that migrate; without any, one
 of a workspace with one letter. Audiences are the usual ones, those of the manifest and of the
 configuration; --audience names others in their place.
 
@@ -91,12 +92,12 @@ struct One {
 }
 
 impl Check {
-    pub fn run(&self) -> Result<Done> {
+    pub fn run(&self) -> Result<Exit> {
         let config =
             self.config.as_deref().map(|path| Ok::<_, anyhow::Error>((path, read_config(path)?)));
         let config = config.transpose()?;
         let manifest = match (&config, &self.policies) {
-            (Some((path, config)), _) => beside(path, &config.policies),
+            (Some((path, config)), _) => resolve_relative_to(path, &config.policies),
             (None, Some(manifest)) => manifest.clone(),
             (None, None) => anyhow::bail!("give --config or --policies"),
         };
@@ -111,16 +112,19 @@ impl Check {
             Format::Json => output::print_json(&checked)?,
             Format::Human => output::print(&text(&checked))?,
         }
-        Ok(if fine { Done::Fine } else { Done::Failed })
+        Ok(if fine { Exit::Success } else { Exit::Failed })
     }
 
     /// Everything that a service reads.
     fn load(&self, config: &Path) -> Result<()> {
-        let loader = Loader::new(config, self.cache.open()?, output::warn_or_log)?;
-        let loaded = progress::during("preparing the policies", || loader.load())?;
-        loader.access(&loaded.url)?;
-        if let Some((certificate, key)) = &loaded.tls {
-            Tls::new(certificate, key).context("listen.certificate")?;
+        let (loader, snapshot) =
+            Loader::open(config, self.cache.open()?, output::warn_or_log)?;
+        let deployment = progress::with_spinner("preparing the policies", || {
+            loader.deployment(&snapshot)
+        })?;
+        loader.access(&snapshot, &deployment.url)?;
+        if let Some(tls) = &deployment.tls {
+            Tls::new(tls.certificate(), tls.key()).context("listen.certificate")?;
         }
         Ok(())
     }
@@ -128,13 +132,11 @@ impl Check {
     /// The policies of a manifest.
     fn prepare(&self, manifest: &Path) -> Result<()> {
         let name = || manifest.display().to_string();
-        let loaded = files::read_manifest(manifest)?;
-        let entry = loaded.manifest.preparation;
+        let bundle = ManifestBundle::read(manifest)?;
+        let entry = bundle.manifest.preparation;
         let engine = engine::engine_with(Optimization::None, entry, self.cache.open()?, output::warn_or_log)?;
-        progress::during("preparing the policies", || {
-            prepare_policies(&engine, &loaded.manifest, &loaded.files)
-        })
-        .with_context(name)?;
+        progress::with_spinner("preparing the policies", || bundle.prepare(&engine))
+            .with_context(name)?;
         Ok(())
     }
 
@@ -143,7 +145,7 @@ impl Check {
         let mut subjects = Vec::new();
         for of in self.definitions(installation)? {
             let mut runners: BTreeSet<_> = self.runners.iter().cloned().collect();
-            if runners.is_empty() && installation.moves.get(&of.definition).is_none() {
+            if runners.is_empty() && installation.migrations.get(&of.definition).is_none() {
                 runners.insert(RunnerId::parse(MADE_UP)?);
             }
             subjects.extend(installation.subjects_of(&of, &runners)?);
@@ -157,7 +159,7 @@ impl Check {
             });
             let algorithm = algorithm.as_str();
             for (_, subject) in &subjects {
-                let ttl = config.map_or(3600, |c| c.settings.longest_ttl_seconds);
+                let ttl = config.map_or(3600, |c| c.settings.max_ttl_seconds);
                 let violations =
                     preflight_of(installation, algorithm, subject.as_str(), &audience, ttl)?;
                 checked.push(One {
@@ -229,7 +231,7 @@ fn text(checked: &Checked) -> String {
     for one in &checked.checked {
         let cloud = one.cloud.unwrap_or("no cloud");
         let verdict =
-            if one.violations.is_empty() { Styled(GOOD, "good") } else { Styled(BAD, "bad") };
+            if one.violations.is_empty() { Styled(SUCCESS, "good") } else { Styled(FAILURE, "bad") };
         let (audience, subject) = (visible(&one.audience), &one.subject);
         let _ = writeln!(text, "{verdict}  {cloud} {} {audience} {subject}", one.algorithm);
         for violation in &one.violations {

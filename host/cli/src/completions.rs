@@ -5,7 +5,7 @@ use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
 use crate::Arguments;
-use crate::output::{self, Done};
+use crate::output::{self, Exit};
 
 /// Print completions for a shell
 #[derive(Args)]
@@ -21,10 +21,10 @@ pub struct Completions {
 }
 
 impl Completions {
-    pub fn run(&self) -> Result<Done> {
+    pub fn run(&self) -> Result<Exit> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Arguments::command(), "countersign", &mut script);
         output::print(&String::from_utf8_lossy(&script))?;
-        Ok(Done::Fine)
+        Ok(Exit::Success)
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use countersign::{BindingTrace, Claims, Decision, Mode, Outcome, Reason, Terms, Verdict};
 
-use crate::output::{BAD, DIM, GOOD, STRONG, Styled};
+use crate::output::{FAILURE, DIM, SUCCESS, STRONG, Styled};
 
 /// What was decided on what, why, and by which bindings.
 pub fn decision_text(decision: &Decision) -> String {
@@ -18,8 +18,8 @@ fn write_decision(text: &mut String, decision: &Decision) -> std::fmt::Result {
     let claims = decision.claims();
     let run = claims.run();
     match decision.outcome() {
-        Outcome::Approved(_) => write!(text, "{}", Styled(GOOD, "approved"))?,
-        Outcome::Refused(_) => write!(text, "{}", Styled(BAD, "refused"))?,
+        Outcome::Approved(_) => write!(text, "{}", Styled(SUCCESS, "approved"))?,
+        Outcome::Refused(_) => write!(text, "{}", Styled(FAILURE, "refused"))?,
     }
     writeln!(
         text,

@@ -1,5 +1,6 @@
 //! `countersign demo`
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
@@ -7,14 +8,13 @@ use clap::Args;
 use countersign::{
     Audience, Claims, Decision, Facts, Optimization, PolicySet, Run, TokenRequest,
 };
-use countersign_deployment::{Manifest, ManifestFiles, prepare_policies};
+use countersign_deployment::{Manifest, ManifestBundle, ManifestFiles, engine};
 use countersign_issuer::{Algorithm, Issuer, IssuerUrl, KeySet, SigningKey, TokenId};
 use jsonwebtoken::jwk::JwkSet;
 use serde_json::Value;
 
 use crate::decision_text::decision_text;
-use crate::output::{self, DIM, Done, GOOD, STRONG, Styled};
-use countersign_deployment::engine;
+use crate::output::{self, DIM, Exit, SUCCESS, STRONG, Styled};
 use crate::progress;
 
 const MANIFEST: &str = include_str!("../../../examples/countersign.toml");
@@ -28,14 +28,14 @@ const GCP: &str = "gcp-workload-identity-provider:demo";
 pub struct Demo {}
 
 impl Demo {
-    pub fn run(&self) -> Result<Done> {
+    pub fn run(&self) -> Result<Exit> {
         let manifest = Manifest::parse(MANIFEST)?;
         let engine = engine::engine(Optimization::None, output::warn_or_log)?;
         let files = components(&manifest)?;
-        let policies = progress::during("preparing the policies", || {
-            prepare_policies(&engine, &manifest, &files)
-        })?;
-        let demo = Prepared { manifest, policies };
+        let bundle = ManifestBundle::new(manifest, files);
+        let policies =
+            progress::with_spinner("preparing the policies", || bundle.prepare(&engine))?;
+        let demo = Prepared { manifest: bundle.manifest, policies };
 
         title("0", "What decides")?;
         output::print(&indent(MANIFEST))?;
@@ -71,13 +71,13 @@ impl Demo {
              cargo run -q --bin countersign -- evaluate --policies examples/countersign.toml --run examples/run.json \\\n    \
              --audience aws-workload-identity-provider:demo --ttl 900\n",
         ))?;
-        Ok(Done::Fine)
+        Ok(Exit::Success)
     }
 }
 
 /// The policies of the demonstration, ready to decide.
 struct Prepared {
-    manifest: Manifest,
+    manifest: Arc<Manifest>,
     policies: PolicySet,
 }
 
@@ -98,7 +98,7 @@ impl Prepared {
         let url = IssuerUrl::parse(url.context("the manifest names an issuer URL")?)?;
         let (key, _) = SigningKey::generate(Algorithm::Rs256)?;
         let key_set = serde_json::to_string(&KeySet::new([key.public()]))?;
-        let issuer = Issuer::new(url, std::sync::Arc::new(key));
+        let issuer = Issuer::new(url, Arc::new(key));
         let Ok(approval) = decision.into_approval() else {
             bail!("the demonstration went wrong: this run should have been approved");
         };
@@ -111,9 +111,9 @@ impl Prepared {
             "verified as a cloud does: signature against the published key set, issuer, times";
         output::print(&format!(
             "\n  {} with {}\n  {}\n{}",
-            Styled(GOOD, "signed"),
+            Styled(SUCCESS, "signed"),
             Algorithm::Rs256.as_str(),
-            Styled(GOOD, verified),
+            Styled(SUCCESS, verified),
             indent(&format!("{claims:#}\n"))
         ))
     }

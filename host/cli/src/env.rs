@@ -8,7 +8,7 @@ use countersign::{Audience, RunId};
 use serde_json::{Map, Value, json};
 
 use countersign_deployment::files;
-use crate::output::{self, Done};
+use crate::output::{self, Exit};
 use crate::token::service_url;
 
 /// Print what the OpenTofu provider of a cloud needs in its environment
@@ -162,7 +162,7 @@ struct Stackit {
 type Variables = Vec<(&'static str, String)>;
 
 impl Env {
-    pub fn run(&self) -> Result<Done> {
+    pub fn run(&self) -> Result<Exit> {
         let variables = match &self.cloud {
             CloudCommand::Aws(aws) => aws.variables()?,
             CloudCommand::Gcp(gcp) => gcp.write()?,
@@ -270,7 +270,7 @@ fn text(path: &Path) -> Result<String> {
     text.with_context(|| format!("{}: not UTF-8", path.display()))
 }
 
-fn print(variables: &[(&str, String)], format: EnvFormat) -> Result<Done> {
+fn print(variables: &[(&str, String)], format: EnvFormat) -> Result<Exit> {
     match format {
         EnvFormat::Sh => {
             let lines: String = variables
@@ -287,7 +287,7 @@ fn print(variables: &[(&str, String)], format: EnvFormat) -> Result<Done> {
             output::print_json(&object)?;
         }
     }
-    Ok(Done::Fine)
+    Ok(Exit::Success)
 }
 
 /// A word of a shell (POSIX section 2.2.2): nothing in it is evaluated.

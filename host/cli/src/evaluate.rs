@@ -5,7 +5,7 @@ use clap::Args;
 use countersign::Outcome;
 
 use crate::decision_text::decision_text;
-use crate::output::{self, Done, Format};
+use crate::output::{self, Exit, Format};
 use crate::request::RequestArguments;
 
 /// Decide on a run: what would be signed, or why not
@@ -41,16 +41,16 @@ pub struct Evaluate {
 }
 
 impl Evaluate {
-    pub fn run(&self) -> Result<Done> {
-        let (loaded, _) = self.request.load()?;
-        let decision = self.request.decide(&loaded)?;
+    pub fn run(&self) -> Result<Exit> {
+        let (bundle, _) = self.request.load()?;
+        let decision = self.request.decide(&bundle)?;
         match self.format {
             Format::Human => output::print(&decision_text(&decision))?,
             Format::Json => output::print_json(&decision.record())?,
         }
         Ok(match decision.outcome() {
-            Outcome::Approved(_) => Done::Fine,
-            Outcome::Refused(_) => Done::Refused,
+            Outcome::Approved(_) => Exit::Success,
+            Outcome::Refused(_) => Exit::Refused,
         })
     }
 }

@@ -8,7 +8,7 @@ use countersign::{Optimization, visible};
 use countersign_authoring::{Change, Claim, Explanation, Hints, explain};
 use serde::Serialize;
 
-use crate::output::{self, BAD, DIM, Done, Format, GOOD, STRONG, Styled};
+use crate::output::{self, FAILURE, DIM, Exit, Format, SUCCESS, STRONG, Styled};
 use crate::progress;
 use crate::request::RequestArguments;
 
@@ -67,20 +67,20 @@ struct PrintedBinding<'e> {
 }
 
 impl Explain {
-    pub fn run(&self) -> Result<Done> {
-        let (loaded, _) = self.request.load()?;
-        let asked = self.request.asked(&loaded)?;
+    pub fn run(&self) -> Result<Exit> {
+        let (bundle, _) = self.request.load()?;
+        let asked = self.request.asked(&bundle)?;
         let mut hints = Hints::default();
-        for entry in &loaded.manifest.bindings {
-            hints.add(loaded.settings_of(entry)?);
+        for entry in &bundle.manifest.bindings {
+            hints.add(bundle.settings_of(entry)?);
         }
-        let policies = self.request.prepare(&loaded, Optimization::Speed)?;
-        let explained = progress::during("changing claims", || explain(&policies, &asked, &hints))?;
+        let policies = self.request.prepare(&bundle, Optimization::Speed)?;
+        let explained = progress::with_spinner("changing claims", || explain(&policies, &asked, &hints))?;
         match self.format {
             Format::Human => output::print(&text(&explained))?,
             Format::Json => output::print_json(&printed(&explained))?,
         }
-        Ok(Done::Fine)
+        Ok(Exit::Success)
     }
 }
 
@@ -133,7 +133,7 @@ fn text(explained: &Explanation) -> String {
 
 fn write(text: &mut String, explained: &Explanation) -> std::fmt::Result {
     let word = outcome(explained);
-    let style = if word == "approved" { GOOD } else { BAD };
+    let style = if word == "approved" { SUCCESS } else { FAILURE };
     writeln!(text, "{}, and it turned on", Styled(style, word))?;
     for claim in &explained.claims {
         writeln!(text, "  {} {}", Styled(STRONG, claim.title()), Styled(DIM, claim.path()))?;

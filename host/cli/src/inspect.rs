@@ -10,7 +10,7 @@ use clap::Args;
 use countersign::{Limits, Optimization};
 
 use self::component::Inspected;
-use crate::output::{self, Done, Format};
+use crate::output::{self, Exit, Format};
 use countersign_deployment::engine;
 use crate::progress;
 
@@ -73,7 +73,7 @@ pub struct Inspect {
 }
 
 impl Inspect {
-    pub fn run(&self) -> Result<Done> {
+    pub fn run(&self) -> Result<Exit> {
         if let Some(manifest) = &self.policies {
             return bindings::inspect(manifest, self.format);
         }
@@ -83,7 +83,7 @@ impl Inspect {
             prepare_memory_bytes: self.prepare_memory_bytes,
             ..Limits::DEFAULT
         };
-        let inspected: Vec<Inspected> = progress::during("compiling", || {
+        let inspected: Vec<Inspected> = progress::with_spinner("compiling", || {
             let inspect = |path: &PathBuf| Inspected::new(&engine, path, &prepare);
             self.files.iter().map(inspect).collect::<Result<_>>()
         })?;
@@ -100,17 +100,17 @@ impl Inspect {
             }
         }
         let all_load = inspected.iter().all(|inspected| inspected.policy.is_ok());
-        Ok(if all_load { Done::Fine } else { Done::Failed })
+        Ok(if all_load { Exit::Success } else { Exit::Failed })
     }
 }
 
-fn settings_schema(inspected: &[Inspected]) -> Result<Done> {
+fn settings_schema(inspected: &[Inspected]) -> Result<Exit> {
     let [one] = inspected else { anyhow::bail!("--settings-schema takes one component") };
     match &one.policy {
         Ok(policy) => {
             let schema = policy.description().settings_schema.as_deref();
             output::print(&format!("{}\n", schema.unwrap_or("{}").trim_end()))?;
-            Ok(Done::Fine)
+            Ok(Exit::Success)
         }
         Err(problem) => Err(anyhow::anyhow!("{}: {problem}", one.file)),
     }

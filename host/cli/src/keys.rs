@@ -11,7 +11,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use countersign_issuer::{Algorithm, KeySet, PrivateKeyPem, SigningKey};
 use serde::Serialize;
 
-use crate::output::{self, Done, Format};
+use crate::output::{self, Exit, Format};
 use crate::sign::read_key;
 
 /// Make signing keys, publish their public halves, and rotate those of a service
@@ -91,7 +91,7 @@ struct Jwks {
 }
 
 impl Keys {
-    pub fn run(&self) -> Result<Done> {
+    pub fn run(&self) -> Result<Exit> {
         match &self.command {
             KeysCommand::Generate(command) => command.run(),
             KeysCommand::Jwks(command) => command.run(),
@@ -102,7 +102,7 @@ impl Keys {
 }
 
 impl Generate {
-    fn run(&self) -> Result<Done> {
+    fn run(&self) -> Result<Exit> {
         let (key, text) = SigningKey::generate(self.algorithm.into())?;
         write_private(&self.out, &text).with_context(|| self.out.display().to_string())?;
         let (file, algorithm, kid) =
@@ -110,19 +110,19 @@ impl Generate {
         match self.format {
             Format::Human => {
                 let file = countersign::visible(file);
-                output::say(&format!("wrote {file}: {algorithm} key {kid}"));
+                output::status(&format!("wrote {file}: {algorithm} key {kid}"));
             }
             Format::Json => output::print_json(&Generated { file, algorithm, kid })?,
         }
-        Ok(Done::Fine)
+        Ok(Exit::Success)
     }
 }
 
 impl Jwks {
-    fn run(&self) -> Result<Done> {
+    fn run(&self) -> Result<Exit> {
         let keys = self.keys.iter().map(|path| read_key(path)).collect::<Result<Vec<_>>>()?;
         output::print_json(&KeySet::new(keys.iter().map(SigningKey::public)))?;
-        Ok(Done::Fine)
+        Ok(Exit::Success)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use countersign::{LimitField, Limits, Policy, Taken};
+use countersign::{ConfigureUsage, LimitField, Limits, Policy};
 use serde::{Serialize, Serializer};
 
 /// The limits of a binding, or the defaults, with what is used of each: in the order of [`Limits::FIELDS`].
@@ -20,7 +20,7 @@ struct LimitJson {
 
 impl LimitsJson {
     /// The limits, with what a policy took of them before it evaluates.
-    pub fn new(limits: &Limits, policy: &Policy, taken: Option<Taken>) -> Self {
+    pub fn new(limits: &Limits, policy: &Policy, taken: Option<ConfigureUsage>) -> Self {
         let used = |field: &LimitField| match field.member {
             "component_bytes" => Some(policy.component_bytes() as u64),
             "configure_fuel" => taken.map(|taken| taken.fuel),

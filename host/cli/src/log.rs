@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use countersign_issuer::CHECKPOINT_KEY_FILE;
 
-use crate::output::Done;
+use crate::output::Exit;
 
 pub use self::records::RecordView;
 pub use self::verify::verified;
@@ -68,7 +68,7 @@ pub fn folder_of(folder: &Path) -> Result<&Path> {
 }
 
 impl LogCommands {
-    pub fn run(&self) -> Result<Done> {
+    pub fn run(&self) -> Result<Exit> {
         match &self.command {
             LogCommand::Verify(command) => command.run(),
             LogCommand::Show(command) => command.run(),

@@ -35,7 +35,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use countersign_preparation::ExitWhenExhausted;
-use output::Done;
+use output::Exit;
 
 /// The system's; in a child that compiles, it says when memory has run out.
 #[global_allocator]
@@ -111,9 +111,9 @@ fn main() -> ExitCode {
         Command::CompileForParent => return countersign_preparation::serve(),
     };
     match done {
-        Ok(Done::Fine) => ExitCode::SUCCESS,
-        Ok(Done::Refused) => ExitCode::from(2),
-        Ok(Done::Failed) => ExitCode::FAILURE,
+        Ok(Exit::Success) => ExitCode::SUCCESS,
+        Ok(Exit::Refused) => ExitCode::from(2),
+        Ok(Exit::Failed) => ExitCode::FAILURE,
         Err(error) if output::is_closed_pipe(&error) => ExitCode::FAILURE,
         Err(error) => {
             output::error(&error);

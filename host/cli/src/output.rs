@@ -1,4 +1,4 @@
-//! What is printed, and how a command ends.
+//! Output to stdout and stderr, and the exit of a command.
 
 use std::io::{self, Write};
 use std::time::{Duration, UNIX_EPOCH};
@@ -8,11 +8,11 @@ use anyhow::Result;
 use clap::ValueEnum;
 use serde::Serialize;
 
-/// How a command ended that did not fail.
+/// The exit of a command that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Done {
+pub enum Exit {
     /// Approved, or done.
-    Fine,
+    Success,
     /// Refused by a decision.
     Refused,
     /// The answer is a no that is not a decision's, and has been printed.
@@ -28,8 +28,8 @@ pub enum Format {
     Json,
 }
 
-pub const GOOD: Style = AnsiColor::Green.on_default().bold();
-pub const BAD: Style = AnsiColor::Red.on_default().bold();
+pub const SUCCESS: Style = AnsiColor::Green.on_default().bold();
+pub const FAILURE: Style = AnsiColor::Red.on_default().bold();
 pub const DIM: Style = Style::new().dimmed();
 pub const STRONG: Style = Style::new().bold();
 
@@ -66,20 +66,20 @@ pub fn time(seconds: u64) -> String {
     )
 }
 
-/// Says something beside the output, to stderr.
-pub fn say(text: &str) {
-    // Whoever has closed stderr does not want to know.
+/// Prints a status line to stderr, beside the output.
+pub fn status(text: &str) {
+    // A caller that has closed stderr does not want it.
     let _ = writeln!(anstream::stderr(), "{text}");
 }
 
-/// Says something beside the output that must be said: an error when it cannot be.
-pub fn insist(text: &str) -> Result<()> {
+/// Prints text to stderr, or fails: for what must not be lost, such as a decision before its token.
+pub fn eprint_or_fail(text: &str) -> Result<()> {
     Ok(writeln!(anstream::stderr(), "{text}")?)
 }
 
-/// Says what was not done that somebody may count on. The text is safe to show.
+/// Prints a warning to stderr: something was not done that a caller may count on. The text is safe to show.
 pub fn warn(text: &str) {
-    say(&format!("{} {text}", Styled(STRONG, "warning:")));
+    status(&format!("{} {text}", Styled(STRONG, "warning:")));
 }
 
 /// The same, in the log where there is one.
@@ -91,14 +91,14 @@ pub fn warn_or_log(text: &str) {
     }
 }
 
-/// Reports what went wrong. Paths and quoted lines are somebody's text: nothing in them reaches the
+/// Reports an error. Paths and quoted lines are somebody's text: nothing in them reaches the
 /// terminal that could mislead it.
 pub fn error(error: &anyhow::Error) {
     let text = countersign::visible(&format!("{error:#}"));
-    say(&format!("{} {text}", Styled(BAD, "error:")));
+    status(&format!("{} {text}", Styled(FAILURE, "error:")));
 }
 
-/// Whether the reader of the output has gone, as `head` does: not worth a word.
+/// Tells whether the reader of the output has gone, as `head` does, which is no error to report.
 pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

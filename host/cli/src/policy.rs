@@ -13,7 +13,7 @@ mod test;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
-use crate::output::Done;
+use crate::output::Exit;
 
 /// Make, build, test and measure a policy, as its author does
 #[derive(Args)]
@@ -39,7 +39,7 @@ enum PolicyCommand {
 }
 
 impl PolicyCommands {
-    pub fn run(&self) -> Result<Done> {
+    pub fn run(&self) -> Result<Exit> {
         match &self.command {
             PolicyCommand::New(command) => command.run(),
             PolicyCommand::Build(command) => command.run(),

@@ -1,15 +1,15 @@
-//! A word on what takes longer than a second.
+//! A status line for work that takes longer than a second.
 
 use std::io::{self, IsTerminal};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use crate::output::say;
+use crate::output::status;
 
-/// Runs `work`, and says what is going on when it takes longer than a second: on stderr, where that
-/// is a terminal. What a script reads does not depend on how busy the machine is.
-pub fn during<T>(what: &str, work: impl FnOnce() -> T) -> T {
+/// Runs `work`, and prints a status line when it takes longer than a second: to stderr, where that is a terminal. The
+/// output that a script reads does not depend on how busy the machine is.
+pub fn with_spinner<T>(what: &str, work: impl FnOnce() -> T) -> T {
     if !io::stderr().is_terminal() {
         return work();
     }
@@ -17,7 +17,7 @@ pub fn during<T>(what: &str, work: impl FnOnce() -> T) -> T {
     let text = format!("{what} …");
     let watch = thread::spawn(move || {
         if waiting.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
-            say(&text);
+            status(&text);
         }
     });
     let result = work();

@@ -1,22 +1,23 @@
-//! The arguments that say who asks for what: shared by `evaluate` and `sign`.
+//! The arguments of a token request, shared by `evaluate`, `explain` and `sign`.
 
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use countersign::{
-    Audience, Decision, Facts, MeshstackId, Optimization, PolicySet, RunnerId, SubjectError,
-    SubjectFormat, SubjectTemplate, TokenRequest,
+    Audience, Decision, Facts, MAX_RUN_BYTES, MeshstackId, Optimization, PolicySet, Run, RunnerId,
+    SubjectError, SubjectFormat, SubjectTemplate, TokenRequest,
 };
 use countersign_authoring::Asked;
-use countersign_deployment::files::Loaded;
-use countersign_deployment::{engine, files, prepare_policies};
+use countersign_deployment::{ManifestBundle, engine, files};
 
 use crate::output;
 use crate::cache::CacheArguments;
 use crate::{clock, progress};
 
-/// Who asks for what, and what decides.
+/// The token request, and the policies that decide on it.
 #[derive(Args)]
 pub struct RequestArguments {
     /// The manifest of the policy set, `countersign.toml`
@@ -31,7 +32,7 @@ pub struct RequestArguments {
     #[arg(long = "audience", short, value_name = "AUDIENCE", required = true)]
     audiences: Vec<Audience>,
 
-    /// The life asked for, in seconds
+    /// The TTL requested, in seconds
     #[arg(long, value_name = "SECONDS")]
     ttl: u32,
 
@@ -52,49 +53,50 @@ pub struct RequestArguments {
     meshstack_id: Option<MeshstackId>,
 
     /// The form of the subject [default: the manifest's, or by-definition]
-    #[arg(long, value_name = "PROFILE")]
-    subject_profile: Option<ProfileWord>,
+    #[arg(long, value_name = "PROFILE", value_parser = subject_format())]
+    subject_profile: Option<SubjectFormat>,
 
     #[command(flatten)]
     cache: CacheArguments,
 }
 
-/// A [`SubjectFormat`], as it is written.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum ProfileWord {
-    /// system:serviceaccount:<meshstack-id>:<runner-id>
-    ByRunner,
-    /// system:serviceaccount:<meshstack-id>:workspace.<workspace>.buildingblockdefinition.<uuid>
-    ByDefinition,
+/// Parses a format of subjects, and shows in the help what each is.
+fn subject_format() -> impl TypedValueParser<Value = SubjectFormat> {
+    let shapes = SubjectFormat::ALL.map(|format| {
+        PossibleValue::new(format.as_str()).help(match format {
+            SubjectFormat::ByRunner => "system:serviceaccount:<meshstack-id>:<runner-id>",
+            SubjectFormat::ByDefinition => {
+                "system:serviceaccount:<meshstack-id>:workspace.<workspace>.buildingblockdefinition.<uuid>"
+            }
+        })
+    });
+    PossibleValuesParser::new(shapes).try_map(|word| word.parse::<SubjectFormat>())
 }
 
 impl RequestArguments {
-    /// Reads the manifest and the files that it names, and says where it is.
-    pub fn load(&self) -> Result<(Loaded, &Path)> {
-        Ok((files::read_manifest(&self.policies)?, &self.policies))
+    /// Reads the manifest and the files that it names; with its path.
+    pub fn load(&self) -> Result<(ManifestBundle, &Path)> {
+        Ok((ManifestBundle::read(&self.policies)?, &self.policies))
     }
 
     /// Prepares the policies and decides.
-    pub fn decide(&self, loaded: &Loaded) -> Result<Decision> {
-        let claims = self.asked(loaded)?.claims().map_err(no_runner)?;
+    pub fn decide(&self, bundle: &ManifestBundle) -> Result<Decision> {
+        let claims = self.asked(bundle)?.claims().map_err(no_runner)?;
         // Each policy decides once here, so optimising it would cost more than it gives.
-        Ok(self.prepare(loaded, Optimization::None)?.evaluate(claims))
+        Ok(self.prepare(bundle, Optimization::None)?.evaluate(claims))
     }
 
     /// Prepares the policies.
-    pub fn prepare(&self, loaded: &Loaded, optimization: Optimization) -> Result<PolicySet> {
-        let (entry, cache) = (loaded.manifest.preparation, self.cache.open()?);
+    pub fn prepare(&self, bundle: &ManifestBundle, optimization: Optimization) -> Result<PolicySet> {
+        let (entry, cache) = (bundle.manifest.preparation, self.cache.open()?);
         let engine = engine::engine_with(optimization, entry, cache, output::warn_or_log)?;
-        progress::during("preparing the policies", || {
-            prepare_policies(&engine, &loaded.manifest, &loaded.files)
-        })
-        .with_context(|| self.policies.display().to_string())
+        progress::with_spinner("preparing the policies", || bundle.prepare(&engine)).with_context(|| self.policies.display().to_string())
     }
 
-    /// What is asked.
-    pub fn asked(&self, loaded: &Loaded) -> Result<Asked> {
-        let run = files::read_run(&self.run)?;
-        let subjects = loaded.subjects().with_context(|| self.policies.display().to_string())?;
+    /// The request, without a decision.
+    pub fn asked(&self, bundle: &ManifestBundle) -> Result<Asked> {
+        let run = read_run(&self.run)?;
+        let subjects = bundle.subjects().with_context(|| self.policies.display().to_string())?;
         let meshstack_id =
             self.meshstack_id.as_ref().or(subjects.as_ref().map(|s| &s.meshstack_id));
         let meshstack_id = meshstack_id.with_context(|| {
@@ -104,11 +106,9 @@ impl RequestArguments {
                 self.policies.display()
             )
         })?;
-        let profile = match self.subject_profile {
-            Some(ProfileWord::ByRunner) => SubjectFormat::ByRunner,
-            Some(ProfileWord::ByDefinition) => SubjectFormat::ByDefinition,
-            None => subjects.as_ref().map_or(SubjectFormat::ByDefinition, |s| s.of(&run).profile),
-        };
+        let profile = self.subject_profile.unwrap_or_else(|| {
+            subjects.as_ref().map_or(SubjectFormat::ByDefinition, |s| s.of(&run).profile)
+        });
         let subject = SubjectTemplate { profile, meshstack_id: meshstack_id.clone() };
         let now = clock::now(self.now)?;
         let token = TokenRequest::new(self.audiences.clone(), self.ttl, now)?;
@@ -128,4 +128,19 @@ fn fact(text: &str) -> Result<(String, String), String> {
 
 fn no_runner(error: SubjectError) -> anyhow::Error {
     anyhow!("{error}; give it with --runner, or choose --subject-profile by-definition")
+}
+
+/// Reads and parses a run object; `-` is stdin.
+fn read_run(path: &Path) -> Result<Run> {
+    let (name, bytes) = if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        io::stdin()
+            .take(MAX_RUN_BYTES as u64 + 1)
+            .read_to_end(&mut bytes)
+            .context("standard input")?;
+        ("standard input".to_owned(), bytes)
+    } else {
+        (path.display().to_string(), files::read(path, MAX_RUN_BYTES as u64)?)
+    };
+    Run::parse(&bytes).context(name)
 }

@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use countersign::{Digest, Engine, Limits, Optimization, Policy, visible};
-use countersign_deployment::{PolicySchema, manifest_schema};
+use countersign_deployment::{PolicySchema, engine, files, manifest_schema, read_manifest};
 use countersign_schema::SettingsSchema;
 
-use crate::output::{self, Done};
-use countersign_deployment::{engine, files};
+use crate::output::{self, Exit};
 use crate::progress;
 
 /// Write the JSON Schema of `countersign.toml` for editors, with the settings of its policies
@@ -52,8 +51,8 @@ struct Described {
 }
 
 impl Schema {
-    pub fn run(&self) -> Result<Done> {
-        let described = progress::during("compiling", || match &self.policies {
+    pub fn run(&self) -> Result<Exit> {
+        let described = progress::with_spinner("compiling", || match &self.policies {
             Some(manifest) => of_manifest(manifest),
             None => of_files(&self.files),
         })?;
@@ -64,14 +63,14 @@ impl Schema {
             schema: &of.schema,
         });
         output::print_json(&manifest_schema(&policies.collect::<Vec<_>>()))?;
-        Ok(Done::Fine)
+        Ok(Exit::Success)
     }
 }
 
 /// The policies of a manifest, each path once. No settings are read.
 fn of_manifest(path: &Path) -> Result<Vec<Described>> {
     let name = || path.display().to_string();
-    let manifest = files::read_manifest_alone(path)?;
+    let manifest = read_manifest(path)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let engine = engine::engine(Optimization::None, output::warn_or_log)?;
     let mut seen = BTreeSet::new();

@@ -4,32 +4,29 @@ mod logging;
 mod reload;
 mod signals;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use countersign_deployment::Loader;
-use countersign_decision_log::{Folder, LogConfig, LogWriter};
+use countersign_deployment::{DeploymentError, Loader, ServiceState, Snapshot};
 use countersign_issuer::{
-    CheckpointSigner, Clock, KeyFolder, Permission, Service, ServiceParts, SqliteStore,
-    SystemClock, Tls, open_log, serve,
+    Permission, Service, ServiceParts, Tls, serve,
 };
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
 use self::logging::LogForm;
-use self::signals::HangUp;
+use self::signals::Sighup;
 pub use self::signals::Stop;
 use crate::cache::CacheArguments;
-use countersign_deployment::files;
-use crate::output::{self, Done};
+use crate::output::{self, Exit};
 
-/// How often what is due is done: keys, and forgetting.
-const HOUSEKEEPING: Duration = Duration::from_secs(15);
+/// The interval of maintenance: keys that are due, runs that are forgotten.
+const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(15);
 
-/// What a host thread needs for what a guest may use of its stack.
+/// The stack of a host thread, with room for a guest's.
 const STACK_BYTES: usize = 3 << 20;
 
 /// Issue tokens over HTTP: runs are registered, runners exchange tokens, policies decide
@@ -38,19 +35,20 @@ const STACK_BYTES: usize = 3 << 20;
 Examples:
   countersign serve --config issuer.toml
 
-The configuration says where it listens (on 127.0.0.1:8080 unless it says otherwise), which
-manifest decides, who is trusted, and where its state is: the database, the decision log and the
-keys, which are made where they are not there. examples/issuer.toml has every key of it,
-docs/issuer.md says how it works, and `GET /openapi.json` what is answered.
+The configuration names the address (127.0.0.1:8080 by default), the manifest, the trusted issuers,
+and the folder of its state: the database, the decision log and the keys, which are made where they
+are missing. examples/issuer.toml has every key, docs/issuer.md describes the service, and
+`GET /openapi.json` its API.
 
-SIGHUP, or a change of the manifest, of a file that it names, or of the configuration, has
-policies, API keys, trusted issuers and the certificate read again. Policies are prepared beside
-those in use and take their place together; where anything fails, those in use stay. Who may ask is
-replaced on its own, also where policies fail. The other settings are read at the start.
-SIGTERM and SIGINT stop it: requests finish, then log and database are closed.
+SIGHUP, or a change in the content of the manifest, of a file that it names, or of the
+configuration, reloads policies, API keys, trusted issuers and the certificate. Policies are
+prepared beside those in use and take their place together; where anything fails, those in use stay.
+API keys and trusted issuers are replaced on their own, also where policies fail. Other changes of
+the configuration require a restart. SIGTERM and SIGINT stop it: requests finish, then log and
+database are closed.
 
-It logs to stderr, one line of JSON an event; `--log-format text` is for people. RUST_LOG says how
-much (`RUST_LOG=countersign=debug`).
+It logs to stderr, one line of JSON an event; `--log-format text` is for people. RUST_LOG sets the
+level (`RUST_LOG=countersign=debug`).
 
 Exit status: 0 stopped, 1 anything else.")]
 pub struct Serve {
@@ -67,60 +65,66 @@ pub struct Serve {
 }
 
 impl Serve {
-    pub fn run(&self) -> Result<Done> {
+    pub fn run(&self) -> Result<Exit> {
         logging::begin(self.log_format)?;
-        // From here on what is said is a line of the log.
+        // From here on every message is a line of the log.
         match self.start() {
             Ok(done) => Ok(done),
             Err(error) => {
                 let error = countersign::visible(&format!("{error:#}"));
-                tracing::error!(error, "it cannot go on");
-                Ok(Done::Failed)
+                tracing::error!(error, "fatal error");
+                Ok(Exit::Failed)
             }
         }
     }
 
-    fn start(&self) -> Result<Done> {
+    fn start(&self) -> Result<Exit> {
         #[cfg(unix)]
         raise_open_files();
-        let loader = Arc::new(Loader::new(&self.config, self.cache.open()?, output::warn_or_log)?);
+        let (loader, snapshot) =
+            Loader::open(&self.config, self.cache.open()?, output::warn_or_log)?;
+        let loader = Arc::new(loader);
         let config = loader.config();
         let runtime = Builder::new_multi_thread()
             .enable_all()
             // One for each request that decides, since policies take turns, and some for files.
-            .max_blocking_threads(config.settings.most_requests + 16)
+            .max_blocking_threads(config.settings.max_requests + 16)
             .thread_stack_size(STACK_BYTES)
             .build()
             .context("the system gives no threads")?;
-        let served = self.serve(&runtime, &loader);
+        let served = self.serve(&runtime, &loader, snapshot);
         // What still blocks then is cut off: requests were given their time.
         runtime.shutdown_timeout(Duration::from_secs(1));
         served
     }
 
-    fn serve(&self, runtime: &Runtime, loader: &Arc<Loader>) -> Result<Done> {
+    fn serve(
+        &self,
+        runtime: &Runtime,
+        loader: &Arc<Loader>,
+        snapshot: Snapshot,
+    ) -> Result<Exit> {
         let config = loader.config();
-        // First, so that somebody else's port is not found out after everything else.
+        // First: a port that is taken should not be found after everything else.
         let listener =
             runtime.block_on(TcpListener::bind(config.listen.address)).with_context(|| {
                 format!("{}: listen.address: {}", self.config.display(), config.listen.address)
             })?;
         let address = listener.local_addr()?;
-        // Both before anything is read, so that what happens meanwhile is not missed.
-        let (stop, asked) =
-            runtime.block_on(async { anyhow::Ok((Stop::listen()?, HangUp::listen()?)) })?;
-        let at_start = loader.looks();
-        let (parts, tls) = runtime.block_on(prepare(loader))?;
+        // Before policies are prepared, so that a signal meanwhile is not missed.
+        let (stop, sighup) =
+            runtime.block_on(async { anyhow::Ok((Stop::listen()?, Sighup::listen()?)) })?;
+        let (parts, tls) = runtime.block_on(prepare(loader, &snapshot))?;
         let service = Service::start(parts)?;
         if tls.is_none() && !address.ip().is_loopback() {
             tracing::warn!(
-                "plain HTTP beyond this machine: runners' tokens can be read on the way"
+                "plain HTTP beyond this machine: runners' tokens can be read in transit"
             );
         }
         runtime.block_on(async {
             let (of_reload, loader) = (Arc::clone(&service), Arc::clone(loader));
-            reload::keep_up(of_reload, loader, tls.clone(), asked, at_start);
-            keep_house(Arc::clone(&service));
+            reload::watch(of_reload, loader, tls.clone(), sighup, snapshot);
+            run_maintenance(Arc::clone(&service));
             let scheme = if tls.is_some() { "https" } else { "http" };
             let issuer = service.url().as_str();
             let (state, policy_set) = (&config.state, service.policy_set().to_string());
@@ -128,71 +132,50 @@ impl Serve {
             tracing::info!(
                 %address, scheme, issuer, state, policy_set, api_keys, trusted_issuers, "listening"
             );
-            if !config.anybody_may(Permission::Runs) {
+            if !config.any_principal_has(Permission::Runs) {
                 tracing::warn!(
-                    "nobody may register runs, so no token can be issued: add an `[[api-key]]`"
+                    "no principal may register runs, so no token can be issued: add an `[[api-key]]`"
                 );
             }
             let stop = async {
-                stop.told().await;
+                stop.recv().await;
                 tracing::info!("stopping: requests finish");
             };
             serve(service, listener, tls, stop).await?;
             tracing::info!("stopped");
-            Ok(Done::Fine)
+            Ok(Exit::Success)
         })
     }
 }
 
-/// Opens everything that has a place, and prepares what decides.
-async fn prepare(loader: &Arc<Loader>) -> Result<(ServiceParts, Option<Arc<Tls>>)> {
-    let config = loader.config();
-    let state = loader.path(&config.state);
-    files::private_folder(&state)?;
-    let keys = KeyFolder::open(&state.join("keys"))?;
-    let (log, clock) = log(&state.join("log"), &keys)?;
-    let database = state.join("issuer.db");
-    let store =
-        SqliteStore::open(&database).await.with_context(|| database.display().to_string())?;
-    let of_thread = Arc::clone(loader);
-    let loaded = tokio::task::spawn_blocking(move || of_thread.load()).await??;
-    let access = loader.access(&loaded.url)?;
-    let tls = loaded.tls.map(|(certificate, key)| Tls::new(&certificate, &key)).transpose();
-    let tls = tls.context("listen.certificate")?.map(Arc::new);
-    let parts = ServiceParts {
-        url: loaded.url,
-        settings: config.settings.clone(),
-        deciding: loaded.deciding,
-        access,
-        keys,
-        store: Arc::new(store),
-        log,
-        clock,
-    };
-    Ok((parts, tls))
-}
-
-/// Opens the decision log, and gives a clock that is not before what it says.
-fn log(path: &Path, keys: &KeyFolder) -> Result<(LogWriter, Arc<dyn Clock>)> {
-    let name = || path.display().to_string();
-    let disk = Folder::open(path).with_context(name)?;
-    let key = CheckpointSigner::open(keys, path)?;
-    let clock = Arc::new(SystemClock::not_before(key.last_signed()?.unwrap_or(0)));
-    let (log, recovered) =
-        open_log(disk, LogConfig::default(), key, clock.clone()).with_context(name)?;
-    for recovered in recovered {
-        tracing::warn!(?recovered, "a crash had left something half-written: it was put aside");
+/// Opens the state of the service, and prepares its policies.
+async fn prepare(
+    loader: &Arc<Loader>,
+    snapshot: &Snapshot,
+) -> Result<(ServiceParts, Option<Arc<Tls>>)> {
+    let state = ServiceState::open(loader).await?;
+    for recovered in &state.recovered {
+        tracing::warn!(?recovered, "quarantined an incomplete record left by a crash");
     }
-    Ok((log, clock))
+    let (preparing, of_thread) = (Arc::clone(loader), snapshot.clone());
+    let prepared = tokio::task::spawn_blocking(move || {
+        let deployment = preparing.deployment(&of_thread)?;
+        let access = preparing.access(&of_thread, &deployment.url)?;
+        Ok::<_, DeploymentError>((deployment, access))
+    });
+    let (deployment, access) = prepared.await??;
+    let tls = deployment.tls.as_ref().map(|tls| Tls::new(tls.certificate(), tls.key()));
+    let tls = tls.transpose().context("listen.certificate")?.map(Arc::new);
+    Ok((state.into_parts(loader, deployment, access), tls))
 }
 
-fn keep_house(service: Arc<Service>) {
+fn run_maintenance(service: Arc<Service>) {
     tokio::spawn(async move {
-        let mut due = tokio::time::interval(HOUSEKEEPING);
+        let mut due = tokio::time::interval(MAINTENANCE_INTERVAL);
         loop {
             due.tick().await;
             if let Err(problem) = service.keep_house().await {
-                tracing::error!(?problem, "what is due could not be done; trying again");
+                tracing::error!(?problem, "maintenance failed; trying again");
             }
         }
     });

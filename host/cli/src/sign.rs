@@ -6,15 +6,14 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::Args;
 use countersign::{Decision, visible};
-use countersign_deployment::Manifest;
+use countersign_deployment::{Manifest, files};
 use countersign_clouds::Violation;
 use countersign_issuer::{IssueError, Issuer, IssuerUrl, MAX_PEM_BYTES, SigningKey, TokenId};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::decision_text::decision_text;
-use countersign_deployment::files;
-use crate::output::{self, BAD, Done, Format, Styled};
+use crate::output::{self, FAILURE, Exit, Format, Styled};
 use crate::request::RequestArguments;
 
 /// Decide on a run, and sign the token that is approved
@@ -60,26 +59,26 @@ struct Signed<'a> {
 }
 
 impl Sign {
-    pub fn run(&self) -> Result<Done> {
+    pub fn run(&self) -> Result<Exit> {
         // The key and the issuer first: who has none should not wait for a decision.
         let key = read_key(&self.key)?;
-        let (loaded, policies) = self.request.load()?;
-        let url = self.issuer_url(&loaded.manifest, policies)?;
+        let (bundle, policies) = self.request.load()?;
+        let url = self.issuer_url(&bundle.manifest, policies)?;
         let issuer = Issuer::new(url, Arc::new(key));
-        let decision = self.request.decide(&loaded)?;
+        let decision = self.request.decide(&bundle)?;
         let record = record(&decision)?;
         if self.format == Format::Human {
             // Before the signature: no token whose decision could not be shown.
-            output::insist(decision_text(&decision).trim_end())?;
+            output::eprint_or_fail(decision_text(&decision).trim_end())?;
         }
         let Ok(approval) = decision.into_approval() else {
             if self.format == Format::Json {
                 output::print_json(&Signed { token: None, preflight: &[], decision: &record })?;
             }
-            return Ok(Done::Refused);
+            return Ok(Exit::Refused);
         };
         let id = TokenId::random().context("the system gives no randomness")?;
-        let entry = loaded.manifest.issuer.as_ref();
+        let entry = bundle.manifest.issuer.as_ref();
         let clouds = entry.map(|entry| entry.audiences.clone()).unwrap_or_default();
         let token = match issuer.sign(approval, &id, &clouds) {
             Ok(token) => token,
@@ -90,10 +89,10 @@ impl Sign {
                 } else {
                     for Violation { code, message } in &violations {
                         let text = visible(&format!("{code}: {message}"));
-                        output::insist(&format!("{} {text}", Styled(BAD, "not signed")))?;
+                        output::eprint_or_fail(&format!("{} {text}", Styled(FAILURE, "not signed")))?;
                     }
                 }
-                return Ok(Done::Refused);
+                return Ok(Exit::Refused);
             }
             Err(error) => return Err(error.into()),
         };
@@ -107,7 +106,7 @@ impl Sign {
                 })?;
             }
         }
-        Ok(Done::Fine)
+        Ok(Exit::Success)
     }
 
     fn issuer_url(&self, manifest: &Manifest, policies: &Path) -> Result<IssuerUrl> {

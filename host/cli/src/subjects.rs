@@ -6,19 +6,19 @@ mod steps;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
-use crate::output::Done;
+use crate::output::Exit;
 
-/// Move definitions from the subject of their runner to one of their own, step by step
+/// Migrate definitions from the subject of their runner to one of their own, step by step
 #[derive(Args)]
 #[command(after_help = "\
-The manifest names the file that the steps are kept in: `subject-moves` under `[issuer]`. A service
-that runs reads it again when it has changed, and has the forms of all subjects on record.
+The manifest names the file of the steps: `subject-migrations` under `[issuer]`. A running service
+reloads it when it has changed, and records the formats of all subjects.
 
-  begin      trust is to have both subjects; tokens have the runner's as before
-  cut-over   tokens get the definition's, if the trust that is given lets it in
+  begin      trust must accept both subjects; tokens have the runner's as before
+  cut-over   tokens get the definition's, if the trust that is given accepts it
   roll-back  tokens get the runner's again
-  finish     trust is to have the definition's alone, when the last token with the other has expired
-  abandon    of what was begun, nothing is moved; trust is to have the runner's alone
+  finish     trust accepts the definition's alone, when the last token with the other has expired
+  abandon    what was begun is cancelled; trust accepts the runner's alone
 
 Examples:
   countersign subjects begin --create --policies countersign.toml --runner \"$RUNNER\" \\
@@ -46,7 +46,7 @@ enum SubjectsCommand {
 }
 
 impl Subjects {
-    pub fn run(&self) -> Result<Done> {
+    pub fn run(&self) -> Result<Exit> {
         match &self.command {
             SubjectsCommand::Report(command) => command.run(),
             SubjectsCommand::Begin(command) => command.run(),

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 pub use self::client::service_url;
 use self::client::{Answer, Client, Given, Refused};
 use countersign_deployment::files;
-use crate::output::{self, BAD, Done, Styled};
+use crate::output::{self, FAILURE, Exit, Styled};
 use crate::serve::Stop;
 
 /// The longest file of a token that is read, in bytes.
@@ -104,7 +104,7 @@ enum Ended {
 }
 
 impl Token {
-    pub fn run(&self) -> Result<Done> {
+    pub fn run(&self) -> Result<Exit> {
         let authorities = self.ca_file.as_deref().map(|file| files::read(file, 1 << 20));
         let client = Client::new(&self.url, authorities.transpose()?.as_deref())?;
         if let Some(path) = &self.write {
@@ -119,7 +119,7 @@ impl Token {
         let ended = runtime.block_on(async {
             let stop = Stop::listen().context("the system gives no signals")?;
             tokio::select! {
-                () = stop.told() => Ok(Ended::Stopped),
+                () = stop.recv() => Ok(Ended::Stopped),
                 ended = self.keep(&client) => ended,
             }
         });
@@ -129,20 +129,20 @@ impl Token {
             remove(path, &written)?;
         }
         match ended? {
-            Ended::Stopped => Ok(Done::Fine),
+            Ended::Stopped => Ok(Exit::Success),
             Ended::WithItsRun => {
-                output::say("the run has ended");
-                Ok(Done::Fine)
+                output::status("the run has ended");
+                Ok(Exit::Success)
             }
             Ended::Refused(refused) => {
                 for reason in &refused.reasons {
                     let text = countersign::visible(reason);
-                    output::say(&format!("{} {text}", Styled(BAD, "refused")));
+                    output::status(&format!("{} {text}", Styled(FAILURE, "refused")));
                 }
                 if let Some(decision) = &refused.decision {
-                    output::say(&format!("decision {}", countersign::visible(decision)));
+                    output::status(&format!("decision {}", countersign::visible(decision)));
                 }
-                Ok(Done::Refused)
+                Ok(Exit::Refused)
             }
         }
     }
@@ -196,7 +196,7 @@ impl Token {
             }
             // Once more at the end of the time.
             let pause = pause.min(left);
-            output::say(&countersign::visible(&format!("asking again in {pause:?}: {why}")));
+            output::status(&countersign::visible(&format!("asking again in {pause:?}: {why}")));
             sleep(pause).await;
             wait = (wait * 2).min(MOST_WAIT);
         }

@@ -6,7 +6,7 @@ mod write;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
-use crate::output::Done;
+use crate::output::Exit;
 
 /// Write the trust that a cloud needs, or look through trust that there is
 #[derive(Args)]
@@ -34,7 +34,7 @@ enum TrustCommand {
 }
 
 impl Trust {
-    pub fn run(&self) -> Result<Done> {
+    pub fn run(&self) -> Result<Exit> {
         use countersign_clouds::Cloud;
         match &self.command {
             TrustCommand::Aws(write) => write.run(Cloud::Aws),

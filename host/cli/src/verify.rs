@@ -9,7 +9,7 @@ use countersign_issuer::{ForeignKeySet, MAX_TOKEN_BYTES, verified_claims};
 
 use crate::clock;
 use countersign_deployment::files;
-use crate::output::{self, Done};
+use crate::output::{self, Exit};
 
 /// Verify a token as a cloud does, and print its claims
 #[derive(Args)]
@@ -42,7 +42,7 @@ pub struct Verify {
 }
 
 impl Verify {
-    pub fn run(&self) -> Result<Done> {
+    pub fn run(&self) -> Result<Exit> {
         let keys = files::read(&self.key_set, 1 << 20)?;
         let keys =
             ForeignKeySet::parse(&keys).with_context(|| self.key_set.display().to_string())?;
@@ -58,6 +58,6 @@ impl Verify {
         let now = clock::now(self.now)?;
         let claims = verified_claims(token, &keys, &self.issuer, &self.audience, now)?;
         output::print_json(&claims)?;
-        Ok(Done::Fine)
+        Ok(Exit::Success)
     }
 }

@@ -110,7 +110,7 @@ fn step(platform: &Platform, line: &str) {
         named()
     ));
     assert_eq!(ran.status, 0, "{line}: {}", ran.stderr);
-    platform.served.wait_for("policies were replaced", seen);
+    platform.served.wait_for("reloaded policies", seen);
 }
 
 /// State, profile, and what trust says of the two subjects; the same of all ten.
@@ -138,7 +138,7 @@ async fn ten_definitions_move_and_no_token_is_refused() {
         MANIFEST.replace("meshstack-id", "subject-profile = \"by-runner\"\nmeshstack-id");
     let limits = "[limits]\nrun-per-second = 1_000_000\nrun-burst = 1_000_000\nrunner-per-second = 1_000_000\n\
                   runner-burst = 1_000_000\n";
-    let platform = Platform::start(&manifest, "{\"version\": 1, \"moves\": []}\n", limits).await;
+    let platform = Platform::start(&manifest, "{\"version\": 1, \"migrations\": []}\n", limits).await;
     platform.stand_in.change(|setup| {
         setup.aws_providers = [(ISSUER.to_owned(), vec![AWS.to_owned()])].into();
     });
@@ -226,9 +226,9 @@ async fn ten_definitions_move_and_no_token_is_refused() {
     assert!(rounds.load(Ordering::Relaxed) >= 5, "{rounds:?}");
 
     // Each step is kept, and so is each form that subjects had.
-    let moves = fs::read_to_string(platform.path("subject-moves.json")).unwrap();
+    let moves = fs::read_to_string(platform.path("subject-migrations.json")).unwrap();
     let moves: Value = serde_json::from_str(&moves).unwrap();
-    for one in moves["moves"].as_array().unwrap() {
+    for one in moves["migrations"].as_array().unwrap() {
         let history: Vec<_> =
             one["history"].as_array().unwrap().iter().map(|r| &r["step"]).collect();
         assert_eq!(history, ["begin", "cut-over", "roll-back", "cut-over", "finish"]);
@@ -253,7 +253,7 @@ async fn ten_definitions_move_and_no_token_is_refused() {
 async fn a_move_ends_only_by_a_log_of_a_service_that_took_it() {
     let manifest =
         MANIFEST.replace("meshstack-id", "subject-profile = \"by-runner\"\nmeshstack-id");
-    let platform = Platform::start(&manifest, "{\"version\": 1, \"moves\": []}\n", "").await;
+    let platform = Platform::start(&manifest, "{\"version\": 1, \"migrations\": []}\n", "").await;
     let line =
         |step: &str| format!("subjects {step} --policies countersign.toml --by tester{}", named());
     step(&platform, &format!("begin --runner {RUNNER}"));

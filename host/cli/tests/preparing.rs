@@ -15,7 +15,7 @@ fn child() -> ChildProcess {
 }
 
 fn compile(component: &[u8], limits: Limits) -> Result<CompiledCode, CompileError> {
-    child().compile(component, Form::AsItIs, Optimization::None, &limits)
+    child().compile(component, Form::Original, Optimization::None, &limits)
 }
 
 /// Time at its ceiling, where it is not what is tried: a busy machine must not change a code.
@@ -30,11 +30,11 @@ fn costly() -> Vec<u8> {
 #[test]
 fn a_policy_is_compiled_in_a_child_and_loads_here() {
     let engine = Engine::with(EngineConfig {
-        preparation: Preparation::Elsewhere(Arc::new(child())),
+        preparation: Preparation::External(Arc::new(child())),
         ..EngineConfig::default()
     })
     .unwrap();
-    assert_eq!(engine.preparation().place(), "a child process");
+    assert_eq!(engine.preparation().name(), "a child process");
     let policy = Policy::load(&engine, SAME_WORKSPACE, &LIMITS).unwrap();
     assert_eq!(policy.description().name, "same-workspace");
     // Its state goes to the child, and comes back as code.
@@ -56,7 +56,7 @@ fn what_the_child_refuses_is_what_would_be_refused_here() {
     let mut refused = 0;
     for case in cases.iter().filter(|case| matches!(case.row, 11 | 12 | 13 | 15 | 16 | 18)) {
         let here =
-            CompiledCode::compile(&case.component, Form::AsItIs, Optimization::None, &LIMITS);
+            CompiledCode::compile(&case.component, Form::Original, Optimization::None, &LIMITS);
         let there = compile(&case.component, LIMITS);
         assert_eq!(there.as_ref().err(), here.as_ref().err(), "{}", case.name);
         refused += usize::from(there.is_err());
@@ -93,7 +93,7 @@ fn a_child_that_is_no_child_is_an_error_of_its_own() {
     ] {
         let child = ChildProcess::of_program(program, [""; 0]);
         let error =
-            child.compile(SAME_WORKSPACE, Form::AsItIs, Optimization::None, &LIMITS).unwrap_err();
+            child.compile(SAME_WORKSPACE, Form::Original, Optimization::None, &LIMITS).unwrap_err();
         let CompileError::Load(error) = error else { panic!("{error}") };
         assert_eq!(error.code(), "prepare-failed", "{program}");
         assert!(error.to_string().contains(problem), "{program}: {error}");

@@ -54,7 +54,7 @@ fn wrong_settings_are_found_before_anything_runs() {
     let text = fs::read_to_string(folder.path().join("m.toml")).unwrap();
     fs::write(
         folder.path().join("m.toml"),
-        "[preparation]\nbindings = \"when-needed\"\n".to_owned() + &text,
+        "[preparation]\nbindings = \"on-demand\"\n".to_owned() + &text,
     )
     .unwrap();
     let ran = countersign(folder.path(), &format!("evaluate -p m.toml {ASK}"));

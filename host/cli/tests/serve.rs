@@ -55,7 +55,7 @@ fn killing_it_loses_nothing() {
     let (mut runs, mut recoveries): (Vec<String>, usize) = (Vec::new(), 0);
     for kill in 0..kills {
         let served = Served::start(folder.path());
-        recoveries += usize::from(served.logged().contains("put aside"));
+        recoveries += usize::from(served.logged().contains("quarantined"));
         let registered = served.register(&api_key, &run());
         assert!(matches!(registered.status, 200 | 201), "{registered:?}");
         // What was acknowledged before an earlier end is there.
@@ -102,7 +102,7 @@ fn killing_it_loses_nothing() {
     assert_eq!(verified.status, 0, "{}", verified.stdout);
     println!(
         "killed {kills} times: {} tokens left, all on record of {}; {} runs, none lost; {recoveries} \
-         unfinished batches put aside; {}",
+         incomplete records quarantined; {}",
         issued.len(),
         on_record.len(),
         runs.len(),
@@ -124,26 +124,26 @@ fn policies_are_read_again_and_the_last_good_ones_stay() {
     let seen = served.logged().len();
     fs::write(&manifest, good.replace("\"my-workspace\" }", "\"another\" }")).unwrap();
     served.signal(Signal::HUP);
-    served.wait_for("policies were replaced", seen);
+    served.wait_for("reloaded policies", seen);
     let refused = served.token();
     assert_eq!(refused.status, 403, "{refused:?}");
 
     // One that cannot be used changes nothing.
     let seen = served.logged().len();
     fs::write(&manifest, "nonsense").unwrap();
-    served.wait_for("the policies in use stay", seen);
+    served.wait_for("failed to reload policies", seen);
     assert_eq!(served.token().body["reasons"], refused.body["reasons"]);
 
     // A changed file is enough.
     let seen = served.logged().len();
     fs::write(&manifest, &good).unwrap();
-    served.wait_for("policies were replaced", seen);
+    served.wait_for("reloaded policies", seen);
     assert_eq!(served.token().status, 200);
 
     // Another issuer identifier is no reload.
     let seen = served.logged().len();
     fs::write(&manifest, good.replace("oidc.example.com", "other.example.com")).unwrap();
-    served.wait_for("the policies in use stay", seen);
+    served.wait_for("failed to reload policies", seen);
     assert_eq!(served.token().status, 200);
 
     // An API key that is taken away is.
@@ -155,7 +155,7 @@ fn policies_are_read_again_and_the_last_good_ones_stay() {
     fs::write(&manifest, "nonsense").unwrap();
     fs::write(&config, text.split("[[api-key]]").next().unwrap()).unwrap();
     served.signal(Signal::HUP);
-    served.wait_for("the policies in use stay", seen);
+    served.wait_for("failed to reload policies", seen);
     assert_eq!(served.token().status, 200);
     assert_eq!(served.register(&api_key, &run()).status, 401);
     assert_eq!(served.stop(), 0);
@@ -188,7 +188,7 @@ fn settings_are_checked_by_their_schema_at_the_start_and_when_they_change() {
     assert_eq!(served.logged().matches(warning).count(), 1, "{}", served.logged());
     let seen = served.logged().len();
     fs::write(&manifest, &bad).unwrap();
-    served.wait_for("the policies in use stay", seen);
+    served.wait_for("failed to reload policies", seen);
     assert!(served.logged()[seen..].contains(problem), "{}", served.logged());
     assert_eq!(served.stop(), 0);
 }
@@ -329,7 +329,7 @@ fn what_cannot_be_served_says_why() {
     refuses("\"runs\", ", "\"rums\", ", "unknown variant `rums`");
     refuses(
         "[listen]",
-        "[tokens]\nlongest-ttl-seconds = 100_000\n[listen]",
+        "[tokens]\nmax-ttl-seconds = 100_000\n[listen]",
         "is not in 1 to 86400",
     );
     refuses(

@@ -123,7 +123,7 @@ async fn a_refusal_leaves_no_token() {
     let seen = platform.served.logged().len();
     let manifest = platform.path("countersign.toml");
     fs::write(&manifest, MANIFEST.replace("also = [\"team-a\"]", "also = []")).unwrap();
-    platform.served.wait_for("policies were replaced", seen);
+    platform.served.wait_for("reloaded policies", seen);
     let (status, said) = keeper.ended();
     assert_eq!(status, 2, "{said}");
     assert!(said.contains("refused ") && said.contains("decision sha256:"), "{said}");

@@ -132,10 +132,10 @@ fn steps_are_kept_in_a_file() {
     let begin = format!("subjects begin {named} --runner {RUNNER}");
     let ran = countersign(folder.path(), &begin);
     assert_eq!(ran.status, 1);
-    assert!(ran.stderr.contains("subject-moves = \"subject-moves.json\""), "{}", ran.stderr);
+    assert!(ran.stderr.contains("subject-migrations = \"subject-migrations.json\""), "{}", ran.stderr);
     let manifest = folder.path().join("countersign.toml");
     let text = fs::read_to_string(&manifest).unwrap();
-    let moves = "meshstack-id = \"demo\"\nsubject-moves = \"subject-moves.json\"";
+    let moves = "meshstack-id = \"demo\"\nsubject-migrations = \"subject-migrations.json\"";
     let text = text.replacen("meshstack-id = \"demo\"", moves, 1);
     fs::write(&manifest, &text).unwrap();
     // The file is not made by chance: a lost one must be missed.
@@ -149,7 +149,7 @@ fn steps_are_kept_in_a_file() {
         "{}",
         ran.stderr
     );
-    let text = text.replacen("subject-moves", "subject-profile = \"by-runner\"\nsubject-moves", 1);
+    let text = text.replacen("subject-migrations", "subject-profile = \"by-runner\"\nsubject-migrations", 1);
     fs::write(&manifest, &text).unwrap();
 
     let ran = countersign(folder.path(), &create);
@@ -193,14 +193,14 @@ fn steps_are_kept_in_a_file() {
     assert!(subject(folder.path()).contains("workspace.my-workspace"));
     let ran = countersign(folder.path(), &format!("subjects roll-back {named} --without-trust"));
     assert_eq!(ran.status, 0, "{}", ran.stderr);
-    let moves = fs::read_to_string(folder.path().join("subject-moves.json")).unwrap();
+    let moves = fs::read_to_string(folder.path().join("subject-migrations.json")).unwrap();
     let moves: Value = serde_json::from_str(&moves).unwrap();
-    let history = &moves["moves"][0]["history"];
+    let history = &moves["migrations"][0]["history"];
     assert_eq!(
         history[2],
-        json!({"step": "roll-back", "time": 7, "by": "tester", "on": "no trust"})
+        json!({"step": "roll-back", "time": 7, "by": "tester", "evidence": "no trust"})
     );
-    assert!(history[1]["on"].as_str().unwrap().starts_with("trust of azure sha256:"), "{history}");
+    assert!(history[1]["evidence"].as_str().unwrap().starts_with("trust of azure sha256:"), "{history}");
     let ran =
         countersign(folder.path(), "subjects report --policies countersign.toml --trust both.json");
     assert_eq!(
@@ -289,7 +289,7 @@ fn a_cut_over_needs_trust_wherever_there_is_some() {
     let manifest = folder.path().join("countersign.toml");
     let text = fs::read_to_string(&manifest).unwrap();
     let moves =
-        "subject-profile = \"by-runner\"\nsubject-moves = \"moves.json\"\nmeshstack-id = \"demo\"";
+        "subject-profile = \"by-runner\"\nsubject-migrations = \"moves.json\"\nmeshstack-id = \"demo\"";
     fs::write(&manifest, text.replacen("meshstack-id = \"demo\"", moves, 1)).unwrap();
     let named = |workspace: &str| {
         format!("--policies countersign.toml --definition {workspace}/{DEFINITION} --by tester")

@@ -2,7 +2,7 @@
 
 
 use crate::cloud::{AudienceClouds, Cloud};
-use crate::limits::{GCP_AUDIENCE_BYTES, GCP_AUDIENCES, GCP_LIFE_SECONDS, GCP_SUBJECT_BYTES};
+use crate::limits::{GCP_AUDIENCE_BYTES, GCP_AUDIENCES, GCP_LIFETIME_SECONDS, GCP_SUBJECT_BYTES};
 use crate::preflight::Violations;
 use crate::unsigned::UnsignedToken;
 
@@ -36,9 +36,9 @@ pub(crate) fn check(token: &UnsignedToken<'_>, clouds: &AudienceClouds, found: &
     found.issuer("gcp-issuer", "GCP", token, None, true);
     found.times("gcp-times", "GCP", token);
     if let (Some(iat), Some(exp)) = (token.claims.iat.as_u64(), token.claims.exp.as_u64()) {
-        let life = exp.saturating_sub(iat);
-        found.unless(life < GCP_LIFE_SECONDS, "gcp-life", || {
-            format!("GCP takes a token that lives less than {GCP_LIFE_SECONDS} seconds, and this one lives {life}")
+        let lifetime = exp.saturating_sub(iat);
+        found.unless(lifetime < GCP_LIFETIME_SECONDS, "gcp-lifetime", || {
+            format!("GCP takes a token whose lifetime is less than {GCP_LIFETIME_SECONDS} seconds, and that of this one is {lifetime}")
         });
     }
 }

@@ -31,4 +31,4 @@ pub const GCP_AUDIENCE_BYTES: usize = 256;
 pub const GCP_AUDIENCES: usize = 10;
 
 /// GCP: seconds from `iat` to `exp` must be fewer.
-pub const GCP_LIFE_SECONDS: u64 = 48 * 3600;
+pub const GCP_LIFETIME_SECONDS: u64 = 48 * 3600;

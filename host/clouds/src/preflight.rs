@@ -35,7 +35,7 @@ pub const CODES: &[&str] = &[
     "gcp-audience",
     "gcp-issuer",
     "gcp-key-id",
-    "gcp-life",
+    "gcp-lifetime",
     "gcp-subject",
     "gcp-times",
     "stackit-algorithm",

@@ -119,7 +119,7 @@ fn every_demand_has_a_token_within_it_and_one_beyond() {
         ),
         (GCP, none.clone(), json!({"iss": "oidc.example.com"}), "gcp-issuer"),
         (GCP, none.clone(), json!({"exp": 1_790_000_000 + 48 * 3600 - 1}), ""),
-        (GCP, none.clone(), json!({"exp": 1_790_000_000 + 48 * 3600}), "gcp-life"),
+        (GCP, none.clone(), json!({"exp": 1_790_000_000 + 48 * 3600}), "gcp-lifetime"),
         (GCP, none.clone(), json!({"nbf": 0.5}), "gcp-times"),
         (STACKIT, none.clone(), none.clone(), ""),
         (STACKIT, json!({"alg": "ES256"}), none.clone(), "stackit-algorithm"),

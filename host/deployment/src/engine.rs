@@ -1,40 +1,51 @@
-//! Where this program compiles policies, in a child process with limits; where it keeps them; and how it looks at
-//! their settings before they do.
+//! The engine that prepares policies: in a child process with limits, with the cache on disk, and with a check of
+//! settings before they reach a policy.
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
-use countersign::{CheckSettings, Engine, EngineConfig, Optimization, Preparation};
+use countersign::{SettingsValidator, Engine, EngineConfig, Optimization, Preparation};
 use countersign_preparation::{CacheFolder, ChildProcess};
 use countersign_schema::SchemaCheck;
 
+use crate::error::DeploymentError;
 use crate::manifest::PreparationEntry;
 
 /// The subcommand that makes this program a child that compiles.
 pub const CHILD: &str = "compile-for-parent";
 
-/// An engine that compiles in a child process. `warn` is called with what is not checked, and why.
-pub fn engine(optimization: Optimization, warn: fn(&str)) -> Result<Engine> {
+/// Makes an engine that compiles in a child process of this program. `warn` is called with each schema that is not
+/// used, and why: one line, safe to show.
+///
+/// # Errors
+/// When this program has no path, or the system gives no engine.
+pub fn engine(optimization: Optimization, warn: fn(&str)) -> Result<Engine, DeploymentError> {
     engine_with(optimization, PreparationEntry::default(), None, warn)
 }
 
-/// The same, as a manifest has it, with what was kept. Settings are checked against their policy's schema.
+/// Makes the engine of a manifest, which takes what is in the cache. Settings are checked against the schema of their
+/// policy.
+///
+/// # Errors
+/// Those of [`engine`].
 pub fn engine_with(
     optimization: Optimization,
     entry: PreparationEntry,
     cache: Option<CacheFolder>,
     warn: fn(&str),
-) -> Result<Engine> {
+) -> Result<Engine, DeploymentError> {
     engine_of(optimization, entry, cache, Some(settings_check(warn)))
 }
 
-/// The same, where only the policy itself looks at its settings: to test it.
-pub fn engine_without_check(optimization: Optimization) -> Result<Engine> {
+/// Makes an engine that leaves the check of settings to the policy itself, to test the policy.
+///
+/// # Errors
+/// Those of [`engine`].
+pub fn engine_without_check(optimization: Optimization) -> Result<Engine, DeploymentError> {
     engine_of(optimization, PreparationEntry::default(), None, None)
 }
 
-/// Checks settings against their policy's schema, and calls `warn` with which schema it does not use.
-pub fn settings_check(warn: fn(&str)) -> Arc<dyn CheckSettings> {
+/// Makes the check of settings against the schema of their policy.
+pub fn settings_check(warn: fn(&str)) -> Arc<dyn SettingsValidator> {
     Arc::new(SchemaCheck::new(warn))
 }
 
@@ -42,12 +53,12 @@ fn engine_of(
     optimization: Optimization,
     entry: PreparationEntry,
     cache: Option<CacheFolder>,
-    settings_check: Option<Arc<dyn CheckSettings>>,
-) -> Result<Engine> {
-    let child = ChildProcess::of_this_program([CHILD]).context("the path of this program")?;
+    settings_check: Option<Arc<dyn SettingsValidator>>,
+) -> Result<Engine, DeploymentError> {
+    let child = ChildProcess::of_this_program([CHILD]).map_err(DeploymentError::Program)?;
     Ok(Engine::with(EngineConfig {
         optimization,
-        preparation: Preparation::Elsewhere(Arc::new(child)),
+        preparation: Preparation::External(Arc::new(child)),
         cache: cache.map(|cache| Arc::new(cache) as _),
         resident_bytes: entry.resident_bytes,
         settings_check,

@@ -1,28 +1,28 @@
-//! What a manifest says of the installation: its issuer, and the subjects of its definitions.
+//! The installation of a manifest: its issuer, and the subjects of its definitions.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
 use countersign::{
-    Audience, DefinitionId, RunnerId, Subject, SubjectParts, SubjectFormat, SubjectFormats,
-    Workspace,
+    Audience, DefinitionId, IdentifierError, RunnerId, Subject, SubjectFormat, SubjectFormats,
+    SubjectParts, Workspace,
 };
 use countersign_clouds::Cloud;
 use countersign_issuer::IssuerUrl;
 
-use crate::files;
-use crate::loader::beside;
+use crate::bundle::missing_migrations;
+use crate::error::DeploymentError;
+use crate::files::{self, resolve_relative_to};
 use crate::manifest::{IssuerEntry, Manifest};
-use crate::manifest_files::ManifestFiles;
-use crate::subject_migration::SubjectMoves;
+use crate::read::read_manifest;
+use crate::subject_migration::{MAX_MIGRATIONS_BYTES, SubjectMigrations};
 
 /// A definition and the workspace that owns it, as `WORKSPACE/UUID`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DefinitionArgument {
+    /// The definition workspace.
     pub workspace: Workspace,
+    /// The definition.
     pub definition: DefinitionId,
 }
 
@@ -40,63 +40,104 @@ impl std::str::FromStr for DefinitionArgument {
 }
 
 /// The installation of a manifest.
+#[derive(Debug)]
 pub struct Installation {
+    /// The issuer identifier.
     pub url: IssuerUrl,
+    /// The table `[issuer]`.
     pub entry: IssuerEntry,
-    /// With the moves.
+    /// The formats of subjects, with the migrations.
     pub subjects: SubjectFormats,
-    pub moves: SubjectMoves,
-    /// The file of moves, where the manifest names one.
-    pub moves_file: Option<PathBuf>,
+    /// The migrations.
+    pub migrations: SubjectMigrations,
+    /// The file of migrations, where the manifest names one.
+    pub migrations_file: Option<PathBuf>,
 }
 
+/// Why a definition has no subjects that trust could accept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubjectsError {
+    /// The migration of the definition names another workspace.
+    #[error("definition {definition} belongs to workspace {workspace}, as its migration has it")]
+    OtherWorkspace {
+        /// The definition.
+        definition: DefinitionId,
+        /// The workspace in its migration.
+        workspace: Workspace,
+    },
+    /// The subject is the runner's, and no runner is given.
+    #[error("the subject of definition {0} is the runner's: name the runners by --runner")]
+    NoRunner(DefinitionId),
+    /// The parts make no subject.
+    #[error(transparent)]
+    Identifier(#[from] IdentifierError),
+}
+
+/// No audience is given, and tokens for the cloud have none by convention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("name the audience by --audience")]
+pub struct NoAudience;
+
 impl Installation {
-    /// Reads a manifest, and the moves that it names; no policy.
-    pub fn read(path: &Path) -> Result<Self> {
-        Self::of(path, files::read_manifest_alone(path)?, false)
-    }
-
-    /// The same, where the file of moves may not be there yet.
-    pub fn read_at_first(path: &Path) -> Result<Self> {
-        Self::of(path, files::read_manifest_alone(path)?, true)
-    }
-
-    fn of(path: &Path, manifest: Manifest, at_first: bool) -> Result<Self> {
-        let name = || path.display().to_string();
-        let entry = manifest
-            .issuer
-            .context("this needs `[issuer]`, with `url` and `meshstack-id`")
-            .with_context(name)?;
-        let url = entry.url.as_deref().context("this needs `url` under `[issuer]`");
-        let url = IssuerUrl::parse(url.with_context(name)?)
-            .with_context(|| format!("{}: issuer.url", path.display()))?;
-        let moves_file = entry.subject_moves.as_ref().map(|file| beside(path, file));
-        let mut of_moves = ManifestFiles::new();
-        let mut moves = SubjectMoves::default();
-        if let (Some(written), Some(file)) = (&entry.subject_moves, &moves_file) {
-            let is_missing = || {
-                fs::symlink_metadata(file).is_err_and(|error| error.kind() == ErrorKind::NotFound)
-            };
-            let bytes = if at_first && is_missing() {
-                moves.to_json()?.into_bytes()
-            } else {
-                let bytes = files::read_moves(file)?;
-                moves = SubjectMoves::parse(&bytes).with_context(|| file.display().to_string())?;
-                bytes
-            };
-            of_moves.insert(written.clone(), bytes);
-        }
-        let subjects = entry.subjects_with(&of_moves).context("issuer.subject-moves");
-        Ok(Self { url, subjects: subjects.with_context(name)?, entry, moves, moves_file })
-    }
-
-    /// The audience that was given, or that of tokens for a cloud by convention.
+    /// Reads a manifest and the migrations that it names; no policy.
     ///
     /// # Errors
-    /// When neither is there.
-    pub fn audience_or(&self, given: Option<&Audience>, cloud: Cloud) -> Result<Audience> {
-        let audience = given.cloned().or_else(|| self.audience_of(cloud));
-        audience.context("name the audience by --audience")
+    /// When a file cannot be read or parsed, or the manifest has no issuer.
+    pub fn read(path: &Path) -> Result<Self, DeploymentError> {
+        Self::of(path, read_manifest(path)?, false)
+    }
+
+    /// The same, where the file of migrations may be missing: there is none yet.
+    ///
+    /// # Errors
+    /// Those of [`Installation::read`], but for a missing file of migrations.
+    pub fn read_or_create(path: &Path) -> Result<Self, DeploymentError> {
+        Self::of(path, read_manifest(path)?, true)
+    }
+
+    fn of(path: &Path, manifest: Manifest, may_be_missing: bool) -> Result<Self, DeploymentError> {
+        let name = || path.display().to_string();
+        let lacks = |what| DeploymentError::Lacks(what).at(name());
+        let needs_issuer = "this needs `[issuer]`, with `url` and `meshstack-id`";
+        let entry = manifest.issuer.ok_or_else(|| lacks(needs_issuer))?;
+        let url = entry.url.as_deref().ok_or_else(|| lacks("this needs `url` under `[issuer]`"))?;
+        let url = IssuerUrl::parse(url).map_err(|error| DeploymentError::from(error).at(name()))?;
+        let migrations_file =
+            entry.subject_migrations.as_ref().map(|file| resolve_relative_to(path, file));
+        let mut migrations = SubjectMigrations::default();
+        let mut bytes = None;
+        if let Some(file) = &migrations_file {
+            match files::read(file, MAX_MIGRATIONS_BYTES as u64) {
+                Ok(read) => {
+                    migrations = SubjectMigrations::parse(&read).map_err(|error| {
+                        DeploymentError::from(error).at(file.display().to_string())
+                    })?;
+                    bytes = Some(read);
+                }
+                // A link to a file that is missing is a mistake, and no first time.
+                Err(error) if may_be_missing && error.is_missing() && !is_link(file) => {
+                    bytes = Some(EMPTY.to_vec());
+                }
+                Err(error) => return Err(missing_migrations(error.into())),
+            }
+        }
+        let subjects = entry.subjects_from(bytes.as_deref()).map_err(|error| {
+            DeploymentError::from(error).at("issuer.subject-migrations").at(name())
+        })?;
+        Ok(Self { url, subjects, entry, migrations, migrations_file })
+    }
+
+    /// The audience that is given, or that of tokens for a cloud by convention.
+    ///
+    /// # Errors
+    /// When there is neither.
+    pub fn audience_or(
+        &self,
+        given: Option<&Audience>,
+        cloud: Cloud,
+    ) -> Result<Audience, NoAudience> {
+        given.cloned().or_else(|| self.audience_of(cloud)).ok_or(NoAudience)
     }
 
     /// The audience that tokens for a cloud have by convention.
@@ -112,34 +153,35 @@ impl Installation {
         Audience::parse(&text).ok()
     }
 
-    /// The subjects that trust in a definition has to have, and a name for each: one, or both while it is moved. The
-    /// runners are those of the move, and those that are given.
+    /// The subjects that trust in a definition must accept, and a name for each: one, or both while it migrates. The
+    /// runners are those of the migration, and those that are given.
+    ///
+    /// # Errors
+    /// When the migration names another workspace, or a runner is needed and none is known.
     pub fn subjects_of(
         &self,
         of: &DefinitionArgument,
         runners: &BTreeSet<RunnerId>,
-    ) -> Result<Vec<(String, Subject)>> {
+    ) -> Result<Vec<(String, Subject)>, SubjectsError> {
         let meshstack = self.subjects.meshstack_id.clone();
         let (workspace, definition) = (of.workspace.clone(), of.definition.clone());
-        let moved = self.moves.get(&definition);
-        if let Some(moved) = moved.filter(|moved| moved.workspace != workspace) {
-            bail!(
-                "definition {definition} is of workspace {}, as its move has it",
-                moved.workspace
-            );
+        let migration = self.migrations.get(&definition);
+        if let Some(other) = migration.filter(|migration| migration.workspace != workspace) {
+            let workspace = other.workspace.clone();
+            return Err(SubjectsError::OtherWorkspace { definition, workspace });
         }
-        let parts = match moved.cloned() {
-            Some(mut moved) => {
-                moved.runners.extend(runners.iter().cloned());
-                moved.subjects(&meshstack, &definition)
+        let parts = match migration.cloned() {
+            Some(mut migration) => {
+                migration.runners.extend(runners.iter().cloned());
+                migration.subjects(&meshstack, &definition)
             }
             None => match self.subjects.profile_of(&definition) {
                 SubjectFormat::ByDefinition => {
                     vec![SubjectParts::ByDefinition { meshstack, workspace, definition }]
                 }
-                SubjectFormat::ByRunner if runners.is_empty() => bail!(
-                    "the subject of definition {definition} is the runner's: name the runners by --runner"
-                ),
+                SubjectFormat::ByRunner if runners.is_empty() => {
+                    return Err(SubjectsError::NoRunner(definition));
+                }
                 SubjectFormat::ByRunner => runners
                     .iter()
                     .map(|runner| SubjectParts::ByRunner {
@@ -159,17 +201,24 @@ impl Installation {
         named.collect()
     }
 
-    /// The definitions that are named, or those that are moved.
+    /// The definitions that are named, or those that migrate.
     pub fn definitions(&self, named: &[DefinitionArgument]) -> Vec<DefinitionArgument> {
         if !named.is_empty() {
             return named.to_vec();
         }
-        let moves = self.moves.iter();
-        moves
+        let migrations = self.migrations.iter();
+        migrations
             .map(|(definition, of)| DefinitionArgument {
                 workspace: of.workspace.clone(),
                 definition: definition.clone(),
             })
             .collect()
     }
+}
+
+/// A file of no migrations.
+const EMPTY: &[u8] = br#"{"version":1,"migrations":[]}"#;
+
+fn is_link(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink())
 }

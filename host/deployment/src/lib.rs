@@ -1,9 +1,39 @@
-//! Reads `countersign.toml`, `issuer.toml` and the files that they name.
+//! Reads `countersign.toml`, `issuer.toml` and the files that they name, once, and makes a deployment of them.
+//!
+//! ```text
+//! files ─each once→ Snapshot ─┬→ Deployment (policies, subjects, clouds, certificate)
+//!   (bytes and digests)       └→ Access (API keys, trusted issuers)
+//! ```
+//!
+//! [`Loader`] takes snapshots of a service's configuration and makes deployments of them; [`ManifestBundle`] is a
+//! manifest alone, for commands that decide without a service. [`ServiceState`] opens the store, the keys and the
+//! decision log. No other crate chooses their implementations.
+//!
+//! ```
+//! use countersign::Engine;
+//! use countersign_deployment::{Manifest, ManifestFiles, prepare_policies};
+//! # fn prepare(text: &str, files: ManifestFiles) -> Result<(), Box<dyn std::error::Error>> {
+//! // `files` has the bytes of every path in `manifest.files()`.
+//! let manifest = Manifest::parse(text)?;
+//! let policies = prepare_policies(&Engine::new()?, &manifest, &files)?;
+//! assert_eq!(policies.bindings().len(), manifest.bindings.len());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Nothing here prints: warnings go to the function that the caller gives, and what was done is returned.
+//!
+//! Without the feature `service`, which is a default, the crate parses manifests and prepares their policies, and
+//! builds no server, no database and no TLS.
 
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "service")]
+mod bundle;
+#[cfg(feature = "service")]
 pub mod engine;
+#[cfg(feature = "service")]
+mod error;
 #[cfg(feature = "service")]
 pub mod files;
 #[cfg(feature = "service")]
@@ -14,27 +44,46 @@ mod installation;
 mod loader;
 mod manifest;
 mod manifest_files;
+mod parsed;
 mod policies;
 #[cfg(feature = "service")]
+mod read;
+mod renamed;
+#[cfg(feature = "service")]
 mod service_config;
+#[cfg(feature = "service")]
+mod service_state;
+#[cfg(feature = "service")]
+mod snapshot;
 mod subject_migration;
 
 #[cfg(feature = "service")]
+pub use bundle::ManifestBundle;
+#[cfg(feature = "service")]
+pub use error::DeploymentError;
+#[cfg(feature = "service")]
 pub use https_fetch::{HttpsFetch, HttpsFetchError};
 #[cfg(feature = "service")]
-pub use installation::{DefinitionArgument, Installation};
+pub use installation::{DefinitionArgument, Installation, NoAudience, SubjectsError};
 #[cfg(feature = "service")]
-pub use loader::{Loaded, Loader, Looks, beside, read_config};
+pub use loader::{Deployment, Loader, TlsFiles};
 pub use manifest::{
     BindingEntry, IssuerEntry, MAX_MANIFEST_BYTES, Manifest, ManifestError, PolicySchema,
-    PreparationEntry, SettingsSource, When, manifest_schema,
+    PreparationEntry, PreparationTiming, SettingsSource, manifest_schema,
 };
 pub use manifest_files::ManifestFiles;
 pub use policies::{PreparePoliciesError, prepare_policies};
 #[cfg(feature = "service")]
+pub use read::{read_config, read_manifest};
+#[cfg(feature = "service")]
 pub use service_config::{
     Config, ConfigError, KeysEntry, ListenEntry, MAX_CONFIG_BYTES, TlsEntry, TrustedIssuerEntry,
 };
+#[cfg(feature = "service")]
+pub use service_state::{OpenStateError, ServiceState, existing_keys};
+#[cfg(feature = "service")]
+pub use snapshot::{FileFingerprints, Snapshot};
 pub use subject_migration::{
-    MAX_MOVES_BYTES, MoveRecord, MoveState, MoveStep, SubjectMove, SubjectMoves, SubjectMovesError,
+    MAX_MIGRATIONS_BYTES, MigrationRecord, MigrationState, MigrationStep, SubjectMigration,
+    SubjectMigrations, SubjectMigrationsError,
 };

@@ -1,147 +1,190 @@
-//! What is read at the start, and again when it changes.
+//! The deployment of a service: read when it starts, and again when a file has changed.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
-use anyhow::{Context, Result, bail};
-use countersign::{Engine, Optimization};
+use countersign::{Digest, Engine, Optimization};
 use countersign_issuer::{
     Access, Deciding, ForeignKeySet, IssuerUrl, KeySource, TrustedIssuer, TrustedIssuers,
 };
 use countersign_preparation::CacheFolder;
 
+use crate::bundle::ManifestBundle;
 use crate::engine;
-use crate::files;
+use crate::error::DeploymentError;
+use crate::files::{FileSource, FileSystem, resolve_relative_to};
 use crate::https_fetch::HttpsFetch;
-use crate::manifest::{IssuerEntry, Manifest};
-use crate::policies::prepare_policies;
-use crate::service_config::{Config, KeysEntry, MAX_CONFIG_BYTES, TrustedIssuerEntry};
+use crate::manifest::{IssuerEntry, Manifest, PreparationEntry};
+use crate::service_config::{Config, KeysEntry, TrustedIssuerEntry};
+use crate::snapshot::{Snapshot, SnapshotFile};
 
-/// The longest file of certificates or keys that is read, in bytes.
-const MAX_FILE_BYTES: u64 = 1 << 20;
-
-/// Reads configuration, manifest and the files that they name.
+/// Makes deployments of the snapshots of one `issuer.toml`.
 pub struct Loader {
     path: PathBuf,
-    config: Config,
+    source: Box<dyn FileSource>,
+    /// The configuration when the service started: some of it takes a restart.
+    at_start: Arc<Config>,
     engine: Engine,
     /// The keys of trusted issuers, as they were last used.
     sources: Mutex<Vec<Source>>,
 }
 
-/// Where the keys of a trusted issuer are from.
+/// The keys of a trusted issuer, and everything that they depend on.
 struct Source {
     entry: TrustedIssuerEntry,
     /// The certificates that its server is verified with.
-    authorities: Option<Vec<u8>>,
+    authorities: Option<Digest>,
     keys: Arc<KeySource>,
 }
 
-/// What takes the place of what is in use, together.
-pub struct Loaded {
+/// Everything that a service decides and is reached by, from one snapshot. It takes its place as a whole.
+pub struct Deployment {
+    /// The issuer identifier.
     pub url: IssuerUrl,
+    /// `issuer.toml`.
+    pub config: Arc<Config>,
+    /// `countersign.toml`.
+    pub manifest: Arc<Manifest>,
+    /// The prepared policies, the formats of subjects with the migrations, and the clouds of audiences.
     pub deciding: Deciding,
-    /// Whether the configuration has changed where that takes a restart.
-    pub takes_restart: bool,
-    /// Certificate chain and private key.
-    pub tls: Option<(Vec<u8>, zeroize::Zeroizing<Vec<u8>>)>,
+    /// The certificate chain and the private key of the service, where it speaks HTTPS.
+    pub tls: Option<TlsFiles>,
 }
 
-/// What files looked like: when any of them looks otherwise, they are read again.
-#[derive(PartialEq, Eq)]
-pub struct Looks(Vec<(PathBuf, Option<(SystemTime, u64)>)>);
+/// A certificate chain and its private key, in PEM.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    certificate: Arc<SnapshotFile>,
+    key: Arc<SnapshotFile>,
+}
+
+impl TlsFiles {
+    /// The certificate chain.
+    pub fn certificate(&self) -> &[u8] {
+        &self.certificate.bytes
+    }
+
+    /// The private key.
+    pub fn key(&self) -> &[u8] {
+        &self.key.bytes
+    }
+}
 
 impl Loader {
-    pub fn new(path: &Path, cache: Option<CacheFolder>, warn: fn(&str)) -> Result<Self> {
-        let config = read_config(path)?;
-        let manifest = files::read_manifest_alone(&beside(path, &config.policies))
-            .with_context(|| of_policies(path))?;
-        let engine = engine::engine_with(Optimization::Speed, manifest.preparation, cache, warn)?;
-        Ok(Self { path: path.to_owned(), config, engine, sources: Mutex::default() })
+    /// Reads a configuration and everything that it names, and makes the engine that prepares its policies. `warn` is
+    /// called with what is not checked, and why.
+    ///
+    /// # Errors
+    /// When the configuration or the manifest cannot be read or parsed.
+    pub fn open(
+        path: &Path,
+        cache: Option<CacheFolder>,
+        warn: fn(&str),
+    ) -> Result<(Self, Snapshot), DeploymentError> {
+        Self::open_from(Box::new(FileSystem), path, |entry| {
+            engine::engine_with(Optimization::Speed, entry, cache, warn)
+        })
     }
 
-    /// The configuration, as it was at the start.
+    /// The same, with files and an engine of the caller's.
+    ///
+    /// # Errors
+    /// Those of [`Loader::open`].
+    pub fn open_from(
+        source: Box<dyn FileSource>,
+        path: &Path,
+        engine: impl FnOnce(PreparationEntry) -> Result<Engine, DeploymentError>,
+    ) -> Result<(Self, Snapshot), DeploymentError> {
+        let snapshot = Snapshot::take(&*source, path, &Snapshot::default());
+        let at_start = snapshot.config(path)?;
+        let manifest = snapshot
+            .manifest(&resolve_relative_to(path, &at_start.policies))
+            .map_err(|error| error.at(of_policies(path)))?;
+        let engine = engine(manifest.preparation)?;
+        let (path, sources) = (path.to_owned(), Mutex::default());
+        Ok((Self { path, source, at_start, engine, sources }, snapshot))
+    }
+
+    /// The configuration when the service started.
     pub fn config(&self) -> &Config {
-        &self.config
+        &self.at_start
     }
 
-    /// A path that the configuration has.
+    /// Resolves a path that the configuration has.
     pub fn path(&self, path: &str) -> PathBuf {
-        beside(&self.path, path)
+        resolve_relative_to(&self.path, path)
     }
 
-    /// Reads and prepares everything anew, which takes its time.
-    pub fn load(&self) -> Result<Loaded> {
-        let config = read_config(&self.path)?;
-        let manifest_path = beside(&self.path, &config.policies);
+    /// Reads every file once, as they are now. Parsed again is what is not as it was `before`.
+    pub fn snapshot(&self, before: &Snapshot) -> Snapshot {
+        Snapshot::take(&*self.source, &self.path, before)
+    }
+
+    /// Makes the deployment of a snapshot, which prepares its policies and takes as long as that does. No file is
+    /// read.
+    ///
+    /// # Errors
+    /// When a file is missing or wrong, or a policy cannot be prepared.
+    pub fn deployment(&self, snapshot: &Snapshot) -> Result<Deployment, DeploymentError> {
+        let config = snapshot.config(&self.path)?;
+        let manifest_path = self.path(&config.policies);
         let name = || manifest_path.display().to_string();
-        let loaded =
-            files::read_manifest(&manifest_path).with_context(|| of_policies(&self.path))?;
-        let policies =
-            prepare_policies(&self.engine, &loaded.manifest, &loaded.files).with_context(name)?;
-        let (url, entry) = issuer(&loaded.manifest).with_context(name)?;
+        let bundle = ManifestBundle::of_snapshot(&manifest_path, snapshot)
+            .map_err(|error| error.at(of_policies(&self.path)))?;
+        let policies = bundle.prepare(&self.engine).map_err(|error| error.at(name()))?;
+        let (url, entry) = issuer(&bundle.manifest).map_err(|error| error.at(name()))?;
         let clouds = entry.audiences.clone();
-        let subjects = entry
-            .subjects_with(&loaded.files)
-            .context("issuer.subject-moves")
-            .with_context(name)?;
+        let subjects = bundle.subjects().map_err(|error| error.at(name()))?;
+        let subjects = subjects.unwrap_or_else(|| entry.subjects.clone());
         let tls = match &config.listen.tls {
             None => None,
-            Some(tls) => Some((
-                files::read(&self.path(&tls.certificate), MAX_FILE_BYTES)?,
-                zeroize::Zeroizing::new(files::read(&self.path(&tls.key), MAX_FILE_BYTES)?),
-            )),
+            Some(tls) => Some(TlsFiles {
+                certificate: Arc::clone(snapshot.file(&self.path(&tls.certificate))?),
+                key: Arc::clone(snapshot.file(&self.path(&tls.key))?),
+            }),
         };
-        let takes_restart = config.settings != self.config.settings
-            || config.state != self.config.state
-            || config.listen.address != self.config.listen.address;
-        Ok(Loaded { url, deciding: Deciding { policies, subjects, clouds }, takes_restart, tls })
+        let deciding = Deciding { policies, subjects, clouds };
+        Ok(Deployment { url, config, manifest: bundle.manifest, deciding, tls })
     }
 
-    /// Reads who may ask.
-    pub fn access(&self, url: &IssuerUrl) -> Result<Access> {
-        let config = read_config(&self.path)?;
-        Ok(Access { trusted: self.trusted(&config, url)?, api_keys: config.api_keys })
+    /// The tables and keys of a configuration that have changed since the start, and take a restart.
+    pub fn require_restart(&self, config: &Config) -> Vec<&'static str> {
+        let before = &self.at_start;
+        let changed = [
+            (config.state != before.state, "state"),
+            (config.listen.address != before.listen.address, "listen.address"),
+            (config.settings != before.settings, "[tokens], [runs], [keys] or [limits]"),
+        ];
+        changed.into_iter().filter(|(changed, _)| *changed).map(|(_, key)| key).collect()
     }
 
-    /// How the files look that [`Loader::load`] reads.
-    pub fn looks(&self) -> Looks {
-        let mut paths = vec![self.path.clone()];
-        if let Ok(config) = read_config(&self.path) {
-            let manifest = beside(&self.path, &config.policies);
-            let tls = config.listen.tls.iter().flat_map(|tls| [&tls.certificate, &tls.key]);
-            let of_issuers = config.trusted_issuers.iter().flat_map(|issuer| {
-                let keys = match &issuer.keys {
-                    KeysEntry::File(file) => Some(file),
-                    KeysEntry::Discovered | KeysEntry::Url(_) => None,
-                };
-                keys.into_iter().chain(&issuer.ca_file)
-            });
-            paths.extend(tls.chain(of_issuers).map(|file| self.path(file)));
-            if let Ok(parsed) = files::read_manifest_alone(&manifest) {
-                paths.extend(parsed.files().map(|file| beside(&manifest, file)));
-            }
-            paths.push(manifest);
-        }
-        let look = |path: PathBuf| {
-            let metadata = fs::metadata(&path).ok();
-            let look = metadata.and_then(|m| Some((m.modified().ok()?, m.len())));
-            (path, look)
-        };
-        Looks(paths.into_iter().map(look).collect())
+    /// Makes the access configuration of a snapshot: API keys and trusted issuers. It depends on no policy, so that a
+    /// key that is taken away is refused although a policy is wrong.
+    ///
+    /// # Errors
+    /// When the configuration, or the keys or certificates of a trusted issuer, are missing or wrong.
+    pub fn access(&self, snapshot: &Snapshot, url: &IssuerUrl) -> Result<Access, DeploymentError> {
+        let config = snapshot.config(&self.path)?;
+        Ok(Access {
+            trusted: self.trusted(&config, snapshot, url)?,
+            api_keys: config.api_keys.clone(),
+        })
     }
 
-    fn trusted(&self, config: &Config, url: &IssuerUrl) -> Result<TrustedIssuers> {
+    fn trusted(
+        &self,
+        config: &Config,
+        snapshot: &Snapshot,
+        url: &IssuerUrl,
+    ) -> Result<TrustedIssuers, DeploymentError> {
         let mut known = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         let mut sources = Vec::new();
         let mut trusted = HashMap::new();
         for entry in &config.trusted_issuers {
             let source = self
-                .source(entry, &known)
-                .with_context(|| format!("trusted-issuer `{}`", entry.url))?;
+                .source(entry, snapshot, &known)
+                .map_err(|error| error.at(format!("trusted-issuer `{}`", entry.url)))?;
             let keys = Arc::clone(&source.keys);
             sources.push(source);
             let audience = entry.audience.clone().unwrap_or_else(|| url.as_str().to_owned());
@@ -158,30 +201,40 @@ impl Loader {
         Ok(TrustedIssuers(trusted))
     }
 
-    /// Where the keys of a trusted issuer are. Those that were fetched stay for as long as where they are from, and
-    /// how that is verified, is the same.
-    fn source(&self, entry: &TrustedIssuerEntry, known: &[Source]) -> Result<Source> {
-        let read = |what: &'static str, file: &str| {
-            files::read(&self.path(file), MAX_FILE_BYTES).context(what)
+    /// The keys of a trusted issuer. Those that were fetched stay for as long as the place that they come from, and
+    /// the certificates that verify it, are the same.
+    fn source(
+        &self,
+        entry: &TrustedIssuerEntry,
+        snapshot: &Snapshot,
+        known: &[Source],
+    ) -> Result<Source, DeploymentError> {
+        let file = |key: &'static str, file: &str| {
+            snapshot.file(&self.path(file)).map_err(|error| error.at(key))
         };
-        let authorities = entry.ca_file.as_deref().map(|file| read("ca-file", file)).transpose()?;
-        if let KeysEntry::File(file) = &entry.keys {
-            let keys = ForeignKeySet::parse(&read("jwks-file", file)?);
-            let keys = keys.with_context(|| self.path(file).display().to_string())?;
-            let keys = Arc::new(KeySource::Fixed(keys));
-            return Ok(Source { entry: entry.clone(), authorities, keys });
+        let authorities = entry.ca_file.as_deref().map(|path| file("ca-file", path)).transpose()?;
+        let digest = authorities.map(|file| file.digest);
+        if let KeysEntry::File(path) = &entry.keys {
+            let jwks = ForeignKeySet::parse(&file("jwks-file", path)?.bytes);
+            let jwks = jwks.map_err(|error| {
+                DeploymentError::from(error).at(self.path(path).display().to_string())
+            })?;
+            let keys = Arc::new(KeySource::Fixed(jwks));
+            return Ok(Source { entry: entry.clone(), authorities: digest, keys });
         }
         let same = known.iter().find(|source| {
             let before = &source.entry;
             (&before.url, &before.keys, &before.token_file)
                 == (&entry.url, &entry.keys, &entry.token_file)
-                && source.authorities == authorities
+                && source.authorities == digest
         });
         let keys = match same {
             Some(source) => Arc::clone(&source.keys),
             None => {
                 let token = entry.token_file.as_deref().map(|file| self.path(file));
-                let fetch = HttpsFetch::new(authorities.as_deref(), token).context("ca-file")?;
+                let pem = authorities.map(|file| file.bytes.as_slice());
+                let fetch = HttpsFetch::new(pem, token)
+                    .map_err(|error| DeploymentError::from(error).at("ca-file"))?;
                 let jwks_url = match &entry.keys {
                     KeysEntry::Url(jwks_url) => Some(jwks_url.clone()),
                     KeysEntry::Discovered | KeysEntry::File(_) => None,
@@ -189,31 +242,18 @@ impl Loader {
                 Arc::new(KeySource::published(entry.url.clone(), jwks_url, Arc::new(fetch)))
             }
         };
-        Ok(Source { entry: entry.clone(), authorities, keys })
+        Ok(Source { entry: entry.clone(), authorities: digest, keys })
     }
 }
 
-/// Reads the configuration.
-pub fn read_config(path: &Path) -> Result<Config> {
-    let name = || path.display().to_string();
-    let text = String::from_utf8(files::read(path, MAX_CONFIG_BYTES as u64)?);
-    let text = text.map_err(|_| anyhow::anyhow!("not UTF-8")).with_context(name)?;
-    Config::parse(&text).with_context(name)
-}
-
-/// Where the configuration names the manifest.
+/// The place where the configuration names the manifest.
 fn of_policies(config: &Path) -> String {
     format!("{}: policies", config.display())
 }
 
-fn issuer(manifest: &Manifest) -> Result<(IssuerUrl, &IssuerEntry)> {
-    let issuer = manifest.issuer.as_ref();
-    let issuer = issuer.context("the service needs `[issuer]`, with `url` and `meshstack-id`")?;
-    let Some(url) = &issuer.url else { bail!("the service needs `url` under `[issuer]`") };
-    Ok((IssuerUrl::parse(url).context("issuer.url")?, issuer))
-}
-
-/// Paths are relative to the file that has them.
-pub fn beside(file: &Path, path: &str) -> PathBuf {
-    file.parent().unwrap_or(Path::new("")).join(path)
+fn issuer(manifest: &Manifest) -> Result<(IssuerUrl, &IssuerEntry), DeploymentError> {
+    let needs_issuer = "the service needs `[issuer]`, with `url` and `meshstack-id`";
+    let issuer = manifest.issuer.as_ref().ok_or(DeploymentError::Lacks(needs_issuer))?;
+    let needs_url = DeploymentError::Lacks("the service needs `url` under `[issuer]`");
+    Ok((IssuerUrl::parse(issuer.url.as_deref().ok_or(needs_url)?)?, issuer))
 }

@@ -1,11 +1,10 @@
-//! `countersign.toml`: what decides, as an operator writes it.
+//! `countersign.toml`: the policies that decide, as an operator writes them.
 
 mod file;
 mod json_settings;
 mod limits;
 mod nesting;
 mod schema;
-mod tables;
 
 use countersign::{
     BindingName, ClaimName, Digest, Limits, Mode, Scope, Settings, SubjectFormats,
@@ -13,7 +12,7 @@ use countersign::{
 use countersign_clouds::AudienceClouds;
 
 use crate::manifest_files::ManifestFiles;
-use crate::subject_migration::{SubjectMoves, SubjectMovesError};
+use crate::subject_migration::{SubjectMigrations, SubjectMigrationsError};
 
 pub use file::ManifestError;
 pub use schema::{PolicySchema, manifest_schema};
@@ -24,11 +23,11 @@ pub const MAX_MANIFEST_BYTES: usize = 64 << 20;
 /// A parsed manifest. It names files and has read none of them.
 #[derive(Debug, Clone)]
 pub struct Manifest {
-    /// Who issues the tokens, where the manifest says so.
+    /// `[issuer]`: the issuer of the tokens, where the manifest has it.
     pub issuer: Option<IssuerEntry>,
-    /// `[ceilings]`: the most that a binding can ask for; [`Limits::CEILING`] where not given.
+    /// `[ceilings]`: the highest limits that a binding can have; [`Limits::CEILING`] where not given.
     pub ceilings: Limits,
-    /// `[preparation]`: when bindings are prepared, and what is held of them.
+    /// `[preparation]`: the time when bindings are prepared, and the memory for them.
     pub preparation: PreparationEntry,
     /// The bindings, in the order of the file.
     pub bindings: Vec<BindingEntry>,
@@ -39,31 +38,42 @@ pub struct Manifest {
 pub struct IssuerEntry {
     /// `url`: the issuer identifier (`iss`). Not parsed here: a signer knows what it must be.
     pub url: Option<String>,
-    /// How subjects are made, without what `subject-moves` says.
+    /// The format of subjects, without the migrations.
     pub subjects: SubjectFormats,
-    /// `subject-moves`: the path of the file of definitions that are moved from one form of subject to the
+    /// `subject-migrations`: the path of the file of definitions that migrate from one format of subject to the
     /// other, as written; relative to the manifest.
-    pub subject_moves: Option<String>,
-    /// `audiences`: which cloud takes those that have no usual form.
+    pub subject_migrations: Option<String>,
+    /// `audiences`: the cloud that takes each audience of no usual form.
     pub audiences: AudienceClouds,
 }
 
 impl IssuerEntry {
-    /// How subjects are made, with what the file of moves says where the manifest names one.
+    /// The formats of subjects, with the migrations where the manifest names a file of them.
     ///
     /// # Errors
-    /// When that file is not among `files`, has another shape, or a definition is in both places: nobody guesses
-    /// which subject a token is to have.
+    /// When that file is not among `files`, has another shape, or a definition is in both places: a guess could give
+    /// a token the wrong subject.
     pub fn subjects_with(
         &self,
         files: &ManifestFiles,
-    ) -> Result<SubjectFormats, SubjectMovesError> {
+    ) -> Result<SubjectFormats, SubjectMigrationsError> {
+        let path = self.subject_migrations.as_ref();
+        self.subjects_from(path.and_then(|path| files.get(path)).map(Vec::as_slice))
+    }
+
+    /// The same, with the bytes of the file that the manifest names.
+    pub(crate) fn subjects_from(
+        &self,
+        migrations: Option<&[u8]>,
+    ) -> Result<SubjectFormats, SubjectMigrationsError> {
         let mut subjects = self.subjects.clone();
-        let Some(path) = &self.subject_moves else { return Ok(subjects) };
-        let moves = SubjectMoves::parse(files.get(path).ok_or(SubjectMovesError::Missing)?)?;
-        for (definition, of) in moves.iter() {
-            if subjects.of_definitions.insert(definition.clone(), of.state.profile()).is_some() {
-                return Err(SubjectMovesError::TwoPlaces(definition.clone()));
+        if self.subject_migrations.is_none() {
+            return Ok(subjects);
+        }
+        let migrations = migrations.ok_or(SubjectMigrationsError::Missing)?;
+        for (definition, of) in SubjectMigrations::parse(migrations)?.iter() {
+            if subjects.overrides.insert(definition.clone(), of.state.profile()).is_some() {
+                return Err(SubjectMigrationsError::TwoPlaces(definition.clone()));
             }
         }
         Ok(subjects)
@@ -74,26 +84,25 @@ impl IssuerEntry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PreparationEntry {
     /// `bindings`: `at-start` unless given.
-    pub bindings: When,
-    /// `resident-bytes`: the most bytes of compiled code that are held, at least 1 MiB; no bound unless
+    pub bindings: PreparationTiming,
+    /// `resident-bytes`: the maximum of compiled code in memory, at least 1 MiB; no bound unless
     /// given. For [`EngineConfig::resident_bytes`](countersign::EngineConfig).
     pub resident_bytes: Option<u64>,
 }
 
 impl PreparationEntry {
-    /// The least that `resident-bytes` can be: less would prepare a binding in every evaluation.
+    /// The minimum of `resident-bytes`: less would prepare a binding in every evaluation.
     pub const MIN_RESIDENT_BYTES: u64 = 1 << 20;
 }
 
-/// When a binding is prepared.
+/// The time when a binding is prepared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum When {
-    /// `at-start`: before anything is decided. What is wrong with settings is found then.
+pub enum PreparationTiming {
+    /// `at-start`: before anything is decided. Wrong settings are found then.
     #[default]
     AtStart,
-    /// `when-needed`: when a run first needs it; [`Binding::prepare_when_needed`](countersign::Binding) says
-    /// what that means.
-    WhenNeeded,
+    /// `on-demand`: when a run first needs it. Wrong settings are then a fault, which refuses the run.
+    Lazy,
 }
 
 /// One `[[binding]]`.
@@ -107,7 +116,7 @@ pub struct BindingEntry {
     pub digest: Option<Digest>,
     /// `settings` or `settings-file`; without either, `{}`.
     pub settings: SettingsSource,
-    /// `scope`: which runs it applies to.
+    /// `scope`: the runs that it applies to.
     pub scope: Scope,
     /// `mode`: `enforce` unless given.
     pub mode: Mode,
@@ -117,12 +126,12 @@ pub struct BindingEntry {
     pub claims: Vec<ClaimName>,
 }
 
-/// Where a binding's settings are.
+/// The place of a binding's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SettingsSource {
-    /// In the manifest.
+    /// The manifest itself.
     Inline(Settings),
-    /// In a JSON file: its path, as written; relative to the manifest.
+    /// A JSON file: its path, as written; relative to the manifest.
     File(String),
 }
 
@@ -162,8 +171,9 @@ impl Manifest {
 
     /// The paths of every file that the manifest names, each once, as written.
     pub fn files(&self) -> impl Iterator<Item = &str> {
-        let moves = self.issuer.iter().filter_map(|issuer| issuer.subject_moves.as_deref());
-        let mut paths: Vec<&str> = moves.collect();
+        let issuer = self.issuer.as_ref();
+        let migrations = issuer.and_then(|issuer| issuer.subject_migrations.as_deref());
+        let mut paths: Vec<&str> = migrations.into_iter().collect();
         for binding in &self.bindings {
             paths.push(&binding.policy);
             if let SettingsSource::File(path) = &binding.settings {

@@ -8,7 +8,7 @@ use countersign::{
     Policy, PolicySet, PolicySetError, Settings, SettingsError,
 };
 
-use crate::manifest::{Manifest, SettingsSource, When};
+use crate::manifest::{Manifest, PreparationTiming, SettingsSource};
 use crate::manifest_files::ManifestFiles;
 
 /// Why the policies of a manifest cannot be prepared.
@@ -73,7 +73,7 @@ pub enum PreparePoliciesError {
 ///
 /// `files` holds the bytes of every path of [`Manifest::files`]. A component that several
 /// bindings name is compiled once for each of the limits of loading that they have. Where the engine
-/// [checks settings](countersign::CheckSettings), all of them are checked before any policy is given its own.
+/// [checks settings](countersign::SettingsValidator), all of them are checked before any policy is given its own.
 ///
 /// # Errors
 /// At the first binding that does not become active; no partial set is made.
@@ -82,15 +82,24 @@ pub fn prepare_policies(
     manifest: &Manifest,
     files: &ManifestFiles,
 ) -> Result<PolicySet, PreparePoliciesError> {
+    prepare_from(engine, manifest, &|path| files.get(path).map(Vec::as_slice))
+}
+
+/// The same, with the bytes of files wherever they are.
+pub(crate) fn prepare_from<'f>(
+    engine: &Engine,
+    manifest: &Manifest,
+    files: &dyn Fn(&str) -> Option<&'f [u8]>,
+) -> Result<PolicySet, PreparePoliciesError> {
     let mut policies: BTreeMap<(&str, Limits), Arc<Policy>> = BTreeMap::new();
     let mut bindings = Vec::new();
-    let at_start = manifest.preparation.bindings == When::AtStart;
+    let at_start = manifest.preparation.bindings == PreparationTiming::AtStart;
     // A check comes before the first policy is given settings.
-    let at_once = at_start && engine.settings_check().is_none();
+    let at_once = at_start && !engine.checks_settings();
     for entry in &manifest.bindings {
         let binding = &entry.name;
         let file = |path: &str| {
-            files.get(path).map(Vec::as_slice).ok_or_else(|| PreparePoliciesError::MissingFile {
+            files(path).ok_or_else(|| PreparePoliciesError::MissingFile {
                 binding: binding.clone(),
                 path: path.to_owned(),
             })
@@ -135,7 +144,7 @@ pub fn prepare_policies(
             limits: entry.limits,
             claims: entry.claims.clone(),
         };
-        let bind = if at_once { Binding::prepare } else { Binding::prepare_when_needed };
+        let bind = if at_once { Binding::prepare } else { Binding::prepare_lazily };
         bindings.push(bind(policy, config).map_err(|problem| PreparePoliciesError::Binding {
             binding: binding.clone(),
             problem,
@@ -143,7 +152,7 @@ pub fn prepare_policies(
     }
     if at_start && !at_once {
         for binding in &bindings {
-            binding.ready().map_err(|problem| PreparePoliciesError::Binding {
+            binding.ensure_prepared().map_err(|problem| PreparePoliciesError::Binding {
                 binding: binding.identity().name.clone(),
                 problem,
             })?;

@@ -104,8 +104,8 @@ impl Config {
 }
 
 impl Config {
-    /// Whether there is anybody who may do this.
-    pub fn anybody_may(&self, permission: Permission) -> bool {
+    /// Tells whether an API key or a trusted identity has a permission.
+    pub fn any_principal_has(&self, permission: Permission) -> bool {
         let by_token = self.trusted_issuers.iter().flat_map(|issuer| &issuer.identities).any(
             |(_, identity)| matches!(identity, Identity::ControlPlane(may) if may.contains(&permission)),
         );

@@ -1,4 +1,4 @@
-//! The move of definitions from subjects by runner to subjects by definition.
+//! The migration of definitions from subjects by runner to subjects by definition.
 //!
 //! ```text
 //! (none) ─begin→ begun ─cut-over→ cut-over ─finish→ finished
@@ -8,106 +8,110 @@
 //!              abandoned
 //! ```
 //!
-//! A token has one subject: the runner's until `cut-over`, the definition's from then on. While a move lasts, trust
-//! has both, so that each step is safe by itself.
+//! A token has one subject: the runner's until `cut-over`, the definition's from then on. While a migration lasts,
+//! trust accepts both, so that each step is safe by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use countersign::{
-    DefinitionId, IdentifierError, JsonError, MeshstackId, RunnerId, SubjectParts, SubjectFormat,
+    DefinitionId, IdentifierError, JsonError, MeshstackId, RunnerId, SubjectFormat, SubjectParts,
     Workspace, check_json, visible,
 };
 use serde::{Deserialize, Serialize};
 
+use crate::renamed::name_the_new;
 
-/// The longest file of moves that is parsed, in bytes.
-pub const MAX_MOVES_BYTES: usize = 16 << 20;
+/// The longest file of migrations that is parsed, in bytes.
+pub const MAX_MIGRATIONS_BYTES: usize = 16 << 20;
 
-/// How deep the file is.
+/// The depth of the file.
 const MAX_DEPTH: usize = 8;
 
-/// The moves of definitions, as a file has them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SubjectMoves(BTreeMap<DefinitionId, SubjectMove>);
+/// Keys of the file that have another name now.
+const RENAMED: [(&str, &str); 2] = [("moves", "migrations"), ("on", "evidence")];
 
-/// The move of one definition.
+/// The migrations of definitions, as a file has them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SubjectMigrations(BTreeMap<DefinitionId, SubjectMigration>);
+
+/// The migration of one definition.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SubjectMove {
+pub struct SubjectMigration {
     /// The definition workspace.
     pub workspace: Workspace,
-    /// The runners whose subject its runs had: trust has these beside the definition's.
+    /// The runners whose subject its runs had: trust accepts these beside the definition's.
     pub runners: BTreeSet<RunnerId>,
-    /// How far it is.
-    pub state: MoveState,
-    /// What was done, in its order: at least one.
-    pub history: Vec<MoveRecord>,
+    /// The state after the last step.
+    pub state: MigrationState,
+    /// The steps that were taken, in their order: at least one.
+    pub history: Vec<MigrationRecord>,
 }
 
-/// How far the move of a definition is.
+/// The state of a definition's migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum MoveState {
-    /// Tokens have the runner's subject; trust is to have both.
+pub enum MigrationState {
+    /// Tokens have the runner's subject; trust must accept both.
     Begun,
-    /// Tokens have the definition's subject; trust still has both.
+    /// Tokens have the definition's subject; trust still accepts both.
     CutOver,
-    /// Tokens have the definition's subject; trust is to have it alone.
+    /// Tokens have the definition's subject; trust accepts it alone.
     Finished,
-    /// Tokens have the runner's subject, as before; trust is to have it alone.
+    /// Tokens have the runner's subject, as before; trust accepts it alone.
     Abandoned,
 }
 
-/// A step of a move.
+/// A step of a migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum MoveStep {
-    /// Trust is to have both subjects.
+pub enum MigrationStep {
+    /// Trust must accept both subjects.
     Begin,
     /// Tokens get the definition's.
     CutOver,
     /// Tokens get the runner's again.
     RollBack,
-    /// Trust is to have the definition's alone.
+    /// Trust accepts the definition's alone.
     Finish,
-    /// Nothing is to be moved after all.
+    /// The definition keeps the runner's subject.
     Abandon,
 }
 
 /// A step that was taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct MoveRecord {
-    /// Which.
-    pub step: MoveStep,
-    /// When, in seconds since 1970.
+pub struct MigrationRecord {
+    /// The step.
+    pub step: MigrationStep,
+    /// The time, in seconds since 1970.
     pub time: u64,
-    /// By whom, as they called themselves.
+    /// The operator who took it, as they called themselves.
     pub by: String,
-    /// What it was based on: which trust was looked at, or that none was.
-    pub on: String,
+    /// The evidence for it: which trust was checked, or that none was.
+    pub evidence: String,
 }
 
-/// Why a file has no moves, or a step cannot be taken.
+/// Why a file has no migrations, or a step cannot be taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum SubjectMovesError {
+pub enum SubjectMigrationsError {
     /// The file is too long, too deep, or no JSON.
     #[error(transparent)]
     Json(#[from] JsonError),
-    /// It has another shape.
+    /// The file has another shape.
     #[error("{0}")]
     Shape(String),
-    /// It is of a version that is not known.
+    /// The file is of a version that is not known.
     #[error("version {0}; this program knows version 1")]
     Version(u32),
-    /// A definition is there twice.
-    #[error("definition {0} is there twice")]
+    /// A definition is listed twice.
+    #[error("definition {0} is listed twice")]
     Twice(DefinitionId),
-    /// A definition is there, and in the manifest's `subject-profiles` as well.
+    /// A definition is listed, and is in the manifest's `subject-profiles` as well.
     #[error("definition {0} is also under `subject-profiles`; keep one")]
     TwoPlaces(DefinitionId),
-    /// The manifest names a file of moves that is not there.
-    #[error("`subject-moves` names a file that was not read")]
+    /// The manifest names a file of migrations that was not provided.
+    #[error("`subject-migrations` names a file that was not provided")]
     Missing,
     /// The history of a definition does not lead to its state.
     #[error("definition {0}: the steps do not lead to the state")]
@@ -117,22 +121,22 @@ pub enum SubjectMovesError {
     Order {
         /// The definition.
         definition: DefinitionId,
-        /// How far it is; `None` where nothing has begun.
-        state: Option<MoveState>,
+        /// The state of its migration; `None` where nothing has begun.
+        state: Option<MigrationState>,
         /// The step.
-        step: MoveStep,
+        step: MigrationStep,
     },
-    /// A move needs the old subject.
+    /// A migration needs the old subject.
     #[error("definition {0}: name the runners whose subject its runs have")]
     NoRunner(DefinitionId),
 }
 
-fn state_word(state: Option<MoveState>) -> &'static str {
-    state.map_or("not being moved", MoveState::as_str)
+fn state_word(state: Option<MigrationState>) -> &'static str {
+    state.map_or("not being migrated", MigrationState::as_str)
 }
 
-impl MoveState {
-    /// The word that files and commands have for it.
+impl MigrationState {
+    /// The word for it in files and commands.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Begun => "begun",
@@ -142,7 +146,7 @@ impl MoveState {
         }
     }
 
-    /// The form that tokens have.
+    /// The format of the subjects of tokens.
     pub fn profile(self) -> SubjectFormat {
         match self {
             Self::Begun | Self::Abandoned => SubjectFormat::ByRunner,
@@ -150,20 +154,20 @@ impl MoveState {
         }
     }
 
-    fn after(state: Option<Self>, step: MoveStep) -> Option<Self> {
+    fn after(state: Option<Self>, step: MigrationStep) -> Option<Self> {
         match (state, step) {
-            (None | Some(Self::Abandoned), MoveStep::Begin) => Some(Self::Begun),
-            (Some(Self::Begun), MoveStep::Abandon) => Some(Self::Abandoned),
-            (Some(Self::Begun), MoveStep::CutOver) => Some(Self::CutOver),
-            (Some(Self::CutOver), MoveStep::RollBack) => Some(Self::Begun),
-            (Some(Self::CutOver), MoveStep::Finish) => Some(Self::Finished),
+            (None | Some(Self::Abandoned), MigrationStep::Begin) => Some(Self::Begun),
+            (Some(Self::Begun), MigrationStep::Abandon) => Some(Self::Abandoned),
+            (Some(Self::Begun), MigrationStep::CutOver) => Some(Self::CutOver),
+            (Some(Self::CutOver), MigrationStep::RollBack) => Some(Self::Begun),
+            (Some(Self::CutOver), MigrationStep::Finish) => Some(Self::Finished),
             _ => None,
         }
     }
 }
 
-impl MoveStep {
-    /// The word that files and commands have for it.
+impl MigrationStep {
+    /// The word for it in files and commands.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Begin => "begin",
@@ -175,8 +179,8 @@ impl MoveStep {
     }
 }
 
-impl SubjectMove {
-    /// The subjects that trust is to have: both while the move lasts.
+impl SubjectMigration {
+    /// The subjects that trust must accept: both while the migration lasts.
     pub fn subjects(
         &self,
         meshstack: &MeshstackId,
@@ -192,59 +196,62 @@ impl SubjectMove {
             runner: runner.clone(),
         });
         match self.state {
-            MoveState::Finished => vec![new],
-            MoveState::Abandoned => runners.collect(),
-            MoveState::Begun | MoveState::CutOver => [new].into_iter().chain(runners).collect(),
+            MigrationState::Finished => vec![new],
+            MigrationState::Abandoned => runners.collect(),
+            MigrationState::Begun | MigrationState::CutOver => [new].into_iter().chain(runners).collect(),
         }
     }
 }
 
-impl SubjectMoves {
-    /// Parses a file (JSON, at most [`MAX_MOVES_BYTES`]): `version` 1 and `moves`, each with `definition`,
+impl SubjectMigrations {
+    /// Parses a file (JSON, at most [`MAX_MIGRATIONS_BYTES`]): `version` 1 and `migrations`, each with `definition`,
     /// `workspace`, `runners`, `state` and `history`.
     ///
     /// # Errors
     /// When it has another shape, or the steps of a definition do not lead to its state.
-    pub fn parse(bytes: &[u8]) -> Result<Self, SubjectMovesError> {
-        check_json(bytes, MAX_MOVES_BYTES, MAX_DEPTH)?;
-        let file: MovesFile = serde_json::from_slice(bytes)
-            .map_err(|error| SubjectMovesError::Shape(visible(&error.to_string())))?;
+    pub fn parse(bytes: &[u8]) -> Result<Self, SubjectMigrationsError> {
+        check_json(bytes, MAX_MIGRATIONS_BYTES, MAX_DEPTH)?;
+        let file: MigrationsFile = serde_json::from_slice(bytes)
+            .map_err(|error| {
+                let problem = name_the_new(&error.to_string(), &RENAMED);
+                SubjectMigrationsError::Shape(visible(&problem))
+            })?;
         if file.version != 1 {
-            return Err(SubjectMovesError::Version(file.version));
+            return Err(SubjectMigrationsError::Version(file.version));
         }
-        let mut moves = Self::default();
-        for one in file.moves {
-            let shape = |error: IdentifierError| SubjectMovesError::Shape(error.to_string());
+        let mut migrations = Self::default();
+        for one in file.migrations {
+            let shape = |error: IdentifierError| SubjectMigrationsError::Shape(error.to_string());
             let definition = DefinitionId::parse(&one.definition).map_err(shape)?;
             let runners = one.runners.iter().map(|text| RunnerId::parse(text));
-            let subject_move = SubjectMove {
+            let migration = SubjectMigration {
                 workspace: Workspace::parse(&one.workspace).map_err(shape)?,
                 runners: runners.collect::<Result<_, _>>().map_err(shape)?,
                 state: one.state,
                 history: one.history,
             };
-            let mut steps = subject_move.history.iter();
+            let mut steps = migration.history.iter();
             let leads_to = steps
-                .try_fold(None, |state, record| MoveState::after(state, record.step).map(Some));
-            if leads_to != Some(Some(subject_move.state)) || subject_move.runners.is_empty() {
-                return Err(SubjectMovesError::History(definition));
+                .try_fold(None, |state, record| MigrationState::after(state, record.step).map(Some));
+            if leads_to != Some(Some(migration.state)) || migration.runners.is_empty() {
+                return Err(SubjectMigrationsError::History(definition));
             }
-            if moves.0.insert(definition.clone(), subject_move).is_some() {
-                return Err(SubjectMovesError::Twice(definition));
+            if migrations.0.insert(definition.clone(), migration).is_some() {
+                return Err(SubjectMigrationsError::Twice(definition));
             }
         }
-        Ok(moves)
+        Ok(migrations)
     }
 
     /// The file's text: indented, in the order of definitions, so that versions of it can be compared.
     ///
     /// # Errors
-    /// None that there can be; they are those of the serialiser.
+    /// None that can occur; they are those of the serialiser.
     pub fn to_json(&self) -> Result<String, serde_json::Error> {
-        let moves = self
+        let migrations = self
             .0
             .iter()
-            .map(|(definition, of)| MoveEntry {
+            .map(|(definition, of)| MigrationEntry {
                 definition: definition.to_string(),
                 workspace: of.workspace.to_string(),
                 runners: of.runners.iter().map(ToString::to_string).collect(),
@@ -252,22 +259,22 @@ impl SubjectMoves {
                 history: of.history.clone(),
             })
             .collect();
-        let mut text = serde_json::to_string_pretty(&MovesFile { version: 1, moves })?;
+        let mut text = serde_json::to_string_pretty(&MigrationsFile { version: 1, migrations })?;
         text.push('\n');
         Ok(text)
     }
 
-    /// The move of a definition.
-    pub fn get(&self, definition: &DefinitionId) -> Option<&SubjectMove> {
+    /// The migration of a definition.
+    pub fn get(&self, definition: &DefinitionId) -> Option<&SubjectMigration> {
         self.0.get(definition)
     }
 
-    /// All moves, in the order of definitions.
-    pub fn iter(&self) -> impl Iterator<Item = (&DefinitionId, &SubjectMove)> {
+    /// All migrations, in the order of definitions.
+    pub fn iter(&self) -> impl Iterator<Item = (&DefinitionId, &SubjectMigration)> {
         self.0.iter()
     }
 
-    /// Begins the move of a definition whose runs have the subjects of these runners.
+    /// Begins the migration of a definition whose runs have the subjects of these runners.
     ///
     /// # Errors
     /// When it has begun already and was not abandoned, or there is no runner.
@@ -277,34 +284,34 @@ impl SubjectMoves {
         workspace: Workspace,
         runners: BTreeSet<RunnerId>,
         (time, by): (u64, String),
-    ) -> Result<(), SubjectMovesError> {
+    ) -> Result<(), SubjectMigrationsError> {
         let before = self.0.get(&definition);
-        let (state, step) = (before.map(|of| of.state), MoveStep::Begin);
-        let Some(next) = MoveState::after(state, step) else {
-            return Err(SubjectMovesError::Order { definition, state, step });
+        let (state, step) = (before.map(|of| of.state), MigrationStep::Begin);
+        let Some(next) = MigrationState::after(state, step) else {
+            return Err(SubjectMigrationsError::Order { definition, state, step });
         };
         if runners.is_empty() {
-            return Err(SubjectMovesError::NoRunner(definition));
+            return Err(SubjectMigrationsError::NoRunner(definition));
         }
         let mut history = before.map(|of| of.history.clone()).unwrap_or_default();
-        history.push(MoveRecord { step, time, by, on: String::new() });
-        self.0.insert(definition, SubjectMove { workspace, runners, state: next, history });
+        history.push(MigrationRecord { step, time, by, evidence: String::new() });
+        self.0.insert(definition, SubjectMigration { workspace, runners, state: next, history });
         Ok(())
     }
 
-    /// Takes a step of a definition's move; of those but the first.
+    /// Takes a step of a definition's migration after the first.
     ///
     /// # Errors
-    /// When it does not follow on what was done.
+    /// When it does not follow the last step.
     pub fn step(
         &mut self,
         definition: &DefinitionId,
-        record: MoveRecord,
-    ) -> Result<MoveState, SubjectMovesError> {
+        record: MigrationRecord,
+    ) -> Result<MigrationState, SubjectMigrationsError> {
         let state = self.0.get(definition).map(|of| of.state);
         let step = record.step;
-        let error = || SubjectMovesError::Order { definition: definition.clone(), state, step };
-        let next = state.and_then(|state| MoveState::after(Some(state), step)).ok_or_else(error)?;
+        let error = || SubjectMigrationsError::Order { definition: definition.clone(), state, step };
+        let next = state.and_then(|state| MigrationState::after(Some(state), step)).ok_or_else(error)?;
         let of = self.0.get_mut(definition).ok_or_else(error)?;
         of.state = next;
         of.history.push(record);
@@ -314,17 +321,17 @@ impl SubjectMoves {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct MovesFile {
+struct MigrationsFile {
     version: u32,
-    moves: Vec<MoveEntry>,
+    migrations: Vec<MigrationEntry>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct MoveEntry {
+struct MigrationEntry {
     definition: String,
     workspace: String,
     runners: Vec<String>,
-    state: MoveState,
-    history: Vec<MoveRecord>,
+    state: MigrationState,
+    history: Vec<MigrationRecord>,
 }

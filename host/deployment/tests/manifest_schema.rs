@@ -193,7 +193,7 @@ fn the_schema_takes_the_values_that_the_parser_takes() {
     for more in [
         "url = 1",
         "url = \"https://example.com\"",
-        "subject-moves = \"moves.json\"",
+        "subject-migrations = \"moves.json\"",
         "subject-profiles = { b23cfb9a-6974-444f-9d33-62134a632373 = \"by-runner\" }",
         "subject-profiles = { no = \"by-runner\" }",
         "audiences = { \"https://vault.example.com\" = \"other\" }",

@@ -13,7 +13,7 @@ use std::path::Path;
 
 use countersign::{BindingError, Digest, Limits, Mode, Scope, SubjectFormat};
 use countersign_deployment::{
-    Manifest, ManifestFiles, PreparationEntry, SettingsSource, When,
+    Manifest, ManifestFiles, PreparationEntry, PreparationTiming, SettingsSource,
     prepare_policies,
 };
 use support::engine;
@@ -176,11 +176,11 @@ fn an_operator_says_when_bindings_are_prepared() {
     };
     assert_eq!(
         with("").unwrap(),
-        PreparationEntry { bindings: When::AtStart, resident_bytes: None }
+        PreparationEntry { bindings: PreparationTiming::AtStart, resident_bytes: None }
     );
     assert_eq!(
-        with("bindings = \"when-needed\"\nresident-bytes = 1_048_576").unwrap(),
-        PreparationEntry { bindings: When::WhenNeeded, resident_bytes: Some(1 << 20) }
+        with("bindings = \"on-demand\"\nresident-bytes = 1_048_576").unwrap(),
+        PreparationEntry { bindings: PreparationTiming::Lazy, resident_bytes: Some(1 << 20) }
     );
     assert_eq!(
         with("resident-bytes = 1_048_575").unwrap_err(),
@@ -188,18 +188,18 @@ fn an_operator_says_when_bindings_are_prepared() {
     );
     let error = with("bindings = \"lazy\"").unwrap_err();
     assert!(
-        error.contains("unknown variant `lazy`, expected `at-start` or `when-needed`"),
+        error.contains("unknown variant `lazy`, expected `at-start` or `on-demand`"),
         "{error}"
     );
 
     // What is wrong with settings is then found when a run needs them.
     let mut manifest = manifest("settings = { allow = 1 }");
     assert!(prepare_policies(engine(), &manifest, &files()).is_err());
-    manifest.preparation.bindings = When::WhenNeeded;
+    manifest.preparation.bindings = PreparationTiming::Lazy;
     let set = prepare_policies(engine(), &manifest, &files()).unwrap();
     let [binding] = set.bindings() else { panic!() };
     assert_eq!(binding.prepared(), None);
-    assert!(matches!(binding.ready(), Err(BindingError::Settings { .. })));
+    assert!(matches!(binding.ensure_prepared(), Err(BindingError::Settings { .. })));
 }
 
 #[test]
@@ -278,7 +278,7 @@ fn a_set_is_made_whole_or_not_at_all() {
     does_not_prepare(
         ABSTAIN,
         &ManifestFiles::new(),
-        "binding `one`: the file `p.wasm` is not at hand",
+        "binding `one`: the file `p.wasm` was not provided",
     );
     let not_wasm = [("p.wasm".to_owned(), b"x".to_vec())].into();
     does_not_prepare(

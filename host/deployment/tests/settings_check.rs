@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use countersign::{
-    CheckSettings, Description, Engine, EngineConfig, PolicySet, Settings, SettingsProblem,
+    SettingsValidator, Description, Engine, EngineConfig, PolicySet, Settings, SettingsProblem,
 };
 use countersign_deployment::{Manifest, ManifestFiles, prepare_policies};
 use countersign_policy_artifacts::SAME_WORKSPACE;
@@ -16,7 +16,7 @@ struct Check {
     asked: Mutex<Vec<String>>,
 }
 
-impl CheckSettings for Check {
+impl SettingsValidator for Check {
     fn check(&self, policy: &Description, settings: &Settings) -> Vec<SettingsProblem> {
         self.asked.lock().unwrap().push(format!("{} {}", policy.name, settings.as_json()));
         let count = if settings.as_json().contains(self.word) { 40 } else { 0 };
@@ -70,10 +70,10 @@ fn all_settings_are_looked_at_before_any_policy_takes_its_own() {
 
 #[test]
 fn settings_are_looked_at_where_bindings_are_prepared_when_needed() {
-    let (set, looked_at) = prepare("team-a", "when-needed");
+    let (set, looked_at) = prepare("team-a", "on-demand");
     assert!(set.unwrap_err().starts_with("binding `two`: "));
     assert_eq!(looked_at.len(), 2);
-    assert_eq!(prepare("nothing", "when-needed").0.unwrap().bindings().len(), 2);
+    assert_eq!(prepare("nothing", "on-demand").0.unwrap().bindings().len(), 2);
 }
 
 #[test]

@@ -3,11 +3,14 @@
 //! The order of fields and cases is the contract's. Wasmtime compares these types with the
 //! component's before the first call, so a mistake here is a load error, not a wrong decision.
 
-use wasmtime::component::{ComponentType, Lift, Lower, WasmList, WasmStr};
+mod lifted;
 
-use crate::claims::Claims;
-use crate::identifier::FactName;
-use crate::run;
+use wasmtime::component::{ComponentType, Lift, Lower};
+
+pub(crate) use self::lifted::{LiftFailed, List, Text};
+use crate::request::claims::Claims;
+use crate::request::identifier::FactName;
+use crate::request::run;
 
 /// Name of the exported interface.
 pub(crate) const INTERFACE: &str = "countersign:policy/policy@1.0.0";
@@ -24,8 +27,6 @@ pub(crate) type ConfigureParams<'a> = (&'a str,);
 pub(crate) type ConfigureResults = (Result<(), Vec<Problem>>,);
 pub(crate) type EvaluateParams<'a> = (&'a Run<'a>, &'a Token<'a>);
 pub(crate) type EvaluateResults = (Verdict,);
-/// The same results, left in the guest's memory.
-pub(crate) type EvaluateResultsInPlace = (VerdictInPlace,);
 
 #[derive(Clone, Copy, ComponentType, Lower)]
 #[component(enum)]
@@ -242,15 +243,15 @@ pub(crate) struct Problem {
 #[derive(ComponentType, Lift)]
 #[component(record)]
 pub(crate) struct Reason {
-    pub(crate) code: String,
-    pub(crate) message: String,
+    pub(crate) code: Text,
+    pub(crate) message: Text,
 }
 
 #[derive(ComponentType, Lift)]
 #[component(record)]
 pub(crate) struct GrantedClaim {
-    pub(crate) name: String,
-    pub(crate) value: String,
+    pub(crate) name: Text,
+    pub(crate) value: Text,
 }
 
 #[derive(ComponentType, Lift)]
@@ -258,8 +259,8 @@ pub(crate) struct GrantedClaim {
 pub(crate) struct Grant {
     #[component(name = "max-ttl")]
     pub(crate) max_ttl: Option<u32>,
-    pub(crate) audiences: Option<Vec<String>>,
-    pub(crate) claims: Vec<GrantedClaim>,
+    pub(crate) audiences: Option<List<Text>>,
+    pub(crate) claims: List<GrantedClaim>,
 }
 
 #[derive(ComponentType, Lift)]
@@ -270,65 +271,28 @@ pub(crate) enum Verdict {
     #[component(name = "restrict")]
     Restrict(Grant),
     #[component(name = "deny")]
-    Deny(Vec<Reason>),
+    Deny(List<Reason>),
     #[component(name = "abstain")]
     Abstain,
 }
 
 impl Verdict {
-    /// Its size as Wasmtime counts it against a limit: texts, and the items of lists.
+    /// Its size in bytes, as it is counted against a limit: texts, and the items of lists.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Abstain => 0,
             Self::Deny(reasons) => {
                 let texts = reasons.iter().map(|r| r.code.len() + r.message.len());
-                size_of_val(reasons.as_slice()) + texts.sum::<usize>()
+                size_of_val(&**reasons) + texts.sum::<usize>()
             }
             Self::Permit(grant) | Self::Restrict(grant) => {
                 let audiences = grant.audiences.as_deref().unwrap_or_default();
                 let claims = grant.claims.iter().map(|c| c.name.len() + c.value.len());
                 size_of_val(audiences)
-                    + audiences.iter().map(String::len).sum::<usize>()
-                    + size_of_val(grant.claims.as_slice())
+                    + audiences.iter().map(|audience| audience.len()).sum::<usize>()
+                    + size_of_val(&*grant.claims)
                     + claims.sum::<usize>()
             }
         }
     }
-}
-
-#[derive(ComponentType, Lift)]
-#[component(record)]
-pub(crate) struct ReasonInPlace {
-    pub(crate) code: WasmStr,
-    pub(crate) message: WasmStr,
-}
-
-#[derive(ComponentType, Lift)]
-#[component(record)]
-pub(crate) struct GrantedClaimInPlace {
-    pub(crate) name: WasmStr,
-    pub(crate) value: WasmStr,
-}
-
-#[derive(ComponentType, Lift)]
-#[component(record)]
-pub(crate) struct GrantInPlace {
-    #[component(name = "max-ttl")]
-    #[expect(dead_code, reason = "part of the type; a number is always readable")]
-    pub(crate) max_ttl: Option<u32>,
-    pub(crate) audiences: Option<WasmList<WasmStr>>,
-    pub(crate) claims: WasmList<GrantedClaimInPlace>,
-}
-
-#[derive(ComponentType, Lift)]
-#[component(variant)]
-pub(crate) enum VerdictInPlace {
-    #[component(name = "permit")]
-    Permit(GrantInPlace),
-    #[component(name = "restrict")]
-    Restrict(GrantInPlace),
-    #[component(name = "deny")]
-    Deny(WasmList<ReasonInPlace>),
-    #[component(name = "abstain")]
-    Abstain,
 }

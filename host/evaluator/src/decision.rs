@@ -1,22 +1,17 @@
 //! A policy set's combined answer.
 
-mod combine;
+pub(crate) mod combine;
 pub(crate) mod fault;
+pub(crate) mod outcome;
 pub(crate) mod record;
 pub(crate) mod verdict;
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
-pub(crate) use combine::combine;
-
-use crate::binding::BindingIdentity;
-use crate::claims::Claims;
+use self::outcome::{BindingTrace, Outcome, Reason, Terms};
+use self::record::Record;
 use crate::digest::Digest;
-use crate::fault::Fault;
-use crate::identifier::{Audience, BindingName, ClaimName};
-use crate::record::Record;
-use crate::verdict::Verdict;
+use crate::request::claims::Claims;
 
 /// A policy set's combined answer for one run: approved or refused, with the trace of every
 /// binding that applied. Only [`PolicySet::evaluate`](crate::PolicySet::evaluate) makes one.
@@ -26,92 +21,8 @@ pub struct Decision {
     pub(crate) policy_set: Digest,
     pub(crate) trace: Vec<BindingTrace>,
     pub(crate) outcome: Outcome,
-    /// Written once, when it is first asked for.
+    /// Written once, when it is first needed.
     written: OnceLock<(Digest, Box<str>)>,
-}
-
-/// What a decision comes to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// The token may be issued within the terms.
-    Approved(Terms),
-    /// The token must not be issued. At least one reason.
-    Refused(Vec<Reason>),
-}
-
-/// The limits that an approved token is issued with: never wider than what was asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Terms {
-    /// The audiences that remain: at least one, in the order asked for.
-    pub audiences: Vec<Audience>,
-    /// The life of the token in seconds: 1 to what was asked for.
-    pub ttl_seconds: u32,
-    /// The claims that policies added: no name that the host sets; each value at most 1,024 bytes
-    /// without control characters.
-    pub claims: BTreeMap<ClaimName, String>,
-}
-
-/// What one binding contributed to a decision.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BindingTrace {
-    /// The binding.
-    pub binding: Arc<BindingIdentity>,
-    /// Its verdict, or the fault that stands in its place.
-    pub result: Result<Verdict, Fault>,
-    /// What the evaluation used of the binding's limits.
-    pub used: Used,
-}
-
-/// What an evaluation used, where the reading can be trusted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Used {
-    /// Fuel that `evaluate` used, without what `configure` did: after a verdict, and when fuel ran
-    /// out.
-    pub fuel: Option<u64>,
-    /// Linear memory at its peak in bytes, summed over all memories: after a verdict.
-    pub memory_bytes: Option<u64>,
-    /// Size of the verdict in bytes, as [`Limits::output_bytes`](crate::Limits) counts it: after a
-    /// verdict.
-    pub output_bytes: Option<u64>,
-}
-
-/// One reason of a refusal, for the one who asked.
-///
-/// It names no detail of a fault: what the operator needs is in the trace.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reason {
-    /// Stable code. Those of [`ReasonSource::Host`] are documented at [`refusal`]; those of a
-    /// policy are the policy's own.
-    pub code: String,
-    /// A sentence for people.
-    pub message: String,
-    /// Who gives the reason.
-    pub source: ReasonSource,
-    /// The binding that the reason comes from, where it comes from one.
-    pub binding: Option<BindingName>,
-}
-
-/// Who gives a reason. A policy's code can equal one of the host's: only this tells them apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReasonSource {
-    /// A policy denied.
-    Policy,
-    /// The host refused, by the rules of combination or for a fault.
-    Host,
-}
-
-/// The host's own reason codes, beside the codes of faults ([`Fault::code`]).
-pub mod refusal {
-    /// No enforcing binding applies to the run. What nobody decided on is refused.
-    pub const NO_APPLICABLE_BINDING: &str = "no-applicable-binding";
-    /// Every enforcing binding that applies abstained.
-    pub const NO_PERMIT: &str = "no-permit";
-    /// The grants together leave no audience.
-    pub const NO_AUDIENCE_LEFT: &str = "no-audience-left";
-    /// Two grants add one claim with two values.
-    pub const CONFLICTING_CLAIM: &str = "conflicting-claim";
-    /// A policy denied and gave no reason.
-    pub const NO_REASON_GIVEN: &str = "no-reason-given";
 }
 
 /// The value that proves a decision approved. Signing takes nothing else.
@@ -180,7 +91,7 @@ impl Decision {
         Self { claims, policy_set, trace, outcome, written: OnceLock::new() }
     }
 
-    /// What was decided on.
+    /// The claims that were decided on.
     pub fn claims(&self) -> &Claims {
         &self.claims
     }
@@ -195,7 +106,7 @@ impl Decision {
         &self.trace
     }
 
-    /// What the decision comes to.
+    /// The outcome of the decision.
     pub fn outcome(&self) -> &Outcome {
         &self.outcome
     }
@@ -217,10 +128,10 @@ impl Decision {
     }
 
     fn written(&self) -> &(Digest, Box<str>) {
-        self.written.get_or_init(|| crate::record::written(self))
+        self.written.get_or_init(|| record::written(self))
     }
 
-    /// Turns an approved decision into what a signer takes.
+    /// Turns an approved decision into the value that a signer takes.
     ///
     /// # Errors
     /// When the decision refused: with its reasons.
@@ -236,8 +147,8 @@ impl Decision {
 }
 
 impl Approval {
-    /// The claims that were decided on. The token is issued with [`Approval::terms`], not with
-    /// what these ask for.
+    /// The claims that were decided on. The token is issued with [`Approval::terms`], not with the lifetime
+    /// and audiences that these request.
     pub fn claims(&self) -> &Claims {
         &self.claims
     }

@@ -58,9 +58,9 @@
 //!
 //! # What is not
 //! - Whether a run is genuine and still live: the caller vouches for it.
-//! - That preparing is cheap where [`Preparation::InProcess`] is used: what is known to be costly is
-//!   refused before it is compiled, but a component made for it can still take much time and memory.
-//!   [`Preparation::Elsewhere`] bounds both.
+//! - That preparing is cheap where [`Preparation::InProcess`] is used: a component that is known to be
+//!   costly is refused before it is compiled, but one made for it can still take much time and memory.
+//!   [`Preparation::External`] bounds both.
 
 #![deny(unsafe_code)]
 
@@ -75,54 +75,51 @@ mod sandbox;
 mod strict_json;
 mod text;
 
-use decision::{fault, record, verdict};
-use policy_set::{binding, policy, scope, set, settings, settings_check};
-use prepare::{cache, compile, engine, snapshot};
-use request::{
-    claims, facts, fields, identifier, reader, record as claims_record, run, run_object, subject,
+pub use decision::fault::{Fault, GrantFault};
+pub use decision::outcome::{BindingTrace, Outcome, Reason, ReasonSource, Terms, refusal};
+pub use decision::record::Record;
+pub use decision::verdict::{
+    Grant, MAX_CLAIM_VALUE_BYTES, MAX_GRANTED_CLAIMS, MAX_REASONS, PolicyReason, Verdict,
 };
-use sandbox::{cache_padded as apart, code_cache as resident, fairness as lane};
-use strict_json as json;
-
-pub use binding::{
-    Binding, BindingConfig, BindingError, BindingIdentity, Prepared, SettingsProblem,
+pub use decision::{Approval, Decision, Refusal};
+pub use digest::{Digest, DigestError};
+pub use limits::{
+    ConfigureUsage, EvaluationUsage, LimitError, LimitField, LimitRule, LimitUnit, Limits,
 };
-pub use cache::{Cache, CacheEntry, EntryOf};
-pub use claims::{
+pub use policy_set::binding::{Binding, BindingConfig, BindingError};
+pub use policy_set::description::{Description, SettingsProblem};
+pub use policy_set::identity::BindingIdentity;
+pub use policy_set::policy::Policy;
+pub use policy_set::scope::{Mode, Scope};
+pub use policy_set::set::{PolicySet, PolicySetError};
+pub use policy_set::settings::{MAX_SETTINGS_BYTES, MAX_SETTINGS_DEPTH, Settings, SettingsError};
+pub use policy_set::settings_check::SettingsValidator;
+pub use prepare::cache::{Cache, CacheEntry, EntryOf};
+pub use prepare::compile::{Compile, CompileError, CompiledCode, Form, Preparation};
+pub use prepare::component::imports;
+pub use prepare::engine::{Engine, EngineConfig, EngineError};
+pub use prepare::load_error::LoadError;
+pub use prepare::pipeline::Prepared;
+pub use prepare::snapshot::State;
+pub use request::claims::{
     Claims, MAX_AUDIENCES, MAX_TIMESTAMP, MAX_TTL_SECONDS, TokenRequest, TokenRequestError,
     is_reserved_claim,
 };
-pub use compile::{Compile, CompileError, CompiledCode, Form, Preparation};
-pub use decision::{
-    Approval, BindingTrace, Decision, Outcome, Reason, ReasonSource, Refusal, Terms, Used, refusal,
-};
-pub use digest::{Digest, DigestError};
-pub use engine::{Engine, EngineConfig, EngineError, Optimization};
-pub use claims_record::{RecordError, read_run, run_record};
-pub use facts::{Facts, FactsError, MAX_FACT_VALUE_BYTES, MAX_FACTS};
-pub use fault::{Fault, GrantFault};
-pub use fields::{ClaimField, FieldForm, FieldValue, PARENT_MEMBERS, ParentMember};
-pub use identifier::{
+pub use request::facts::{Facts, FactsError, MAX_FACT_VALUE_BYTES, MAX_FACTS};
+pub use request::fields::{ClaimField, FieldForm, FieldValue, PARENT_MEMBERS, ParentMember};
+pub use request::identifier::{
     Audience, BindingName, BuildingBlockId, ClaimName, DefinitionId, FactName, IdentifierError,
     MeshstackId, Platform, Project, RunId, RunnerId, Subject, Workspace,
 };
-pub use json::{JsonError, MAX_VALUES, check_json};
-pub use limits::{LimitError, LimitField, LimitRule, LimitUnit, Limits};
-pub use policy::{Description, LoadError, Policy, imports};
-pub use record::Record;
-pub use reader::RunError;
-pub use run::{
+pub use request::reader::RunError;
+pub use request::record::{RecordError, read_run, run_record};
+pub use request::run::{
     AuthorKind, Behavior, BuildingBlock, Definition, Implementation, Parent, Run, Trigger,
 };
-pub use run_object::{MAX_RUN_BYTES, MAX_RUN_DEPTH};
-pub use sandbox::Taken;
-pub use scope::{Mode, Scope};
-pub use set::{PolicySet, PolicySetError};
-pub use settings::{MAX_SETTINGS_BYTES, MAX_SETTINGS_DEPTH, Settings, SettingsError};
-pub use settings_check::CheckSettings;
-pub use snapshot::State;
-pub use subject::{SubjectError, SubjectTemplate, SubjectParts, SubjectFormat, SubjectFormats};
-pub use text::visible;
-pub use verdict::{
-    Grant, MAX_CLAIM_VALUE_BYTES, MAX_GRANTED_CLAIMS, MAX_REASONS, PolicyReason, Verdict,
+pub use request::run_object::{MAX_RUN_BYTES, MAX_RUN_DEPTH};
+pub use request::subject::{
+    SubjectError, SubjectFormat, SubjectFormatError, SubjectFormats, SubjectParts, SubjectTemplate,
 };
+pub use sandbox::wasmtime_config::Optimization;
+pub use strict_json::{JsonError, MAX_VALUES, check_json};
+pub use text::visible;

@@ -1,7 +1,14 @@
-//! The limits of a binding: one table that everything else follows from.
+//! Limits of what one binding may use, and readings of what it used.
 //!
-//! A new limit is one row here plus its enforcement. The structure, its presets, records, the manifest and its JSON
+//! The limits are one table that everything else follows from. A new limit is one row here plus its enforcement. The structure, its presets, records, the manifest and its JSON
 //! Schema, `inspect` and the reference in the documentation are made from the rows.
+
+mod usage;
+
+pub use self::usage::{ConfigureUsage, EvaluationUsage};
+
+/// The maximum of elements of all tables of one instance, summed.
+pub(crate) const MAX_TABLE_ELEMENTS: usize = 20_000;
 
 /// Makes [`Limits`], its presets and [`Limits::FIELDS`] from one row a limit. The order of the rows is that of records
 /// and of the digest of a policy set.
@@ -32,14 +39,14 @@ macro_rules! limits {
         }
 
         impl Limits {
-            /// What a binding gets when its manifest says nothing: ample for a compiled policy.
+            /// The limits of a binding whose manifest says nothing: ample for a compiled policy.
             pub const DEFAULT: Self = Self { $($field: $default,)+ };
 
-            /// What a binding gets whose manifest says `profile = "interpreter"`: ample for a policy that has an engine
-            /// or an interpreter in it (Rego, Cedar, JavaScript, Python).
+            /// The limits of a binding whose manifest says `profile = "interpreter"`: ample for a policy with an
+            /// engine or an interpreter in it (Rego, Cedar, JavaScript, Python).
             pub const INTERPRETER: Self = Self { $($field: $interpreter,)+ };
 
-            /// The most that any binding can have. An operator's own ceilings, `[ceilings]` in the manifest,
+            /// The maximum for any binding. An operator's own ceilings, `[ceilings]` in the manifest,
             /// are at or below these.
             pub const CEILING: Self = Self { $($field: $ceiling,)+ };
 
@@ -148,9 +155,9 @@ limits! {
         excludes: "what `describe` and `configure` return, which have fixed bounds",
     }
     /// Time of one run of the guest in milliseconds, `configure` included; it ends at most two
-    /// ticks ([`TICK`](crate::Engine::TICK)) later. An evaluation takes up to three runs: a short
-    /// one first (see [`Engine`](crate::Engine), Neighbours), the whole one, and one to find out why
-    /// a verdict cannot be lifted. Waiting for a turn does not count.
+    /// ticks ([`TICK`](crate::Engine::TICK)) later. An evaluation takes up to two runs: a fast one
+    /// first (see [`Engine`](crate::Engine), Neighbours), and the whole one. Waiting for a worker slot
+    /// does not count.
     wall_clock_ms: u32 {
         key: "wall-clock-ms",
         unit: Milliseconds,
@@ -160,7 +167,7 @@ limits! {
         interpreter: 2_000,
         ceiling: 10_000,
         summary: "Time of one run of the guest: a backstop behind fuel.",
-        excludes: "waiting for a turn, and compiling",
+        excludes: "waiting for a worker slot, and compiling",
     }
     /// Time that checking and compiling the component may take, in milliseconds. Only a child
     /// process is held to it: see [`Preparation`](crate::Preparation).
@@ -316,7 +323,7 @@ impl Limits {
     /// The smallest stack in bytes.
     pub const MIN_STACK_BYTES: u32 = 64 << 10;
 
-    /// The least memory that a component can be compiled in, in bytes.
+    /// The minimum of memory that a component can be compiled in, in bytes.
     pub const MIN_PREPARE_MEMORY_BYTES: u64 = 32 << 20;
 
     /// Limits of given values, each from 1 to its ceiling and by its own rule. `value` is asked for every limit.

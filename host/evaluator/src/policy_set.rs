@@ -1,6 +1,8 @@
 //! Policies, bound to settings and scopes, that decide together.
 
 pub(crate) mod binding;
+pub(crate) mod description;
+pub(crate) mod identity;
 pub(crate) mod policy;
 pub(crate) mod scope;
 mod scope_index;

@@ -2,7 +2,9 @@
 
 pub(crate) mod cache;
 pub(crate) mod compile;
+pub(crate) mod component;
 pub(crate) mod engine;
 pub(crate) mod load_error;
-pub(crate) mod precheck;
+pub(crate) mod pipeline;
+mod precheck;
 pub(crate) mod snapshot;

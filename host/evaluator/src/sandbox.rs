@@ -1,14 +1,12 @@
-//! Guests in fresh instances: within bounds, in turns, thrown away after one call.
+//! Guests in fresh instances: within bounds, scheduled fairly, dropped after one call.
 
-pub(crate) mod cache_padded;
+pub(crate) mod bounds;
 pub(crate) mod code_cache;
+pub(crate) mod evaluation_outcome;
 mod failure;
 pub(crate) mod fairness;
-mod guest;
+pub(crate) mod guest;
 mod ledger;
 mod lowered;
-mod scheduler;
-
-pub use self::guest::Taken;
-pub(crate) use self::guest::{Answer, Functions, Guest, Seated};
-pub(crate) use self::ledger::MAX_TABLE_ELEMENTS;
+pub(crate) mod scheduler;
+pub(crate) mod wasmtime_config;

@@ -242,7 +242,7 @@ fn text_of_a_policy_is_escaped_and_bounded() {
 fn a_panic_is_told_to_the_operator_and_not_to_the_requester() {
     let decision = decide(&[enforce("a", r#"{"panic": "secret\u001b plan"}"#)], claims());
     let Outcome::Refused(reasons) = decision.outcome() else { panic!("{decision:?}") };
-    assert_eq!(reasons[0].message, "the policy of `a` gave no valid answer");
+    assert_eq!(reasons[0].message, "the policy of `a` gave no valid verdict");
     let fault = decision.trace()[0].result.clone().unwrap_err();
     let detail = fault.to_string();
     assert!(detail.starts_with("panicked: secret\\u{1b} plan ("), "{detail}");

@@ -112,7 +112,7 @@ fn row_16_compiled_code_is_no_component() {
     // The real thing, of a policy that would permit: there is no door that takes it.
     let component = Guest { evaluate: PERMIT, ..GUEST }.component();
     let code =
-        CompiledCode::compile(&component, Form::AsItIs, Optimization::Speed, &Limits::DEFAULT)
+        CompiledCode::compile(&component, Form::Original, Optimization::Speed, &Limits::DEFAULT)
             .unwrap();
     check(&code.into_bytes(), "not-wasm");
 }

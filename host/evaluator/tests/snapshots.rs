@@ -61,7 +61,7 @@ fn a_snapshot_decides_as_a_policy_that_is_configured_each_time() {
         let configured = bind(&each_time(), component, settings).unwrap();
         let (one, other) = (snapshot.prepared().unwrap(), configured.prepared().unwrap());
         assert_eq!(one.no_snapshot, None);
-        assert_eq!(one.taken, other.taken);
+        assert_eq!(one.usage, other.usage);
         assert!(other.no_snapshot.is_some());
         assert_eq!(record(snapshot), record(configured));
     }
@@ -122,12 +122,12 @@ fn settings_that_a_policy_does_not_take_are_the_same_error() {
 fn a_binding_that_is_prepared_when_needed_decides_the_same_or_refuses() {
     let engine = Engine::new().unwrap();
     let policy = Arc::new(Policy::load(&engine, SAME_WORKSPACE, &Limits::DEFAULT).unwrap());
-    let lazy = Binding::prepare_when_needed(Arc::clone(&policy), config("{}")).unwrap();
+    let lazy = Binding::prepare_lazily(Arc::clone(&policy), config("{}")).unwrap();
     assert_eq!(lazy.prepared(), None);
     let eager = Binding::prepare(Arc::clone(&policy), config("{}")).unwrap();
     assert_eq!(record(lazy), record(eager));
 
-    let wrong = Binding::prepare_when_needed(policy, config(r#"{"also":7}"#)).unwrap();
+    let wrong = Binding::prepare_lazily(policy, config(r#"{"also":7}"#)).unwrap();
     let set = PolicySet::new(vec![wrong]).unwrap();
     for _ in 0..2 {
         let decision = set.evaluate(support::claims());

@@ -1,4 +1,4 @@
-//! How a service is run.
+//! The configuration of a service, without its files.
 
 use std::time::Duration;
 
@@ -7,55 +7,55 @@ use countersign::Audience;
 use crate::key::Algorithm;
 use crate::keys::KeyTimes;
 
-/// How a service is run.
+/// The configuration of a service, without its files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// `tokens.default-ttl-seconds`: the life that a token has where none is asked for.
+    /// `tokens.default-ttl-seconds`: the TTL of a token where none is requested.
     pub default_ttl_seconds: u32,
-    /// `tokens.longest-ttl-seconds`: the longest life that can be asked for.
-    pub longest_ttl_seconds: u32,
-    /// `tokens.most-audiences`: the most audiences that a token can be asked for.
-    pub most_audiences: usize,
+    /// `tokens.max-ttl-seconds`: the maximum TTL that can be requested.
+    pub max_ttl_seconds: u32,
+    /// `tokens.max-audiences`: the maximum of audiences that can be requested for one token.
+    pub max_audiences: usize,
     /// `tokens.es256-audiences`: tokens for these alone are signed with ES256, others with RS256.
     pub es256_audiences: Vec<Audience>,
-    /// `runs.life-seconds`: for how long a run may have tokens at most.
-    pub run_life_seconds: u64,
-    /// `runs.keep-seconds`: for how long a run that has ended is remembered.
+    /// `runs.max-ttl-seconds`: the maximum TTL of a run, in which it may have tokens.
+    pub run_max_ttl_seconds: u64,
+    /// `runs.keep-seconds`: the time for which a run that has ended is remembered.
     pub keep_runs_seconds: u64,
-    /// `keys.rotate-every-seconds`, `keys.verifier-cache-seconds`, and the longest life.
+    /// `keys.rotate-every-seconds`, `keys.verifier-cache-seconds`, and the maximum TTL.
     pub key_times: KeyTimes,
-    /// `keys.max-age-seconds`: for how long verifiers are told to keep a key set.
+    /// `keys.max-age-seconds`: the `max-age` of the key set in its `Cache-Control`.
     pub key_set_max_age: u64,
-    /// `limits.body-bytes`: the longest body of a request.
+    /// `limits.body-bytes`: the maximum size of a request's body.
     pub body_bytes: usize,
-    /// `limits.header-bytes`: the longest head of a request.
+    /// `limits.header-bytes`: the maximum size of a request's head.
     pub header_bytes: usize,
-    /// `limits.header-seconds`: within which the head of a request must have arrived.
+    /// `limits.header-seconds`: the time in which the head of a request must arrive.
     pub header_timeout: Duration,
-    /// `limits.body-seconds`: within which its body must have.
+    /// `limits.body-seconds`: the time in which its body must arrive.
     pub body_timeout: Duration,
-    /// `limits.requests`: the most requests that are answered at a time.
-    pub most_requests: usize,
-    /// `limits.connections`: the most connections at a time.
-    pub most_connections: usize,
-    /// `limits.runner-per-second`: how many tokens a runner may ask for, on average.
+    /// `limits.requests`: the maximum of requests that are answered at a time.
+    pub max_requests: usize,
+    /// `limits.connections`: the maximum of connections at a time.
+    pub max_connections: usize,
+    /// `limits.runner-per-second`: the tokens that a runner may request each second, on average.
     pub runner_per_second: u32,
-    /// `limits.runner-burst`: how many at once.
+    /// `limits.runner-burst`: the tokens that it may request at once.
     pub runner_burst: u32,
-    /// `limits.run-per-second`: how many tokens may be asked for by one run token, on average. They count for the
-    /// runner as well.
+    /// `limits.run-per-second`: the tokens that may be requested by one run token each second, on average. They count
+    /// for the runner as well.
     pub run_per_second: u32,
-    /// `limits.run-burst`: how many at once.
+    /// `limits.run-burst`: the tokens that may be requested at once.
     pub run_burst: u32,
-    /// `limits.drain-seconds`: how long it goes on when it is stopped, and says that it is not ready, so that
-    /// nobody is sent there any more.
+    /// `limits.drain-seconds`: the time between the signal to stop and the end of serving, in which it reports that it
+    /// is not ready, so that no traffic is sent to it.
     pub drain: Duration,
-    /// `limits.shutdown-seconds`: how long requests have to finish when it is stopped.
+    /// `limits.shutdown-seconds`: the time that requests have to finish after that.
     pub shutdown: Duration,
 }
 
 impl Settings {
-    /// The algorithms that there are keys of.
+    /// The algorithms of the service's keys.
     pub(crate) fn algorithms(&self) -> &'static [Algorithm] {
         if self.es256_audiences.is_empty() {
             &[Algorithm::Rs256]
@@ -64,7 +64,7 @@ impl Settings {
         }
     }
 
-    /// What a token for these audiences is signed with.
+    /// The algorithm that a token for these audiences is signed with.
     pub fn algorithm_of(&self, audiences: &[Audience]) -> Algorithm {
         if audiences.iter().all(|audience| self.es256_audiences.contains(audience)) {
             Algorithm::Es256

@@ -139,14 +139,14 @@ pub(crate) fn subjects_record(subjects: &SubjectFormats, time: u64) -> Vec<u8> {
         /// Those of definitions, where they are said.
         definitions: BTreeMap<&'r str, &'static str>,
     }
-    let of_definitions = subjects.of_definitions.iter();
+    let overrides = subjects.overrides.iter();
     let record = SubjectsRecord {
         version: 1,
         kind: "subjects",
         time,
         meshstack_id: subjects.meshstack_id.as_str(),
         subject_profile: subjects.profile.as_str(),
-        definitions: of_definitions.map(|(id, profile)| (id.as_str(), profile.as_str())).collect(),
+        definitions: overrides.map(|(id, profile)| (id.as_str(), profile.as_str())).collect(),
     };
     serde_json::to_vec(&record).unwrap_or_default()
 }

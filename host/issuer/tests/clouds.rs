@@ -18,7 +18,7 @@ fn setup() -> Setup {
     let issuer = "meshstack-id = \"a-name-that-leaves-no-room-for-a-workspace\"\naudiences = { \"other\" = \"other\" }";
     Setup {
         manifest: MANIFEST.replace("meshstack-id = \"demo\"", issuer),
-        config: format!("[tokens]\nes256-audiences = [\"{AZURE}\"]\nmost-audiences = 2\n"),
+        config: format!("[tokens]\nes256-audiences = [\"{AZURE}\"]\nmax-audiences = 2\n"),
         ..Setup::default()
     }
 }

@@ -50,7 +50,7 @@ fn kid(token: &str) -> String {
 async fn a_verifier_with_a_cached_key_set_refuses_nothing() {
     let folder = folder();
     let config = format!(
-        "[tokens]\nes256-audiences = [\"{AWS}\"]\n[runs]\nlife-seconds = 2_592_000\n\
+        "[tokens]\nes256-audiences = [\"{AWS}\"]\n[runs]\nmax-ttl-seconds = 2_592_000\n\
          [keys]\nrotate-every-seconds = {}\n[limits]\nrunner-per-second = 1_000_000\nrunner-burst = 1_000_000\nrun-per-second = 1_000_000\nrun-burst = 1_000_000\n",
         5 * DAY
     );
@@ -115,7 +115,7 @@ async fn a_key_that_another_process_made_is_taken_up() {
     let folder = folder();
     let service = Running::start(folder.path()).await;
     service.register(&run(), SHARED_RUNNER).await;
-    let times = KeyTimes { verifier_cache: DAY, longest_token: 7200, rotate_every: None };
+    let times = KeyTimes { verifier_cache: DAY, max_token_ttl: 7200, rotate_every: None };
     let keys = KeyFolder::open(&folder.path().join("keys")).unwrap();
     let made = keys.rotate(Algorithm::Rs256, &times, false, service.now()).unwrap();
     assert!(keys.rotate(Algorithm::Rs256, &times, false, service.now()).is_err());

@@ -154,13 +154,13 @@ impl Compile for ChildProcess {
         limits: &Limits,
     ) -> Result<CompiledCode, CompileError> {
         let state = match form {
-            Form::InState(state) => Some(state.to_bytes()),
-            Form::AsItIs | Form::Observable => None,
+            Form::Snapshot(state) => Some(state.to_bytes()),
+            Form::Original | Form::Instrumented => None,
         };
         let seconds = u64::from(limits.prepare_ms.div_ceil(1000));
         let job = Job {
             optimize: optimization == Optimization::Speed,
-            observable: matches!(form, Form::Observable),
+            observable: matches!(form, Form::Instrumented),
             state_bytes: state.as_ref().map(|state| state.len() as u64),
             bytes: component.len() as u64,
             component_bytes: limits.component_bytes,
@@ -177,7 +177,7 @@ impl Compile for ChildProcess {
         }
     }
 
-    fn place(&self) -> &'static str {
+    fn name(&self) -> &'static str {
         "a child process"
     }
 }

@@ -23,7 +23,7 @@
 //!         return serve();
 //!     }
 //!     let child = ChildProcess::of_this_program(["compile-for-parent"]).expect("a path of its own");
-//!     let preparation = Preparation::Elsewhere(Arc::new(child));
+//!     let preparation = Preparation::External(Arc::new(child));
 //!     // What was compiled is kept, sealed with a secret that is in another folder.
 //!     let (folder, secret) = ("/var/cache/issuer".as_ref(), "/var/lib/issuer/secret".as_ref());
 //!     let cache = CacheFolder::open(folder, secret, CacheFolder::MOST_BYTES).expect("a cache");

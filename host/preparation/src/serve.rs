@@ -38,7 +38,7 @@ fn answer(input: &mut impl BufRead, output: &mut impl Write) -> io::Result<()> {
     let job: Job = serde_json::from_slice(&line)?;
     // The compiler's threads start now: that they cannot start is not the component's doing.
     let _ =
-        CompiledCode::compile(TWO_FUNCTIONS, Form::AsItIs, Optimization::None, &Limits::DEFAULT);
+        CompiledCode::compile(TWO_FUNCTIONS, Form::Original, Optimization::None, &Limits::DEFAULT);
     limit(&job)?;
     let component = exactly(input, job.bytes)?;
     let state = match job.state_bytes {
@@ -48,9 +48,9 @@ fn answer(input: &mut impl BufRead, output: &mut impl Write) -> io::Result<()> {
         None => None,
     };
     let form = match &state {
-        Some(state) => Form::InState(state),
-        None if job.observable => Form::Observable,
-        None => Form::AsItIs,
+        Some(state) => Form::Snapshot(state),
+        None if job.observable => Form::Instrumented,
+        None => Form::Original,
     };
     let limits = Limits { component_bytes: job.component_bytes, ..Limits::CEILING };
     let (word, bytes) = match CompiledCode::compile(&component, form, job.optimization(), &limits) {
@@ -107,7 +107,7 @@ mod tests {
     fn the_component_that_starts_the_threads_compiles() {
         let code = CompiledCode::compile(
             TWO_FUNCTIONS,
-            Form::AsItIs,
+            Form::Original,
             Optimization::None,
             &Limits::DEFAULT,
         );

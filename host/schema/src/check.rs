@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use countersign::{CheckSettings, Description, Digest, Settings, SettingsProblem};
+use countersign::{Description, Digest, Settings, SettingsProblem, SettingsValidator};
 
 use crate::settings::SettingsSchema;
 use crate::unusable::Unusable;
@@ -66,7 +66,7 @@ impl SchemaCheck {
     }
 }
 
-impl CheckSettings for SchemaCheck {
+impl SettingsValidator for SchemaCheck {
     fn check(&self, policy: &Description, settings: &Settings) -> Vec<SettingsProblem> {
         let Some(text) = &policy.settings_schema else { return Vec::new() };
         let schema = self.schema(policy, text);

@@ -1,9 +1,9 @@
-//! What the JSON Schema that a policy gives of its settings is good for: [settings are checked](SchemaCheck) against
-//! it before the policy sees them, and [editors](manifest_schema) get it as a part of the schema of
-//! `countersign.toml`.
+//! Checks settings against the JSON Schema that a policy has for them ([`SchemaCheck`]), before the policy sees them,
+//! and translates that schema to draft-07 for editors ([`SettingsSchema::draft7_definitions`]).
 //!
-//! The schema comes from a policy, so it may be made to cost much. What it can cost is known before it is
-//! used: [`SettingsSchema`] says which ones are not used, and why that is never an error.
+//! The schema comes from a policy, so it may be made to cost much. The cost is known before the schema is used:
+//! [`SettingsSchema`] refuses the ones that are too expensive, and a schema that is refused is never an error of the
+//! settings.
 //!
 //! It does no I/O: nothing is fetched, whatever a schema refers to.
 

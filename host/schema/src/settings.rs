@@ -105,10 +105,6 @@ impl SettingsSchema {
         let Err(error) = self.schemas.validate(&value, self.index) else { return Ok(Vec::new()) };
         Ok(Problems::new(&self.document, &self.read.patterns, &value).of(&error))
     }
-
-    pub(crate) fn read(&self) -> &Read {
-        &self.read
-    }
 }
 
 impl std::fmt::Debug for SettingsSchema {

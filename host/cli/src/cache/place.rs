@@ -71,7 +71,7 @@ impl CacheArguments {
             Ok(cache) => Ok(Some(cache)),
             Err(error) if given => Err(error),
             Err(error) => {
-                output::say(&countersign::visible(&format!("nothing is kept: {error:#}")));
+                output::status(&countersign::visible(&format!("nothing is kept: {error:#}")));
                 Ok(None)
             }
         }

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use countersign::{Binding, Digest, Optimization, Scope, visible};
-use countersign_deployment::{When, prepare_policies};
+use countersign_deployment::{ManifestBundle, PreparationTiming, engine};
 use serde::Serialize;
 
 use crate::limits_text::LimitsJson;
-use crate::output::{self, DIM, Done, Format, GOOD, Styled};
-use countersign_deployment::{engine, files};
+use crate::output::{self, DIM, Exit, Format, SUCCESS, Styled};
 use crate::progress;
 
 /// What `--format json` prints of a binding.
@@ -34,16 +34,14 @@ struct PolicyJson<'a> {
     version: &'a str,
 }
 
-pub fn inspect(manifest: &Path, format: Format) -> Result<Done> {
-    let mut loaded = files::read_manifest(manifest)?;
+pub fn inspect(manifest: &Path, format: Format) -> Result<Exit> {
+    let mut bundle = ManifestBundle::read(manifest)?;
     // As a service prepares them, all of them now.
-    loaded.manifest.preparation.bindings = When::AtStart;
+    Arc::make_mut(&mut bundle.manifest).preparation.bindings = PreparationTiming::AtStart;
     let engine = engine::engine(Optimization::Speed, output::warn_or_log)?;
-    let set = progress::during("preparing the policies", || {
-        prepare_policies(&engine, &loaded.manifest, &loaded.files)
-    })
-    .with_context(|| manifest.display().to_string())?;
-    let entries = loaded.manifest.bindings.iter();
+    let set = progress::with_spinner("preparing the policies", || bundle.prepare(&engine))
+        .with_context(|| manifest.display().to_string())?;
+    let entries = bundle.manifest.bindings.iter();
     let paths: BTreeMap<&str, &str> =
         entries.map(|entry| (entry.name.as_str(), entry.policy.as_str())).collect();
     let bindings: Vec<_> = set
@@ -57,12 +55,12 @@ pub fn inspect(manifest: &Path, format: Format) -> Result<Done> {
     match format {
         Format::Json => output::print_json(&bindings)?,
         Format::Human => {
-            let place = engine.preparation().place();
+            let place = engine.preparation().name();
             let texts: Vec<_> = bindings.iter().map(|binding| binding.text(place)).collect();
             output::print(&texts.join("\n"))?;
         }
     }
-    Ok(Done::Fine)
+    Ok(Exit::Success)
 }
 
 impl<'a> BindingJson<'a> {
@@ -81,13 +79,13 @@ impl<'a> BindingJson<'a> {
             limits: LimitsJson::new(
                 &identity.limits,
                 binding.policy(),
-                binding.prepared().map(|prepared| prepared.taken),
+                binding.prepared().map(|prepared| prepared.usage),
             ),
         }
     }
 
     fn text(&self, place: &str) -> String {
-        let mut text = format!("{}  {}\n", Styled(GOOD, "active"), self.binding);
+        let mut text = format!("{}  {}\n", Styled(SUCCESS, "active"), self.binding);
         let mut line = |name: &str, value: &dyn std::fmt::Display| {
             // Writing to a string does not fail.
             let _ = writeln!(text, "  {} {value}", Styled(DIM, format!("{name:<9}")));

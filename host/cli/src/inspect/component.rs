@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use countersign_deployment::files;
 use crate::limits_text::{LimitsJson, Needs};
-use crate::output::{BAD, DIM, GOOD, Styled};
+use crate::output::{FAILURE, DIM, SUCCESS, Styled};
 
 /// What is known of a component.
 pub struct Inspected {
@@ -73,7 +73,7 @@ impl Inspected {
             digest: Digest::of(&bytes),
             imports: imports(&bytes),
             policy: Policy::load(engine, &bytes, &limits),
-            place: engine.preparation().place(),
+            place: engine.preparation().name(),
         })
     }
 
@@ -112,8 +112,8 @@ impl Inspected {
             let _ = writeln!(text, "  {} {value}", Styled(DIM, format!("{name:<9}")));
         };
         let headline = match &self.policy {
-            Ok(_) => format!("{}  {}", Styled(GOOD, "loads"), visible(&self.file)),
-            Err(_) => format!("{}  {}", Styled(BAD, "does not load"), visible(&self.file)),
+            Ok(_) => format!("{}  {}", Styled(SUCCESS, "loads"), visible(&self.file)),
+            Err(_) => format!("{}  {}", Styled(FAILURE, "does not load"), visible(&self.file)),
         };
         if let Err(problem) = &self.policy {
             line("why", &format!("{problem} ({})", problem.code()));
@@ -160,5 +160,5 @@ fn schema_not_used(schema: &str) -> Option<String> {
 
 /// What the policy took to describe itself, against the defaults.
 fn limits(policy: &Policy) -> LimitsJson {
-    LimitsJson::new(&Limits::DEFAULT, policy, Some(policy.described()))
+    LimitsJson::new(&Limits::DEFAULT, policy, Some(policy.describe_usage()))
 }

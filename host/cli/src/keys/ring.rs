@@ -1,17 +1,17 @@
 //! `countersign keys list` and `countersign keys rotate`
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use countersign_issuer::{Algorithm, KeyEntry, KeyFolder, KeyTimes};
+use countersign_deployment::existing_keys;
+use countersign_issuer::{Algorithm, KeyEntry};
 use serde::Serialize;
 
 use super::AlgorithmWord;
 use crate::clock;
-use crate::output::{self, Done, Format};
-use countersign_deployment::{beside, read_config};
+use crate::output::{self, Exit, Format};
 
 /// List the keys of a service, and when each is what
 #[derive(Args)]
@@ -88,21 +88,21 @@ impl<'k> Printed<'k> {
 }
 
 impl List {
-    pub fn run(&self) -> Result<Done> {
-        let (folder, _) = folder(&self.config)?;
+    pub fn run(&self) -> Result<Exit> {
+        let (folder, _) = existing_keys(&self.config)?;
         let (plan, now) = (folder.plan()?, clock::now(None)?);
         let keys: Vec<_> = plan.keys.iter().map(|key| Printed::new(key, now)).collect();
         match self.format {
             Format::Json => output::print_json(&keys)?,
             Format::Human => output::print(&text(&keys))?,
         }
-        Ok(Done::Fine)
+        Ok(Exit::Success)
     }
 }
 
 impl Rotate {
-    pub fn run(&self) -> Result<Done> {
-        let (folder, times) = folder(&self.config)?;
+    pub fn run(&self) -> Result<Exit> {
+        let (folder, times) = existing_keys(&self.config)?;
         let now = clock::now(None)?;
         let mut algorithms = vec![self.algorithm.unwrap_or(AlgorithmWord::Rs256).into()];
         if self.at_once && self.algorithm.is_none() {
@@ -126,7 +126,7 @@ impl Rotate {
             Format::Json => output::print_json(&made)?,
             Format::Human => output::print(&text(&made))?,
         }
-        Ok(Done::Fine)
+        Ok(Exit::Success)
     }
 }
 
@@ -149,10 +149,4 @@ fn text(keys: &[Printed<'_>]) -> String {
         text.push('\n');
     }
     text
-}
-
-fn folder(config: &Path) -> Result<(KeyFolder, KeyTimes)> {
-    let parsed = read_config(config)?;
-    let folder = beside(config, &parsed.state).join("keys");
-    Ok((KeyFolder::existing(&folder)?, parsed.settings.key_times))
 }

@@ -11,7 +11,7 @@ use countersign_decision_log::{Entry, Reader};
 
 use super::LogPlace;
 use super::records::{Placed, RecordView};
-use crate::output::{self, Done, Format};
+use crate::output::{self, Exit, Format};
 
 /// How often a log is looked at for more.
 const LOOK: Duration = Duration::from_millis(200);
@@ -83,7 +83,7 @@ pub struct Tail {
 }
 
 impl Show {
-    pub fn run(&self) -> Result<Done> {
+    pub fn run(&self) -> Result<Exit> {
         let mut reader = Reader::new(self.place.folder()?, self.from);
         let asked_for_one = self.run.is_some()
             || self.jti.is_some()
@@ -97,10 +97,10 @@ impl Show {
             }
         }
         if asked_for_one && !found {
-            output::say("no record is the one asked for");
-            return Ok(Done::Failed);
+            output::status("no record is the one asked for");
+            return Ok(Exit::Failed);
         }
-        Ok(Done::Fine)
+        Ok(Exit::Success)
     }
 
     fn is_asked_for(&self, entry: &Entry) -> bool {
@@ -124,7 +124,7 @@ impl Show {
 }
 
 impl Tail {
-    pub fn run(&self) -> Result<Done> {
+    pub fn run(&self) -> Result<Exit> {
         let mut reader = Reader::before_the_end(self.place.folder()?, self.records as u64)?;
         let mut last = VecDeque::new();
         while let Some(entry) = reader.read()? {
@@ -135,7 +135,7 @@ impl Tail {
         }
         last.iter().try_for_each(|entry| print(entry, self.format))?;
         if !self.follow {
-            return Ok(Done::Fine);
+            return Ok(Exit::Success);
         }
         loop {
             match reader.read()? {

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::LogPlace;
 use super::records::RecordView;
-use crate::output::{self, Done, Format};
+use crate::output::{self, Exit, Format};
 
 /// Count the tokens that each definition was issued, by the profile of their subject
 #[derive(Args)]
@@ -50,7 +50,7 @@ struct Row {
 }
 
 impl Subjects {
-    pub fn run(&self) -> Result<Done> {
+    pub fn run(&self) -> Result<Exit> {
         let mut counts: BTreeMap<Of, (u64, u64)> = BTreeMap::new();
         let mut reader = Reader::new(self.place.folder()?, 1);
         while let Some(entry) = reader.read()? {
@@ -89,6 +89,6 @@ impl Subjects {
                 output::print(&visible(&text))?;
             }
         }
-        Ok(Done::Fine)
+        Ok(Exit::Success)
     }
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::LogPlace;
 use countersign_deployment::files;
-use crate::output::{self, BAD, Done, Format, GOOD, Styled};
+use crate::output::{self, FAILURE, Exit, Format, SUCCESS, Styled};
 use crate::progress;
 
 /// Check every byte of a log: the chain of records, and the signed checkpoints
@@ -60,7 +60,7 @@ struct Printed {
 }
 
 impl Verify {
-    pub fn run(&self) -> Result<Done> {
+    pub fn run(&self) -> Result<Exit> {
         let folder = self.place.folder()?;
         let name = || folder.display().to_string();
         let default = || folder.join(CHECKPOINT_KEY_FILE);
@@ -71,7 +71,7 @@ impl Verify {
             Format::Json => output::print_json(&printed)?,
             Format::Human => output::print(&text(&printed))?,
         }
-        Ok(if printed.damage.is_empty() { Done::Fine } else { Done::Failed })
+        Ok(if printed.damage.is_empty() { Exit::Success } else { Exit::Failed })
     }
 
     fn printed(&self, report: &Report) -> Printed {
@@ -103,7 +103,7 @@ pub fn verified(folder: &Path) -> Result<Report> {
 fn verified_by(folder: &Path, key_file: &Path) -> Result<Report> {
     let key = CheckpointVerifier::parse(&files::read(key_file, 1 << 16)?)
         .with_context(|| key_file.display().to_string())?;
-    let checked = progress::during("checking the log", || {
+    let checked = progress::with_spinner("checking the log", || {
         countersign_decision_log::verify(folder, &LogConfig::default(), &key)
     });
     Ok(checked?)
@@ -112,10 +112,10 @@ fn verified_by(folder: &Path, key_file: &Path) -> Result<Report> {
 fn text(report: &Printed) -> String {
     let mut text = String::new();
     for damage in &report.damage {
-        let _ = writeln!(text, "{} {}", Styled(BAD, "damaged:"), countersign::visible(damage));
+        let _ = writeln!(text, "{} {}", Styled(FAILURE, "damaged:"), countersign::visible(damage));
     }
     if report.damage.is_empty() {
-        let _ = write!(text, "{}: ", Styled(GOOD, "whole"));
+        let _ = write!(text, "{}: ", Styled(SUCCESS, "whole"));
     }
     let covered = match report.covered {
         0 => "no checkpoint yet".to_owned(),

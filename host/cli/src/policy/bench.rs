@@ -10,7 +10,7 @@ use countersign_authoring::{Measurement, Trial, measure};
 use serde::Serialize;
 
 use super::folder::FolderArguments;
-use crate::output::{self, BAD, Done, Format, Styled};
+use crate::output::{self, FAILURE, Exit, Format, Styled};
 use countersign_deployment::engine;
 use crate::progress;
 
@@ -71,13 +71,13 @@ struct PrintedCase<'m> {
 }
 
 impl Bench {
-    pub fn run(&self) -> Result<Done> {
+    pub fn run(&self) -> Result<Exit> {
         let folder = self.folder.read()?;
         let engine = engine::engine(Optimization::Speed, output::warn_or_log)?;
         let (cases, run) = (&folder.cases, &folder.run);
         let begin = Instant::now();
         let time = || u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let measurement = progress::during("measuring", || {
+        let measurement = progress::with_spinner("measuring", || {
             let (component, settings) = (&folder.component, folder.settings.clone());
             let trial = Trial::new(&engine, component, folder.limits, cases, run, settings)?;
             measure(&trial, usize::try_from(self.times).unwrap_or(1), time)
@@ -93,7 +93,7 @@ impl Bench {
             Format::Json => output::print_json(&printed(&measurement, &over))?,
             Format::Human => output::print(&text(&measurement, &over))?,
         }
-        Ok(if over.is_empty() { Done::Fine } else { Done::Failed })
+        Ok(if over.is_empty() { Exit::Success } else { Exit::Failed })
     }
 }
 
@@ -131,7 +131,7 @@ fn text(measurement: &Measurement, over: &[&str]) -> String {
     // Writing to a string does not fail.
     for case in &measurement.cases {
         let mark = if over.contains(&case.name.as_str()) { " over --max-fuel" } else { "" };
-        let _ = writeln!(text, "{}{}", visible(&case.name), Styled(BAD, mark));
+        let _ = writeln!(text, "{}{}", visible(&case.name), Styled(FAILURE, mark));
         let _ = writeln!(text, "  fuel    {}", of(case.fuel, limits.fuel));
         let _ = writeln!(text, "  memory  {} bytes", of(case.memory_bytes, limits.memory_bytes));
         let _ =

@@ -18,7 +18,7 @@ use countersign_schema::SettingsSchema;
 use serde::Serialize;
 
 use super::language::Language;
-use crate::output::{self, DIM, Done, Format, STRONG, Styled};
+use crate::output::{self, DIM, Exit, Format, STRONG, Styled};
 use countersign_deployment::{engine, files};
 use crate::progress;
 
@@ -75,7 +75,7 @@ struct BuiltSettings {
 }
 
 impl Build {
-    pub fn run(&self) -> Result<Done> {
+    pub fn run(&self) -> Result<Exit> {
         let folder = self.folder.canonicalize();
         let folder = folder.with_context(|| self.folder.display().to_string())?;
         let language = Language::of(&folder)?;
@@ -94,7 +94,7 @@ impl Build {
         let limits = language.profile().limits();
         let engine = engine::engine(Optimization::None, output::warn_or_log)?;
         let policy =
-            progress::during("checking the component", || Policy::load(&engine, &bytes, &limits))?;
+            progress::with_spinner("checking the component", || Policy::load(&engine, &bytes, &limits))?;
         let (digest, description) = (policy.digest(), policy.description().clone());
         if let Some(schema) = &description.settings_schema
             && let Err(why) = SettingsSchema::parse(schema)
@@ -124,7 +124,7 @@ impl Build {
             Format::Json => output::print_json(&built)?,
             Format::Human => output::print(&text(&built))?,
         }
-        Ok(Done::Fine)
+        Ok(Exit::Success)
     }
 
     /// Gives the policy its settings, writes them when it takes them, and says where.
@@ -144,7 +144,7 @@ impl Build {
             limits,
             claims: Vec::new(),
         };
-        progress::during("checking the texts", || Binding::prepare(Arc::new(policy), config))?;
+        progress::with_spinner("checking the texts", || Binding::prepare(Arc::new(policy), config))?;
         files::replace(&path, json.as_bytes(), false)?;
         Ok(BuiltSettings { file: path.display().to_string(), digest })
     }

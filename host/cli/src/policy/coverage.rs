@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::language::Language;
 use super::rust::RustPackage;
-use crate::output::{BAD, DIM, Styled};
+use crate::output::{FAILURE, DIM, Styled};
 use crate::progress;
 
 /// Which lines of a policy its cases reach.
@@ -37,7 +37,7 @@ impl PolicyCoverage {
         let package = RustPackage::of(folder)?;
         let toolchain = Toolchain::find()?;
         let module =
-            progress::during("compiling for coverage", || package.module_for_coverage(toolchain))?;
+            progress::with_spinner("compiling for coverage", || package.module_for_coverage(toolchain))?;
         let coverage = trial.coverage(&module, &|path| package.own(path))?;
         let text = |line: &CodeLine| package.line(&line.file, line.line).unwrap_or_default();
         let missed = coverage.missed().map(|line| (line.clone(), text(line))).collect();
@@ -54,7 +54,7 @@ impl PolicyCoverage {
         let (covered, lines) = (self.coverage.covered(), self.coverage.lines());
         write!(text, "{covered} of {lines} lines are reached by a case")?;
         match self.least.filter(|_| !self.passed()) {
-            Some(least) => writeln!(text, " {}", Styled(BAD, format!("less than {least}%")))?,
+            Some(least) => writeln!(text, " {}", Styled(FAILURE, format!("less than {least}%")))?,
             None => text.push('\n'),
         }
         if !self.missed.is_empty() {

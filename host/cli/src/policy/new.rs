@@ -9,7 +9,7 @@ use countersign::BindingName;
 
 use super::folder::Profile;
 use super::language::Language;
-use crate::output::{self, Done};
+use crate::output::{self, Exit};
 
 /// Make the folder of a policy that builds, and whose cases pass
 #[derive(Args)]
@@ -46,7 +46,7 @@ const RUN: &str = include_str!("../../../../examples/run.json");
 const CONTRACT: &str = include_str!("../../../../wit/policy.wit");
 
 impl New {
-    pub fn run(&self) -> Result<Done> {
+    pub fn run(&self) -> Result<Exit> {
         let folder = PathBuf::from(self.name.as_str());
         if folder.exists() {
             bail!("{}: there already", folder.display());
@@ -65,11 +65,11 @@ impl New {
             write(&folder.join(name), &text)?;
         }
         output::print(&format!("{}\n", folder.display()))?;
-        output::say(&format!(
+        output::status(&format!(
             "next: cd {} && countersign policy build --install && countersign policy test",
             folder.display()
         ));
-        Ok(Done::Fine)
+        Ok(Exit::Success)
     }
 
     fn rust(&self) -> Vec<(&'static str, String)> {

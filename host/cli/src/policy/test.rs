@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::coverage::{PolicyCoverage, PrintedCoverage};
 use super::folder::FolderArguments;
 use super::junit;
-use crate::output::{self, BAD, DIM, Done, GOOD, STRONG, Styled};
+use crate::output::{self, FAILURE, DIM, Exit, SUCCESS, STRONG, Styled};
 use countersign_deployment::engine;
 use crate::progress;
 
@@ -96,7 +96,7 @@ impl Tested {
 }
 
 impl Test {
-    pub fn run(&self) -> Result<Done> {
+    pub fn run(&self) -> Result<Exit> {
         let engine = engine::engine_without_check(Optimization::None)?;
         if self.watch {
             return self.watch(&engine);
@@ -107,12 +107,12 @@ impl Test {
             TestFormat::Json => output::print_json(&Printed::new(&tested))?,
             TestFormat::Junit => output::print(&junit::report(&tested)?)?,
         }
-        Ok(if tested.passed() { Done::Fine } else { Done::Failed })
+        Ok(if tested.passed() { Exit::Success } else { Exit::Failed })
     }
 
     fn test(&self, engine: &Engine) -> Result<Tested> {
         let folder = self.folder.read()?;
-        let (trial, report) = progress::during("testing", || {
+        let (trial, report) = progress::with_spinner("testing", || {
             let (cases, run, settings) = (&folder.cases, &folder.run, folder.settings.clone());
             let component = &folder.component;
             let trial = Trial::new(engine, component, folder.limits, cases, run, settings)?;
@@ -135,14 +135,14 @@ impl Test {
         })
     }
 
-    fn watch(&self, engine: &Engine) -> Result<Done> {
+    fn watch(&self, engine: &Engine) -> Result<Exit> {
         loop {
             let looks = self.folder.looks();
             match self.test(engine) {
                 Ok(tested) => output::print(&text(&tested))?,
                 Err(error) => output::error(&error),
             }
-            output::say("waiting for a change; Ctrl-C ends it");
+            output::status("waiting for a change; Ctrl-C ends it");
             while self.folder.looks() == looks {
                 thread::sleep(LOOK);
             }
@@ -294,9 +294,9 @@ fn outcome(
     detail: &[String],
 ) -> std::fmt::Result {
     if passed {
-        return writeln!(text, "  {}  {}", Styled(GOOD, "pass"), visible(name));
+        return writeln!(text, "  {}  {}", Styled(SUCCESS, "pass"), visible(name));
     }
-    writeln!(text, "  {}  {}", Styled(BAD, "FAIL"), visible(name))?;
+    writeln!(text, "  {}  {}", Styled(FAILURE, "FAIL"), visible(name))?;
     writeln!(text, "        expected  {}", visible(expected))?;
     writeln!(text, "        found     {}", visible(found))?;
     detail.iter().try_for_each(|line| writeln!(text, "                  {}", visible(line)))
@@ -314,11 +314,11 @@ fn of_mutations(text: &mut String, mutations: &Mutations) -> std::fmt::Result {
     let (forgotten, surprising) = (mutations.forgotten(), mutations.surprising());
     if !forgotten.is_empty() {
         let what = "forgotten: it should decide on this, and no case notices a change of it";
-        writeln!(text, "  {} {}", Styled(BAD, what), paths(&forgotten))?;
+        writeln!(text, "  {} {}", Styled(FAILURE, what), paths(&forgotten))?;
     }
     if !surprising.is_empty() {
         let what = "surprising: it decides on this, and `decides-on` does not say so";
-        writeln!(text, "  {} {}", Styled(BAD, what), paths(&surprising))?;
+        writeln!(text, "  {} {}", Styled(FAILURE, what), paths(&surprising))?;
     }
     if !mutations.is_declared() {
         let what = "say which it should be with `decides-on` in cases.toml";

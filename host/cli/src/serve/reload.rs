@@ -1,113 +1,141 @@
-//! Reading again who may ask, and what decides: each beside what is in use, and in its place as a whole or not at
-//! all.
+//! Reloads of the access configuration and the policies, each prepared beside the one in use and put in its place as
+//! a whole or not at all.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use countersign_deployment::{Loader, Looks};
+use countersign_deployment::{Loader, Snapshot};
 use countersign_issuer::{Problem, Service, Tls};
 use tokio::task::spawn_blocking;
 
-use super::signals::HangUp;
+use super::signals::Sighup;
 
-/// How often files are looked at.
-const LOOK: Duration = Duration::from_secs(2);
+/// The time between two looks at the files, at least.
+const INTERVAL: Duration = Duration::from_secs(2);
 
-/// Reads everything again when the signal comes, or a file has changed.
-pub fn keep_up(
+/// The share of a processor that looks at the files may take: one part in this many. A set of large components is
+/// looked at less often, since every look reads and hashes all of them.
+const SHARE: u32 = 50;
+
+/// Reloads when the signal comes, or the content of a file has changed.
+pub fn watch(
     service: Arc<Service>,
     loader: Arc<Loader>,
     tls: Option<Arc<Tls>>,
-    mut asked: HangUp,
-    at_start: Looks,
+    mut sighup: Sighup,
+    at_start: Snapshot,
 ) {
     tokio::spawn(async move {
-        let looks = async |loader: &Arc<Loader>| {
-            let loader = Arc::clone(loader);
-            spawn_blocking(move || loader.looks()).await.ok()
-        };
-        let mut before = Some(at_start);
-        let mut due = tokio::time::interval(LOOK);
+        let mut current = at_start;
+        let (mut pause, mut retry) = (INTERVAL, false);
         loop {
             let why = tokio::select! {
-                () = asked.told() => "asked to",
-                _ = due.tick() => {
-                    if looks(&loader).await == before {
-                        continue;
-                    }
-                    "a file has changed"
-                }
+                () = sighup.recv() => Some("SIGHUP"),
+                () = tokio::time::sleep(pause) => None,
             };
-            // Before they are read, so that what changes meanwhile is read once more.
-            before = looks(&loader).await;
-            match reload_access(&service, &loader).await {
-                Ok(()) => tracing::info!(why, "who may ask was read again"),
-                Err(error) => tracing::error!(
-                    why,
-                    error = text(&error),
-                    "who may ask stays as it was: the configuration cannot be used"
-                ),
-            }
-            match reload(&service, &loader, tls.as_deref()).await {
-                Ok(digest) => tracing::info!(why, policy_set = digest, "policies were replaced"),
-                Err(error) => {
-                    service.kept();
-                    if error.is::<NotOnRecord>() {
-                        // Nothing is wrong with the files: they are read again at the next look.
-                        before = None;
-                    }
-                    tracing::error!(
-                        why,
-                        error = text(&error),
-                        "the policies in use stay: the new ones cannot be used"
-                    );
-                }
-            }
+            // The files are read here and nowhere else: a reload takes what this look has seen, so a file that
+            // changes meanwhile is seen by the next.
+            let started = Instant::now();
+            let Some(next) = look(&loader, current.clone()).await else { continue };
+            pause = INTERVAL.max(started.elapsed() * SHARE);
+            let is_changed = next.fingerprints() != current.fingerprints();
+            current = next;
+            let Some(why) = why.or((is_changed || retry).then_some("a file has changed")) else {
+                continue;
+            };
+            retry = reload(&service, &loader, tls.as_deref(), &current, why).await;
         }
     });
+}
+
+/// Reads the files, off the threads that serve requests.
+async fn look(loader: &Arc<Loader>, before: Snapshot) -> Option<Snapshot> {
+    let loader = Arc::clone(loader);
+    spawn_blocking(move || loader.snapshot(&before)).await.ok()
+}
+
+/// Reloads from a snapshot. Says whether to try the same files again.
+async fn reload(
+    service: &Service,
+    loader: &Arc<Loader>,
+    tls: Option<&Tls>,
+    snapshot: &Snapshot,
+    why: &'static str,
+) -> bool {
+    match reload_access(service, loader, snapshot.clone()).await {
+        Ok(()) => tracing::info!(why, "reloaded access configuration"),
+        Err(error) => tracing::error!(
+            why,
+            error = text(&error),
+            "failed to reload access configuration; the current one stays in use"
+        ),
+    }
+    match reload_policies(service, loader, tls, snapshot.clone()).await {
+        Ok(digest) => {
+            tracing::info!(why, policy_set = digest, "reloaded policies");
+            false
+        }
+        Err(error) => {
+            service.kept();
+            tracing::error!(
+                why,
+                error = text(&error),
+                "failed to reload policies; the current ones stay in use"
+            );
+            // Nothing is wrong with the files then.
+            error.is::<NotOnRecord>()
+        }
+    }
 }
 
 fn text(error: &anyhow::Error) -> String {
     countersign::visible(&format!("{error:#}"))
 }
 
-/// The form of subjects has changed, and there was no room in the log to say so.
+/// The format of subjects has changed, and the decision log had no room for the record of it.
 #[derive(Debug)]
 struct NotOnRecord(Problem);
 
 impl std::fmt::Display for NotOnRecord {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "the form of subjects: {:?}", self.0)
+        write!(f, "failed to record the formats of subjects: {:?}", self.0)
     }
 }
 
 impl std::error::Error for NotOnRecord {}
 
-/// On its own: whom nobody trusts any more must not wait for policies to be right.
-async fn reload_access(service: &Service, loader: &Arc<Loader>) -> Result<()> {
+/// On its own: a caller who is no longer trusted must not wait for policies to be right.
+async fn reload_access(service: &Service, loader: &Arc<Loader>, snapshot: Snapshot) -> Result<()> {
     let (loader, url) = (Arc::clone(loader), service.url().clone());
-    service.replace_access(spawn_blocking(move || loader.access(&url)).await??);
+    service.replace_access(spawn_blocking(move || loader.access(&snapshot, &url)).await??);
     Ok(())
 }
 
-async fn reload(service: &Service, loader: &Arc<Loader>, tls: Option<&Tls>) -> Result<String> {
-    let loading = Arc::clone(loader);
-    let loaded = spawn_blocking(move || loading.load()).await??;
-    if loaded.takes_restart {
-        tracing::warn!("`state`, `address`, [tokens], [runs], [keys] and [limits] take a restart");
+async fn reload_policies(
+    service: &Service,
+    loader: &Arc<Loader>,
+    tls: Option<&Tls>,
+    snapshot: Snapshot,
+) -> Result<String> {
+    let preparing = Arc::clone(loader);
+    let deployment = spawn_blocking(move || preparing.deployment(&snapshot)).await??;
+    let changed = loader.require_restart(&deployment.config);
+    if !changed.is_empty() {
+        let keys = changed.join(", ");
+        tracing::warn!(keys, "changes in the configuration require a restart");
     }
-    if loaded.url != *service.url() {
-        bail!("issuer.url has changed, which takes a restart: every trust in it breaks");
+    if deployment.url != *service.url() {
+        bail!("issuer.url has changed, which requires a restart: every trust in it breaks");
     }
-    match (tls, &loaded.tls) {
-        (Some(tls), Some((certificate, key))) => {
-            tls.replace(certificate, key).context("listen.certificate")?;
+    match (tls, &deployment.tls) {
+        (Some(tls), Some(files)) => {
+            tls.replace(files.certificate(), files.key()).context("listen.certificate")?;
         }
         (None, None) => {}
-        _ => bail!("listen.certificate was added or removed, which takes a restart"),
+        _ => bail!("listen.certificate was added or removed, which requires a restart"),
     }
-    let digest = loaded.deciding.policies.digest().to_string();
-    service.replace(loaded.deciding).map_err(NotOnRecord)?;
+    let digest = deployment.deciding.policies.digest().to_string();
+    service.replace(deployment.deciding).map_err(NotOnRecord)?;
     Ok(digest)
 }

@@ -1,4 +1,4 @@
-//! What an operator tells the process: to stop, and to read its files again.
+//! The signals of an operator: to stop, and to reload.
 
 use std::io;
 
@@ -13,8 +13,8 @@ pub struct Stop {
     interrupt: Signal,
 }
 
-/// The signal to read files again: SIGHUP, which is on Unix only.
-pub struct HangUp {
+/// The signal to reload: SIGHUP, which exists on Unix only.
+pub struct Sighup {
     #[cfg(unix)]
     hang_up: Signal,
 }
@@ -31,7 +31,7 @@ impl Stop {
     }
 
     #[cfg(unix)]
-    pub async fn told(mut self) {
+    pub async fn recv(mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
@@ -39,14 +39,14 @@ impl Stop {
     }
 
     #[cfg(not(unix))]
-    pub async fn told(self) {
+    pub async fn recv(self) {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending().await
         }
     }
 }
 
-impl HangUp {
+impl Sighup {
     /// Listens from now on. Within a runtime.
     pub fn listen() -> io::Result<Self> {
         Ok(Self {
@@ -56,12 +56,12 @@ impl HangUp {
     }
 
     #[cfg(unix)]
-    pub async fn told(&mut self) {
+    pub async fn recv(&mut self) {
         self.hang_up.recv().await;
     }
 
     #[cfg(not(unix))]
-    pub async fn told(&mut self) {
+    pub async fn recv(&mut self) {
         std::future::pending().await
     }
 }

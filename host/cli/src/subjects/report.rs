@@ -13,13 +13,13 @@ use serde::Serialize;
 
 use countersign_deployment::{DefinitionArgument, Installation};
 use crate::log::RecordView;
-use crate::output::{self, Done, Format};
+use crate::output::{self, Exit, Format};
 use crate::trust::read_trust;
 
-/// Say of each definition how far its move is, who still gets the runner's subject, and what trust has
+/// Report the migration of each definition: its state, runners whose subject is still in use, and what trust accepts
 #[derive(Args)]
 #[command(after_help = "\
-Definitions are those that are moved, those that --definition names, and those that the log has.
+Definitions are those that migrate, those that --definition names, and those that the log has.
 
 The JSON is a list with `workspace`, `definition`, `state` (null, `begun`, `cut-over`, `finished`,
 `abandoned`), `profile` (what tokens have now), `old` and `new` (with `tokens`, `last` and `last_expires`, in
@@ -102,7 +102,7 @@ struct LetsIn {
 }
 
 impl Report {
-    pub fn run(&self) -> Result<Done> {
+    pub fn run(&self) -> Result<Exit> {
         let installation = Installation::read(&self.policies)?;
         let counts = self.log.as_deref().map(of_log).transpose()?.unwrap_or_default().counts;
         let trust = read_trust(&self.trust)?;
@@ -122,7 +122,7 @@ impl Report {
             Format::Json => output::print_json(&rows)?,
             Format::Human => output::print(&text(&rows))?,
         }
-        Ok(Done::Fine)
+        Ok(Exit::Success)
     }
 
     fn row(
@@ -133,7 +133,7 @@ impl Report {
         of: &DefinitionArgument,
     ) -> Result<Row> {
         let counts = counts.get(&of.definition).cloned().unwrap_or_default();
-        let moved = installation.moves.get(&of.definition);
+        let migration = installation.migrations.get(&of.definition);
         let meshstack = installation.subjects.meshstack_id.clone();
         let new = SubjectParts::ByDefinition {
             meshstack: meshstack.clone(),
@@ -142,7 +142,7 @@ impl Report {
         };
         let mut runners: BTreeSet<_> =
             counts.runners.iter().filter_map(|r| r.parse().ok()).collect();
-        runners.extend(moved.iter().flat_map(|moved| moved.runners.iter().cloned()));
+        runners.extend(migration.iter().flat_map(|migration| migration.runners.iter().cloned()));
         let old = runners
             .into_iter()
             .map(|runner| SubjectParts::ByRunner { meshstack: meshstack.clone(), runner });
@@ -166,7 +166,7 @@ impl Report {
         Ok(Row {
             workspace: of.workspace.to_string(),
             definition: of.definition.to_string(),
-            state: moved.map(|moved| moved.state.as_str()),
+            state: migration.map(|migration| migration.state.as_str()),
             profile: installation.subjects.profile_of(&of.definition).as_str(),
             old: counts.old,
             new: counts.new,
@@ -188,7 +188,7 @@ fn worse(admission: Admission) -> (u8, &'static str) {
 fn text(rows: &[Row]) -> String {
     let mut text = String::new();
     for row in rows {
-        let state = row.state.unwrap_or("not moved");
+        let state = row.state.unwrap_or("not migrated");
         let _ = writeln!(
             text,
             "{} {}: {state}, tokens are {}",
@@ -214,7 +214,7 @@ fn text(rows: &[Row]) -> String {
         }
     }
     if rows.is_empty() {
-        text.push_str("no definition is moved, and none was named\n");
+        text.push_str("no definition migrates, and none was named\n");
     }
     visible(&text)
 }

@@ -7,17 +7,17 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use countersign::{Audience, DefinitionId, Digest, RunnerId, SubjectParts, SubjectFormat};
 use countersign_clouds::Cloud;
-use countersign_deployment::{DefinitionArgument, Installation, MoveRecord, MoveStep, SubjectMove, SubjectMoves, files};
+use countersign_deployment::{DefinitionArgument, Installation, MigrationRecord, MigrationStep, SubjectMigration, SubjectMigrations, files};
 use countersign_trust::{Admission, Presented, TrustFiles};
 
 use super::report::{SubjectsOfLog, of_log};
 use crate::check::preflight_of;
 use crate::log::verified;
-use crate::output::{self, Done};
+use crate::output::{self, Exit};
 use crate::trust::read_trust_with_digest;
 use crate::clock;
 
-/// What all steps are told.
+/// The arguments of all steps.
 #[derive(Args)]
 struct StepArguments {
     /// The manifest, `countersign.toml`
@@ -28,7 +28,7 @@ struct StepArguments {
     #[arg(long = "definition", short, value_name = "WORKSPACE/UUID", required = true)]
     definitions: Vec<DefinitionArgument>,
 
-    /// Who takes the step, for the record
+    /// The operator who takes the step, for the record
     #[arg(
         long,
         value_name = "NAME",
@@ -43,7 +43,7 @@ struct StepArguments {
     now: Option<u64>,
 }
 
-/// What a step looks at before it changes what tokens have.
+/// The trust that a step checks before tokens change.
 #[derive(Args)]
 struct TrustArguments {
     /// Trust as it is applied: files as for `trust lint`; give it once for each
@@ -58,16 +58,16 @@ struct TrustArguments {
     #[arg(long, value_name = "FOLDER")]
     log: Option<PathBuf>,
 
-    /// Take the step without looking at any trust
+    /// Take the step without checking any trust
     #[arg(long, conflicts_with = "trust")]
     without_trust: bool,
 }
 
-/// Begin to move definitions: trust is to have both subjects
+/// Start migrating definitions: trust must accept both subjects
 #[derive(Args)]
 #[command(after_help = "\
-Only definitions whose tokens have the runner's subject can be moved. With --log, what the log has of
-them must agree: their workspace, and the runners. --create makes the file of the steps, the first time.")]
+Only definitions whose tokens have the runner's subject can be migrated. With --log, the records of them
+must agree: their workspace, and the runners. --create makes the file of the steps, the first time.")]
 pub struct Begin {
     #[command(flatten)]
     step: StepArguments,
@@ -80,19 +80,19 @@ pub struct Begin {
     #[arg(long, value_name = "FOLDER")]
     log: Option<PathBuf>,
 
-    /// Make the file of the steps where it is not there yet
+    /// Make the file of the steps where it is missing
     #[arg(long)]
     create: bool,
 }
 
-/// Leave definitions with the runner's subject after all
+/// Cancel a migration: definitions keep the runner's subject
 #[derive(Args)]
 pub struct Abandon {
     #[command(flatten)]
     step: StepArguments,
 }
 
-/// Let tokens have the definition's subject, if trust lets it in
+/// Issue tokens with the definition's subject, if trust accepts it
 #[derive(Args)]
 pub struct CutOver {
     #[command(flatten)]
@@ -101,7 +101,7 @@ pub struct CutOver {
     trust: TrustArguments,
 }
 
-/// Let tokens have the runner's subject again
+/// Issue tokens with the runner's subject again
 #[derive(Args)]
 pub struct RollBack {
     #[command(flatten)]
@@ -110,7 +110,7 @@ pub struct RollBack {
     trust: TrustArguments,
 }
 
-/// End the move of definitions: trust is to have the definition's subject alone
+/// Finish migrating definitions: trust accepts the definition's subject alone
 #[derive(Args)]
 pub struct Finish {
     #[command(flatten)]
@@ -120,32 +120,31 @@ pub struct Finish {
     #[arg(long, value_name = "FOLDER", required_unless_present = "without_log")]
     log: Option<PathBuf>,
 
-    /// End it without looking at any log
+    /// Finish it without checking any log
     #[arg(long, conflicts_with = "log")]
     without_log: bool,
 }
 
 impl Begin {
-    pub fn run(&self) -> Result<Done> {
+    pub fn run(&self) -> Result<Exit> {
         let of_log = self.log.as_deref().map(of_log).transpose()?;
-        self.step.take(MoveStep::Begin, self.create, |installation, moves, of, record| {
+        self.step.take(MigrationStep::Begin, self.create, |installation, migrations, of, record| {
             let definition = &of.definition;
-            if installation.entry.subjects.of_definitions.contains_key(definition) {
+            if installation.entry.subjects.overrides.contains_key(definition) {
                 bail!(
-                    "definition {definition} is under `subject-profiles` in the manifest; take it out there, and \
-                     begin then"
+                    "definition {definition} is under `subject-profiles` in the manifest; remove it there first"
                 );
             }
             let profile = installation.subjects.profile_of(definition);
-            if moves.get(definition).is_none() && profile == SubjectFormat::ByDefinition {
+            if migrations.get(definition).is_none() && profile == SubjectFormat::ByDefinition {
                 bail!(
-                    "the tokens of definition {definition} have its own subject already: nothing is to be moved. \
-                     Where they do not, `subject-profile` in the manifest is to be \"by-runner\""
+                    "the tokens of definition {definition} have its own subject already: there is nothing to migrate. \
+                     Where they do not, set `subject-profile = \"by-runner\"` in the manifest"
                 );
             }
             if let Some(counts) = of_log.as_ref().and_then(|log| log.counts.get(definition)) {
                 if counts.workspace.as_ref().is_some_and(|workspace| *workspace != of.workspace) {
-                    bail!("definition {definition} is of another workspace in the log");
+                    bail!("definition {definition} belongs to another workspace in the log");
                 }
                 let named = |runner: &&String| !self.runners.iter().any(|named| named.as_str() == **runner);
                 if let Some(runner) = counts.runners.iter().find(named) {
@@ -154,53 +153,53 @@ impl Begin {
             }
             let by = (record.time, record.by.clone());
             let runners = self.runners.iter().cloned().collect();
-            moves.begin(definition.clone(), of.workspace.clone(), runners, by)?;
+            migrations.begin(definition.clone(), of.workspace.clone(), runners, by)?;
             Ok(())
         })
     }
 }
 
 impl Abandon {
-    pub fn run(&self) -> Result<Done> {
-        self.step.take(MoveStep::Abandon, false, |_, moves, of, record| {
-            moves.step(&of.definition, record)?;
+    pub fn run(&self) -> Result<Exit> {
+        self.step.take(MigrationStep::Abandon, false, |_, migrations, of, record| {
+            migrations.step(&of.definition, record)?;
             Ok(())
         })
     }
 }
 
 impl CutOver {
-    pub fn run(&self) -> Result<Done> {
-        self.trust.step(&self.step, MoveStep::CutOver)
+    pub fn run(&self) -> Result<Exit> {
+        self.trust.step(&self.step, MigrationStep::CutOver)
     }
 }
 
 impl RollBack {
-    pub fn run(&self) -> Result<Done> {
-        self.trust.step(&self.step, MoveStep::RollBack)
+    pub fn run(&self) -> Result<Exit> {
+        self.trust.step(&self.step, MigrationStep::RollBack)
     }
 }
 
 impl Finish {
-    pub fn run(&self) -> Result<Done> {
+    pub fn run(&self) -> Result<Exit> {
         let evidence = self.log.as_deref().map(Evidence::of).transpose()?;
-        self.step.take(MoveStep::Finish, false, |_, moves, of, mut record| {
-            record.on = match &evidence {
+        self.step.take(MigrationStep::Finish, false, |_, migrations, of, mut record| {
+            record.evidence = match &evidence {
                 None => "no log".to_owned(),
                 Some(evidence) => {
-                    let history = moves.get(&of.definition).map(|moved| &moved.history);
+                    let history = migrations.get(&of.definition).map(|migration| &migration.history);
                     let cut_over =
                         history.and_then(|history| history.last()).map_or(0, |last| last.time);
                     evidence.lets_finish(&of.definition, cut_over, record.time)?
                 }
             };
-            moves.step(&of.definition, record)?;
+            migrations.step(&of.definition, record)?;
             Ok(())
         })
     }
 }
 
-/// What a log says of the end of a move.
+/// The evidence in a log that a migration can be finished.
 struct Evidence(SubjectsOfLog);
 
 impl Evidence {
@@ -242,24 +241,24 @@ impl Evidence {
 }
 
 impl TrustArguments {
-    fn step(&self, arguments: &StepArguments, step: MoveStep) -> Result<Done> {
+    fn step(&self, arguments: &StepArguments, step: MigrationStep) -> Result<Exit> {
         let trust = if self.without_trust { None } else { Some(self.read()?) };
         let of_log = self.log.as_deref().map(of_log).transpose()?;
-        arguments.take(step, false, |installation, moves, of, mut record| {
-            record.on = match &trust {
+        arguments.take(step, false, |installation, migrations, of, mut record| {
+            record.evidence = match &trust {
                 None => "no trust".to_owned(),
                 Some((files, digest)) => {
-                    let moved = moves.get(&of.definition).context("its move has not begun");
-                    let moved = moved.with_context(|| format!("definition {}", of.definition))?;
+                    let migration = migrations.get(&of.definition).context("its migration has not begun");
+                    let migration = migration.with_context(|| format!("definition {}", of.definition))?;
                     let counts = of_log.as_ref().and_then(|log| log.counts.get(&of.definition));
                     let audiences = counts.iter().flat_map(|counts| &counts.audiences);
                     let audiences = audiences.map(|audience| Audience::parse(audience));
                     let audiences = audiences.collect::<Result<Vec<_>, _>>()?;
-                    let looked = self.lets_in(installation, files, of, moved, step, &audiences)?;
+                    let looked = self.lets_in(installation, files, of, migration, step, &audiences)?;
                     format!("trust of {} {digest}", looked.join(", "))
                 }
             };
-            moves.step(&of.definition, record)?;
+            migrations.step(&of.definition, record)?;
             Ok(())
         })
     }
@@ -280,8 +279,8 @@ impl TrustArguments {
         installation: &Installation,
         trust: &TrustFiles,
         of: &DefinitionArgument,
-        moved: &SubjectMove,
-        step: MoveStep,
+        migration: &SubjectMigration,
+        step: MigrationStep,
         audiences: &[Audience],
     ) -> Result<Vec<&'static str>> {
         let (clouds, definition) = (trust.clouds(), &of.definition);
@@ -295,9 +294,9 @@ impl TrustArguments {
             }
         }
         let is_new = |parts: &&SubjectParts| matches!(parts, SubjectParts::ByDefinition { .. });
-        let subjects = moved.subjects(&installation.subjects.meshstack_id, definition);
+        let subjects = migration.subjects(&installation.subjects.meshstack_id, definition);
         let (new, old): (Vec<_>, Vec<_>) = subjects.iter().partition(is_new);
-        let (to_be, before) = if step == MoveStep::CutOver { (new, old) } else { (old, new) };
+        let (to_be, before) = if step == MigrationStep::CutOver { (new, old) } else { (old, new) };
         // Every audience that its runs have, and the one that was given; the usual one where neither is there.
         let mut looked = Vec::new();
         for cloud in &clouds {
@@ -366,46 +365,46 @@ impl StepArguments {
     /// Takes a step for all definitions, or for none.
     fn take(
         &self,
-        step: MoveStep,
+        step: MigrationStep,
         create: bool,
         mut one: impl FnMut(
             &Installation,
-            &mut SubjectMoves,
+            &mut SubjectMigrations,
             &DefinitionArgument,
-            MoveRecord,
+            MigrationRecord,
         ) -> Result<()>,
-    ) -> Result<Done> {
-        let read = if create { Installation::read_at_first } else { Installation::read };
+    ) -> Result<Exit> {
+        let read = if create { Installation::read_or_create } else { Installation::read };
         let installation = read(&self.policies)?;
-        let file = installation.moves_file.as_deref().with_context(|| {
+        let file = installation.migrations_file.as_deref().with_context(|| {
             format!(
-                "{}: name the file of the steps under `[issuer]`: subject-moves = \"subject-moves.json\"",
+                "{}: name the file of the steps under `[issuer]`: subject-migrations = \"subject-migrations.json\"",
                 self.policies.display()
             )
         })?;
         let lock = lock(file)?;
-        // What another has done meanwhile counts.
+        // Another process may have taken a step meanwhile.
         let installation = read(&self.policies)?;
-        let (time, mut moves) = (clock::now(self.now)?, installation.moves.clone());
+        let (time, mut migrations) = (clock::now(self.now)?, installation.migrations.clone());
         for of in &self.definitions {
-            if let Some(moved) = moves.get(&of.definition)
-                && moved.workspace != of.workspace
+            if let Some(migration) = migrations.get(&of.definition)
+                && migration.workspace != of.workspace
             {
-                bail!("definition {} is of workspace {}", of.definition, moved.workspace);
+                bail!("definition {} belongs to workspace {}", of.definition, migration.workspace);
             }
             let by = countersign::visible(&self.by);
-            one(&installation, &mut moves, of, MoveRecord { step, time, by, on: String::new() })?;
+            one(&installation, &mut migrations, of, MigrationRecord { step, time, by, evidence: String::new() })?;
         }
-        let text = moves.to_json()?;
-        // What cannot be read again must not be written: a service would keep its old policies.
-        SubjectMoves::parse(text.as_bytes()).context("too many steps for one file")?;
+        let text = migrations.to_json()?;
+        // A file that cannot be parsed again must not be written: a service would keep its old policies.
+        SubjectMigrations::parse(text.as_bytes()).context("too many steps for one file")?;
         files::replace(file, text.as_bytes(), false)?;
         drop(lock);
         for of in &self.definitions {
-            let state = moves.get(&of.definition).map_or("not moved", |moved| moved.state.as_str());
+            let state = migrations.get(&of.definition).map_or("not migrated", |migration| migration.state.as_str());
             output::print(&format!("{} {}: {state}\n", of.workspace, of.definition))?;
         }
-        Ok(Done::Fine)
+        Ok(Exit::Success)
     }
 }
 

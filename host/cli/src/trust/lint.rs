@@ -9,7 +9,7 @@ use countersign::Digest;
 use countersign_trust::{Finding, TrustFiles};
 
 use countersign_deployment::files;
-use crate::output::{self, BAD, Done, Format, Styled};
+use crate::output::{self, FAILURE, Exit, Format, Styled};
 
 /// The longest file that is read, in bytes.
 const MAX_FILE: u64 = 4 << 20;
@@ -41,7 +41,7 @@ pub struct Lint {
 }
 
 impl Lint {
-    pub fn run(&self) -> Result<Done> {
+    pub fn run(&self) -> Result<Exit> {
         let trust = read(&self.files)?;
         let findings = trust.lint();
         match self.format {
@@ -49,7 +49,7 @@ impl Lint {
             Format::Human => {
                 let mut text = String::new();
                 for Finding { code, file, place, message } in &findings {
-                    let _ = writeln!(text, "{file}:{place}: {}: {message}", Styled(BAD, code));
+                    let _ = writeln!(text, "{file}:{place}: {}: {message}", Styled(FAILURE, code));
                 }
                 output::print(&text)?;
                 let counts = [
@@ -57,13 +57,13 @@ impl Lint {
                     plural(trust.files(), "file", "files"),
                     plural(findings.len(), "finding", "findings"),
                 ];
-                output::say(&counts.join(", "));
+                output::status(&counts.join(", "));
             }
         }
         if trust.is_empty() {
-            output::say("nothing here lets anybody in: are these the right files?");
+            output::status("nothing here lets anybody in: are these the right files?");
         }
-        Ok(if findings.is_empty() && !trust.is_empty() { Done::Fine } else { Done::Failed })
+        Ok(if findings.is_empty() && !trust.is_empty() { Exit::Success } else { Exit::Failed })
     }
 }
 

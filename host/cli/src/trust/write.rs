@@ -10,11 +10,11 @@ use countersign_clouds::Cloud;
 use countersign_trust::TrustOf;
 
 use countersign_deployment::{DefinitionArgument, Installation};
-use crate::output::{self, Done};
+use crate::output::{self, Exit};
 
 #[derive(Args)]
 #[command(after_help = "\
-Subjects and audience are compared for equality. While a definition is moved from one form of subject
+Subjects and audience are compared for equality. While a definition migrates from one format of subject
 to the other, both are written (`countersign subjects`). What belongs to the account stands as
 a variable of OpenTofu, and in JSON as a word in capitals. Over a limit of the cloud, nothing is
 written.
@@ -29,11 +29,11 @@ pub struct Write {
     policies: PathBuf,
 
     /// A definition, with the workspace that owns it; give it once for each [default: those that
-    /// are moved]
+    /// migrate]
     #[arg(long = "definition", short, value_name = "WORKSPACE/UUID")]
     definitions: Vec<DefinitionArgument>,
 
-    /// A runner whose subject definitions have that are not moved yet; give it once for each
+    /// A runner whose subject definitions have that do not migrate yet; give it once for each
     #[arg(long = "runner", value_name = "UUID")]
     runners: Vec<RunnerId>,
 
@@ -63,17 +63,17 @@ enum Language {
 }
 
 impl Write {
-    pub fn run(&self, cloud: Cloud) -> Result<Done> {
+    pub fn run(&self, cloud: Cloud) -> Result<Exit> {
         let installation = Installation::read(&self.policies)?;
         let definitions = installation.definitions(&self.definitions);
         if definitions.is_empty() {
-            bail!("no definition is moved; name those that are trusted by --definition");
+            bail!("no definition migrates; name those to trust by --definition");
         }
         let workspaces: BTreeSet<_> = definitions.iter().map(|of| &of.workspace).collect();
         if self.definitions.is_empty() && workspaces.len() > 1 {
             bail!(
-                "definitions of {} workspaces are moved, and each should have trust of its own: name those that \
-                 are meant by --definition",
+                "definitions of {} workspaces migrate, and each should have trust of its own: name those of one \
+                 by --definition",
                 workspaces.len()
             );
         }
@@ -95,7 +95,7 @@ impl Write {
             Language::Hcl => output::print(&generated.hcl)?,
             Language::Json => output::print_json(&generated.json)?,
         }
-        Ok(Done::Fine)
+        Ok(Exit::Success)
     }
 }
 

@@ -26,7 +26,7 @@ pub const MANIFEST: &str = r#"
 [issuer]
 url = "https://oidc.example.com"
 meshstack-id = "demo"
-subject-moves = "subject-moves.json"
+subject-migrations = "subject-migrations.json"
 
 [[binding]]
 name = "consumers"
@@ -71,7 +71,7 @@ impl Platform {
         let folder = crate::support::folder();
         let path = folder.path();
         fs::write(path.join("countersign.toml"), manifest).unwrap();
-        fs::write(path.join("subject-moves.json"), moves).unwrap();
+        fs::write(path.join("subject-migrations.json"), moves).unwrap();
         let (authority, certificate, key) = certificates();
         fs::write(path.join("authority.pem"), &authority).unwrap();
         fs::write(path.join("certificate.pem"), certificate.pem()).unwrap();

@@ -3,19 +3,24 @@
 use std::collections::BTreeMap;
 
 use countersign::{
-    Audience, BindingName, ClaimName, DefinitionId, Digest, Limits, MeshstackId, Mode, Scope,
+    Audience, BindingName, ClaimName, DefinitionId, LimitError, Limits, MeshstackId, Mode, Scope,
     Settings, SettingsError, SubjectFormat, SubjectFormats, Workspace, visible,
 };
 use countersign_clouds::{AudienceClouds, Cloud};
-use serde::Deserialize;
+use schemars::JsonSchema;
 use serde::de::{Deserializer, Error as _};
+use serde::{Deserialize, Serialize};
 
 use super::json_settings::json_settings;
 use super::limits::{LimitValue, LimitsTable};
 use super::nesting::{MAX_BRACKETS, MAX_DOTS, too_deep};
 use super::{
-    BindingEntry, IssuerEntry, MAX_MANIFEST_BYTES, Manifest, PreparationEntry, SettingsSource, When,
+    BindingEntry, IssuerEntry, MAX_MANIFEST_BYTES, Manifest, PreparationEntry,
+    PreparationTiming, SettingsSource,
 };
+use super::schema;
+use crate::parsed::{DigestText, Parsed};
+use crate::renamed::name_the_new;
 
 /// Why a text is no manifest.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -102,99 +107,108 @@ pub enum ManifestError {
 const SCOPES: &str = "expected `\"all\"`, or a table with one of `definition-workspace`, \
                       `definition` and `owning-workspace`";
 
-#[derive(Deserialize)]
+/// The policies that decide about tokens, binding by binding.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct ManifestFile {
+#[schemars(title = "countersign.toml", extend("required" = ["binding"]))]
+pub(super) struct ManifestFile {
+    /// The issuer of the tokens.
     issuer: Option<IssuerTable>,
+    /// The highest limits that a binding can have in its `limits`.
     #[serde(default)]
     ceilings: LimitsTable,
+    /// The time when bindings are prepared, and the memory for them.
     #[serde(default)]
     preparation: PreparationTable,
+    /// The use of a policy for some runs. All bindings whose scope contains a run are evaluated.
     #[serde(default)]
+    #[schemars(length(min = 1))]
     binding: Vec<BindingTable>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct IssuerTable {
+    /// The issuer identifier: `iss` of every token.
     url: Option<String>,
-    #[serde(deserialize_with = "parsed")]
-    meshstack_id: MeshstackId,
+    /// The installation that stands in every subject.
+    #[schemars(schema_with = "schema::name")]
+    meshstack_id: Parsed<MeshstackId>,
+    /// The format of subjects: by-definition unless given.
+    #[serde(default = "by_definition")]
+    #[schemars(schema_with = "schema::subject_format", extend("default" = "by-definition"))]
+    subject_profile: Parsed<SubjectFormat>,
+    /// Definitions whose subjects have another format, by UUID.
     #[serde(default)]
-    subject_profile: ProfileWord,
+    #[schemars(schema_with = "schema::subject_formats")]
+    subject_profiles: BTreeMap<Parsed<DefinitionId>, Parsed<SubjectFormat>>,
+    /// The file of definitions that migrate from one format to the other; `countersign subjects` writes it.
+    subject_migrations: Option<String>,
+    /// The cloud that takes each audience of no usual form.
     #[serde(default)]
-    subject_profiles: BTreeMap<ParsedDefinitionId, ProfileWord>,
-    subject_moves: Option<String>,
-    #[serde(default)]
-    audiences: BTreeMap<ParsedAudience, ParsedCloud>,
+    #[schemars(schema_with = "schema::audiences")]
+    audiences: BTreeMap<Parsed<Audience>, Parsed<Cloud>>,
 }
 
-#[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
-#[serde(transparent)]
-struct ParsedAudience(#[serde(deserialize_with = "parsed")] Audience);
-
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct ParsedCloud(#[serde(deserialize_with = "parsed")] Cloud);
-
-#[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
-#[serde(transparent)]
-struct ParsedDefinitionId(#[serde(deserialize_with = "parsed")] DefinitionId);
-
-#[derive(Deserialize, Default, Clone, Copy)]
-#[serde(rename_all = "kebab-case")]
-enum ProfileWord {
-    ByRunner,
-    #[default]
-    ByDefinition,
+fn by_definition() -> Parsed<SubjectFormat> {
+    Parsed(SubjectFormat::ByDefinition)
 }
 
-impl From<ProfileWord> for SubjectFormat {
-    fn from(word: ProfileWord) -> Self {
-        match word {
-            ProfileWord::ByRunner => Self::ByRunner,
-            ProfileWord::ByDefinition => Self::ByDefinition,
-        }
-    }
-}
-
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, JsonSchema, Default)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct PreparationTable {
+    /// The time: before anything is decided, or when a run first needs a binding.
     #[serde(default)]
-    bindings: WhenWord,
+    bindings: TimingWord,
+    /// The maximum of compiled code in memory, in bytes.
+    #[schemars(range(min = PreparationEntry::MIN_RESIDENT_BYTES, max = i64::MAX))]
     resident_bytes: Option<LimitValue>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Serialize, JsonSchema, Default)]
 #[serde(rename_all = "kebab-case")]
-enum WhenWord {
+enum TimingWord {
     #[default]
     AtStart,
-    WhenNeeded,
+    OnDemand,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(extend("not" = { "required": ["settings", "settings-file"] }))]
 struct BindingTable {
-    #[serde(deserialize_with = "parsed")]
-    name: BindingName,
+    /// The name, unique in the manifest.
+    #[schemars(schema_with = "schema::name")]
+    name: Parsed<BindingName>,
+    /// The component; a path relative to the manifest.
     policy: String,
-    #[serde(default, deserialize_with = "parsed_digest")]
-    digest: Option<Digest>,
+    /// The digest that the component must have; `countersign inspect` prints it.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::digest")]
+    digest: Option<Parsed<DigestText>>,
+    /// The runs that it applies to.
     #[serde(deserialize_with = "scope")]
+    #[schemars(schema_with = "schema::scope")]
     scope: Scope,
+    /// The mode: whether it decides, or is only evaluated and recorded.
     #[serde(default)]
     mode: ModeWord,
+    /// The settings of the policy.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::table")]
     settings: Option<toml::Table>,
+    /// A JSON file in the place of `settings`; a path relative to the manifest.
     settings_file: Option<String>,
+    /// The limits of the policy.
     #[serde(default)]
     limits: LimitsTable,
+    /// The names of claims that the policy may add to a token; none unless given.
     #[serde(default)]
-    claims: Vec<ParsedClaimName>,
+    #[schemars(schema_with = "schema::claims")]
+    claims: Vec<Parsed<ClaimName>>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Serialize, JsonSchema, Default)]
 #[serde(rename_all = "kebab-case")]
 enum ModeWord {
     #[default]
@@ -202,9 +216,9 @@ enum ModeWord {
     Shadow,
 }
 
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct ParsedClaimName(#[serde(deserialize_with = "parsed")] ClaimName);
+/// Keys and words that have another name now.
+const RENAMED: [(&str, &str); 2] =
+    [("subject-moves", "subject-migrations"), ("when-needed", "on-demand")];
 
 pub(super) fn parse(text: &str) -> Result<Manifest, ManifestError> {
     if text.len() > MAX_MANIFEST_BYTES {
@@ -215,13 +229,14 @@ pub(super) fn parse(text: &str) -> Result<Manifest, ManifestError> {
         return Err(ManifestError::TooDeep { line });
     }
     let file: ManifestFile = toml::from_str(text)
-        .map_err(|error| ManifestError::Toml(visible(error.to_string().trim_end())))?;
+        .map_err(|error| name_the_new(error.to_string().trim_end(), &RENAMED))
+        .map_err(|error| ManifestError::Toml(visible(&error)))?;
     if file.binding.is_empty() {
         return Err(ManifestError::Empty);
     }
     let mut names = std::collections::BTreeSet::new();
-    if let Some(twice) = file.binding.iter().find(|binding| !names.insert(&binding.name)) {
-        return Err(ManifestError::DuplicateName { name: twice.name.clone() });
+    if let Some(twice) = file.binding.iter().find(|binding| !names.insert(&binding.name.0)) {
+        return Err(ManifestError::DuplicateName { name: twice.name.0.clone() });
     }
     let issuer = file.issuer.map(issuer).transpose()?;
     let most = Limits::CEILING;
@@ -236,16 +251,17 @@ pub(super) fn parse(text: &str) -> Result<Manifest, ManifestError> {
 }
 
 fn issuer(table: IssuerTable) -> Result<IssuerEntry, ManifestError> {
-    let of_definitions = table.subject_profiles.into_iter();
+    let overrides = table.subject_profiles.into_iter();
+    let overrides = overrides.map(|(definition, format)| (definition.0, format.0)).collect();
     let audiences = table.audiences.into_iter().map(|(audience, cloud)| (audience.0, cloud.0));
     Ok(IssuerEntry {
         url: table.url,
         subjects: SubjectFormats {
-            meshstack_id: table.meshstack_id,
-            profile: table.subject_profile.into(),
-            of_definitions: of_definitions.map(|(id, profile)| (id.0, profile.into())).collect(),
+            meshstack_id: table.meshstack_id.0,
+            profile: table.subject_profile.0,
+            overrides,
         },
-        subject_moves: table.subject_moves,
+        subject_migrations: table.subject_migrations,
         audiences: AudienceClouds::new(audiences.collect())?,
     })
 }
@@ -266,22 +282,23 @@ fn preparation(table: &PreparationTable) -> Result<PreparationEntry, ManifestErr
     });
     Ok(PreparationEntry {
         bindings: match table.bindings {
-            WhenWord::AtStart => When::AtStart,
-            WhenWord::WhenNeeded => When::WhenNeeded,
+            TimingWord::AtStart => PreparationTiming::AtStart,
+            TimingWord::OnDemand => PreparationTiming::Lazy,
         },
         resident_bytes: resident_bytes.transpose()?,
     })
 }
 
 fn binding(table: BindingTable, ceilings: &Limits) -> Result<BindingEntry, ManifestError> {
-    let place = || format!("binding `{}`: limits", table.name);
+    let name = table.name.0;
+    let place = || format!("binding `{name}`: limits");
     let default = Limits::DEFAULT.at_most(ceilings);
     Ok(BindingEntry {
-        settings: settings(&table.name, table.settings, table.settings_file)?,
+        settings: settings(&name, table.settings, table.settings_file)?,
         limits: table.limits.within(&place, &default, ceilings)?,
-        name: table.name,
+        name,
         policy: table.policy,
-        digest: table.digest,
+        digest: table.digest.map(|digest| digest.0.0),
         scope: table.scope,
         mode: match table.mode {
             ModeWord::Enforce => Mode::Enforce,
@@ -313,15 +330,6 @@ fn settings(
     }
 }
 
-/// Parses an identifier where it stands, so that an error has its line and column.
-fn parsed<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: std::str::FromStr<Err: std::fmt::Display>,
-{
-    String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
-}
-
 /// Parses `"all"`, or a table with one key.
 fn scope<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Scope, D::Error> {
     let scope = match toml::Value::deserialize(deserializer)? {
@@ -343,9 +351,4 @@ fn scope<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Scope, D::Error> 
         _ => return Err(D::Error::custom(SCOPES)),
     };
     scope.map_err(D::Error::custom)
-}
-
-fn parsed_digest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Digest>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    Digest::parse(&text).map(Some).map_err(D::Error::custom)
 }

@@ -1,19 +1,22 @@
 //! Limits as they are written, and their bounds.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::LazyLock;
 
 use countersign::{LimitField, Limits};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::{Map, json};
 
 use super::file::ManifestError;
 
 /// The tables `limits` of a binding and `[ceilings]`: a profile, and values by the keys of [`Limits::FIELDS`].
 #[derive(Default)]
 pub(super) struct LimitsTable {
-    profile: Option<ProfileWord>,
+    profile: Option<LimitsProfile>,
     values: BTreeMap<&'static str, u64>,
 }
 
@@ -66,10 +69,45 @@ impl<'de> Deserialize<'de> for Key {
     }
 }
 
-/// What the limits are that are not given.
-#[derive(Deserialize, Clone, Copy)]
+impl JsonSchema for LimitsTable {
+    fn schema_name() -> Cow<'static, str> {
+        "limits".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let property = |field: &LimitField| {
+            // The smallest and the ceiling, or the few values between them.
+            let property = match field.choices() {
+                Some(choices) => json!({ "description": field.summary, "enum": choices }),
+                None => json!({
+                    "description": field.summary,
+                    "type": "integer",
+                    "minimum": field.min,
+                    "maximum": field.get(&Limits::CEILING),
+                }),
+            };
+            (field.key.to_owned(), property)
+        };
+        let mut properties: Map<_, _> = Limits::FIELDS.iter().map(property).collect();
+        let mut profile = generator.subschema_for::<LimitsProfile>();
+        let description = "The defaults of the limits that are not given.";
+        profile.insert("description".to_owned(), description.into());
+        properties.insert(PROFILE.to_owned(), profile.to_value());
+        json_schema!({
+            "type": "object",
+            "additionalProperties": false,
+            "properties": properties,
+        })
+    }
+}
+
+#[derive(Deserialize, JsonSchema, Clone, Copy)]
 #[serde(rename_all = "kebab-case")]
-enum ProfileWord {
+enum LimitsProfile {
     Compiled,
     Interpreter,
 }
@@ -77,6 +115,20 @@ enum ProfileWord {
 /// A limit as it is written; its bounds are checked where the limit is known.
 #[derive(Clone, Copy)]
 pub(super) struct LimitValue(pub(super) u64);
+
+impl JsonSchema for LimitValue {
+    fn schema_name() -> Cow<'static, str> {
+        "limit".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "integer" })
+    }
+}
 
 impl<'de> Deserialize<'de> for LimitValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -99,8 +151,8 @@ impl LimitsTable {
         ceiling: &Limits,
     ) -> Result<Limits, ManifestError> {
         let default = &match self.profile {
-            Some(ProfileWord::Compiled) => Limits::DEFAULT.at_most(ceiling),
-            Some(ProfileWord::Interpreter) => Limits::INTERPRETER.at_most(ceiling),
+            Some(LimitsProfile::Compiled) => Limits::DEFAULT.at_most(ceiling),
+            Some(LimitsProfile::Interpreter) => Limits::INTERPRETER.at_most(ceiling),
             None => *default,
         };
         let value = |field: &LimitField| {

@@ -3,14 +3,15 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use countersign::{Audience, Digest, MAX_AUDIENCES, MAX_TTL_SECONDS, RunnerId};
+use countersign::{Audience, MAX_AUDIENCES, MAX_TTL_SECONDS, RunnerId};
 use countersign_issuer::{ApiKey, KeyTimes, Permission, SecretHash, Settings, is_secure};
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _};
 
 use super::{
     Config, KeysEntry, ListenEntry, MAX_CONFIG_BYTES, TlsEntry, TrustedIssuerEntry, identity,
 };
+use crate::parsed::{DigestText, Parsed};
+use crate::renamed::name_the_new;
 
 /// Why a text is no configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,23 +28,23 @@ pub enum ConfigError {
     #[error("{0}")]
     Toml(String),
     /// A number is out of its bounds.
-    #[error("{key}: {found} is not in {least} to {most}")]
+    #[error("{key}: {found} is not in {min} to {max}")]
     Bounds {
         /// The key.
         key: &'static str,
-        /// What the configuration has.
+        /// The number in the configuration.
         found: u64,
-        /// The least that it can have.
-        least: u64,
-        /// The most that it can have.
-        most: u64,
+        /// The minimum.
+        min: u64,
+        /// The maximum.
+        max: u64,
     },
     /// Two values contradict each other, or one is not what it must be.
     #[error("{place}: {problem}")]
     Value {
-        /// Where.
+        /// The table or key.
         place: String,
-        /// What is wrong.
+        /// The problem.
         problem: &'static str,
     },
 }
@@ -81,8 +82,8 @@ struct ListenTable {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct TokensTable {
     default_ttl_seconds: Option<u64>,
-    longest_ttl_seconds: Option<u64>,
-    most_audiences: Option<u64>,
+    max_ttl_seconds: Option<u64>,
+    max_audiences: Option<u64>,
     #[serde(default)]
     es256_audiences: Vec<Parsed<Audience>>,
 }
@@ -90,7 +91,7 @@ struct TokensTable {
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RunsTable {
-    life_seconds: Option<u64>,
+    max_ttl_seconds: Option<u64>,
     keep_seconds: Option<u64>,
 }
 
@@ -123,7 +124,7 @@ struct LimitsTable {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct ApiKeyTable {
     name: String,
-    sha256: Parsed<ParsedDigest>,
+    sha256: Parsed<DigestText>,
     may: Vec<PermissionWord>,
 }
 
@@ -158,33 +159,22 @@ enum PermissionWord {
     Metrics,
 }
 
-/// A text that is parsed where it stands, so that an error has its line and column.
-struct Parsed<T>(T);
-
-impl<'de, T: std::str::FromStr<Err: std::fmt::Display>> Deserialize<'de> for Parsed<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map(Self).map_err(D::Error::custom)
-    }
-}
-
-struct ParsedDigest(SecretHash);
-
-impl std::str::FromStr for ParsedDigest {
-    type Err = countersign::DigestError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self(SecretHash::from_bytes(*Digest::parse(text)?.as_bytes())))
-    }
-}
-
 const DAY: u64 = 86_400;
+
+/// Keys that have another name now.
+const RENAMED: [(&str, &str); 3] = [
+    ("longest-ttl-seconds", "max-ttl-seconds"),
+    ("most-audiences", "max-audiences"),
+    ("life-seconds", "max-ttl-seconds"),
+];
 
 pub(super) fn parse(text: &str) -> Result<Config, ConfigError> {
     if text.len() > MAX_CONFIG_BYTES {
         return Err(ConfigError::TooLarge { bytes: text.len() });
     }
     let file: ConfigFile = toml::from_str(text)
-        .map_err(|error| ConfigError::Toml(countersign::visible(error.to_string().trim_end())))?;
+        .map_err(|error| name_the_new(error.to_string().trim_end(), &RENAMED))
+        .map_err(|error| ConfigError::Toml(countersign::visible(&error)))?;
     Ok(Config {
         policies: file.policies,
         state: file.state,
@@ -211,9 +201,9 @@ fn settings(
     keys: &KeysTable,
     limits: &LimitsTable,
 ) -> Result<Settings, ConfigError> {
-    let longest: u32 = bounded(
-        "tokens.longest-ttl-seconds",
-        tokens.longest_ttl_seconds,
+    let max_ttl: u32 = bounded(
+        "tokens.max-ttl-seconds",
+        tokens.max_ttl_seconds,
         7200,
         (1, MAX_TTL_SECONDS.into()),
     )?;
@@ -228,40 +218,41 @@ fn settings(
     let rotate_every = match keys.rotate_every_seconds {
         Some(0) => None,
         found => {
-            let most = (verifier_cache + 1, 3650 * DAY);
+            let bounds = (verifier_cache + 1, 3650 * DAY);
             let default = (90 * DAY).max(verifier_cache * 2);
-            Some(bounded("keys.rotate-every-seconds", found, default, most)?)
+            Some(bounded("keys.rotate-every-seconds", found, default, bounds)?)
         }
     };
     let seconds =
         |key, found, default, bounds| bounded(key, found, default, bounds).map(Duration::from_secs);
-    let run_life_seconds = bounded("runs.life-seconds", runs.life_seconds, 10_800, (1, 30 * DAY))?;
-    let most_connections: usize =
+    let run_max_ttl_seconds =
+        bounded("runs.max-ttl-seconds", runs.max_ttl_seconds, 10_800, (1, 30 * DAY))?;
+    let max_connections: usize =
         bounded("limits.connections", limits.connections, 1024, (1, 100_000))?;
     Ok(Settings {
         default_ttl_seconds: bounded(
             "tokens.default-ttl-seconds",
             tokens.default_ttl_seconds,
-            3600.min(longest.into()),
-            (1, longest.into()),
+            3600.min(max_ttl.into()),
+            (1, max_ttl.into()),
         )?,
-        longest_ttl_seconds: longest,
-        most_audiences: bounded(
-            "tokens.most-audiences",
-            tokens.most_audiences,
+        max_ttl_seconds: max_ttl,
+        max_audiences: bounded(
+            "tokens.max-audiences",
+            tokens.max_audiences,
             1,
             (1, MAX_AUDIENCES as u64),
         )?,
         es256_audiences: tokens.es256_audiences.into_iter().map(|audience| audience.0).collect(),
-        run_life_seconds,
-        // Whoever registers one again that was forgotten gives it another life.
+        run_max_ttl_seconds,
+        // A run that is registered again after it was forgotten would get another lifetime.
         keep_runs_seconds: bounded(
             "runs.keep-seconds",
             runs.keep_seconds,
             90 * DAY,
-            (run_life_seconds, 3650 * DAY),
+            (run_max_ttl_seconds, 3650 * DAY),
         )?,
-        key_times: KeyTimes { verifier_cache, longest_token: longest.into(), rotate_every },
+        key_times: KeyTimes { verifier_cache, max_token_ttl: max_ttl.into(), rotate_every },
         key_set_max_age,
         body_bytes: bounded("limits.body-bytes", limits.body_bytes, 1 << 20, (1024, 16 << 20))?,
         header_bytes: bounded(
@@ -272,8 +263,8 @@ fn settings(
         )?,
         header_timeout: seconds("limits.header-seconds", limits.header_seconds, 10, (1, 600))?,
         body_timeout: seconds("limits.body-seconds", limits.body_seconds, 10, (1, 600))?,
-        most_requests: bounded("limits.requests", limits.requests, 128, (1, 1024))?,
-        most_connections,
+        max_requests: bounded("limits.requests", limits.requests, 128, (1, 1024))?,
+        max_connections,
         runner_per_second: bounded(
             "limits.runner-per-second",
             limits.runner_per_second,
@@ -290,7 +281,8 @@ fn settings(
 
 fn api_keys(tables: Vec<ApiKeyTable>) -> Result<Vec<ApiKey>, ConfigError> {
     let mut keys: Vec<ApiKey> = Vec::new();
-    for ApiKeyTable { name, sha256: Parsed(ParsedDigest(hash)), may } in tables {
+    for ApiKeyTable { name, sha256: Parsed(DigestText(digest)), may } in tables {
+        let hash = SecretHash::from_bytes(*digest.as_bytes());
         let place = || format!("api-key `{}`", countersign::visible(&name));
         if name.is_empty() || name.len() > 64 || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(value(place(), "a name has 1 to 64 printable characters, no spaces"));
@@ -370,11 +362,11 @@ fn bounded<T: TryFrom<u64>>(
     key: &'static str,
     found: Option<u64>,
     default: u64,
-    (least, most): (u64, u64),
+    (min, max): (u64, u64),
 ) -> Result<T, ConfigError> {
     let number = found.unwrap_or(default);
-    let error = ConfigError::Bounds { key, found: number, least, most };
-    if !(least..=most).contains(&number) {
+    let error = ConfigError::Bounds { key, found: number, min, max };
+    if !(min..=max).contains(&number) {
         return Err(error);
     }
     T::try_from(number).map_err(|_| error)

@@ -6,13 +6,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{BindingTrace, Outcome, Reason, ReasonSource, Terms, refusal};
-use crate::claims::TokenRequest;
-use crate::identifier::BindingName;
-use crate::scope::Mode;
-use crate::verdict::{Grant, Verdict};
+use super::outcome::{BindingTrace, Outcome, Reason, ReasonSource, Terms, refusal};
+use super::verdict::{Grant, Verdict};
+use crate::policy_set::scope::Mode;
+use crate::request::claims::TokenRequest;
+use crate::request::identifier::BindingName;
 
-/// Combines what the bindings that apply have answered.
+/// Combines the verdicts of the bindings that apply.
 pub(crate) fn combine(token: &TokenRequest, trace: &[BindingTrace]) -> Outcome {
     let enforcing = || trace.iter().filter(|entry| entry.binding.mode == Mode::Enforce);
     let mut reasons = Vec::new();
@@ -42,7 +42,7 @@ pub(crate) fn combine(token: &TokenRequest, trace: &[BindingTrace]) -> Outcome {
             })),
             Err(fault) => reasons.push(by_host(
                 fault.code(),
-                format!("the policy of `{binding}` gave no valid answer"),
+                format!("the policy of `{binding}` gave no valid verdict"),
                 Some(binding),
             )),
         }
@@ -54,14 +54,15 @@ pub(crate) fn combine(token: &TokenRequest, trace: &[BindingTrace]) -> Outcome {
         return Outcome::Refused(vec![if enforcing().next().is_none() {
             by_host(
                 refusal::NO_APPLICABLE_BINDING,
-                "no enforcing binding applies to this run, and what nobody decides on is refused"
+                "no enforcing binding applies to this run, and a run that no policy decides on is refused"
                     .to_owned(),
                 None,
             )
         } else {
             by_host(
                 refusal::NO_PERMIT,
-                "no policy that applies permits a token for this run, and at least one must".to_owned(),
+                "no policy that applies permits a token for this run, and at least one must"
+                    .to_owned(),
                 None,
             )
         }]);
@@ -72,7 +73,7 @@ pub(crate) fn combine(token: &TokenRequest, trace: &[BindingTrace]) -> Outcome {
     }
 }
 
-/// Narrows the request by every grant: smallest life, intersection of audiences, union of claims.
+/// Narrows the request by every grant: smallest lifetime, intersection of audiences, union of claims.
 fn narrow(token: &TokenRequest, grants: &[(&BindingName, &Grant)]) -> Result<Terms, Vec<Reason>> {
     let mut reasons = Vec::new();
     let ttl_seconds =
@@ -87,7 +88,7 @@ fn narrow(token: &TokenRequest, grants: &[(&BindingName, &Grant)]) -> Result<Ter
     if audiences.is_empty() {
         reasons.push(by_host(
             refusal::NO_AUDIENCE_LEFT,
-            "none of the audiences asked for is left after the grants of all policies".to_owned(),
+            "none of the requested audiences is left after the grants of all policies".to_owned(),
             None,
         ));
     }

@@ -1,8 +1,8 @@
-//! Faults: answers that are none.
+//! Faults: evaluations that produced no valid verdict.
 
-use crate::sandbox::MAX_TABLE_ELEMENTS;
+use crate::limits::MAX_TABLE_ELEMENTS;
 
-/// A policy gave no valid answer. Under an enforcing binding every fault refuses.
+/// A policy gave no valid verdict. Under an enforcing binding every fault refuses.
 ///
 /// The list is exhaustive: [`Fault::code`] is stable, and matching on it needs no default arm.
 /// All but [`Fault::Deadline`], [`Fault::Stack`] and [`Fault::Host`] are the same on every machine.
@@ -29,7 +29,7 @@ pub enum Fault {
         limit: u32,
     },
     /// The memory limit was reached, or that of table elements (20,000 in all).
-    #[error("asked for more than {limit} bytes of memory or {MAX_TABLE_ELEMENTS} table elements")]
+    #[error("requested more than {limit} bytes of memory or {MAX_TABLE_ELEMENTS} table elements")]
     Memory {
         /// The limit in bytes.
         limit: u64,
@@ -40,11 +40,11 @@ pub enum Fault {
         /// The panic's message and place: escaped, and cut to 1,024 bytes.
         message: String,
     },
-    /// The policy trapped, or its allocator gave a place that is none, which the component ABI has
+    /// The policy trapped, or its allocator gave an invalid address, for which the component ABI has
     /// the host trap.
     #[error("trapped: {reason}")]
     Trap {
-        /// What WebAssembly calls the trap.
+        /// WebAssembly's name of the trap.
         reason: String,
     },
     /// The verdict is larger than the limit.
@@ -53,7 +53,7 @@ pub enum Fault {
         /// The limit in bytes.
         limit: u32,
     },
-    /// The component ABI was broken: what came back is not a value of the contract's types (or, of
+    /// The component ABI was broken: the result is not a value of the contract's types (or, of
     /// `describe` and `configure`, is larger than 256 KiB).
     #[error("returned a value that is not one of the contract's, or is too large")]
     BadOutput,
@@ -61,11 +61,11 @@ pub enum Fault {
     /// may not reproduce it.
     #[error("could not be run: {problem}")]
     Host {
-        /// What the host lacked, escaped and cut.
+        /// The host's problem, escaped and cut.
         problem: String,
     },
-    /// The policy does not take the settings of a binding that is prepared when it is first needed.
-    #[error("did not take its settings")]
+    /// The policy rejects the settings of a binding that is prepared lazily.
+    #[error("rejected its settings")]
     Configure,
     /// The verdict is a permit whose grant does not only narrow.
     #[error(transparent)]
@@ -73,10 +73,9 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The guest's allocator was asked for a place for an argument, and gave one that is out of
-    /// bounds or misaligned.
+    /// The guest's allocator gave an address for an argument that is out of bounds or misaligned.
     pub(crate) fn allocator() -> Self {
-        Self::Trap { reason: "its allocator gave a place that cannot be used".to_owned() }
+        Self::Trap { reason: "its allocator returned an invalid address".to_owned() }
     }
 
     /// The stable code: lower-case words joined by dashes.
@@ -97,19 +96,19 @@ impl Fault {
     }
 }
 
-/// A grant that would widen what was asked for, or that touches what is not the policy's.
+/// A grant that would widen the request, or that touches what is not the policy's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GrantFault {
-    /// A life of zero seconds, or one longer than was asked for.
-    #[error("granted {granted} seconds; expected 1 to the {requested} that were asked for")]
+    /// A lifetime of zero seconds, or one longer than requested.
+    #[error("granted {granted} seconds; expected 1 to the requested {requested}")]
     Ttl {
-        /// The life granted.
+        /// The lifetime granted.
         granted: u32,
-        /// The life asked for, at most [`MAX_TTL_SECONDS`](crate::MAX_TTL_SECONDS).
+        /// The lifetime requested, at most [`MAX_TTL_SECONDS`](crate::MAX_TTL_SECONDS).
         requested: u32,
     },
-    /// An audience that was not asked for.
-    #[error("granted the audience `{audience}`, which was not asked for")]
+    /// An audience that was not requested.
+    #[error("granted the audience `{audience}`, which was not requested")]
     Audience {
         /// The audience: escaped, and cut to 256 bytes.
         audience: String,
@@ -130,7 +129,7 @@ pub enum GrantFault {
     /// than 32 of them.
     #[error("added a claim that is out of form: {problem}")]
     BadClaim {
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
 }

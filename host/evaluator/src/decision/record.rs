@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
-use crate::binding::BindingIdentity;
-use crate::claims_record::ClaimsRecord;
-use crate::decision::{BindingTrace, Decision, Outcome, Reason, ReasonSource, Terms};
+use super::Decision;
+use super::outcome::{BindingTrace, Outcome, Reason, ReasonSource, Terms};
+use super::verdict::{Grant, Verdict};
 use crate::digest::Digest;
 use crate::limits::Limits;
-use crate::scope::Scope;
-use crate::verdict::{Grant, Verdict};
+use crate::policy_set::identity::BindingIdentity;
+use crate::policy_set::scope::Scope;
+use crate::request::record::ClaimsRecord;
 
 /// A decision as JSON. It serialises always to the same bytes, and holds no secret.
 ///

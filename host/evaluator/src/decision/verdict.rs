@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use crate::claims::{TokenRequest, is_reserved_claim};
-use crate::fault::GrantFault;
-use crate::identifier::{Audience, ClaimName};
+use super::fault::GrantFault;
+use crate::contract::Text;
+use crate::request::claims::{TokenRequest, is_reserved_claim};
+use crate::request::identifier::{Audience, ClaimName};
 use crate::text::escape;
 
-/// The most reasons that are kept of one denial.
+/// The maximum of reasons that are kept of one denial.
 pub const MAX_REASONS: usize = 16;
 
-/// The most claims that one grant may add.
+/// The maximum of claims that one grant may add.
 pub const MAX_GRANTED_CLAIMS: usize = 32;
 
 /// The longest value of a claim that a grant adds, in bytes.
@@ -38,9 +39,9 @@ pub enum Verdict {
 /// The narrowing of a permit or a restriction. Checked: it narrows and does nothing else.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Grant {
-    /// The ceiling of the token's life in seconds: at least 1, at most what was asked for.
+    /// The ceiling of the token's lifetime in seconds: at least 1, at most the requested one.
     pub max_ttl: Option<u32>,
-    /// The audiences kept: all of them asked for, possibly none.
+    /// The audiences kept: all of them requested, possibly none.
     pub audiences: Option<Vec<Audience>>,
     /// The claims added: none reserved, all allowed for the binding.
     pub claims: BTreeMap<ClaimName, String>,
@@ -59,12 +60,12 @@ pub struct PolicyReason {
 /// A grant as it came from the guest, unchecked.
 pub(crate) struct RawGrant<'g> {
     pub(crate) max_ttl: Option<u32>,
-    pub(crate) audiences: Option<&'g [String]>,
+    pub(crate) audiences: Option<&'g [Text]>,
     pub(crate) claims: &'g mut dyn Iterator<Item = (&'g str, &'g str)>,
 }
 
 impl Grant {
-    /// Checks a grant against what was asked for and what the operator allows.
+    /// Checks a grant against the request and the claims that the operator allows.
     ///
     /// Nothing is clipped: a grant that is too wide shows a policy that does not do what its
     /// author thinks, and the token must wait until it does.
@@ -104,7 +105,7 @@ impl PolicyReason {
             let message = escape(message, MAX_MESSAGE_BYTES);
             return Self { code: code.to_owned(), message };
         }
-        // What there was of a code is kept for the reader.
+        // The code is kept for the reader, malformed as it is.
         let code = escape(code, MAX_CODE_BYTES);
         let message = escape(message, MAX_MESSAGE_BYTES - MAX_CODE_BYTES - 2);
         Self { code: MALFORMED_CODE.to_owned(), message: format!("{code}: {message}") }
@@ -117,14 +118,14 @@ fn is_code(code: &str) -> bool {
 }
 
 /// The granted audiences in the order of the request.
-fn audiences(kept: &[String], token: &TokenRequest) -> Result<Vec<Audience>, GrantFault> {
-    let asked_for = token.audiences();
-    if let Some(other) = kept.iter().find(|kept| asked_for.iter().all(|a| a.as_str() != **kept)) {
+fn audiences(kept: &[Text], token: &TokenRequest) -> Result<Vec<Audience>, GrantFault> {
+    let requested = token.audiences();
+    if let Some(other) = kept.iter().find(|kept| requested.iter().all(|a| *a.as_str() != ***kept)) {
         return Err(GrantFault::Audience { audience: escape(other, 256) });
     }
-    Ok(asked_for
+    Ok(requested
         .iter()
-        .filter(|audience| kept.iter().any(|kept| kept == audience.as_str()))
+        .filter(|audience| kept.iter().any(|kept| **kept == *audience.as_str()))
         .cloned()
         .collect())
 }

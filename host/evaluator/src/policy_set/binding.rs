@@ -3,40 +3,38 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use crate::cache::{self, BindingEntry};
-use crate::claims::{Claims, is_reserved_claim};
-use crate::compile::{CompileError, CompiledCode};
+use super::description::{ProblemList, SettingsProblem, rejection_problems, sanitise};
+use super::identity::BindingIdentity;
+use super::policy::Policy;
+use super::scope::{Mode, Scope};
+use super::settings::Settings;
 use crate::contract;
-use crate::decision::{BindingTrace, Used};
-use crate::digest::Digest;
-use crate::fault::{Fault, GrantFault};
-use crate::identifier::{BindingName, ClaimName};
-use crate::lane::Lane;
-use crate::limits::Limits;
-use crate::policy::{LoadError, Policy};
-use crate::resident::Resident;
-use crate::sandbox::{Answer, Guest, Taken};
-use crate::scope::{Mode, Scope};
-use crate::settings::Settings;
-use crate::snapshot::State;
+use crate::decision::fault::{Fault, GrantFault};
+use crate::decision::outcome::BindingTrace;
+use crate::decision::verdict::{Grant, MAX_REASONS, PolicyReason, RawGrant, Verdict};
+use crate::limits::{EvaluationUsage, Limits};
+use crate::prepare::load_error::LoadError;
+use crate::prepare::pipeline::{PrepareError, Prepared};
+use crate::request::claims::{Claims, is_reserved_claim};
+use crate::request::identifier::{BindingName, ClaimName};
+use crate::sandbox::code_cache::CodeSlot;
+use crate::sandbox::evaluation_outcome::EvaluationOutcome;
+use crate::sandbox::fairness::FairShare;
+use crate::sandbox::guest::Guest;
 use crate::text::escape;
-use crate::verdict::{Grant, PolicyReason, RawGrant, Verdict};
 
-/// The most problems with settings that are kept.
-const MAX_PROBLEMS: usize = 32;
-
-/// What an operator says of one use of a policy.
+/// The configuration of one use of a policy.
 #[derive(Debug, Clone)]
 pub struct BindingConfig {
     /// The binding's name, once in a policy set.
     pub name: BindingName,
     /// The policy's settings.
     pub settings: Settings,
-    /// Which runs it applies to.
+    /// The runs that it applies to.
     pub scope: Scope,
-    /// Whether it decides.
+    /// Its mode: enforcing or shadow.
     pub mode: Mode,
-    /// What an evaluation may use.
+    /// The limits of an evaluation.
     pub limits: Limits,
     /// The claims that the policy may add to a token.
     pub claims: Vec<ClaimName>,
@@ -45,65 +43,30 @@ pub struct BindingConfig {
 /// One use of a policy.
 pub struct Binding {
     identity: Arc<BindingIdentity>,
-    /// Those of the identity, whose counter every evaluation writes to.
+    /// Those of the identity, whose reference count every evaluation writes to.
     limits: Limits,
     policy: Arc<Policy>,
     settings: Settings,
-    /// What the first preparing came to: later ones come to the same.
+    /// The result of the first preparing: later ones have the same.
     prepared: OnceLock<Result<Prepared, BindingError>>,
-    guest: Resident,
-    lane: Lane,
+    guest: CodeSlot<Guest>,
+    share: FairShare,
 }
 
-/// What preparing a binding came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Prepared {
-    /// What the policy took of its limits when it was given its settings.
-    pub taken: Taken,
-    /// Why there is no snapshot of the policy with its settings, where there is none: it works all the
-    /// same, and is given its settings in each evaluation. The reason is for people: escaped and cut.
-    pub no_snapshot: Option<String>,
-}
-
-/// What a binding is known by in decisions and records.
-#[derive(Debug, Clone, PartialEq, Eq)]
-// Apart from the counter that it is shared by, which every evaluation writes to.
-#[repr(align(128))]
-pub struct BindingIdentity {
-    /// The binding's name.
-    pub name: BindingName,
-    /// The policy's own name.
-    pub policy_name: String,
-    /// The policy's own version.
-    pub policy_version: String,
-    /// Digest of the component.
-    pub policy: Digest,
-    /// Digest of the settings.
-    pub settings: Digest,
-    /// Which runs it applies to.
-    pub scope: Scope,
-    /// Whether it decides.
-    pub mode: Mode,
-    /// What an evaluation may use.
-    pub limits: Limits,
-    /// The claims that the policy may add.
-    pub claims: Vec<ClaimName>,
-}
-
-/// Why a binding does not become active.
+/// The reason why a binding does not become active.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindingError {
-    /// The policy does not take the settings, or they do not fit its schema.
+    /// The policy rejects the settings, or they do not fit its schema.
     #[error("the settings do not fit the policy `{policy}`:{}", ProblemList(.problems))]
     Settings {
         /// The policy's own name.
         policy: String,
-        /// What is wrong: at least one, at most 32.
+        /// The problems: at least one, at most 32.
         problems: Vec<SettingsProblem>,
     },
     /// The policy faulted while it took the settings.
-    #[error("the policy `{policy}` could not take its settings: it {fault}")]
+    #[error("policy `{policy}`: `configure` failed: {fault}")]
     Configure {
         /// The policy's own name.
         policy: String,
@@ -111,11 +74,11 @@ pub enum BindingError {
         fault: Fault,
     },
     /// The policy cannot be run with the binding's stack.
-    #[error("the policy `{policy}` cannot be readied: {problem}")]
+    #[error("the policy `{policy}` cannot be prepared: {problem}")]
     Policy {
         /// The policy's own name.
         policy: String,
-        /// Why not.
+        /// The problem.
         problem: LoadError,
     },
     /// The binding allows a claim that only the host sets.
@@ -126,18 +89,20 @@ pub enum BindingError {
     },
 }
 
-/// One thing wrong with settings, as the policy or a [check](crate::CheckSettings) before it says it. In a
-/// [`BindingError`] escaped and cut.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SettingsProblem {
-    /// JSON pointer (RFC 6901) into the settings, at most 256 bytes; empty for the whole.
-    pub pointer: String,
-    /// What is wrong there and what was expected, at most 512 bytes.
-    pub message: String,
-}
-
 impl BindingError {
-    /// What it is of a binding that is prepared when it is needed.
+    /// The error of preparing for a policy by that name.
+    fn new(policy: &str, error: PrepareError) -> Self {
+        let policy = policy.to_owned();
+        match error {
+            PrepareError::Load(problem) => Self::Policy { policy, problem },
+            PrepareError::Configure(fault) => Self::Configure { policy, fault },
+            PrepareError::Settings(problems) => {
+                Self::Settings { policy, problems: rejection_problems(&problems) }
+            }
+        }
+    }
+
+    /// The fault of a binding that is prepared lazily.
     fn into_fault(self) -> Fault {
         match self {
             Self::Settings { .. } => Fault::Configure,
@@ -151,27 +116,27 @@ impl Binding {
     /// Gives a policy its settings, once.
     ///
     /// With [`Optimization::Speed`](crate::Optimization) the state that they lead to is what each
-    /// evaluation begins with, where it can be; [`Prepared::no_snapshot`] says where not.
+    /// evaluation begins with, where there can be a snapshot; [`Prepared::no_snapshot`] says where not.
     ///
     /// # Errors
     /// When the policy does not take the settings or faults over them, or a claim is allowed that
     /// only the host sets.
     pub fn prepare(policy: Arc<Policy>, config: BindingConfig) -> Result<Self, BindingError> {
-        let binding = Self::prepare_when_needed(policy, config)?;
-        binding.ready()?;
+        let binding = Self::prepare_lazily(policy, config)?;
+        binding.ensure_prepared()?;
         Ok(binding)
     }
 
     /// Binds a policy, which is given its settings when a run first needs it: for sets of so many
     /// bindings that few of them are ever needed.
     ///
-    /// What the policy finds wrong with the settings is a fault then, which refuses: `configure`, or the code
-    /// of what ended the policy. [`CheckSettings`](crate::CheckSettings) looks at them now.
+    /// Settings that the policy rejects are a fault then, which refuses: `configure`, or the code of the
+    /// fault that ended the policy. A [`SettingsValidator`](crate::SettingsValidator) sees them now.
     ///
     /// # Errors
-    /// When a claim is allowed that only the host sets, or the engine's check finds something wrong with
-    /// the settings.
-    pub fn prepare_when_needed(
+    /// When a claim is allowed that only the host sets, or the engine's validator finds a problem with the
+    /// settings.
+    pub fn prepare_lazily(
         policy: Arc<Policy>,
         config: BindingConfig,
     ) -> Result<Self, BindingError> {
@@ -184,7 +149,7 @@ impl Binding {
             if !problems.is_empty() {
                 let problems = problems.iter().map(|p| (p.pointer.as_str(), p.message.as_str()));
                 let policy = description.name.clone();
-                return Err(BindingError::Settings { policy, problems: safe(problems) });
+                return Err(BindingError::Settings { policy, problems: sanitise(problems) });
             }
         }
         let identity = BindingIdentity {
@@ -201,15 +166,15 @@ impl Binding {
         Ok(Self {
             limits: identity.limits,
             identity: Arc::new(identity),
-            guest: Resident::new(policy.engine().residents(), policy.engine().seats()),
+            guest: policy.engine().new_code_slot(),
             policy,
             settings: config.settings,
             prepared: OnceLock::new(),
-            lane: Lane::new(),
+            share: FairShare::new(),
         })
     }
 
-    /// What the binding is known by.
+    /// The identity of the binding in decisions and records.
     pub fn identity(&self) -> &BindingIdentity {
         &self.identity
     }
@@ -223,7 +188,7 @@ impl Binding {
     ///
     /// # Errors
     /// Those of [`Binding::prepare`].
-    pub fn ready(&self) -> Result<&Prepared, BindingError> {
+    pub fn ensure_prepared(&self) -> Result<&Prepared, BindingError> {
         self.guest()?;
         match self.prepared.get() {
             Some(prepared) => prepared.as_ref().map_err(Clone::clone),
@@ -234,7 +199,7 @@ impl Binding {
         }
     }
 
-    /// What preparing came to, once it has been done.
+    /// The result of preparing, once it has been done.
     pub fn prepared(&self) -> Option<&Prepared> {
         self.prepared.get()?.as_ref().ok()
     }
@@ -246,123 +211,69 @@ impl Binding {
         token: &contract::Token<'_>,
         claims: &Claims,
     ) -> BindingTrace {
-        let answer = self.answer(None, run, token).map_or_else(
-            // It is not held at the seat: no turn is taken for making it.
+        let outcome = self.attempt(None, run, token).map_or_else(
+            // The slot does not hold it: no permit is held while it is made.
             || {
                 let guest = self.guest().map_err(BindingError::into_fault)?;
-                self.answer(Some(&guest), run, token).ok_or_else(not_there)
+                self.attempt(Some(&guest), run, token).ok_or_else(missing_guest)
             },
             Ok,
         );
-        let (result, used) = match answer {
-            Ok(Answer { result, used, .. }) => (result, used),
-            Err(fault) => (Err(fault), Used::default()),
+        let (result, used) = match outcome {
+            Ok(EvaluationOutcome { result, usage, .. }) => (result, usage),
+            Err(fault) => (Err(fault), EvaluationUsage::default()),
         };
         let result = result.and_then(|verdict| self.check(verdict, claims));
         BindingTrace { binding: Arc::clone(&self.identity), result, used }
     }
 
-    /// Evaluates in a turn, with the guest of the seat or else with `made` brought there; `None` when
-    /// there is neither.
-    fn answer(
+    /// Evaluates with a permit, with the guest of its worker slot or else with a copy of `made`; `None`
+    /// when there is neither.
+    fn attempt(
         &self,
         made: Option<&Arc<Guest>>,
         run: &contract::Run<'_>,
         token: &contract::Token<'_>,
-    ) -> Option<Answer> {
+    ) -> Option<EvaluationOutcome> {
         let settings = self.settings.as_json();
-        let turns = self.policy.engine().turns();
-        self.lane.run(&self.limits, turns, |limits, seat| {
-            if let Some(guest) = self.guest.at(seat) {
+        let engine = self.policy.engine();
+        self.share.run(&self.limits, engine.scheduler(), |limits, worker| {
+            let slot = engine.code_slot(worker);
+            if let Some(guest) = self.guest.at(slot) {
                 return Some(guest.evaluate(limits, settings, run, token));
             }
-            Some(match self.policy.bring(made?, seat) {
+            Some(match self.policy.instantiate_for(made?, slot) {
                 Ok(guest) => {
-                    self.guest.put(&guest);
+                    self.guest.put(slot, &guest);
                     guest.evaluate(limits, settings, run, token)
                 }
                 Err(problem) => {
                     let problem = escape(&problem.to_string(), 512);
-                    let result = Err(Fault::Host { problem });
-                    Answer { result, used: Used::default(), configure_fuel: None }
+                    EvaluationOutcome::fault(Fault::Host { problem })
                 }
             })
         })
     }
 
-    /// The guest to be evaluated, at any seat, which is made when it is not there.
+    /// The guest to be evaluated, on any worker slot, which is made when none is held.
     fn guest(&self) -> Result<Arc<Guest>, BindingError> {
-        self.guest.get(|| {
-            // What the policy said once, it would say again; what the host lacked is not tried for in
-            // every evaluation either.
+        self.guest.any_or_make(|| {
+            // A policy that rejected its settings once would do so again; and a host that failed is not
+            // tried again in every evaluation either.
             if let Some(Err(error)) = self.prepared.get() {
                 return Err(error.clone());
             }
-            let (prepared, guest) = self.make().map_or_else(
-                |error| (Err(error.clone()), Err(error)),
-                |(prepared, guest)| (Ok(prepared), Ok(guest)),
+            let made = self.policy.bind(&self.settings, &self.limits);
+            let (prepared, guest) = made.map_or_else(
+                |error| {
+                    let error = BindingError::new(&self.identity.policy_name, error);
+                    (Err(error.clone()), Err(error))
+                },
+                |(prepared, guest)| (Ok(prepared), Ok((guest.slot(), guest))),
             );
             self.prepared.get_or_init(|| prepared);
             guest
         })
-    }
-
-    /// Prepares the binding, or takes what was kept of it.
-    fn make(&self) -> Result<(Prepared, Arc<Guest>), BindingError> {
-        let (policy, limits) = (&*self.policy, &self.limits);
-        let unready =
-            |problem| BindingError::Policy { policy: policy.description().name.clone(), problem };
-        let engine = policy.engine();
-        let key = cache::binding_key(engine, policy.digest(), self.settings.digest(), limits);
-        if let Some((BindingEntry { taken, no_snapshot }, code)) = cache::get(engine, &key) {
-            let guest = match no_snapshot {
-                None => policy.snapshot(&code, limits),
-                Some(_) => policy.as_it_is(limits),
-            };
-            if let Ok(guest) = guest {
-                return Ok((Prepared { taken, no_snapshot }, guest));
-            }
-        }
-        let (taken, state) = self.configure()?;
-        let snapshot = state.and_then(|state| match policy.in_state(&state) {
-            Ok(code) => Ok(policy.snapshot(&code, limits).map(|guest| (code, guest))),
-            Err(CompileError::Load(problem)) => Ok(Err(problem)),
-            Err(CompileError::NoSnapshot { reason }) => Err(reason),
-        });
-        let (no_snapshot, code, guest) = match snapshot {
-            Ok(made) => {
-                let (code, guest) = made.map_err(unready)?;
-                (None, Some(code), guest)
-            }
-            Err(reason) => (Some(reason), None, policy.as_it_is(limits).map_err(unready)?),
-        };
-        let entry = BindingEntry { taken, no_snapshot };
-        let code = code.as_ref().map(CompiledCode::as_bytes).unwrap_or_default();
-        cache::put(engine, &key, &entry, code);
-        Ok((Prepared { taken, no_snapshot: entry.no_snapshot }, guest))
-    }
-
-    /// Gives the policy its settings, and reads the state that they lead to.
-    fn configure(&self) -> Result<(Taken, Result<State, String>), BindingError> {
-        let (policy, limits) = (&*self.policy, &self.limits);
-        let name = || policy.description().name.clone();
-        let (guest, observable) = policy
-            .guest(limits)
-            .map_err(|problem| BindingError::Policy { policy: name(), problem })?;
-        let settings = self.settings.as_json();
-        let turn = policy.engine().turns().take_to_prepare();
-        let guest = policy
-            .bring(&guest, turn.seat)
-            .map_err(|problem| BindingError::Policy { policy: name(), problem })?;
-        let configured = match observable {
-            Ok(()) => guest.configure_and_read(limits, settings),
-            Err(reason) => guest
-                .configure(limits, settings)
-                .map(|answer| answer.map(|taken| (taken, Err(reason.to_owned())))),
-        };
-        configured.map_err(|fault| BindingError::Configure { policy: name(), fault })?.map_err(
-            |problems| BindingError::Settings { policy: name(), problems: refused(&problems) },
-        )
     }
 
     fn check(&self, verdict: contract::Verdict, claims: &Claims) -> Result<Verdict, Fault> {
@@ -371,7 +282,7 @@ impl Binding {
             contract::Verdict::Deny(reasons) => Verdict::Deny(
                 reasons
                     .iter()
-                    .take(crate::verdict::MAX_REASONS)
+                    .take(MAX_REASONS)
                     .map(|reason| PolicyReason::new(&reason.code, &reason.message))
                     .collect(),
             ),
@@ -386,7 +297,7 @@ impl Binding {
         let raw = RawGrant {
             max_ttl: grant.max_ttl,
             audiences: grant.audiences.as_deref(),
-            claims: &mut grant.claims.iter().map(|c| (c.name.as_str(), c.value.as_str())),
+            claims: &mut grant.claims.iter().map(|c| (&*c.name, &*c.value)),
         };
         Grant::check(raw, claims.token(), &self.identity.claims)
     }
@@ -398,38 +309,7 @@ impl fmt::Debug for Binding {
     }
 }
 
-/// What cannot be: a guest that was made is in no place.
-fn not_there() -> Fault {
-    Fault::Host { problem: "the policy is not at hand".to_owned() }
-}
-
-/// A policy's problems with its settings. None is one too: it was refused.
-fn refused(problems: &[contract::Problem]) -> Vec<SettingsProblem> {
-    if problems.is_empty() {
-        let message = "refused, and the policy does not say why".to_owned();
-        return vec![SettingsProblem { pointer: String::new(), message }];
-    }
-    safe(problems.iter().map(|problem| (&*problem.pointer, &*problem.message)))
-}
-
-/// The first pointers and messages, made safe to show.
-fn safe<'p>(problems: impl Iterator<Item = (&'p str, &'p str)>) -> Vec<SettingsProblem> {
-    problems
-        .take(MAX_PROBLEMS)
-        .map(|(pointer, message)| SettingsProblem {
-            pointer: escape(pointer, 256),
-            message: escape(message, 512),
-        })
-        .collect()
-}
-
-struct ProblemList<'p>(&'p [SettingsProblem]);
-
-impl fmt::Display for ProblemList<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|problem| match problem.pointer.as_str() {
-            "" => write!(f, "\n  at the top: {}", problem.message),
-            pointer => write!(f, "\n  {pointer}: {}", problem.message),
-        })
-    }
+/// The fault of a guest that was made and is nowhere, which cannot happen.
+fn missing_guest() -> Fault {
+    Fault::Host { problem: "the policy is not available".to_owned() }
 }

@@ -1,7 +1,7 @@
 //! Which runs a binding applies to, and whether it decides.
 
-use crate::identifier::{DefinitionId, Workspace};
-use crate::run::Run;
+use crate::request::identifier::{DefinitionId, Workspace};
+use crate::request::run::Run;
 
 /// Which runs a binding applies to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

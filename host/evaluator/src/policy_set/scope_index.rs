@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use crate::identifier::{DefinitionId, Workspace};
-use crate::run::Run;
-use crate::scope::Scope;
+use super::scope::Scope;
+use crate::request::identifier::{DefinitionId, Workspace};
+use crate::request::run::Run;
 
 /// Bindings by their scopes: a run is in one scope of each kind.
 #[derive(Debug, Default)]

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use super::binding::Binding;
 use super::scope_index::ScopeIndex;
-use crate::binding::Binding;
-use crate::claims::Claims;
 use crate::contract;
-use crate::decision::{Decision, combine};
+use crate::decision::combine::combine;
+use crate::decision::{Decision, record};
 use crate::digest::Digest;
-use crate::identifier::BindingName;
-use crate::record;
+use crate::request::claims::Claims;
+use crate::request::identifier::BindingName;
 
 /// Prepared bindings, ready to decide. Shared freely between threads, and never changed: a change
 /// is a new set.
@@ -21,7 +21,7 @@ pub struct PolicySet {
     digest: Digest,
 }
 
-/// Why a policy set cannot be made.
+/// The reason why a policy set cannot be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicySetError {

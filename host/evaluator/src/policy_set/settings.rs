@@ -1,7 +1,7 @@
 //! A policy's settings: JSON text, given once.
 
 use crate::digest::Digest;
-use crate::json::{self, JsonError, JsonLimits, Value};
+use crate::strict_json::{self, JsonError, JsonLimits, Value};
 
 /// The longest settings, in bytes of JSON.
 pub const MAX_SETTINGS_BYTES: usize = 1 << 20;
@@ -40,7 +40,7 @@ impl Settings {
     /// When the text is anything else, or an object has a key twice.
     pub fn from_json(text: &str) -> Result<Self, SettingsError> {
         let limits = JsonLimits { bytes: MAX_SETTINGS_BYTES, depth: MAX_SETTINGS_DEPTH };
-        match json::parse(text.as_bytes(), limits)? {
+        match strict_json::parse(text.as_bytes(), limits)? {
             Value::Object(_) => Ok(Self { json: text.into(), digest: Digest::of(text.as_bytes()) }),
             other => Err(SettingsError::NotAnObject { found: other.kind() }),
         }

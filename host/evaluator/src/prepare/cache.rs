@@ -1,25 +1,18 @@
-//! What was prepared, kept for the next process.
+//! A cache of prepared policies, for the next process.
 
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use crate::compile::CompiledCode;
+use super::compile::CompiledCode;
 use crate::digest::Digest;
-use crate::engine::{Engine, Optimization, stack_of};
-use crate::limits::Limits;
-use crate::sandbox::Taken;
 
-/// Raised whenever the same key would have to mean another entry.
-const FORMAT: u32 = 3;
-
-/// Keeps what was prepared, so that another process need not prepare it again.
+/// Keeps prepared policies, so that another process need not prepare them again.
 ///
-/// An entry is machine code that is run, so an implementation gives back only what it can tell was put
-/// there by somebody as trusted as this process: [`CacheEntry::from_bytes`] says what that takes. What it
-/// cannot tell, cannot read or has lost is `None`, and prepared anew; it never fails.
+/// An entry is machine code that is run, so an implementation returns only entries that were certainly put
+/// there by somebody as trusted as this process: [`CacheEntry::from_bytes`] says what that takes. Any other
+/// entry, also one that cannot be read, is `None` and prepared anew; a cache never fails.
 pub trait Cache: Send + Sync {
     /// The entry of a key.
     fn get(&self, key: &Digest) -> Option<CacheEntry>;
@@ -28,10 +21,10 @@ pub trait Cache: Send + Sync {
     fn put(&self, key: &Digest, entry: &CacheEntry);
 }
 
-/// What a [`Cache`] keeps: bytes that mean something to this build of this crate only.
+/// An entry of a [`Cache`]: bytes that mean something to this build of this crate only.
 pub struct CacheEntry(Vec<u8>);
 
-/// What an entry is of.
+/// The origin of an entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntryOf {
     /// Digest of the component.
@@ -40,20 +33,14 @@ pub struct EntryOf {
     pub settings: Option<Digest>,
     /// The version of this crate that made it.
     pub evaluator: String,
-    /// Whether it was [optimised](Optimization::Speed).
+    /// `true` when it was [optimised](crate::Optimization::Speed).
     pub optimized: bool,
-}
-
-/// What an entry is kept under, and what it must be of.
-pub(crate) struct Key {
-    digest: Digest,
-    of: EntryOf,
 }
 
 /// The first line of an entry.
 #[derive(Serialize, Deserialize)]
-struct Heading<A> {
-    of: EntryOf,
+struct Heading<O, A> {
+    of: O,
     about: A,
 }
 
@@ -75,27 +62,31 @@ impl CacheEntry {
         &self.0
     }
 
-    /// What the entry is of, or `None` when this version of the crate cannot tell.
+    /// The origin of the entry, or `None` when this version of the crate cannot tell.
     #[must_use]
     pub fn of(&self) -> Option<EntryOf> {
         Some(self.heading::<IgnoredAny>()?.0.of)
     }
 
     /// A line of JSON, and then the code.
-    fn new(heading: &Heading<impl Serialize>, code: &[u8]) -> Self {
-        let mut bytes = serde_json::to_vec(heading).unwrap_or_default();
+    pub(super) fn new(of: &EntryOf, about: impl Serialize, code: &[u8]) -> Self {
+        let mut bytes = serde_json::to_vec(&Heading { of, about }).unwrap_or_default();
         bytes.push(b'\n');
         bytes.extend_from_slice(code);
         Self(bytes)
     }
 
-    /// The heading, and where the code begins.
-    fn heading<A: for<'de> Deserialize<'de>>(&self) -> Option<(Heading<A>, usize)> {
+    /// The heading, and the offset of the code.
+    fn heading<A: for<'de> Deserialize<'de>>(&self) -> Option<(Heading<EntryOf, A>, usize)> {
         let end = self.0.iter().position(|byte| *byte == b'\n')?;
         Some((serde_json::from_slice(self.0.get(..end)?).ok()?, end + 1))
     }
 
-    fn parts<A: for<'de> Deserialize<'de>>(mut self, of: &EntryOf) -> Option<(A, CompiledCode)> {
+    /// The facts and the code, where it is an entry of that origin.
+    pub(super) fn parts<A: for<'de> Deserialize<'de>>(
+        mut self,
+        of: &EntryOf,
+    ) -> Option<(A, CompiledCode)> {
         let (heading, code) = self.heading()?;
         if heading.of != *of {
             return None;
@@ -112,77 +103,4 @@ impl fmt::Debug for CacheEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "CacheEntry({} bytes)", self.0.len())
     }
-}
-
-/// What is kept of a policy beside its code.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct PolicyEntry {
-    /// Why its state cannot be read: the code is the component's as it is.
-    pub(crate) no_snapshot: Option<String>,
-}
-
-/// What is kept of a binding beside its code.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct BindingEntry {
-    pub(crate) taken: Taken,
-    /// Why there is no code: the policy is configured in each evaluation.
-    pub(crate) no_snapshot: Option<String>,
-}
-
-/// What an engine has kept, if it has a cache.
-pub(crate) fn get<A: for<'de> Deserialize<'de>>(
-    engine: &Engine,
-    key: &Key,
-) -> Option<(A, CompiledCode)> {
-    engine.cache()?.get(&key.digest)?.parts(&key.of)
-}
-
-/// Keeps what was prepared, if the engine has a cache.
-pub(crate) fn put(engine: &Engine, key: &Key, about: impl Serialize, code: &[u8]) {
-    if let Some(cache) = engine.cache() {
-        let heading = Heading { of: key.of.clone(), about };
-        cache.put(&key.digest, &CacheEntry::new(&heading, code));
-    }
-}
-
-pub(crate) fn policy_key(engine: &Engine, component: Digest) -> Key {
-    Key::new(engine, component, None, "")
-}
-
-pub(crate) fn binding_key(
-    engine: &Engine,
-    component: Digest,
-    settings: Digest,
-    limits: &Limits,
-) -> Key {
-    // That the settings were taken depends on them, and whether there is a snapshot on the last one.
-    let matter = [
-        limits.configure_fuel,
-        limits.memory_bytes,
-        stack_of(limits.stack_bytes).into(),
-        limits.wall_clock_ms.into(),
-        limits.prepare_memory_bytes,
-    ];
-    Key::new(engine, component, Some(settings), &format!("{settings} {matter:?}"))
-}
-
-impl Key {
-    /// Of everything that what is kept depends on; `binding` is empty for a policy.
-    fn new(engine: &Engine, component: Digest, settings: Option<Digest>, binding: &str) -> Self {
-        let evaluator = env!("CARGO_PKG_VERSION");
-        let optimized = engine.optimization() == Optimization::Speed;
-        let engine = engine.compatibility();
-        // None of them has a line break, so no two keys are written alike.
-        let key = format!("{FORMAT}\n{evaluator}\n{engine}\n{optimized}\n{component}\n{binding}");
-        let of = EntryOf { component, settings, evaluator: evaluator.to_owned(), optimized };
-        Self { digest: Digest::of(key.as_bytes()), of }
-    }
-}
-
-/// What compiled code of an engine is compatible with: the compiler's version, the processor, and all
-/// that the code depends on. Not a secret, and not what keeps forged code out.
-pub(crate) fn compatibility(engine: &wasmtime::Engine) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    engine.precompile_compatibility_hash().hash(&mut hasher);
-    hasher.finish()
 }

@@ -1,4 +1,4 @@
-//! From a component's bytes to compiled code, in this process or elsewhere.
+//! Compiles a component's bytes to machine code, in this process or in another.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,29 +7,30 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use wasmtime::component::Component;
 
-use crate::engine::{Engine, Optimization, compiling};
+use super::component::{check_component, invalid};
+use super::load_error::LoadError;
+use super::snapshot::{self, State};
 use crate::limits::Limits;
-use crate::policy::{LoadError, check_component, invalid};
-use crate::snapshot::{self, State};
+use crate::sandbox::wasmtime_config::{Optimization, compiling};
 use crate::text::escape;
 
-/// Where components are checked and compiled.
+/// The place where components are checked and compiled.
 ///
-/// Compiling is the one place where Wasmtime promises nothing. What is known to be costly is refused
-/// before it, but only a process of its own can be held to a time and to an amount of memory, and can
-/// crash alone. A service, and whoever loads components that strangers made, compiles elsewhere: the
-/// crate `countersign-preparation` has a child process that does.
+/// Compiling is the one step for which Wasmtime promises nothing. Components that are known to be costly
+/// are refused before it, but only a process of its own can be held to a time and to an amount of memory,
+/// and can crash alone. A service, like any host that loads components of strangers, compiles in one: the
+/// crate `countersign-preparation` has such a child process.
 #[derive(Clone, Default)]
 pub enum Preparation {
     /// In this process, without a bound on time and memory: [`Limits::prepare_ms`] and
     /// [`Limits::prepare_memory_bytes`] do nothing.
     #[default]
     InProcess,
-    /// Wherever this compiles.
-    Elsewhere(Arc<dyn Compile>),
+    /// Outside of this process, by this compiler.
+    External(Arc<dyn Compile>),
 }
 
-/// Compiles components in another place than the process that evaluates them.
+/// Compiles components outside of the process that evaluates them.
 pub trait Compile: Send + Sync {
     /// Checks and compiles a component, as [`CompiledCode::compile`] does, within
     /// [`Limits::prepare_ms`] and [`Limits::prepare_memory_bytes`].
@@ -45,33 +46,33 @@ pub trait Compile: Send + Sync {
         limits: &Limits,
     ) -> Result<CompiledCode, CompileError>;
 
-    /// The place in words, such as `a child process`.
-    fn place(&self) -> &'static str;
+    /// A name for people, such as `a child process`.
+    fn name(&self) -> &'static str;
 }
 
-/// What of a component is compiled.
+/// The form in which a component is compiled.
 #[derive(Debug, Clone, Copy)]
 pub enum Form<'s> {
-    /// The component as it is.
-    AsItIs,
+    /// The unmodified component.
+    Original,
     /// The component with exports beside its own, by which its state can be read: to be configured
     /// once, so it is never optimised.
-    Observable,
-    /// The component in another state than the one it begins with.
-    InState(&'s State),
+    Instrumented,
+    /// The component in this state, in the place of the one that it begins with.
+    Snapshot(&'s State),
 }
 
-/// Why a component was not compiled in a form.
+/// The reason why a component was not compiled in a form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum CompileError {
     /// The component cannot be a policy, in whatever form.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// Its state cannot be read, or not be put in the place of the one it begins with. It can still
-    /// be compiled as it is.
-    #[error("there is no snapshot of it: {reason}")]
+    /// Its state cannot be read, or not be put in the place of the one that it begins with. It can still
+    /// be compiled unmodified.
+    #[error("it has no snapshot: {reason}")]
     NoSnapshot {
-        /// Why not, escaped and cut.
+        /// The reason, escaped and cut.
         reason: String,
     },
 }
@@ -96,27 +97,29 @@ impl CompiledCode {
         check_component(component, limits)?;
         let no_snapshot = |reason| CompileError::NoSnapshot { reason };
         let formed = match form {
-            Form::AsItIs => Cow::Borrowed(component),
-            Form::Observable => Cow::Owned(snapshot::observable(component).map_err(no_snapshot)?),
-            Form::InState(state) => {
-                Cow::Owned(snapshot::with_state(component, state).map_err(no_snapshot)?)
+            Form::Original => Cow::Borrowed(component),
+            Form::Instrumented => {
+                Cow::Owned(snapshot::instrumented(component).map_err(no_snapshot)?)
+            }
+            Form::Snapshot(state) => {
+                Cow::Owned(snapshot::rewritten(component, state).map_err(no_snapshot)?)
             }
         };
-        if let Form::InState(_) = form {
+        if let Form::Snapshot(_) = form {
             // It is larger by its state, which has a bound of its own.
             let limits = Limits { component_bytes: u64::MAX, ..*limits };
             check_component(&formed, &limits)
                 .map_err(|error| no_snapshot(escape(&error.to_string(), 256)))?;
         }
         let optimization = match form {
-            Form::Observable => Optimization::None,
-            Form::AsItIs | Form::InState(_) => optimization,
+            Form::Instrumented => Optimization::None,
+            Form::Original | Form::Snapshot(_) => optimization,
         };
         let engine = compiling(optimization).map_err(|error| failed(&error))?;
         match (engine.precompile_component(&formed), form) {
             (Ok(code), _) => Ok(Self(code)),
-            (Err(error), Form::AsItIs) => Err(invalid(&error).into()),
-            // It may be valid as it is.
+            (Err(error), Form::Original) => Err(invalid(&error).into()),
+            // Unmodified, it may be valid.
             (Err(error), _) => Err(no_snapshot(escape(&format!("{error:#}"), 256))),
         }
     }
@@ -143,29 +146,39 @@ impl CompiledCode {
         &self.0
     }
 
-    /// Readies the code to be run.
+    /// Code of nothing.
+    pub(super) fn none() -> Self {
+        Self(Vec::new())
+    }
+
+    /// The code of a component, for an engine with another stack or on another worker slot.
+    pub(super) fn of(component: &Component) -> Result<Self, LoadError> {
+        component.serialize().map(Self).map_err(|error| failed(&error))
+    }
+
+    /// Maps the code into memory, to be run.
     pub(crate) fn load(&self, engine: &wasmtime::Engine) -> Result<Component, LoadError> {
-        // SAFETY: `self` was compiled by this process, or its maker has vouched for it.
+        // SAFETY: this process compiled it, or its maker has vouched for it.
         #[expect(unsafe_code, reason = "the only place where compiled code is taken")]
         let component = unsafe { Component::deserialize(engine, &self.0) };
-        component.map_err(|error| failed(&error.context("the compiled code was not taken")))
+        component.map_err(|error| failed(&error.context("the compiled code was rejected")))
     }
 }
 
 impl Preparation {
-    /// The place in words, such as `this process`.
+    /// A name for people, such as `this process`.
     #[must_use]
-    pub fn place(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::InProcess => "this process",
-            Self::Elsewhere(compiler) => compiler.place(),
+            Self::External(compiler) => compiler.name(),
         }
     }
 }
 
 impl fmt::Debug for Preparation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.place())
+        f.write_str(self.name())
     }
 }
 
@@ -173,37 +186,6 @@ impl fmt::Debug for CompiledCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "CompiledCode({} bytes)", self.0.len())
     }
-}
-
-/// Checks and compiles a component wherever the engine does that.
-pub(crate) fn compile(
-    engine: &Engine,
-    component: &[u8],
-    form: Form<'_>,
-    limits: &Limits,
-) -> Result<CompiledCode, CompileError> {
-    let optimization = engine.optimization();
-    match engine.preparation() {
-        Preparation::InProcess => CompiledCode::compile(component, form, optimization, limits),
-        Preparation::Elsewhere(compiler) => compiler.compile(component, form, optimization, limits),
-    }
-}
-
-/// Compiles a component as it is.
-pub(crate) fn compile_as_it_is(
-    engine: &Engine,
-    component: &[u8],
-    limits: &Limits,
-) -> Result<CompiledCode, LoadError> {
-    compile(engine, component, Form::AsItIs, limits).map_err(|error| match error {
-        CompileError::Load(error) => error,
-        CompileError::NoSnapshot { reason } => LoadError::PrepareFailed { problem: reason },
-    })
-}
-
-/// The same code for an engine with another stack.
-pub(crate) fn again(component: &Component) -> Result<CompiledCode, LoadError> {
-    component.serialize().map(CompiledCode).map_err(|error| failed(&error))
 }
 
 /// An error that is not the component's.

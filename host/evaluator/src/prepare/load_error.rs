@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::{INTERFACE, INTERFACE_STEM};
-use crate::fault::Fault;
+use crate::decision::fault::Fault;
 
 /// Why a component cannot be a policy.
 ///

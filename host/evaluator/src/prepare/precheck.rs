@@ -1,8 +1,8 @@
-//! A look at a component before it is compiled.
+//! The check of a component before it is compiled.
 //!
 //! Compiling is the one place where Wasmtime promises nothing: a component of two kilobytes can
-//! expand to seconds and hundreds of megabytes. What this lets through is bounded in everything
-//! that such components use: instances counted as they will be instantiated, functions, their
+//! expand to seconds and hundreds of megabytes. This lets through only components that are bounded in everything
+//! that such ones use: instances counted as they will be instantiated, functions, their
 //! bodies, loops and locals, types. The bounds are above what compilers emit, those of
 //! interpreters included.
 
@@ -12,26 +12,27 @@ mod instances;
 use wasmparser::{ComponentDefinedType, ComponentType, DataKind, Parser, Payload};
 
 use self::instances::{Components, Count};
-use crate::policy::{
-    COMPONENT_INSTANCES, CORE_INSTANCES, LoadError, MAX_LOADED_TABLE_ELEMENTS, MEMORIES_AND_TABLES,
+use super::load_error::LoadError;
+use crate::sandbox::bounds::{
+    COMPONENT_INSTANCES, CORE_INSTANCES, MAX_LOADED_TABLE_ELEMENTS, MEMORIES_AND_TABLES,
 };
 use crate::text::escape;
 
-/// The least that a component may have of functions, whatever its size limit.
+/// The number of functions that a component may always have, whatever its size.
 const FUNCTIONS: u64 = 10_000;
 
 /// Beyond that, one function for so many bytes of the component.
 const BYTES_A_FUNCTION: u64 = 100;
 
-/// How many modules and components there may be, and how deep they may be nested.
+/// The maximum of modules and components, and of their nesting.
 const PARTS: u64 = 64;
 const NESTED_PARTS: usize = 8;
 
-/// Everything else that is counted over the whole component.
+/// The maxima of types and of their members, over the whole component.
 const TYPES: u64 = 10_000;
 const TYPE_MEMBERS: u64 = 1_000;
 
-/// The most bytes in type sections that can open the type of a component or an instance (0x41,
+/// The maximum of bytes in type sections that can open the type of a component or an instance (0x41,
 /// 0x42; some are letters or indices). Such types nest, and every reader of them recurses, so their
 /// depth is bounded before one is read: a deeper one would overflow the stack and abort the process.
 /// wasmparser 0.254 does not bound it; a later one that does makes this needless.
@@ -51,7 +52,7 @@ const SEGMENTS: u64 = 40_000;
 /// are compiled one by one, into a single function.
 const INITIALISER_BYTES: u64 = 256 << 10;
 
-/// What was found so far.
+/// The counts so far.
 #[derive(Default)]
 struct Totals {
     functions: u64,
@@ -66,7 +67,7 @@ struct Totals {
 }
 
 /// Refuses a component that would cost too much to compile or to instantiate.
-pub(crate) fn precheck(component: &[u8]) -> Result<(), LoadError> {
+pub(super) fn precheck(component: &[u8]) -> Result<(), LoadError> {
     let functions = FUNCTIONS.max(component.len() as u64 / BYTES_A_FUNCTION);
     let mut totals = Totals::default();
     let mut components = Components::default();
@@ -140,13 +141,13 @@ pub(crate) fn precheck(component: &[u8]) -> Result<(), LoadError> {
         components.observe(&payload)?;
     }
     let Count { core, component, memories_and_tables, bags, linked } = components.expanded();
-    // What a component has that is instantiated once passes.
-    let most_linked = functions + IMPORTS_AND_EXPORTS + GLOBALS;
+    // A component that is instantiated once passes with all that it has.
+    let max_linked = functions + IMPORTS_AND_EXPORTS + GLOBALS;
     for (what, found, limit) in [
         ("core instances once instantiated", core, CORE_INSTANCES.into()),
         ("core instances of exports once instantiated", bags, instances::BAGS),
         ("component instances once instantiated", component, COMPONENT_INSTANCES.into()),
-        ("imports, functions, globals and items once instantiated", linked, most_linked),
+        ("imports, functions, globals and items once instantiated", linked, max_linked),
         ("memories and tables once instantiated", memories_and_tables, MEMORIES_AND_TABLES.into()),
     ] {
         at_most(what, found, limit)?;
@@ -224,6 +225,6 @@ fn at_most(what: &'static str, found: u64, limit: u64) -> Result<(), LoadError> 
     }
 }
 
-pub(crate) fn malformed(error: wasmparser::BinaryReaderError) -> LoadError {
+pub(super) fn malformed(error: wasmparser::BinaryReaderError) -> LoadError {
     LoadError::Invalid { problem: escape(&error.to_string(), 512) }
 }

@@ -1,9 +1,9 @@
 //! A component in the state that `configure` left it in.
 //!
-//! `wasmtime-wizer` makes it: it [exports the state](observable) of every core module, and puts what was
-//! read there [in the place of](with_state) the state that the component began with. Here is what it
-//! expects of its input, as it was written for components that are trusted, and the state as bytes, so
-//! that reading and rewriting can happen in two processes.
+//! `wasmtime-wizer` makes it: it [exports the state](instrumented) of every core module, and puts the state
+//! that was read there [in the place of](rewritten) the one that the component began with. It was written
+//! for components that are trusted, so this module checks its expectations; and it turns the state into
+//! bytes, so that reading and rewriting can happen in two processes.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -17,11 +17,11 @@ use wasmtime_wizer::{ComponentContext, ComponentInstanceState, Wizer};
 
 use crate::text::escape;
 
-/// The instance that an observable component exports: a function for each memory and mutable global.
+/// The instance that an instrumented component exports: a function for each memory and mutable global.
 pub(crate) const STATE_INSTANCE: &str = "wasmtime:wizer/access";
 
 /// The state of an instance: its memories and mutable globals, by the names that
-/// [`Form::Observable`](crate::Form) exports them under.
+/// [`Form::Instrumented`](crate::Form) exports them under.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct State {
     values: BTreeMap<String, Value>,
@@ -78,17 +78,17 @@ impl State {
     }
 }
 
-/// A component like this one whose state can be read, or why there is none.
-pub(crate) fn observable(component: &[u8]) -> Result<Vec<u8>, String> {
+/// A component like this one whose state can be read, or the reason why there is none.
+pub(super) fn instrumented(component: &[u8]) -> Result<Vec<u8>, String> {
     Ok(instrument(component)?.1)
 }
 
-/// The component with this state in the place of its own, or why there is none.
-pub(crate) fn with_state(component: &[u8], state: &State) -> Result<Vec<u8>, String> {
+/// The component with this state in the place of its own, or the reason why there is none.
+pub(super) fn rewritten(component: &[u8], state: &State) -> Result<Vec<u8>, String> {
     let (context, _) = instrument(component)?;
     let mut replay = Replay { state, missing: false };
     let rewritten = guarded(|| {
-        ready(wizer().snapshot_component(&context, &mut replay))
+        poll_once(wizer().snapshot_component(&context, &mut replay))
             .ok_or_else(|| "the snapshot did not come at once".to_owned())?
             .map_err(|error| escape(&format!("{error:#}"), 256))
     })?;
@@ -111,9 +111,9 @@ fn wizer() -> Wizer {
     wizer
 }
 
-/// What wizer takes for granted, and what it would miss.
+/// Checks what wizer takes for granted, and what it would miss.
 fn expected(component: &[u8]) -> Result<(), String> {
-    /// What has been seen of a core module.
+    /// The findings in a core module.
     #[derive(Default)]
     struct Module {
         has_state: bool,
@@ -168,7 +168,7 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
 }
 
 /// The result of a future that waits for nothing.
-fn ready<T>(future: impl Future<Output = T>) -> Option<T> {
+fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(result) => Some(result),
         Poll::Pending => None,

@@ -1,9 +1,9 @@
 //! Everything that a policy sees: the facts of a run and the token that is asked for.
 
-use crate::facts::Facts;
-use crate::identifier::{Audience, ClaimName, RunnerId, Subject};
-use crate::run::Run;
-use crate::subject::{SubjectError, SubjectTemplate};
+use super::facts::Facts;
+use super::identifier::{Audience, ClaimName, RunnerId, Subject};
+use super::run::Run;
+use super::subject::{SubjectError, SubjectTemplate};
 
 /// The longest token life that can be asked for, in seconds: one day.
 pub const MAX_TTL_SECONDS: u32 = 86_400;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::identifier::{FactName, IdentifierError};
-use crate::json::{self, JsonError, JsonLimits, Value};
+use super::identifier::{FactName, IdentifierError};
+use crate::strict_json::{self, JsonError, JsonLimits, Value};
 
 /// The most facts that one run can have.
 pub const MAX_FACTS: usize = 64;
@@ -93,7 +93,7 @@ impl Facts {
     /// # Errors
     /// When the text is not such an object, or the facts are refused.
     pub fn from_json(text: &[u8]) -> Result<Self, FactsError> {
-        Self::from_value(&json::parse(text, JsonLimits { bytes: MAX_FACTS_BYTES, depth: 1 })?)
+        Self::from_value(&strict_json::parse(text, JsonLimits { bytes: MAX_FACTS_BYTES, depth: 1 })?)
     }
 
     pub(crate) fn from_value(value: &Value<'_>) -> Result<Self, FactsError> {

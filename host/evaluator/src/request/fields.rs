@@ -6,13 +6,13 @@
 
 use std::fmt;
 
-use crate::claims::{Claims, MAX_AUDIENCES, MAX_TIMESTAMP, MAX_TTL_SECONDS};
-use crate::facts::{Facts, MAX_FACT_VALUE_BYTES, MAX_FACTS};
-use crate::identifier::{
+use super::claims::{Claims, MAX_AUDIENCES, MAX_TIMESTAMP, MAX_TTL_SECONDS};
+use super::facts::{Facts, MAX_FACT_VALUE_BYTES, MAX_FACTS};
+use super::identifier::{
     Audience, BuildingBlockId, DefinitionId, FactName, Platform, Project, RunId, RunnerId, Subject,
     Workspace,
 };
-use crate::run::{AuthorKind, Behavior, Implementation, Parent, Trigger};
+use super::run::{AuthorKind, Behavior, Implementation, Parent, Trigger};
 
 /// The most parents that a building block may have.
 const MAX_PARENTS: usize = 256;

@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use crate::facts::{Facts, FactsError};
-use crate::fields::{
+use super::facts::{Facts, FactsError};
+use super::fields::{
     ClaimField, FieldForm, PARENT_BUILDING_BLOCK, PARENT_DEFINITION, ParentMember,
 };
-use crate::identifier::IdentifierError;
-use crate::json::{JsonError, Object, Value};
-use crate::run::{
+use super::identifier::IdentifierError;
+use crate::strict_json::{JsonError, Object, Value};
+use super::run::{
     AuthorKind, Behavior, BuildingBlock, Definition, Implementation, Parent, Run, Trigger,
 };
 use crate::text::escape;

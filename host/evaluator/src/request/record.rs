@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::claims::{Claims, TokenRequest, TokenRequestError};
-use crate::facts::Facts;
-use crate::fields::{ClaimField, FieldForm, PARENT_MEMBERS};
-use crate::identifier::Subject;
-use crate::json::{self, JsonError, JsonLimits, Value};
-use crate::reader::{Reader, RunError, Shape};
-use crate::run::{Parent, Run, Trigger};
-use crate::run_object::{MAX_RUN_BYTES, MAX_RUN_DEPTH};
-use crate::subject::{SubjectError, SubjectFormat, SubjectParts, SubjectTemplate};
+use super::claims::{Claims, TokenRequest, TokenRequestError};
+use super::facts::Facts;
+use super::fields::{ClaimField, FieldForm, PARENT_MEMBERS};
+use super::identifier::Subject;
+use crate::strict_json::{self, JsonError, JsonLimits, Value};
+use super::reader::{Reader, RunError, Shape};
+use super::run::{Parent, Run, Trigger};
+use super::run_object::{MAX_RUN_BYTES, MAX_RUN_DEPTH};
+use super::subject::{SubjectError, SubjectFormat, SubjectParts, SubjectTemplate};
 
 /// Why the claims or the run of a record are not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -114,7 +114,7 @@ pub fn read_run(text: &[u8]) -> Result<(Run, Facts), RecordError> {
 fn parse(text: &[u8]) -> Result<Value<'_>, RecordError> {
     // What a run object can hold at most, its record can: it has less of it and shorter names.
     let limits = JsonLimits { bytes: MAX_RUN_BYTES, depth: MAX_RUN_DEPTH };
-    Ok(json::parse(text, limits)?)
+    Ok(strict_json::parse(text, limits)?)
 }
 
 /// Checks that every member is a field of the table, or leads to one.

@@ -1,6 +1,6 @@
 //! The run that asks for a token.
 
-use crate::identifier::{BuildingBlockId, DefinitionId, Platform, Project, RunId, Workspace};
+use super::identifier::{BuildingBlockId, DefinitionId, Platform, Project, RunId, Workspace};
 
 /// The facts of one execution of a building block (a `meshBuildingBlockRun`).
 ///

@@ -1,8 +1,8 @@
 //! From the bytes of a run object to a [`Run`].
 
-use crate::json::{self, JsonLimits};
-use crate::reader::{Reader, RunError, Shape};
-use crate::run::Run;
+use crate::strict_json::{self, JsonLimits};
+use super::reader::{Reader, RunError, Shape};
+use super::run::Run;
 
 /// The longest run object that is parsed, in bytes.
 pub const MAX_RUN_BYTES: usize = 1 << 20;
@@ -32,7 +32,7 @@ impl Run {
     /// When anything that the decision may depend on is missing, malformed or unknown.
     pub fn parse(text: &[u8]) -> Result<Self, RunError> {
         let limits = JsonLimits { bytes: MAX_RUN_BYTES, depth: MAX_RUN_DEPTH };
-        let value = json::parse(text, limits)?;
+        let value = strict_json::parse(text, limits)?;
         let reader = Reader::new(Shape::Object, &value)?;
         reader.is_word("kind", KIND)?;
         reader.is_word("apiVersion", API_VERSION)?;

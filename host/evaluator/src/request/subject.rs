@@ -1,22 +1,26 @@
-//! The subject of a token, in the forms that trust policies of clouds match.
+//! The subject of a token, in the formats that trust policies of clouds match.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
-use crate::identifier::{DefinitionId, IdentifierError, MeshstackId, RunnerId, Subject, Workspace};
-use crate::run::Run;
+use super::identifier::{DefinitionId, IdentifierError, MeshstackId, RunnerId, Subject, Workspace};
+use super::run::Run;
 
-/// Which form a subject has. A token has one `sub`, so a definition uses one at a time.
+/// The format of a subject. A token has one `sub`, so a definition uses one at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SubjectFormat {
-    /// `system:serviceaccount:<meshstack-id>:<runner-id>`: the first form. All runs of a shared
+    /// `system:serviceaccount:<meshstack-id>:<runner-id>`: the first format. All runs of a shared
     /// runner have one subject.
     ByRunner,
     /// `system:serviceaccount:<meshstack-id>:workspace.<definition-workspace>.buildingblockdefinition.<definition-uuid>`:
-    /// today's form.
+    /// today's format.
     ByDefinition,
 }
 
 impl SubjectFormat {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::ByDefinition, Self::ByRunner];
+
     /// The word that manifests, records and metrics have for it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -26,27 +30,43 @@ impl SubjectFormat {
     }
 }
 
-/// How the subjects of an installation are made.
+impl FromStr for SubjectFormat {
+    type Err = SubjectFormatError;
+
+    fn from_str(word: &str) -> Result<Self, SubjectFormatError> {
+        Self::ALL
+            .into_iter()
+            .find(|format| format.as_str() == word)
+            .ok_or(SubjectFormatError)
+    }
+}
+
+/// A word that names no format of subjects.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected `by-runner` or `by-definition`")]
+pub struct SubjectFormatError;
+
+/// The template of an installation's subjects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubjectTemplate {
-    /// Which form they have.
+    /// Their format.
     pub profile: SubjectFormat,
     /// The installation that stands in them.
     pub meshstack_id: MeshstackId,
 }
 
-/// Which form the subject of a run has: one for all, and exceptions by definition.
+/// The format of the subject of each run: one for all, and overrides by definition.
 ///
-/// Trust policies of clouds move from one form to the other definition by definition, and a token has
+/// Trust policies of clouds migrate from one format to the other definition by definition, and a token has
 /// one subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubjectFormats {
     /// `meshstack-id`: the installation that stands in every subject.
     pub meshstack_id: MeshstackId,
-    /// `subject-profile`: by definition unless given.
+    /// `subject-profile`: the format of all others.
     pub profile: SubjectFormat,
-    /// `subject-profiles`: definitions that have another profile.
-    pub of_definitions: BTreeMap<DefinitionId, SubjectFormat>,
+    /// `subject-profiles`: definitions whose subjects have another format.
+    pub overrides: BTreeMap<DefinitionId, SubjectFormat>,
 }
 
 /// A subject taken apart.
@@ -55,14 +75,14 @@ pub struct SubjectFormats {
 /// what separates them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SubjectParts {
-    /// The form of [`SubjectFormat::ByRunner`].
+    /// The format of [`SubjectFormat::ByRunner`].
     ByRunner {
         /// The installation.
         meshstack: MeshstackId,
         /// The runner.
         runner: RunnerId,
     },
-    /// The form of [`SubjectFormat::ByDefinition`].
+    /// The format of [`SubjectFormat::ByDefinition`].
     ByDefinition {
         /// The installation.
         meshstack: MeshstackId,
@@ -73,13 +93,13 @@ pub enum SubjectParts {
     },
 }
 
-/// Why a run has no subject of a form, or a text is no subject of either form.
+/// The reason why a run has no subject of a format, or a text is no subject of either format.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SubjectError {
     /// The subject is by runner, and the runner is not known.
     #[error("a subject by runner needs the runner's UUID, which is not given")]
     NoRunner,
-    /// The text has neither form.
+    /// The text has neither format.
     #[error(
         "expected `system:serviceaccount:<meshstack-id>:<runner-id>` or `system:serviceaccount:\
          <meshstack-id>:workspace.<workspace>.buildingblockdefinition.<uuid>`"
@@ -95,7 +115,7 @@ const WORKSPACE: &str = "workspace.";
 const DEFINITION: &str = ".buildingblockdefinition.";
 
 impl SubjectTemplate {
-    /// The subject of a run in this form.
+    /// The subject of a run by this template.
     ///
     /// # Errors
     /// When the subject is by runner and there is none.
@@ -119,7 +139,7 @@ impl SubjectTemplate {
 impl SubjectFormats {
     /// The profile that the subjects of a definition's runs have.
     pub fn profile_of(&self, definition: &DefinitionId) -> SubjectFormat {
-        self.of_definitions.get(definition).copied().unwrap_or(self.profile)
+        self.overrides.get(definition).copied().unwrap_or(self.profile)
     }
 
     /// The form that the subject of a run has.
@@ -147,7 +167,7 @@ impl SubjectParts {
     /// Takes a subject apart.
     ///
     /// # Errors
-    /// When it has neither form.
+    /// When it has neither format.
     pub fn parse(subject: &str) -> Result<Self, SubjectError> {
         let rest = subject.strip_prefix(PREFIX).ok_or(SubjectError::Form)?;
         let (meshstack, rest) = rest.split_once(':').ok_or(SubjectError::Form)?;

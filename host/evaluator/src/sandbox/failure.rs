@@ -1,21 +1,20 @@
 //! From a Wasmtime error to a fault, by types and never by an error's text.
 
-use wasmtime::component::{Lift, WasmList, WasmStr};
-use wasmtime::{AsContext, AsContextMut, Memory, StoreContext, Trap, WasmCoreDump};
+use wasmtime::{AsContext, Memory, StoreContext, Trap, WasmCoreDump};
 
 use super::ledger::{Exceeded, HostExhausted, Ledger};
-use crate::contract::VerdictInPlace;
-use crate::engine::stack_of;
-use crate::fault::Fault;
+use super::wasmtime_config::stack_of;
+use crate::contract::LiftFailed;
+use crate::decision::fault::Fault;
 use crate::text::escape;
 
 /// The longest panic message that is read, in bytes; the SDK writes no longer one.
 const MAX_PANIC_BYTES: usize = 1000;
 
-/// How much of a memory is searched for a panic message: static data lies low.
+/// The part of a memory that is searched for a panic message: static data lies low.
 const MAX_SEARCHED_BYTES: usize = 2 << 20;
 
-/// What the SDK's panic report begins with, at an address divisible by 16. A length in 32 bits,
+/// The beginning of the SDK's panic report, at an address divisible by 16. A length in 32 bits,
 /// little-endian, follows, and then as many bytes of UTF-8.
 const PANIC_MARK: [u8; 16] = *b"countersign\0pan\x01";
 
@@ -45,73 +44,16 @@ pub(super) fn fault<'s>(
     })
 }
 
-/// The fault for an error that is no guest's: no component that was loaded can cause it.
+/// The fault for an error of the host: no component that was loaded can cause it.
 pub(super) fn fault_of_the_host(error: wasmtime::Error) -> Fault {
     Fault::Host { problem: escape(&format!("{error:#}"), 512) }
 }
 
-/// Whether every part of a verdict can be read, at least until it is larger than `limit`.
-pub(super) fn is_readable(
-    verdict: &VerdictInPlace,
-    mut store: impl AsContextMut<Data = Ledger>,
-    limit: u32,
-) -> bool {
-    let mut reader = Reader { store: store.as_context_mut(), left: limit as usize };
-    let read = match verdict {
-        VerdictInPlace::Abstain => Ok(()),
-        VerdictInPlace::Deny(reasons) => reader.each(reasons, |reader, reason| {
-            reader.text(&reason.code)?;
-            reader.text(&reason.message)
-        }),
-        VerdictInPlace::Permit(grant) | VerdictInPlace::Restrict(grant) => grant
-            .audiences
-            .as_ref()
-            .map_or(Ok(()), |list| reader.each(list, |reader, text| reader.text(&text)))
-            .and_then(|()| {
-                reader.each(&grant.claims, |reader, claim| {
-                    reader.text(&claim.name)?;
-                    reader.text(&claim.value)
-                })
-            }),
-    };
-    !matches!(read, Err(Stop::Unreadable))
-}
-
-/// Reads values in a guest's memory, up to a number of bytes.
-struct Reader<'s> {
-    store: wasmtime::StoreContextMut<'s, Ledger>,
-    left: usize,
-}
-
-enum Stop {
-    Unreadable,
-    TooLarge,
-}
-
-impl Reader<'_> {
-    fn text(&mut self, text: &WasmStr) -> Result<(), Stop> {
-        let bytes = text.to_str(&self.store).map_err(|_| Stop::Unreadable)?.len();
-        self.take(bytes)
-    }
-
-    fn each<T: Lift + 'static>(
-        &mut self,
-        list: &WasmList<T>,
-        mut read: impl FnMut(&mut Self, T) -> Result<(), Stop>,
-    ) -> Result<(), Stop> {
-        for index in 0..list.len() {
-            self.take(size_of::<T>())?;
-            match list.get(&mut self.store, index) {
-                Some(Ok(item)) => read(self, item)?,
-                Some(Err(_)) | None => return Err(Stop::Unreadable),
-            }
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, bytes: usize) -> Result<(), Stop> {
-        self.left = self.left.checked_sub(bytes).ok_or(Stop::TooLarge)?;
-        Ok(())
+/// The fault of a guest that returned, where what it returned could not be lifted.
+pub(super) fn classify_lift_failure(error: &wasmtime::Error, output_bytes: u32) -> Fault {
+    match error.downcast_ref::<LiftFailed>() {
+        Some(LiftFailed::TooLarge) => Fault::OutputTooLarge { limit: output_bytes },
+        Some(LiftFailed::Malformed) | None => Fault::BadOutput,
     }
 }
 

@@ -1,105 +1,120 @@
-//! When an evaluation runs, so that no binding keeps others waiting.
+//! Fairness: no binding keeps the callers of another waiting.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::scheduler::Length;
-pub(crate) use super::scheduler::{Seat, Turns};
-use crate::fault::Fault;
+use super::scheduler::{Priority, Scheduler, WorkerSlot};
 use crate::limits::Limits;
-use crate::sandbox::Answer;
 
-/// The fuel of a short evaluation, and as much for `configure`: about a tenth of a millisecond.
-const SHORT_FUEL: u64 = 100_000;
-const SHORT_MEMORY_BYTES: u64 = 4 << 20;
+/// The fuel of a fast evaluation, and as much for `configure`: about a tenth of a millisecond.
+const FAST_FUEL: u64 = 100_000;
+const FAST_MEMORY_BYTES: u64 = 4 << 20;
 
-/// Where fuel is not what an evaluation takes, time is: a tick of the engine's clock, twice at most.
-const SHORT_MS: u32 = 10;
+/// Bounds by time where fuel is not what an evaluation takes: a tick of the engine's clock, twice at most.
+const FAST_MS: u32 = 10;
 
-/// How many evaluations in a row have to be long before the next is not tried as a short one.
-const LONG_IN_A_ROW: u32 = 3;
+/// The number of slow evaluations in a row after which the next is not tried as a fast one.
+const SLOW_IN_A_ROW: u32 = 3;
 
-/// How one binding's evaluations come to their turns.
-#[derive(Debug)]
-pub(crate) struct Lane {
-    binding: u64,
-    /// How many of the last evaluations were long, or faults, which cost more than fuel and memory
-    /// tell.
-    long: AtomicU32,
+/// The outcome of an attempt, as scheduling sees it.
+pub(crate) trait Attempt {
+    /// Whether a limit of fuel, memory or time ended it.
+    fn hit_limit(&self) -> bool;
+
+    /// Whether it failed, for whatever reason.
+    fn failed(&self) -> bool;
+
+    /// Its readings, each where it can be trusted.
+    fn cost(&self) -> AttemptCost;
 }
 
-impl Lane {
+/// The readings of an attempt.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct AttemptCost {
+    pub(crate) fuel: Option<u64>,
+    pub(crate) configure_fuel: Option<u64>,
+    pub(crate) memory_bytes: Option<u64>,
+}
+
+/// One binding's share of the worker slots: a fast one as long as its evaluations are short, and otherwise
+/// one beside the slow ones of others.
+#[derive(Debug)]
+pub(crate) struct FairShare {
+    binding: u64,
+    /// The number of last evaluations that were slow, or failed, which costs more than fuel and memory
+    /// tell.
+    slow: AtomicU32,
+}
+
+impl FairShare {
     pub(crate) fn new() -> Self {
         static BINDINGS: AtomicU64 = AtomicU64::new(0);
-        Self { binding: BINDINGS.fetch_add(1, Ordering::Relaxed), long: AtomicU32::new(0) }
+        Self { binding: BINDINGS.fetch_add(1, Ordering::Relaxed), slow: AtomicU32::new(0) }
     }
 
-    /// Runs `attempt` in its turn: under the limits, or first under smaller ones. It must be pure:
-    /// the same limits, the same answer, at whatever seat. `None` when it gave that.
-    pub(crate) fn run(
+    /// Runs `attempt` with a permit: under the limits, or first under smaller ones. It must be pure: the
+    /// same limits, the same outcome, on whatever slot. `None` when it gave that.
+    pub(crate) fn run<A: Attempt>(
         &self,
         limits: &Limits,
-        turns: &Turns,
-        attempt: impl Fn(&Limits, Seat) -> Option<Answer>,
-    ) -> Option<Answer> {
-        let short = short(limits);
-        if self.long.load(Ordering::Relaxed) < LONG_IN_A_ROW {
-            let turn = turns.take(self.binding, Length::Short);
-            let answer = attempt(&short, turn.seat)?;
-            drop(turn);
-            if short == *limits || !was_cut_off(&answer, &short, limits) {
-                self.remember(answer.result.is_err());
-                return Some(answer);
+        scheduler: &Scheduler,
+        attempt: impl Fn(&Limits, WorkerSlot) -> Option<A>,
+    ) -> Option<A> {
+        let fast = fast(limits);
+        if self.slow.load(Ordering::Relaxed) < SLOW_IN_A_ROW {
+            let permit = scheduler.acquire(self.binding, Priority::Fast);
+            let outcome = attempt(&fast, permit.slot)?;
+            drop(permit);
+            if fast == *limits || !was_cut_off(&outcome, &fast, limits) {
+                self.remember(outcome.failed());
+                return Some(outcome);
             }
         }
-        let turn = turns.take(self.binding, Length::Long);
-        let answer = attempt(limits, turn.seat)?;
+        let permit = scheduler.acquire(self.binding, Priority::Slow);
+        let outcome = attempt(limits, permit.slot)?;
         // Half of it, so that one at the limit does not go back and forth.
         let fits = |used: Option<u64>, limit| used.is_some_and(|used| used <= limit);
-        let Answer { used, configure_fuel, .. } = &answer;
-        let was_short = answer.result.is_ok()
-            && fits(used.fuel, short.fuel / 2)
-            && fits(*configure_fuel, short.configure_fuel / 2)
-            && fits(used.memory_bytes, short.memory_bytes);
-        self.remember(!was_short);
-        Some(answer)
+        let cost = outcome.cost();
+        let was_fast = !outcome.failed()
+            && fits(cost.fuel, fast.fuel / 2)
+            && fits(cost.configure_fuel, fast.configure_fuel / 2)
+            && fits(cost.memory_bytes, fast.memory_bytes);
+        self.remember(!was_fast);
+        Some(outcome)
     }
 
-    fn remember(&self, was_long: bool) {
+    fn remember(&self, was_slow: bool) {
         // Of two at once one may be lost, which delays what it leads to.
-        let before = self.long.load(Ordering::Relaxed);
-        let long = if was_long { (before + 1).min(LONG_IN_A_ROW) } else { 0 };
-        // What all threads read is written to only when it changes.
-        if long != before {
-            self.long.store(long, Ordering::Relaxed);
+        let before = self.slow.load(Ordering::Relaxed);
+        let slow = if was_slow { (before + 1).min(SLOW_IN_A_ROW) } else { 0 };
+        // All threads read it, so it is written to only when it changes.
+        if slow != before {
+            self.slow.store(slow, Ordering::Relaxed);
         }
     }
 }
 
-/// What an evaluation under these limits may use to be short.
-fn short(limits: &Limits) -> Limits {
+/// The limits under which an evaluation counts as fast.
+fn fast(limits: &Limits) -> Limits {
     Limits {
-        fuel: limits.fuel.min(SHORT_FUEL),
-        configure_fuel: limits.configure_fuel.min(SHORT_FUEL),
-        memory_bytes: limits.memory_bytes.min(SHORT_MEMORY_BYTES),
-        wall_clock_ms: limits.wall_clock_ms.min(SHORT_MS),
+        fuel: limits.fuel.min(FAST_FUEL),
+        configure_fuel: limits.configure_fuel.min(FAST_FUEL),
+        memory_bytes: limits.memory_bytes.min(FAST_MEMORY_BYTES),
+        wall_clock_ms: limits.wall_clock_ms.min(FAST_MS),
         ..*limits
     }
 }
 
-/// Whether the answer may be another one under the full limits. Fuel is not checked after every
+/// Whether the outcome may be another one under the full limits. Fuel is not checked after every
 /// instruction, so a guest can also end well a little beyond it; its reading then is not the whole.
-fn was_cut_off(answer: &Answer, short: &Limits, full: &Limits) -> bool {
-    let used_up = |used: Option<u64>, short: u64, full: u64| {
-        short < full && used.is_some_and(|used| used >= short)
+fn was_cut_off(outcome: &impl Attempt, fast: &Limits, full: &Limits) -> bool {
+    let used_up = |used: Option<u64>, fast: u64, full: u64| {
+        fast < full && used.is_some_and(|used| used >= fast)
     };
-    match answer.result {
-        Err(Fault::OutOfFuel { .. } | Fault::Memory { .. } | Fault::Deadline { .. }) => true,
-        Err(_) => false,
-        Ok(_) => {
-            used_up(answer.used.fuel, short.fuel, full.fuel)
-                || used_up(answer.configure_fuel, short.configure_fuel, full.configure_fuel)
-        }
-    }
+    let cost = outcome.cost();
+    outcome.hit_limit()
+        || (!outcome.failed()
+            && (used_up(cost.fuel, fast.fuel, full.fuel)
+                || used_up(cost.configure_fuel, fast.configure_fuel, full.configure_fuel)))
 }
 
 #[cfg(test)]
@@ -109,75 +124,90 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::contract::Verdict;
-    use crate::decision::Used;
 
     const FULL: Limits = Limits { fuel: 1_000_000, ..Limits::DEFAULT };
 
-    /// An evaluation that takes so much fuel, and the limits it was tried under.
-    fn tries(lane: &Lane, limits: &Limits, fuel: u64) -> Vec<u64> {
+    /// The end of an attempt, with the fuel that it used.
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum End {
+        Verdict(u64),
+        BadOutput,
+        OutOfFuel,
+        Deadline,
+    }
+
+    impl Attempt for End {
+        fn hit_limit(&self) -> bool {
+            matches!(self, Self::OutOfFuel | Self::Deadline)
+        }
+
+        fn failed(&self) -> bool {
+            !matches!(self, Self::Verdict(_))
+        }
+
+        fn cost(&self) -> AttemptCost {
+            let fuel = if let Self::Verdict(fuel) = self { *fuel } else { 1 };
+            AttemptCost { fuel: Some(fuel), configure_fuel: Some(0), memory_bytes: Some(0) }
+        }
+    }
+
+    /// Runs attempts that end so, and returns the fuel limits that they were tried under.
+    fn tries(share: &FairShare, limits: &Limits, end: impl Fn(&Limits) -> End) -> (End, Vec<u64>) {
         let tries = Mutex::new(Vec::new());
-        let answer = lane.run(limits, &Turns::new(1), |limits, _| {
+        let outcome = share.run(limits, &Scheduler::new(1), |limits, _| {
             tries.lock().unwrap().push(limits.fuel);
-            let used = Used { fuel: Some(fuel), memory_bytes: Some(0), output_bytes: None };
-            let result = match fuel > limits.fuel {
-                true => Err(Fault::OutOfFuel { limit: limits.fuel }),
-                false => Ok(Verdict::Abstain),
-            };
-            Some(Answer { result, used, configure_fuel: Some(0) })
+            Some(end(limits))
         });
-        assert_eq!(answer.unwrap().result.is_ok(), fuel <= limits.fuel);
-        tries.into_inner().unwrap()
+        (outcome.unwrap(), tries.into_inner().unwrap())
     }
 
     #[test]
-    fn a_long_evaluation_is_begun_again_and_remembered() {
-        let lane = Lane::new();
-        assert_eq!(tries(&lane, &FULL, 10), [100_000]);
-        for _ in 0..LONG_IN_A_ROW {
-            assert_eq!(tries(&lane, &FULL, 600_000), [100_000, 1_000_000]);
-        }
-        // From now on it is not tried as a short one, until one was short.
-        assert_eq!(tries(&lane, &FULL, 2_000_000), [1_000_000]);
-        assert_eq!(tries(&lane, &FULL, 10), [1_000_000]);
-        assert_eq!(tries(&lane, &FULL, 10), [100_000]);
-        // A guest that ended well at the limit or a little beyond it: the reading is not the whole.
-        assert_eq!(tries(&lane, &FULL, 100_000), [100_000, 1_000_000]);
-        // Where the limits are a short one's, there is nothing to be tried again.
-        let small = short(&Limits { fuel: 100, ..Limits::DEFAULT });
-        assert_eq!(tries(&lane, &small, 200), [100]);
-    }
-
-    #[test]
-    fn faults_are_remembered_too() {
-        let lane = Lane::new();
-        let turns = Turns::new(1);
-        let limits_of = |result: fn() -> Result<Verdict, Fault>| {
-            let tried = Mutex::new(Vec::new());
-            lane.run(&FULL, &turns, |limits, _| {
-                tried.lock().unwrap().push(limits.fuel);
-                let used = Used { fuel: Some(1), memory_bytes: Some(0), output_bytes: None };
-                Some(Answer { result: result(), used, configure_fuel: Some(0) })
+    fn a_slow_evaluation_is_begun_again_and_remembered() {
+        let share = FairShare::new();
+        let tries = |limits: &Limits, fuel: u64| {
+            let (end, tries) = tries(&share, limits, |limits| match fuel > limits.fuel {
+                true => End::OutOfFuel,
+                false => End::Verdict(fuel),
             });
-            tried.into_inner().unwrap()
+            assert_eq!(!end.failed(), fuel <= limits.fuel);
+            tries
         };
-        // A single one costs nothing.
-        assert_eq!(limits_of(|| Err(Fault::BadOutput)), [100_000]);
-        assert_eq!(limits_of(|| Ok(Verdict::Abstain)), [100_000]);
-        for _ in 0..LONG_IN_A_ROW {
-            assert_eq!(limits_of(|| Err(Fault::BadOutput)), [100_000], "once is enough");
+        assert_eq!(tries(&FULL, 10), [100_000]);
+        for _ in 0..SLOW_IN_A_ROW {
+            assert_eq!(tries(&FULL, 600_000), [100_000, 1_000_000]);
         }
-        assert_eq!(limits_of(|| Err(Fault::BadOutput)), [1_000_000]);
-        assert_eq!(limits_of(|| Ok(Verdict::Abstain)), [1_000_000]);
-        assert_eq!(limits_of(|| Ok(Verdict::Abstain)), [100_000]);
-        // Too little time is begun again, with all of it.
-        assert_eq!(limits_of(|| Err(Fault::Deadline { limit_ms: 10 })), [100_000, 1_000_000]);
+        // From now on it is not tried as a fast one, until one was fast.
+        assert_eq!(tries(&FULL, 2_000_000), [1_000_000]);
+        assert_eq!(tries(&FULL, 10), [1_000_000]);
+        assert_eq!(tries(&FULL, 10), [100_000]);
+        // A guest that ended well at the limit or a little beyond it: the reading is not the whole.
+        assert_eq!(tries(&FULL, 100_000), [100_000, 1_000_000]);
+        // Where the limits are a fast one's, there is nothing to be tried again.
+        let small = fast(&Limits { fuel: 100, ..Limits::DEFAULT });
+        assert_eq!(tries(&small, 200), [100]);
     }
 
     #[test]
-    fn only_what_makes_an_evaluation_short_is_less() {
+    fn failures_are_remembered_too() {
+        let share = FairShare::new();
+        let limits_of = |end: End| tries(&share, &FULL, |_| end).1;
+        // A single one costs nothing.
+        assert_eq!(limits_of(End::BadOutput), [100_000]);
+        assert_eq!(limits_of(End::Verdict(1)), [100_000]);
+        for _ in 0..SLOW_IN_A_ROW {
+            assert_eq!(limits_of(End::BadOutput), [100_000], "once is enough");
+        }
+        assert_eq!(limits_of(End::BadOutput), [1_000_000]);
+        assert_eq!(limits_of(End::Verdict(1)), [1_000_000]);
+        assert_eq!(limits_of(End::Verdict(1)), [100_000]);
+        // Too little time is begun again, with all of it.
+        assert_eq!(limits_of(End::Deadline), [100_000, 1_000_000]);
+    }
+
+    #[test]
+    fn only_what_makes_an_evaluation_fast_is_less() {
         let beyond = Limits { output_bytes: u32::MAX, ..Limits::CEILING };
-        assert_eq!(short(&beyond).output_bytes, u32::MAX);
-        assert_eq!(short(&beyond).fuel, SHORT_FUEL);
+        assert_eq!(fast(&beyond).output_bytes, u32::MAX);
+        assert_eq!(fast(&beyond).fuel, FAST_FUEL);
     }
 }

@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use serde::{Deserialize, Serialize};
 use wasmtime::component::types::{ComponentItem, Type};
 use wasmtime::component::{
     Component, ComponentExportIndex, ComponentNamedList, Instance, InstancePre, Lift, Linker,
@@ -10,89 +9,57 @@ use wasmtime::component::{
 };
 use wasmtime::{AsContext, Store};
 
-use super::failure::{fault, fault_of_the_host, is_readable};
+use super::bounds::{MEMORIES_AND_TABLES, TICK};
+use super::code_cache::CodeBytes;
+use super::evaluation_outcome::EvaluationOutcome;
+use super::failure::{classify_lift_failure, fault, fault_of_the_host};
 use super::ledger::Ledger;
-use super::lowered::Last;
+use super::lowered::LowerProbe;
+use super::scheduler::WorkerSlot;
 use crate::contract::{
     ConfigureParams, ConfigureResults, DescribeParams, DescribeResults, Description,
-    EvaluateParams, EvaluateResults, EvaluateResultsInPlace, Problem, Run, Token, Verdict,
+    EvaluateParams, EvaluateResults, Problem, Run, Token, Verdict,
 };
-use crate::decision::Used;
-use crate::engine::Engine;
-use crate::fault::Fault;
-use crate::lane::Seat;
-use crate::limits::Limits;
-use crate::policy::MEMORIES_AND_TABLES;
-use crate::resident::Loaded;
-use crate::snapshot::{STATE_INSTANCE, State, Value};
+use crate::decision::fault::Fault;
+use crate::limits::{ConfigureUsage, EvaluationUsage, Limits};
+use crate::prepare::component::{Functions, WrongType};
+use crate::prepare::snapshot::{STATE_INSTANCE, State, Value};
 use crate::text::escape;
 
-/// The largest description or list of problems, as the host holds it.
+/// The largest description or list of problems in bytes, as the host holds it.
 const MAX_DESCRIPTION_BYTES: usize = 256 << 10;
 
-/// Making a snapshot takes a few times the memory that is in it: read, passed on, searched, written,
-/// compiled and loaded. So it may be this part of what preparing may take.
-const MEMORY_OF_A_SNAPSHOT: u64 = 64;
+/// The part of the memory for preparing that a snapshot's own memory may be. Making one takes a few times
+/// the memory that is in it: read, passed on, searched, written, compiled and loaded.
+const SNAPSHOT_MEMORY_SHARE: u64 = 64;
 
 /// A component that exports the contract's functions, ready to be instantiated.
 pub(crate) struct Guest {
-    engine: Engine,
     instance: InstancePre<Ledger>,
     functions: Functions,
     /// It begins in the state that its settings left it in.
     configured: bool,
-    seated: Seated,
+    placement: Placement,
 }
 
-/// Where a guest can be instantiated, and what it takes there.
-pub(crate) struct Seated {
-    pub(crate) seat: Seat,
+/// The worker slot of a guest, and the stack that it has there.
+pub(crate) struct Placement {
+    pub(crate) slot: WorkerSlot,
     pub(crate) stack_bytes: u32,
     /// Counts its code.
     #[expect(dead_code, reason = "dropped with the guest")]
-    pub(crate) loaded: Loaded,
-}
-
-/// Where the contract's functions are in the component.
-pub(crate) struct Functions {
-    pub(crate) describe: ComponentExportIndex,
-    pub(crate) configure: ComponentExportIndex,
-    pub(crate) evaluate: ComponentExportIndex,
-}
-
-/// A function whose type is not the contract's.
-pub(crate) struct WrongType {
-    pub(crate) function: &'static str,
-    pub(crate) difference: String,
-}
-
-/// The outcome of one evaluation.
-pub(crate) struct Answer {
-    pub(crate) result: Result<Verdict, Fault>,
-    pub(crate) used: Used,
-    /// Fuel that `configure` used beside, after a verdict.
-    pub(crate) configure_fuel: Option<u64>,
-}
-
-/// What a policy took of its limits before it evaluates: the same on every machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Taken {
-    /// Fuel, of [`Limits::configure_fuel`].
-    pub fuel: u64,
-    /// Linear memory in bytes, of [`Limits::memory_bytes`].
-    pub memory_bytes: u64,
+    pub(crate) code: CodeBytes,
 }
 
 impl Guest {
     /// Links a compiled component, which imports nothing.
     pub(crate) fn new(
-        engine: Engine,
         component: &Component,
         functions: Functions,
-        seated: Seated,
+        placement: Placement,
     ) -> wasmtime::Result<Self> {
         let instance = Linker::new(component.engine()).instantiate_pre(component)?;
-        Ok(Self { engine, instance, functions, configured: false, seated })
+        Ok(Self { instance, functions, configured: false, placement })
     }
 
     /// The same guest, whose component is a snapshot: it has taken its settings already.
@@ -105,19 +72,14 @@ impl Guest {
         self.configured
     }
 
-    /// Where it can be instantiated.
-    pub(crate) fn seat(&self) -> Seat {
-        self.seated.seat
+    /// The worker slot that it can be instantiated on.
+    pub(crate) fn slot(&self) -> WorkerSlot {
+        self.placement.slot
     }
 
     /// The stack that it was made for.
     pub(crate) fn stack_bytes(&self) -> u32 {
-        self.seated.stack_bytes
-    }
-
-    /// The engine that it is of.
-    pub(crate) fn engine(&self) -> &Engine {
-        &self.engine
+        self.placement.stack_bytes
     }
 
     /// The compiled component.
@@ -142,8 +104,8 @@ impl Guest {
         }))
     }
 
-    /// Asks the policy what it is.
-    pub(crate) fn describe(&self, limits: &Limits) -> Result<(Description, Taken), Fault> {
+    /// Calls `describe`.
+    pub(crate) fn describe(&self, limits: &Limits) -> Result<(Description, ConfigureUsage), Fault> {
         let mut sandbox = self.instantiate(limits)?;
         let function = sandbox
             .typed::<DescribeParams, DescribeResults>(&self.functions.describe)
@@ -152,33 +114,33 @@ impl Guest {
         function
             .call(&mut sandbox.store, ())
             .map_err(|error| sandbox.fault(&error).unwrap_or(Fault::BadOutput))
-            .and_then(|(description,)| Ok((description, sandbox.taken(limits)?)))
+            .and_then(|(description,)| Ok((description, sandbox.usage(limits)?)))
     }
 
-    /// Tries settings. The outer error is a fault, the inner one the policy's own answer.
+    /// Calls `configure`. The outer error is a fault, the inner one the problems that the policy finds.
     pub(crate) fn configure(
         &self,
         limits: &Limits,
         settings: &str,
-    ) -> Result<Result<Taken, Vec<Problem>>, Fault> {
+    ) -> Result<Result<ConfigureUsage, Vec<Problem>>, Fault> {
         let mut sandbox = self.instantiate(limits)?;
-        let answer = sandbox.configure(&self.functions, settings)?;
-        let taken = sandbox.taken(limits)?;
-        Ok(answer.map(|()| taken))
+        let accepted = sandbox.configure(&self.functions, settings)?;
+        let usage = sandbox.usage(limits)?;
+        Ok(accepted.map(|()| usage))
     }
 
-    /// Tries settings, as [`Guest::configure`] does, and reads the state that they lead to. The inner
-    /// error is why it cannot be read.
+    /// Calls `configure`, as [`Guest::configure`] does, and reads the state that it leads to. The innermost
+    /// error is the reason why it cannot be read.
     #[expect(clippy::type_complexity, reason = "three ways to end")]
     pub(crate) fn configure_and_read(
         &self,
         limits: &Limits,
         settings: &str,
-    ) -> Result<Result<(Taken, Result<State, String>), Vec<Problem>>, Fault> {
+    ) -> Result<Result<(ConfigureUsage, Result<State, String>), Vec<Problem>>, Fault> {
         let mut sandbox = self.instantiate(limits)?;
-        let answer = sandbox.configure(&self.functions, settings)?;
-        let taken = sandbox.taken(limits)?;
-        Ok(answer.map(|()| (taken, sandbox.read_state(limits))))
+        let accepted = sandbox.configure(&self.functions, settings)?;
+        let usage = sandbox.usage(limits)?;
+        Ok(accepted.map(|()| (usage, sandbox.read_state(limits))))
     }
 
     /// Evaluates in a fresh instance.
@@ -188,84 +150,52 @@ impl Guest {
         settings: &str,
         run: &Run<'_>,
         token: &Token<'_>,
-    ) -> Answer {
-        let output_bytes = limits.output_bytes as usize;
-        match self.evaluate_to::<EvaluateResults>(limits, settings, run, token, output_bytes) {
-            Ok(((verdict,), sandbox)) => {
+    ) -> EvaluationOutcome {
+        match self.call_evaluate(limits, settings, run, token) {
+            Ok((verdict, sandbox)) => {
                 let left = sandbox.store.get_fuel().ok();
-                let used = Used {
+                let usage = EvaluationUsage {
                     fuel: left.map(|left| limits.fuel.saturating_sub(left)),
                     memory_bytes: Some(sandbox.store.data().memory_bytes()),
                     output_bytes: Some(verdict.bytes() as u64),
                 };
                 let configure_fuel = Some(sandbox.configure_fuel);
-                Answer { result: Ok(verdict), used, configure_fuel }
+                EvaluationOutcome { result: Ok(verdict), usage, configure_fuel }
             }
-            Err(Failure::Fault(fault)) => {
+            Err(fault) => {
                 // After any other trap a store is thrown away, and its readings with it.
                 let fuel = matches!(fault, Fault::OutOfFuel { .. }).then_some(limits.fuel);
-                let used = Used { fuel, ..Used::default() };
-                Answer { result: Err(fault), used, configure_fuel: None }
-            }
-            Err(Failure::NotLifted) => {
-                let fault = self.why_not_lifted(limits, settings, run, token);
-                Answer { result: Err(fault), used: Used::default(), configure_fuel: None }
+                let usage = EvaluationUsage { fuel, ..EvaluationUsage::default() };
+                EvaluationOutcome { result: Err(fault), usage, configure_fuel: None }
             }
         }
     }
 
-    /// Finds out why a verdict could not be lifted, by evaluating again and leaving it in place.
-    ///
-    /// Wasmtime tells "too much" from "malformed" only by an error's text. Evaluation is pure, so
-    /// a second one, from which nothing is copied, meets the same verdict: if all of it can be
-    /// read, then it was its size. By then the guest's `post-return` has run; one that writes over
-    /// what it returned can turn the one code into the other, and nothing else.
-    fn why_not_lifted(
+    fn call_evaluate(
         &self,
         limits: &Limits,
         settings: &str,
         run: &Run<'_>,
         token: &Token<'_>,
-    ) -> Fault {
-        type InPlace = EvaluateResultsInPlace;
-        match self.evaluate_to::<InPlace>(limits, settings, run, token, usize::MAX) {
-            Ok(((verdict,), mut sandbox)) => {
-                if is_readable(&verdict, &mut sandbox.store, limits.output_bytes) {
-                    Fault::OutputTooLarge { limit: limits.output_bytes }
-                } else {
-                    Fault::BadOutput
-                }
-            }
-            Err(Failure::NotLifted) => Fault::BadOutput,
-            Err(Failure::Fault(fault)) => fault,
-        }
-    }
-
-    fn evaluate_to<R: ComponentNamedList + Lift>(
-        &self,
-        limits: &Limits,
-        settings: &str,
-        run: &Run<'_>,
-        token: &Token<'_>,
-        output_bytes: usize,
-    ) -> Result<(R, Sandbox), Failure> {
+    ) -> Result<(Verdict, Sandbox), Fault> {
         let mut sandbox = self.instantiate(limits)?;
         if !self.configured {
             if sandbox.configure(&self.functions, settings)?.is_err() {
-                return Err(Failure::Fault(Fault::Configure));
+                return Err(Fault::Configure);
             }
-            sandbox.configure_fuel = sandbox.taken(limits)?.fuel;
+            sandbox.configure_fuel = sandbox.usage(limits)?.fuel;
         }
-        let function = sandbox.evaluate_function::<R>(&self.functions)?;
-        sandbox.store.set_hostcall_fuel(output_bytes);
+        let function = sandbox.evaluate_function(&self.functions)?;
+        // The verdict is measured against this while it is lifted, before anything of it is copied.
+        sandbox.store.set_hostcall_fuel(limits.output_bytes as usize);
         sandbox.refuel(limits.fuel)?;
         let lowered = AtomicBool::new(false);
-        match function.call(&mut sandbox.store, (run, Last::new(token, &lowered))) {
-            Ok(results) => Ok((results, sandbox)),
+        match function.call(&mut sandbox.store, (run, LowerProbe::new(token, &lowered))) {
+            Ok((verdict,)) => Ok((verdict, sandbox)),
             Err(error) => Err(match sandbox.fault(&error) {
-                Some(fault) => Failure::Fault(fault),
-                None if lowered.into_inner() => Failure::NotLifted,
-                None => Failure::Fault(Fault::allocator()),
+                Some(fault) => fault,
+                None if lowered.into_inner() => classify_lift_failure(&error, limits.output_bytes),
+                None => Fault::allocator(),
             }),
         }
     }
@@ -285,7 +215,7 @@ impl Guest {
 
 /// The wall-clock limit in ticks of the engine.
 fn ticks(limits: &Limits) -> u64 {
-    let tick_ms = u32::try_from(Engine::TICK.as_millis()).unwrap_or(u32::MAX);
+    let tick_ms = u32::try_from(TICK.as_millis()).unwrap_or(u32::MAX);
     u64::from(limits.wall_clock_ms.div_ceil(tick_ms)) + 1
 }
 
@@ -293,19 +223,9 @@ fn no_state() -> wasmtime::Error {
     wasmtime::Error::msg("its functions are not there")
 }
 
-/// How an evaluation can end without a verdict.
-enum Failure {
-    /// The guest faulted.
-    Fault(Fault),
-    /// The guest returned, and what it returned is malformed or too large.
-    NotLifted,
-}
-
-impl From<Fault> for Failure {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
-    }
-}
+/// The contract's `evaluate`, with a probe around its last argument.
+type EvaluateFunction<'a> =
+    TypedFunc<(&'a Run<'a>, LowerProbe<'a, &'a Token<'a>>), EvaluateResults>;
 
 /// An instance and the store that it lives in.
 struct Sandbox {
@@ -322,12 +242,12 @@ impl Sandbox {
         settings: &str,
     ) -> Result<Result<(), Vec<Problem>>, Fault> {
         let function = self
-            .typed::<(Last<'_, &str>,), ConfigureResults>(&functions.configure)
+            .typed::<(LowerProbe<'_, &str>,), ConfigureResults>(&functions.configure)
             .map_err(fault_of_the_host)?;
         self.store.set_hostcall_fuel(MAX_DESCRIPTION_BYTES);
         let lowered = AtomicBool::new(false);
         function
-            .call(&mut self.store, (Last::new(settings, &lowered),))
+            .call(&mut self.store, (LowerProbe::new(settings, &lowered),))
             .map(|(problems,)| problems)
             .map_err(|error| match self.fault(&error) {
                 Some(fault) => fault,
@@ -340,16 +260,15 @@ impl Sandbox {
     ///
     /// Its types are not compared again: [`Guest::check_types`] did so for this component, and a
     /// snapshot's component has the same ones.
-    fn evaluate_function<'a, R: ComponentNamedList + Lift>(
+    fn evaluate_function<'a>(
         &mut self,
         functions: &Functions,
-    ) -> Result<TypedFunc<(&'a Run<'a>, Last<'a, &'a Token<'a>>), R>, Fault> {
+    ) -> Result<EvaluateFunction<'a>, Fault> {
         let function = self
             .instance
             .get_func(&mut self.store, functions.evaluate)
             .ok_or_else(|| Fault::Host { problem: "a function is missing".to_owned() })?;
-        // SAFETY: the types were compared when the policy was loaded. `EvaluateResultsInPlace` has the
-        // type of `EvaluateResults`: it lifts the same values in another way.
+        // SAFETY: the types were compared when the policy was loaded.
         #[expect(unsafe_code, reason = "comparing them takes as long as a short evaluation")]
         Ok(unsafe { TypedFunc::new_unchecked(function) })
     }
@@ -361,20 +280,20 @@ impl Sandbox {
         self.instance.get_typed_func(&mut self.store, function)
     }
 
-    /// Reads every memory and mutable global of an observable component, or says why not.
+    /// Reads every memory and mutable global of an instrumented component, or says why it cannot.
     fn read_state(&mut self, limits: &Limits) -> Result<State, String> {
-        let taken = self.store.data().memory_bytes();
-        let most = limits.prepare_memory_bytes / MEMORY_OF_A_SNAPSHOT;
-        if taken > most {
+        let memory = self.store.data().memory_bytes();
+        let max = limits.prepare_memory_bytes / SNAPSHOT_MEMORY_SHARE;
+        if memory > max {
             return Err(format!(
-                "with its settings it has {taken} bytes of memory, and {most} are taken into a \
-                 snapshot: 1/{MEMORY_OF_A_SNAPSHOT} of `prepare-memory-bytes`, which a binding can raise"
+                "with its settings it has {memory} bytes of memory, and a snapshot holds at most {max}: \
+                 1/{SNAPSHOT_MEMORY_SHARE} of `prepare-memory-bytes`, which a binding can raise"
             ));
         }
         self.store.data_mut().allow_more(MEMORIES_AND_TABLES.into());
         self.store.set_hostcall_fuel(usize::MAX);
         let mut read = || -> wasmtime::Result<State> {
-            // What is read is counted nowhere; it takes a few instructions a memory or global.
+            // Reading is counted nowhere; it takes a few instructions a memory or global.
             self.store.set_fuel(limits.configure_fuel)?;
             self.store.set_epoch_deadline(ticks(limits));
             let engine = self.store.engine().clone();
@@ -414,11 +333,11 @@ impl Sandbox {
         Ok(function.call(&mut self.store, ())?.0)
     }
 
-    /// What was taken before the first refuelling.
-    fn taken(&self, limits: &Limits) -> Result<Taken, Fault> {
+    /// The usage before the first refuelling.
+    fn usage(&self, limits: &Limits) -> Result<ConfigureUsage, Fault> {
         let left = self.store.get_fuel().map_err(fault_of_the_host)?;
         let fuel = limits.configure_fuel.saturating_sub(left);
-        Ok(Taken { fuel, memory_bytes: self.store.data().memory_bytes() })
+        Ok(ConfigureUsage { fuel, memory_bytes: self.store.data().memory_bytes() })
     }
 
     fn refuel(&mut self, fuel: u64) -> Result<(), Fault> {

@@ -1,12 +1,9 @@
-//! What an instance has taken of its limits.
+//! The account of what an instance takes of its limits.
 
 use wasmtime::ResourceLimiter;
 
-use crate::limits::Limits;
-use crate::policy::MAX_LOADED_TABLE_ELEMENTS;
-
-/// The most elements that the tables of one instance may have, summed.
-pub(crate) const MAX_TABLE_ELEMENTS: usize = 20_000;
+use super::bounds::MAX_LOADED_TABLE_ELEMENTS;
+use crate::limits::{Limits, MAX_TABLE_ELEMENTS};
 
 /// Instances, memories and tables are counted before a component is compiled, under a code of their
 /// own; Wasmtime's count is a second net.
@@ -28,7 +25,7 @@ pub(crate) struct Ledger {
 #[error("the host has no memory left")]
 pub(super) struct HostExhausted;
 
-/// The guest asked for more memory or table elements than it may have.
+/// The guest requested more memory or table elements than it may have.
 #[derive(Debug, thiserror::Error)]
 #[error("the memory limit is reached")]
 pub(super) struct Exceeded;
@@ -54,7 +51,7 @@ impl Ledger {
         self.limits.memory_bytes = self.limits.memory_bytes.saturating_add(memories << 16);
     }
 
-    /// After a grant only the host can have failed. Without one, the guest asked for more than a
+    /// After a grant only the host can have failed. Without one, the guest requested more than a
     /// memory of its type can have, on any host: it is told so.
     fn grow_failed(&mut self) -> wasmtime::Result<()> {
         if std::mem::take(&mut self.granted) { Err(HostExhausted.into()) } else { Ok(()) }

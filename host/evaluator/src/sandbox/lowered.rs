@@ -1,4 +1,4 @@
-//! Whether the arguments of a call reached the guest.
+//! A probe that tells whether the arguments of a call reached the guest.
 
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,12 +13,12 @@ use wasmtime::component::{ComponentType, Lower};
 /// Wasmtime lowers all arguments before it enters a function, and its error for a place that is
 /// none, given by the guest's allocator, has no type. When the last argument was not lowered it was
 /// that, and not the result.
-pub(super) struct Last<'a, T> {
+pub(super) struct LowerProbe<'a, T> {
     argument: T,
     lowered: &'a AtomicBool,
 }
 
-impl<'a, T> Last<'a, T> {
+impl<'a, T> LowerProbe<'a, T> {
     pub(super) fn new(argument: T, lowered: &'a AtomicBool) -> Self {
         Self { argument, lowered }
     }
@@ -26,7 +26,7 @@ impl<'a, T> Last<'a, T> {
 
 // SAFETY: everything is the argument's own, as in Wasmtime's own implementation for `&T`.
 #[expect(unsafe_code, reason = "Wasmtime's traits are unsafe to implement")]
-unsafe impl<T: ComponentType> ComponentType for Last<'_, T> {
+unsafe impl<T: ComponentType> ComponentType for LowerProbe<'_, T> {
     type Lower = T::Lower;
 
     const ABI: CanonicalAbiInfo = T::ABI;
@@ -39,7 +39,7 @@ unsafe impl<T: ComponentType> ComponentType for Last<'_, T> {
 
 // SAFETY: as above.
 #[expect(unsafe_code, reason = "Wasmtime's traits are unsafe to implement")]
-unsafe impl<T: Lower> Lower for Last<'_, T> {
+unsafe impl<T: Lower> Lower for LowerProbe<'_, T> {
     fn linear_lower_to_flat<U>(
         &self,
         cx: &mut LowerContext<'_, U>,

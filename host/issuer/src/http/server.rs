@@ -97,7 +97,7 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let routes = routes(&service);
-    let connections = Arc::new(Semaphore::new(service.settings().most_connections));
+    let connections = Arc::new(Semaphore::new(service.settings().max_connections));
     let graceful = GracefulShutdown::new();
     let mut stop = pin!(async {
         stop.await;

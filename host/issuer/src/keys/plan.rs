@@ -65,8 +65,8 @@ pub struct KeyTimes {
     /// How long verifiers may keep a key set. A key is published for as long before it signs; clouds keep
     /// one for up to a day.
     pub verifier_cache: u64,
-    /// The longest life of a token.
-    pub longest_token: u64,
+    /// The maximum TTL of a token.
+    pub max_token_ttl: u64,
     /// How long a key is active before the next one is; `None` leaves that to `countersign keys rotate`.
     pub rotate_every: Option<u64>,
 }
@@ -75,7 +75,7 @@ impl KeyTimes {
     /// For how long a key is published after its successor has begun to sign: until the last token that it
     /// signed has expired, and nobody keeps a key set of before.
     pub fn overlap(&self) -> u64 {
-        self.longest_token + self.verifier_cache
+        self.max_token_ttl + self.verifier_cache
     }
 }
 
@@ -186,7 +186,7 @@ mod tests {
 
     const DAY: u64 = 86_400;
     const TIMES: KeyTimes =
-        KeyTimes { verifier_cache: DAY, longest_token: 7200, rotate_every: Some(30 * DAY) };
+        KeyTimes { verifier_cache: DAY, max_token_ttl: 7200, rotate_every: Some(30 * DAY) };
 
     #[test]
     fn a_key_is_published_before_it_signs_and_after() {

@@ -54,7 +54,7 @@ impl Service {
         id: String,
         slot: Slot,
     ) -> Result<Issued, Problem> {
-        let most = self.settings.most_audiences;
+        let most = self.settings.max_audiences;
         if request.audiences.len() > most {
             let description = match most {
                 1 => "one audience a token; ask for a token for each".to_owned(),
@@ -63,7 +63,7 @@ impl Service {
             return Err(Problem::new(ProblemKind::InvalidTarget, description));
         }
         let ttl_seconds = request.ttl_seconds.unwrap_or(self.settings.default_ttl_seconds);
-        let longest = self.settings.longest_ttl_seconds;
+        let longest = self.settings.max_ttl_seconds;
         if !(1..=longest).contains(&ttl_seconds) {
             let description = format!("`ttl_seconds`: expected 1 to {longest}");
             return Err(Problem::invalid(description));

@@ -27,7 +27,7 @@ impl Service {
         registration: Registration,
     ) -> Result<(bool, RegisteredRun), Problem> {
         let now = self.now()?;
-        let longest = self.settings.run_life_seconds;
+        let longest = self.settings.run_max_ttl_seconds;
         let life = registration.life_seconds.unwrap_or(longest);
         if !(1..=longest).contains(&life) {
             return Err(Problem::invalid(format!("`life_seconds`: expected 1 to {longest}")));

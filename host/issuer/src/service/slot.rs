@@ -20,7 +20,7 @@ impl Service {
         // Made first, so that it counts down where there is no room.
         let slot = Slot(Arc::clone(self));
         self.metrics.in_flight.inc();
-        if before < self.settings.most_requests {
+        if before < self.settings.max_requests {
             return Ok(slot);
         }
         let description = "too many requests at a time; ask again later";

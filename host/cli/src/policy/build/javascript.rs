@@ -26,7 +26,7 @@ pub fn build(folder: &Path, install: bool) -> Result<Vec<u8>> {
     // No imports: neither a clock nor random numbers, files or the network.
     command.args(["--disable", "stdio", "random", "clocks", "http", "fetch-event"]);
     command.arg("--out").arg(&component);
-    progress::during("making the component", || {
+    progress::with_spinner("making the component", || {
         tools::make(folder, &bundler, &mut bundling)?;
         tools::make(folder, &tool, &mut command)
     })?;

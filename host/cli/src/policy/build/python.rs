@@ -39,6 +39,6 @@ pub fn build(folder: &Path, install: bool) -> Result<Vec<u8>> {
     let mut command = python();
     // No imports: what would ask for time, files or random numbers traps.
     command.args(["componentize", "policy", "--stub-wasi", "--output"]).arg(&component);
-    progress::during("making the component", || tools::make(folder, &tool, &mut command))?;
+    progress::with_spinner("making the component", || tools::make(folder, &tool, &mut command))?;
     files::read(&component, Limits::CEILING.component_bytes)
 }

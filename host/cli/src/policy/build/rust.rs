@@ -22,5 +22,5 @@ pub fn build(folder: &Path, install: bool) -> Result<Vec<u8>> {
         })?,
     };
     let package = RustPackage::of(folder)?;
-    Ok(component(&progress::during("compiling", || package.module(toolchain))?)?)
+    Ok(component(&progress::with_spinner("compiling", || package.module(toolchain))?)?)
 }

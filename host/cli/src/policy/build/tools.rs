@@ -45,7 +45,7 @@ impl Needed<'_> {
 
 /// Runs a command that brings what is missing, and shows what it says.
 pub fn run(folder: &Path, program: &str, arguments: &[&str]) -> Result<()> {
-    output::say(&format!("running {program} {}", arguments.join(" ")));
+    output::status(&format!("running {program} {}", arguments.join(" ")));
     let mut command = Command::new(program);
     let status = command.current_dir(folder).args(arguments).stdout(std::io::stderr()).status();
     let status =

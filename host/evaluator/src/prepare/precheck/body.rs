@@ -8,23 +8,23 @@ use crate::prepare::load_error::LoadError;
 /// The longest body, in bytes. The interpreter loop of CPython has 426,843.
 const BODY_BYTES: u64 = 1 << 20;
 
-/// The most locals, parameters not counted.
+/// The maximum of locals, parameters not counted.
 const LOCALS: u64 = 5_000;
 
-/// How deep blocks may be nested: a `match` with many arms nests a block for each.
+/// The maximum of blocks within one another: a `match` with many arms nests a block for each.
 const NESTED_BLOCKS: u64 = 2_000;
 
-/// How deep loops may be nested: compiling costs more than the square of it.
+/// The maximum of loops within one another: compiling costs more than the square of it.
 const NESTED_LOOPS: u64 = 32;
 
-/// The most loops, nested or not: compiling costs more than the square of it, also without a single
+/// The maximum of loops, nested or not: compiling costs more than the square of it, also without a single
 /// local.
 const LOOPS: u64 = 1_500;
 
-/// The most of loops times locals: each loop may need a value of each local.
+/// The maximum of of loops times locals: each loop may need a value of each local.
 const LOOPS_TIMES_LOCALS: u64 = 1_000_000;
 
-/// The most targets of all `br_table` together.
+/// The maximum of targets of all `br_table` together.
 const BRANCH_TARGETS: u64 = 20_000;
 
 /// Refuses a body that would cost too much to compile.

@@ -1,4 +1,4 @@
-//! How many instances a component becomes.
+//! Counts the instances that a component becomes.
 //!
 //! Each definition is counted once, when its end is reached, and a use of it adds its count: a
 //! component that instantiates one twice which instantiates one twice, 21 times over, is two
@@ -12,10 +12,10 @@ use wasmparser::{
 use super::malformed;
 use crate::prepare::load_error::LoadError;
 
-/// The most core instances that are only made of exports: they run nothing.
+/// The maximum of core instances that are only made of exports: they run nothing.
 pub(super) const BAGS: u64 = 1_000;
 
-/// How many instances a component becomes when it is instantiated once.
+/// The numbers of instances that a component becomes when it is instantiated once.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Count {
     pub(super) core: u64,

@@ -1,9 +1,9 @@
-//! The file of moves: what it can say, and which steps follow.
+//! The file of subject migrations: its shapes, and the steps that follow.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use countersign::{DefinitionId, SubjectFormat};
 use countersign_deployment::{
-    Manifest, ManifestFiles, MoveRecord, MoveState, MoveStep, SubjectMoves, SubjectMovesError,
+    Manifest, ManifestFiles, MigrationRecord, MigrationState, MigrationStep, SubjectMigrations, SubjectMigrationsError,
 };
 use proptest::prelude::*;
 
@@ -14,44 +14,44 @@ fn definition() -> DefinitionId {
     DefinitionId::parse(DEFINITION).unwrap()
 }
 
-fn record(step: MoveStep) -> MoveRecord {
-    MoveRecord { step, time: 1, by: "tester".to_owned(), on: "a test".to_owned() }
+fn record(step: MigrationStep) -> MigrationRecord {
+    MigrationRecord { step, time: 1, by: "tester".to_owned(), evidence: "a test".to_owned() }
 }
 
-fn begun() -> SubjectMoves {
-    let mut moves = SubjectMoves::default();
+fn begun() -> SubjectMigrations {
+    let mut migrations = SubjectMigrations::default();
     let runners = [RUNNER.parse().unwrap()].into();
     let (workspace, by) = ("my-workspace".parse().unwrap(), (1, "tester".to_owned()));
-    moves.begin(definition(), workspace, runners, by).unwrap();
-    moves
+    migrations.begin(definition(), workspace, runners, by).unwrap();
+    migrations
 }
 
 #[test]
 fn trust_has_both_subjects_while_it_lasts() {
-    let mut moves = begun();
+    let mut migrations = begun();
     let meshstack = "demo".parse().unwrap();
     for (step, state, profile, subjects) in [
-        (None, MoveState::Begun, SubjectFormat::ByRunner, 2),
-        (Some(MoveStep::CutOver), MoveState::CutOver, SubjectFormat::ByDefinition, 2),
-        (Some(MoveStep::RollBack), MoveState::Begun, SubjectFormat::ByRunner, 2),
-        (Some(MoveStep::CutOver), MoveState::CutOver, SubjectFormat::ByDefinition, 2),
-        (Some(MoveStep::Finish), MoveState::Finished, SubjectFormat::ByDefinition, 1),
+        (None, MigrationState::Begun, SubjectFormat::ByRunner, 2),
+        (Some(MigrationStep::CutOver), MigrationState::CutOver, SubjectFormat::ByDefinition, 2),
+        (Some(MigrationStep::RollBack), MigrationState::Begun, SubjectFormat::ByRunner, 2),
+        (Some(MigrationStep::CutOver), MigrationState::CutOver, SubjectFormat::ByDefinition, 2),
+        (Some(MigrationStep::Finish), MigrationState::Finished, SubjectFormat::ByDefinition, 1),
     ] {
         if let Some(step) = step {
-            assert_eq!(moves.step(&definition(), record(step)), Ok(state));
+            assert_eq!(migrations.step(&definition(), record(step)), Ok(state));
         }
-        let of = moves.get(&definition()).unwrap();
+        let of = migrations.get(&definition()).unwrap();
         assert_eq!((of.state, of.state.profile()), (state, profile));
         assert_eq!(of.subjects(&meshstack, &definition()).len(), subjects);
     }
-    let error = moves.step(&definition(), record(MoveStep::RollBack)).unwrap_err();
+    let error = migrations.step(&definition(), record(MigrationStep::RollBack)).unwrap_err();
     assert_eq!(
         error.to_string(),
         format!("definition {DEFINITION} is finished; `roll-back` cannot follow")
     );
     // What was begun can be left, and begun again.
     let mut left = begun();
-    assert_eq!(left.step(&definition(), record(MoveStep::Abandon)), Ok(MoveState::Abandoned));
+    assert_eq!(left.step(&definition(), record(MigrationStep::Abandon)), Ok(MigrationState::Abandoned));
     let of = left.get(&definition()).unwrap();
     assert_eq!(of.state.profile(), SubjectFormat::ByRunner);
     assert_eq!(of.subjects(&meshstack, &definition()).len(), 1);
@@ -60,18 +60,18 @@ fn trust_has_both_subjects_while_it_lasts() {
     left.begin(definition(), workspace, runners, by).unwrap();
     assert_eq!(left.get(&definition()).unwrap().history.len(), 3);
 
-    let mut nothing = SubjectMoves::default();
-    let error = nothing.step(&definition(), record(MoveStep::CutOver)).unwrap_err();
-    assert!(error.to_string().contains("is not being moved"));
+    let mut nothing = SubjectMigrations::default();
+    let error = nothing.step(&definition(), record(MigrationStep::CutOver)).unwrap_err();
+    assert!(error.to_string().contains("is not being migrated"));
     let (workspace, by) = ("my-workspace".parse().unwrap(), (1, String::new()));
     let error = nothing.begin(definition(), workspace, Default::default(), by).unwrap_err();
-    assert!(matches!(error, SubjectMovesError::NoRunner(_)));
+    assert!(matches!(error, SubjectMigrationsError::NoRunner(_)));
 }
 
 #[test]
 fn a_file_that_contradicts_itself_says_nothing() {
     let good = begun().to_json().unwrap();
-    assert_eq!(SubjectMoves::parse(good.as_bytes()).unwrap(), begun());
+    assert_eq!(SubjectMigrations::parse(good.as_bytes()).unwrap(), begun());
     for (from, to, says) in [
         ("\"version\": 1", "\"version\": 2", "version 2"),
         ("\"begun\"", "\"cut-over\"", "do not lead to the state"),
@@ -80,24 +80,27 @@ fn a_file_that_contradicts_itself_says_nothing() {
         ("my-workspace", "My-Workspace", "a workspace identifier"),
         (DEFINITION, "x", "a UUID"),
         ("\"by\"", "\"of\"", "unknown field"),
-        ("\"moves\"", "\"moved\"", "unknown field"),
+        ("\"migrations\"", "\"migrated\"", "unknown field"),
+        // The names of before say which have taken their place.
+        ("\"migrations\"", "\"moves\"", "`moves` is now `migrations`"),
+        ("\"evidence\"", "\"on\"", "`on` is now `evidence`"),
     ] {
         let bad = good.replacen(from, to, 1);
         assert_ne!(bad, good, "{from}");
-        let error = SubjectMoves::parse(bad.as_bytes()).unwrap_err().to_string();
+        let error = SubjectMigrations::parse(bad.as_bytes()).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
     }
     let one = good.split_once('[').unwrap().1.rsplit_once(']').unwrap().0;
     let twice = good.replacen(one, &format!("{one},{one}"), 1);
-    let error = SubjectMoves::parse(twice.as_bytes()).unwrap_err().to_string();
-    assert!(error.contains("is there twice"), "{error}");
+    let error = SubjectMigrations::parse(twice.as_bytes()).unwrap_err().to_string();
+    assert!(error.contains("is listed twice"), "{error}");
 }
 
 const MANIFEST: &str = r#"
 [issuer]
 meshstack-id = "demo"
 subject-profile = "by-runner"
-subject-moves = "moves.json"
+subject-migrations = "moves.json"
 audiences = { "https://vault.example.com" = "other" }
 
 [[binding]]
@@ -111,23 +114,23 @@ fn a_manifest_takes_the_moves_of_its_file() {
     let manifest = Manifest::parse(MANIFEST).unwrap();
     assert_eq!(manifest.files().collect::<Vec<_>>(), ["a.wasm", "moves.json"]);
     let issuer = manifest.issuer.unwrap();
-    assert_eq!(issuer.subjects_with(&ManifestFiles::new()), Err(SubjectMovesError::Missing));
-    let mut moves = begun();
-    let profile = |moves: &SubjectMoves| {
-        let files = [("moves.json".to_owned(), moves.to_json().unwrap().into_bytes())].into();
+    assert_eq!(issuer.subjects_with(&ManifestFiles::new()), Err(SubjectMigrationsError::Missing));
+    let mut migrations = begun();
+    let profile = |migrations: &SubjectMigrations| {
+        let files = [("moves.json".to_owned(), migrations.to_json().unwrap().into_bytes())].into();
         issuer.subjects_with(&files).unwrap().profile_of(&definition())
     };
-    assert_eq!(profile(&moves), SubjectFormat::ByRunner);
-    moves.step(&definition(), record(MoveStep::CutOver)).unwrap();
-    assert_eq!(profile(&moves), SubjectFormat::ByDefinition);
+    assert_eq!(profile(&migrations), SubjectFormat::ByRunner);
+    migrations.step(&definition(), record(MigrationStep::CutOver)).unwrap();
+    assert_eq!(profile(&migrations), SubjectFormat::ByDefinition);
     // Said in two places, it is not guessed which counts.
     let both = MANIFEST.replace(
-        "subject-moves",
-        &format!("subject-profiles = {{ {DEFINITION} = \"by-runner\" }}\nsubject-moves"),
+        "subject-migrations",
+        &format!("subject-profiles = {{ {DEFINITION} = \"by-runner\" }}\nsubject-migrations"),
     );
     let issuer = Manifest::parse(&both).unwrap().issuer.unwrap();
-    let files = [("moves.json".to_owned(), moves.to_json().unwrap().into_bytes())].into();
-    assert!(matches!(issuer.subjects_with(&files), Err(SubjectMovesError::TwoPlaces(_))));
+    let files = [("moves.json".to_owned(), migrations.to_json().unwrap().into_bytes())].into();
+    assert!(matches!(issuer.subjects_with(&files), Err(SubjectMigrationsError::TwoPlaces(_))));
 }
 
 #[test]
@@ -149,21 +152,21 @@ proptest! {
     #[test]
     fn steps_lead_where_they_say(steps in proptest::collection::vec(0..5usize, 0..12)) {
         let all = [
-            MoveStep::Begin,
-            MoveStep::CutOver,
-            MoveStep::RollBack,
-            MoveStep::Finish,
-            MoveStep::Abandon,
+            MigrationStep::Begin,
+            MigrationStep::CutOver,
+            MigrationStep::RollBack,
+            MigrationStep::Finish,
+            MigrationStep::Abandon,
         ];
-        let mut moves = begun();
+        let mut migrations = begun();
         for step in steps {
-            let before = moves.clone();
-            match moves.step(&definition(), record(all[step])) {
-                Ok(state) => prop_assert_eq!(moves.get(&definition()).unwrap().state, state),
-                Err(_) => prop_assert_eq!(&moves, &before),
+            let before = migrations.clone();
+            match migrations.step(&definition(), record(all[step])) {
+                Ok(state) => prop_assert_eq!(migrations.get(&definition()).unwrap().state, state),
+                Err(_) => prop_assert_eq!(&migrations, &before),
             }
-            let again = SubjectMoves::parse(moves.to_json().unwrap().as_bytes());
-            prop_assert_eq!(again.as_ref(), Ok(&moves));
+            let again = SubjectMigrations::parse(migrations.to_json().unwrap().as_bytes());
+            prop_assert_eq!(again.as_ref(), Ok(&migrations));
         }
     }
 }

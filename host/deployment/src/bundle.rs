@@ -1,0 +1,118 @@
+//! A manifest and the files that it names.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use countersign::{Engine, PolicySet, SubjectFormats};
+
+use crate::error::DeploymentError;
+use crate::files::{FileSystem, resolve_relative_to, text_of};
+use crate::manifest::{BindingEntry, Manifest, SettingsSource};
+use crate::manifest_files::ManifestFiles;
+use crate::policies::prepare_from;
+use crate::snapshot::{Snapshot, SnapshotFile};
+
+/// A manifest and the bytes of all files that it names: everything that a decision depends on.
+#[derive(Debug, Clone)]
+pub struct ManifestBundle {
+    /// The manifest.
+    pub manifest: Arc<Manifest>,
+    files: BTreeMap<String, Arc<SnapshotFile>>,
+}
+
+impl ManifestBundle {
+    /// Reads a manifest, and every file that it names, once.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or the manifest cannot be parsed.
+    pub fn read(path: &Path) -> Result<Self, DeploymentError> {
+        Self::of_snapshot(path, &Snapshot::of_manifest(&FileSystem, path))
+    }
+
+    /// Puts a manifest and files together that are in memory.
+    pub fn new(manifest: Manifest, files: ManifestFiles) -> Self {
+        let files = files.into_iter();
+        let files = files.map(|(path, bytes)| (path, Arc::new(SnapshotFile::new(bytes, false))));
+        Self { manifest: Arc::new(manifest), files: files.collect() }
+    }
+
+    /// The manifest of a snapshot.
+    pub(crate) fn of_snapshot(path: &Path, snapshot: &Snapshot) -> Result<Self, DeploymentError> {
+        let name = path.display();
+        let manifest = snapshot.manifest(path)?;
+        let mut files = BTreeMap::new();
+        let file = |file: &str| snapshot.file(&resolve_relative_to(path, file)).map(Arc::clone);
+        let issuer = manifest.issuer.as_ref();
+        if let Some(named) = issuer.and_then(|issuer| issuer.subject_migrations.as_ref()) {
+            let read = file(named).map_err(|error| {
+                missing_migrations(error).at(format!("{name}: issuer.subject-migrations"))
+            });
+            files.insert(named.clone(), read?);
+        }
+        for binding in &manifest.bindings {
+            let settings = match &binding.settings {
+                SettingsSource::File(path) => Some(path),
+                SettingsSource::Inline(_) => None,
+            };
+            for named in [Some(&binding.policy), settings].into_iter().flatten() {
+                if !files.contains_key(named) {
+                    let place = || format!("{name}: binding `{}`", binding.name);
+                    let read = file(named).map_err(|error| error.at(place()));
+                    files.insert(named.clone(), read?);
+                }
+            }
+        }
+        Ok(Self { manifest, files })
+    }
+
+    /// The bytes of a file, by the path that the manifest has for it.
+    pub fn file(&self, path: &str) -> Option<&[u8]> {
+        self.files.get(path).map(|file| file.bytes.as_slice())
+    }
+
+    /// The settings of a binding, as JSON text.
+    ///
+    /// # Errors
+    /// When its settings file is no text.
+    pub fn settings_of<'b>(&'b self, entry: &'b BindingEntry) -> Result<&'b str, DeploymentError> {
+        match &entry.settings {
+            SettingsSource::Inline(settings) => Ok(settings.as_json()),
+            SettingsSource::File(path) => {
+                let bytes = self.file(path);
+                let bytes = bytes.ok_or_else(|| DeploymentError::NotRead(path.into()))?;
+                Ok(text_of(Path::new(path), bytes)?)
+            }
+        }
+    }
+
+    /// The formats of subjects, with the migrations, where the manifest has an issuer.
+    ///
+    /// # Errors
+    /// When the file of migrations cannot be used.
+    pub fn subjects(&self) -> Result<Option<SubjectFormats>, DeploymentError> {
+        let Some(issuer) = &self.manifest.issuer else { return Ok(None) };
+        let migrations = issuer.subject_migrations.as_ref().and_then(|path| self.file(path));
+        let subjects = issuer.subjects_from(migrations);
+        let at = |error| DeploymentError::Migrations(error).at("issuer.subject-migrations");
+        subjects.map(Some).map_err(at)
+    }
+
+    /// Loads and prepares the policies: [`prepare_policies`](crate::prepare_policies).
+    ///
+    /// # Errors
+    /// At the first binding that does not become active.
+    pub fn prepare(&self, engine: &Engine) -> Result<PolicySet, DeploymentError> {
+        Ok(prepare_from(engine, &self.manifest, &|path| self.file(path))?)
+    }
+}
+
+/// The advice that helps where the file of migrations is missing.
+pub(crate) fn missing_migrations(error: DeploymentError) -> DeploymentError {
+    match error {
+        DeploymentError::File(file) if file.is_missing() => {
+            DeploymentError::MigrationsMissing(file)
+        }
+        error => error,
+    }
+}

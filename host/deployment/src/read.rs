@@ -1,0 +1,28 @@
+//! Single files of a deployment, for commands that need no more of it.
+
+use std::path::Path;
+
+use crate::error::DeploymentError;
+use crate::files::{read, text_of};
+use crate::manifest::{MAX_MANIFEST_BYTES, Manifest};
+use crate::service_config::{Config, MAX_CONFIG_BYTES};
+
+/// Reads and parses `issuer.toml`, and none of the files that it names.
+///
+/// # Errors
+/// When it cannot be read or parsed.
+pub fn read_config(path: &Path) -> Result<Config, DeploymentError> {
+    let bytes = read(path, MAX_CONFIG_BYTES as u64)?;
+    Config::parse(text_of(path, &bytes)?)
+        .map_err(|error| DeploymentError::from(error).at(path.display().to_string()))
+}
+
+/// Reads and parses `countersign.toml`, and none of the files that it names.
+///
+/// # Errors
+/// When it cannot be read or parsed.
+pub fn read_manifest(path: &Path) -> Result<Manifest, DeploymentError> {
+    let bytes = read(path, MAX_MANIFEST_BYTES as u64)?;
+    Manifest::parse(text_of(path, &bytes)?)
+        .map_err(|error| DeploymentError::from(error).at(path.display().to_string()))
+}

@@ -1,0 +1,127 @@
+//! The state of a service: the store, the keys and the decision log, opened where the configuration names them.
+//!
+//! This is the one place that chooses their implementations.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use countersign_decision_log::{Folder, LogConfig, LogWriter, Recovered};
+use countersign_issuer::{
+    Access, CheckpointKeyError, CheckpointSigner, Clock, KeyFolder, KeyFolderError, KeyTimes,
+    OpenLogError, ServiceParts, SqliteStore, Store, StoreError, SystemClock, open_log,
+};
+
+use crate::error::DeploymentError;
+use crate::files::{FileError, private_folder, resolve_relative_to};
+use crate::loader::{Deployment, Loader};
+use crate::read::read_config;
+
+/// The store, the keys and the decision log of a service, with a clock that is not before what the log says.
+pub struct ServiceState {
+    keys: KeyFolder,
+    store: Arc<dyn Store>,
+    log: LogWriter,
+    clock: Arc<dyn Clock>,
+    /// The incomplete records of a crash, which were put aside.
+    pub recovered: Vec<Recovered>,
+}
+
+/// Why the state of a service cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenStateError {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Configuration(#[from] DeploymentError),
+    /// The folder cannot be made.
+    #[error(transparent)]
+    Folder(#[from] FileError),
+    /// The keys cannot be opened.
+    #[error(transparent)]
+    Keys(#[from] KeyFolderError),
+    /// The key of checkpoints cannot be used.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointKeyError),
+    /// The folder of the decision log cannot be opened.
+    #[error("{}", .path.display())]
+    LogFolder {
+        /// The folder.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// The decision log cannot be opened.
+    #[error("{}", .path.display())]
+    Log {
+        /// The folder.
+        path: PathBuf,
+        /// The reason.
+        source: OpenLogError,
+    },
+    /// The store cannot be opened.
+    #[error("{}", .path.display())]
+    Store {
+        /// The database.
+        path: PathBuf,
+        /// The reason.
+        source: StoreError,
+    },
+}
+
+impl ServiceState {
+    /// Opens the state that a configuration names; what is missing is made.
+    ///
+    /// # Errors
+    /// When a part of it cannot be opened, or another process has it.
+    pub async fn open(loader: &Loader) -> Result<Self, OpenStateError> {
+        let state = loader.path(&loader.config().state);
+        private_folder(&state)?;
+        let keys = KeyFolder::open(&keys_in(&state))?;
+        let (log, clock, recovered) = decision_log(&state.join("log"), &keys)?;
+        let path = state.join("issuer.db");
+        let store = SqliteStore::open(&path).await;
+        let store = Arc::new(store.map_err(|source| OpenStateError::Store { path, source })?);
+        Ok(Self { keys, store, log, clock, recovered })
+    }
+
+    /// Puts the parts of a service together.
+    pub fn into_parts(self, loader: &Loader, deployment: Deployment, access: Access) -> ServiceParts {
+        ServiceParts {
+            url: deployment.url,
+            settings: loader.config().settings.clone(),
+            deciding: deployment.deciding,
+            access,
+            keys: self.keys,
+            store: self.store,
+            log: self.log,
+            clock: self.clock,
+        }
+    }
+}
+
+/// Opens the keys of the service that a configuration describes, with the times that they have. They must be there.
+///
+/// # Errors
+/// When the configuration cannot be used, or the service has no keys.
+pub fn existing_keys(config: &Path) -> Result<(KeyFolder, KeyTimes), OpenStateError> {
+    let parsed = read_config(config)?;
+    let state = resolve_relative_to(config, &parsed.state);
+    Ok((KeyFolder::existing(&keys_in(&state))?, parsed.settings.key_times))
+}
+
+fn keys_in(state: &Path) -> PathBuf {
+    state.join("keys")
+}
+
+fn decision_log(
+    path: &Path,
+    keys: &KeyFolder,
+) -> Result<(LogWriter, Arc<dyn Clock>, Vec<Recovered>), OpenStateError> {
+    let disk = Folder::open(path)
+        .map_err(|source| OpenStateError::LogFolder { path: path.to_owned(), source })?;
+    let key = CheckpointSigner::open(keys, path)?;
+    let clock = Arc::new(SystemClock::not_before(key.last_signed()?.unwrap_or(0)));
+    let (log, recovered) = open_log(disk, LogConfig::default(), key, clock.clone())
+        .map_err(|source| OpenStateError::Log { path: path.to_owned(), source })?;
+    Ok((log, clock, recovered))
+}
