@@ -274,3 +274,71 @@ fn of_token(varied: &mut Varied<'_>, hints: &Hints) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use countersign::{Facts, MeshstackId, SubjectFormat, SubjectTemplate};
+
+    use super::*;
+
+    fn asked(facts: &[(&str, &str)]) -> Asked {
+        let mut run = Run::parse(include_bytes!("../../../examples/run.json")).unwrap();
+        run.trigger = Some(Trigger {
+            reason: Some("ORDERED".to_owned()),
+            author: "ada".to_owned(),
+            author_kind: AuthorKind::User,
+        });
+        let meshstack_id = MeshstackId::parse("demo").unwrap();
+        let subject = SubjectTemplate { profile: SubjectFormat::ByDefinition, meshstack_id };
+        let audience = Audience::parse("api://AzureADTokenExchange").unwrap();
+        let token = TokenRequest::new(vec![audience], 7200, 1_790_000_000).unwrap();
+        let facts = Facts::new(facts.iter().copied()).unwrap();
+        Asked { run, runner: None, facts, subject, token }
+    }
+
+    /// A field that the table gains is changed here too.
+    #[test]
+    fn every_claim_that_can_be_changed_is() {
+        let asked = asked(&[]);
+        let variations = variations(&asked, &Hints::default());
+        let claims = asked.claims().unwrap();
+        for claim in changeable() {
+            let mut own = variations.iter().filter(|variation| variation.claim == claim);
+            let changed = own.any(|own| claim.get(&own.asked.claims().unwrap()) != claim.get(&claims));
+            assert!(changed, "nothing changes {claim}");
+        }
+    }
+
+    #[test]
+    fn each_fact_is_taken_away_and_changed() {
+        let asked = asked(&[("a", "1"), ("b", "2")]);
+        let mut hints = Hints::default();
+        hints.texts.insert("4711".to_owned());
+        let all = variations(&asked, &hints);
+        let of_facts = all.iter().filter(|variation| variation.claim == Claim::Facts);
+        let changes: Vec<_> =
+            of_facts.map(|variation| (variation.from.as_str(), variation.to.as_str())).collect();
+        assert_eq!(
+            changes,
+            [
+                ("a=1", "no a"),
+                ("a=1", "a=4711"),
+                ("a=1", "a=another-one"),
+                ("b=2", "no b"),
+                ("b=2", "b=4711"),
+                ("b=2", "b=another-one"),
+                ("2 facts", "one more"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_claim_is_found_by_its_path_unless_it_is_made_from_others() {
+        assert_eq!(claim("run.facts"), Ok(Claim::Facts));
+        for path in ["token.subject", "run.trigger", "run.other", ""] {
+            assert!(claim(path).unwrap_err().contains("run.building-block.workspace"));
+        }
+    }
+}
