@@ -130,6 +130,7 @@ fn end_of(engine: &Engine, case: &Case, limits: &Limits) -> String {
             let end = decision.trace().first().map(|trace| match &trace.result {
                 Ok(countersign::Verdict::Abstain) => "abstain",
                 Ok(countersign::Verdict::Permit(_)) => "permit",
+                Ok(countersign::Verdict::Restrict(_)) => "restrict",
                 Ok(countersign::Verdict::Deny(_)) => "deny",
                 Err(fault) => fault.code(),
             });

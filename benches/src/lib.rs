@@ -54,6 +54,7 @@ pub fn alone(
         settings: Settings::default(),
         scope: Scope::All,
         mode: Mode::Enforce,
+        may_permit: true,
         limits: *limits,
         claims: vec![],
     };

@@ -124,6 +124,7 @@ pub fn config(index: usize, settings: &Value, scope: Scope) -> BindingConfig {
         settings: Settings::from_json(&settings.to_string()).expect("settings"),
         scope,
         mode: Mode::Enforce,
+        may_permit: true,
         limits: Limits::DEFAULT,
         claims: vec![],
     }

@@ -61,7 +61,7 @@ fn evaluate(settings: &Settings, run: &Run, token: &Token) -> Verdict {
     Grant::new()
         .ttl_at_most(settings.max_ttl.map_or(MAX_TTL, NonZeroU32::get), token)
         .ttl_at_most(u32::try_from(left).unwrap_or(u32::MAX), token)
-        .into()
+        .restrict()
 }
 
 impl Opening {

@@ -37,7 +37,7 @@ fn evaluate(settings: &Settings, run: &Run, token: &Token) -> Verdict {
         );
     }
     match settings.max_ttl {
-        Some(seconds) => Grant::new().ttl_at_most(seconds.get(), token).into(),
+        Some(seconds) => Grant::new().ttl_at_most(seconds.get(), token).permit(),
         None => Verdict::permit(),
     }
 }

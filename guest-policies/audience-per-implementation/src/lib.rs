@@ -43,8 +43,8 @@ fn evaluate(settings: &Settings, run: &Run, token: &Token) -> Verdict {
                 used.iter().map(Audience::as_str).collect::<Vec<_>>().join(", ")
             ),
         ),
-        Some(kept) if kept.len() == token.audiences.len() => Verdict::permit(),
-        _ => grant.into(),
+        Some(kept) if kept.len() == token.audiences.len() => Verdict::restrict(),
+        _ => grant.restrict(),
     }
 }
 
@@ -64,7 +64,7 @@ mod tests {
         ))
         .unwrap();
         let kept = |run: &Run| match evaluate(&settings, run, &testing::token()) {
-            Verdict::Permit(grant) => grant.audiences.unwrap_or_default(),
+            Verdict::Restrict(grant) => grant.audiences.unwrap_or_default(),
             other => panic!("{other:?}"),
         };
         assert_eq!(kept(&run), ["aws-workload-identity-provider:demo"]);

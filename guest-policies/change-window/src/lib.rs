@@ -1,4 +1,4 @@
-//! Permits within windows of the week and outside of freezes, and no token outlives its window.
+//! Restricts tokens to windows of the week and to times outside of freezes; none outlives its window.
 
 mod time;
 
@@ -84,7 +84,7 @@ fn evaluate(settings: &Settings, run: &Run, token: &Token) -> Verdict {
     let seconds = next_freeze.fold(open, u64::min);
     // What does not fit is longer than any token.
     let seconds = u32::try_from(seconds).unwrap_or(token.ttl_seconds);
-    Grant::new().ttl_at_most(seconds, token).into()
+    Grant::new().ttl_at_most(seconds, token).restrict()
 }
 
 /// How long windows stay open from `now` on, in seconds, counted up to `enough`; `None` when none
@@ -156,7 +156,7 @@ mod tests {
             let issued_at = Instant::parse(at).unwrap().0;
             let token = Token { issued_at, ..testing::token() };
             let granted = match evaluate(&settings, &testing::run(), &token) {
-                Verdict::Permit(grant) => grant.max_ttl.unwrap_or(token.ttl_seconds),
+                Verdict::Restrict(grant) => grant.max_ttl.unwrap_or(token.ttl_seconds),
                 _ => 0,
             };
             assert_eq!(granted, *expected, "{at}");

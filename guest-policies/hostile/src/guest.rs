@@ -29,6 +29,8 @@ pub struct Guest<'a> {
 pub const ABSTAIN: &str = "(i32.const 2048)";
 /// The address of a permit that narrows nothing.
 pub const PERMIT: &str = "(i32.const 2112)";
+/// The address of a restriction that narrows nothing; its grant lies as the permit's does, 32 bytes later.
+pub const RESTRICT: &str = "(i32.const 2144)";
 /// A denial with one reason; its code's pointer is at 2304, its message's at 2312.
 pub const DENY: &str = "(i32.const 2176)";
 
@@ -62,9 +64,10 @@ impl Guest<'_> {
                 (data (i32.const 1280) "guest")
                 (data (i32.const 1288) "1.0.0")
                 (data (i32.const 1296) "test")
-                (data (i32.const 2048) "\02")
+                (data (i32.const 2048) "\03")
                 (data (i32.const 2112) "\00")
-                (data (i32.const 2176) "\01\00\00\00\00\09\00\00\01\00\00\00")
+                (data (i32.const 2144) "\01")
+                (data (i32.const 2176) "\02\00\00\00\00\09\00\00\01\00\00\00")
                 (data (i32.const 2240) "\00")
                 (data (i32.const 2304) "\80\09\00\00\02\00\00\00\84\09\00\00\07\00\00\00")
                 (data (i32.const 2432) "no\00\00because")

@@ -1,7 +1,7 @@
 //! What a guest can answer.
 
 use crate::Case;
-use crate::guest::{ABSTAIN, DENY, GUEST, Guest, PERMIT};
+use crate::guest::{ABSTAIN, DENY, GUEST, Guest, PERMIT, RESTRICT};
 
 /// What a guest has room in that answers much: below 65,536 are the lowered claims.
 const LARGE: &str = r#"(memory (export "memory") 200)"#;
@@ -61,7 +61,7 @@ fn malformed() -> Vec<Case> {
         case(5, "text that is not UTF-8", code, &code_of(b"\xff\xfe")),
         case(5, "text with a surrogate", code, &code_of(b"\xed\xa0\x80")),
     ];
-    for discriminant in [3, 255] {
+    for discriminant in [4, 255] {
         let evaluate =
             format!("(i32.store8 (i32.const 2048) (i32.const {discriminant})) {ABSTAIN}");
         cases.push(case(5, &format!("a verdict of kind {discriminant}"), code, &evaluate));
@@ -69,6 +69,9 @@ fn malformed() -> Vec<Case> {
     for (name, place) in [("max-ttl", 2116), ("audiences", 2124)] {
         let evaluate = format!("(i32.store8 (i32.const {place}) (i32.const 2)) {PERMIT}");
         cases.push(case(5, &format!("an option of kind 2 in {name}"), code, &evaluate));
+        let evaluate = format!("(i32.store8 (i32.const {}) (i32.const 2)) {RESTRICT}", place + 32);
+        let name = format!("an option of kind 2 in {name} of a restriction");
+        cases.push(case(5, &name, code, &evaluate));
     }
     for (name, address) in
         [("across the end of memory", "65533"), ("misaligned", "2049"), ("out of range", "-4")]
@@ -143,6 +146,12 @@ fn grants() -> Vec<Case> {
              (i32.store (i32.const 2120) (i32.const {seconds})) {PERMIT}"
         )
     };
+    let restricted = |seconds: u32| {
+        format!(
+            "(i32.store8 (i32.const 2148) (i32.const 1))
+             (i32.store (i32.const 2152) (i32.const {seconds})) {RESTRICT}"
+        )
+    };
     // The list of the denial's one reason, read as a list of one text: `no`.
     let audience = format!(
         "(i32.store8 (i32.const 2124) (i32.const 1))
@@ -150,6 +159,10 @@ fn grants() -> Vec<Case> {
          (i32.store (i32.const 2132) (i32.const 1)) {PERMIT}"
     );
     vec![
+        case(19, "restricts to a longer life", "grant-widens-ttl", &restricted(u32::MAX)),
+        case(19, "restricts to no life", "grant-widens-ttl", &restricted(0)),
+        // A restriction by itself lets nobody in.
+        case(19, "restricts, and nothing permits", "restrict", &restricted(1)),
         case(19, "grants a longer life", "grant-widens-ttl", &ttl(u32::MAX)),
         case(19, "grants no life", "grant-widens-ttl", &ttl(0)),
         case(19, "grants another audience", "grant-widens-audiences", &audience),

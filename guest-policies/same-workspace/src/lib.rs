@@ -26,7 +26,7 @@ fn evaluate(settings: &Settings, run: &Run, token: &Token) -> Verdict {
     }
     if settings.also.contains(consumer.as_str()) {
         return match settings.also_max_ttl {
-            Some(seconds) => Grant::new().ttl_at_most(seconds.get(), token).into(),
+            Some(seconds) => Grant::new().ttl_at_most(seconds.get(), token).permit(),
             None => Verdict::permit(),
         };
     }

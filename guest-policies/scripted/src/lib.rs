@@ -26,6 +26,18 @@ pub enum Answer {
         #[serde(default)]
         claims: Vec<(String, String)>,
     },
+    /// Restricts with exactly this grant.
+    Restrict {
+        /// `max-ttl` of the grant.
+        #[serde(default)]
+        max_ttl: Option<u32>,
+        /// `audiences` of the grant.
+        #[serde(default)]
+        audiences: Option<Vec<String>>,
+        /// `claims` of the grant, as name and value.
+        #[serde(default)]
+        claims: Vec<(String, String)>,
+    },
     /// Denies with these reasons, as code and message.
     Deny(Vec<(String, String)>),
     /// Permits a run that has this fact, as name and value, and denies every other one.
@@ -60,14 +72,12 @@ static ASKED: AtomicU32 = AtomicU32::new(0);
 fn evaluate(settings: &Settings, run: &Run, token: &Token) -> Verdict {
     let asked = ASKED.fetch_add(1, Ordering::Relaxed) + 1;
     match &settings.answer {
-        Answer::Permit { max_ttl, audiences, claims } => Verdict::Permit(Grant {
-            max_ttl: *max_ttl,
-            audiences: audiences.clone(),
-            claims: claims
-                .iter()
-                .map(|(name, value)| Fact { name: name.clone(), value: value.clone() })
-                .collect(),
-        }),
+        Answer::Permit { max_ttl, audiences, claims } => {
+            grant(*max_ttl, audiences.as_ref(), claims).permit()
+        }
+        Answer::Restrict { max_ttl, audiences, claims } => {
+            grant(*max_ttl, audiences.as_ref(), claims).restrict()
+        }
         Answer::Deny(reasons) => Verdict::Deny(
             reasons.iter().map(|(code, message)| Reason::new(code, message)).collect(),
         ),
@@ -93,6 +103,16 @@ fn evaluate(settings: &Settings, run: &Run, token: &Token) -> Verdict {
             Verdict::deny("recursed", recurse(u64::from(token.ttl_seconds)).to_string())
         }
     }
+}
+
+fn grant(
+    max_ttl: Option<u32>,
+    audiences: Option<&Vec<String>>,
+    claims: &[(String, String)],
+) -> Grant {
+    let claim =
+        |(name, value): &(String, String)| Fact { name: name.clone(), value: value.clone() };
+    Grant { max_ttl, audiences: audiences.cloned(), claims: claims.iter().map(claim).collect() }
 }
 
 fn forever() -> Verdict {

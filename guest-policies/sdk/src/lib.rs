@@ -26,6 +26,9 @@
 //! # assert_eq!(evaluate(&settings, &testing::run(), &testing::token()), Verdict::permit());
 //! ```
 //!
+//! A policy that limits tokens and does not say who may have them answers [`Verdict::restrict`]:
+//! it narrows as a permit does, and never counts as one. See also [`Grant::restrict`].
+//!
 //! Settings are made of [`Workspace`], [`DefinitionId`] and [`Audience`], the enums [`Behavior`],
 //! [`AuthorKind`] and [`Implementation`] (written in kebab-case), and whatever serde and schemars
 //! have implementations for; a nested type takes [`settings`] too.

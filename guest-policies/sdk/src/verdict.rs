@@ -3,10 +3,24 @@
 use crate::{Fact, Grant, Reason, Token, Verdict};
 
 impl Verdict {
-    /// The token may be issued as it is asked for. To narrow it, see [`Grant`].
+    /// The token may be issued as it is asked for. To narrow it, see [`Grant::permit`].
+    ///
+    /// The answer of a policy that says who may have a token: one permit lets a run in, whatever
+    /// the other policies abstain from. A policy that only limits tokens answers
+    /// [`Verdict::restrict`].
     #[must_use]
     pub fn permit() -> Self {
-        Self::Permit(Grant::new())
+        Grant::new().permit()
+    }
+
+    /// If the token is issued, then as it is asked for: nothing here speaks against it, and nothing
+    /// here says that the run may have it. To narrow the token, see [`Grant::restrict`].
+    ///
+    /// The answer of a policy that limits tokens and does not say who may have them. It never
+    /// counts as a permit, so such a policy can be bound to all runs without letting anybody in.
+    #[must_use]
+    pub fn restrict() -> Self {
+        Grant::new().restrict()
     }
 
     /// The token must not be issued.
@@ -19,7 +33,7 @@ impl Verdict {
         Self::Deny(vec![Reason::new(code, message)])
     }
 
-    /// This policy has nothing to say about this run. If every policy abstains, the host refuses.
+    /// This policy has nothing to say about this run. If no policy permits, the host refuses.
     #[must_use]
     pub fn abstain() -> Self {
         Self::Abstain
@@ -35,10 +49,22 @@ impl Reason {
 }
 
 impl Grant {
-    /// Narrows nothing.
+    /// Narrows nothing. End it with [`Grant::permit`] or [`Grant::restrict`].
     #[must_use]
     pub fn new() -> Self {
         Self { max_ttl: None, audiences: None, claims: Vec::new() }
+    }
+
+    /// The token may be issued, within this grant: see [`Verdict::permit`].
+    #[must_use]
+    pub fn permit(self) -> Verdict {
+        Verdict::Permit(self)
+    }
+
+    /// If the token is issued, then within this grant: see [`Verdict::restrict`].
+    #[must_use]
+    pub fn restrict(self) -> Verdict {
+        Verdict::Restrict(self)
     }
 
     /// The token lives at most this many seconds, and never longer than was asked for.
@@ -77,12 +103,6 @@ impl Default for Grant {
     }
 }
 
-impl From<Grant> for Verdict {
-    fn from(grant: Grant) -> Self {
-        Self::Permit(grant)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,5 +121,15 @@ mod tests {
         let kept = Grant::new().keep_audiences(&token, |audience| audience.starts_with("aws"));
         assert_eq!(kept.audiences, Some(vec!["aws-workload-identity-provider:demo".to_owned()]));
         assert_eq!(kept.keep_audiences(&token, |_| false).audiences, Some(vec![]));
+    }
+
+    #[test]
+    fn a_restriction_has_the_grant_of_a_permit_and_is_none() {
+        let token = testing::token();
+        let grant = || Grant::new().ttl_at_most(900, &token).claim("team", "red");
+        assert_eq!(grant().permit(), Verdict::Permit(grant()));
+        assert_eq!(grant().restrict(), Verdict::Restrict(grant()));
+        assert_eq!(Verdict::restrict(), Verdict::Restrict(Grant::new()));
+        assert_ne!(Verdict::restrict(), Verdict::permit());
     }
 }

@@ -1,4 +1,4 @@
-//! Permits a behavior by who triggered the run: destroying, say, only for a person.
+//! Restricts a behavior to those who may trigger it: destroying, say, to people.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
@@ -42,9 +42,9 @@ fn evaluate(settings: &Settings, run: &Run, token: &Token) -> Verdict {
     }
     match settings.machine_max_ttl {
         Some(seconds) if trigger.author_kind != AuthorKind::User => {
-            Grant::new().ttl_at_most(seconds.get(), token).into()
+            Grant::new().ttl_at_most(seconds.get(), token).restrict()
         }
-        _ => Verdict::permit(),
+        _ => Verdict::restrict(),
     }
 }
 

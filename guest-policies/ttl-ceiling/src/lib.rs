@@ -47,7 +47,7 @@ fn evaluate(settings: &Settings, run: &Run, token: &Token) -> Verdict {
             "ttl-above-ceiling",
             format!("{asked_for} seconds asked for, but {behavior} gets at most {ceiling}"),
         ),
-        Longer::Deny | Longer::Narrow => Grant::new().ttl_at_most(ceiling, token).into(),
+        Longer::Deny | Longer::Narrow => Grant::new().ttl_at_most(ceiling, token).restrict(),
     }
 }
 
@@ -68,7 +68,7 @@ mod tests {
         ] {
             let run = Run { behavior, ..testing::run() };
             let grant = Grant { max_ttl, ..Grant::new() };
-            assert_eq!(evaluate(&settings, &run, &testing::token()), Verdict::Permit(grant));
+            assert_eq!(evaluate(&settings, &run, &testing::token()), Verdict::Restrict(grant));
         }
     }
 }

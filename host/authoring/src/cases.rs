@@ -1,4 +1,4 @@
-//! `cases.toml`: what a policy is to answer.
+//! `cases.toml`: requests, each with the verdict that a policy must answer.
 
 use countersign::{
     Audience, ClaimName, Facts, MeshstackId, Run, RunnerId, Settings, SubjectFormat, SubjectTemplate,
@@ -7,10 +7,10 @@ use countersign::{
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::asked::Asked;
-use crate::variation::{Claim, claim};
+use crate::claim_mutation::{Claim, claim};
+use crate::decision_input::DecisionInput;
 
-/// The longest file of cases that is parsed, in bytes.
+/// Bytes of the largest file of cases that is parsed.
 const MAX_CASES_BYTES: usize = 4 << 20;
 
 /// 2026-09-21, 14:13:20 UTC: a Monday.
@@ -24,28 +24,28 @@ const AUDIENCES: [&str; 2] = ["aws-workload-identity-provider:demo", "api://Azur
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Cases {
-    /// `decides-on`: the claims that the policy decides on, and no others. Where it is given, the cases must notice a
-    /// change of each of these, and of nothing else.
+    /// `depends-on`: the claims that the verdict depends on, and no others. Where it is given, the cases must notice a
+    /// change of each of them, and of no other claim.
     #[serde(default, deserialize_with = "claims")]
-    pub decides_on: Option<Vec<Claim>>,
-    /// `claims`: the names of claims that the policy may add.
+    pub depends_on: Option<Vec<Claim>>,
+    /// `claims`: names of claims that the policy may add.
     #[serde(default, deserialize_with = "names")]
     pub claims: Vec<ClaimName>,
     /// `[[case]]`: at least one.
     #[serde(default)]
     pub case: Vec<Case>,
-    /// `[[settings]]`: settings that the policy must not take.
+    /// `[[settings]]`: settings that the policy must reject.
     #[serde(default)]
     pub settings: Vec<SettingsCase>,
 }
 
-/// What is asked, and the verdict on it.
+/// A request, and the verdict expected on it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
-    /// What it shows.
+    /// The case's name.
     pub name: String,
-    /// The settings; those of the folder unless given.
+    /// Settings; those of the folder unless given.
     settings: Option<Value>,
     /// Changes to the run, by JSON pointer (RFC 6901).
     #[serde(default)]
@@ -58,7 +58,7 @@ pub struct Case {
     /// Facts of the run.
     #[serde(default)]
     facts: std::collections::BTreeMap<String, String>,
-    /// The verdict.
+    /// The expected verdict.
     pub expect: Expectation,
 }
 
@@ -70,23 +70,25 @@ struct TokenTable {
     now: Option<u64>,
 }
 
-/// Settings that do not fit.
+/// Settings that the policy must reject.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SettingsCase {
-    /// What it shows.
+    /// The case's name.
     pub name: String,
     settings: Value,
-    /// Where the policy finds the first problem: a JSON pointer.
+    /// The JSON pointer of the first problem that the policy finds.
     pub pointer: String,
 }
 
-/// The verdict that is expected.
+/// An expected verdict.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Expectation {
-    /// `permit = {}`, or with what the grant narrows and adds.
+    /// `permit = {}`, or with the grant's members.
     Permit(ExpectedGrant),
+    /// `restrict = {}`, or with the grant's members.
+    Restrict(ExpectedGrant),
     /// `deny = "code"`, or a list of codes in their order.
     Deny(Codes),
     /// `"abstain"`
@@ -105,7 +107,7 @@ pub enum Codes {
     Several(Vec<String>),
 }
 
-/// The grant that is expected: what is not given must not be there.
+/// An expected grant: a member that is not given must be absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ExpectedGrant {
@@ -118,25 +120,25 @@ pub struct ExpectedGrant {
     pub claims: std::collections::BTreeMap<String, String>,
 }
 
-/// Why a file has no cases.
+/// Reasons for which a file of cases is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CasesError {
     /// The file is too long.
     #[error("longer than {MAX_CASES_BYTES} bytes")]
     TooLarge,
-    /// It is no TOML, or has a key that is not known. The message shows the line.
+    /// The file is not TOML, or has an unknown key. The message shows the line.
     #[error("{0}")]
     Toml(String),
-    /// There is no case: a test that tests nothing.
+    /// The file has no case, so it would test nothing.
     #[error("no `[[case]]`: add one with `name` and `expect`")]
     Empty,
-    /// A case cannot be asked.
+    /// A case makes no valid request.
     #[error("case `{case}`: {problem}")]
     Case {
-        /// Its name.
+        /// The case's name.
         case: String,
-        /// Why not.
+        /// The reason.
         problem: String,
     },
 }
@@ -145,13 +147,17 @@ impl Cases {
     /// Parses a file of cases (TOML).
     ///
     /// # Errors
-    /// When it has another shape, or no case.
+    /// When the file has another shape, or no case.
     pub fn parse(text: &str) -> Result<Self, CasesError> {
         if text.len() > MAX_CASES_BYTES {
             return Err(CasesError::TooLarge);
         }
         let cases: Self = toml::from_str(text).map_err(|error| {
-            CasesError::Toml(countersign::visible(error.to_string().trim_end()))
+            let mut message = countersign::visible(error.to_string().trim_end());
+            if message.contains("unknown field `decides-on`") {
+                message.push_str("\n`decides-on` is now called `depends-on`");
+            }
+            CasesError::Toml(message)
         })?;
         if cases.case.is_empty() {
             return Err(CasesError::Empty);
@@ -161,10 +167,10 @@ impl Cases {
 }
 
 impl Case {
-    /// The settings, as JSON text: `default` where the case has none.
+    /// Returns the settings of the case, or `default` where it has none.
     ///
     /// # Errors
-    /// When they are no object.
+    /// When they are not an object.
     pub fn settings(&self, default: &Settings) -> Result<Settings, CasesError> {
         match &self.settings {
             Some(own) => settings(&self.name, own),
@@ -172,12 +178,12 @@ impl Case {
         }
     }
 
-    /// What is asked: the run object in `run`, changed as the case has it. Unless it says otherwise, for AWS and Azure,
-    /// for two hours, on 2026-09-21 at 14:13:20 UTC.
+    /// Makes the input of the decision: the run object `run`, changed as the case says. Unless the case says otherwise,
+    /// the token is for AWS and Azure, for two hours, on 2026-09-21 at 14:13:20 UTC.
     ///
     /// # Errors
-    /// When a pointer leads nowhere, or what comes of it is no run.
-    pub fn asked(&self, run: &Value) -> Result<Asked, CasesError> {
+    /// When a pointer leads nowhere, or the changed object is not a run.
+    pub fn input(&self, run: &Value) -> Result<DecisionInput, CasesError> {
         let error = |problem: String| CasesError::Case { case: self.name.clone(), problem };
         let mut run = run.clone();
         for (pointer, value) in &self.set {
@@ -196,15 +202,15 @@ impl Case {
         let subject = SubjectTemplate { profile: SubjectFormat::ByDefinition, meshstack_id };
         let facts = self.facts.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let facts = Facts::new(facts).map_err(|e| error(format!("facts: {e}")))?;
-        Ok(Asked { run, runner: runner.map_err(|e| error(e.to_string()))?, facts, subject, token })
+        Ok(DecisionInput { run, runner: runner.map_err(|e| error(e.to_string()))?, facts, subject, token })
     }
 }
 
 impl SettingsCase {
-    /// The settings, as JSON text.
+    /// Returns the settings.
     ///
     /// # Errors
-    /// When they are no object.
+    /// When they are not an object.
     pub fn settings(&self) -> Result<Settings, CasesError> {
         settings(&self.name, &self.settings)
     }
@@ -227,8 +233,8 @@ fn settings(case: &str, value: &Value) -> Result<Settings, CasesError> {
     })
 }
 
-/// Sets a value by its pointer: the last step may be new, those before it must be there. An empty table in the cases
-/// stands for what TOML does not have: null, which takes the member away.
+/// Sets a value by its pointer: the last step may be new, those before it must exist. An empty table removes the member,
+/// since TOML has no null.
 fn set(run: &mut Value, pointer: &str, value: &Value) -> Result<(), String> {
     let nowhere = || format!("set: `{pointer}` leads nowhere in the run");
     let (parent, key) = pointer.rsplit_once('/').ok_or_else(nowhere)?;

@@ -1,4 +1,4 @@
-//! Lines of a policy, and which of them its cases reach.
+//! Lines of a policy that its cases reach.
 //!
 //! A module that is compiled without optimisation has a line table (DWARF), which says of what line an instruction is.
 //! Into each basic block that holds some of a line is put a store that marks it. Every case is then run in an instance
@@ -14,11 +14,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
+use crate::case_runner::CaseRunner;
 use crate::cases::{CasesError, Expectation};
-use crate::trial::Trial;
 use run::{Answer, Guest};
 
-/// Lines of a policy that have code, and whether cases reach them.
+/// Lines of a policy that have code, each with a flag: a case reaches it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Coverage {
     lines: BTreeMap<CodeLine, bool>,
@@ -27,7 +27,7 @@ pub struct Coverage {
 /// A line that has code.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CodeLine {
-    /// The file, as whoever asked calls it.
+    /// The file, as [`SourceFile::name`] has it.
     pub file: String,
     /// The number of the line, from 1.
     pub line: u32,
@@ -36,34 +36,34 @@ pub struct CodeLine {
 /// A file of a policy's source.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SourceFile {
-    /// What it is called in [`CodeLine::file`].
+    /// The name for [`CodeLine::file`].
     pub name: String,
     /// Lines, from 1, that do not count: such as those of types, whose code is derived and nobody's to test.
     pub left_out: Vec<RangeInclusive<u32>>,
 }
 
-/// Why it is not known which lines cases reach.
+/// Reasons for which coverage cannot be measured.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CoverageError {
     /// The module cannot be taken apart, or put together again.
     #[error("the module that was compiled for coverage cannot be used: {0}")]
     Module(String),
-    /// The module says of none of its code which line it is.
+    /// The module has no line table for code of the policy.
     #[error("the module that was compiled for coverage has no line of the policy's own")]
     NoLines,
-    /// A case cannot be asked.
+    /// A case makes no valid request.
     #[error(transparent)]
     Cases(#[from] CasesError),
     /// A case cannot be run.
     #[error("case `{case}`: {problem}")]
     Case {
-        /// Its name.
+        /// The case's name.
         case: String,
-        /// Why not.
+        /// The reason.
         problem: String,
     },
-    /// What the source answers now is not what the component answers.
+    /// The source answers a case otherwise than the component.
     #[error(
         "case `{case}`: the component answers `{expected}` as expected, and the source {found}: build the component \
          again if it is older"
@@ -71,37 +71,37 @@ pub enum CoverageError {
     Differs {
         /// The name of the case.
         case: String,
-        /// How the verdict of the component ends.
+        /// The kind of the component's verdict.
         expected: &'static str,
-        /// What became of the source's.
+        /// The end of the source's evaluation.
         found: String,
     },
 }
 
 impl Coverage {
-    /// How many lines have code.
+    /// Counts the lines that have code.
     pub fn lines(&self) -> usize {
         self.lines.len()
     }
 
-    /// How many of them a case reaches.
+    /// Counts the lines that a case reaches.
     pub fn covered(&self) -> usize {
         self.lines.values().filter(|covered| **covered).count()
     }
 
-    /// The lines that no case reaches, by file and number.
+    /// Returns the lines that no case reaches, by file and number.
     pub fn missed(&self) -> impl Iterator<Item = &CodeLine> {
         self.lines.iter().filter(|(_, covered)| !**covered).map(|(line, _)| line)
     }
 
-    /// Whether at least so many of a hundred lines are reached.
+    /// Tells whether at least `percent` of a hundred lines are reached.
     pub fn is_at_least(&self, percent: u8) -> bool {
         self.covered() * 100 >= self.lines() * usize::from(percent)
     }
 }
 
-impl Trial<'_> {
-    /// Finds which lines the cases reach, those of settings included.
+impl CaseRunner<'_> {
+    /// Finds the lines that the cases reach, those of settings included.
     ///
     /// `module` is the policy as a core module: compiled without optimisation, with line tables and the contract's
     /// types in it. `own` gives a file of the policy by the path that the compiler wrote down, and `None` for a file of
@@ -112,7 +112,7 @@ impl Trial<'_> {
     /// 2 MiB. No time is measured.
     ///
     /// # Errors
-    /// When the module has no lines of the policy or is none, and when a case ends otherwise than it is to.
+    /// When the file is not a module or has no lines of the policy, and when a case ends otherwise than expected.
     pub fn coverage(
         &self,
         module: &[u8],
@@ -139,16 +139,17 @@ impl Trial<'_> {
         Ok(Coverage { lines })
     }
 
-    /// Where the blocks begin that any case reaches.
+    /// Returns the offsets of the blocks that any case reaches.
     fn reached(&self, guest: &Guest) -> Result<BTreeSet<usize>, CoverageError> {
         let mut reached = BTreeSet::new();
         for case in &self.cases.case {
             let error = |problem| CoverageError::Case { case: case.name.clone(), problem };
-            let claims = case.asked(self.run)?.claims().map_err(|e| error(e.to_string()))?;
+            let claims = case.input(self.run)?.claims().map_err(|e| error(e.to_string()))?;
             let settings = case.settings(&self.settings)?;
             let ran = guest.run(settings.as_json(), Some(&claims)).map_err(error)?;
             let expected = match &case.expect {
                 Expectation::Permit(_) => "permit",
+                Expectation::Restrict(_) => "restrict",
                 Expectation::Deny(_) => "deny",
                 Expectation::Abstain => "abstain",
                 // What the host finds wrong with a verdict is a fault as well.

@@ -1,29 +1,31 @@
-//! What a decision turned on, by deciding again with each claim changed.
+//! Explains which claims determined a decision, by deciding again with each claim changed.
 
 use std::collections::BTreeMap;
 
 use countersign::{BindingName, Decision, Outcome as OfDecision, PolicySet, SubjectError, Verdict};
 
-use crate::asked::Asked;
-use crate::hints::Hints;
-use crate::variation::{Claim, Variation, variations};
+use crate::claim_mutation::{Claim, ClaimMutation, claim_mutations};
+use crate::decision_input::DecisionInput;
+use crate::settings_literals::SettingsLiterals;
 
-/// The most changes that are tried two at a time.
-const MOST_IN_PAIRS: usize = 160;
+/// Changes that are tried two at a time, so that pairs stay in the ten thousands.
+const MAX_IN_PAIRS: usize = 160;
 
-/// The most changes that are given.
-const MOST_CHANGES: usize = 16;
+/// Counterfactuals that are returned.
+const MAX_COUNTERFACTUALS: usize = 16;
 
-/// How a verdict or a decision ends, without its reasons.
+/// The kind of a verdict or a decision, without its reasons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
     /// A binding permits.
     Permit,
+    /// A binding restricts: its policy does, or permits while the binding may not permit.
+    Restrict,
     /// A binding denies.
     Deny,
     /// A binding has nothing to say.
     Abstain,
-    /// A binding gave no valid answer.
+    /// A binding gave no valid verdict.
     Fault,
     /// The set approves.
     Approved,
@@ -32,10 +34,11 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The word that the JSON has for it.
+    /// Returns the word for JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Permit => "permit",
+            Self::Restrict => "restrict",
             Self::Deny => "deny",
             Self::Abstain => "abstain",
             Self::Fault => "fault",
@@ -52,129 +55,130 @@ impl Outcome {
     }
 }
 
-/// One claim, and what it would have to be.
+/// One claim with another value.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Change {
     /// The claim.
     pub claim: Claim,
-    /// What it is.
+    /// The value that the decision was made on.
     pub from: String,
-    /// What it would be.
+    /// The value in its place.
     pub to: String,
 }
 
-/// What a decision turned on.
+/// The claims that determined a decision.
 #[derive(Debug)]
 pub struct Explanation {
     /// The decision that is explained.
     pub decision: Decision,
-    /// The claims that the outcome or the terms turn on, in the order of [`Claim::ALL`].
+    /// The claims that determined the outcome or the terms, in the order of [`Claim::ALL`].
     pub claims: Vec<Claim>,
-    /// The smallest changes that flip the outcome: each alone, or where none does, two together. At most 16.
-    pub flips: Vec<Vec<Change>>,
-    /// The same for each binding that applied, in the order of names.
-    pub bindings: Vec<OfBinding>,
-    /// How often it was decided.
+    /// The smallest changes that make the other outcome: each alone, or where none does, two together. At most 16.
+    pub counterfactuals: Vec<Vec<Change>>,
+    /// The explanation of each binding that applied, in the order of names.
+    pub bindings: Vec<BindingExplanation>,
+    /// Number of decisions made.
     pub evaluations: usize,
 }
 
-/// What the verdict of one binding turned on.
+/// The claims that determined the verdict of one binding.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OfBinding {
+pub struct BindingExplanation {
     /// The binding.
     pub binding: BindingName,
-    /// Its verdict.
+    /// The kind of its verdict.
     pub outcome: Outcome,
-    /// The claims that the verdict turns on, its reasons and grant included. One that takes the run out of the binding's
-    /// scope is not among them.
+    /// The claims that determined the verdict, its reasons and grant included. One that takes the run out of the
+    /// binding's scope is not among them.
     pub claims: Vec<Claim>,
-    /// Changes of one claim that flip it, and to what. At most 16.
-    pub flips: Vec<(Change, Outcome)>,
+    /// Changes of one claim that make another kind of verdict, each with that kind. At most 16.
+    pub counterfactuals: Vec<(Change, Outcome)>,
 }
 
 /// Decides, and decides again with each claim changed.
 ///
-/// Values are those near to what was asked, those that `hints` has, and ones that nothing knows. So what is found is
-/// true, and what is not found may be there for another value.
+/// Values are those near the input, the `literals` of settings, and ones that no installation has. So a claim that is
+/// found did determine the decision; one that is not found may still do so for another value.
 ///
 /// # Errors
 /// When the subject is the runner's, and there is none.
 pub fn explain(
     policies: &PolicySet,
-    asked: &Asked,
-    hints: &Hints,
+    input: &DecisionInput,
+    literals: &SettingsLiterals,
 ) -> Result<Explanation, SubjectError> {
-    let decision = policies.evaluate(asked.claims()?);
-    let base = Answer::of(&decision);
+    let decision = policies.evaluate(input.claims()?);
+    let base = Compared::of(&decision);
     let mut evaluations = 1;
     let mut tried = Vec::new();
-    for variation in variations(asked, hints) {
-        let answer = Answer::of(&policies.evaluate(variation.asked.claims()?));
+    for mutation in claim_mutations(input, literals) {
+        let compared = Compared::of(&policies.evaluate(mutation.input.claims()?));
         evaluations += 1;
-        tried.push((variation, answer));
+        tried.push((mutation, compared));
     }
-    let mut flips: Vec<Vec<Change>> = tried
+    let mut counterfactuals: Vec<Vec<Change>> = tried
         .iter()
-        .filter(|(_, answer)| answer.outcome != base.outcome)
-        .map(|(variation, _)| vec![change(variation)])
+        .filter(|(_, compared)| compared.outcome != base.outcome)
+        .map(|(mutation, _)| vec![change(mutation)])
         .collect();
-    if flips.is_empty() {
+    if counterfactuals.is_empty() {
         let of_pairs;
-        (flips, of_pairs) = pairs(policies, &base, &tried, hints)?;
+        (counterfactuals, of_pairs) = pairs(policies, &base, &tried, literals)?;
         evaluations += of_pairs;
     }
-    flips.truncate(MOST_CHANGES);
+    counterfactuals.truncate(MAX_COUNTERFACTUALS);
     let mut claims: Vec<_> = tried
         .iter()
-        .filter(|(_, answer)| answer.outcome != base.outcome || answer.terms != base.terms)
-        .map(|(variation, _)| variation.claim)
-        .chain(flips.iter().flatten().map(|change| change.claim))
+        .filter(|(_, compared)| compared.outcome != base.outcome || compared.terms != base.terms)
+        .map(|(mutation, _)| mutation.claim)
+        .chain(counterfactuals.iter().flatten().map(|change| change.claim))
         .collect();
     claims.sort_unstable();
     claims.dedup();
     let bindings = base.verdicts.iter().map(|(name, verdict)| of_binding(name, verdict, &tried));
     let bindings = bindings.collect();
-    Ok(Explanation { claims, flips, bindings, evaluations, decision })
+    Ok(Explanation { claims, counterfactuals, bindings, evaluations, decision })
 }
 
-/// What is compared of a decision.
-struct Answer {
+/// The parts of a decision that are compared.
+struct Compared {
     outcome: Outcome,
-    /// The terms, or the reasons, as they would be written.
+    /// The terms or the codes of the reasons, as text.
     terms: String,
-    verdicts: BTreeMap<BindingName, OfVerdict>,
+    verdicts: BTreeMap<BindingName, ComparedVerdict>,
 }
 
 #[derive(PartialEq, Eq)]
-struct OfVerdict {
+struct ComparedVerdict {
     outcome: Outcome,
-    /// Reasons and grant.
+    /// Grant, codes of reasons or code of a fault.
     all: String,
 }
 
-impl Answer {
+impl Compared {
     fn of(decision: &Decision) -> Self {
         let verdicts = decision.trace().iter().map(|entry| {
             let outcome = match &entry.result {
-                Ok(Verdict::Permit(_)) => Outcome::Permit,
+                Ok(Verdict::Permit(_)) if entry.permits() => Outcome::Permit,
+                Ok(Verdict::Permit(_) | Verdict::Restrict(_)) => Outcome::Restrict,
                 Ok(Verdict::Deny(_)) => Outcome::Deny,
                 Ok(Verdict::Abstain) => Outcome::Abstain,
                 Err(_) => Outcome::Fault,
             };
             let all = match &entry.result {
-                Ok(Verdict::Permit(grant)) => format!("{grant:?}"),
-                // Messages repeat claims; codes say what was decided.
+                Ok(Verdict::Permit(grant) | Verdict::Restrict(grant)) => format!("{grant:?}"),
+                // Messages repeat claims, so every change of one would count.
                 Ok(Verdict::Deny(reasons)) => {
                     reasons.iter().map(|reason| reason.code.as_str()).collect::<Vec<_>>().join(" ")
                 }
                 Ok(Verdict::Abstain) => String::new(),
                 Err(fault) => fault.code().to_owned(),
             };
-            (entry.binding.name.clone(), OfVerdict { outcome, all })
+            (entry.binding.name.clone(), ComparedVerdict { outcome, all })
         });
         let terms = match decision.outcome() {
             OfDecision::Approved(terms) => {
-                // What was asked for is in the terms by itself; what is narrowed counts.
+                // The request is in the terms by itself, so only what is narrowed counts.
                 let asked = decision.claims().token();
                 let narrowed = terms.audiences.len() != asked.audiences().len();
                 let ttl = (terms.ttl_seconds != asked.ttl_seconds()).then_some(terms.ttl_seconds);
@@ -188,58 +192,62 @@ impl Answer {
     }
 }
 
-fn change(variation: &Variation) -> Change {
-    let Variation { claim, from, to, .. } = variation;
+fn change(mutation: &ClaimMutation) -> Change {
+    let ClaimMutation { claim, from, to, .. } = mutation;
     Change { claim: *claim, from: from.clone(), to: to.clone() }
 }
 
-/// Two changes together that flip the outcome, where no one does; and how often it was decided. Of two, one at least
-/// changes a verdict alone.
+/// Finds two changes that together make the other outcome, and counts the decisions made. One of the two changes a
+/// verdict alone: other pairs are not tried.
 fn pairs(
     policies: &PolicySet,
-    base: &Answer,
-    tried: &[(Variation, Answer)],
-    hints: &Hints,
+    base: &Compared,
+    tried: &[(ClaimMutation, Compared)],
+    literals: &SettingsLiterals,
 ) -> Result<(Vec<Vec<Change>>, usize), SubjectError> {
-    let mut flips = Vec::new();
+    let mut counterfactuals = Vec::new();
     let mut evaluations = 0;
-    let matters = tried.iter().filter(|(_, answer)| answer.verdicts != base.verdicts);
-    let firsts: Vec<_> = matters.map(|(variation, _)| variation).take(MOST_IN_PAIRS).collect();
+    let matters = tried.iter().filter(|(_, compared)| compared.verdicts != base.verdicts);
+    let firsts: Vec<_> = matters.map(|(mutation, _)| mutation).take(MAX_IN_PAIRS).collect();
     for (at, first) in firsts.iter().enumerate() {
-        // The same two the other way round are one pair.
-        let was_first = |second: &Variation| {
+        // The same two in the other order are the same pair.
+        let was_first = |second: &ClaimMutation| {
             let before = firsts.iter().take(at);
             before.into_iter().any(|one| one.claim == second.claim && one.to == second.to)
         };
-        for second in variations(&first.asked, hints) {
+        for second in claim_mutations(&first.input, literals) {
             if second.claim == first.claim || was_first(&second) {
                 continue;
             }
-            let decision = policies.evaluate(second.asked.claims()?);
+            let decision = policies.evaluate(second.input.claims()?);
             evaluations += 1;
             if Outcome::of(&decision) != base.outcome {
-                flips.push(vec![change(first), change(&second)]);
-                if flips.len() == MOST_CHANGES {
-                    return Ok((flips, evaluations));
+                counterfactuals.push(vec![change(first), change(&second)]);
+                if counterfactuals.len() == MAX_COUNTERFACTUALS {
+                    return Ok((counterfactuals, evaluations));
                 }
             }
         }
     }
-    Ok((flips, evaluations))
+    Ok((counterfactuals, evaluations))
 }
 
-fn of_binding(name: &BindingName, verdict: &OfVerdict, tried: &[(Variation, Answer)]) -> OfBinding {
-    let others = tried.iter().filter_map(|(variation, answer)| {
-        let other = answer.verdicts.get(name).filter(|other| *other != verdict)?;
-        Some((variation, other.outcome))
+fn of_binding(
+    name: &BindingName,
+    verdict: &ComparedVerdict,
+    tried: &[(ClaimMutation, Compared)],
+) -> BindingExplanation {
+    let others = tried.iter().filter_map(|(mutation, compared)| {
+        let other = compared.verdicts.get(name).filter(|other| *other != verdict)?;
+        Some((mutation, other.outcome))
     });
-    let mut claims: Vec<_> = others.clone().map(|(variation, _)| variation.claim).collect();
+    let mut claims: Vec<_> = others.clone().map(|(mutation, _)| mutation.claim).collect();
     claims.sort_unstable();
     claims.dedup();
-    let flips = others
+    let counterfactuals = others
         .filter(|(_, outcome)| *outcome != verdict.outcome)
-        .map(|(variation, outcome)| (change(variation), outcome))
-        .take(MOST_CHANGES)
+        .map(|(mutation, outcome)| (change(mutation), outcome))
+        .take(MAX_COUNTERFACTUALS)
         .collect();
-    OfBinding { binding: name.clone(), outcome: verdict.outcome, claims, flips }
+    BindingExplanation { binding: name.clone(), outcome: verdict.outcome, claims, counterfactuals }
 }

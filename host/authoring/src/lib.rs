@@ -1,27 +1,29 @@
-//! What the author of a policy needs: [cases](Cases) that are run through the real component in the real sandbox,
-//! what happens when [each claim is changed](variations), which [lines of a policy](Coverage) they reach, and
-//! [what a decision turned on](explain).
+//! Tests, measures and explains policies for their authors.
 //!
-//! It does no I/O and reads no clock: files and time are the caller's.
+//! [Cases] are run through the real component in the real sandbox by a [`CaseRunner`], each again with
+//! [every claim changed](claim_mutations), and it counts the [lines of a policy](Coverage) that they reach. [`explain`]
+//! finds the claims that determined a decision.
+//!
+//! The crate does no I/O and reads no clock: files and time are the caller's.
 
 #![forbid(unsafe_code)]
 
-mod asked;
+mod case_runner;
 mod cases;
+mod claim_mutation;
 mod coverage;
+mod decision_input;
 mod explain;
-mod hints;
 mod measure;
 mod mutation;
-mod trial;
-mod variation;
+mod settings_literals;
 
-pub use asked::Asked;
+pub use case_runner::{CaseOutcome, CaseRunner, CaseRunnerError, SettingsOutcome, TestReport};
 pub use cases::{Case, Cases, CasesError, Codes, Expectation, ExpectedGrant, SettingsCase};
+pub use claim_mutation::{Claim, ClaimMutation, claim_mutations};
 pub use coverage::{CodeLine, Coverage, CoverageError, SourceFile};
-pub use explain::{Change, Explanation, OfBinding, Outcome, explain};
-pub use hints::Hints;
+pub use decision_input::DecisionInput;
+pub use explain::{BindingExplanation, Change, Explanation, Outcome, explain};
 pub use measure::{Measured, Measurement, measure};
 pub use mutation::{ClaimReport, Mutations};
-pub use trial::{CaseOutcome, SettingsOutcome, Trial, TrialError, TrialReport};
-pub use variation::{Claim, Variation, variations};
+pub use settings_literals::SettingsLiterals;

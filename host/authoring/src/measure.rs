@@ -1,21 +1,21 @@
-//! What evaluations take of their limits.
+//! Measures what evaluations use of their limits.
 
 use countersign::Limits;
 
-use crate::trial::{Trial, TrialError};
+use crate::case_runner::{CaseRunner, CaseRunnerError};
 
-/// What the cases of a policy take.
+/// The usage of limits by the cases of a policy.
 #[derive(Debug, Clone)]
 pub struct Measurement {
-    /// The limits that they have.
+    /// The limits of the evaluations.
     pub limits: Limits,
     /// The component's size in bytes.
     pub component_bytes: usize,
-    /// Each case, in its order.
+    /// Each case, in the order of the file.
     pub cases: Vec<Measured>,
 }
 
-/// What one case takes.
+/// The usage of limits by one case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Measured {
     /// The case.
@@ -30,23 +30,23 @@ pub struct Measured {
     pub nanoseconds: u64,
 }
 
-/// Evaluates each case as often as it is told to; `time` gives nanoseconds since any moment, and is the caller's,
-/// since nothing here reads a clock.
+/// Evaluates each case `times` times. `time` gives nanoseconds since any moment; it is the caller's, since nothing here
+/// reads a clock.
 ///
 /// # Errors
-/// When a case cannot be asked.
+/// When a case makes no valid request.
 pub fn measure(
-    trial: &Trial<'_>,
+    runner: &CaseRunner<'_>,
     times: usize,
     mut time: impl FnMut() -> u64,
-) -> Result<Measurement, TrialError> {
-    let (limits, component_bytes) = (*trial.limits(), trial.policy().component_bytes());
+) -> Result<Measurement, CaseRunnerError> {
+    let (limits, component_bytes) = (*runner.limits(), runner.policy().component_bytes());
     let mut cases = Vec::new();
-    for question in trial.questions()? {
-        let (set, name) = (&question.set, question.case.name.clone());
+    for prepared in runner.prepare_cases()? {
+        let (set, name) = (&prepared.set, prepared.case.name.clone());
         let claims =
-            || question.asked.claims().map_err(|error| question.problem(error.to_string()));
-        // Once before it is timed: what is made at the first evaluation is not made again.
+            || prepared.input.claims().map_err(|error| prepared.problem(error.to_string()));
+        // Once before it is timed: the first evaluation makes what later ones reuse.
         let used =
             set.evaluate(claims()?).trace().first().map(|entry| entry.used).unwrap_or_default();
         let mut taken = Vec::with_capacity(times);

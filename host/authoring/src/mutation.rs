@@ -1,25 +1,25 @@
-//! Each claim of each case changed in turn: which changes the cases notice.
+//! The mutations of claims that cases notice.
 
 use std::collections::BTreeMap;
 
-use crate::variation::{Claim, Variation, changeable};
+use crate::claim_mutation::{Claim, ClaimMutation, changeable};
 
-/// What became of changed claims.
+/// The mutations of claims over all cases, and the claims that `depends-on` declares.
 #[derive(Debug)]
 pub struct Mutations {
-    /// What was said that the policy decides on, if it was.
+    /// The claims of `depends-on`, if given.
     declared: Option<Vec<Claim>>,
     claims: BTreeMap<Claim, ClaimReport>,
 }
 
-/// What became of changes of one claim.
+/// The mutations of one claim.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClaimReport {
-    /// How many changes there were, over all cases.
+    /// Number of mutations over all cases.
     pub changes: usize,
-    /// How many of them changed the verdict of a case.
+    /// Number of mutations that changed the verdict of a case.
     pub noticed: usize,
-    /// One of those: the case, and the change.
+    /// One of them: the case and the change.
     pub example: Option<(String, String)>,
 }
 
@@ -29,53 +29,53 @@ impl Mutations {
         Self { declared, claims }
     }
 
-    pub(crate) fn add(&mut self, case: &str, variation: &Variation, noticed: bool) {
-        let report = self.claims.entry(variation.claim).or_default();
+    pub(crate) fn add(&mut self, case: &str, mutation: &ClaimMutation, noticed: bool) {
+        let report = self.claims.entry(mutation.claim).or_default();
         report.changes += 1;
         if noticed {
             report.noticed += 1;
-            let change = || format!("{} instead of {}", variation.to, variation.from);
+            let change = || format!("{} instead of {}", mutation.to, mutation.from);
             report.example.get_or_insert_with(|| (case.to_owned(), change()));
         }
     }
 
-    /// Every claim, and what became of its changes.
+    /// Returns every claim with its mutations.
     pub fn claims(&self) -> impl Iterator<Item = (Claim, &ClaimReport)> {
         self.claims.iter().map(|(claim, report)| (*claim, report))
     }
 
-    /// How many changes there were.
+    /// Counts all mutations.
     pub fn changes(&self) -> usize {
         self.claims.values().map(|report| report.changes).sum()
     }
 
-    /// The claims whose change no case notices.
+    /// Returns the claims whose mutation no case notices.
     pub fn unnoticed(&self) -> Vec<Claim> {
         self.claims().filter(|(_, report)| report.noticed == 0).map(|(claim, _)| claim).collect()
     }
 
-    /// The claims that the policy was said to decide on, and whose change no case notices: either the policy has
-    /// forgotten one, or the cases have.
-    pub fn forgotten(&self) -> Vec<Claim> {
+    /// Returns the declared claims whose mutation no case notices: either the policy does not look at one, or no case
+    /// is about it.
+    pub fn missed(&self) -> Vec<Claim> {
         let unnoticed = self.unnoticed();
         let declared = self.declared.iter().flatten().copied();
         declared.filter(|claim| unnoticed.contains(claim)).collect()
     }
 
-    /// The claims that the policy decides on, and was not said to.
-    pub fn surprising(&self) -> Vec<Claim> {
+    /// Returns the claims that the policy depends on and that are not declared.
+    pub fn undeclared(&self) -> Vec<Claim> {
         let Some(declared) = &self.declared else { return Vec::new() };
         let noticed = self.claims().filter(|(_, report)| report.noticed > 0);
         noticed.map(|(claim, _)| claim).filter(|claim| !declared.contains(claim)).collect()
     }
 
-    /// Whether it was said what the policy decides on.
+    /// Tells whether the cases have `depends-on`.
     pub fn is_declared(&self) -> bool {
         self.declared.is_some()
     }
 
-    /// Whether the policy decides on what was said, and on nothing else. Where nothing was said, nothing is wrong.
+    /// Tells whether the policy depends on the declared claims and on no others. Without a declaration nothing is wrong.
     pub fn passed(&self) -> bool {
-        self.forgotten().is_empty() && self.surprising().is_empty()
+        self.missed().is_empty() && self.undeclared().is_empty()
     }
 }

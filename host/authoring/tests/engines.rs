@@ -44,6 +44,7 @@ fn bind(policy: &Arc<Policy>, settings: &Value) -> Result<PolicySet, BindingErro
         settings: Settings::from_json(&settings.to_string()).unwrap(),
         scope: Scope::All,
         mode: Mode::Enforce,
+        may_permit: true,
         limits: LIMITS,
         claims: vec!["team".parse().unwrap()],
     };

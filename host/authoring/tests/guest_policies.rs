@@ -14,7 +14,7 @@ use countersign::{
     Binding, BindingConfig, BindingError, Engine, EngineConfig, Limits, Mode, Optimization, Policy,
     PolicySet, Scope, Settings, imports,
 };
-use countersign_authoring::{Cases, Expectation, ExpectedGrant, Trial};
+use countersign_authoring::{CaseRunner, Cases, Expectation, ExpectedGrant};
 use countersign_policy_artifacts::{ALLOWED_CONSUMERS, POLICIES};
 use serde_json::{Value, json};
 
@@ -41,11 +41,12 @@ fn check(engine: &Engine, name: &str, component: &[u8]) {
     assert!(read("README.md").starts_with(&format!("# {name}\n")));
     let cases = Cases::parse(&read("cases.toml")).unwrap();
     let run: Value = serde_json::from_str(RUN).unwrap();
-    let trial = Trial::new(engine, component, LIMITS, &cases, &run, Settings::default()).unwrap();
-    let description = trial.policy().description();
+    let runner =
+        CaseRunner::new(engine, component, LIMITS, &cases, &run, Settings::default()).unwrap();
+    let description = runner.policy().description();
     assert_eq!(description.name, name);
     assert_eq!(description.settings_schema, Some(read("settings.schema.json")));
-    let report = trial.run().unwrap();
+    let report = runner.run().unwrap();
     for outcome in &report.cases {
         assert_eq!(
             outcome.found, outcome.expected,
@@ -56,15 +57,26 @@ fn check(engine: &Engine, name: &str, component: &[u8]) {
     for outcome in &report.settings {
         assert!(outcome.passed(), "{name}: {outcome:?}");
     }
-    // Each says what it decides on, and does.
+    // Each declares what it depends on, and does.
     let mutations = report.mutations.as_ref().unwrap();
-    assert!(mutations.is_declared(), "{name}: `decides-on` is missing");
-    assert_eq!((mutations.forgotten(), mutations.surprising()), (vec![], vec![]), "{name}");
+    assert!(mutations.is_declared(), "{name}: `depends-on` is missing");
+    assert_eq!((mutations.missed(), mutations.undeclared()), (vec![], vec![]), "{name}");
     assert!(mutations.changes() > 300, "{}", mutations.changes());
     assert!(report.passed());
     let some =
         |matches: fn(&Expectation) -> bool| cases.case.iter().any(|case| matches(&case.expect));
-    assert!(some(|e| *e == Expectation::Permit(ExpectedGrant::default())), "{name}");
+    let unnarrowed = |e: &Expectation| {
+        let grant = ExpectedGrant::default();
+        match name {
+            "same-workspace" | "allowed-consumers" => *e == Expectation::Permit(grant),
+            _ => *e == Expectation::Restrict(grant),
+        }
+    };
+    assert!(cases.case.iter().any(|case| unnarrowed(&case.expect)), "{name}");
+    // Those that say who may have a token permit and never restrict; the others restrict and never permit.
+    let says_who = cases.case.iter().any(|case| matches!(case.expect, Expectation::Permit(_)));
+    let only_limits = some(|e| matches!(e, Expectation::Restrict(_)));
+    assert_ne!(says_who, only_limits, "{name}");
     assert!(some(|e| matches!(e, Expectation::Deny(_))), "{name}");
     assert!(!cases.settings.is_empty(), "{name}");
 }
@@ -85,6 +97,7 @@ fn allowed_consumers_takes_ten_thousand_workspaces() {
             settings: Settings::from_json(&settings.to_string()).unwrap(),
             scope: Scope::All,
             mode: Mode::Enforce,
+            may_permit: true,
             limits: LIMITS,
             claims: vec![],
         };
@@ -94,8 +107,8 @@ fn allowed_consumers_takes_ten_thousand_workspaces() {
     workspaces.push("my-workspace".to_owned());
     let binding = bind(json!({ "workspaces": workspaces })).unwrap();
     let cases = Cases::parse("[[case]]\nname = \"a\"\nexpect = \"abstain\"\n").unwrap();
-    let asked = cases.case[0].asked(&serde_json::from_str(RUN).unwrap()).unwrap();
-    let decision = PolicySet::new(vec![binding]).unwrap().evaluate(asked.claims().unwrap());
+    let input = cases.case[0].input(&serde_json::from_str(RUN).unwrap()).unwrap();
+    let decision = PolicySet::new(vec![binding]).unwrap().evaluate(input.claims().unwrap());
     assert!(decision.into_approval().is_ok());
     let error: BindingError = bind(json!({ "workspaces": vec!["a"; 10_001] })).unwrap_err();
     assert!(

@@ -19,6 +19,7 @@ use countersign_deployment::files::resolve_relative_to;
 use countersign_deployment::{
     Config, DefinitionArgument, Installation, Loader, ManifestBundle, engine, read_config,
 };
+use crate::can_permit::{CanPermit, PermitArguments};
 use crate::progress;
 
 /// As long as a token of a run without claims of policies is, about.
@@ -27,7 +28,8 @@ const CHARACTERS: usize = 2000;
 /// Stands where any UUID does.
 const MADE_UP: &str = "11111111-1111-4111-8111-111111111111";
 
-/// Check a configuration before it is deployed: that policies load, and that clouds will take the tokens
+/// Check a configuration before it is deployed: that policies load, that bindings can permit, and that clouds
+/// will take the tokens
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -42,8 +44,16 @@ known before there is a run. Definitions are those that --definition names, and 
 of a workspace with one letter. Audiences are the usual ones, those of the manifest and of the
 configuration; --audience names others in their place.
 
+For each definition that is named or moved, and for each scope in the manifest, it shows the bindings that can
+permit: those that enforce, may permit, and apply to each of the runs, or to some of them. No policy is
+evaluated, so a binding whose policy only restricts is among them, unless it has `may-permit = false`. Where
+there is none, each of the runs is refused; --strict makes that an error. A binding that has the policy,
+settings, scope, limits and claims of another and decides no more than that is redundant.
+
 The JSON has `checked` (a list with `audience`, `cloud`, `algorithm`, `subject`, and `violations` with
-`code` and `message`) and `gcp_workspace_bytes`: the longest workspace whose definitions GCP takes.
+`code` and `message`), `gcp_workspace_bytes`: the longest workspace whose definitions GCP takes, `can_permit`
+(a list with `runs`: a scope as records have it, or an object with `definition_workspace` and `definition`, and
+the names of bindings in `all_runs` and `some_runs`) and `redundant` (a list with `binding` and `beside`).
 
 Exit status: 0 nothing is wrong, 1 something is.")]
 #[command(group = clap::ArgGroup::new("what").required(true))]
@@ -56,9 +66,8 @@ pub struct Check {
     #[arg(long, short, value_name = "FILE", group = "what")]
     policies: Option<PathBuf>,
 
-    /// A definition, with the workspace that owns it; give it once for each
-    #[arg(long = "definition", short, value_name = "WORKSPACE/UUID")]
-    definitions: Vec<DefinitionArgument>,
+    #[command(flatten)]
+    permits: PermitArguments,
 
     /// A runner, for subjects that are the runner's; give it once for each [default: a made-up one]
     #[arg(long = "runner", value_name = "UUID")]
@@ -80,6 +89,8 @@ pub struct Check {
 struct Checked {
     checked: Vec<One>,
     gcp_workspace_bytes: usize,
+    #[serde(flatten)]
+    can_permit: CanPermit,
 }
 
 #[derive(Serialize)]
@@ -101,13 +112,17 @@ impl Check {
             (None, Some(manifest)) => manifest.clone(),
             (None, None) => anyhow::bail!("give --config or --policies"),
         };
-        match &config {
+        let policies = match &config {
             Some((path, _)) => self.load(path)?,
             None => self.prepare(&manifest)?,
-        }
+        };
         let installation = Installation::read(&manifest)?;
-        let checked = self.tokens(&installation, config.as_ref().map(|(_, config)| config))?;
-        let fine = checked.checked.iter().all(|one| one.violations.is_empty());
+        let definitions = installation.definitions(&self.permits.definitions);
+        let can_permit = CanPermit::of(&policies, &definitions);
+        let config = config.as_ref().map(|(_, config)| config);
+        let checked = self.tokens(&installation, config, can_permit)?;
+        let fine = checked.checked.iter().all(|one| one.violations.is_empty())
+            && !(self.permits.strict && checked.can_permit.leaves_some_out());
         match self.format {
             Format::Json => output::print_json(&checked)?,
             Format::Human => output::print(&text(&checked))?,
@@ -116,7 +131,7 @@ impl Check {
     }
 
     /// Everything that a service reads.
-    fn load(&self, config: &Path) -> Result<()> {
+    fn load(&self, config: &Path) -> Result<PolicySet> {
         let (loader, snapshot) =
             Loader::open(config, self.cache.open()?, output::warn_or_log)?;
         let deployment = progress::with_spinner("preparing the policies", || {
@@ -126,21 +141,25 @@ impl Check {
         if let Some(tls) = &deployment.tls {
             Tls::new(tls.certificate(), tls.key()).context("listen.certificate")?;
         }
-        Ok(())
+        Ok(deployment.deciding.policies)
     }
 
     /// The policies of a manifest.
-    fn prepare(&self, manifest: &Path) -> Result<()> {
+    fn prepare(&self, manifest: &Path) -> Result<PolicySet> {
         let name = || manifest.display().to_string();
         let bundle = ManifestBundle::read(manifest)?;
         let entry = bundle.manifest.preparation;
         let engine = engine::engine_with(Optimization::None, entry, self.cache.open()?, output::warn_or_log)?;
         progress::with_spinner("preparing the policies", || bundle.prepare(&engine))
-            .with_context(name)?;
-        Ok(())
+            .with_context(name)
     }
 
-    fn tokens(&self, installation: &Installation, config: Option<&Config>) -> Result<Checked> {
+    fn tokens(
+        &self,
+        installation: &Installation,
+        config: Option<&Config>,
+        can_permit: CanPermit,
+    ) -> Result<Checked> {
         let meshstack = installation.subjects.meshstack_id.clone();
         let mut subjects = Vec::new();
         for of in self.definitions(installation)? {
@@ -178,11 +197,12 @@ impl Check {
             definition: DefinitionId::parse(MADE_UP)?,
         };
         let fixed = shortest.subject()?.as_str().len() - 1;
-        Ok(Checked { checked, gcp_workspace_bytes: GCP_SUBJECT_BYTES.saturating_sub(fixed) })
+        let gcp_workspace_bytes = GCP_SUBJECT_BYTES.saturating_sub(fixed);
+        Ok(Checked { checked, gcp_workspace_bytes, can_permit })
     }
 
     fn definitions(&self, installation: &Installation) -> Result<Vec<DefinitionArgument>> {
-        let definitions = installation.definitions(&self.definitions);
+        let definitions = installation.definitions(&self.permits.definitions);
         if !definitions.is_empty() {
             return Ok(definitions);
         }
@@ -240,5 +260,6 @@ fn text(checked: &Checked) -> String {
     }
     let room = checked.gcp_workspace_bytes;
     let _ = writeln!(text, "GCP takes definitions of workspaces with at most {room} characters");
+    text.push_str(&checked.can_permit.text());
     text
 }

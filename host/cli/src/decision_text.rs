@@ -81,7 +81,9 @@ fn write_reason(text: &mut String, reason: &Reason) -> std::fmt::Result {
 fn write_entry(text: &mut String, entry: &BindingTrace, width: usize) -> std::fmt::Result {
     let binding = &entry.binding;
     let (mark, word) = match &entry.result {
-        Ok(Verdict::Permit(_)) => ("+", "permits".to_owned()),
+        Ok(Verdict::Permit(_)) if entry.permits() => ("+", "permits".to_owned()),
+        Ok(Verdict::Permit(_)) => (" ", "restricts (permits, but may not)".to_owned()),
+        Ok(Verdict::Restrict(_)) => (" ", "restricts".to_owned()),
         Ok(Verdict::Deny(_)) => ("-", "denies".to_owned()),
         Ok(Verdict::Abstain) => (" ", "abstains".to_owned()),
         Err(fault) => ("!", format!("{}: {fault}", fault.code())),

@@ -5,29 +5,31 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use clap::Args;
 use countersign::{Optimization, visible};
-use countersign_authoring::{Change, Claim, Explanation, Hints, explain};
+use countersign_authoring::{Change, Claim, Explanation, SettingsLiterals, explain};
 use serde::Serialize;
 
 use crate::output::{self, FAILURE, DIM, Exit, Format, SUCCESS, STRONG, Styled};
 use crate::progress;
 use crate::request::RequestArguments;
 
-/// Decide on a run, and say what the decision turned on: which claims, and what would flip it
+/// Decide on a run, and explain which claims determined the decision and which changes would reverse it
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   countersign explain --policies countersign.toml --run run.json \\
       --audience aws-workload-identity-provider:demo --ttl 900
   countersign explain -p countersign.toml -r run.json -a api://AzureADTokenExchange --ttl 900 \\
-      --format json | jq '.flips'
+      --format json | jq '.counterfactuals'
 
-It decides again with each claim changed: to what is near, to what the settings of the bindings name,
-and to what nothing knows. So what it finds is true, and a value that is none of these it does not
-find. The smallest changes that flip the decision are single ones; where there is none, two together.
+It decides again with each claim changed: to values nearby, to literals of the bindings' settings, and to
+values that no installation has. A claim that it finds did determine the decision; one that it does not find
+may still do so for another value. Counterfactuals are the smallest changes that reverse the decision: single
+ones, or where there is none, two together.
 
-The JSON has `outcome`, `decision` (its id), `claims` (paths of the contract, wit/policy.wit), `flips`
-(a list of lists of `claim`, `from` and `to`), `bindings` (each with `binding`, `outcome`, `claims`
-and `flips`, which also have the `outcome` that they lead to) and `evaluations`.
+The JSON has `outcome`, `decision` (its id), `claims` (paths of the contract, wit/policy.wit), `counterfactuals`
+(a list of lists of `claim`, `from` and `to`), `bindings` (each with `binding`, `outcome`: permit, restrict,
+deny, abstain or fault, `claims` and `counterfactuals`, which also have the `outcome` that they lead to) and
+`evaluations`. A permit of a binding with `may-permit = false` is a restrict.
 
 Exit status: 0 explained, 1 anything else.")]
 pub struct Explain {
@@ -44,7 +46,7 @@ struct Printed<'e> {
     outcome: &'static str,
     decision: String,
     claims: Vec<&'static str>,
-    flips: Vec<Vec<PrintedChange<'e>>>,
+    counterfactuals: Vec<Vec<PrintedChange<'e>>>,
     bindings: Vec<PrintedBinding<'e>>,
     evaluations: usize,
 }
@@ -63,19 +65,19 @@ struct PrintedBinding<'e> {
     binding: &'e str,
     outcome: &'static str,
     claims: Vec<&'static str>,
-    flips: Vec<PrintedChange<'e>>,
+    counterfactuals: Vec<PrintedChange<'e>>,
 }
 
 impl Explain {
     pub fn run(&self) -> Result<Exit> {
         let (bundle, _) = self.request.load()?;
-        let asked = self.request.asked(&bundle)?;
-        let mut hints = Hints::default();
+        let input = self.request.input(&bundle)?;
+        let mut literals = SettingsLiterals::default();
         for entry in &bundle.manifest.bindings {
-            hints.add(bundle.settings_of(entry)?);
+            literals.add(bundle.settings_of(entry)?);
         }
         let policies = self.request.prepare(&bundle, Optimization::Speed)?;
-        let explained = progress::with_spinner("changing claims", || explain(&policies, &asked, &hints))?;
+        let explained = progress::with_spinner("changing claims", || explain(&policies, &input, &literals))?;
         match self.format {
             Format::Human => output::print(&text(&explained))?,
             Format::Json => output::print_json(&printed(&explained))?,
@@ -97,8 +99,8 @@ fn printed(explained: &Explanation) -> Printed<'_> {
         outcome: outcome(explained),
         decision: explained.decision.id().to_string(),
         claims: paths(&explained.claims),
-        flips: explained
-            .flips
+        counterfactuals: explained
+            .counterfactuals
             .iter()
             .map(|changes| changes.iter().map(|change| of_change(change, None)).collect())
             .collect(),
@@ -109,8 +111,8 @@ fn printed(explained: &Explanation) -> Printed<'_> {
                 binding: of.binding.as_str(),
                 outcome: of.outcome.as_str(),
                 claims: paths(&of.claims),
-                flips: of
-                    .flips
+                counterfactuals: of
+                    .counterfactuals
                     .iter()
                     .map(|(change, outcome)| of_change(change, Some(outcome.as_str())))
                     .collect(),
@@ -134,35 +136,38 @@ fn text(explained: &Explanation) -> String {
 fn write(text: &mut String, explained: &Explanation) -> std::fmt::Result {
     let word = outcome(explained);
     let style = if word == "approved" { SUCCESS } else { FAILURE };
-    writeln!(text, "{}, and it turned on", Styled(style, word))?;
+    writeln!(text, "{}, determined by", Styled(style, word))?;
     for claim in &explained.claims {
         writeln!(text, "  {} {}", Styled(STRONG, claim.title()), Styled(DIM, claim.path()))?;
     }
     if explained.claims.is_empty() {
-        writeln!(text, "  nothing: no change that was tried makes another decision")?;
+        writeln!(text, "  no claim: no change that was tried makes another decision")?;
     }
     let other = if word == "approved" { "refuse" } else { "approve" };
-    match explained.flips.first().map(Vec::len) {
+    match explained.counterfactuals.first().map(Vec::len) {
         None => writeln!(text, "\nno one or two changes that were tried would {other} it")?,
         Some(1) => writeln!(text, "\neach of these alone would {other} it")?,
         Some(_) => writeln!(text, "\neach of these pairs would {other} it")?,
     }
-    for changes in &explained.flips {
+    for changes in &explained.counterfactuals {
         let changes: Vec<_> = changes.iter().map(shown).collect();
         writeln!(text, "  {}", changes.join(", and "))?;
     }
     writeln!(text)?;
     for of in &explained.bindings {
         let claims: Vec<_> = of.claims.iter().map(|claim| claim.title()).collect();
-        let claims =
-            if claims.is_empty() { "nothing that was tried".to_owned() } else { claims.join(", ") };
+        let claims = if claims.is_empty() {
+            "no claim that was tried".to_owned()
+        } else {
+            claims.join(", ")
+        };
         writeln!(
             text,
-            "{} {}: it turned on {claims}",
+            "{} {}, determined by {claims}",
             Styled(STRONG, &of.binding),
             word_of(of.outcome)
         )?;
-        for (change, outcome) in &of.flips {
+        for (change, outcome) in &of.counterfactuals {
             writeln!(text, "  {} if {}", word_of(*outcome), shown(change))?;
         }
     }
@@ -179,6 +184,7 @@ fn word_of(outcome: countersign_authoring::Outcome) -> &'static str {
     use countersign_authoring::Outcome;
     match outcome {
         Outcome::Permit => "permits",
+        Outcome::Restrict => "restricts",
         Outcome::Deny => "denies",
         Outcome::Abstain => "abstains",
         Outcome::Fault => "faults",

@@ -10,6 +10,7 @@ use clap::Args;
 use countersign::{Limits, Optimization};
 
 use self::component::Inspected;
+use crate::can_permit::PermitArguments;
 use crate::output::{self, Exit, Format};
 use countersign_deployment::engine;
 use crate::progress;
@@ -31,9 +32,11 @@ does not. A component is loaded under the ceilings, but with the defaults of the
 preparing, or what --prepare-ms and --prepare-memory-bytes give. `needs` names the limits that
 describing itself takes above the defaults, by their keys in a manifest; evaluations may need more.
 
-The JSON of bindings is an array with an object for each: `binding`, `mode`, `scope`, `file`,
-`digest`, `policy`, `snapshot` (whether the policy takes its settings once, and not in each
-evaluation), `no_snapshot` (why not, or null) and `limits`. They are prepared as for a service, all
+The JSON of bindings has `bindings`, an array with an object for each: `binding`, `mode`, `may_permit`,
+`scope`, `file`, `digest`, `policy`, `snapshot` (whether the policy takes its settings once, and not in each
+evaluation), `no_snapshot` (why not, or null) and `limits`. Beside it are `can_permit` and `redundant`, as
+`countersign check` prints them: the bindings that can permit the runs of each definition given and of each
+scope in the manifest, and those that add nothing. They are prepared as for a service, all
 of them and anew: nothing is taken from the cache. The first binding that does not become active is
 an error, as it is for a decision, and nothing is printed.
 
@@ -41,7 +44,8 @@ an error, as it is for a decision, and nothing is printed.
 where it is not known before an evaluation or cannot be read. Components and bindings are compiled in
 a child process, which is held to `prepare_ms` and `prepare_memory_bytes`.
 
-Exit status: 0 when everything would load, 1 when something would not.")]
+Exit status: 0 when everything would load, 1 when something would not, or by --strict when no binding can permit
+runs of a definition given or of a scope.")]
 pub struct Inspect {
     /// The components
     #[arg(required_unless_present = "policies", value_name = "FILE")]
@@ -50,6 +54,9 @@ pub struct Inspect {
     /// Look at the bindings of this manifest instead
     #[arg(long, short, value_name = "FILE", conflicts_with = "files")]
     policies: Option<PathBuf>,
+
+    #[command(flatten)]
+    permits: PermitArguments,
 
     /// The time that compiling a component may take, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = Limits::DEFAULT.prepare_ms)]
@@ -75,7 +82,10 @@ pub struct Inspect {
 impl Inspect {
     pub fn run(&self) -> Result<Exit> {
         if let Some(manifest) = &self.policies {
-            return bindings::inspect(manifest, self.format);
+            return bindings::inspect(manifest, &self.permits, self.format);
+        }
+        if self.permits.strict || !self.permits.definitions.is_empty() {
+            anyhow::bail!("--definition and --strict go with --policies");
         }
         let engine = engine::engine(Optimization::None, output::warn_or_log)?;
         let prepare = Limits {

@@ -7,6 +7,7 @@
 
 mod api_key;
 mod cache;
+mod can_permit;
 mod check;
 mod clock;
 mod completions;

@@ -10,7 +10,7 @@ use countersign::{
     Audience, Decision, Facts, MAX_RUN_BYTES, MeshstackId, Optimization, PolicySet, Run, RunnerId,
     SubjectError, SubjectFormat, SubjectTemplate, TokenRequest,
 };
-use countersign_authoring::Asked;
+use countersign_authoring::DecisionInput;
 use countersign_deployment::{ManifestBundle, engine, files};
 
 use crate::output;
@@ -81,7 +81,7 @@ impl RequestArguments {
 
     /// Prepares the policies and decides.
     pub fn decide(&self, bundle: &ManifestBundle) -> Result<Decision> {
-        let claims = self.asked(bundle)?.claims().map_err(no_runner)?;
+        let claims = self.input(bundle)?.claims().map_err(no_runner)?;
         // Each policy decides once here, so optimising it would cost more than it gives.
         Ok(self.prepare(bundle, Optimization::None)?.evaluate(claims))
     }
@@ -93,8 +93,8 @@ impl RequestArguments {
         progress::with_spinner("preparing the policies", || bundle.prepare(&engine)).with_context(|| self.policies.display().to_string())
     }
 
-    /// The request, without a decision.
-    pub fn asked(&self, bundle: &ManifestBundle) -> Result<Asked> {
+    /// Makes the input of the decision.
+    pub fn input(&self, bundle: &ManifestBundle) -> Result<DecisionInput> {
         let run = read_run(&self.run)?;
         let subjects = bundle.subjects().with_context(|| self.policies.display().to_string())?;
         let meshstack_id =
@@ -114,9 +114,9 @@ impl RequestArguments {
         let token = TokenRequest::new(self.audiences.clone(), self.ttl, now)?;
         let facts = self.facts.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let facts = Facts::new(facts).map_err(|error| anyhow!("--fact: {error}"))?;
-        let asked = Asked { run, runner: self.runner.clone(), facts, subject, token };
-        asked.claims().map_err(no_runner)?;
-        Ok(asked)
+        let input = DecisionInput { run, runner: self.runner.clone(), facts, subject, token };
+        input.claims().map_err(no_runner)?;
+        Ok(input)
     }
 }
 

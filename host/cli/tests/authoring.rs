@@ -33,7 +33,7 @@ fn the_refused_run_turned_on_its_owning_workspace() {
     let first: Vec<_> = ran.stdout.lines().take(2).collect();
     assert_eq!(
         first,
-        ["refused, and it turned on", "  the owning workspace run.building-block.workspace"]
+        ["refused, determined by", "  the owning workspace run.building-block.workspace"]
     );
     assert!(
         ran.stdout.contains("each of these alone would approve it\n  the owning workspace were"),
@@ -45,15 +45,19 @@ fn the_refused_run_turned_on_its_owning_workspace() {
     let explained: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(explained["outcome"], "refused");
     assert_eq!(explained["claims"][0], "run.building-block.workspace");
-    let flips: Vec<_> =
-        explained["flips"].as_array().unwrap().iter().map(|changes| &changes[0]).collect();
+    let counterfactuals: Vec<_> = explained["counterfactuals"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|changes| &changes[0])
+        .collect();
     // To the definition workspace, and to the one on the list of the settings.
     for to in ["my-workspace", "team-network"] {
         assert!(
-            flips.contains(
+            counterfactuals.contains(
                 &&json!({"claim": "run.building-block.workspace", "from": "team-b", "to": to})
             ),
-            "{flips:?}"
+            "{counterfactuals:?}"
         );
     }
     let consumers = explained["bindings"]
@@ -96,9 +100,9 @@ fn two_changes_are_found_where_one_is_not_enough() {
     let ran =
         countersign(folder.path(), &format!("explain {ask} --run stranger.json --format json"));
     let explained: Value = serde_json::from_str(&ran.stdout).unwrap();
-    let flips = explained["flips"].as_array().unwrap();
-    assert!(!flips.is_empty(), "{}", ran.stdout);
-    for changes in flips {
+    let counterfactuals = explained["counterfactuals"].as_array().unwrap();
+    assert!(!counterfactuals.is_empty(), "{}", ran.stdout);
+    for changes in counterfactuals {
         let claims: Vec<_> =
             changes.as_array().unwrap().iter().map(|c| c["claim"].as_str().unwrap()).collect();
         assert_eq!(claims.len(), 2, "{claims:?}");
@@ -174,12 +178,12 @@ fn what_differs_is_shown() {
 fn a_forgotten_claim_is_caught() {
     let folder = folder();
     cases(folder.path(), "allowed-consumers", |cases| {
-        cases.replacen("decides-on = [", "decides-on = [\"run.definition.workspace\", ", 1)
+        cases.replacen("depends-on = [", "depends-on = [\"run.definition.workspace\", ", 1)
     });
     let ran = countersign(folder.path(), "policy test");
     assert_eq!(ran.status, 1, "{}", ran.stdout);
     assert!(ran.stdout.contains("cases, 0 failed\n"), "{}", ran.stdout);
-    let line = ran.stdout.lines().find(|line| line.contains("forgotten")).unwrap();
+    let line = ran.stdout.lines().find(|line| line.contains("missed")).unwrap();
     assert!(line.ends_with(" run.definition.workspace"), "{line}");
     // And one that decides on more than it says.
     cases(folder.path(), "allowed-consumers", |cases| {
@@ -188,7 +192,7 @@ fn a_forgotten_claim_is_caught() {
     let ran = countersign(folder.path(), "policy test --format json");
     let tested: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!((ran.status, &tested["passed"]), (1, &json!(false)));
-    assert_eq!(tested["surprising"], json!(["run.building-block.workspace"]));
+    assert_eq!(tested["undeclared"], json!(["run.building-block.workspace"]));
 }
 
 #[test]
@@ -210,7 +214,7 @@ fn what_cannot_be_tested_says_why() {
             "case `a`: the settings do not fit",
         ),
         (
-            "decides-on = [\"run.colour\"]\n[[case]]\nname = \"a\"\nexpect = \"abstain\"\n",
+            "depends-on = [\"run.colour\"]\n[[case]]\nname = \"a\"\nexpect = \"abstain\"\n",
             "expected one of run.building-block.workspace",
         ),
     ] {
@@ -271,7 +275,7 @@ fn a_new_policy_builds_and_its_cases_pass() {
     let ran = countersign(&policy, "policy test --format json");
     assert_eq!(ran.status, 0, "{}{}", ran.stdout, ran.stderr);
     let tested: Value = serde_json::from_str(&ran.stdout).unwrap();
-    assert_eq!((&tested["passed"], &tested["surprising"]), (&json!(true), &json!([])));
+    assert_eq!((&tested["passed"], &tested["undeclared"]), (&json!(true), &json!([])));
     lines_that_no_case_reaches_are_found(&policy);
     let ran = countersign(folder.path(), "policy new a-rust --lang rust");
     assert!(ran.status == 1 && ran.stderr.contains("there already"), "{}", ran.stderr);
@@ -312,7 +316,7 @@ fn lines_that_no_case_reaches_are_found(policy: &Path) {
         );
     fs::write(&lib, &changed).unwrap();
     let own_cases =
-        fs::read_to_string(&cases).unwrap().replacen("decides-on = [", "claims = [] # [", 1);
+        fs::read_to_string(&cases).unwrap().replacen("depends-on = [", "claims = [] # [", 1);
     fs::write(&cases, &own_cases).unwrap();
     assert_eq!(countersign(policy, "policy build").status, 0);
     let line = |code: &str| 1 + changed.lines().position(|line| line.contains(code)).unwrap();

@@ -79,7 +79,8 @@ fn bindings_show_their_limits() {
     let ran = countersign(folder.path(), "inspect --policies countersign.toml --format json");
     assert_eq!(ran.status, 0, "{}", ran.stderr);
     let value: Value = serde_json::from_str(&ran.stdout).unwrap();
-    let shadow = &value.as_array().unwrap()[2];
+    let shadow = &value["bindings"].as_array().unwrap()[2];
+    assert_eq!(shadow["may_permit"], true);
     assert_eq!(
         (&shadow["binding"], &shadow["mode"]),
         (&"destroy-by-people-only".into(), &"shadow".into())

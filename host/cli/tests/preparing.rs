@@ -43,6 +43,7 @@ fn a_policy_is_compiled_in_a_child_and_loads_here() {
         settings: Settings::default(),
         scope: Scope::All,
         mode: Mode::Enforce,
+        may_permit: true,
         limits: LIMITS,
         claims: vec![],
     };

@@ -120,6 +120,8 @@ pub struct BindingEntry {
     pub scope: Scope,
     /// `mode`: `enforce` unless given.
     pub mode: Mode,
+    /// `may-permit`: true unless given. Where false, a permit of the policy narrows and no more.
+    pub may_permit: bool,
     /// `limits`: [`Limits::DEFAULT`] where not given, or the ceiling where that is lower.
     pub limits: Limits,
     /// `claims`: names of claims that the policy may add; none unless given.

@@ -141,6 +141,7 @@ pub(crate) fn prepare_from<'f>(
             settings,
             scope: entry.scope.clone(),
             mode: entry.mode,
+            may_permit: entry.may_permit,
             limits: entry.limits,
             claims: entry.claims.clone(),
         };

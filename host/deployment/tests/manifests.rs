@@ -31,6 +31,7 @@ policy = "policies/scripted.wasm"
 digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 scope = { owning-workspace = "team-a" }
 mode = "shadow"
+may-permit = false
 claims = ["team"]
 limits = { component-bytes = 1, fuel = 2, configure-fuel = 3, memory-bytes = 4, stack-bytes = 65536, output-bytes = 5, wall-clock-ms = 6, prepare-ms = 7, prepare-memory-bytes = 33554432 }
 settings = { b = [1, 1.5, true], a = { "x/y" = "z" } }
@@ -60,6 +61,7 @@ fn a_manifest_says_everything() {
     let [one, two] = manifest.bindings.as_slice() else { panic!() };
     assert_eq!(one.scope, Scope::OwningWorkspace("team-a".parse().unwrap()));
     assert_eq!((one.mode, two.mode), (Mode::Shadow, Mode::Enforce));
+    assert_eq!((one.may_permit, two.may_permit), (false, true));
     assert_eq!(one.digest, Some(Digest::of(b"")));
     let limits = Limits {
         component_bytes: 1,
@@ -99,6 +101,8 @@ fn what_is_wrong_is_named_with_its_place() {
         "\"observe\"",
         "unknown variant `observe`, expected `enforce` or `shadow`",
     );
+    refuses("may-permit = false", "may-permit = \"no\"", "expected a boolean");
+    refuses("may-permit", "may_permit", "unknown field `may_permit`");
     refuses("fuel = 2", "gas = 2", "unknown field `gas`");
     refuses("name = \"one\"\n", "", "missing field `name`");
     refuses("scope = \"all\"\n", "", "missing field `scope`");
@@ -364,6 +368,7 @@ fn everything_that_decides_is_in_the_digest() {
     for other in [
         r#"settings = { answer = "count" }"#.to_owned(),
         format!("{ABSTAIN}\nmode = \"shadow\""),
+        format!("{ABSTAIN}\nmay-permit = false"),
         format!("{ABSTAIN}\nclaims = [\"team\"]"),
         format!("{ABSTAIN}\nlimits = {{ fuel = 5 }}"),
         format!("{ABSTAIN}\nlimits = {{ wall-clock-ms = 9999 }}"),

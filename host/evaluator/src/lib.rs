@@ -50,7 +50,8 @@
 //! # What is guaranteed
 //! - A policy sees its settings and the claims, and nothing else: it has no imports. Nothing that
 //!   it writes is seen by another evaluation.
-//! - Every error, fault and absence refuses. Grants only narrow.
+//! - Every error, fault and absence refuses. Grants only narrow. At least one policy must permit, and a
+//!   policy that restricts never counts as one; [`reach`] tells which bindings can permit.
 //! - The same policy set and claims give the same decision, to the byte of its record, but for
 //!   three faults that depend on the machine and have codes of their own: `deadline`, `stack` (on a
 //!   processor of another kind) and `host`.
@@ -71,6 +72,7 @@ mod limits;
 mod policy_set;
 mod prepare;
 mod request;
+pub mod reach;
 mod sandbox;
 mod strict_json;
 mod text;

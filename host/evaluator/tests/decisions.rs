@@ -47,6 +47,7 @@ fn check<const N: usize>(mut bindings: [Scripted<'_>; N], expected: &str) {
 }
 
 const PERMIT: &str = r#"{"permit": {}}"#;
+const RESTRICT: &str = r#"{"restrict": {}}"#;
 const ABSTAIN: &str = r#""abstain""#;
 const DENY: &str = r#"{"deny": [["no", "because"]]}"#;
 
@@ -56,6 +57,60 @@ fn at_least_one_permit_is_needed() {
     check([enforce("a", PERMIT), enforce("b", ABSTAIN)], "approved 3600s aws+azure");
     check([enforce("a", ABSTAIN)], "refused no-permit");
     check([enforce("a", ABSTAIN), enforce("b", ABSTAIN)], "refused no-permit");
+}
+
+#[test]
+fn a_restriction_is_no_permit() {
+    check([enforce("a", RESTRICT)], "refused no-permit");
+    check([enforce("a", RESTRICT), enforce("b", ABSTAIN)], "refused no-permit");
+    check([enforce("a", RESTRICT), enforce("b", RESTRICT)], "refused no-permit");
+    check([enforce("a", RESTRICT), shadow("b", PERMIT)], "refused no-permit");
+    check([enforce("a", RESTRICT), enforce("b", DENY)], "refused b:no");
+    check([enforce("a", RESTRICT), enforce("b", PERMIT)], "approved 3600s aws+azure");
+}
+
+#[test]
+fn a_restriction_narrows_as_a_permit_does() {
+    let ttl = r#"{"restrict": {"max-ttl": 900}}"#;
+    check([enforce("a", ttl), enforce("b", PERMIT)], "approved 900s aws+azure");
+    check(
+        [enforce("a", ttl), enforce("b", r#"{"permit": {"max-ttl": 60}}"#)],
+        "approved 60s aws+azure",
+    );
+    let aws = r#"{"restrict": {"audiences": ["aws"]}}"#;
+    check([enforce("a", aws), enforce("b", PERMIT)], "approved 3600s aws");
+    let azure = r#"{"permit": {"audiences": ["azure"]}}"#;
+    check([enforce("a", aws), enforce("b", azure)], "refused no-audience-left");
+    let red = r#"{"restrict": {"claims": [["team", "red"]]}}"#;
+    check([enforce("a", red), enforce("b", PERMIT)], "approved 3600s aws+azure team=red");
+    let blue = r#"{"permit": {"claims": [["team", "blue"]]}}"#;
+    check([enforce("a", red), enforce("b", blue)], "refused b:conflicting-claim");
+    // And one that widens is a fault.
+    let wide = r#"{"restrict": {"max-ttl": 3601}}"#;
+    check([enforce("a", wide), enforce("b", PERMIT)], "refused a:grant-widens-ttl");
+}
+
+#[test]
+fn a_binding_that_may_not_permit_restricts() {
+    let capped = |name, answer| Scripted { may_permit: false, ..enforce(name, answer) };
+    check([capped("a", PERMIT)], "refused no-permit");
+    check([capped("a", PERMIT), capped("b", PERMIT)], "refused no-permit");
+    check([capped("a", PERMIT), enforce("b", RESTRICT)], "refused no-permit");
+    check(
+        [capped("a", r#"{"permit": {"max-ttl": 900}}"#), enforce("b", PERMIT)],
+        "approved 900s aws+azure",
+    );
+    // What it denies counts, and so does a fault of it.
+    check([capped("a", DENY), enforce("b", PERMIT)], "refused a:no");
+    check([capped("a", r#"{"panic": "no"}"#), enforce("b", PERMIT)], "refused a:panic");
+    // The record has what the policy answered, and why that did not count.
+    let decision = decide(&[capped("a", PERMIT)], claims());
+    let record = serde_json::to_value(decision.record()).unwrap();
+    assert_eq!(record["trace"][0]["verdict"], serde_json::json!({ "permit": {} }));
+    assert_eq!(record["trace"][0]["may_permit"], false);
+    assert_eq!(record["reasons"][0]["code"], "no-permit");
+    // It is part of what decides.
+    assert_ne!(set(&[capped("a", PERMIT)]).digest(), set(&[enforce("a", PERMIT)]).digest());
 }
 
 #[test]

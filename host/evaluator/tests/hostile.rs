@@ -14,14 +14,16 @@ use std::collections::BTreeSet;
 use std::thread;
 
 use countersign::{CompiledCode, Fault, Form, Limits, Optimization, PolicySet};
-use countersign_hostile_policies::guest::{ABSTAIN, DENY, GUEST, Guest, PERMIT};
+use countersign_hostile_policies::guest::{ABSTAIN, DENY, GUEST, Guest, PERMIT, RESTRICT};
 use countersign_hostile_policies::{Case, cases, endless_loop};
 use support::hostile::{LIMITS, binding, check, end_of, honest, load};
 use support::{claims, enforce};
 
 #[test]
 fn the_guest_that_the_others_are_made_of_is_sound() {
-    for (evaluate, code) in [(ABSTAIN, "abstain"), (PERMIT, "permit"), (DENY, "deny")] {
+    for (evaluate, code) in
+        [(ABSTAIN, "abstain"), (PERMIT, "permit"), (RESTRICT, "restrict"), (DENY, "deny")]
+    {
         check(&Guest { evaluate, ..GUEST }.component(), code);
     }
     check(&GUEST.component_in_utf16(), "description");
@@ -44,7 +46,7 @@ rows! {
     row_2_recursion: 2, 2;
     row_3_memory: 3, 13;
     row_4_bulk_memory: 4, 2;
-    row_5_malformed_values: 5, 13;
+    row_5_malformed_values: 5, 15;
     row_6_large_values: 6, 4;
     row_7_texts: 7, 7;
     row_8_allocators: 8, 8;
@@ -58,7 +60,7 @@ rows! {
     row_16_compiled_code: 16, 1;
     row_17_nan: 17, 1;
     row_18_features: 18, 8;
-    row_19_wide_grants: 19, 7;
+    row_19_wide_grants: 19, 10;
     row_20_configure: 20, 5;
 }
 
@@ -175,7 +177,10 @@ fn output_is_counted_to_the_byte() {
     use countersign::Verdict;
 
     let answer = r#"{"permit": {"audiences": ["aws", "azure"], "claims": [["team", "a"], ["cost", "bcd"]]}}"#;
-    for answer in [answer, r#"{"deny": [["no", "because this is how long it is"]]}"#] {
+    let restricting = answer.replace("permit", "restrict");
+    for answer in
+        [answer, restricting.as_str(), r#"{"deny": [["no", "because this is how long it is"]]}"#]
+    {
         let scripted = enforce("one", answer);
         let set = |output_bytes| {
             let limits = Limits { output_bytes, ..scripted.limits };
@@ -187,7 +192,7 @@ fn output_is_counted_to_the_byte() {
         let at_the_limit = set(used).evaluate(claims());
         assert!(matches!(
             at_the_limit.trace()[0].result,
-            Ok(Verdict::Permit(_) | Verdict::Deny(_))
+            Ok(Verdict::Permit(_) | Verdict::Restrict(_) | Verdict::Deny(_))
         ));
         let over_it = set(used - 1).evaluate(claims());
         assert_eq!(over_it.trace()[0].result, Err(Fault::OutputTooLarge { limit: used - 1 }));

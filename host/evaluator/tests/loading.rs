@@ -131,6 +131,15 @@ fn another_type() {
 }
 
 #[test]
+fn a_verdict_without_restrict_is_named() {
+    let lines: Vec<_> = CONTRACT.lines().filter(|line| line.trim() != "restrict(grant),").collect();
+    assert_eq!(lines.len() + 1, CONTRACT.lines().count());
+    let expected =
+        "its function `evaluate` has not the contract's type: its verdict has no `restrict`";
+    check(&component(&lines.join("\n")), "wrong-type", expected);
+}
+
+#[test]
 fn further_exports_are_ignored() {
     let wit = CONTRACT.replace("export policy;", "export policy; export more: func() -> u32;");
     // The module behind it does nothing, so it gets as far as being asked what it is.

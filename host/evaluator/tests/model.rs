@@ -26,11 +26,8 @@ const ALLOWED: [&str; 2] = ["team", "cost"];
 /// What a policy answers.
 #[derive(Debug, Clone)]
 enum Answer {
-    Permit {
-        ttl: Option<u32>,
-        audiences: Option<Vec<&'static str>>,
-        claims: Vec<(&'static str, &'static str)>,
-    },
+    Permit(Grant),
+    Restrict(Grant),
     Deny(Vec<&'static str>),
     Abstain,
     Panic,
@@ -38,8 +35,16 @@ enum Answer {
 }
 
 #[derive(Debug, Clone)]
+struct Grant {
+    ttl: Option<u32>,
+    audiences: Option<Vec<&'static str>>,
+    claims: Vec<(&'static str, &'static str)>,
+}
+
+#[derive(Debug, Clone)]
 struct Binding {
     shadow: bool,
+    may_permit: bool,
     applies: bool,
     answer: Answer,
 }
@@ -64,13 +69,14 @@ fn answer() -> impl Strategy<Value = Answer> {
     ];
     let name = prop_oneof![8 => select(ALLOWED.to_vec()), 1 => select(vec!["sub", "other", ""])];
     let claims = prop::collection::vec((name, select(vec!["a", "b"])), 0..3);
-    let permit = (ttl, audiences, claims).prop_map(|(ttl, audiences, claims)| Answer::Permit {
+    let grant = (ttl, audiences, claims).prop_map(|(ttl, audiences, claims)| Grant {
         ttl,
         audiences,
         claims,
     });
     prop_oneof![
-        12 => permit,
+        8 => grant.clone().prop_map(Answer::Permit),
+        6 => grant.prop_map(Answer::Restrict),
         2 => subsequence(vec!["one", "two", "three"], 0..=3).prop_map(Answer::Deny),
         3 => Just(Answer::Abstain),
         1 => Just(Answer::Panic),
@@ -79,8 +85,11 @@ fn answer() -> impl Strategy<Value = Answer> {
 }
 
 fn bindings() -> impl Strategy<Value = Vec<Binding>> {
-    let binding = (prop::bool::weighted(0.25), prop::bool::weighted(0.85), answer())
-        .prop_map(|(shadow, applies, answer)| Binding { shadow, applies, answer });
+    let shadow = prop::bool::weighted(0.25);
+    let (may_permit, applies) = (prop::bool::weighted(0.7), prop::bool::weighted(0.85));
+    let binding = (shadow, may_permit, applies, answer()).prop_map(
+        |(shadow, may_permit, applies, answer)| Binding { shadow, may_permit, applies, answer },
+    );
     prop::collection::vec(binding, 1..6)
 }
 
@@ -89,7 +98,8 @@ fn fault_of(answer: &Answer) -> Option<&'static str> {
     match answer {
         Answer::Panic => Some("panic"),
         Answer::Loop => Some("out-of-fuel"),
-        Answer::Permit { ttl, audiences, claims } => {
+        Answer::Permit(grant) | Answer::Restrict(grant) => {
+            let Grant { ttl, audiences, claims } = grant;
             if ttl.is_some_and(|ttl| ttl == 0 || ttl > TTL) {
                 return Some("grant-widens-ttl");
             }
@@ -113,17 +123,16 @@ fn fault_of(answer: &Answer) -> Option<&'static str> {
 }
 
 fn model(bindings: &[Binding]) -> Expected {
-    let deciding: Vec<(usize, &Answer)> = bindings
+    let deciding: Vec<(usize, &Binding)> = bindings
         .iter()
         .enumerate()
         .filter(|(_, binding)| binding.applies && !binding.shadow)
-        .map(|(index, binding)| (index, &binding.answer))
         .collect();
     let mut reasons = BTreeSet::new();
-    for (index, answer) in &deciding {
-        if let Some(code) = fault_of(answer) {
+    for (index, binding) in &deciding {
+        if let Some(code) = fault_of(&binding.answer) {
             reasons.insert((Some(*index), code.to_owned()));
-        } else if let Answer::Deny(codes) = answer {
+        } else if let Answer::Deny(codes) = &binding.answer {
             if codes.is_empty() {
                 reasons.insert((Some(*index), "no-reason-given".to_owned()));
             }
@@ -139,9 +148,17 @@ fn model(bindings: &[Binding]) -> Expected {
     }
     let (mut ttl, mut audiences, mut permits) = (TTL, ASKED.to_vec(), 0);
     let mut claims: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (_, answer) in &deciding {
-        if let Answer::Permit { ttl: ceiling, audiences: kept, claims: added } = answer {
-            permits += 1;
+    for (_, binding) in &deciding {
+        // A permit lets a run in, and narrows; a restriction narrows.
+        let grant = match &binding.answer {
+            Answer::Permit(grant) => {
+                permits += usize::from(binding.may_permit);
+                Some(grant)
+            }
+            Answer::Restrict(grant) => Some(grant),
+            _ => None,
+        };
+        if let Some(Grant { ttl: ceiling, audiences: kept, claims: added }) = grant {
             ttl = ttl.min(ceiling.unwrap_or(TTL));
             audiences.retain(|audience| kept.as_ref().is_none_or(|kept| kept.contains(audience)));
             for (name, value) in added {
@@ -168,10 +185,10 @@ fn model(bindings: &[Binding]) -> Expected {
 }
 
 fn script(answer: &Answer) -> Value {
+    let grant = |Grant { ttl, audiences, claims }: &Grant| json!({ "max-ttl": ttl, "audiences": audiences, "claims": claims });
     match answer {
-        Answer::Permit { ttl, audiences, claims } => json!({
-            "permit": { "max-ttl": ttl, "audiences": audiences, "claims": claims }
-        }),
+        Answer::Permit(narrowed) => json!({ "permit": grant(narrowed) }),
+        Answer::Restrict(narrowed) => json!({ "restrict": grant(narrowed) }),
         Answer::Deny(codes) => {
             json!({ "deny": codes.iter().map(|code| (code, "why")).collect::<Vec<_>>() })
         }
@@ -188,6 +205,7 @@ fn set_of(bindings: &[(usize, &Binding)]) -> PolicySet {
         Scripted {
             name: &format!("binding-{index}"),
             mode: if binding.shadow { Mode::Shadow } else { Mode::Enforce },
+            may_permit: binding.may_permit,
             answer: &script(&binding.answer).to_string(),
             scope: Scope::OwningWorkspace(workspace.parse().unwrap()),
             claims: &ALLOWED,
@@ -245,15 +263,59 @@ proptest! {
         let decision = decide(&indexed(&bindings));
         if let Outcome::Approved(terms) = decision.outcome() {
             let enforcing = decision.trace().iter().filter(|entry| entry.binding.mode == Mode::Enforce);
-            let verdicts: Vec<_> = enforcing.map(|entry| &entry.result).collect();
-            prop_assert!(verdicts.iter().any(|result| matches!(result, Ok(countersign::Verdict::Permit(_)))));
-            prop_assert!(!verdicts.iter().any(|result| matches!(result, Err(_) | Ok(countersign::Verdict::Deny(_)))));
+            let enforcing: Vec<_> = enforcing.collect();
+            prop_assert!(enforcing.iter().any(|entry| {
+                entry.binding.may_permit && matches!(entry.result, Ok(countersign::Verdict::Permit(_)))
+            }));
+            prop_assert!(!enforcing.iter().any(|entry| {
+                matches!(entry.result, Err(_) | Ok(countersign::Verdict::Deny(_)))
+            }));
             // Never wider than the request.
             prop_assert!((1..=TTL).contains(&terms.ttl_seconds));
             prop_assert!(!terms.audiences.is_empty());
             prop_assert!(terms.audiences.iter().all(|audience| ASKED.contains(&audience.as_str())));
             prop_assert!(terms.claims.keys().all(|name| ALLOWED.contains(&name.as_str())));
         }
+    }
+
+    #[test]
+    fn a_restriction_never_counts_as_a_permit(bindings in bindings()) {
+        // The same without any permit: whatever else is answered, no token is issued.
+        let restricting: Vec<_> = bindings.iter().cloned().map(|binding| match binding.answer {
+            Answer::Permit(grant) => Binding { answer: Answer::Restrict(grant), ..binding },
+            _ => binding,
+        }).collect();
+        let decision = decide(&indexed(&restricting));
+        prop_assert!(matches!(decision.outcome(), Outcome::Refused(_)), "{:?}", decision.outcome());
+        // Nor does a permit of bindings that may not permit.
+        let capped: Vec<_> =
+            bindings.into_iter().map(|binding| Binding { may_permit: false, ..binding }).collect();
+        let decision = decide(&indexed(&capped));
+        prop_assert!(matches!(decision.outcome(), Outcome::Refused(_)), "{:?}", decision.outcome());
+    }
+
+    #[test]
+    fn a_restriction_narrows_exactly_as_a_permit_does(bindings in bindings()) {
+        // Beside a binding that permits whatever else is answered, one answer is as good as the other.
+        let permits = Binding {
+            shadow: false,
+            may_permit: true,
+            applies: true,
+            answer: Answer::Permit(Grant { ttl: None, audiences: None, claims: vec![] }),
+        };
+        let with = |of: fn(Grant) -> Answer, may_permit| {
+            let changed = bindings.iter().cloned().map(|binding| match binding.answer {
+                Answer::Permit(grant) | Answer::Restrict(grant) => {
+                    Binding { answer: of(grant), may_permit, ..binding }
+                }
+                _ => binding,
+            });
+            let all: Vec<_> = changed.chain([permits.clone()]).collect();
+            observed(&decide(&indexed(&all)))
+        };
+        let permitted = with(Answer::Permit, true);
+        prop_assert_eq!(&with(Answer::Restrict, true), &permitted);
+        prop_assert_eq!(&with(Answer::Permit, false), &permitted);
     }
 
     #[test]

@@ -76,6 +76,18 @@ fn a_refusal() {
 }
 
 #[test]
+fn a_restriction() {
+    let capped = support::Scripted {
+        may_permit: false,
+        ..enforce("capped", r#"{"permit": {"audiences": ["aws"]}}"#)
+    };
+    let restrict =
+        r#"{"restrict": {"max-ttl": 900, "audiences": ["aws"], "claims": [["team", "red"]]}}"#;
+    let decision = decide(&[capped, enforce("restricts", restrict)], claims());
+    check("restricted.json", &decision);
+}
+
+#[test]
 fn the_id_is_the_digest_of_the_rest() {
     let decision = decide(&[enforce("a", r#"{"permit": {}}"#)], claims());
     let text = serde_json::to_string(&decision.record()).unwrap();

@@ -19,6 +19,7 @@ fn config(settings: &str) -> BindingConfig {
         settings: Settings::from_json(settings).unwrap(),
         scope: Scope::All,
         mode: Mode::Enforce,
+        may_permit: true,
         limits: Limits::DEFAULT,
         claims: vec![],
     }
@@ -85,7 +86,7 @@ fn every_bit_of_a_global_is_in_the_snapshot() {
     let snapshot = bind(&Engine::new().unwrap(), &component, "{}").unwrap();
     assert_eq!(snapshot.prepared().unwrap().no_snapshot, None);
     let record = record(snapshot);
-    assert!(record.contains("permit"), "{record}");
+    assert!(record.contains(r#""verdict":{"permit":"#), "{record}");
 }
 
 #[test]
@@ -106,7 +107,7 @@ fn what_has_no_snapshot_decides_the_same_and_says_why() {
         let reason = snapshot.prepared().unwrap().no_snapshot.clone();
         let record = [record(snapshot), record(configured)];
         assert_eq!(record[0], record[1], "{why}");
-        assert!(record[0].contains("permit"), "{}", record[0]);
+        assert!(record[0].contains(r#""verdict":{"permit":"#), "{}", record[0]);
         assert!(reason.as_ref().is_some_and(|reason| reason.contains(why)), "{why}: {reason:?}");
     }
 }

@@ -109,6 +109,7 @@ fn bind(
         settings,
         scope: Scope::All,
         mode: Mode::Enforce,
+        may_permit: true,
         limits,
         claims: vec!["team".parse().unwrap()],
     };

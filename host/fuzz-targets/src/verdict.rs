@@ -70,20 +70,42 @@ fn policy() -> &'static Arc<Policy> {
     })
 }
 
-/// A permit and a denial as they lie in memory, to be mutated.
+/// Verdicts of each kind as they lie in memory, to be mutated.
 pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     let word = |bytes: &mut Vec<u8>, value: u32| bytes.extend(value.to_le_bytes());
     let begin = |offset: u8| vec![offset, 12];
     let mut deny = begin(0);
-    [1, PLACE + 12, 1, PLACE + 28, 2, PLACE + 30, 7].iter().for_each(|n| word(&mut deny, *n));
+    [2, PLACE + 12, 1, PLACE + 28, 2, PLACE + 30, 7].iter().for_each(|n| word(&mut deny, *n));
     deny.extend(b"nobecause");
-    let mut permit = begin(0);
-    [0, 1, 900, 1, PLACE + 32, 1, PLACE + 40, 1, PLACE + 56, 3, PLACE + 59, 4, PLACE + 63, 1]
+    let granting = |kind: u32| {
+        let mut verdict = begin(0);
+        [
+            kind,
+            1,
+            900,
+            1,
+            PLACE + 32,
+            1,
+            PLACE + 40,
+            1,
+            PLACE + 56,
+            3,
+            PLACE + 59,
+            4,
+            PLACE + 63,
+            1,
+        ]
         .iter()
-        .for_each(|n| word(&mut permit, *n));
-    permit.extend(b"awsteamx");
-    let abstain = [begin(0), vec![2]].concat();
-    [deny, permit, abstain, vec![3, 0, 255]].map(|seed| ("verdict", seed)).to_vec()
+        .for_each(|n| word(&mut verdict, *n));
+        verdict.extend(b"awsteamx");
+        verdict
+    };
+    let abstain = [begin(0), vec![3]].concat();
+    // The last one is of a kind that there is not.
+    let unknown = [begin(0), vec![4]].concat();
+    [deny, granting(0), granting(1), abstain, vec![3, 0, 255], unknown]
+        .map(|seed| ("verdict", seed))
+        .to_vec()
 }
 
 #[cfg(test)]
@@ -101,11 +123,12 @@ mod tests {
             .map(|(_, seed)| match &decision(seed).unwrap().trace().first().unwrap().result {
                 Ok(Verdict::Deny(_)) => "deny",
                 Ok(Verdict::Permit(grant)) if grant.max_ttl == Some(900) => "permit",
+                Ok(Verdict::Restrict(grant)) if grant.max_ttl == Some(900) => "restrict",
                 Ok(Verdict::Abstain) => "abstain",
                 Err(Fault::BadOutput) => "bad-output",
                 _ => "something else",
             })
             .collect();
-        assert_eq!(ends, ["deny", "permit", "abstain", "bad-output"]);
+        assert_eq!(ends, ["deny", "permit", "restrict", "abstain", "bad-output", "bad-output"]);
     }
 }

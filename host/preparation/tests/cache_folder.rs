@@ -32,6 +32,7 @@ fn prepare(cache: CacheFolder) -> Prepared {
         settings: Settings::from_json(r#"{"also": ["team-a"]}"#).unwrap(),
         scope: Scope::All,
         mode: Mode::Enforce,
+        may_permit: true,
         limits: Limits::DEFAULT,
         claims: vec![],
     };

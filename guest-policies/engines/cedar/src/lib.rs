@@ -156,7 +156,7 @@ fn decide(prepared: &Prepared, run: &Run, token: &Token) -> Result<Verdict, Stri
     }
     let determining = response.diagnostics().reason();
     Ok(match response.decision() {
-        Decision::Allow => prepared.annotations.grant(determining, token).into(),
+        Decision::Allow => prepared.annotations.grant(determining, token).permit(),
         Decision::Deny => match prepared.annotations.reasons(determining) {
             reasons if !reasons.is_empty() => Verdict::Deny(reasons),
             _ => match prepared.otherwise {

@@ -12,10 +12,11 @@ use exports::countersign::policy::policy::{
     AuthorKind, Behavior, BuildingBlock, Definition, Implementation, Parent, Run, Token, Trigger,
 };
 
-/// A verdict as a case names it.
+/// The kind of a verdict, as cases name it.
 pub(super) fn word(verdict: &Verdict) -> &'static str {
     match verdict {
         Verdict::Permit(_) => "permit",
+        Verdict::Restrict(_) => "restrict",
         Verdict::Deny(_) => "deny",
         Verdict::Abstain => "abstain",
     }

@@ -1,4 +1,4 @@
-//! A marked module, run case by case.
+//! Runs a marked module case by case.
 
 use countersign::{Claims, Limits};
 use wasmtime::component::{Component, Linker};
@@ -10,7 +10,7 @@ use super::guest::{self, TokenPolicy, TokenPolicyPre};
 use super::marks::Marked;
 use super::{CoverageError, of_module};
 
-/// How many times the fuel of the limits there is: code that is not optimised takes more instructions.
+/// The factor on the fuel of the limits: code that is not optimised takes more instructions.
 const FUEL_TIMES: u64 = 100;
 
 /// A policy that marks what it runs.
@@ -22,21 +22,21 @@ pub(super) struct Guest<'m> {
     evaluate_fuel: u64,
 }
 
-/// What came of a case.
+/// The end of a case.
 pub(super) struct Ran {
     pub(super) answer: Answer,
-    /// Where the blocks begin that were run.
+    /// Offsets of the blocks that were run.
     pub(super) reached: Vec<usize>,
 }
 
 pub(super) enum Answer {
-    /// The settings were taken, and nothing else was asked.
+    /// The settings were taken, and no verdict was requested.
     Configured,
     /// The settings were not taken.
     Problems,
-    /// `permit`, `deny` or `abstain`.
+    /// `permit`, `restrict`, `deny` or `abstain`.
     Verdict(&'static str),
-    /// It ended before it answered, and why.
+    /// The trap that ended it before it answered.
     Trap(String),
 }
 
@@ -89,7 +89,7 @@ impl<'m> Guest<'m> {
         Ok(Answer::Verdict(guest::word(&verdict)))
     }
 
-    /// The blocks that are marked in the memory that a trap left behind; none where it left none.
+    /// Returns the blocks marked in the memory that a trap left behind; none where it left none.
     fn marks(&self, store: &Store<StoreLimits>, trap: &wasmtime::Error) -> Vec<usize> {
         let dump = trap.downcast_ref::<WasmCoreDump>();
         let start = self.marked.address as usize;
@@ -108,7 +108,7 @@ fn ended(
 ) -> Result<wasmtime::Error, String> {
     store.set_fuel(0).map_err(|error| format!("{error:#}"))?;
     match instance.countersign_policy_policy().call_describe(store.as_context_mut()) {
-        Ok(_) => Err("it goes on without fuel".to_owned()),
+        Ok(_) => Err("the instance runs without fuel".to_owned()),
         Err(trap) => Ok(trap),
     }
 }
@@ -120,7 +120,7 @@ fn config() -> Config {
         .consume_fuel(true)
         .coredump_on_trap(true)
         .max_wasm_stack(Limits::CEILING.stack_bytes as usize)
-        // Off where the policy decides, too.
+        // As in the sandbox that decides.
         .wasm_gc(false)
         .gc_support(false)
         .wasm_function_references(false)

@@ -10,15 +10,25 @@ use countersign::{Binding, Digest, Optimization, Scope, visible};
 use countersign_deployment::{ManifestBundle, PreparationTiming, engine};
 use serde::Serialize;
 
+use crate::can_permit::{CanPermit, PermitArguments, scope_text};
 use crate::limits_text::LimitsJson;
 use crate::output::{self, DIM, Exit, Format, SUCCESS, Styled};
 use crate::progress;
 
-/// What `--format json` prints of a binding.
+/// The JSON of `--policies`.
+#[derive(Serialize)]
+struct BindingsJson<'a> {
+    bindings: Vec<BindingJson<'a>>,
+    #[serde(flatten)]
+    can_permit: CanPermit,
+}
+
+/// The JSON of one binding.
 #[derive(Serialize)]
 struct BindingJson<'a> {
     binding: &'a str,
     mode: &'static str,
+    may_permit: bool,
     scope: &'a Scope,
     file: &'a str,
     digest: Digest,
@@ -34,7 +44,7 @@ struct PolicyJson<'a> {
     version: &'a str,
 }
 
-pub fn inspect(manifest: &Path, format: Format) -> Result<Exit> {
+pub fn inspect(manifest: &Path, permits: &PermitArguments, format: Format) -> Result<Exit> {
     let mut bundle = ManifestBundle::read(manifest)?;
     // As a service prepares them, all of them now.
     Arc::make_mut(&mut bundle.manifest).preparation.bindings = PreparationTiming::AtStart;
@@ -52,15 +62,18 @@ pub fn inspect(manifest: &Path, format: Format) -> Result<Exit> {
             BindingJson::new(binding, file.unwrap_or_default())
         })
         .collect();
+    let can_permit = CanPermit::of(&set, &permits.definitions);
+    let fine = !(permits.strict && can_permit.leaves_some_out());
     match format {
-        Format::Json => output::print_json(&bindings)?,
+        Format::Json => output::print_json(&BindingsJson { bindings, can_permit })?,
         Format::Human => {
             let place = engine.preparation().name();
-            let texts: Vec<_> = bindings.iter().map(|binding| binding.text(place)).collect();
+            let mut texts: Vec<_> = bindings.iter().map(|binding| binding.text(place)).collect();
+            texts.push(can_permit.text());
             output::print(&texts.join("\n"))?;
         }
     }
-    Ok(Exit::Success)
+    Ok(if fine { Exit::Success } else { Exit::Failure })
 }
 
 impl<'a> BindingJson<'a> {
@@ -70,6 +83,7 @@ impl<'a> BindingJson<'a> {
         Self {
             binding: identity.name.as_str(),
             mode: identity.mode.as_str(),
+            may_permit: identity.may_permit,
             scope: &identity.scope,
             file,
             digest: identity.policy,
@@ -90,7 +104,8 @@ impl<'a> BindingJson<'a> {
             // Writing to a string does not fail.
             let _ = writeln!(text, "  {} {value}", Styled(DIM, format!("{name:<9}")));
         };
-        line("mode", &self.mode);
+        let may_not = if self.may_permit { "" } else { ", may not permit" };
+        line("mode", &format!("{}{may_not}", self.mode));
         line("scope", &scope_text(self.scope));
         line("policy", &format!("{} {}", self.policy.name, self.policy.version));
         line("file", &visible(self.file));
@@ -102,14 +117,5 @@ impl<'a> BindingJson<'a> {
         }
         line("limits", &self.limits.lines().join("\n            "));
         text
-    }
-}
-
-fn scope_text(scope: &Scope) -> String {
-    match scope {
-        Scope::All => "all".to_owned(),
-        Scope::DefinitionWorkspace(workspace) => format!("definition workspace {workspace}"),
-        Scope::Definition(definition) => format!("definition {definition}"),
-        Scope::OwningWorkspace(workspace) => format!("owning workspace {workspace}"),
     }
 }

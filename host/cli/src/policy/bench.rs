@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::Args;
 use countersign::{Optimization, visible};
-use countersign_authoring::{Measurement, Trial, measure};
+use countersign_authoring::{CaseRunner, Measurement, measure};
 use serde::Serialize;
 
 use super::folder::FolderArguments;
@@ -79,8 +79,8 @@ impl Bench {
         let time = || u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let measurement = progress::with_spinner("measuring", || {
             let (component, settings) = (&folder.component, folder.settings.clone());
-            let trial = Trial::new(&engine, component, folder.limits, cases, run, settings)?;
-            measure(&trial, usize::try_from(self.times).unwrap_or(1), time)
+            let runner = CaseRunner::new(&engine, component, folder.limits, cases, run, settings)?;
+            measure(&runner, usize::try_from(self.times).unwrap_or(1), time)
         })?;
         // What cannot be read is not below anything.
         let over = |fuel: Option<u64>| {

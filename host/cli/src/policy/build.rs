@@ -141,6 +141,7 @@ impl Build {
             settings,
             scope: Scope::All,
             mode: Mode::Enforce,
+            may_permit: true,
             limits,
             claims: Vec::new(),
         };

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use countersign::visible;
-use countersign_authoring::{CodeLine, Coverage, Trial};
+use countersign_authoring::{CaseRunner, CodeLine, Coverage};
 use countersign_component::Toolchain;
 use serde::Serialize;
 
@@ -24,8 +24,8 @@ pub struct PolicyCoverage {
 }
 
 impl PolicyCoverage {
-    /// Compiles the policy in a folder once more, and follows the cases of a trial through it.
-    pub fn of(trial: &Trial<'_>, folder: &Path, least: Option<u8>) -> Result<Self> {
+    /// Compiles the policy in a folder once more, and follows the cases through it.
+    pub fn of(runner: &CaseRunner<'_>, folder: &Path, least: Option<u8>) -> Result<Self> {
         let language = Language::of(folder)
             .context("lines are counted in the source, and of policies in Rust alone")?;
         if language != Language::Rust {
@@ -38,7 +38,7 @@ impl PolicyCoverage {
         let toolchain = Toolchain::find()?;
         let module =
             progress::with_spinner("compiling for coverage", || package.module_for_coverage(toolchain))?;
-        let coverage = trial.coverage(&module, &|path| package.own(path))?;
+        let coverage = runner.coverage(&module, &|path| package.own(path))?;
         let text = |line: &CodeLine| package.line(&line.file, line.line).unwrap_or_default();
         let missed = coverage.missed().map(|line| (line.clone(), text(line))).collect();
         Ok(Self { coverage, missed, least })

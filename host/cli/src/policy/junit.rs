@@ -22,13 +22,12 @@ pub fn report(tested: &Tested) -> Result<String> {
     if let Some(mutations) = &tested.report.mutations {
         let paths =
             |claims: Vec<Claim>| claims.into_iter().map(Claim::path).collect::<Vec<_>>().join(", ");
-        let (forgotten, surprising) = (mutations.forgotten(), mutations.surprising());
+        let (missed, undeclared) = (mutations.missed(), mutations.undeclared());
         let problem = (!mutations.passed()).then(|| {
-            let what =
-                format!("forgotten: {}; surprising: {}", paths(forgotten), paths(surprising));
+            let what = format!("missed: {}; undeclared: {}", paths(missed), paths(undeclared));
             (what, String::new())
         });
-        suite.add_test_case(test_case("decides on the claims that it should", problem));
+        suite.add_test_case(test_case("depends on the declared claims", problem));
     }
     let mut report = Report::new("countersign policy test");
     report.add_test_suite(suite);

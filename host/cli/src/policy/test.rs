@@ -7,7 +7,9 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use countersign::{Engine, Optimization, visible};
-use countersign_authoring::{CaseOutcome, Claim, Mutations, SettingsOutcome, Trial, TrialReport};
+use countersign_authoring::{
+    CaseOutcome, CaseRunner, Claim, Mutations, SettingsOutcome, TestReport,
+};
 use serde::Serialize;
 
 use super::coverage::{PolicyCoverage, PrintedCoverage};
@@ -32,8 +34,8 @@ Examples:
 Cases are run in the sandbox that decides, under the limits that a binding has. Where all pass, each
 is run again with each claim changed (another workspace, behavior, audience, author, time, …): a claim
 whose change no case notices is one that the policy does not look at, or that no case is about.
-`decides-on` in cases.toml says which claims it should be; then any other, and any that is missing,
-fails the test. Settings of cases must also fit the policy's own schema; those that it must not take are put to
+`depends-on` in cases.toml declares the claims that verdicts depend on; then a claim that is missed, and one
+that is undeclared, fails the test. Settings of cases must also fit the policy's own schema; those that it must not take are put to
 the policy alone.
 
 --coverage finds the lines of the policy that no case reaches: those of its own source that have code, types
@@ -42,7 +44,7 @@ in Rust. Lines are counted when all cases pass; JUnit's XML does not have them.
 
 The JSON has `policy`, `version`, `digest`, `passed`, `cases` (`name`, `expected`, `found`, `passed`,
 `detail`, `fuel`, `memory_bytes`, `output_bytes`), `settings` (`name`, `expected`, `found`, `passed`,
-`detail`), `claims` (`claim`, `changes`, `noticed`, `example`), `forgotten` and `surprising`, which are
+`detail`), `claims` (`claim`, `changes`, `noticed`, `example`), `missed` and `undeclared`, which are
 null where cases failed, and `coverage` (`covered`, `lines`, `missed`: `file`, `line`), which is null
 without --coverage as well.
 
@@ -79,13 +81,13 @@ enum TestFormat {
     Junit,
 }
 
-/// What was tested, and what came of it.
+/// A tested policy with its report.
 pub struct Tested {
     pub policy: String,
     pub version: String,
     pub digest: String,
-    pub report: TrialReport,
-    /// Where it was asked for and all cases passed.
+    pub report: TestReport,
+    /// Measured where it was requested and all cases passed.
     pub coverage: Option<PolicyCoverage>,
 }
 
@@ -112,24 +114,24 @@ impl Test {
 
     fn test(&self, engine: &Engine) -> Result<Tested> {
         let folder = self.folder.read()?;
-        let (trial, report) = progress::with_spinner("testing", || {
+        let (runner, report) = progress::with_spinner("testing", || {
             let (cases, run, settings) = (&folder.cases, &folder.run, folder.settings.clone());
             let component = &folder.component;
-            let trial = Trial::new(engine, component, folder.limits, cases, run, settings)?;
-            let trial = trial.checked_by(engine::settings_check(output::warn_or_log));
-            let report = trial.run()?;
-            anyhow::Ok((trial, report))
+            let runner = CaseRunner::new(engine, component, folder.limits, cases, run, settings)?;
+            let runner = runner.checked_by(engine::settings_check(output::warn_or_log));
+            let report = runner.run()?;
+            anyhow::Ok((runner, report))
         })?;
         let coverage = if self.coverage && report.cases_passed() {
-            Some(PolicyCoverage::of(&trial, self.folder.folder(), self.min_coverage)?)
+            Some(PolicyCoverage::of(&runner, self.folder.folder(), self.min_coverage)?)
         } else {
             None
         };
-        let description = trial.policy().description();
+        let description = runner.policy().description();
         Ok(Tested {
             policy: description.name.clone(),
             version: description.version.clone(),
-            digest: trial.policy().digest().to_string(),
+            digest: runner.policy().digest().to_string(),
             report,
             coverage,
         })
@@ -159,8 +161,8 @@ struct Printed<'t> {
     cases: Vec<PrintedCase<'t>>,
     settings: Vec<PrintedSettings<'t>>,
     claims: Option<Vec<PrintedClaim<'t>>>,
-    forgotten: Option<Vec<&'static str>>,
-    surprising: Option<Vec<&'static str>>,
+    missed: Option<Vec<&'static str>>,
+    undeclared: Option<Vec<&'static str>>,
     coverage: Option<PrintedCoverage<'t>>,
 }
 
@@ -226,8 +228,8 @@ impl<'t> Printed<'t> {
                     })
                     .collect()
             }),
-            forgotten: mutations.map(|mutations| paths(mutations.forgotten())),
-            surprising: mutations.map(|mutations| paths(mutations.surprising())),
+            missed: mutations.map(|mutations| paths(mutations.missed())),
+            undeclared: mutations.map(|mutations| paths(mutations.undeclared())),
             coverage: tested.coverage.as_ref().map(PolicyCoverage::printed),
         }
     }
@@ -311,17 +313,17 @@ fn of_mutations(text: &mut String, mutations: &Mutations) -> std::fmt::Result {
     let paths = |claims: &[Claim]| claims.iter().map(|c| c.path()).collect::<Vec<_>>().join(", ");
     let unnoticed = mutations.unnoticed();
     writeln!(text, "and of no other: {}", Styled(DIM, paths(&unnoticed)))?;
-    let (forgotten, surprising) = (mutations.forgotten(), mutations.surprising());
-    if !forgotten.is_empty() {
-        let what = "forgotten: it should decide on this, and no case notices a change of it";
-        writeln!(text, "  {} {}", Styled(FAILURE, what), paths(&forgotten))?;
+    let (missed, undeclared) = (mutations.missed(), mutations.undeclared());
+    if !missed.is_empty() {
+        let what = "missed: it should depend on this, and no case notices a change of it";
+        writeln!(text, "  {} {}", Styled(FAILURE, what), paths(&missed))?;
     }
-    if !surprising.is_empty() {
-        let what = "surprising: it decides on this, and `decides-on` does not say so";
-        writeln!(text, "  {} {}", Styled(FAILURE, what), paths(&surprising))?;
+    if !undeclared.is_empty() {
+        let what = "undeclared: it depends on this, and `depends-on` does not say so";
+        writeln!(text, "  {} {}", Styled(FAILURE, what), paths(&undeclared))?;
     }
     if !mutations.is_declared() {
-        let what = "say which it should be with `decides-on` in cases.toml";
+        let what = "declare which it should be with `depends-on` in cases.toml";
         writeln!(text, "  {}", Styled(DIM, what))?;
     }
     Ok(())

@@ -17,6 +17,7 @@ policy!(Settings, evaluate);
 fn evaluate(settings: &Settings, run: &Run, _token: &Token) -> Verdict {
     let consumer = &run.building_block.workspace;
     if *consumer == run.definition.workspace || settings.also.contains(consumer.as_str()) {
+        // Says who may have a token. A policy that only limits tokens answers `Verdict::restrict()` instead.
         return Verdict::permit();
     }
     Verdict::deny("not-listed", format!("ask the platform team to put workspace `{consumer}` on the list"))

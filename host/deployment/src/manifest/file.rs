@@ -193,6 +193,9 @@ struct BindingTable {
     /// The mode: whether it decides, or is only evaluated and recorded.
     #[serde(default)]
     mode: ModeWord,
+    /// Whether a permit of the policy counts as one; where not, it narrows and no more.
+    #[serde(default = "yes")]
+    may_permit: bool,
     /// The settings of the policy.
     #[serde(default)]
     #[schemars(schema_with = "schema::table")]
@@ -206,6 +209,10 @@ struct BindingTable {
     #[serde(default)]
     #[schemars(schema_with = "schema::claims")]
     claims: Vec<Parsed<ClaimName>>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 #[derive(Deserialize, Serialize, JsonSchema, Default)]
@@ -304,6 +311,7 @@ fn binding(table: BindingTable, ceilings: &Limits) -> Result<BindingEntry, Manif
             ModeWord::Enforce => Mode::Enforce,
             ModeWord::Shadow => Mode::Shadow,
         },
+        may_permit: table.may_permit,
         claims: table.claims.into_iter().map(|name| name.0).collect(),
     })
 }

@@ -1,8 +1,8 @@
 //! The rules by which verdicts become a decision.
 //!
 //! Any deny refuses; any fault of an enforcing binding refuses; at least one permit is needed, and a
-//! restriction is none; grants only narrow. A refusal gives every reason there is, so that one round of mending is
-//! enough. Nothing here depends on the order of the trace but the order of the reasons.
+//! restriction is none; grants only narrow. A refusal gives every reason there is, so that one round of
+//! mending is enough. Nothing here depends on the order of the trace but the order of the reasons.
 
 use std::collections::BTreeMap;
 
@@ -21,13 +21,13 @@ pub(crate) fn combine(token: &TokenRequest, trace: &[BindingTrace]) -> Outcome {
     for entry in enforcing() {
         let binding = &entry.binding.name;
         match &entry.result {
-            Ok(Verdict::Permit(grant)) => {
-                permitted = true;
+            // INVARIANT: a restriction narrows and never counts as a permit, and neither does a permit of a
+            // binding that may not permit. Otherwise a policy that only limits tokens, bound to all runs, would
+            // let everybody in.
+            Ok(Verdict::Permit(grant) | Verdict::Restrict(grant)) => {
+                permitted |= entry.permits();
                 grants.push((binding, grant));
             }
-            // INVARIANT: a restriction narrows and never counts as a permit. Otherwise a policy that only
-            // limits tokens, bound to all runs, would let everybody in.
-            Ok(Verdict::Restrict(grant)) => grants.push((binding, grant)),
             Ok(Verdict::Abstain) => {}
             Ok(Verdict::Deny(given)) if given.is_empty() => reasons.push(by_host(
                 refusal::NO_REASON_GIVEN,

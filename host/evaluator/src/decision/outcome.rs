@@ -41,6 +41,13 @@ pub struct BindingTrace {
     pub used: EvaluationUsage,
 }
 
+impl BindingTrace {
+    /// Tells whether this is a permit that counts: the policy's, and of a binding that may permit.
+    pub fn permits(&self) -> bool {
+        self.binding.may_permit && matches!(self.result, Ok(Verdict::Permit(_)))
+    }
+}
+
 /// One reason of a refusal, for the client.
 ///
 /// It names no detail of a fault: the trace has those, for the operator.
@@ -70,7 +77,7 @@ pub enum ReasonSource {
 pub mod refusal {
     /// No enforcing binding applies to the run. A run that no policy decides on is refused.
     pub const NO_APPLICABLE_BINDING: &str = "no-applicable-binding";
-    /// Every enforcing binding that applies abstained.
+    /// No enforcing binding that applies permits: their policies restrict or abstain, or may not permit.
     pub const NO_PERMIT: &str = "no-permit";
     /// The grants together leave no audience.
     pub const NO_AUDIENCE_LEFT: &str = "no-audience-left";

@@ -31,10 +31,12 @@ use crate::request::record::ClaimsRecord;
 ///   "policy_set": "sha256:…",
 ///   "claims": {"run": {…}, "runner": "…", "token": {…}},   // read back by `Claims::from_record`
 ///   "trace": [                    // every binding that applied, in the order of names
-///     {"binding": "…", "mode": "enforce", "scope": {"definition": "…"},   // or "all"
+///     {"binding": "…", "mode": "enforce", "may_permit": true,   // false: a permit only narrows
+///      "scope": {"definition": "…"},   // or "all"
 ///      "policy": {"name": "…", "version": "…", "digest": "sha256:…"}, "settings": "sha256:…",
 ///      "limits": {"component_bytes": 1048576, …}, "claims": ["…"],
-///      "verdict": {"permit": {…}},  // or {"restrict": {…}}, {"deny": [{"code": "…", "message": "…"}]} or "abstain"
+///      "verdict": {"permit": {…}},  // or {"restrict": {…}}, {"deny": [{"code": "…", "message": "…"}]}, "abstain":
+///                                   // the policy's own answer, also where `may_permit` is false
 ///      "fault": {"code": "…", "detail": "…"},   // in the verdict's place
 ///      "fuel": {"used": 12345, "limit": 10000000},   // used: null where it cannot be trusted
 ///      "memory_bytes": {"used": 131072, "limit": 16777216},
@@ -259,6 +261,7 @@ impl<'d> GrantRecord<'d> {
 struct BindingRecord<'d> {
     binding: &'d str,
     mode: &'static str,
+    may_permit: bool,
     scope: &'d Scope,
     policy: PolicyRecord<'d>,
     settings: Digest,
@@ -291,6 +294,7 @@ impl<'d> BindingRecord<'d> {
         Self {
             binding: binding.name.as_str(),
             mode: binding.mode.as_str(),
+            may_permit: binding.may_permit,
             scope: &binding.scope,
             policy: PolicyRecord {
                 name: &binding.policy_name,

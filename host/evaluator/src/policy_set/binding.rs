@@ -34,6 +34,8 @@ pub struct BindingConfig {
     pub scope: Scope,
     /// Its mode: enforcing or shadow.
     pub mode: Mode,
+    /// Whether a permit of the policy counts as one; where not, it narrows and no more.
+    pub may_permit: bool,
     /// The limits of an evaluation.
     pub limits: Limits,
     /// The claims that the policy may add to a token.
@@ -160,6 +162,7 @@ impl Binding {
             settings: config.settings.digest(),
             scope: config.scope,
             mode: config.mode,
+            may_permit: config.may_permit,
             limits: config.limits,
             claims: config.claims,
         };

@@ -24,6 +24,8 @@ pub struct BindingIdentity {
     pub scope: Scope,
     /// Its mode: enforcing or shadow.
     pub mode: Mode,
+    /// Whether a permit of the policy counts as one; where not, it narrows and no more.
+    pub may_permit: bool,
     /// The limits of an evaluation.
     pub limits: Limits,
     /// The claims that the policy may add.

@@ -33,6 +33,9 @@ const MAX_DESCRIPTION_BYTES: usize = 256 << 10;
 /// the memory that is in it: read, passed on, searched, written, compiled and loaded.
 const SNAPSHOT_MEMORY_SHARE: u64 = 64;
 
+const NO_RESTRICT: &str = "its verdict has no `restrict`, which the contract has between `permit` and `deny`; build the \
+                           policy again with this version of `wit/policy.wit`";
+
 /// A component that exports the contract's functions, ready to be instantiated.
 pub(crate) struct Guest {
     instance: InstancePre<Ledger>,
@@ -98,6 +101,9 @@ impl Guest {
         ];
         Ok(checks.into_iter().try_for_each(|(function, error)| match error {
             None => Ok(()),
+            Some(_) if function == "evaluate" && sandbox.verdict_lacks_restrict(evaluate) => {
+                Err(WrongType { function, difference: NO_RESTRICT.to_owned() })
+            }
             Some(error) => {
                 Err(WrongType { function, difference: escape(&format!("{error:#}"), 512) })
             }
@@ -278,6 +284,19 @@ impl Sandbox {
         function: &ComponentExportIndex,
     ) -> wasmtime::Result<TypedFunc<P, R>> {
         self.instance.get_typed_func(&mut self.store, function)
+    }
+
+    /// Tells whether the component was built for the contract as it was before verdicts had `restrict`.
+    fn verdict_lacks_restrict(&mut self, evaluate: &ComponentExportIndex) -> bool {
+        let Some(function) = self.instance.get_func(&mut self.store, evaluate) else {
+            return false;
+        };
+        match function.ty(&self.store).results().next() {
+            Some(Type::Variant(verdict)) => {
+                verdict.cases().map(|case| case.name).eq(["permit", "deny", "abstain"])
+            }
+            _ => false,
+        }
     }
 
     /// Reads every memory and mutable global of an instrumented component, or says why it cannot.

@@ -33,14 +33,15 @@ pub fn binding_within(policy: Arc<Policy>, limits: Limits) -> Result<Binding, Bi
         settings: Settings::default(),
         scope: Scope::All,
         mode: Mode::Enforce,
+        may_permit: true,
         limits,
         claims: vec![],
     };
     Binding::prepare(policy, config)
 }
 
-/// Loads, binds and evaluates: the code of where that ends. `abstain`, `permit` and `deny` stand
-/// for verdicts.
+/// Loads, binds and evaluates: the code of where that ends. `abstain`, `restrict`, `permit` and `deny`
+/// stand for verdicts.
 pub fn end_of(component: &[u8]) -> String {
     let policy = match load(component) {
         Ok(policy) => policy,
@@ -59,6 +60,7 @@ pub fn end_of(component: &[u8]) -> String {
         Outcome::Approved(_) => "permit".to_owned(),
         Outcome::Refused(reasons) => match &first.trace()[0].result {
             Ok(countersign::Verdict::Abstain) => "abstain".to_owned(),
+            Ok(countersign::Verdict::Restrict(_)) => "restrict".to_owned(),
             Ok(_) => "deny".to_owned(),
             Err(fault) => {
                 assert_eq!(reasons[0].code, fault.code());

@@ -74,6 +74,7 @@ pub fn token(audiences: &[&str], ttl_seconds: u32) -> TokenRequest {
 pub struct Scripted<'a> {
     pub name: &'a str,
     pub mode: Mode,
+    pub may_permit: bool,
     pub answer: &'a str,
     pub scope: Scope,
     pub claims: &'a [&'a str],
@@ -84,7 +85,15 @@ pub fn enforce<'a>(name: &'a str, answer: &'a str) -> Scripted<'a> {
     // The wall clock at its ceiling: a busy machine must not turn one fault into another.
     let limits = Limits { wall_clock_ms: Limits::CEILING.wall_clock_ms, ..Limits::DEFAULT };
     let scope = Scope::All;
-    Scripted { name, mode: Mode::Enforce, answer, scope, claims: &["team", "cost"], limits }
+    Scripted {
+        name,
+        mode: Mode::Enforce,
+        may_permit: true,
+        answer,
+        scope,
+        claims: &["team", "cost"],
+        limits,
+    }
 }
 
 pub fn shadow<'a>(name: &'a str, answer: &'a str) -> Scripted<'a> {
@@ -98,6 +107,7 @@ impl Scripted<'_> {
             settings: Settings::from_json(&format!(r#"{{"answer": {}}}"#, self.answer)).unwrap(),
             scope: self.scope.clone(),
             mode: self.mode,
+            may_permit: self.may_permit,
             limits: self.limits,
             claims: self.claims.iter().map(|name| name.parse().unwrap()).collect(),
         };

@@ -1,4 +1,4 @@
-//! Cases, run through the real component in the real sandbox.
+//! Runs cases through the real component in the real sandbox.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use countersign::{
 };
 use serde_json::Value;
 
-use crate::asked::Asked;
 use crate::cases::{Case, Cases, CasesError, Expectation, ExpectedGrant};
-use crate::hints::Hints;
+use crate::claim_mutation::claim_mutations;
+use crate::decision_input::DecisionInput;
 use crate::mutation::Mutations;
-use crate::variation::variations;
+use crate::settings_literals::SettingsLiterals;
 
-/// A component, and the cases that it is to answer.
-pub struct Trial<'c> {
+/// Runs the cases of a policy through its component.
+pub struct CaseRunner<'c> {
     policy: Arc<Policy>,
     pub(crate) cases: &'c Cases,
     /// The run object that cases change.
@@ -24,24 +24,24 @@ pub struct Trial<'c> {
     /// The settings of cases that have none.
     pub(crate) settings: Settings,
     limits: Limits,
-    /// What the binding is called.
+    /// The name of the binding that cases are evaluated by.
     name: BindingName,
-    /// What the settings of cases must pass beside the policy.
+    /// The check that settings of cases must pass before the policy takes them.
     check: Option<Arc<dyn SettingsValidator>>,
 }
 
-/// Why cases cannot be run.
+/// Reasons for which cases cannot be run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum TrialError {
-    /// The component is no policy.
+pub enum CaseRunnerError {
+    /// The component is not a policy.
     #[error("the component does not load: {problem} ({})", .problem.code())]
     Load {
-        /// Why not.
+        /// The reason.
         #[from]
         problem: LoadError,
     },
-    /// A case cannot be asked.
+    /// A case makes no valid request.
     #[error(transparent)]
     Cases(#[from] CasesError),
     /// The policy does not take the settings of a case.
@@ -49,91 +49,91 @@ pub enum TrialError {
     Binding {
         /// The case.
         case: String,
-        /// Why not.
+        /// The reason.
         problem: BindingError,
     },
-    /// What cannot be.
+    /// The sandbox did not do what this crate relies on.
     #[error("case `{case}`: {problem}")]
     Other {
         /// The case.
         case: String,
-        /// What.
+        /// The error.
         problem: String,
     },
 }
 
-/// What came of all cases.
+/// The outcomes of all cases.
 #[derive(Debug)]
-pub struct TrialReport {
-    /// Each case, in its order.
+pub struct TestReport {
+    /// The outcome of each case, in the order of the file.
     pub cases: Vec<CaseOutcome>,
-    /// Each case of settings, in its order.
+    /// The outcome of each case of settings, in the order of the file.
     pub settings: Vec<SettingsOutcome>,
-    /// What became of changed claims; `None` where cases failed, since then it says nothing.
+    /// The mutations of claims; `None` where cases failed, since they would show nothing then.
     pub mutations: Option<Mutations>,
 }
 
-/// What came of a case.
+/// The outcome of a case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaseOutcome {
     /// Its name.
     pub name: String,
-    /// What was expected, as it is written in the file.
+    /// The expected verdict, as the file has it.
     pub expected: String,
-    /// The verdict, in the same form.
+    /// The verdict found, in the same form.
     pub found: String,
-    /// The messages of a denial, or what a fault says, for people.
+    /// The messages of a denial or the description of a fault, for people.
     pub detail: Vec<String>,
-    /// What it used of its limits.
+    /// The usage of its limits.
     pub used: EvaluationUsage,
 }
 
 impl CaseOutcome {
-    /// Whether the verdict is the one that was expected.
+    /// Tells whether the verdict is the expected one.
     pub fn passed(&self) -> bool {
         self.expected == self.found
     }
 }
 
-/// What came of settings that do not fit.
+/// The outcome of a case of settings that do not fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingsOutcome {
     /// Its name.
     pub name: String,
-    /// Where a problem was expected.
+    /// The expected pointer of the first problem.
     pub expected: String,
-    /// Where the policy found the first one; `None` where it took the settings.
+    /// The pointer of the first problem that the policy found; `None` where it took the settings.
     pub found: Option<String>,
-    /// What it says of them.
+    /// The problems, for people.
     pub detail: Vec<String>,
 }
 
 impl SettingsOutcome {
-    /// Whether the first problem is where it was expected.
+    /// Tells whether the first problem is the expected one.
     pub fn passed(&self) -> bool {
         self.found.as_ref() == Some(&self.expected)
     }
 }
 
-impl TrialReport {
-    /// Whether all cases are as they were expected, those of settings included.
+impl TestReport {
+    /// Tells whether all cases passed, those of settings included.
     pub fn cases_passed(&self) -> bool {
         self.cases.iter().all(CaseOutcome::passed)
             && self.settings.iter().all(SettingsOutcome::passed)
     }
 
-    /// Whether everything is as it was expected.
+    /// Tells whether all cases passed and the policy depends on the declared claims.
     pub fn passed(&self) -> bool {
         self.cases_passed() && self.mutations.as_ref().is_none_or(Mutations::passed)
     }
 }
 
-impl<'c> Trial<'c> {
-    /// Loads a component under the limits that it is to have. `run` is the run object that the cases change, and
-    /// `settings` are those of cases that have none.
+impl<'c> CaseRunner<'c> {
+    /// Loads a component under the given limits. `run` is the run object that the cases change, and `settings` are those
+    /// of cases that have none.
     ///
     /// # Errors
-    /// When it is no policy.
+    /// When the component is not a policy.
     pub fn new(
         engine: &Engine,
         component: &[u8],
@@ -141,17 +141,17 @@ impl<'c> Trial<'c> {
         cases: &'c Cases,
         run: &'c Value,
         settings: Settings,
-    ) -> Result<Self, TrialError> {
+    ) -> Result<Self, CaseRunnerError> {
         let policy = Arc::new(Policy::load(engine, component, &limits)?);
-        let name = BindingName::parse("case").map_err(|error| TrialError::Other {
+        let name = BindingName::parse("case").map_err(|error| CaseRunnerError::Other {
             case: String::new(),
             problem: error.to_string(),
         })?;
         Ok(Self { policy, cases, run, settings, limits, name, check: None })
     }
 
-    /// Has the settings of cases checked as a host does before the policy is given them. Those that the policy must
-    /// not take are its own matter: for them there is no check.
+    /// Checks the settings of cases as a host does before the policy takes them. Settings that the policy must reject go
+    /// to the policy alone.
     #[must_use]
     pub fn checked_by(mut self, check: Arc<dyn SettingsValidator>) -> Self {
         self.check = Some(check);
@@ -163,60 +163,62 @@ impl<'c> Trial<'c> {
         &self.policy
     }
 
-    /// Runs all cases, and, where they pass, each with each claim changed.
+    /// Runs all cases and, where they pass, each again with each claim changed.
     ///
     /// # Errors
-    /// When a case cannot be asked, or the policy does not take its settings.
-    pub fn run(&self) -> Result<TrialReport, TrialError> {
-        let questions = self.questions()?;
+    /// When a case makes no valid request, or the policy does not take its settings.
+    pub fn run(&self) -> Result<TestReport, CaseRunnerError> {
+        let prepared_cases = self.prepare_cases()?;
         let mut outcomes = Vec::new();
-        for question in &questions {
-            let (result, used) = question.verdict(&question.asked)?;
+        for case in &prepared_cases {
+            let (result, used) = case.verdict(&case.input)?;
             outcomes.push(CaseOutcome {
-                name: question.case.name.clone(),
-                expected: expected(&question.case.expect),
+                name: case.case.name.clone(),
+                expected: expected(&case.case.expect),
                 found: found(&result),
                 detail: detail(&result),
                 used,
             });
         }
         let settings = self.cases.settings.iter().map(|case| self.settings_case(case));
-        let settings = settings.collect::<Result<_, TrialError>>()?;
+        let settings = settings.collect::<Result<_, CaseRunnerError>>()?;
         let mutations = if outcomes.iter().all(CaseOutcome::passed) {
-            Some(self.mutations(&questions, &outcomes)?)
+            Some(self.mutations(&prepared_cases, &outcomes)?)
         } else {
             None
         };
-        Ok(TrialReport { cases: outcomes, settings, mutations })
+        Ok(TestReport { cases: outcomes, settings, mutations })
     }
 
-    /// What is asked by each case, in its order, with the policy set that answers it. Settings that several cases have
-    /// are prepared once.
-    pub(crate) fn questions(&self) -> Result<Vec<Question<'c>>, TrialError> {
+    /// Makes the input of each case, in the order of the file, with the policy set that decides on it. Settings that
+    /// several cases share are prepared once.
+    pub(crate) fn prepare_cases(&self) -> Result<Vec<PreparedCase<'c>>, CaseRunnerError> {
         let mut prepared: BTreeMap<String, Arc<PolicySet>> = BTreeMap::new();
-        let mut questions = Vec::new();
+        let mut prepared_cases = Vec::new();
         for case in &self.cases.case {
-            let asked = case.asked(self.run)?;
+            let input = case.input(self.run)?;
             let settings = case.settings(&self.settings)?;
             let json = settings.as_json().to_owned();
             let set = match prepared.get(&json) {
                 Some(set) => Arc::clone(set),
                 None => {
-                    let error = |problem| TrialError::Binding { case: case.name.clone(), problem };
+                    let error =
+                        |problem| CaseRunnerError::Binding { case: case.name.clone(), problem };
                     self.check(&settings).map_err(error)?;
                     let binding = self.bind(settings).map_err(error)?;
-                    let set = PolicySet::new(vec![binding]).map_err(|error| TrialError::Other {
-                        case: case.name.clone(),
-                        problem: error.to_string(),
-                    })?;
+                    let set =
+                        PolicySet::new(vec![binding]).map_err(|error| CaseRunnerError::Other {
+                            case: case.name.clone(),
+                            problem: error.to_string(),
+                        })?;
                     let set = Arc::new(set);
                     prepared.insert(json.clone(), Arc::clone(&set));
                     set
                 }
             };
-            questions.push(Question { case, asked, settings: json, set });
+            prepared_cases.push(PreparedCase { case, input, settings: json, set });
         }
-        Ok(questions)
+        Ok(prepared_cases)
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -225,22 +227,25 @@ impl<'c> Trial<'c> {
 
     fn mutations(
         &self,
-        questions: &[Question<'_>],
+        prepared_cases: &[PreparedCase<'_>],
         outcomes: &[CaseOutcome],
-    ) -> Result<Mutations, TrialError> {
-        let mut mutations = Mutations::new(self.cases.decides_on.clone());
-        for (question, outcome) in questions.iter().zip(outcomes) {
-            let mut hints = Hints::default();
-            hints.add(&question.settings);
-            for variation in variations(&question.asked, &hints) {
-                let changed = found(&question.verdict(&variation.asked)?.0);
-                mutations.add(&question.case.name, &variation, changed != outcome.found);
+    ) -> Result<Mutations, CaseRunnerError> {
+        let mut mutations = Mutations::new(self.cases.depends_on.clone());
+        for (case, outcome) in prepared_cases.iter().zip(outcomes) {
+            let mut literals = SettingsLiterals::default();
+            literals.add(&case.settings);
+            for mutation in claim_mutations(&case.input, &literals) {
+                let changed = found(&case.verdict(&mutation.input)?.0);
+                mutations.add(&case.case.name, &mutation, changed != outcome.found);
             }
         }
         Ok(mutations)
     }
 
-    fn settings_case(&self, case: &crate::SettingsCase) -> Result<SettingsOutcome, TrialError> {
+    fn settings_case(
+        &self,
+        case: &crate::SettingsCase,
+    ) -> Result<SettingsOutcome, CaseRunnerError> {
         let outcome = |found, detail| SettingsOutcome {
             name: case.name.clone(),
             expected: case.pointer.clone(),
@@ -254,7 +259,7 @@ impl<'c> Trial<'c> {
                 let first = problems.first().map(|problem| problem.pointer.clone());
                 Ok(outcome(first, detail.collect()))
             }
-            Err(problem) => Err(TrialError::Binding { case: case.name.clone(), problem }),
+            Err(problem) => Err(CaseRunnerError::Binding { case: case.name.clone(), problem }),
         }
     }
 
@@ -273,6 +278,7 @@ impl<'c> Trial<'c> {
             settings,
             scope: Scope::All,
             mode: Mode::Enforce,
+            may_permit: true,
             limits: self.limits,
             claims: self.cases.claims.clone(),
         };
@@ -280,55 +286,48 @@ impl<'c> Trial<'c> {
     }
 }
 
-/// A case, ready to be asked.
-pub(crate) struct Question<'c> {
+/// A case, ready to be decided on.
+pub(crate) struct PreparedCase<'c> {
     pub(crate) case: &'c Case,
-    pub(crate) asked: Asked,
-    /// In JSON.
+    pub(crate) input: DecisionInput,
+    /// The settings, as JSON.
     settings: String,
     pub(crate) set: Arc<PolicySet>,
 }
 
-impl Question<'_> {
+impl PreparedCase<'_> {
     fn verdict(
         &self,
-        asked: &Asked,
-    ) -> Result<(Result<Verdict, Fault>, EvaluationUsage), TrialError> {
-        let claims = asked.claims().map_err(|error| self.problem(error.to_string()))?;
+        input: &DecisionInput,
+    ) -> Result<(Result<Verdict, Fault>, EvaluationUsage), CaseRunnerError> {
+        let claims = input.claims().map_err(|error| self.problem(error.to_string()))?;
         let decision = self.set.evaluate(claims);
         let entry = decision.trace().first();
-        let entry = entry.ok_or_else(|| self.problem("it was not evaluated".to_owned()))?;
+        let entry = entry.ok_or_else(|| self.problem("the policy was not evaluated".to_owned()))?;
         Ok((entry.result.clone(), entry.used))
     }
 
-    pub(crate) fn problem(&self, problem: String) -> TrialError {
-        TrialError::Other { case: self.case.name.clone(), problem }
+    pub(crate) fn problem(&self, problem: String) -> CaseRunnerError {
+        CaseRunnerError::Other { case: self.case.name.clone(), problem }
     }
 }
 
-/// An expectation, as it is written in the file.
+/// Writes an expectation as the file has it.
 fn expected(expect: &Expectation) -> String {
     match expect {
-        Expectation::Permit(ExpectedGrant { max_ttl, audiences, claims }) => {
-            let claims = claims.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-            permit(*max_ttl, audiences.clone(), claims)
-        }
+        Expectation::Permit(grant) => expected_grant("permit", grant),
+        Expectation::Restrict(grant) => expected_grant("restrict", grant),
         Expectation::Deny(codes) => deny(codes.as_slice().iter().map(String::as_str)),
         Expectation::Abstain => "abstain".to_owned(),
         Expectation::Fault(code) => format!("fault = {code:?}"),
     }
 }
 
-/// A verdict, in the same form.
+/// Writes a verdict in the same form.
 fn found(result: &Result<Verdict, Fault>) -> String {
     match result {
-        Ok(Verdict::Permit(Grant { max_ttl, audiences, claims })) => {
-            let audiences = audiences
-                .as_ref()
-                .map(|kept| kept.iter().map(|audience| audience.as_str().to_owned()).collect());
-            let claims = claims.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-            permit(*max_ttl, audiences, claims)
-        }
+        Ok(Verdict::Permit(grant)) => found_grant("permit", grant),
+        Ok(Verdict::Restrict(grant)) => found_grant("restrict", grant),
         Ok(Verdict::Deny(reasons)) => deny(reasons.iter().map(|reason| reason.code.as_str())),
         Ok(Verdict::Abstain) => "abstain".to_owned(),
         Err(fault) => format!("fault = {:?}", fault.code()),
@@ -339,11 +338,27 @@ fn detail(result: &Result<Verdict, Fault>) -> Vec<String> {
     match result {
         Ok(Verdict::Deny(reasons)) => reasons.iter().map(|reason| reason.message.clone()).collect(),
         Err(fault) => vec![fault.to_string()],
-        Ok(Verdict::Permit(_) | Verdict::Abstain) => Vec::new(),
+        Ok(Verdict::Permit(_) | Verdict::Restrict(_) | Verdict::Abstain) => Vec::new(),
     }
 }
 
-fn permit<'c>(
+fn expected_grant(verdict: &str, grant: &ExpectedGrant) -> String {
+    let ExpectedGrant { max_ttl, audiences, claims } = grant;
+    let claims = claims.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    narrowing(verdict, *max_ttl, audiences.clone(), claims)
+}
+
+fn found_grant(verdict: &str, grant: &Grant) -> String {
+    let Grant { max_ttl, audiences, claims } = grant;
+    let audiences = audiences
+        .as_ref()
+        .map(|kept| kept.iter().map(|audience| audience.as_str().to_owned()).collect());
+    let claims = claims.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    narrowing(verdict, *max_ttl, audiences, claims)
+}
+
+fn narrowing<'c>(
+    verdict: &str,
     max_ttl: Option<u32>,
     audiences: Option<Vec<String>>,
     claims: impl Iterator<Item = (&'c str, &'c str)>,
@@ -356,8 +371,8 @@ fn permit<'c>(
         members.push(format!("claims = {{ {} }}", claims.join(", ")));
     }
     match members.as_slice() {
-        [] => "permit = {}".to_owned(),
-        members => format!("permit = {{ {} }}", members.join(", ")),
+        [] => format!("{verdict} = {{}}"),
+        members => format!("{verdict} = {{ {} }}", members.join(", ")),
     }
 }
 

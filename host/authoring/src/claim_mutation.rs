@@ -1,14 +1,14 @@
-//! A claim changed, and nothing else.
+//! Mutations of single claims.
 
 use countersign::{
     Audience, AuthorKind, Behavior, FactName, Facts, Implementation, MAX_TIMESTAMP,
     MAX_TTL_SECONDS, Parent, Platform, Project, Run, RunId, RunnerId, TokenRequest, Trigger, Workspace,
 };
 
-use crate::asked::Asked;
-use crate::hints::Hints;
+use crate::decision_input::DecisionInput;
+use crate::settings_literals::SettingsLiterals;
 
-/// Stands for an identifier that nothing knows.
+/// An identifier that no installation has.
 const OTHER_UUID: &str = "0d15ea5e-0000-4000-8000-000000000001";
 const OTHER_NAME: &str = "another-one";
 
@@ -28,153 +28,150 @@ pub(crate) fn claim(path: &str) -> Result<Claim, String> {
     })
 }
 
-/// What is asked with one claim changed.
+/// A decision's input with one claim changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Variation {
+pub struct ClaimMutation {
     /// The claim.
     pub claim: Claim,
-    /// What it was, for people.
+    /// The original value, for people.
     pub from: String,
-    /// What it is now.
+    /// The value in its place.
     pub to: String,
-    /// All of it.
-    pub asked: Asked,
+    /// The changed input.
+    pub input: DecisionInput,
 }
 
-/// Each claim changed in turn, to values that are near, that settings name, and that nothing knows. None is what was
-/// asked, and none is out of the contract's bounds.
-pub fn variations(asked: &Asked, hints: &Hints) -> Vec<Variation> {
-    let mut varied = Varied { asked, variations: Vec::new() };
-    of_building_block(&mut varied, hints);
-    of_definition(&mut varied, hints);
-    of_run(&mut varied);
-    of_trigger(&mut varied, hints);
-    of_facts(&mut varied, hints);
-    of_token(&mut varied, hints);
-    let mut variations = varied.variations;
-    variations.sort_by_key(|variation| variation.claim);
-    variations
+/// Changes each claim in turn: to values nearby, to literals of settings, and to values that no installation has. None
+/// is the original input, and none is outside the contract's bounds.
+pub fn claim_mutations(input: &DecisionInput, literals: &SettingsLiterals) -> Vec<ClaimMutation> {
+    let mut mutations = Mutations { input, all: Vec::new() };
+    of_building_block(&mut mutations, literals);
+    of_definition(&mut mutations, literals);
+    of_run(&mut mutations);
+    of_trigger(&mut mutations, literals);
+    of_facts(&mut mutations, literals);
+    of_token(&mut mutations, literals);
+    let mut all = mutations.all;
+    all.sort_by_key(|mutation| mutation.claim);
+    all
 }
 
-struct Varied<'a> {
-    asked: &'a Asked,
-    variations: Vec<Variation>,
+struct Mutations<'a> {
+    input: &'a DecisionInput,
+    all: Vec<ClaimMutation>,
 }
 
-impl Varied<'_> {
-    /// With another run.
+impl Mutations<'_> {
+    /// Adds the input with a changed run.
     fn run(&mut self, claim: Claim, from: &str, to: &str, change: impl FnOnce(&mut Run)) {
-        let mut asked = self.asked.clone();
-        change(&mut asked.run);
-        self.push(claim, from, to, asked);
+        let mut input = self.input.clone();
+        change(&mut input.run);
+        self.push(claim, from, to, input);
     }
 
-    fn push(&mut self, claim: Claim, from: &str, to: &str, asked: Asked) {
-        if asked != *self.asked && !self.variations.iter().any(|other| other.asked == asked) {
-            self.variations.push(Variation {
-                claim,
-                from: from.to_owned(),
-                to: to.to_owned(),
-                asked,
-            });
+    fn push(&mut self, claim: Claim, from: &str, to: &str, input: DecisionInput) {
+        if input != *self.input && !self.all.iter().any(|other| other.input == input) {
+            self.all.push(ClaimMutation { claim, from: from.to_owned(), to: to.to_owned(), input });
         }
     }
 }
 
-fn of_building_block(varied: &mut Varied<'_>, hints: &Hints) {
-    let block = varied.asked.run.building_block.clone();
-    let definition_workspace = varied.asked.run.definition.workspace.clone();
-    let others = [definition_workspace].into_iter().chain(hints.workspaces.iter().cloned());
+fn of_building_block(mutations: &mut Mutations<'_>, literals: &SettingsLiterals) {
+    let block = mutations.input.run.building_block.clone();
+    let definition_workspace = mutations.input.run.definition.workspace.clone();
+    let others = [definition_workspace].into_iter().chain(literals.workspaces.iter().cloned());
     for workspace in others.chain(Workspace::parse(OTHER_NAME)) {
         let to = workspace.to_string();
-        varied.run(Claim::OwningWorkspace, block.workspace.as_str(), &to, |run| {
+        mutations.run(Claim::OwningWorkspace, block.workspace.as_str(), &to, |run| {
             run.building_block.workspace = workspace;
         });
     }
     let from = block.project.as_ref().map_or("none", |project| project.as_str());
-    let named = hints.workspaces.iter().filter_map(|name| Project::parse(name.as_str()).ok());
+    let named = literals.workspaces.iter().filter_map(|name| Project::parse(name.as_str()).ok());
     let projects = named.chain(Project::parse(OTHER_NAME)).map(Some).chain([None]);
     for project in projects {
         let to = project.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
-        varied.run(Claim::Project, from, &to, |run| run.building_block.project = project);
+        mutations.run(Claim::Project, from, &to, |run| run.building_block.project = project);
     }
     let from = block.platform.as_ref().map_or("none", |platform| platform.as_str());
-    let named = hints.texts.iter().filter_map(|text| Platform::parse(text).ok());
+    let named = literals.texts.iter().filter_map(|text| Platform::parse(text).ok());
     for platform in named.chain(Platform::parse("another.one")).map(Some).chain([None]) {
         let to = platform.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
-        varied.run(Claim::Platform, from, &to, |run| run.building_block.platform = platform);
+        mutations.run(Claim::Platform, from, &to, |run| run.building_block.platform = platform);
     }
     if let Ok(id) = OTHER_UUID.parse() {
-        varied.run(Claim::BuildingBlock, block.id.as_str(), OTHER_UUID, |run| {
+        mutations.run(Claim::BuildingBlock, block.id.as_str(), OTHER_UUID, |run| {
             run.building_block.id = id;
         });
     }
     let count = block.parents.len();
     let from = format!("{count} parents");
-    varied.run(Claim::Parents, &from, "none", |run| run.building_block.parents.clear());
+    mutations.run(Claim::Parents, &from, "none", |run| run.building_block.parents.clear());
     if let (Ok(building_block), Ok(definition)) = (OTHER_UUID.parse(), OTHER_UUID.parse()) {
         let parent = Parent { building_block, definition };
-        varied.run(Claim::Parents, &from, "one that nothing knows", |run| {
+        mutations.run(Claim::Parents, &from, "an unknown one", |run| {
             run.building_block.parents = vec![parent];
         });
     }
 }
 
-fn of_definition(varied: &mut Varied<'_>, hints: &Hints) {
-    let definition = varied.asked.run.definition.clone();
-    let owner = varied.asked.run.building_block.workspace.clone();
-    let others = [owner].into_iter().chain(hints.workspaces.iter().cloned());
+fn of_definition(mutations: &mut Mutations<'_>, literals: &SettingsLiterals) {
+    let definition = mutations.input.run.definition.clone();
+    let owner = mutations.input.run.building_block.workspace.clone();
+    let others = [owner].into_iter().chain(literals.workspaces.iter().cloned());
     for workspace in others.chain(Workspace::parse(OTHER_NAME)) {
         let to = workspace.to_string();
-        varied.run(Claim::DefinitionWorkspace, definition.workspace.as_str(), &to, |run| {
+        mutations.run(Claim::DefinitionWorkspace, definition.workspace.as_str(), &to, |run| {
             run.definition.workspace = workspace;
         });
     }
-    for id in hints.definitions.iter().cloned().chain(OTHER_UUID.parse()) {
+    for id in literals.definitions.iter().cloned().chain(OTHER_UUID.parse()) {
         let to = id.to_string();
-        varied.run(Claim::Definition, definition.id.as_str(), &to, |run| run.definition.id = id);
+        mutations.run(Claim::Definition, definition.id.as_str(), &to, |run| run.definition.id = id);
     }
     let from = definition.version.to_string();
     for version in [0, definition.version.saturating_sub(1), definition.version + 1] {
-        varied.run(Claim::DefinitionVersion, &from, &version.to_string(), |run| {
+        mutations.run(Claim::DefinitionVersion, &from, &version.to_string(), |run| {
             run.definition.version = version;
         });
     }
     for implementation in Implementation::ALL {
         let (from, to) = (definition.implementation.as_str(), implementation.as_str());
-        varied.run(Claim::Implementation, from, to, |run| {
+        mutations.run(Claim::Implementation, from, to, |run| {
             run.definition.implementation = *implementation;
         });
     }
 }
 
-fn of_run(varied: &mut Varied<'_>) {
-    let (id, number) = (varied.asked.run.id.clone(), varied.asked.run.number);
+fn of_run(mutations: &mut Mutations<'_>) {
+    let (id, number) = (mutations.input.run.id.clone(), mutations.input.run.number);
     if let Ok(other) = RunId::parse(OTHER_UUID) {
-        varied.run(Claim::RunId, id.as_str(), OTHER_UUID, |run| run.id = other);
+        mutations.run(Claim::RunId, id.as_str(), OTHER_UUID, |run| run.id = other);
     }
     for other in [0, 1, number + 1] {
-        varied.run(Claim::RunNumber, &number.to_string(), &other.to_string(), |run| {
+        mutations.run(Claim::RunNumber, &number.to_string(), &other.to_string(), |run| {
             run.number = other
         });
     }
-    let behavior = varied.asked.run.behavior;
+    let behavior = mutations.input.run.behavior;
     for other in Behavior::ALL {
-        varied.run(Claim::Behavior, behavior.as_str(), other.as_str(), |run| run.behavior = *other);
+        mutations
+            .run(Claim::Behavior, behavior.as_str(), other.as_str(), |run| run.behavior = *other);
     }
-    let from = varied.asked.runner.as_ref().map_or("unknown", |runner| runner.as_str()).to_owned();
+    let from =
+        mutations.input.runner.as_ref().map_or("unknown", |runner| runner.as_str()).to_owned();
     for runner in RunnerId::parse(OTHER_UUID).map(Some).into_iter().chain([None]) {
         let to = runner.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string);
-        let asked = Asked { runner, ..varied.asked.clone() };
+        let input = DecisionInput { runner, ..mutations.input.clone() };
         // A subject by runner needs one.
-        if asked.claims().is_ok() {
-            varied.push(Claim::Runner, &from, &to, asked);
+        if input.claims().is_ok() {
+            mutations.push(Claim::Runner, &from, &to, input);
         }
     }
 }
 
-fn of_trigger(varied: &mut Varied<'_>, hints: &Hints) {
-    let trigger = varied.asked.run.trigger.clone();
+fn of_trigger(mutations: &mut Mutations<'_>, literals: &SettingsLiterals) {
+    let trigger = mutations.input.run.trigger.clone();
     let kinds = AuthorKind::ALL.iter().map(|kind| Some(*kind)).chain([None]);
     let from = trigger.as_ref().map_or("no trigger", |trigger| trigger.author_kind.as_str());
     for kind in kinds {
@@ -185,35 +182,35 @@ fn of_trigger(varied: &mut Varied<'_>, hints: &Hints) {
             author_kind: AuthorKind::User,
         });
         let changed = kind.map(|author_kind| Trigger { author_kind, ..base });
-        varied.run(Claim::AuthorKind, from, to, |run| run.trigger = changed);
+        mutations.run(Claim::AuthorKind, from, to, |run| run.trigger = changed);
     }
     // Without a trigger there is neither.
     let Some(trigger) = trigger else { return };
-    let authors = hints.texts.iter().cloned().chain([OTHER_NAME.to_owned()]);
+    let authors = literals.texts.iter().cloned().chain([OTHER_NAME.to_owned()]);
     for author in authors {
         let changed = Trigger { author: author.clone(), ..trigger.clone() };
-        varied.run(Claim::Author, &trigger.author, &author, |run| run.trigger = Some(changed));
+        mutations.run(Claim::Author, &trigger.author, &author, |run| run.trigger = Some(changed));
     }
     let from = trigger.reason.as_deref().unwrap_or("none");
     for reason in [None, Some(OTHER_NAME.to_owned())] {
         let to = reason.clone().unwrap_or_else(|| "none".to_owned());
         let changed = Trigger { reason, ..trigger.clone() };
-        varied.run(Claim::TriggerReason, from, &to, |run| run.trigger = Some(changed));
+        mutations.run(Claim::TriggerReason, from, &to, |run| run.trigger = Some(changed));
     }
 }
 
 /// Each fact taken away or changed, and one that nothing knows.
-fn of_facts(varied: &mut Varied<'_>, hints: &Hints) {
+fn of_facts(mutations: &mut Mutations<'_>, literals: &SettingsLiterals) {
     /// Values of settings that are tried, over all facts: each is an evaluation.
     const MAX_TEXTS: usize = 64;
-    let facts = varied.asked.facts.clone();
+    let facts = mutations.input.facts.clone();
     let mut push = |from: &str, to: &str, facts: Facts| {
-        varied.push(Claim::Facts, from, to, Asked { facts, ..varied.asked.clone() });
+        mutations.push(Claim::Facts, from, to, DecisionInput { facts, ..mutations.input.clone() });
     };
     for (name, value) in facts.iter() {
         let from = format!("{name}={value}");
         push(&from, &format!("no {name}"), facts.without(name));
-        let named = hints.texts.iter().take(MAX_TEXTS / facts.len());
+        let named = literals.texts.iter().take(MAX_TEXTS / facts.len());
         for other in named.map(String::as_str).chain([OTHER_NAME]) {
             if let Ok(changed) = facts.with(name.clone(), other) {
                 push(&from, &format!("{name}={other}"), changed);
@@ -227,13 +224,13 @@ fn of_facts(varied: &mut Varied<'_>, hints: &Hints) {
     }
 }
 
-fn of_token(varied: &mut Varied<'_>, hints: &Hints) {
-    let token = varied.asked.token.clone();
+fn of_token(mutations: &mut Mutations<'_>, literals: &SettingsLiterals) {
+    let token = mutations.input.token.clone();
     let (audiences, ttl, now) =
         (token.audiences().to_vec(), token.ttl_seconds(), token.issued_at());
     let mut push = |claim, from: &str, to: &str, changed: (Vec<Audience>, u32, u64)| {
         if let Ok(token) = TokenRequest::new(changed.0, changed.1, changed.2) {
-            varied.push(claim, from, to, Asked { token, ..varied.asked.clone() });
+            mutations.push(claim, from, to, DecisionInput { token, ..mutations.input.clone() });
         }
     };
     let shown = |audiences: &[Audience]| {
@@ -241,14 +238,14 @@ fn of_token(varied: &mut Varied<'_>, hints: &Hints) {
     };
     let from = shown(&audiences);
     let named =
-        hints.audiences.iter().cloned().chain(Audience::parse("https://another.example.com"));
+        literals.audiences.iter().cloned().chain(Audience::parse("https://another.example.com"));
     let mut others: Vec<Vec<Audience>> = named.map(|audience| vec![audience]).collect();
     others.extend(audiences.iter().map(|one| vec![one.clone()]));
     for other in others {
         let to = shown(&other);
         push(Claim::Audiences, &from, &to, (other, ttl, now));
     }
-    let near = hints
+    let near = literals
         .seconds
         .iter()
         .flat_map(|seconds| [seconds.saturating_sub(1), *seconds, seconds.saturating_add(1)]);
@@ -283,7 +280,7 @@ mod tests {
 
     use super::*;
 
-    fn asked(facts: &[(&str, &str)]) -> Asked {
+    fn input(facts: &[(&str, &str)]) -> DecisionInput {
         let mut run = Run::parse(include_bytes!("../../../examples/run.json")).unwrap();
         run.trigger = Some(Trigger {
             reason: Some("ORDERED".to_owned()),
@@ -295,31 +292,31 @@ mod tests {
         let audience = Audience::parse("api://AzureADTokenExchange").unwrap();
         let token = TokenRequest::new(vec![audience], 7200, 1_790_000_000).unwrap();
         let facts = Facts::new(facts.iter().copied()).unwrap();
-        Asked { run, runner: None, facts, subject, token }
+        DecisionInput { run, runner: None, facts, subject, token }
     }
 
     /// A field that the table gains is changed here too.
     #[test]
     fn every_claim_that_can_be_changed_is() {
-        let asked = asked(&[]);
-        let variations = variations(&asked, &Hints::default());
-        let claims = asked.claims().unwrap();
+        let input = input(&[]);
+        let mutations = claim_mutations(&input, &SettingsLiterals::default());
+        let claims = input.claims().unwrap();
         for claim in changeable() {
-            let mut own = variations.iter().filter(|variation| variation.claim == claim);
-            let changed = own.any(|own| claim.get(&own.asked.claims().unwrap()) != claim.get(&claims));
+            let mut own = mutations.iter().filter(|mutation| mutation.claim == claim);
+            let changed = own.any(|own| claim.get(&own.input.claims().unwrap()) != claim.get(&claims));
             assert!(changed, "nothing changes {claim}");
         }
     }
 
     #[test]
     fn each_fact_is_taken_away_and_changed() {
-        let asked = asked(&[("a", "1"), ("b", "2")]);
-        let mut hints = Hints::default();
-        hints.texts.insert("4711".to_owned());
-        let all = variations(&asked, &hints);
-        let of_facts = all.iter().filter(|variation| variation.claim == Claim::Facts);
+        let input = input(&[("a", "1"), ("b", "2")]);
+        let mut literals = SettingsLiterals::default();
+        literals.texts.insert("4711".to_owned());
+        let all = claim_mutations(&input, &literals);
+        let of_facts = all.iter().filter(|mutation| mutation.claim == Claim::Facts);
         let changes: Vec<_> =
-            of_facts.map(|variation| (variation.from.as_str(), variation.to.as_str())).collect();
+            of_facts.map(|mutation| (mutation.from.as_str(), mutation.to.as_str())).collect();
         assert_eq!(
             changes,
             [

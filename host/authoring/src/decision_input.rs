@@ -1,24 +1,24 @@
-//! What claims are made of.
+//! The input of a decision, in parts that can be changed.
 
 use countersign::{Claims, Facts, Run, RunnerId, SubjectError, SubjectTemplate, TokenRequest};
 
-/// A run, and the token that is asked for: what claims are made of, so that parts can be changed.
+/// A run and the token requested for it: what [`Claims`] are made from, in parts that can be changed one by one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asked {
+pub struct DecisionInput {
     /// The run.
     pub run: Run,
-    /// The runner that executes it, where it is known.
+    /// The runner that executes it, if known.
     pub runner: Option<RunnerId>,
     /// The facts that were registered with it.
     pub facts: Facts,
-    /// How the subject is made.
+    /// The form of the subject.
     pub subject: SubjectTemplate,
-    /// The token that is asked for.
+    /// The requested token.
     pub token: TokenRequest,
 }
 
-impl Asked {
-    /// The claims, as policies see them.
+impl DecisionInput {
+    /// Makes the claims that policies see.
     ///
     /// # Errors
     /// When the subject is the runner's, and there is none.
