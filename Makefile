@@ -138,7 +138,7 @@ kills: toolchain ## Kill the service under load, 1,000 times (KILLS), and look w
 
 schemathesis: toolchain ## Ask the service what its OpenAPI description allows, and what not (needs Python)
 	@$(CARGO) build $(CARGO_FLAGS) --bin countersign
-	@sh host/issuer/tests/schemathesis.sh
+	@sh host/http/tests/schemathesis.sh
 
 bench-check: toolchain ## Instructions of a decision against those recorded (needs valgrind); UPDATE=1 records
 	$(CARGO) bench $(CARGO_FLAGS) --bench instructions

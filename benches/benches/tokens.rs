@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use countersign_benches::machine;
 use countersign_decision_log::Reader;
-use countersign_issuer::{Algorithm, Signer, SigningKey};
+use countersign_signing::{Algorithm, Signer, SigningKey};
 use jsonwebtoken::EncodingKey;
 use jsonwebtoken::crypto::sign;
 use serde_json::Value;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use countersign::{Claims, Outcome, PolicySet, Run, SubjectTemplate, SubjectFormat, TokenRequest};
 use countersign_clouds::AudienceClouds;
 use countersign_benches::{RUN, claims};
-use countersign_issuer::{Algorithm, Issuer, SigningKey, TokenId};
+use countersign_signing::{Algorithm, Issuer, SigningKey, TokenId};
 use countersign_peers::{
     Answer, Cedar, CedarRequestMade, Cel, Countersign, Peer, Plain, Rego, RegoFromClaims, Request,
     Rules, many, set_of, stack,

@@ -12,7 +12,7 @@ use countersign_preparation::{CacheFolder, KeptEntry};
 use serde::Serialize;
 
 pub use self::place::{CacheArguments, CachePlace};
-use crate::output::{self, FAILURE, DIM, Exit, Format, Styled};
+use crate::output::{self, DIM, Exit, FAILURE, Format, Styled};
 
 /// Look at what was prepared and kept, and remove what is not needed
 #[derive(Args)]

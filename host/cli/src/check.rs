@@ -1,29 +1,34 @@
 //! `countersign check`
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use countersign::{Audience, DefinitionId, Optimization, PolicySet, RunnerId, SubjectParts, Workspace, visible};
-use countersign_clouds::Cloud;
-use countersign_clouds::{GCP_SUBJECT_BYTES, UnsignedToken, Violation, preflight};
-use countersign_issuer::{Algorithm, Tls};
-use serde::Serialize;
-use serde_json::json;
-
-use crate::cache::CacheArguments;
-use crate::output::{self, FAILURE, Exit, Format, SUCCESS, Styled};
+use countersign::{
+    Audience, DefinitionId, Facts, Optimization, PolicySet, Run, RunnerId, SubjectFormat, SubjectFormats,
+    SubjectParts, Workspace, visible,
+};
+use countersign_clouds::{Cloud, GCP_SUBJECT_BYTES, Violation};
 use countersign_deployment::files::resolve_relative_to;
 use countersign_deployment::{
     Config, DefinitionArgument, Installation, Loader, ManifestBundle, engine, read_config,
 };
+use countersign_http::Tls;
+use countersign_issuer::{IssueRequest, preflight_request};
+use countersign_signing::{Algorithm, Issuer, PublicKey, SignError, Signer};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::cache::CacheArguments;
 use crate::can_permit::{CanPermit, PermitArguments};
+use crate::output::{self, Exit, FAILURE, Format, SUCCESS, Styled};
 use crate::progress;
 
-/// As long as a token of a run without claims of policies is, about.
-const CHARACTERS: usize = 2000;
+/// Of RFC 7517 appendix A.1.
+const RSA_MODULUS: &str = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw";
 
 /// Stands where any UUID does.
 const MADE_UP: &str = "11111111-1111-4111-8111-111111111111";
@@ -132,12 +137,10 @@ impl Check {
 
     /// Everything that a service reads.
     fn load(&self, config: &Path) -> Result<PolicySet> {
-        let (loader, snapshot) =
-            Loader::open(config, self.cache.open()?, output::warn_or_log)?;
-        let deployment = progress::with_spinner("preparing the policies", || {
-            loader.deployment(&snapshot)
-        })?;
-        loader.access(&snapshot, &deployment.url)?;
+        let (loader, snapshot) = Loader::open(config, self.cache.open()?, output::warn_or_log)?;
+        let deployment =
+            progress::with_spinner("preparing the policies", || loader.deployment(&snapshot))?;
+        loader.authorizer(&snapshot, &deployment.url)?;
         if let Some(tls) = &deployment.tls {
             Tls::new(tls.certificate(), tls.key()).context("listen.certificate")?;
         }
@@ -149,7 +152,12 @@ impl Check {
         let name = || manifest.display().to_string();
         let bundle = ManifestBundle::read(manifest)?;
         let entry = bundle.manifest.preparation;
-        let engine = engine::engine_with(Optimization::None, entry, self.cache.open()?, output::warn_or_log)?;
+        let engine = engine::engine_with(
+            Optimization::None,
+            entry,
+            self.cache.open()?,
+            output::warn_or_log,
+        )?;
         progress::with_spinner("preparing the policies", || bundle.prepare(&engine))
             .with_context(name)
     }
@@ -176,7 +184,6 @@ impl Check {
             let algorithm = config.map_or(Algorithm::Rs256, |config| {
                 config.settings.algorithm_of(std::slice::from_ref(&audience))
             });
-            let algorithm = algorithm.as_str();
             for (_, subject) in &subjects {
                 let ttl = config.map_or(3600, |c| c.settings.max_ttl_seconds);
                 let violations =
@@ -184,7 +191,7 @@ impl Check {
                 checked.push(One {
                     cloud: installation.entry.audiences.of(audience.as_str()).map(Cloud::as_str),
                     audience: audience.to_string(),
-                    algorithm,
+                    algorithm: algorithm.as_str(),
                     subject: subject.to_string(),
                     violations,
                 });
@@ -226,32 +233,107 @@ impl Check {
     }
 }
 
-/// Puts a token to the checks before its signature, as far as it is known without a run.
+/// Puts the token of a subject to the checks before its signature, as far as it is known without a run.
 pub fn preflight_of(
     installation: &Installation,
-    algorithm: &str,
+    algorithm: Algorithm,
     subject: &str,
     audience: &Audience,
     ttl_seconds: u32,
 ) -> Result<Vec<Violation>> {
     // Any time does.
     const ISSUED_AT: u64 = 1_790_000_000;
-    let header = json!({"typ": "JWT", "alg": algorithm, "kid": "a-thumbprint"}).to_string();
-    let claims = json!({
-        "iss": installation.url.as_str(), "sub": subject, "aud": audience.as_str(),
-        "iat": ISSUED_AT, "nbf": ISSUED_AT, "exp": ISSUED_AT + u64::from(ttl_seconds),
+    let issuer = Issuer::new(installation.url.clone(), Arc::new(NoSigner::new(algorithm)?));
+    let parts = SubjectParts::parse(subject)?;
+    let (workspace, definition, runner) = match &parts {
+        SubjectParts::ByDefinition { workspace, definition, .. } => {
+            (workspace.as_str(), definition.as_str(), None)
+        }
+        SubjectParts::ByRunner { runner, .. } => ("a", MADE_UP, Some(runner.clone())),
+    };
+    // The format of this subject and no other: while a definition migrates it has both.
+    let (SubjectParts::ByDefinition { meshstack, .. } | SubjectParts::ByRunner { meshstack, .. }) =
+        &parts;
+    let profile = match &parts {
+        SubjectParts::ByDefinition { .. } => SubjectFormat::ByDefinition,
+        SubjectParts::ByRunner { .. } => SubjectFormat::ByRunner,
+    };
+    let subjects =
+        SubjectFormats { meshstack_id: meshstack.clone(), profile, overrides: BTreeMap::new() };
+    let request = IssueRequest {
+        run: made_up_run(workspace, definition)?,
+        runner,
+        facts: Facts::default(),
+        audiences: vec![audience.clone()],
+        ttl_seconds,
+        now: ISSUED_AT,
+    };
+    Ok(preflight_request(request, &subjects, &installation.entry.audiences, &issuer)?)
+}
+
+/// A run of a definition whose workspace owns the building block too.
+fn made_up_run(workspace: &str, definition: &str) -> Result<Run> {
+    let object = json!({
+        "kind": "meshBuildingBlockRun",
+        "apiVersion": "v1",
+        "metadata": {"uuid": MADE_UP},
+        "spec": {
+            "runNumber": 1,
+            "behavior": "APPLY",
+            "buildingBlock": {"uuid": MADE_UP, "spec": {
+                "workspaceIdentifier": workspace,
+                "projectIdentifier": null,
+                "fullPlatformIdentifier": null,
+                "parentBuildingBlocks": [],
+            }},
+            "buildingBlockDefinition": {"uuid": definition, "spec": {
+                "workspaceIdentifier": workspace,
+                "version": 1,
+                "implementation": {"type": "TERRAFORM"},
+            }},
+        },
     });
-    let claims = claims.to_string();
-    let token = UnsignedToken::parse(header.as_bytes(), claims.as_bytes(), CHARACTERS)?;
-    Ok(preflight(&token, &installation.entry.audiences))
+    Ok(Run::parse(object.to_string().as_bytes())?)
+}
+
+/// A public key without a private half, so that nothing that is checked can be signed.
+struct NoSigner(PublicKey);
+
+impl NoSigner {
+    /// The keys of RFC 7517 appendix A.1: any of their kind has tokens of this length.
+    fn new(algorithm: Algorithm) -> Result<Self> {
+        let jwk = match algorithm {
+            Algorithm::Rs256 => json!({"kty": "RSA", "n": RSA_MODULUS, "e": "AQAB"}),
+            Algorithm::Es256 => json!({
+                "kty": "EC",
+                "crv": "P-256",
+                "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
+                "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM",
+            }),
+        };
+        Ok(Self(PublicKey::from_jwk(jwk.to_string().as_bytes())?))
+    }
+}
+
+impl Signer for NoSigner {
+    fn public(&self) -> &PublicKey {
+        &self.0
+    }
+
+    fn sign(&self, _: &[u8]) -> Result<Vec<u8>, SignError> {
+        Err(SignError)
+    }
 }
 
 fn text(checked: &Checked) -> String {
     let mut text = String::new();
     for one in &checked.checked {
         let cloud = one.cloud.unwrap_or("no cloud");
-        let verdict =
-            if one.violations.is_empty() { Styled(SUCCESS, "good") } else { Styled(FAILURE, "bad") };
+        let verdict = if one.violations.is_empty() {
+            Styled(SUCCESS, "good")
+        } else {
+            Styled(FAILURE, "bad")
+        };
         let (audience, subject) = (visible(&one.audience), &one.subject);
         let _ = writeln!(text, "{verdict}  {cloud} {} {audience} {subject}", one.algorithm);
         for violation in &one.violations {

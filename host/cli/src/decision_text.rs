@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use countersign::{BindingTrace, Claims, Decision, Mode, Outcome, Reason, Terms, Verdict};
 
-use crate::output::{FAILURE, DIM, SUCCESS, STRONG, Styled};
+use crate::output::{DIM, FAILURE, STRONG, SUCCESS, Styled};
 
 /// What was decided on what, why, and by which bindings.
 pub fn decision_text(decision: &Decision) -> String {

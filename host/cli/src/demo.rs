@@ -1,20 +1,20 @@
 //! `countersign demo`
 
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use countersign::{
-    Audience, Claims, Decision, Facts, Optimization, PolicySet, Run, TokenRequest,
-};
+use countersign::{Audience, Decision, Facts, IssuerUrl, Optimization, PolicySet, Run};
 use countersign_deployment::{Manifest, ManifestBundle, ManifestFiles, engine};
-use countersign_issuer::{Algorithm, Issuer, IssuerUrl, KeySet, SigningKey, TokenId};
+use countersign_issuer::{
+    Decider, DecisionContext, IssueRequest, RecordHead, RecordKind, Requester,
+};
+use countersign_signing::{Algorithm, Issuer, KeySet, SigningKey, TokenId};
 use jsonwebtoken::jwk::JwkSet;
 use serde_json::Value;
 
 use crate::decision_text::decision_text;
-use crate::output::{self, DIM, Exit, SUCCESS, STRONG, Styled};
+use crate::output::{self, DIM, Exit, STRONG, SUCCESS, Styled};
 use crate::progress;
 
 const MANIFEST: &str = include_str!("../../../examples/countersign.toml");
@@ -35,7 +35,7 @@ impl Demo {
         let bundle = ManifestBundle::new(manifest, files);
         let policies =
             progress::with_spinner("preparing the policies", || bundle.prepare(&engine))?;
-        let demo = Prepared { manifest: bundle.manifest, policies };
+        let demo = Prepared::new(&bundle.manifest, policies)?;
 
         title("0", "What decides")?;
         output::print(&indent(MANIFEST))?;
@@ -75,38 +75,46 @@ impl Demo {
     }
 }
 
-/// The policies of the demonstration, ready to decide.
+/// The policies of the demonstration, ready to decide, and a key that is made for it.
 struct Prepared {
-    manifest: Arc<Manifest>,
-    policies: PolicySet,
+    context: DecisionContext,
+    issuer: Issuer,
+    key_set: String,
 }
 
 impl Prepared {
-    fn decide(&self, run: &str, audiences: &[&str], ttl: u32) -> Result<Decision> {
-        let run = Run::parse(run.as_bytes())?;
-        let issuer = self.manifest.issuer.as_ref().context("the manifest names an issuer")?;
+    fn new(manifest: &Manifest, policies: PolicySet) -> Result<Self> {
+        let entry = manifest.issuer.clone().context("the manifest names an issuer")?;
+        let url = IssuerUrl::parse(&entry.url.context("the manifest names an issuer URL")?)?;
+        let (key, _) = SigningKey::generate(Algorithm::Rs256)?;
+        let key_set = serde_json::to_string(&KeySet::new([key.public()]))?;
+        let issuer = Issuer::new(url, std::sync::Arc::new(key));
+        let context =
+            DecisionContext { policies, subjects: entry.subjects, clouds: entry.audiences };
+        Ok(Self { context, issuer, key_set })
+    }
+
+    fn decide(&self, run: &str, audiences: &[&str], ttl_seconds: u32) -> Result<Decision> {
         let audiences =
             audiences.iter().map(|text| Audience::parse(text)).collect::<Result<_, _>>()?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-        let token = TokenRequest::new(audiences, ttl, now)?;
-        let subject = issuer.subjects.of(&run);
-        Ok(self.policies.evaluate(Claims::new(run, None, Facts::default(), &subject, token)?))
+        let run = Run::parse(run.as_bytes())?;
+        let facts = Facts::default();
+        let request = IssueRequest { run, runner: None, facts, audiences, ttl_seconds, now };
+        Ok(Decider::new(&self.context, &self.issuer).decide(request)?)
     }
 
     fn sign_and_verify(&self, decision: Decision) -> Result<()> {
-        let url = self.manifest.issuer.as_ref().and_then(|issuer| issuer.url.as_deref());
-        let url = IssuerUrl::parse(url.context("the manifest names an issuer URL")?)?;
-        let (key, _) = SigningKey::generate(Algorithm::Rs256)?;
-        let key_set = serde_json::to_string(&KeySet::new([key.public()]))?;
-        let issuer = Issuer::new(url, Arc::new(key));
-        let Ok(approval) = decision.into_approval() else {
+        let id = TokenId::random().context("the system gives no randomness")?.to_string();
+        let requester = Requester::CommandLine { command: "demo".to_owned() };
+        let head = RecordHead { kind: RecordKind::Token, request: &id, requester: &requester };
+        let pending = Decider::new(&self.context, &self.issuer).conclude(decision, head)?;
+        // The key is gone when the demonstration ends, and so is every token of it.
+        let Some(issued) = pending.without_record().issued else {
             bail!("the demonstration went wrong: this run should have been approved");
         };
-        let id = TokenId::random().context("the system gives no randomness")?;
-        let entry = self.manifest.issuer.as_ref();
-        let clouds = entry.map(|entry| entry.audiences.clone()).unwrap_or_default();
-        let token = issuer.sign(approval, &id, &clouds)?;
-        let claims = verify(token.expose(), &key_set, issuer.url().as_str())?;
+        let (token, key_set) = (issued.token, &self.key_set);
+        let claims = verify(token.expose(), key_set, self.issuer.url().as_str())?;
         let verified =
             "verified as a cloud does: signature against the published key set, issuer, times";
         output::print(&format!(

@@ -7,9 +7,9 @@ use clap::{Args, Subcommand, ValueEnum};
 use countersign::{Audience, RunId};
 use serde_json::{Map, Value, json};
 
-use countersign_deployment::files;
 use crate::output::{self, Exit};
 use crate::token::service_url;
+use countersign_deployment::files;
 
 /// Print what the OpenTofu provider of a cloud needs in its environment
 #[derive(Args)]

@@ -8,7 +8,7 @@ use countersign::{Optimization, visible};
 use countersign_authoring::{Change, Claim, Explanation, SettingsLiterals, explain};
 use serde::Serialize;
 
-use crate::output::{self, FAILURE, DIM, Exit, Format, SUCCESS, STRONG, Styled};
+use crate::output::{self, DIM, Exit, FAILURE, Format, STRONG, SUCCESS, Styled};
 use crate::progress;
 use crate::request::RequestArguments;
 
@@ -77,7 +77,8 @@ impl Explain {
             literals.add(bundle.settings_of(entry)?);
         }
         let policies = self.request.prepare(&bundle, Optimization::Speed)?;
-        let explained = progress::with_spinner("changing claims", || explain(&policies, &input, &literals))?;
+        let explained =
+            progress::with_spinner("changing claims", || explain(&policies, &input, &literals))?;
         match self.format {
             Format::Human => output::print(&text(&explained))?,
             Format::Json => output::print_json(&printed(&explained))?,

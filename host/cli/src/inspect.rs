@@ -12,8 +12,8 @@ use countersign::{Limits, Optimization};
 use self::component::Inspected;
 use crate::can_permit::PermitArguments;
 use crate::output::{self, Exit, Format};
-use countersign_deployment::engine;
 use crate::progress;
+use countersign_deployment::engine;
 
 /// Look at components, or at a manifest's bindings: what they are, whether they would load, and what
 /// they take of their limits

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
-use countersign_issuer::{Algorithm, KeySet, PrivateKeyPem, SigningKey};
+use countersign_signing::{Algorithm, KeySet, PrivateKeyPem, SigningKey};
 use serde::Serialize;
 
 use crate::output::{self, Exit, Format};

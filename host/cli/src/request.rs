@@ -13,8 +13,8 @@ use countersign::{
 use countersign_authoring::DecisionInput;
 use countersign_deployment::{ManifestBundle, engine, files};
 
-use crate::output;
 use crate::cache::CacheArguments;
+use crate::output;
 use crate::{clock, progress};
 
 /// The token request, and the policies that decide on it.
@@ -87,10 +87,15 @@ impl RequestArguments {
     }
 
     /// Prepares the policies.
-    pub fn prepare(&self, bundle: &ManifestBundle, optimization: Optimization) -> Result<PolicySet> {
+    pub fn prepare(
+        &self,
+        bundle: &ManifestBundle,
+        optimization: Optimization,
+    ) -> Result<PolicySet> {
         let (entry, cache) = (bundle.manifest.preparation, self.cache.open()?);
         let engine = engine::engine_with(optimization, entry, cache, output::warn_or_log)?;
-        progress::with_spinner("preparing the policies", || bundle.prepare(&engine)).with_context(|| self.policies.display().to_string())
+        progress::with_spinner("preparing the policies", || bundle.prepare(&engine))
+            .with_context(|| self.policies.display().to_string())
     }
 
     /// Makes the input of the decision.

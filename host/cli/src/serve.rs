@@ -11,9 +11,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Args;
 use countersign_deployment::{DeploymentError, Loader, ServiceState, Snapshot};
-use countersign_issuer::{
-    Permission, Service, ServiceParts, Tls, serve,
-};
+use countersign_http::{Tls, serve};
+use countersign_issuer::{Permission, Service, ServiceParts};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
@@ -98,12 +97,7 @@ impl Serve {
         served
     }
 
-    fn serve(
-        &self,
-        runtime: &Runtime,
-        loader: &Arc<Loader>,
-        snapshot: Snapshot,
-    ) -> Result<Exit> {
+    fn serve(&self, runtime: &Runtime, loader: &Arc<Loader>, snapshot: Snapshot) -> Result<Exit> {
         let config = loader.config();
         // First: a port that is taken should not be found after everything else.
         let listener =
@@ -160,13 +154,13 @@ async fn prepare(
     let (preparing, of_thread) = (Arc::clone(loader), snapshot.clone());
     let prepared = tokio::task::spawn_blocking(move || {
         let deployment = preparing.deployment(&of_thread)?;
-        let access = preparing.access(&of_thread, &deployment.url)?;
-        Ok::<_, DeploymentError>((deployment, access))
+        let authorizer = preparing.authorizer(&of_thread, &deployment.url)?;
+        Ok::<_, DeploymentError>((deployment, authorizer))
     });
-    let (deployment, access) = prepared.await??;
+    let (deployment, authorizer) = prepared.await??;
     let tls = deployment.tls.as_ref().map(|tls| Tls::new(tls.certificate(), tls.key()));
     let tls = tls.transpose().context("listen.certificate")?.map(Arc::new);
-    Ok((state.into_parts(loader, deployment, access), tls))
+    Ok((state.into_parts(loader, deployment, authorizer), tls))
 }
 
 fn run_maintenance(service: Arc<Service>) {
@@ -174,7 +168,7 @@ fn run_maintenance(service: Arc<Service>) {
         let mut due = tokio::time::interval(MAINTENANCE_INTERVAL);
         loop {
             due.tick().await;
-            if let Err(problem) = service.keep_house().await {
+            if let Err(problem) = service.run_maintenance().await {
                 tracing::error!(?problem, "maintenance failed; trying again");
             }
         }

@@ -1,20 +1,29 @@
 //! `countersign sign`
 
+mod record_log;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use countersign::{Decision, visible};
-use countersign_deployment::{Manifest, files};
+use countersign::{Decision, IssuerUrl, Optimization, SubjectFormats, visible};
 use countersign_clouds::Violation;
-use countersign_issuer::{IssueError, Issuer, IssuerUrl, MAX_PEM_BYTES, SigningKey, TokenId};
+use countersign_decision_log::Position;
+use countersign_deployment::Manifest;
+use countersign_issuer::{
+    Decider, DecisionContext, IssueRequest, RecordHead, RecordKind, Requester,
+};
+use countersign_signing::{Issuer, MAX_PEM_BYTES, SigningKey, TokenId};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use self::record_log::RecordLog;
 use crate::decision_text::decision_text;
-use crate::output::{self, FAILURE, Exit, Format, Styled};
+use crate::output::{self, Exit, FAILURE, Format, Styled};
 use crate::request::RequestArguments;
+use countersign_deployment::files;
 
 /// Decide on a run, and sign the token that is approved
 #[derive(Args)]
@@ -25,10 +34,15 @@ Examples:
       --audience aws-workload-identity-provider:demo --ttl 900 > token
 
 The token goes to stdout, the decision to stderr. With `--format json`, stdout has
-`{\"token\": \"…\", \"decision\": {…}}`; a refusal has no `token`. What
-the cloud of the audience would not take is not signed either: then there is `preflight`, a list with
-`code` and `message` (docs/codes.md). The decision is the one that
-`countersign evaluate --format json` prints.
+`{\"token\": \"…\", \"record\": …, \"decision\": {…}}`; a refusal has no `token`. A token that the cloud of the
+audience would reject is not signed either: then there is `preflight`, a list with `code` and
+`message` (docs/codes.md). The decision is the one that `countersign evaluate --format json` prints.
+
+With `--log FOLDER` the decision is on record in a decision log, refusals included, before the token is
+printed: `countersign log verify` and `show` read it. `record` has its `sequence` and `hash` then. Without it there
+is no record: stderr says so, and `record` is null. The log of a service that is running cannot be
+written. The key that signs the checkpoints of the log is in `keys` beside FOLDER, as in the state of a
+service, and made where there is none.
 
 Exit status: 0 signed, 2 refused (nothing is signed), 1 anything else.")]
 pub struct Sign {
@@ -43,6 +57,10 @@ pub struct Sign {
     #[arg(long, value_name = "URL")]
     issuer: Option<IssuerUrl>,
 
+    /// The decision log to write a record to, made where there is none [default: no record]
+    #[arg(long, value_name = "FOLDER")]
+    log: Option<PathBuf>,
+
     /// The form of the output
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -55,58 +73,89 @@ struct Signed<'a> {
     token: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     preflight: &'a [Violation],
+    /// Null where there is no record.
+    record: Option<RecordPlace>,
     decision: &'a RawValue,
+}
+
+/// The place of a record in a log.
+#[derive(Serialize)]
+struct RecordPlace {
+    sequence: u64,
+    hash: String,
+}
+
+impl From<Position> for RecordPlace {
+    fn from(position: Position) -> Self {
+        Self { sequence: position.sequence, hash: position.hash.to_string() }
+    }
 }
 
 impl Sign {
     pub fn run(&self) -> Result<Exit> {
-        // The key and the issuer first: who has none should not wait for a decision.
+        // The key, the issuer and the log first: who lacks one should not wait for a decision.
         let key = read_key(&self.key)?;
         let (bundle, policies) = self.request.load()?;
         let url = self.issuer_url(&bundle.manifest, policies)?;
         let issuer = Issuer::new(url, Arc::new(key));
-        let decision = self.request.decide(&bundle)?;
-        let record = record(&decision)?;
+        let log = self.log.as_deref().map(RecordLog::open).transpose()?;
+        let input = self.request.input(&bundle)?;
+        let clouds = bundle.manifest.issuer.as_ref().map(|entry| entry.audiences.clone());
+        let context = DecisionContext {
+            // A single decision: optimising the policies would cost more than it gives.
+            policies: self.request.prepare(&bundle, Optimization::None)?,
+            subjects: SubjectFormats {
+                meshstack_id: input.subject.meshstack_id.clone(),
+                profile: input.subject.profile,
+                overrides: BTreeMap::new(),
+            },
+            clouds: clouds.unwrap_or_default(),
+        };
+        let request = IssueRequest {
+            run: input.run,
+            runner: input.runner,
+            facts: input.facts,
+            audiences: input.token.audiences().to_vec(),
+            ttl_seconds: input.token.ttl_seconds(),
+            now: input.token.issued_at(),
+        };
+        let decider = Decider::new(&context, &issuer);
+        let decision = decider.decide(request)?;
+        let json = decision_json(&decision)?;
         if self.format == Format::Human {
             // Before the signature: no token whose decision could not be shown.
             output::eprint_or_fail(decision_text(&decision).trim_end())?;
         }
-        let Ok(approval) = decision.into_approval() else {
-            if self.format == Format::Json {
-                output::print_json(&Signed { token: None, preflight: &[], decision: &record })?;
-            }
-            return Ok(Exit::Refused);
+        let id = TokenId::random().context("the system gives no randomness")?.to_string();
+        let requester = Requester::CommandLine { command: "sign".to_owned() };
+        let head = RecordHead { kind: RecordKind::Token, request: &id, requester: &requester };
+        let pending = decider.conclude(decision, head)?;
+        let committed = match &log {
+            Some(log) => log.commit(pending)?,
+            None => pending.without_record(),
         };
-        let id = TokenId::random().context("the system gives no randomness")?;
-        let entry = bundle.manifest.issuer.as_ref();
-        let clouds = entry.map(|entry| entry.audiences.clone()).unwrap_or_default();
-        let token = match issuer.sign(approval, &id, &clouds) {
-            Ok(token) => token,
-            Err(IssueError::Preflight(violations)) => {
-                if self.format == Format::Json {
-                    let preflight = violations.as_slice();
-                    output::print_json(&Signed { token: None, preflight, decision: &record })?;
-                } else {
-                    for Violation { code, message } in &violations {
-                        let text = visible(&format!("{code}: {message}"));
-                        output::eprint_or_fail(&format!("{} {text}", Styled(FAILURE, "not signed")))?;
-                    }
-                }
-                return Ok(Exit::Refused);
+        if self.format == Format::Human {
+            for Violation { code, message } in &committed.decided.preflight {
+                let text = visible(&format!("{code}: {message}"));
+                output::eprint_or_fail(&format!("{} {text}", Styled(FAILURE, "not signed")))?;
             }
-            Err(error) => return Err(error.into()),
-        };
-        match self.format {
-            Format::Human => output::print(&format!("{}\n", token.expose()))?,
-            Format::Json => {
-                output::print_json(&Signed {
-                    token: Some(token.expose()),
-                    preflight: &[],
-                    decision: &record,
-                })?;
-            }
+            output::eprint_or_fail(&match committed.position {
+                Some(position) => format!("record {} of the decision log", position.sequence),
+                None => "no record: this decision is in no decision log (see --log)".to_owned(),
+            })?;
         }
-        Ok(Exit::Success)
+        let token = committed.issued.as_ref().map(|issued| issued.token.expose());
+        match (self.format, token) {
+            (Format::Human, None) => {}
+            (Format::Human, Some(token)) => output::print(&format!("{token}\n"))?,
+            (Format::Json, token) => output::print_json(&Signed {
+                token,
+                preflight: &committed.decided.preflight,
+                record: committed.position.map(RecordPlace::from),
+                decision: &json,
+            })?,
+        }
+        Ok(if token.is_some() { Exit::Success } else { Exit::Refused })
     }
 
     fn issuer_url(&self, manifest: &Manifest, policies: &Path) -> Result<IssuerUrl> {
@@ -124,8 +173,8 @@ impl Sign {
     }
 }
 
-/// A decision's record, indented as a member: its order is kept, since its id depends on it.
-fn record(decision: &Decision) -> Result<Box<RawValue>> {
+/// A decision as JSON, indented as a member: its order is kept, since its id depends on it.
+fn decision_json(decision: &Decision) -> Result<Box<RawValue>> {
     let text = serde_json::to_string_pretty(&decision.record())?;
     Ok(RawValue::from_string(text.replace('\n', "\n  "))?)
 }

@@ -16,10 +16,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 use zeroize::Zeroizing;
 
 pub use self::client::service_url;
-use self::client::{Answer, Client, Given, Refused};
-use countersign_deployment::files;
-use crate::output::{self, FAILURE, Exit, Styled};
+use self::client::{Client, Given, Refused, TokenResponse};
+use crate::output::{self, Exit, FAILURE, Styled};
 use crate::serve::Stop;
+use countersign_deployment::files;
 
 /// The longest file of a token that is read, in bytes.
 const MAX_TOKEN_FILE: u64 = 32 << 10;
@@ -156,10 +156,10 @@ impl Token {
         let mut give_up = Instant::now() + Duration::from_secs(self.wait);
         loop {
             let given = match self.fetch(client, give_up).await? {
-                Answer::Given(given) => given,
-                Answer::RunEnded => return Ok(Ended::WithItsRun),
-                Answer::Refused(refused) => return Ok(Ended::Refused(refused)),
-                Answer::Later(..) => bail!("no token in time"),
+                TokenResponse::Given(given) => given,
+                TokenResponse::RunEnded => return Ok(Ended::WithItsRun),
+                TokenResponse::Refused(refused) => return Ok(Ended::Refused(refused)),
+                TokenResponse::Later(..) => bail!("no token in time"),
             };
             match &self.write {
                 Some(path) => {
@@ -179,7 +179,7 @@ impl Token {
     }
 
     /// Asks until there is an answer that stands, or there is no time left.
-    async fn fetch(&self, client: &Client, give_up: Instant) -> Result<Answer> {
+    async fn fetch(&self, client: &Client, give_up: Instant) -> Result<TokenResponse> {
         let mut wait = LEAST_WAIT;
         loop {
             let shown = match (&self.run_token_file, &self.identity_file) {
@@ -188,7 +188,7 @@ impl Token {
                 (None, None) => bail!("give --run-token-file or --identity-file"),
             };
             let answer = client.ask(&self.run, &self.audience, self.ttl, &shown).await?;
-            let Answer::Later(why, after) = answer else { return Ok(answer) };
+            let TokenResponse::Later(why, after) = answer else { return Ok(answer) };
             let pause = after.unwrap_or(wait).clamp(LEAST_WAIT, MOST_WAIT);
             let left = give_up.saturating_duration_since(Instant::now());
             if left.is_zero() {

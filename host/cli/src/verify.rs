@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use countersign_issuer::{ForeignKeySet, MAX_TOKEN_BYTES, verified_claims};
+use countersign_issuer::{Jwks, MAX_TOKEN_BYTES, verified_claims};
 
 use crate::clock;
-use countersign_deployment::files;
 use crate::output::{self, Exit};
+use countersign_deployment::files;
 
 /// Verify a token as a cloud does, and print its claims
 #[derive(Args)]
@@ -44,8 +44,7 @@ pub struct Verify {
 impl Verify {
     pub fn run(&self) -> Result<Exit> {
         let keys = files::read(&self.key_set, 1 << 20)?;
-        let keys =
-            ForeignKeySet::parse(&keys).with_context(|| self.key_set.display().to_string())?;
+        let keys = Jwks::parse(&keys).with_context(|| self.key_set.display().to_string())?;
         let mut token = String::new();
         io::stdin()
             .take(MAX_TOKEN_BYTES as u64 + 2)

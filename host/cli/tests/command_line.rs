@@ -118,6 +118,65 @@ fn the_same_question_has_the_same_bytes_for_an_answer() {
     assert_ne!(first.stdout, later.stdout);
 }
 
+/// A token leaves after its record, in a log of the same form as a service's.
+#[test]
+fn a_signature_is_on_record_where_a_log_is_named() {
+    let folder = folder();
+    countersign(folder.path(), "keys generate --algorithm es256 --out key.pem");
+    let sign = format!("sign {ASK} --key key.pem --log state/log");
+    let signed = countersign(folder.path(), &sign);
+    assert_eq!(signed.status, 0, "{}", signed.stderr);
+    assert_eq!(signed.stdout.matches('.').count(), 2, "a token and nothing else");
+    assert!(signed.stderr.contains("record 1 of the decision log"), "{}", signed.stderr);
+    assert!(!signed.stderr.contains("no record"), "{}", signed.stderr);
+
+    write_run(folder.path(), "other.json", OTHER_OWNER.0, OTHER_OWNER.1);
+    let refuse = sign.replace("run.json", "other.json");
+    let refused = countersign(folder.path(), &format!("{refuse} --format json"));
+    let value: Value = serde_json::from_str(&refused.stdout).unwrap();
+    assert_eq!((refused.status, &value["record"]["sequence"]), (2, &2.into()));
+    assert!(value["record"]["hash"].is_string());
+
+    let verified = countersign(folder.path(), "log verify state/log");
+    assert_eq!(verified.status, 0, "{}{}", verified.stdout, verified.stderr);
+    let shown = countersign(folder.path(), "log show state/log --format json");
+    let records: Vec<Value> =
+        shown.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(records.len(), 2, "{}", shown.stdout);
+    let (first, second) = (&records[0]["record"], &records[1]["record"]);
+    assert_eq!((&first["kind"], &first["time"]), (&"token".into(), &1_790_000_000.into()));
+    assert_eq!(first["requester"]["command_line"]["command"], "sign");
+    let digest = countersign::Digest::of(signed.stdout.trim_end().as_bytes()).to_string();
+    assert_eq!(first["issued"]["token"], digest.as_str());
+    assert_eq!(first["decision"]["outcome"], "approved");
+    assert_eq!((second.get("issued"), &second["decision"]), (None, &value["decision"]));
+    // The key of the checkpoints is beside the log, and not in it.
+    assert!(folder.path().join("state/keys/checkpoint.pem").exists());
+    assert!(!folder.path().join("state/log/checkpoint.pem").exists());
+}
+
+/// A log that somebody else writes is left as it is, and there is no token without a record.
+#[test]
+fn a_log_that_another_process_writes_is_not_touched() {
+    let folder = folder();
+    countersign(folder.path(), "keys generate --algorithm es256 --out key.pem");
+    let path = folder.path().join("state/log");
+    let held = countersign_decision_log::Folder::open(&path).unwrap();
+    let sign = format!("sign {ASK} --key key.pem --log state/log");
+    let refused = countersign(folder.path(), &sign);
+    assert_eq!((refused.status, refused.stdout.as_str()), (1, ""));
+    assert!(refused.stderr.contains("another process writes this log"), "{}", refused.stderr);
+    let names: Vec<_> =
+        fs::read_dir(&path).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(names, ["lock"]);
+    drop(held);
+    assert_eq!(countersign(folder.path(), &sign).status, 0);
+    // Nor is there one where the log cannot be written.
+    fs::write(folder.path().join("file"), "").unwrap();
+    let refused = countersign(folder.path(), &sign.replace("state/log", "file"));
+    assert_eq!((refused.status, refused.stdout.as_str()), (1, ""));
+}
+
 #[test]
 fn a_signature_needs_an_approval() {
     let folder = folder();
@@ -133,6 +192,9 @@ fn a_signature_needs_an_approval() {
     let json = countersign(folder.path(), &format!("sign {ASK} --key key.pem --format json"));
     let value: Value = serde_json::from_str(&json.stdout).unwrap();
     assert!(value["token"].is_string());
+    // It says that there is no record, in both forms.
+    assert_eq!(value.get("record"), Some(&Value::Null));
+    assert!(signed.stderr.contains("no record"), "{}", signed.stderr);
     let decided = countersign(folder.path(), &format!("evaluate {ASK} --format json"));
     assert_eq!(value["decision"], serde_json::from_str::<Value>(&decided.stdout).unwrap());
     let member = format!("\"decision\": {}", decided.stdout.trim_end().replace('\n', "\n  "));

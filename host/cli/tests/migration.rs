@@ -138,7 +138,8 @@ async fn ten_definitions_move_and_no_token_is_refused() {
         MANIFEST.replace("meshstack-id", "subject-profile = \"by-runner\"\nmeshstack-id");
     let limits = "[limits]\nrun-per-second = 1_000_000\nrun-burst = 1_000_000\nrunner-per-second = 1_000_000\n\
                   runner-burst = 1_000_000\n";
-    let platform = Platform::start(&manifest, "{\"version\": 1, \"migrations\": []}\n", limits).await;
+    let platform =
+        Platform::start(&manifest, "{\"version\": 1, \"migrations\": []}\n", limits).await;
     platform.stand_in.change(|setup| {
         setup.aws_providers = [(ISSUER.to_owned(), vec![AWS.to_owned()])].into();
     });

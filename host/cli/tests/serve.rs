@@ -327,11 +327,7 @@ fn what_cannot_be_served_says_why() {
     refuses("policies =", "police =", "unknown field `police`");
     refuses("[listen]", "[listen]\nkey = \"x\"", "belong together");
     refuses("\"runs\", ", "\"rums\", ", "unknown variant `rums`");
-    refuses(
-        "[listen]",
-        "[tokens]\nmax-ttl-seconds = 100_000\n[listen]",
-        "is not in 1 to 86400",
-    );
+    refuses("[listen]", "[tokens]\nmax-ttl-seconds = 100_000\n[listen]", "is not in 1 to 86400");
     refuses(
         "[listen]",
         "[keys]\nverifier-cache-seconds = 10\nmax-age-seconds = 11\n[listen]",

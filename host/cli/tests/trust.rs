@@ -132,7 +132,11 @@ fn steps_are_kept_in_a_file() {
     let begin = format!("subjects begin {named} --runner {RUNNER}");
     let ran = countersign(folder.path(), &begin);
     assert_eq!(ran.status, 1);
-    assert!(ran.stderr.contains("subject-migrations = \"subject-migrations.json\""), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("subject-migrations = \"subject-migrations.json\""),
+        "{}",
+        ran.stderr
+    );
     let manifest = folder.path().join("countersign.toml");
     let text = fs::read_to_string(&manifest).unwrap();
     let moves = "meshstack-id = \"demo\"\nsubject-migrations = \"subject-migrations.json\"";
@@ -149,7 +153,11 @@ fn steps_are_kept_in_a_file() {
         "{}",
         ran.stderr
     );
-    let text = text.replacen("subject-migrations", "subject-profile = \"by-runner\"\nsubject-migrations", 1);
+    let text = text.replacen(
+        "subject-migrations",
+        "subject-profile = \"by-runner\"\nsubject-migrations",
+        1,
+    );
     fs::write(&manifest, &text).unwrap();
 
     let ran = countersign(folder.path(), &create);
@@ -200,7 +208,10 @@ fn steps_are_kept_in_a_file() {
         history[2],
         json!({"step": "roll-back", "time": 7, "by": "tester", "evidence": "no trust"})
     );
-    assert!(history[1]["evidence"].as_str().unwrap().starts_with("trust of azure sha256:"), "{history}");
+    assert!(
+        history[1]["evidence"].as_str().unwrap().starts_with("trust of azure sha256:"),
+        "{history}"
+    );
     let ran =
         countersign(folder.path(), "subjects report --policies countersign.toml --trust both.json");
     assert_eq!(
@@ -288,8 +299,7 @@ fn a_cut_over_needs_trust_wherever_there_is_some() {
     let folder = folder();
     let manifest = folder.path().join("countersign.toml");
     let text = fs::read_to_string(&manifest).unwrap();
-    let moves =
-        "subject-profile = \"by-runner\"\nsubject-migrations = \"moves.json\"\nmeshstack-id = \"demo\"";
+    let moves = "subject-profile = \"by-runner\"\nsubject-migrations = \"moves.json\"\nmeshstack-id = \"demo\"";
     fs::write(&manifest, text.replacen("meshstack-id = \"demo\"", moves, 1)).unwrap();
     let named = |workspace: &str| {
         format!("--policies countersign.toml --definition {workspace}/{DEFINITION} --by tester")

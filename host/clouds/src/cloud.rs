@@ -1,11 +1,11 @@
-//! Which cloud a token is for.
+//! The clouds, and the audiences of their tokens.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use countersign::Audience;
 
-/// What takes a token, and so what the token must be.
+/// A cloud that takes a token, and so sets its constraints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Cloud {
     /// AWS STS, `AssumeRoleWithWebIdentity`.
@@ -16,7 +16,7 @@ pub enum Cloud {
     Gcp,
     /// STACKIT, workload identity federation.
     Stackit,
-    /// Something else, whose demands are not known: no constraint is checked.
+    /// Another relying party, whose constraints are not known: none is checked.
     Other,
 }
 
@@ -29,7 +29,7 @@ impl Cloud {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::Aws, Self::Azure, Self::Gcp, Self::Stackit, Self::Other];
 
-    /// The word that manifests, codes and commands have for it.
+    /// The word for it in manifests, codes and commands.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Aws => "aws",
@@ -40,7 +40,7 @@ impl Cloud {
         }
     }
 
-    /// The cloud that an audience of a usual form is of.
+    /// The cloud that an audience of a usual form belongs to.
     ///
     /// These are `aws-workload-identity-provider:…` and `sts.amazonaws.com`;
     /// `gcp-workload-identity-provider:…` and the resource name of a provider;
@@ -78,7 +78,7 @@ impl std::str::FromStr for Cloud {
     }
 }
 
-/// Which cloud takes the tokens of an audience: what an operator said, and otherwise the usual form.
+/// The cloud that takes the tokens of an audience: by the operator's configuration, or else by the usual form.
 ///
 /// ```
 /// use countersign::Audience;
@@ -94,45 +94,45 @@ impl std::str::FromStr for Cloud {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AudienceClouds(BTreeMap<Audience, Cloud>);
 
-/// An audience has the usual form of one cloud, and was said to be another's.
+/// An audience has the usual form of one cloud, and is assigned to another.
 ///
-/// A token that is sent to one could be replayed at the other, and what the one demands would not be checked.
+/// A token that is sent to one could be replayed at the other, whose constraints were not checked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the audience `{audience}` is {usual}'s: a token for it can be used there; give {said} one of its own"
+    "the audience `{audience}` belongs to {usual}: a token for it can be used there; give {assigned} one of its own"
 )]
 pub struct AudienceCloudsError {
     /// The audience.
     pub audience: Audience,
-    /// Whose form it has.
+    /// The cloud of its form.
     pub usual: Cloud,
-    /// Whose it was said to be.
-    pub said: Cloud,
+    /// The cloud that it is assigned to.
+    pub assigned: Cloud,
 }
 
 impl AudienceClouds {
-    /// With audiences of one's own.
+    /// Audiences that the operator assigns.
     ///
     /// # Errors
     /// When one has the usual form of another cloud.
     pub fn new(own: BTreeMap<Audience, Cloud>) -> Result<Self, AudienceCloudsError> {
-        for (audience, said) in &own {
-            let usual = Cloud::of_audience(audience.as_str()).filter(|usual| usual != said);
+        for (audience, assigned) in &own {
+            let usual = Cloud::of_audience(audience.as_str()).filter(|usual| usual != assigned);
             if let Some(usual) = usual {
-                let (audience, said) = (audience.clone(), *said);
-                return Err(AudienceCloudsError { audience, usual, said });
+                let (audience, assigned) = (audience.clone(), *assigned);
+                return Err(AudienceCloudsError { audience, usual, assigned });
             }
         }
         Ok(Self(own))
     }
 
-    /// The cloud of an audience; `None` where nobody said, and it has no usual form.
+    /// The cloud of an audience; `None` where none is assigned and it has no usual form.
     pub fn of(&self, audience: &str) -> Option<Cloud> {
         let own = self.0.iter().find(|(own, _)| own.as_str() == audience);
         own.map(|(_, cloud)| *cloud).or_else(|| Cloud::of_audience(audience))
     }
 
-    /// The audiences of one's own.
+    /// The audiences that the operator assigned.
     pub fn own(&self) -> impl Iterator<Item = (&Audience, Cloud)> {
         self.0.iter().map(|(audience, cloud)| (audience, *cloud))
     }

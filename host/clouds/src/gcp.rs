@@ -1,6 +1,5 @@
 //! Google Cloud's Security Token Service, workload identity federation.
 
-
 use crate::cloud::{AudienceClouds, Cloud};
 use crate::limits::{GCP_AUDIENCE_BYTES, GCP_AUDIENCES, GCP_LIFETIME_SECONDS, GCP_SUBJECT_BYTES};
 use crate::preflight::Violations;

@@ -20,8 +20,8 @@ mod unsigned;
 pub use cloud::{AudienceClouds, AudienceCloudsError, Cloud, CloudError};
 pub use limits::{
     AWS_ISSUER_BYTES, AWS_SESSION_TAG_KEY, AWS_SESSION_TAG_VALUE, AWS_SESSION_TAGS,
-    AWS_TOKEN_CHARACTERS, AZURE_CHARACTERS, GCP_AUDIENCE_BYTES, GCP_AUDIENCES, GCP_LIFETIME_SECONDS,
-    GCP_SUBJECT_BYTES,
+    AWS_TOKEN_CHARACTERS, AZURE_CHARACTERS, GCP_AUDIENCE_BYTES, GCP_AUDIENCES,
+    GCP_LIFETIME_SECONDS, GCP_SUBJECT_BYTES,
 };
 pub use preflight::{CODES, Violation, preflight};
 pub use unsigned::{UnsignedToken, UnsignedTokenError};

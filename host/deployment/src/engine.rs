@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use countersign::{SettingsValidator, Engine, EngineConfig, Optimization, Preparation};
+use countersign::{Engine, EngineConfig, Optimization, Preparation, SettingsValidator};
 use countersign_preparation::{CacheFolder, ChildProcess};
 use countersign_schema::SchemaCheck;
 

@@ -4,8 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use countersign::EngineError;
-use countersign_issuer::{ForeignKeyError, IssuerUrlError};
+use countersign::{EngineError, IssuerUrlError};
+use countersign_issuer::JwksError;
 
 use crate::files::FileError;
 use crate::https_fetch::HttpsFetchError;
@@ -58,7 +58,7 @@ pub enum DeploymentError {
     Policies(#[from] PreparePoliciesError),
     /// The JWKS of a trusted issuer cannot be used.
     #[error(transparent)]
-    Jwks(#[from] ForeignKeyError),
+    Jwks(#[from] JwksError),
     /// The certificates of a trusted issuer cannot be used.
     #[error(transparent)]
     Fetch(#[from] HttpsFetchError),

@@ -1,8 +1,7 @@
-//! Fetching what trusted issuers publish.
+//! Fetches key sets and discovery documents over HTTPS.
 
 use std::fs;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
@@ -17,24 +16,24 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub struct HttpsFetch {
     client: Client,
-    /// The file of a token that is shown.
+    /// The file of the bearer token.
     token: Option<PathBuf>,
 }
 
-/// The client could not be made: the certificates are none.
+/// A client that could not be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HttpsFetchError {
-    /// There is none in them.
+    /// There is no certificate in the text.
     #[error("no certificate; expected PEM")]
     NoCertificate,
-    /// They cannot be used.
-    #[error("no client for HTTPS: {0}")]
+    /// The certificates cannot be used.
+    #[error("failed to make the HTTPS client")]
     Client(#[from] reqwest::Error),
 }
 
 impl HttpsFetch {
-    /// A client that verifies servers with the certificates in `authorities` (PEM), or with the system's, and shows
+    /// A client that verifies servers with the certificates in `authorities` (PEM), or with the system's, and sends
     /// them the token in a file, which is read anew each time.
     ///
     /// # Errors
@@ -61,7 +60,7 @@ impl Fetch for HttpsFetch {
         &'f self,
         url: &'f str,
         limit: usize,
-    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, FetchError>> + Send + 'f>> {
+    ) -> BoxFuture<'f, Result<Vec<u8>, FetchError>> {
         Box::pin(async move {
             let error = |problem: String| FetchError { url: url.to_owned(), problem };
             let failed = |source: reqwest::Error| error(source.without_url().to_string());

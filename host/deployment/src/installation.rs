@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use countersign::{
-    Audience, DefinitionId, IdentifierError, RunnerId, Subject, SubjectFormat, SubjectFormats,
-    SubjectParts, Workspace,
+    Audience, DefinitionId, IdentifierError, IssuerUrl, RunnerId, Subject, SubjectFormat,
+    SubjectFormats, SubjectParts, Workspace,
 };
 use countersign_clouds::Cloud;
-use countersign_issuer::IssuerUrl;
 
 use crate::bundle::missing_migrations;
 use crate::error::DeploymentError;

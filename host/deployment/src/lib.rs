@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! files ─each once→ Snapshot ─┬→ Deployment (policies, subjects, clouds, certificate)
-//!   (bytes and digests)       └→ Access (API keys, trusted issuers)
+//!   (bytes and digests)       └→ Authorizer (API keys, trusted issuers)
 //! ```
 //!
 //! [`Loader`] takes snapshots of a service's configuration and makes deployments of them; [`ManifestBundle`] is a

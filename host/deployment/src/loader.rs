@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use countersign::{Digest, Engine, Optimization};
+use countersign::{Digest, Engine, IssuerUrl, Optimization};
 use countersign_issuer::{
-    Access, Deciding, ForeignKeySet, IssuerUrl, KeySource, TrustedIssuer, TrustedIssuers,
+    Authorizer, DecisionContext, Jwks, KeySource, TrustedIssuer, TrustedIssuers,
 };
 use countersign_preparation::CacheFolder;
 
@@ -47,7 +47,7 @@ pub struct Deployment {
     /// `countersign.toml`.
     pub manifest: Arc<Manifest>,
     /// The prepared policies, the formats of subjects with the migrations, and the clouds of audiences.
-    pub deciding: Deciding,
+    pub context: DecisionContext,
     /// The certificate chain and the private key of the service, where it speaks HTTPS.
     pub tls: Option<TlsFiles>,
 }
@@ -144,8 +144,8 @@ impl Loader {
                 key: Arc::clone(snapshot.file(&self.path(&tls.key))?),
             }),
         };
-        let deciding = Deciding { policies, subjects, clouds };
-        Ok(Deployment { url, config, manifest: bundle.manifest, deciding, tls })
+        let context = DecisionContext { policies, subjects, clouds };
+        Ok(Deployment { url, config, manifest: bundle.manifest, context, tls })
     }
 
     /// The tables and keys of a configuration that have changed since the start, and take a restart.
@@ -164,9 +164,13 @@ impl Loader {
     ///
     /// # Errors
     /// When the configuration, or the keys or certificates of a trusted issuer, are missing or wrong.
-    pub fn access(&self, snapshot: &Snapshot, url: &IssuerUrl) -> Result<Access, DeploymentError> {
+    pub fn authorizer(
+        &self,
+        snapshot: &Snapshot,
+        url: &IssuerUrl,
+    ) -> Result<Authorizer, DeploymentError> {
         let config = snapshot.config(&self.path)?;
-        Ok(Access {
+        Ok(Authorizer {
             trusted: self.trusted(&config, snapshot, url)?,
             api_keys: config.api_keys.clone(),
         })
@@ -215,11 +219,11 @@ impl Loader {
         let authorities = entry.ca_file.as_deref().map(|path| file("ca-file", path)).transpose()?;
         let digest = authorities.map(|file| file.digest);
         if let KeysEntry::File(path) = &entry.keys {
-            let jwks = ForeignKeySet::parse(&file("jwks-file", path)?.bytes);
+            let jwks = Jwks::parse(&file("jwks-file", path)?.bytes);
             let jwks = jwks.map_err(|error| {
                 DeploymentError::from(error).at(self.path(path).display().to_string())
             })?;
-            let keys = Arc::new(KeySource::Fixed(jwks));
+            let keys = Arc::new(KeySource::Static(jwks));
             return Ok(Source { entry: entry.clone(), authorities: digest, keys });
         }
         let same = known.iter().find(|source| {

@@ -6,9 +6,7 @@ mod limits;
 mod nesting;
 mod schema;
 
-use countersign::{
-    BindingName, ClaimName, Digest, Limits, Mode, Scope, Settings, SubjectFormats,
-};
+use countersign::{BindingName, ClaimName, Digest, Limits, Mode, Scope, Settings, SubjectFormats};
 use countersign_clouds::AudienceClouds;
 
 use crate::manifest_files::ManifestFiles;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use countersign::{
-    Binding, BindingConfig, BindingError, BindingName, Digest, Engine, JsonError, Limits, LoadError,
-    Policy, PolicySet, PolicySetError, Settings, SettingsError,
+    Binding, BindingConfig, BindingError, BindingName, Digest, Engine, JsonError, Limits,
+    LoadError, Policy, PolicySet, PolicySetError, Settings, SettingsError,
 };
 
 use crate::manifest::{Manifest, PreparationTiming, SettingsSource};
@@ -94,7 +94,7 @@ pub(crate) fn prepare_from<'f>(
     let mut policies: BTreeMap<(&str, Limits), Arc<Policy>> = BTreeMap::new();
     let mut bindings = Vec::new();
     let at_start = manifest.preparation.bindings == PreparationTiming::AtStart;
-    // A check comes before the first policy is given settings.
+    // All settings are checked before the first policy is given its own.
     let at_once = at_start && !engine.checks_settings();
     for entry in &manifest.bindings {
         let binding = &entry.name;
@@ -113,8 +113,8 @@ pub(crate) fn prepare_from<'f>(
                 return Err(PreparePoliciesError::Digest { binding, path, found, pinned });
             }
         }
-        // What a component may use is each binding's own, also where another has loaded it. To be
-        // loaded it is not evaluated.
+        // Limits are each binding's own, also where another one has loaded the component. Fuel and the size of a
+        // verdict play no part in loading.
         let key = (path, Limits { fuel: 0, output_bytes: 0, ..entry.limits });
         let policy = match policies.get(&key) {
             Some(policy) => Arc::clone(policy),

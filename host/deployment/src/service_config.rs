@@ -1,9 +1,9 @@
-//! `issuer.toml`: how a service is run, as an operator writes it.
+//! `issuer.toml`: the configuration of a service, as an operator writes it.
 
 mod file;
 
 use countersign::RunnerId;
-use countersign_issuer::{ApiKey, Identity, Permission, Settings};
+use countersign_issuer::{ApiKey, Identity, Permission, ServiceConfig};
 
 pub use file::ConfigError;
 
@@ -17,13 +17,13 @@ pub struct Config {
     pub policies: String,
     /// `state`: the folder of database, log and keys.
     pub state: String,
-    /// `[listen]`: where it is reached.
+    /// `[listen]`: the address and the certificate.
     pub listen: ListenEntry,
     /// The other tables.
-    pub settings: Settings,
+    pub settings: ServiceConfig,
     /// `[[api-key]]`: keys of the control plane.
     pub api_keys: Vec<ApiKey>,
-    /// `[[trusted-issuer]]`: issuers whose tokens are believed.
+    /// `[[trusted-issuer]]`: issuers whose tokens are accepted.
     pub trusted_issuers: Vec<TrustedIssuerEntry>,
 }
 
@@ -51,28 +51,28 @@ pub struct TlsEntry {
 pub struct TrustedIssuerEntry {
     /// `url`: its identifier (`iss`).
     pub url: String,
-    /// `audience`: what its tokens must be for; this issuer's identifier unless given.
+    /// `audience`: the audience that its tokens must have; this issuer's identifier unless given.
     pub audience: Option<String>,
-    /// `jwks-url` or `jwks-file`; without either, its discovery document says.
+    /// `jwks-url` or `jwks-file`; without either, its discovery document names the JWKS.
     pub keys: KeysEntry,
-    /// `ca-file`: certificates, in PEM, that its server is verified with, in the place of the system's.
+    /// `ca-file`: certificates, in PEM, that verify its server in the place of the system's.
     pub ca_file: Option<String>,
-    /// `token-file`: a token that it is shown when its keys are asked for, as Kubernetes wants; read anew each time.
+    /// `token-file`: a bearer token for requests of its keys, as Kubernetes requires; read anew each time.
     pub token_file: Option<String>,
-    /// `single-use`: whether each token is taken once only.
+    /// `single-use`: accepts each token once only.
     pub single_use: bool,
-    /// `[[trusted-issuer.identity]]`: whom its subjects stand for.
+    /// `[[trusted-issuer.identity]]`: the identities of its subjects.
     pub identities: Vec<(String, Identity)>,
 }
 
-/// Where the keys of a trusted issuer are.
+/// The source of a trusted issuer's keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeysEntry {
-    /// Where its discovery document says.
+    /// The JWKS that its discovery document names.
     Discovered,
-    /// At this URL.
+    /// The JWKS at this URL.
     Url(String),
-    /// In this file.
+    /// The JWKS in this file.
     File(String),
 }
 
@@ -109,11 +109,11 @@ impl Config {
         let by_token = self.trusted_issuers.iter().flat_map(|issuer| &issuer.identities).any(
             |(_, identity)| matches!(identity, Identity::ControlPlane(may) if may.contains(&permission)),
         );
-        by_token || self.api_keys.iter().any(|key| key.may.contains(&permission))
+        by_token || self.api_keys.iter().any(|key| key.permissions.contains(&permission))
     }
 }
 
-/// Whom an identity is of: exactly one of a runner, and what a part of the control plane may do.
+/// The identity of a subject: exactly one of a runner, and the permissions of a part of the control plane.
 fn identity(runner: Option<RunnerId>, may: Option<Vec<Permission>>) -> Option<Identity> {
     match (runner, may) {
         (Some(runner), None) => Some(Identity::Runner(runner)),

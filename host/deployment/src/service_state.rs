@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use countersign_decision_log::{Folder, LogConfig, LogWriter, Recovered};
 use countersign_issuer::{
-    Access, CheckpointKeyError, CheckpointSigner, Clock, KeyFolder, KeyFolderError, KeyTimes,
-    OpenLogError, ServiceParts, SqliteStore, Store, StoreError, SystemClock, open_log,
+    Authorizer, CheckpointKeyError, CheckpointSigner, Clock, KeyFolder, KeyFolderError, KeyRing,
+    KeyRingError, KeyTimes, OpenLogError, ServiceParts, SqliteStore, Store, StoreError,
+    SystemClock, open_log,
 };
 
 use crate::error::DeploymentError;
@@ -39,6 +40,9 @@ pub enum OpenStateError {
     /// The keys cannot be opened.
     #[error(transparent)]
     Keys(#[from] KeyFolderError),
+    /// The plan of keys cannot be read.
+    #[error(transparent)]
+    Plan(#[from] KeyRingError),
     /// The key of checkpoints cannot be used.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointKeyError),
@@ -85,13 +89,18 @@ impl ServiceState {
     }
 
     /// Puts the parts of a service together.
-    pub fn into_parts(self, loader: &Loader, deployment: Deployment, access: Access) -> ServiceParts {
+    pub fn into_parts(
+        self,
+        loader: &Loader,
+        deployment: Deployment,
+        authorizer: Authorizer,
+    ) -> ServiceParts {
         ServiceParts {
             url: deployment.url,
-            settings: loader.config().settings.clone(),
-            deciding: deployment.deciding,
-            access,
-            keys: self.keys,
+            config: loader.config().settings.clone(),
+            context: deployment.context,
+            authorizer,
+            keys: KeyRing::in_folder(&self.keys),
             store: self.store,
             log: self.log,
             clock: self.clock,
@@ -103,10 +112,11 @@ impl ServiceState {
 ///
 /// # Errors
 /// When the configuration cannot be used, or the service has no keys.
-pub fn existing_keys(config: &Path) -> Result<(KeyFolder, KeyTimes), OpenStateError> {
+pub fn existing_keys(config: &Path) -> Result<(KeyRing, KeyTimes), OpenStateError> {
     let parsed = read_config(config)?;
     let state = resolve_relative_to(config, &parsed.state);
-    Ok((KeyFolder::existing(&keys_in(&state))?, parsed.settings.key_times))
+    let keys = KeyRing::in_folder(&KeyFolder::existing(&keys_in(&state))?).require_plan()?;
+    Ok((keys, parsed.settings.key_times))
 }
 
 fn keys_in(state: &Path) -> PathBuf {
@@ -120,7 +130,7 @@ fn decision_log(
     let disk = Folder::open(path)
         .map_err(|source| OpenStateError::LogFolder { path: path.to_owned(), source })?;
     let key = CheckpointSigner::open(keys, path)?;
-    let clock = Arc::new(SystemClock::not_before(key.last_signed()?.unwrap_or(0)));
+    let clock = Arc::new(SystemClock::monotonic_from(key.last_signed()?.unwrap_or(0)));
     let (log, recovered) = open_log(disk, LogConfig::default(), key, clock.clone())
         .map_err(|source| OpenStateError::Log { path: path.to_owned(), source })?;
     Ok((log, clock, recovered))

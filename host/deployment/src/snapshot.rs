@@ -73,7 +73,7 @@ pub struct Snapshot {
     manifest: Option<Parsed<Manifest>>,
 }
 
-/// What the content of files is told apart by: the digest of each, or the error where it cannot be read.
+/// The fingerprint of each file: its digest, or the error where it cannot be read.
 ///
 /// Lengths and times are no part of it: a file that is written anew with the same length within the clock's
 /// resolution is another one, and a file that is touched is not.

@@ -198,7 +198,9 @@ impl SubjectMigration {
         match self.state {
             MigrationState::Finished => vec![new],
             MigrationState::Abandoned => runners.collect(),
-            MigrationState::Begun | MigrationState::CutOver => [new].into_iter().chain(runners).collect(),
+            MigrationState::Begun | MigrationState::CutOver => {
+                [new].into_iter().chain(runners).collect()
+            }
         }
     }
 }
@@ -211,11 +213,10 @@ impl SubjectMigrations {
     /// When it has another shape, or the steps of a definition do not lead to its state.
     pub fn parse(bytes: &[u8]) -> Result<Self, SubjectMigrationsError> {
         check_json(bytes, MAX_MIGRATIONS_BYTES, MAX_DEPTH)?;
-        let file: MigrationsFile = serde_json::from_slice(bytes)
-            .map_err(|error| {
-                let problem = name_the_new(&error.to_string(), &RENAMED);
-                SubjectMigrationsError::Shape(visible(&problem))
-            })?;
+        let file: MigrationsFile = serde_json::from_slice(bytes).map_err(|error| {
+            let problem = name_the_new(&error.to_string(), &RENAMED);
+            SubjectMigrationsError::Shape(visible(&problem))
+        })?;
         if file.version != 1 {
             return Err(SubjectMigrationsError::Version(file.version));
         }
@@ -231,8 +232,9 @@ impl SubjectMigrations {
                 history: one.history,
             };
             let mut steps = migration.history.iter();
-            let leads_to = steps
-                .try_fold(None, |state, record| MigrationState::after(state, record.step).map(Some));
+            let leads_to = steps.try_fold(None, |state, record| {
+                MigrationState::after(state, record.step).map(Some)
+            });
             if leads_to != Some(Some(migration.state)) || migration.runners.is_empty() {
                 return Err(SubjectMigrationsError::History(definition));
             }
@@ -310,8 +312,10 @@ impl SubjectMigrations {
     ) -> Result<MigrationState, SubjectMigrationsError> {
         let state = self.0.get(definition).map(|of| of.state);
         let step = record.step;
-        let error = || SubjectMigrationsError::Order { definition: definition.clone(), state, step };
-        let next = state.and_then(|state| MigrationState::after(Some(state), step)).ok_or_else(error)?;
+        let error =
+            || SubjectMigrationsError::Order { definition: definition.clone(), state, step };
+        let next =
+            state.and_then(|state| MigrationState::after(Some(state), step)).ok_or_else(error)?;
         let of = self.0.get_mut(definition).ok_or_else(error)?;
         of.state = next;
         of.history.push(record);

@@ -13,8 +13,7 @@ use std::path::Path;
 
 use countersign::{BindingError, Digest, Limits, Mode, Scope, SubjectFormat};
 use countersign_deployment::{
-    Manifest, ManifestFiles, PreparationEntry, PreparationTiming, SettingsSource,
-    prepare_policies,
+    Manifest, ManifestFiles, PreparationEntry, PreparationTiming, SettingsSource, prepare_policies,
 };
 use support::engine;
 
@@ -47,7 +46,9 @@ settings-file = "two.json"
 fn a_manifest_says_everything() {
     let manifest = Manifest::parse(WHOLE).unwrap();
     let subjects = &manifest.issuer.as_ref().unwrap().subjects;
-    let run = countersign::Run::parse(include_bytes!("../../evaluator/tests/data/published-get.json")).unwrap();
+    let run =
+        countersign::Run::parse(include_bytes!("../../evaluator/tests/data/published-get.json"))
+            .unwrap();
     assert_eq!(subjects.of(&run).profile, SubjectFormat::ByDefinition);
     let other = run.clone();
     let other = countersign::Run {
@@ -360,9 +361,8 @@ fn a_settings_file_is_strict_json() {
 
 #[test]
 fn everything_that_decides_is_in_the_digest() {
-    let digest = |binding: &str| {
-        prepare_policies(engine(), &manifest(binding), &files()).unwrap().digest()
-    };
+    let digest =
+        |binding: &str| prepare_policies(engine(), &manifest(binding), &files()).unwrap().digest();
     let same = digest(ABSTAIN);
     assert_eq!(digest(ABSTAIN), same);
     for other in [

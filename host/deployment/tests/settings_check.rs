@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use countersign::{
-    SettingsValidator, Description, Engine, EngineConfig, PolicySet, Settings, SettingsProblem,
+    Description, Engine, EngineConfig, PolicySet, Settings, SettingsProblem, SettingsValidator,
 };
 use countersign_deployment::{Manifest, ManifestFiles, prepare_policies};
 use countersign_policy_artifacts::SAME_WORKSPACE;

@@ -28,7 +28,9 @@ const FILES: [&str; 6] =
 
 fn manifest() -> String {
     let binding = |name: &str, more: &str| {
-        format!("[[binding]]\nname = \"{name}\"\npolicy = \"p.wasm\"\nscope = \"all\"\n{LIMITS}\n{more}\n")
+        format!(
+            "[[binding]]\nname = \"{name}\"\npolicy = \"p.wasm\"\nscope = \"all\"\n{LIMITS}\n{more}\n"
+        )
     };
     format!(
         "[issuer]\nurl = \"https://oidc.example.com\"\nmeshstack-id = \"demo\"\n\
@@ -93,7 +95,7 @@ impl Service {
 
     fn deploy(&self, snapshot: &Snapshot) -> Deployment {
         let deployment = self.loader.deployment(snapshot).unwrap();
-        self.loader.access(snapshot, &deployment.url).unwrap();
+        self.loader.authorizer(snapshot, &deployment.url).unwrap();
         deployment
     }
 
@@ -110,14 +112,14 @@ fn each_once() -> Vec<(String, usize)> {
 fn a_start_and_a_reload_read_each_file_once() {
     let service = Service::start();
     let before = service.deploy(&service.first);
-    assert_eq!(before.deciding.policies.bindings().len(), 3);
+    assert_eq!(before.context.policies.bindings().len(), 3);
     assert_eq!(service.reads.take(), each_once());
 
     fs::write(service.path("s.json"), br#"{"also":["team-b"]}"#).unwrap();
     let next = service.loader.snapshot(&service.first);
     assert!(service.is_changed(&next));
     let after = service.deploy(&next);
-    assert_ne!(after.deciding.policies.digest(), before.deciding.policies.digest());
+    assert_ne!(after.context.policies.digest(), before.context.policies.digest());
     assert_eq!(service.reads.take(), each_once());
 }
 
@@ -160,7 +162,9 @@ fn a_file_that_is_touched_is_not_a_change_and_is_not_parsed_again() {
 fn access_is_replaced_although_the_policies_are_wrong() {
     let service = Service::start();
     let url = service.deploy(&service.first).url;
-    for (name, bytes) in [("p.wasm", None), ("s.json", Some("no")), ("countersign.toml", Some("no"))] {
+    for (name, bytes) in
+        [("p.wasm", None), ("s.json", Some("no")), ("countersign.toml", Some("no"))]
+    {
         let path = service.path(name);
         let good = fs::read(&path).unwrap();
         match bytes {
@@ -170,13 +174,13 @@ fn access_is_replaced_although_the_policies_are_wrong() {
         let next = service.loader.snapshot(&service.first);
         assert!(service.is_changed(&next), "{name}");
         assert!(service.loader.deployment(&next).is_err(), "{name}");
-        service.loader.access(&next, &url).unwrap();
+        service.loader.authorizer(&next, &url).unwrap();
         fs::write(&path, good).unwrap();
         assert!(!service.is_changed(&service.loader.snapshot(&next)), "{name}");
     }
     // And the other way round.
     fs::remove_file(service.path("jwks.json")).unwrap();
     let next = service.loader.snapshot(&service.first);
-    assert!(service.loader.access(&next, &url).is_err());
+    assert!(service.loader.authorizer(&next, &url).is_err());
     service.loader.deployment(&next).unwrap();
 }

@@ -3,7 +3,8 @@
 
 use countersign::{DefinitionId, SubjectFormat};
 use countersign_deployment::{
-    Manifest, ManifestFiles, MigrationRecord, MigrationState, MigrationStep, SubjectMigrations, SubjectMigrationsError,
+    Manifest, ManifestFiles, MigrationRecord, MigrationState, MigrationStep, SubjectMigrations,
+    SubjectMigrationsError,
 };
 use proptest::prelude::*;
 
@@ -51,7 +52,10 @@ fn trust_has_both_subjects_while_it_lasts() {
     );
     // What was begun can be left, and begun again.
     let mut left = begun();
-    assert_eq!(left.step(&definition(), record(MigrationStep::Abandon)), Ok(MigrationState::Abandoned));
+    assert_eq!(
+        left.step(&definition(), record(MigrationStep::Abandon)),
+        Ok(MigrationState::Abandoned)
+    );
     let of = left.get(&definition()).unwrap();
     assert_eq!(of.state.profile(), SubjectFormat::ByRunner);
     assert_eq!(of.subjects(&meshstack, &definition()).len(), 1);

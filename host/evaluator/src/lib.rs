@@ -68,6 +68,7 @@
 mod contract;
 mod decision;
 mod digest;
+mod issuer_url;
 mod limits;
 mod policy_set;
 mod prepare;
@@ -85,6 +86,7 @@ pub use decision::verdict::{
 };
 pub use decision::{Approval, Decision, Refusal};
 pub use digest::{Digest, DigestError};
+pub use issuer_url::{IssuerUrl, IssuerUrlError};
 pub use limits::{
     ConfigureUsage, EvaluationUsage, LimitError, LimitField, LimitRule, LimitUnit, Limits,
 };

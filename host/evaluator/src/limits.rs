@@ -255,7 +255,7 @@ pub enum LimitError {
         ceiling: u64,
     },
     /// The value is too low for any policy.
-    #[error("{limit}: {found} is less than {min}, which is needed for any policy")]
+    #[error("{limit}: {found} is less than {min}, the minimum for any policy")]
     TooLow {
         /// The limit's key.
         limit: &'static str,

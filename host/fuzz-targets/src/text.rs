@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use countersign::{
-    BindingError, Claims, Limits, Policy, Run, Settings, SubjectTemplate,
-    SubjectParts, SubjectFormat, TokenRequest,
+    BindingError, Claims, Limits, Policy, Run, Settings, SubjectFormat, SubjectParts,
+    SubjectTemplate, TokenRequest,
 };
 use countersign_deployment::{Manifest, SettingsSource};
 

@@ -1,4 +1,4 @@
-//! Who may ask for what.
+//! The principals that may call the service.
 
 use std::fmt;
 
@@ -10,30 +10,31 @@ use zeroize::Zeroizing;
 use crate::identity::{Permission, TrustedIssuers};
 use crate::runs::SecretHash;
 
-/// What API keys begin with, so that one that was lost is recognised.
+/// The prefix of API keys, by which one that was lost is recognised.
 const PREFIX: &str = "csk_";
 
-/// Who is believed, and what they may do. Replaced whole when the configuration is read again.
+/// The API keys and the issuers that are trusted, with their permissions. Replaced whole when the configuration is
+/// reloaded.
 #[derive(Default)]
-pub struct Access {
+pub struct Authorizer {
     /// Keys of the control plane.
     pub api_keys: Vec<ApiKey>,
-    /// Issuers whose tokens are believed.
+    /// Issuers whose tokens are accepted.
     pub trusted: TrustedIssuers,
 }
 
 /// A key of the control plane, as it is kept.
 #[derive(Debug, Clone)]
 pub struct ApiKey {
-    /// What it is called in logs and records.
+    /// Its name in logs and records.
     pub name: String,
     /// Its hash.
     pub hash: SecretHash,
-    /// What its holder may do.
-    pub may: Vec<Permission>,
+    /// The permissions of its holder.
+    pub permissions: Vec<Permission>,
 }
 
-/// A new API key, for the one who will hold it. It cannot be printed by accident.
+/// A new API key, for its holder. It cannot be printed by accident.
 pub struct ApiKeyText(Zeroizing<String>);
 
 impl ApiKeyText {
@@ -46,12 +47,12 @@ impl ApiKeyText {
         Some(Self(text))
     }
 
-    /// The key, for the one who will hold it.
+    /// The key, for its holder.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// What is kept of it.
+    /// The hash, which is all that is stored.
     pub fn hash(&self) -> SecretHash {
         SecretHash::of(self.0.as_bytes())
     }
@@ -63,13 +64,13 @@ impl fmt::Debug for ApiKeyText {
     }
 }
 
-impl Access {
-    /// Whether a text is meant as an API key.
+impl Authorizer {
+    /// True for a text that is meant as an API key.
     pub(crate) fn is_api_key(text: &str) -> bool {
         text.starts_with(PREFIX)
     }
 
-    /// The key that a text is. All are compared, so that time says nothing about which.
+    /// The key that a text is. All are compared, so that the time says nothing about which.
     pub(crate) fn api_key(&self, text: &str) -> Option<&ApiKey> {
         let hash = SecretHash::of(text.as_bytes());
         self.api_keys

@@ -1,4 +1,4 @@
-//! The key that signs how far the decision log has reached.
+//! The key that signs the checkpoints of the decision log.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use countersign_decision_log::{Checkpoint, CheckpointKey};
 
-use crate::identity::{ForeignKey, ForeignKeySet};
-use crate::key::{KeySet, SigningKey};
+use crate::identity::{Jwks, VerificationKey};
 use crate::keys::{KeyFolder, KeyFolderError, write_private};
-use crate::signer::Signer;
+use countersign_signing::Signer;
+use countersign_signing::{KeySet, SigningKey};
 
 /// The file beside the log that has the public key of its checkpoints, as a JWK Set.
 pub const CHECKPOINT_KEY_FILE: &str = "checkpoint-key.json";
@@ -29,10 +29,10 @@ pub struct CheckpointSigner {
 /// Verifies checkpoints with the public key alone.
 pub struct CheckpointVerifier {
     kid: String,
-    key: Arc<ForeignKey>,
+    key: Arc<VerificationKey>,
 }
 
-/// Why checkpoints can be neither signed nor verified.
+/// Checkpoints that can be neither signed nor verified.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointKeyError {
@@ -47,11 +47,11 @@ pub enum CheckpointKeyError {
     Io {
         /// The file.
         file: String,
-        /// What the system says.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
-    /// The log has another key than the one that is at hand.
+    /// The log has another key than the one that was given.
     #[error("{file}: the log's checkpoints were signed with another key")]
     OtherKey {
         /// The file with the log's key.
@@ -82,7 +82,7 @@ impl CheckpointSigner {
         Ok(Self { key, verifier, last: keys.path().join(LAST_CHECKPOINT_FILE) })
     }
 
-    /// When the last checkpoint was signed, in seconds since 1970: no clock that is right is before it.
+    /// The time of the last checkpoint, in seconds since 1970: no clock that is right is before it.
     ///
     /// # Errors
     /// When the last checkpoint cannot be read.
@@ -101,7 +101,7 @@ impl CheckpointVerifier {
     /// # Errors
     /// When it is none.
     pub fn parse(key_set: &[u8]) -> Result<Self, CheckpointKeyError> {
-        let set = ForeignKeySet::parse(key_set).map_err(|_| CheckpointKeyError::Key)?;
+        let set = Jwks::parse(key_set).map_err(|_| CheckpointKeyError::Key)?;
         let (kid, key) = set.only().ok_or(CheckpointKeyError::Key)?;
         Ok(Self { kid, key })
     }

@@ -8,17 +8,17 @@ pub trait Clock: Send + Sync {
     /// Seconds since 1970-01-01T00:00:00Z.
     ///
     /// # Errors
-    /// When it cannot be told: nothing that depends on the time is decided then.
+    /// When the clock fails: nothing that depends on the time is decided then.
     fn now(&self) -> Result<u64, ClockError>;
 }
 
-/// The time cannot be told.
+/// A clock that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ClockError {
     /// The clock went back by more than [`SystemClock::TOLERANCE`].
-    #[error("the clock is {seconds} s behind what was read before; set it right")]
+    #[error("the clock is {seconds} s behind an earlier reading; set it right")]
     WentBack {
-        /// By how many seconds.
+        /// The difference, in seconds.
         seconds: u64,
     },
     /// The clock is before 1970.
@@ -27,18 +27,18 @@ pub enum ClockError {
 }
 
 /// The system's clock, which never goes back here: what has expired stays expired. While the system's is
-/// a little behind what was read before, that is the time.
+/// a little behind an earlier reading, that reading is the time.
 #[derive(Debug, Default)]
 pub struct SystemClock {
     latest: AtomicU64,
 }
 
 impl SystemClock {
-    /// How far the system's clock may be behind what was read before, in seconds.
+    /// The seconds by which the system's clock may be behind an earlier reading.
     pub const TOLERANCE: u64 = 60;
 
-    /// A clock that is not before `floor`, in seconds since 1970: when something was last written down.
-    pub fn not_before(floor: u64) -> Self {
+    /// A clock that is not before `floor`, in seconds since 1970: the time of the last record.
+    pub fn monotonic_from(floor: u64) -> Self {
         Self { latest: AtomicU64::new(floor) }
     }
 }

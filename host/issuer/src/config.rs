@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use countersign::Audience;
 
-use crate::key::Algorithm;
 use crate::keys::KeyTimes;
+use countersign_signing::Algorithm;
 
 /// The configuration of a service, without its files.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct ServiceConfig {
     /// `tokens.default-ttl-seconds`: the TTL of a token where none is requested.
     pub default_ttl_seconds: u32,
     /// `tokens.max-ttl-seconds`: the maximum TTL that can be requested.
@@ -54,9 +54,9 @@ pub struct Settings {
     pub shutdown: Duration,
 }
 
-impl Settings {
+impl ServiceConfig {
     /// The algorithms of the service's keys.
-    pub(crate) fn algorithms(&self) -> &'static [Algorithm] {
+    pub fn algorithms(&self) -> &'static [Algorithm] {
         if self.es256_audiences.is_empty() {
             &[Algorithm::Rs256]
         } else {

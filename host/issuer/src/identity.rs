@@ -1,28 +1,28 @@
-//! Tokens that come in: who says so, and whether it is true.
+//! Authentication: tokens that come in, and the identities that they prove.
 //!
 //! A token is taken apart and checked here and not by a library that is lenient by default: one
 //! serialisation, two algorithms, no header but the ones that are known, every claim of one type, and
 //! the key's algorithm decides, not the token's.
 
-mod foreign_keys;
+mod jwks;
+mod jws;
 mod key_source;
-mod parts;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use countersign::RunnerId;
 
-pub use foreign_keys::{ForeignKey, ForeignKeyError, ForeignKeySet};
+pub use jwks::{Jwks, JwksError, VerificationKey};
+pub use jws::MAX_TOKEN_BYTES;
+use jws::{Claims, JwsParts};
 pub use key_source::{Fetch, FetchError, KeySource, is_secure};
-pub use parts::MAX_TOKEN_BYTES;
-use parts::{Claims, TokenParts};
 
-/// How far ahead the clock of another issuer may be, in seconds: for `iat` and `nbf`. There is no such
+/// The seconds by which the clock of another issuer may be ahead: for `iat` and `nbf`. There is no such
 /// allowance for `exp`.
 pub const CLOCK_LEEWAY: u64 = 5;
 
-/// What a caller may do.
+/// A permission of a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Permission {
     /// Register and finish runs.
@@ -37,7 +37,7 @@ impl Permission {
     /// Every permission.
     pub const ALL: [Self; 3] = [Self::Runs, Self::Decisions, Self::Metrics];
 
-    /// The word that a configuration has for it.
+    /// The word that configurations have for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Runs => "runs",
@@ -47,26 +47,26 @@ impl Permission {
     }
 }
 
-/// Whom a subject of a trusted issuer stands for.
+/// The principal that a subject of a trusted issuer stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Identity {
     /// A runner.
     Runner(RunnerId),
-    /// A part of the control plane, and what it may do.
+    /// A part of the control plane, with its permissions.
     ControlPlane(Vec<Permission>),
 }
 
-/// An issuer whose tokens are believed, for some subjects.
+/// An issuer whose tokens are accepted, for some subjects.
 pub struct TrustedIssuer {
     /// Its identifier (`iss`), compared byte by byte.
     pub url: String,
-    /// What its tokens must be for (`aud`).
+    /// The audience that its tokens must have (`aud`).
     pub audience: String,
-    /// Where its keys are.
+    /// The source of its keys.
     pub keys: Arc<KeySource>,
-    /// Whether each token is taken once only.
+    /// True when each token is accepted once only.
     pub single_use: bool,
-    /// Whom its subjects (`sub`, compared byte by byte) stand for. Others are nobody.
+    /// The principals that its subjects (`sub`, compared byte by byte) stand for. Others are nobody.
     pub identities: HashMap<String, Identity>,
 }
 
@@ -74,24 +74,24 @@ pub struct TrustedIssuer {
 #[derive(Default)]
 pub struct TrustedIssuers(pub HashMap<String, TrustedIssuer>);
 
-/// A token that was checked, and whom it stands for.
+/// The identity that a verified token proves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
-    /// Whom.
+    /// The principal.
     pub identity: Identity,
     /// The issuer of the token.
     pub issuer: String,
     /// Its subject.
     pub subject: String,
-    /// The token's id and expiry, where it must be taken once only.
+    /// The token's id and expiry, where it must be accepted once only.
     pub once: Option<(String, u64)>,
 }
 
-/// Why a token is not believed.
+/// A token that is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentityError {
-    /// It is no JWT of the kind that is taken.
+    /// It is not a JWT of the kind that is accepted.
     #[error("the token {0}")]
     Form(&'static str),
     /// Its issuer is not trusted.
@@ -103,18 +103,18 @@ pub enum IdentityError {
     /// The signature is not the key's.
     #[error("the token's signature is not its issuer's")]
     Signature,
-    /// It is for somebody else.
+    /// It has another audience.
     #[error("the token is not for this issuer: `aud` must be `{expected}` alone")]
     Audience {
-        /// What it must be.
+        /// The audience that it must have.
         expected: String,
     },
     /// It has expired.
     #[error("the token has expired: `exp` is {expired}, now is {now}")]
     Expired {
-        /// When.
+        /// Its `exp`.
         expired: u64,
-        /// The time.
+        /// The time of the check.
         now: u64,
     },
     /// It is not valid yet.
@@ -122,72 +122,70 @@ pub enum IdentityError {
     Early {
         /// The claim.
         claim: &'static str,
-        /// From when on.
+        /// Its value.
         at: u64,
-        /// The time.
+        /// The time of the check.
         now: u64,
     },
     /// Its subject stands for nobody.
-    #[error(
-        "the token's subject stands for nobody here: no identity of its issuer is configured with it"
-    )]
+    #[error("no identity is configured for the token's subject")]
     Subject,
-    /// It must be taken once only, and has no id.
+    /// It must be accepted once only, and has no id.
     #[error("the token has no `jti`, which tokens of its issuer must have")]
     NoId,
-    /// It was taken before, and must be once only.
-    #[error("the token was used before; tokens of its issuer are taken once")]
+    /// It was accepted before, and must be once only.
+    #[error("the token was used before; tokens of its issuer are accepted once")]
     Used,
-    /// The keys of its issuer cannot be had. Later they may.
-    #[error("the keys of the token's issuer cannot be had now")]
+    /// The keys of its issuer are not available. Later they may be.
+    #[error("the issuer's JWKS is currently unavailable")]
     Unavailable,
 }
 
 /// The claims of a token, verified at `now` as a relying party does: with the issuer's published keys alone.
 ///
 /// # Errors
-/// When there is anything that keeps it from being believed.
+/// When a check fails.
 pub fn verified_claims(
     token: &str,
-    keys: &ForeignKeySet,
+    keys: &Jwks,
     issuer: &str,
     audience: &str,
     now: u64,
 ) -> Result<serde_json::Value, IdentityError> {
-    let parts = TokenParts::parse(token).map_err(IdentityError::Form)?;
+    let parts = JwsParts::parse(token).map_err(IdentityError::Form)?;
     if parts.claims.iss != issuer {
         return Err(IdentityError::Issuer);
     }
     let key = keys.get(&parts.kid).ok_or(IdentityError::Key)?;
     parts.verify(&key)?;
     parts.claims.check(audience, now)?;
-    parts.all_claims().ok_or(IdentityError::Form("has claims that are not taken"))
+    parts.all_claims().ok_or(IdentityError::Form("has invalid claims"))
 }
 
-/// What a token says of itself, where it can be read; nothing of it is verified.
-pub(crate) fn said_by(token: &str) -> Option<String> {
-    TokenParts::parse(token).ok().map(|parts| parts.said())
+/// The issuer, subject, audience and `kid` of a token that can be read; nothing of them is verified.
+pub(crate) fn unverified_claims(token: &str) -> Option<String> {
+    JwsParts::parse(token).ok().map(|parts| parts.describe())
 }
 
 impl TrustedIssuers {
     /// Checks a token at `now`, in seconds since 1970.
     ///
     /// # Errors
-    /// When there is anything that keeps it from being believed. Nothing of the token is in a message but
+    /// When a check fails. Nothing of the token is in a message but
     /// its times.
     pub async fn verify(&self, token: &str, now: u64) -> Result<Verified, IdentityError> {
-        let parts = TokenParts::parse(token).map_err(IdentityError::Form)?;
-        // Not verified yet: it only says whose key to look for.
+        let parts = JwsParts::parse(token).map_err(IdentityError::Form)?;
+        // Not verified yet: it only selects the issuer whose key verifies the token.
         let issuer = self.0.get(&parts.claims.iss).ok_or(IdentityError::Issuer)?;
         let key = issuer.keys.key(&parts.kid, now).await?;
         parts.verify(&key)?;
-        issuer.believe(parts.claims, now)
+        issuer.identify(parts.claims, now)
     }
 }
 
 impl TrustedIssuer {
-    /// What follows from claims whose signature was verified.
-    fn believe(&self, claims: Claims, now: u64) -> Result<Verified, IdentityError> {
+    /// The identity that claims prove whose signature was verified.
+    fn identify(&self, claims: Claims, now: u64) -> Result<Verified, IdentityError> {
         claims.check(&self.audience, now)?;
         let identity = self.identities.get(&claims.sub).ok_or(IdentityError::Subject)?.clone();
         let once = match (self.single_use, claims.jti) {

@@ -1,22 +1,18 @@
-//! Issues workload-identity tokens for runs: what Countersign approves is signed, and nothing else.
+//! The core of an issuer of workload-identity tokens for runs: runs, exchange, decisions, keys over time, records.
 //!
 //! ```text
-//! PUT /v1/runs ─→ Store          POST /v1/token ─→ who asks? ─→ run ─→ PolicySet ─→ Approval
+//! register ─→ Store              exchange ─→ requester ─→ run ─→ Decider (PolicySet ─→ Approval ─→ Issuer::sign)
 //!                                                                                      ↓
-//!                                   token ←─ durable ←─ record (LogWriter) ←─ Issuer::sign
+//!                                   token ←─ durable ←─ record (LogWriter) ←─ PendingDecision
 //! ```
 //!
-//! [`Issuer::sign`] takes a [`countersign::Approval`], which only the evaluator makes. The host
-//! alone sets `iss`, `sub`, `aud`, `iat`, `nbf`, `exp` and `jti`; a policy can only have narrowed
-//! what they are made of.
+//! [`Decider`] is the one way from a request to a signed token or a refusal; [`Service`] adds the requesters, their
+//! limits, the record, and the metrics. Doors over it, such as `countersign-http`, make its requests and translate its
+//! answers and [`Problem`]s.
 //!
-//! [`Service`] is what requests share, and [`serve`] answers them over HTTP. Around it are what an embedder can
-//! replace: a [`Store`] of runs, a [`Signer`], a [`Clock`], and where trusted issuers' keys are from ([`Fetch`]).
-//! Decisions are recorded in a [log](countersign_decision_log). Files are read by whoever makes the
-//! [`ServiceParts`], but for keys ([`KeyFolder`]) and the log.
-//!
-//! The cryptography is AWS-LC: constant-time RSA (the pure-Rust crates' is not, RUSTSEC-2023-0071), several times as
-//! fast for RS256, and what TLS uses here too.
+//! An embedder can replace the [`Store`] of runs, the [`KeyCustody`] of private keys, the [`Clock`], and the source of
+//! trusted issuers' keys ([`Fetch`]). Decisions are recorded in a [log](countersign_decision_log). Whoever makes the
+//! [`ServiceParts`] reads the files, apart from the plan of keys ([`KeyRing`]) and the log.
 
 #![forbid(unsafe_code)]
 
@@ -24,48 +20,48 @@ mod access;
 mod checkpoint;
 mod clock;
 mod config;
-mod http;
+mod decider;
 mod identity;
-mod issuer;
-mod key;
 mod keys;
 mod metrics;
 mod problem;
 mod record;
 mod runs;
 mod service;
-mod signer;
 mod store;
-mod token;
-mod url;
 
-pub use access::{Access, ApiKey, ApiKeyText};
+use std::pin::Pin;
+
+pub use access::{ApiKey, ApiKeyText, Authorizer};
 pub use checkpoint::{
     CHECKPOINT_KEY_FILE, CheckpointKeyError, CheckpointSigner, CheckpointVerifier,
 };
 pub use clock::{Clock, ClockError, SystemClock};
-pub use config::Settings;
-pub use http::{OPENAPI, ServeError, Tls, TlsError, serve};
+pub use config::ServiceConfig;
+pub use decider::{
+    CommittedDecision, ConcludeError, DecideError, Decided, Decider, DecisionContext, IssueRequest,
+    Issued, PendingDecision, PreflightError, RecordHead, RequestError, SelectIssuer,
+    preflight_request,
+};
 pub use identity::{
-    CLOCK_LEEWAY, Fetch, FetchError, ForeignKey, ForeignKeyError, ForeignKeySet, Identity,
-    IdentityError, KeySource, MAX_TOKEN_BYTES, Permission, TrustedIssuer, TrustedIssuers, Verified,
+    CLOCK_LEEWAY, Fetch, FetchError, Identity, IdentityError, Jwks, JwksError, KeySource,
+    MAX_TOKEN_BYTES, Permission, TrustedIssuer, TrustedIssuers, VerificationKey, Verified,
     is_secure, verified_claims,
 };
-pub use issuer::{ClaimsError, IssueError, Issuer};
-pub use key::{Algorithm, KeyError, KeySet, MAX_PEM_BYTES, PrivateKeyPem, PublicKey, SigningKey};
-pub use keys::{KeyEntry, KeyFolder, KeyFolderError, KeyPlan, KeyTimes, Keys, Phase, RotateError};
-pub use problem::Problem;
-pub use record::{OpenLogError, open_log};
+pub use keys::{
+    CustodyError, KeyCustody, KeyEntry, KeyFolder, KeyFolderError, KeyPlan, KeyRing, KeyRingError,
+    KeyTimes, Keys, Phase, RotateError,
+};
+pub use problem::{LogFields, Problem, ProblemKind, Refused};
+pub use record::{NotDurable, OpenLogError, RecordKind, Requester, open_log};
 pub use runs::{
     Liveness, MAX_SECRET_BYTES, MIN_SECRET_BYTES, RegisteredRun, RunTokenError, SecretHash,
     run_token_of,
 };
-pub use service::{Deciding, Service, ServiceError, ServiceParts};
-pub use signer::{SignError, Signer};
-pub use store::{Answer, Registered, SqliteStore, Store, StoreError};
-pub use token::{SignedToken, TokenId};
-pub use url::{IssuerUrl, IssuerUrlError};
+pub use service::{
+    ExchangeRequest, Registration, Service, ServiceError, ServiceParts, Slot, SubjectToken,
+};
+pub use store::{Registered, SqliteStore, Store, StoreError};
 
-#[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-mod readme {}
+/// A future that a trait's method gives.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

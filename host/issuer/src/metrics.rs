@@ -1,4 +1,4 @@
-//! What is counted, for Prometheus.
+//! The metrics, for Prometheus.
 
 use prometheus::{
     Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
@@ -80,7 +80,7 @@ impl Metrics {
             in_flight: gauge("countersign_http_requests_in_flight", "Requests being answered.")?,
             decisions: counters(
                 "countersign_decisions_total",
-                "Decisions, by what was asked for and what they came to.",
+                "Decisions, by kind and outcome.",
                 &["kind", "outcome"],
             )?,
             faults: counters(

@@ -1,66 +1,71 @@
-//! Why a request gets no token: what the requester reads, and what only the operator does.
+//! Requests that get no token: one text for the requester, another for the operator alone.
 
 use std::error::Error;
 use std::fmt;
 
 use countersign::{Digest, Reason};
 
-/// Why a request is not answered with what it asked for.
+/// A request that is not answered with what it requested.
 #[derive(Debug)]
 pub struct Problem {
-    pub(crate) kind: ProblemKind,
+    /// The kind, which a door translates into a status of its own.
+    pub kind: ProblemKind,
     /// For the requester.
-    pub(crate) description: String,
-    /// For the operator's log.
-    pub(crate) detail: Option<String>,
-    /// Why no token may be issued.
-    pub(crate) refusal: Option<Box<Refused>>,
-    /// What it is about, for the operator's log.
-    pub(crate) about: Option<Box<Told>>,
-    /// After how many seconds it may be worth asking again.
-    pub(crate) retry_after: Option<u64>,
+    pub description: String,
+    /// For the operator's log, never for the requester.
+    pub detail: Option<String>,
+    /// The reasons for which no token may be issued.
+    pub refusal: Option<Box<Refused>>,
+    /// The run and the caller that it is about, for the operator's log.
+    pub about: Option<Box<LogFields>>,
+    /// The seconds after which it may be worth asking again.
+    pub retry_after: Option<u64>,
 }
 
-/// What the line of a request in the log says beside its status.
+/// The fields of a request's line in the service's own log, beside its status.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Told {
-    pub(crate) run: Option<String>,
-    pub(crate) runner: Option<String>,
-    /// Of the control plane.
-    pub(crate) caller: Option<String>,
-    pub(crate) jti: Option<String>,
-    pub(crate) decision: Option<String>,
-    /// Codes of the reasons of a refusal.
-    pub(crate) reasons: Option<String>,
+pub struct LogFields {
+    /// The run.
+    pub run: Option<String>,
+    /// The runner that executes it.
+    pub runner: Option<String>,
+    /// The caller of the control plane.
+    pub caller: Option<String>,
+    /// The id of the token that was issued.
+    pub jti: Option<String>,
+    /// The id of the decision.
+    pub decision: Option<String>,
+    /// Codes of the reasons of a refusal, separated by spaces.
+    pub reasons: Option<String>,
 }
 
-/// Why no token may be issued for a run.
+/// A run for which no token may be issued.
 #[derive(Debug)]
-pub(crate) struct Refused {
+pub struct Refused {
     /// At least one.
-    pub(crate) reasons: Vec<Reason>,
+    pub reasons: Vec<Reason>,
     /// The decision that refused; `None` where there was nothing to decide.
-    pub(crate) decision: Option<Digest>,
+    pub decision: Option<Digest>,
 }
 
-/// What kind of problem it is. `http::answer` has the status and the word of each.
+/// The kind of a problem. Each door has one table from kinds to its own statuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ProblemKind {
+pub enum ProblemKind {
     /// The request is not one that can be answered.
     InvalidRequest,
     /// The subject token is not for the run, or there is no such run.
     NotEntitled,
     /// The grant type is another one.
     UnsupportedGrantType,
-    /// The audience is none that can be asked for.
+    /// The audience cannot be requested.
     InvalidTarget,
-    /// A scope was asked for, and there are none.
+    /// A scope was requested, and there are none.
     InvalidScope,
     /// A decision refused, or the run may have no token.
     AccessDenied,
-    /// Nobody says who asks, or it is not believed.
+    /// There are no credentials, or they are not accepted.
     Unauthenticated,
-    /// Who asks may not.
+    /// The caller lacks a permission.
     Forbidden,
     /// There is nothing there.
     NotFound,
@@ -68,22 +73,23 @@ pub(crate) enum ProblemKind {
     MethodNotAllowed,
     /// The request did not arrive in time.
     TooSlow,
-    /// It contradicts what is known.
+    /// It contradicts an earlier request.
     Conflict,
     /// It is too long.
     TooLarge,
-    /// It is in another form than the one that is taken.
+    /// It has a media type that is not accepted.
     UnsupportedMediaType,
-    /// The runner asks too often.
+    /// The runner or the run exceeds its rate.
     TooManyRequests,
     /// Not now.
     Unavailable,
-    /// Something went wrong here.
+    /// The service has a fault.
     Internal,
 }
 
 impl Problem {
-    pub(crate) fn new(kind: ProblemKind, description: impl Into<String>) -> Self {
+    /// A problem without details.
+    pub fn new(kind: ProblemKind, description: impl Into<String>) -> Self {
         Self {
             kind,
             description: description.into(),
@@ -94,45 +100,45 @@ impl Problem {
         }
     }
 
-    pub(crate) fn invalid(description: impl Into<String>) -> Self {
+    /// A request that cannot be answered.
+    pub fn invalid(description: impl Into<String>) -> Self {
         Self::new(ProblemKind::InvalidRequest, description)
     }
 
-    /// No token for a run.
-    pub(crate) fn refused(
-        description: &str,
-        reasons: Vec<Reason>,
-        decision: Option<Digest>,
-    ) -> Self {
+    /// A run that gets no token, for these reasons.
+    pub fn refused(description: &str, reasons: Vec<Reason>, decision: Option<Digest>) -> Self {
         let refusal = Some(Box::new(Refused { reasons, decision }));
         Self { refusal, ..Self::new(ProblemKind::AccessDenied, description) }
     }
 
-    /// Not now, and what the operator should know of why.
-    pub(crate) fn unavailable(detail: impl fmt::Display) -> Self {
+    /// A service that can issue no token now; the cause is for the operator.
+    pub fn unavailable(detail: impl fmt::Display) -> Self {
         let description = "no token can be issued now; ask again later";
         Self::new(ProblemKind::Unavailable, description).retry_after(5).detail(detail)
     }
 
-    /// The same, for an error and all that it comes from.
-    pub(crate) fn failed(error: impl Error) -> Self {
+    /// The same, for an error and its sources.
+    pub fn failed(error: impl Error) -> Self {
         Self::unavailable(with_sources(&error))
     }
 
-    pub(crate) fn detail(self, detail: impl fmt::Display) -> Self {
+    /// Adds what only the operator reads.
+    pub fn detail(self, detail: impl fmt::Display) -> Self {
         Self { detail: Some(detail.to_string()), ..self }
     }
 
-    pub(crate) fn about(self, about: Told) -> Self {
+    /// Adds the run and the caller.
+    pub fn about(self, about: LogFields) -> Self {
         Self { about: Some(Box::new(about)), ..self }
     }
 
-    pub(crate) fn retry_after(self, seconds: u64) -> Self {
+    /// Adds the seconds after which it may be worth asking again.
+    pub fn retry_after(self, seconds: u64) -> Self {
         Self { retry_after: Some(seconds), ..self }
     }
 }
 
-/// An error, and all that it comes from.
+/// The message of an error, and those of its sources.
 pub(crate) fn with_sources(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

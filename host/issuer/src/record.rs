@@ -1,4 +1,4 @@
-//! What is on record of each decision, before its answer leaves.
+//! The records of decisions, each durable before its answer leaves.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,23 +15,60 @@ use tokio::sync::oneshot;
 use crate::checkpoint::CheckpointSigner;
 use crate::clock::{Clock, ClockError};
 
-/// Who asked, as it is on record.
+/// The requester, as records have it.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Requester {
+pub enum Requester {
     /// A runner, by the token of an issuer that is trusted.
-    Runner { runner: String, issuer: String, subject: String },
-    /// Whoever held the run token.
-    RunToken { runner: String },
-    /// The control plane, by its API key's name or the subject of its token.
-    ControlPlane { name: String },
+    Runner {
+        /// Its id.
+        runner: String,
+        /// The issuer of its token.
+        issuer: String,
+        /// The subject of its token.
+        subject: String,
+    },
+    /// The holder of the run token.
+    RunToken {
+        /// The runner that the run was given to.
+        runner: String,
+    },
+    /// The control plane.
+    ControlPlane {
+        /// The name of its API key, or the subject of its token.
+        name: String,
+    },
+    /// An operator at a command line, who has the signing key in a file: no service stands in between.
+    CommandLine {
+        /// The command, such as `sign`.
+        command: String,
+    },
+}
+
+/// The kind of a decision's record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordKind {
+    /// A token was requested, and is signed if approved.
+    Token,
+    /// A decision was requested without a token.
+    Decision,
+}
+
+impl RecordKind {
+    /// The word that records and metrics have for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Decision => "decision",
+        }
+    }
 }
 
 /// A record. Within a `version`, members are only added.
 #[derive(Serialize)]
 pub(crate) struct DecisionRecord<'r> {
     version: u32,
-    /// `token`: signed if approved. `decision`: asked for without a token.
+    /// [`RecordKind`].
     pub(crate) kind: &'static str,
     /// The id of the request, as it is in the service's own log.
     pub(crate) request: &'r str,
@@ -40,7 +77,7 @@ pub(crate) struct DecisionRecord<'r> {
     pub(crate) requester: &'r Requester,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) issued: Option<IssuedRecord>,
-    /// Why nothing was signed that the policies approved: what the cloud would not take.
+    /// The violations for which nothing was signed although the policies approved: the cloud would reject the token.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) preflight: Vec<Violation>,
 }
@@ -59,13 +96,13 @@ pub(crate) struct IssuedRecord {
 
 impl<'r> DecisionRecord<'r> {
     pub(crate) fn new(
-        kind: &'static str,
+        kind: RecordKind,
         request: &'r str,
         time: u64,
         requester: &'r Requester,
     ) -> Self {
         let preflight = Vec::new();
-        Self { version: 1, kind, request, time, requester, issued: None, preflight }
+        Self { version: 1, kind: kind.as_str(), request, time, requester, issued: None, preflight }
     }
 
     /// The record, whose last member is `decision`: the decision's own record, as it is.
@@ -80,7 +117,7 @@ impl<'r> DecisionRecord<'r> {
     }
 }
 
-/// Opens a log, and has on record what a crash had left in it, before anything else is.
+/// Opens a log, and first of all puts on record what a crash had left in it.
 ///
 /// # Errors
 /// When it cannot be opened, or takes no records.
@@ -109,25 +146,25 @@ pub fn open_log<D: Disk + 'static>(
     Ok((writer, recovered))
 }
 
-/// Why a log cannot be used.
+/// A decision log that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenLogError {
     /// It cannot be opened.
-    #[error("the decision log cannot be opened")]
+    #[error("failed to open the decision log")]
     Open(#[from] OpenError),
     /// It takes no records.
-    #[error("the decision log takes no records")]
+    #[error("failed to append to the decision log")]
     Append(#[from] AppendError),
-    /// The time cannot be told.
+    /// The clock failed.
     #[error(transparent)]
     Clock(#[from] ClockError),
     /// The system gives no thread.
-    #[error("the decision log has no thread")]
+    #[error("failed to start the thread of the decision log")]
     Thread(#[source] std::io::Error),
 }
 
-/// Which form the subjects have from here on: on record where that changes, and at the start.
+/// The form that subjects have from here on: on record when it changes, and at the start.
 pub(crate) fn subjects_record(subjects: &SubjectFormats, time: u64) -> Vec<u8> {
     #[derive(Serialize)]
     struct SubjectsRecord<'r> {
@@ -136,7 +173,7 @@ pub(crate) fn subjects_record(subjects: &SubjectFormats, time: u64) -> Vec<u8> {
         time: u64,
         meshstack_id: &'r str,
         subject_profile: &'static str,
-        /// Those of definitions, where they are said.
+        /// The overrides of definitions.
         definitions: BTreeMap<&'r str, &'static str>,
     }
     let overrides = subjects.overrides.iter();
@@ -151,7 +188,7 @@ pub(crate) fn subjects_record(subjects: &SubjectFormats, time: u64) -> Vec<u8> {
     serde_json::to_vec(&record).unwrap_or_default()
 }
 
-/// What opening the log found of a crash, as it goes on record.
+/// The remains of a crash that opening the log found, as a record.
 fn recovered_record(recovered: &Recovered, time: u64) -> Vec<u8> {
     #[derive(Serialize)]
     struct RecoveredRecord<'r> {
@@ -176,23 +213,40 @@ fn recovered_record(recovered: &Recovered, time: u64) -> Vec<u8> {
     serde_json::to_vec(&record).unwrap_or_default()
 }
 
-/// A record is not durable, as far as can be said.
+/// A record that is not durable, as far as is known.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NotDurable {
+#[non_exhaustive]
+pub enum NotDurable {
+    /// It is not even waiting.
     #[error(transparent)]
     Queue(#[from] QueueError),
+    /// It could not be written.
     #[error(transparent)]
     Append(AppendError),
-    #[error("the log was closed")]
+    /// The log was closed before.
+    #[error("the decision log is closed")]
     Closed,
 }
 
 /// Waits until a record is durable.
 pub(crate) async fn durable(log: &LogWriter, record: Vec<u8>) -> Result<Position, NotDurable> {
-    let (told, telling) = oneshot::channel();
+    appended(log, record)?.await.map_err(|_| NotDurable::Closed)?.map_err(NotDurable::Append)
+}
+
+/// The same, on a thread that may block.
+pub(crate) fn durable_blocking(log: &LogWriter, record: Vec<u8>) -> Result<Position, NotDurable> {
+    let result = appended(log, record)?.blocking_recv();
+    result.map_err(|_| NotDurable::Closed)?.map_err(NotDurable::Append)
+}
+
+fn appended(
+    log: &LogWriter,
+    record: Vec<u8>,
+) -> Result<oneshot::Receiver<Result<Position, AppendError>>, QueueError> {
+    let (done, waiting) = oneshot::channel();
     log.append(record, move |result| {
-        // Whoever asked may have gone.
-        let _ = told.send(result);
+        // The requester may have gone.
+        let _ = done.send(result);
     })?;
-    telling.await.map_err(|_| NotDurable::Closed)?.map_err(NotDurable::Append)
+    Ok(waiting)
 }

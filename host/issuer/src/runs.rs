@@ -8,13 +8,13 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-/// The shortest secret that is taken, in bytes: what is shorter could be guessed from its hash.
+/// The minimum length of a secret, in bytes: a shorter one could be guessed from its hash.
 pub const MIN_SECRET_BYTES: usize = 16;
 
-/// The longest secret that is taken, in bytes.
+/// The maximum length of a secret, in bytes.
 pub const MAX_SECRET_BYTES: usize = 8192;
 
-/// A run, who executes it, and for how long it may have tokens.
+/// A run, the runner that executes it, and the time until which it may have tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegisteredRun {
     /// Its facts.
@@ -23,20 +23,20 @@ pub struct RegisteredRun {
     pub runner: RunnerId,
     /// The facts that were registered beside it.
     pub facts: Facts,
-    /// What tells its run token, where it has one.
+    /// The hash of its run token, where it has one.
     pub run_token: Option<SecretHash>,
-    /// When it was registered, in seconds since 1970.
+    /// The time of its registration, in seconds since 1970.
     pub registered_at: u64,
     /// From when on it gets no token.
     pub expires_at: u64,
-    /// When it was finished.
+    /// The time at which it was finished.
     pub finished_at: Option<u64>,
 }
 
-/// Whether a run may have tokens.
+/// The state of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Liveness {
-    /// It may.
+    /// It may have tokens.
     Live,
     /// It was finished.
     Finished,
@@ -45,7 +45,7 @@ pub enum Liveness {
 }
 
 impl RegisteredRun {
-    /// Whether the run may have tokens at `now`.
+    /// The state of the run at `now`.
     pub fn liveness(&self, now: u64) -> Liveness {
         match self.finished_at {
             Some(_) => Liveness::Finished,
@@ -54,7 +54,7 @@ impl RegisteredRun {
         }
     }
 
-    /// Whether what the control plane says of a run is what it said before. Its times do not matter.
+    /// True when two registrations have the same facts. Their times do not matter.
     pub fn same_facts(&self, other: &Self) -> bool {
         self.run == other.run
             && self.runner == other.runner
@@ -63,7 +63,7 @@ impl RegisteredRun {
     }
 }
 
-/// SHA-256 of a secret of many bits, which is all that is kept of it.
+/// SHA-256 of a secret of many bits, which is all that is stored.
 #[derive(Clone)]
 pub struct SecretHash([u8; 32]);
 
@@ -99,10 +99,10 @@ impl fmt::Debug for SecretHash {
     }
 }
 
-/// Why the run token of a run object is not taken. Nothing of it is in a message.
+/// A run token of a run object that is not accepted. Nothing of it is in a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RunTokenError {
-    /// It is no text.
+    /// It is not a text.
     #[error("/spec/runToken: expected a text")]
     Type,
     /// It is too short or too long.
@@ -110,16 +110,16 @@ pub enum RunTokenError {
         "/spec/runToken: expected {MIN_SECRET_BYTES} to {MAX_SECRET_BYTES} bytes, found {bytes}"
     )]
     Length {
-        /// How many bytes it has.
+        /// Its length.
         bytes: usize,
     },
 }
 
-/// The hash of a run object's `spec.runToken`. The object was parsed by [`Run::parse`] before, which says
+/// The hash of a run object's `spec.runToken`. The object was parsed by [`Run::parse`] before, which makes sure
 /// that all readers agree on it.
 ///
 /// # Errors
-/// When there is one that is not taken.
+/// When there is one that is not accepted.
 pub fn run_token_of(object: &[u8]) -> Result<Option<SecretHash>, RunTokenError> {
     #[derive(Deserialize)]
     struct Object {

@@ -1,4 +1,4 @@
-//! What the requests of a service share.
+//! The service: the state that its requests share.
 
 mod decide;
 mod exchange;
@@ -9,69 +9,58 @@ use std::num::{NonZero, NonZeroU32};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use countersign::{Digest, PolicySet, RunId, RunnerId, SubjectFormats};
-use countersign_clouds::AudienceClouds;
+use countersign::{Audience, Digest, IssuerUrl, RunId, RunnerId, SubjectFormats};
 use countersign_decision_log::LogWriter;
+use countersign_signing::{Algorithm, Issuer};
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter};
 use tokio::sync::Semaphore;
 
-use crate::access::Access;
+use crate::access::Authorizer;
 use crate::clock::{Clock, ClockError};
-use crate::config::Settings;
-use crate::identity::{Identity, IdentityError, Permission, Verified, said_by};
-use crate::key::Algorithm;
-use crate::keys::{KeyFolder, KeyFolderError, Keys, Phase};
+use crate::config::ServiceConfig;
+use crate::decider::{DecisionContext, SelectIssuer};
+use crate::identity::{Identity, IdentityError, Permission, Verified, unverified_claims};
+use crate::keys::{KeyRing, KeyRingError, Keys, Phase};
 use crate::metrics::Metrics;
 use crate::problem::{Problem, ProblemKind};
 use crate::record;
 use crate::store::Store;
-use crate::url::IssuerUrl;
 
-pub(crate) use decide::{Issued, Question};
-pub(crate) use exchange::{ExchangeRequest, SubjectToken};
-pub(crate) use registration::Registration;
-pub(crate) use slot::Slot;
+pub use exchange::{ExchangeRequest, SubjectToken};
+pub use registration::Registration;
+pub use slot::Slot;
 
-/// What decides: replaced whole, and never while a request uses it.
-pub struct Deciding {
-    /// The policies.
-    pub policies: PolicySet,
-    /// Which form each subject has.
-    pub subjects: SubjectFormats,
-    /// Which cloud takes the tokens of an audience.
-    pub clouds: AudienceClouds,
-}
-
-/// What a service is made of.
+/// The parts of a service.
 pub struct ServiceParts {
     /// The issuer identifier.
     pub url: IssuerUrl,
-    /// How it is run.
-    pub settings: Settings,
-    /// What decides.
-    pub deciding: Deciding,
-    /// Who may ask.
-    pub access: Access,
-    /// Where the keys are.
-    pub keys: KeyFolder,
-    /// Where runs are.
+    /// Its configuration.
+    pub config: ServiceConfig,
+    /// Policies, subjects and clouds.
+    pub context: DecisionContext,
+    /// The principals that may call it.
+    pub authorizer: Authorizer,
+    /// The plan of keys, and their custody.
+    pub keys: KeyRing,
+    /// The store of runs.
     pub store: Arc<dyn Store>,
-    /// Where decisions are recorded.
+    /// The decision log.
     pub log: LogWriter,
-    /// The time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
 }
 
-/// A service that issues tokens: what its requests share.
+/// A service that issues tokens: the state that its requests share.
 pub struct Service {
     url: IssuerUrl,
-    settings: Settings,
-    deciding: ArcSwap<Deciding>,
-    access: ArcSwap<Access>,
-    key_folder: KeyFolder,
+    config: ServiceConfig,
+    context: ArcSwap<DecisionContext>,
+    authorizer: ArcSwap<Authorizer>,
+    key_ring: KeyRing,
     keys: ArcSwap<Keys>,
     store: Arc<dyn Store>,
     log: ArcSwapOption<LogWriter>,
@@ -80,29 +69,41 @@ pub struct Service {
     run_rate: DefaultKeyedRateLimiter<RunId>,
     /// Lets as many decide at a time as there are processors, as long as that is quick.
     gate: Semaphore,
-    /// The time when it was last told.
+    /// The last time that the clock gave.
     last_now: AtomicU64,
     stopping: AtomicBool,
-    /// How many requests have a slot.
+    /// The number of requests that have a slot.
     in_flight: AtomicUsize,
-    pub(crate) metrics: Metrics,
+    metrics: Metrics,
 }
 
-/// Why a service cannot be started.
+/// The keys of a service, selected by the audiences of a token.
+struct KeysByAudience<'s> {
+    keys: &'s Keys,
+    config: &'s ServiceConfig,
+}
+
+impl SelectIssuer for KeysByAudience<'_> {
+    fn issuer_for(&self, audiences: &[Audience], now: u64) -> Option<&Issuer> {
+        self.keys.active(self.config.algorithm_of(audiences), now)
+    }
+}
+
+/// A service that cannot be started.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServiceError {
     /// Its keys cannot be read or made.
-    #[error("the keys")]
-    Keys(#[from] KeyFolderError),
-    /// The time cannot be told.
+    #[error("failed to load signing keys")]
+    Keys(#[from] KeyRingError),
+    /// The clock failed.
     #[error(transparent)]
     Clock(#[from] ClockError),
     /// The log takes no record.
-    #[error("the form of subjects cannot be put on record: {0:?}")]
+    #[error("failed to record the subject configuration: {0:?}")]
     Record(Problem),
-    /// There are no counters.
-    #[error("the metrics")]
+    /// The metrics cannot be registered.
+    #[error("failed to register metrics")]
     Metrics(#[from] prometheus::Error),
 }
 
@@ -113,34 +114,31 @@ impl Service {
     /// When there are no keys.
     pub fn start(parts: ServiceParts) -> Result<Arc<Self>, ServiceError> {
         let now = parts.clock.now()?;
-        let settings = parts.settings;
-        parts.keys.keep_schedule(settings.algorithms(), &settings.key_times, now)?;
+        let config = parts.config;
+        parts.keys.keep_schedule(config.algorithms(), &config.key_times, now)?;
         let keys = parts.keys.load(&parts.url, now)?;
         let service = Self {
             url: parts.url,
-            deciding: ArcSwap::from_pointee(parts.deciding),
-            access: ArcSwap::from_pointee(parts.access),
-            key_folder: parts.keys,
+            context: ArcSwap::from_pointee(parts.context),
+            authorizer: ArcSwap::from_pointee(parts.authorizer),
+            key_ring: parts.keys,
             keys: ArcSwap::from_pointee(keys),
             store: parts.store,
             log: ArcSwapOption::from_pointee(parts.log),
             clock: parts.clock,
-            runner_rate: RateLimiter::keyed(quota(
-                settings.runner_per_second,
-                settings.runner_burst,
-            )),
-            run_rate: RateLimiter::keyed(quota(settings.run_per_second, settings.run_burst)),
+            runner_rate: RateLimiter::keyed(quota(config.runner_per_second, config.runner_burst)),
+            run_rate: RateLimiter::keyed(quota(config.run_per_second, config.run_burst)),
             gate: Semaphore::new(thread::available_parallelism().map_or(1, NonZero::get)),
             last_now: AtomicU64::new(now),
             stopping: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             metrics: Metrics::new()?,
-            settings,
+            config,
         };
         service.show_policies();
         service.show_keys(now);
         // It may have changed while nothing ran.
-        let subjects = service.deciding.load().subjects.clone();
+        let subjects = service.context.load().subjects.clone();
         service.record_subjects(&subjects).map_err(ServiceError::Record)?;
         Ok(Arc::new(service))
     }
@@ -152,119 +150,113 @@ impl Service {
 
     /// Digest of the policy set that decides.
     pub fn policy_set(&self) -> Digest {
-        self.deciding.load().policies.digest()
+        self.context.load().policies.digest()
     }
 
-    /// How it is run.
-    pub fn settings(&self) -> &Settings {
-        &self.settings
+    /// Its configuration.
+    pub fn config(&self) -> &ServiceConfig {
+        &self.config
     }
 
-    /// A route without the issuer's path.
-    pub(crate) fn route_of(&self, matched: &str) -> String {
-        let path = self.url.path();
-        matched
-            .strip_prefix(path)
-            .filter(|rest| rest.starts_with('/'))
-            .unwrap_or(matched)
-            .to_owned()
-    }
-
-    /// Replaces what decides, for the requests that come from now on.
+    /// Replaces policies, subjects and clouds for the requests that come from now on.
     ///
     /// Where the form of a subject changes, that is on record before any token of the new form: records are
     /// durable in their order.
     ///
     /// # Errors
-    /// When that cannot be put on record; what decided goes on deciding.
-    pub fn replace(&self, deciding: Deciding) -> Result<(), Problem> {
-        if deciding.subjects != self.deciding.load().subjects {
-            self.record_subjects(&deciding.subjects)?;
+    /// When that cannot be put on record; the context before stays in use.
+    pub fn replace(&self, context: DecisionContext) -> Result<(), Problem> {
+        if context.subjects != self.context.load().subjects {
+            self.record_subjects(&context.subjects)?;
         }
-        self.deciding.store(Arc::new(deciding));
+        self.context.store(Arc::new(context));
         self.metrics.reloads.with_label_values(&["replaced"]).inc();
         self.show_policies();
         Ok(())
     }
 
-    /// Puts the form of subjects on record. That it is durable is not waited for: no token after it is given before
-    /// it is.
+    /// Puts the form of subjects on record, and does not wait until that is durable: no token after it is given
+    /// before it is.
     fn record_subjects(&self, subjects: &SubjectFormats) -> Result<(), Problem> {
         let time = self.now()?;
         let log = self.log.load();
         let log = log.as_ref().ok_or_else(|| Problem::unavailable("stopping"))?;
-        let kept = |kept: Result<_, _>| {
-            if let Err(error) = kept {
+        let done = |result: Result<_, _>| {
+            if let Err(error) = result {
                 let error: &dyn std::error::Error = &error;
-                tracing::error!(error, "the form of subjects is not on record");
+                tracing::error!(error, "failed to record the subject configuration");
             }
         };
-        log.append(record::subjects_record(subjects, time), kept).map_err(Problem::failed)
+        log.append(record::subjects_record(subjects, time), done).map_err(Problem::failed)
     }
 
-    /// Replaces who may ask.
-    pub fn replace_access(&self, access: Access) {
-        self.access.store(Arc::new(access));
+    /// Replaces the principals that may call the service.
+    pub fn replace_authorizer(&self, authorizer: Authorizer) {
+        self.authorizer.store(Arc::new(authorizer));
     }
 
-    /// Counts a reload that failed: what decided goes on deciding.
-    pub fn kept(&self) {
+    /// Counts a reload that failed: the context before stays in use.
+    pub fn record_reload_failure(&self) {
         self.metrics.reloads.with_label_values(&["failed"]).inc();
     }
 
-    /// Does what is due: keys by their schedule, those that another process made, and forgetting.
+    /// Does the work that is due: rotates keys by their schedule, loads those that another process made, and forgets
+    /// runs that ended long ago.
     ///
     /// # Errors
     /// When keys could not be made or read, or the store did not answer; those before stay in use.
-    pub async fn keep_house(self: &Arc<Self>) -> Result<(), Problem> {
+    pub async fn run_maintenance(self: &Arc<Self>) -> Result<(), Problem> {
         self.runner_rate.retain_recent();
         self.run_rate.retain_recent();
         let now = self.now()?;
-        let ended_before = now.saturating_sub(self.settings.keep_runs_seconds);
+        let ended_before = now.saturating_sub(self.config.keep_runs_seconds);
         let forgotten = self.store.forget(ended_before, now).await;
-        // It makes keys and waits for another process that does.
+        // It makes keys, and waits for another process that does.
         let service = Arc::clone(self);
-        tokio::task::spawn_blocking(move || service.keep_keys(now))
+        tokio::task::spawn_blocking(move || service.maintain_keys(now))
             .await
             .map_err(Problem::failed)?
             .map_err(Problem::failed)?;
         forgotten.map(drop).map_err(Problem::failed)
     }
 
-    fn keep_keys(&self, now: u64) -> Result<(), KeyFolderError> {
-        let folder = &self.key_folder;
-        folder.keep_schedule(self.settings.algorithms(), &self.settings.key_times, now)?;
-        if folder.plan()? != *self.keys.load().plan() {
-            self.keys.store(Arc::new(folder.load(&self.url, now)?));
-            tracing::info!("the keys were read again");
+    fn maintain_keys(&self, now: u64) -> Result<(), KeyRingError> {
+        let ring = &self.key_ring;
+        ring.keep_schedule(self.config.algorithms(), &self.config.key_times, now)?;
+        if ring.plan()? != *self.keys.load().plan() {
+            self.keys.store(Arc::new(ring.load(&self.url, now)?));
+            tracing::info!("reloaded signing keys");
         }
         self.show_keys(now);
         Ok(())
     }
 
-    /// How many requests that have arrived whole are being answered.
+    /// The number of requests that have arrived whole and are being answered.
     pub fn requests_in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Acquire)
     }
 
-    /// Takes no requests any more, as far as `/readyz` says.
+    /// Is not [ready](Service::ready) any more; requests are answered all the same.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
     }
 
-    /// Writes what waits, and closes log and store. No request may be left.
+    /// Writes the records that wait, and closes log and store. No request may be left.
     pub async fn close(&self) {
         let log = self.log.swap(None);
         // It waits for its thread.
         let closed = tokio::task::spawn_blocking(move || drop(log)).await;
         if closed.is_err() {
-            tracing::error!("the decision log was not closed");
+            tracing::error!("failed to close the decision log");
         }
         self.store.close().await;
     }
 
-    /// Whether a token could be issued now, or why not.
-    pub(crate) async fn ready(&self) -> Result<(), Problem> {
+    /// Checks that a token could be issued now.
+    ///
+    /// # Errors
+    /// When none could be.
+    pub async fn ready(&self) -> Result<(), Problem> {
         if self.stopping.load(Ordering::Acquire) {
             return Err(Problem::unavailable("stopping"));
         }
@@ -280,8 +272,11 @@ impl Service {
         self.store.ready().await.map_err(Problem::failed)
     }
 
-    /// The counters, in Prometheus' text format.
-    pub(crate) fn metrics_text(&self) -> Result<Vec<u8>, Problem> {
+    /// The metrics, in Prometheus' text format.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn metrics_text(&self) -> Result<Vec<u8>, Problem> {
         self.metrics.log_failed.set(self.log_has_failed().into());
         self.metrics.text().map_err(Problem::failed)
     }
@@ -290,40 +285,64 @@ impl Service {
         self.log.load().as_ref().is_none_or(|log| log.has_failed())
     }
 
-    /// The key set, as it is published now; or as it was when the time could last be told.
-    pub(crate) fn key_set(&self) -> Result<Vec<u8>, Problem> {
+    /// Counts a request by its route and its status; `elapsed` is the time to its answer, where there was one.
+    pub fn record_request(&self, route: &str, status: &str, elapsed: Option<Duration>) {
+        self.metrics.requests.with_label_values(&[route, status]).inc();
+        if let Some(elapsed) = elapsed {
+            let seconds = self.metrics.request_seconds.with_label_values(&[route]);
+            seconds.observe(elapsed.as_secs_f64());
+        }
+    }
+
+    /// Counts a connection that ended before or within a request.
+    pub fn record_connection_error(&self) {
+        self.metrics.connection_errors.inc();
+    }
+
+    /// The JWK Set that is published now; or that of the last time that the clock gave, when it fails.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn key_set(&self) -> Result<Vec<u8>, Problem> {
         let now = self.now().unwrap_or_else(|_| self.last_now.load(Ordering::Relaxed));
         serde_json::to_vec(&self.keys.load().key_set(now)).map_err(Problem::failed)
     }
 
-    pub(crate) fn now(&self) -> Result<u64, Problem> {
+    /// The time, in seconds since 1970.
+    ///
+    /// # Errors
+    /// When the clock fails.
+    pub fn now(&self) -> Result<u64, Problem> {
         let now = self.clock.now().map_err(Problem::failed)?;
         self.last_now.store(now, Ordering::Relaxed);
         Ok(now)
     }
 
-    /// Who holds a bearer token, if they may do this.
-    pub(crate) async fn control_plane(
+    /// The name of the principal of the control plane that holds a bearer token, if it has the permission.
+    ///
+    /// # Errors
+    /// When the token is not accepted, or its holder lacks the permission.
+    pub async fn authenticate(
         &self,
         bearer: &str,
         permission: Permission,
     ) -> Result<String, Problem> {
-        let access = self.access.load_full();
-        let (name, may) = if Access::is_api_key(bearer) {
-            let key = access.api_key(bearer).ok_or_else(|| {
-                Problem::new(ProblemKind::Unauthenticated, "the API key is not known here")
+        let authorizer = self.authorizer.load_full();
+        let (name, permissions) = if Authorizer::is_api_key(bearer) {
+            let key = authorizer.api_key(bearer).ok_or_else(|| {
+                Problem::new(ProblemKind::Unauthenticated, "the API key is unknown")
             })?;
-            (key.name.clone(), key.may.clone())
+            (key.name.clone(), key.permissions.clone())
         } else if bearer.split('.').count() != 3 {
-            let description = "neither an API key (`csk_…`) nor a signed JWT";
+            let description = "expected an API key (`csk_…`) or a signed JWT";
             return Err(Problem::new(ProblemKind::Unauthenticated, description));
         } else {
-            let believed = async {
-                let verified = self.verify(&access, bearer).await?;
+            let checked = async {
+                let verified = self.verify(&authorizer, bearer).await?;
                 self.use_once(&verified).await?;
                 Ok(verified)
             };
-            let verified = believed.await.map_err(|error| {
+            let verified = checked.await.map_err(|error| {
                 let problem = identity_problem(&error, bearer);
                 match problem.kind {
                     ProblemKind::InvalidRequest => {
@@ -333,26 +352,29 @@ impl Service {
                 }
             })?;
             match verified.identity {
-                Identity::ControlPlane(may) => (verified.subject, may),
+                Identity::ControlPlane(permissions) => (verified.subject, permissions),
                 Identity::Runner(_) => (verified.subject, Vec::new()),
             }
         };
-        if !may.contains(&permission) {
+        if !permissions.contains(&permission) {
             let word = permission.as_str();
-            let description =
-                format!("the caller may not do this: it needs the permission `{word}`");
+            let description = format!("the caller lacks the permission `{word}`");
             return Err(Problem::new(ProblemKind::Forbidden, description).detail(name));
         }
         Ok(name)
     }
 
-    /// Whom a token stands for.
-    async fn verify(&self, access: &Access, token: &str) -> Result<Verified, IdentityError> {
+    /// The identity that a token proves.
+    async fn verify(
+        &self,
+        authorizer: &Authorizer,
+        token: &str,
+    ) -> Result<Verified, IdentityError> {
         let now = self.clock.now().map_err(|_| IdentityError::Unavailable)?;
-        access.trusted.verify(token, now).await
+        authorizer.trusted.verify(token, now).await
     }
 
-    /// Notes the use of a token that may be used once: when nothing else keeps it from being used.
+    /// Notes the use of a token that may be used once. Comes last, after every check that could still reject it.
     async fn use_once(&self, verified: &Verified) -> Result<(), IdentityError> {
         let Some((id, expires_at)) = &verified.once else { return Ok(()) };
         let first = self.store.use_once(&verified.issuer, id, *expires_at).await;
@@ -363,29 +385,28 @@ impl Service {
         }
     }
 
-    /// Lets a runner ask, or says when it may again.
-    fn admit_runner(&self, runner: &RunnerId) -> Result<(), Problem> {
+    /// Fails when a runner exceeds its rate, and says when it may ask again.
+    fn check_runner_rate(&self, runner: &RunnerId) -> Result<(), Problem> {
         self.runner_rate.check_key(runner).map_err(|until| {
-            too_many("the runner asks for too many tokens", &until)
+            too_many("the runner requests too many tokens", &until)
                 .detail(format!("runner {runner}"))
         })
     }
 
-    /// Lets whoever holds a run's token ask, or says when they may again. Before the runner is: one run
-    /// must not use up what all runs of its runner share.
-    fn admit_run(&self, run: &RunId) -> Result<(), Problem> {
+    /// Fails when the holder of a run's token exceeds its rate, and says when it may ask again. Checked before the
+    /// runner's rate: one run must not use up what all runs of its runner share.
+    fn check_run_rate(&self, run: &RunId) -> Result<(), Problem> {
         self.run_rate.check_key(run).map_err(|until| {
-            too_many("too many tokens are asked for by the run token", &until)
-                .detail(format!("run {run}"))
+            too_many("the run token requests too many tokens", &until).detail(format!("run {run}"))
         })
     }
 
     fn show_policies(&self) {
-        let deciding = self.deciding.load();
+        let context = self.context.load();
         self.metrics.policy_set.reset();
-        let digest = deciding.policies.digest().to_string();
+        let digest = context.policies.digest().to_string();
         self.metrics.policy_set.with_label_values(&[&digest]).set(1);
-        let bindings = i64::try_from(deciding.policies.bindings().len()).unwrap_or(i64::MAX);
+        let bindings = i64::try_from(context.policies.bindings().len()).unwrap_or(i64::MAX);
         self.metrics.bindings.set(bindings);
     }
 
@@ -399,10 +420,10 @@ impl Service {
     }
 }
 
-/// What a requester is told of a token that is not believed.
+/// The problem of a token that is not accepted.
 fn identity_problem(error: &IdentityError, token: &str) -> Problem {
-    let detail = || match said_by(token) {
-        Some(said) => format!("{error}; it says {said}"),
+    let detail = || match unverified_claims(token) {
+        Some(claims) => format!("{error}; unverified, it has {claims}"),
         None => error.to_string(),
     };
     match error {

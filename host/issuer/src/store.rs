@@ -1,50 +1,53 @@
-//! What an issuer remembers.
+//! The state of an issuer: its runs, and the tokens that were used once.
 
 mod sqlite;
 
-use std::pin::Pin;
 use std::sync::Arc;
 
 use countersign::RunId;
 
+use crate::BoxFuture;
 use crate::runs::RegisteredRun;
 
 pub use sqlite::SqliteStore;
 
-/// What a store answers, later.
-pub type Answer<'s, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 's>>;
-
 /// Keeps runs, and tokens that may be used once. What it has acknowledged survives a crash.
 pub trait Store: Send + Sync {
     /// Keeps a run that it does not have. A run that it has stays as it is, whatever the facts are now.
-    fn register<'s>(&'s self, run: &'s RegisteredRun) -> Answer<'s, Registered>;
+    fn register<'s>(
+        &'s self,
+        run: &'s RegisteredRun,
+    ) -> BoxFuture<'s, Result<Registered, StoreError>>;
 
     /// The run of an id.
-    fn run<'s>(&'s self, id: &'s RunId) -> Answer<'s, Option<Arc<RegisteredRun>>>;
+    fn run<'s>(
+        &'s self,
+        id: &'s RunId,
+    ) -> BoxFuture<'s, Result<Option<Arc<RegisteredRun>>, StoreError>>;
 
-    /// Notes that a run is finished, where that was not noted yet. Whether there is such a run.
-    fn finish<'s>(&'s self, id: &'s RunId, now: u64) -> Answer<'s, bool>;
+    /// Notes that a run is finished, where that was not noted yet. False when there is no such run.
+    fn finish<'s>(&'s self, id: &'s RunId, now: u64) -> BoxFuture<'s, Result<bool, StoreError>>;
 
-    /// Notes that a token was used, until it expires. Whether this was the first time.
+    /// Notes that a token was used, until it expires. True for the first use.
     fn use_once<'s>(
         &'s self,
         issuer: &'s str,
         token_id: &'s str,
         expires_at: u64,
-    ) -> Answer<'s, bool>;
+    ) -> BoxFuture<'s, Result<bool, StoreError>>;
 
     /// Forgets some of the runs that had both ended and expired before `ended_before`, and of the used tokens
-    /// that had expired a day before `now`. How many runs.
-    fn forget(&self, ended_before: u64, now: u64) -> Answer<'_, u64>;
+    /// that had expired a day before `now`. Gives the number of runs.
+    fn forget(&self, ended_before: u64, now: u64) -> BoxFuture<'_, Result<u64, StoreError>>;
 
     /// Answers when the store does.
-    fn ready(&self) -> Answer<'_, ()>;
+    fn ready(&self) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Closes the store. Nothing is asked of it afterwards.
-    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+    fn close(&self) -> BoxFuture<'_, ()>;
 }
 
-/// What became of a registration.
+/// The outcome of a registration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Registered {
     /// The run is new.
@@ -53,15 +56,15 @@ pub enum Registered {
     Before(Box<RegisteredRun>),
 }
 
-/// A store did not do what it was asked for.
+/// A store that failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The database did not.
-    #[error("the database: {0}")]
+    /// The database failed.
+    #[error("the database failed")]
     Database(#[from] sqlx::Error),
-    /// The database was not brought to this version's tables.
-    #[error("the database's tables: {0}")]
+    /// The migration to this version's tables failed.
+    #[error("the database migration failed")]
     Migrate(#[from] sqlx::migrate::MigrateError),
     /// The database was made before the first release, when its tables had another form.
     #[error(
@@ -69,12 +72,12 @@ pub enum StoreError {
          and register the runs that are live again"
     )]
     Unreleased,
-    /// A row is none that was written here.
-    #[error("the database: the run {id} cannot be read: {problem}")]
+    /// A row was not written by this program.
+    #[error("run {id} in the database is malformed: {problem}")]
     Row {
         /// Its id.
         id: String,
-        /// What is wrong with it.
+        /// The reason.
         problem: &'static str,
     },
 }

@@ -17,9 +17,9 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Response, StatusCode, Uri};
 use countersign_issuer::{
-    Algorithm, ForeignKeySet, HttpsFetch, Identity, IdentityError, KeySet, KeySource, SigningKey,
-    TrustedIssuer, TrustedIssuers,
+    HttpsFetch, Identity, IdentityError, Jwks, KeySource, TrustedIssuer, TrustedIssuers,
 };
+use countersign_signing::{Algorithm, KeySet, SigningKey};
 use serde_json::{Value, json};
 use support::{Cluster, ISSUER, SHARED_RUNNER, SHARED_SUBJECT, START, claims};
 
@@ -218,7 +218,7 @@ async fn what_an_issuer_publishes_is_not_believed_blindly() {
         ("one kid twice", json!({"keys": [jwk["keys"][0], jwk["keys"][0]]}).to_string()),
         ("no set", "[]".to_owned()),
     ] {
-        assert!(ForeignKeySet::parse(text.as_bytes()).is_err(), "{what}");
+        assert!(Jwks::parse(text.as_bytes()).is_err(), "{what}");
         other.set("/jwks", text);
         unavailable(what).await;
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use countersign::{SubjectParts, SubjectFormat, visible};
+use countersign::{SubjectFormat, SubjectParts, visible};
 use countersign_clouds::Cloud;
 use countersign_clouds::{AZURE_CHARACTERS, GCP_SUBJECT_BYTES};
 use serde::Serialize;

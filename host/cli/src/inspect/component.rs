@@ -9,9 +9,9 @@ use countersign_schema::SettingsSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use countersign_deployment::files;
 use crate::limits_text::{LimitsJson, Needs};
-use crate::output::{FAILURE, DIM, SUCCESS, Styled};
+use crate::output::{DIM, FAILURE, SUCCESS, Styled};
+use countersign_deployment::files;
 
 /// What is known of a component.
 pub struct Inspected {

@@ -6,18 +6,20 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use countersign_deployment::existing_keys;
-use countersign_issuer::{Algorithm, KeyEntry};
+use countersign_issuer::KeyEntry;
+use countersign_signing::Algorithm;
 use serde::Serialize;
 
 use super::AlgorithmWord;
 use crate::clock;
 use crate::output::{self, Exit, Format};
 
-/// List the keys of a service, and when each is what
+/// List the keys of a service, with their phases and times
 #[derive(Args)]
 #[command(after_help = "\
 A key is published before it signs, for as long as verifiers keep a key set; and after it signed,
-until its last token has expired and nobody keeps a key set of before.
+until its last token has expired and nobody keeps a key set of before. Keys in the folder that are in no
+plan, which a crash can leave, are named on stderr.
 
 The JSON is a list with `kid`, `algorithm`, `phase` (`published`, `active`, `retired` or
 `removed`), and the times `published`, `active`, `retired` and `removed`, in seconds since 1970 or null.")]
@@ -48,7 +50,7 @@ pub struct Rotate {
     #[arg(long, short, value_name = "FILE")]
     config: PathBuf,
 
-    /// What the key signs with [default: rs256; with --at-once, all that there are keys of]
+    /// The algorithm of the key [default: rs256; with --at-once, all that there are keys of]
     #[arg(long, value_enum)]
     algorithm: Option<AlgorithmWord>,
 
@@ -89,12 +91,17 @@ impl<'k> Printed<'k> {
 
 impl List {
     pub fn run(&self) -> Result<Exit> {
-        let (folder, _) = existing_keys(&self.config)?;
-        let (plan, now) = (folder.plan()?, clock::now(None)?);
+        let (ring, _) = existing_keys(&self.config)?;
+        let (plan, now) = (ring.plan()?, clock::now(None)?);
         let keys: Vec<_> = plan.keys.iter().map(|key| Printed::new(key, now)).collect();
         match self.format {
             Format::Json => output::print_json(&keys)?,
             Format::Human => output::print(&text(&keys))?,
+        }
+        for kid in ring.unplanned()? {
+            output::status(&format!(
+                "key {kid} is in the folder, and in no plan: nothing signs with it"
+            ));
         }
         Ok(Exit::Success)
     }
@@ -102,20 +109,20 @@ impl List {
 
 impl Rotate {
     pub fn run(&self) -> Result<Exit> {
-        let (folder, times) = existing_keys(&self.config)?;
+        let (ring, times) = existing_keys(&self.config)?;
         let now = clock::now(None)?;
         let mut algorithms = vec![self.algorithm.unwrap_or(AlgorithmWord::Rs256).into()];
         if self.at_once && self.algorithm.is_none() {
             // Whoever has one file of the folder may have all.
-            algorithms.extend(folder.plan()?.keys.iter().map(|key| key.algorithm));
+            algorithms.extend(ring.plan()?.keys.iter().map(|key| key.algorithm));
             algorithms.sort_unstable();
             algorithms.dedup();
         }
         let mut kids = Vec::new();
         for algorithm in algorithms {
-            kids.push(folder.rotate(algorithm, &times, self.at_once, now)?);
+            kids.push(ring.rotate(algorithm, &times, self.at_once, now)?);
         }
-        let plan = folder.plan()?;
+        let plan = ring.plan()?;
         let made: Vec<_> = plan
             .keys
             .iter()

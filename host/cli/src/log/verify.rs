@@ -10,9 +10,9 @@ use countersign_issuer::{CHECKPOINT_KEY_FILE, CheckpointVerifier};
 use serde::Serialize;
 
 use super::LogPlace;
-use countersign_deployment::files;
-use crate::output::{self, FAILURE, Exit, Format, SUCCESS, Styled};
+use crate::output::{self, Exit, FAILURE, Format, SUCCESS, Styled};
 use crate::progress;
+use countersign_deployment::files;
 
 /// Check every byte of a log: the chain of records, and the signed checkpoints
 #[derive(Args)]

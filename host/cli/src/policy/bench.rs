@@ -10,9 +10,9 @@ use countersign_authoring::{CaseRunner, Measurement, measure};
 use serde::Serialize;
 
 use super::folder::FolderArguments;
-use crate::output::{self, FAILURE, Exit, Format, Styled};
-use countersign_deployment::engine;
+use crate::output::{self, Exit, FAILURE, Format, Styled};
 use crate::progress;
+use countersign_deployment::engine;
 
 /// Measure what the cases of a policy take of its limits
 #[derive(Args)]

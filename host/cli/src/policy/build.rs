@@ -19,8 +19,8 @@ use serde::Serialize;
 
 use super::language::Language;
 use crate::output::{self, DIM, Exit, Format, STRONG, Styled};
-use countersign_deployment::{engine, files};
 use crate::progress;
+use countersign_deployment::{engine, files};
 
 /// The world of a policy's component, as wit/policy.wit has it.
 const WORLD: &str = "countersign:policy/token-policy@1.0.0";
@@ -93,8 +93,9 @@ impl Build {
         }
         let limits = language.profile().limits();
         let engine = engine::engine(Optimization::None, output::warn_or_log)?;
-        let policy =
-            progress::with_spinner("checking the component", || Policy::load(&engine, &bytes, &limits))?;
+        let policy = progress::with_spinner("checking the component", || {
+            Policy::load(&engine, &bytes, &limits)
+        })?;
         let (digest, description) = (policy.digest(), policy.description().clone());
         if let Some(schema) = &description.settings_schema
             && let Err(why) = SettingsSchema::parse(schema)
@@ -145,7 +146,9 @@ impl Build {
             limits,
             claims: Vec::new(),
         };
-        progress::with_spinner("checking the texts", || Binding::prepare(Arc::new(policy), config))?;
+        progress::with_spinner("checking the texts", || {
+            Binding::prepare(Arc::new(policy), config)
+        })?;
         files::replace(&path, json.as_bytes(), false)?;
         Ok(BuiltSettings { file: path.display().to_string(), digest })
     }

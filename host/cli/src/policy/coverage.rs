@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::language::Language;
 use super::rust::RustPackage;
-use crate::output::{FAILURE, DIM, Styled};
+use crate::output::{DIM, FAILURE, Styled};
 use crate::progress;
 
 /// Which lines of a policy its cases reach.
@@ -36,8 +36,9 @@ impl PolicyCoverage {
         }
         let package = RustPackage::of(folder)?;
         let toolchain = Toolchain::find()?;
-        let module =
-            progress::with_spinner("compiling for coverage", || package.module_for_coverage(toolchain))?;
+        let module = progress::with_spinner("compiling for coverage", || {
+            package.module_for_coverage(toolchain)
+        })?;
         let coverage = runner.coverage(&module, &|path| package.own(path))?;
         let text = |line: &CodeLine| package.line(&line.file, line.line).unwrap_or_default();
         let missed = coverage.missed().map(|line| (line.clone(), text(line))).collect();

@@ -10,8 +10,8 @@ use countersign_authoring::Cases;
 use serde_json::Value;
 
 use super::language::Language;
-use countersign_deployment::files;
 use crate::output;
+use countersign_deployment::files;
 
 /// The run that cases change where a folder has none of its own: the published one.
 const RUN: &str = include_str!("../../../../examples/run.json");

@@ -15,9 +15,9 @@ use serde::Serialize;
 use super::coverage::{PolicyCoverage, PrintedCoverage};
 use super::folder::FolderArguments;
 use super::junit;
-use crate::output::{self, FAILURE, DIM, Exit, SUCCESS, STRONG, Styled};
-use countersign_deployment::engine;
+use crate::output::{self, DIM, Exit, FAILURE, STRONG, SUCCESS, Styled};
 use crate::progress;
+use countersign_deployment::engine;
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_millis(300);

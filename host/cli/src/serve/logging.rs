@@ -19,7 +19,9 @@ pub fn begin(form: LogForm) -> Result<()> {
         Ok(directives) => {
             EnvFilter::try_new(directives).map_err(|error| anyhow!("RUST_LOG: {error}"))?
         }
-        Err(_) => EnvFilter::new("warn,countersign=info,countersign_issuer=info"),
+        Err(_) => {
+            EnvFilter::new("warn,countersign=info,countersign_http=info,countersign_issuer=info")
+        }
     };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

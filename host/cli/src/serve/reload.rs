@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use countersign_deployment::{Loader, Snapshot};
-use countersign_issuer::{Problem, Service, Tls};
+use countersign_http::Tls;
+use countersign_issuer::{Problem, Service};
 use tokio::task::spawn_blocking;
 
 use super::signals::Sighup;
@@ -77,7 +78,7 @@ async fn reload(
             false
         }
         Err(error) => {
-            service.kept();
+            service.record_reload_failure();
             tracing::error!(
                 why,
                 error = text(&error),
@@ -108,7 +109,7 @@ impl std::error::Error for NotOnRecord {}
 /// On its own: a caller who is no longer trusted must not wait for policies to be right.
 async fn reload_access(service: &Service, loader: &Arc<Loader>, snapshot: Snapshot) -> Result<()> {
     let (loader, url) = (Arc::clone(loader), service.url().clone());
-    service.replace_access(spawn_blocking(move || loader.access(&snapshot, &url)).await??);
+    service.replace_authorizer(spawn_blocking(move || loader.authorizer(&snapshot, &url)).await??);
     Ok(())
 }
 
@@ -135,7 +136,7 @@ async fn reload_policies(
         (None, None) => {}
         _ => bail!("listen.certificate was added or removed, which requires a restart"),
     }
-    let digest = deployment.deciding.policies.digest().to_string();
-    service.replace(deployment.deciding).map_err(NotOnRecord)?;
+    let digest = deployment.context.policies.digest().to_string();
+    service.replace(deployment.context).map_err(NotOnRecord)?;
     Ok(digest)
 }

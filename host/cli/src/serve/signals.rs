@@ -1,4 +1,4 @@
-//! The signals of an operator: to stop, and to reload.
+//! The signals that stop the process, and that have it reload its files.
 
 use std::io;
 
@@ -13,10 +13,10 @@ pub struct Stop {
     interrupt: Signal,
 }
 
-/// The signal to reload: SIGHUP, which exists on Unix only.
+/// The signal to reload files: SIGHUP, which is on Unix only.
 pub struct Sighup {
     #[cfg(unix)]
-    hang_up: Signal,
+    signal: Signal,
 }
 
 impl Stop {
@@ -51,13 +51,13 @@ impl Sighup {
     pub fn listen() -> io::Result<Self> {
         Ok(Self {
             #[cfg(unix)]
-            hang_up: signal(SignalKind::hangup())?,
+            signal: signal(SignalKind::hangup())?,
         })
     }
 
     #[cfg(unix)]
     pub async fn recv(&mut self) {
-        self.hang_up.recv().await;
+        self.signal.recv().await;
     }
 
     #[cfg(not(unix))]

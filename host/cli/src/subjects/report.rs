@@ -11,10 +11,10 @@ use countersign_decision_log::Reader;
 use countersign_trust::{Admission, Presented, TrustFiles};
 use serde::Serialize;
 
-use countersign_deployment::{DefinitionArgument, Installation};
 use crate::log::RecordView;
 use crate::output::{self, Exit, Format};
 use crate::trust::read_trust;
+use countersign_deployment::{DefinitionArgument, Installation};
 
 /// Report the migration of each definition: its state, runners whose subject is still in use, and what trust accepts
 #[derive(Args)]
@@ -54,7 +54,7 @@ pub struct Report {
     format: Format,
 }
 
-/// What a log says of subjects.
+/// The subjects of the tokens in a log.
 #[derive(Debug, Default)]
 pub struct SubjectsOfLog {
     /// The tokens, by definition.
@@ -70,7 +70,7 @@ pub struct Counts {
     pub new: Count,
     /// The runners whose subject there was.
     pub runners: BTreeSet<String>,
-    /// What they were for.
+    /// Their audiences.
     pub audiences: BTreeSet<String>,
     pub workspace: Option<Workspace>,
 }

@@ -5,17 +5,21 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use countersign::{Audience, DefinitionId, Digest, RunnerId, SubjectParts, SubjectFormat};
+use countersign::{Audience, DefinitionId, Digest, RunnerId, SubjectFormat, SubjectParts};
 use countersign_clouds::Cloud;
-use countersign_deployment::{DefinitionArgument, Installation, MigrationRecord, MigrationStep, SubjectMigration, SubjectMigrations, files};
+use countersign_deployment::{
+    DefinitionArgument, Installation, MigrationRecord, MigrationStep, SubjectMigration,
+    SubjectMigrations, files,
+};
+use countersign_signing::Algorithm;
 use countersign_trust::{Admission, Presented, TrustFiles};
 
 use super::report::{SubjectsOfLog, of_log};
 use crate::check::preflight_of;
+use crate::clock;
 use crate::log::verified;
 use crate::output::{self, Exit};
 use crate::trust::read_trust_with_digest;
-use crate::clock;
 
 /// The arguments of all steps.
 #[derive(Args)]
@@ -187,7 +191,8 @@ impl Finish {
             record.evidence = match &evidence {
                 None => "no log".to_owned(),
                 Some(evidence) => {
-                    let history = migrations.get(&of.definition).map(|migration| &migration.history);
+                    let history =
+                        migrations.get(&of.definition).map(|migration| &migration.history);
                     let cut_over =
                         history.and_then(|history| history.last()).map_or(0, |last| last.time);
                     evidence.lets_finish(&of.definition, cut_over, record.time)?
@@ -213,7 +218,7 @@ impl Evidence {
         Ok(Self(of_log(folder)?))
     }
 
-    /// Whether nothing is left of the runner's subject, and how that is known.
+    /// Checks that no token with the runner's subject is left, and gives the evidence.
     fn lets_finish(&self, definition: &DefinitionId, cut_over: u64, now: u64) -> Result<String> {
         let adopted = self.0.forms.as_ref().filter(|(time, forms)| {
             *time >= cut_over
@@ -248,13 +253,16 @@ impl TrustArguments {
             record.evidence = match &trust {
                 None => "no trust".to_owned(),
                 Some((files, digest)) => {
-                    let migration = migrations.get(&of.definition).context("its migration has not begun");
-                    let migration = migration.with_context(|| format!("definition {}", of.definition))?;
+                    let migration =
+                        migrations.get(&of.definition).context("its migration has not begun");
+                    let migration =
+                        migration.with_context(|| format!("definition {}", of.definition))?;
                     let counts = of_log.as_ref().and_then(|log| log.counts.get(&of.definition));
                     let audiences = counts.iter().flat_map(|counts| &counts.audiences);
                     let audiences = audiences.map(|audience| Audience::parse(audience));
                     let audiences = audiences.collect::<Result<Vec<_>, _>>()?;
-                    let looked = self.lets_in(installation, files, of, migration, step, &audiences)?;
+                    let looked =
+                        self.lets_in(installation, files, of, migration, step, &audiences)?;
                     format!("trust of {} {digest}", looked.join(", "))
                 }
             };
@@ -352,7 +360,7 @@ fn would_be_taken(
     subject: &str,
     audience: &Audience,
 ) -> Result<()> {
-    let violations = preflight_of(installation, "RS256", subject, audience, 3600)?;
+    let violations = preflight_of(installation, Algorithm::Rs256, subject, audience, 3600)?;
     match violations.first() {
         None => Ok(()),
         Some(violation) => {
@@ -393,7 +401,12 @@ impl StepArguments {
                 bail!("definition {} belongs to workspace {}", of.definition, migration.workspace);
             }
             let by = countersign::visible(&self.by);
-            one(&installation, &mut migrations, of, MigrationRecord { step, time, by, evidence: String::new() })?;
+            one(
+                &installation,
+                &mut migrations,
+                of,
+                MigrationRecord { step, time, by, evidence: String::new() },
+            )?;
         }
         let text = migrations.to_json()?;
         // A file that cannot be parsed again must not be written: a service would keep its old policies.
@@ -401,7 +414,9 @@ impl StepArguments {
         files::replace(file, text.as_bytes(), false)?;
         drop(lock);
         for of in &self.definitions {
-            let state = migrations.get(&of.definition).map_or("not migrated", |migration| migration.state.as_str());
+            let state = migrations
+                .get(&of.definition)
+                .map_or("not migrated", |migration| migration.state.as_str());
             output::print(&format!("{} {}: {state}\n", of.workspace, of.definition))?;
         }
         Ok(Exit::Success)

@@ -24,7 +24,7 @@ pub struct Client {
 }
 
 /// What the service answered.
-pub enum Answer {
+pub enum TokenResponse {
     Given(Given),
     /// The run may have no token any more.
     RunEnded,
@@ -95,7 +95,7 @@ impl Client {
         audience: &Audience,
         ttl: Option<u32>,
         shown: &Shown,
-    ) -> Result<Answer> {
+    ) -> Result<TokenResponse> {
         let (kind, token) = match shown {
             Shown::RunToken(token) => ("urn:ietf:params:oauth:token-type:access_token", token),
             Shown::Identity(token) => ("urn:ietf:params:oauth:token-type:jwt", token),
@@ -116,14 +116,14 @@ impl Client {
             .body(form.finish());
         let response = match request.send().await {
             Ok(response) => response,
-            Err(error) => return Ok(Answer::Later(whole(error), None)),
+            Err(error) => return Ok(TokenResponse::Later(whole(error), None)),
         };
         let status = response.status();
         let after = response.headers().get(RETRY_AFTER);
         let after = after.and_then(|value| value.to_str().ok()?.parse().ok());
         let body = match body(response).await {
             Ok(body) => body,
-            Err(why) => return Ok(Answer::Later(why, None)),
+            Err(why) => return Ok(TokenResponse::Later(why, None)),
         };
         answer(status, &body, after.map(Duration::from_secs))
     }
@@ -162,13 +162,13 @@ async fn body(mut response: reqwest::Response) -> Result<Zeroizing<Vec<u8>>, Str
     }
 }
 
-fn answer(status: StatusCode, body: &[u8], after: Option<Duration>) -> Result<Answer> {
+fn answer(status: StatusCode, body: &[u8], after: Option<Duration>) -> Result<TokenResponse> {
     if status == StatusCode::OK {
         // serde's own message could repeat the token.
         let body: Option<TokenBody> = serde_json::from_slice(body).ok();
         let TokenBody { access_token: token, expires_in } =
             body.context("the answer has no token: is this the service?")?;
-        return Ok(Answer::Given(Given { token: Zeroizing::new(token), expires_in }));
+        return Ok(TokenResponse::Given(Given { token: Zeroizing::new(token), expires_in }));
     }
     let error: ErrorBody = serde_json::from_slice(body).unwrap_or_default();
     let ended = |reason: &ReasonBody| {
@@ -176,14 +176,14 @@ fn answer(status: StatusCode, body: &[u8], after: Option<Duration>) -> Result<An
     };
     if status == StatusCode::FORBIDDEN && error.error == "access_denied" {
         if error.reasons.iter().any(ended) {
-            return Ok(Answer::RunEnded);
+            return Ok(TokenResponse::RunEnded);
         }
         let mut reasons: Vec<_> =
             error.reasons.iter().map(|r| format!("{}: {}", r.code, r.message)).collect();
         if reasons.is_empty() {
             reasons.push(error.error_description);
         }
-        return Ok(Answer::Refused(Refused { reasons, decision: error.decision }));
+        return Ok(TokenResponse::Refused(Refused { reasons, decision: error.decision }));
     }
     let said = match error.error_description.as_str() {
         "" => format!("the service answered {}", status.as_u16()),
@@ -192,7 +192,7 @@ fn answer(status: StatusCode, body: &[u8], after: Option<Duration>) -> Result<An
     if status.is_server_error()
         || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
     {
-        return Ok(Answer::Later(said, after));
+        return Ok(TokenResponse::Later(said, after));
     }
     bail!("{said}")
 }

@@ -8,8 +8,8 @@ use clap::Args;
 use countersign::Digest;
 use countersign_trust::{Finding, TrustFiles};
 
+use crate::output::{self, Exit, FAILURE, Format, Styled};
 use countersign_deployment::files;
-use crate::output::{self, FAILURE, Exit, Format, Styled};
 
 /// The longest file that is read, in bytes.
 const MAX_FILE: u64 = 4 << 20;

@@ -9,8 +9,8 @@ use countersign::{Audience, RunnerId, Subject};
 use countersign_clouds::Cloud;
 use countersign_trust::TrustOf;
 
-use countersign_deployment::{DefinitionArgument, Installation};
 use crate::output::{self, Exit};
+use countersign_deployment::{DefinitionArgument, Installation};
 
 #[derive(Args)]
 #[command(after_help = "\

@@ -1,4 +1,4 @@
-//! The file as it is written, and the way from it to a [`Manifest`].
+//! The tables of the file, and the way from them to a [`Manifest`].
 
 use std::collections::BTreeMap;
 
@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 use super::json_settings::json_settings;
 use super::limits::{LimitValue, LimitsTable};
 use super::nesting::{MAX_BRACKETS, MAX_DOTS, too_deep};
-use super::{
-    BindingEntry, IssuerEntry, MAX_MANIFEST_BYTES, Manifest, PreparationEntry,
-    PreparationTiming, SettingsSource,
-};
 use super::schema;
+use super::{
+    BindingEntry, IssuerEntry, MAX_MANIFEST_BYTES, Manifest, PreparationEntry, PreparationTiming,
+    SettingsSource,
+};
 use crate::parsed::{DigestText, Parsed};
 use crate::renamed::name_the_new;
 
@@ -49,7 +49,7 @@ pub enum ManifestError {
     /// There is no binding.
     #[error("no `[[binding]]`: nothing could ever be approved")]
     Empty,
-    /// An audience is said to be of another cloud than whose form it has.
+    /// An audience is assigned to another cloud than its form belongs to.
     #[error("issuer.audiences: {0}")]
     Audience(#[from] countersign_clouds::AudienceCloudsError),
     /// Two bindings have one name.
@@ -71,7 +71,7 @@ pub enum ManifestError {
         binding: BindingName,
         /// JSON pointer to the value.
         pointer: String,
-        /// What is wrong with it.
+        /// The problem.
         problem: &'static str,
     },
     /// Settings are too large or too deep.
@@ -79,28 +79,28 @@ pub enum ManifestError {
     Settings {
         /// The binding.
         binding: BindingName,
-        /// What is wrong.
+        /// The problem.
         problem: SettingsError,
     },
     /// A limit has a value that it cannot have.
     #[error("{place}.{problem}")]
     Limit {
-        /// The table that it is in.
+        /// The table.
         place: String,
         /// The limit, and what it can have: up to the operator's ceiling, or the evaluator's.
         problem: LimitError,
     },
     /// A number is too low for anything.
-    #[error("{place}.{limit}: {found} is less than {least}, which is needed for any policy")]
+    #[error("{place}.{limit}: {found} is less than {min}, the minimum for any policy")]
     TooLow {
-        /// The table that it is in.
+        /// The table.
         place: String,
         /// The limit's key.
         limit: &'static str,
-        /// What the manifest has.
+        /// The value in the manifest.
         found: u64,
-        /// The least that it can have.
-        least: u64,
+        /// The minimum.
+        min: u64,
     },
 }
 
@@ -275,14 +275,14 @@ fn issuer(table: IssuerTable) -> Result<IssuerEntry, ManifestError> {
 
 fn preparation(table: &PreparationTable) -> Result<PreparationEntry, ManifestError> {
     let resident_bytes = table.resident_bytes.map(|LimitValue(found)| {
-        let least = PreparationEntry::MIN_RESIDENT_BYTES;
-        if found < least {
+        let min = PreparationEntry::MIN_RESIDENT_BYTES;
+        if found < min {
             let limit = "resident-bytes";
             return Err(ManifestError::TooLow {
                 place: "preparation".to_owned(),
                 limit,
                 found,
-                least,
+                min,
             });
         }
         Ok(found)

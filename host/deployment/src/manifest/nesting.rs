@@ -1,4 +1,4 @@
-//! How deep a TOML text is nested, found without recursion.
+//! The nesting of a TOML text, measured without recursion.
 //!
 //! `toml` bounds the brackets and the parts of a dotted key, but not their product, and what it
 //! makes of them is read, written and dropped by recursion: a few kilobytes would overflow the
@@ -7,10 +7,10 @@
 use toml_parser::Source;
 use toml_parser::lexer::TokenKind;
 
-/// How deep brackets may be nested.
+/// The maximum depth of brackets.
 pub(super) const MAX_BRACKETS: usize = 32;
 
-/// The most dots in one key.
+/// The maximum of dots in one key.
 pub(super) const MAX_DOTS: usize = 8;
 
 /// The line of the first place that is nested too deep.

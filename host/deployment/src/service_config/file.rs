@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use countersign::{Audience, MAX_AUDIENCES, MAX_TTL_SECONDS, RunnerId};
-use countersign_issuer::{ApiKey, KeyTimes, Permission, SecretHash, Settings, is_secure};
+use countersign_issuer::{ApiKey, KeyTimes, Permission, SecretHash, ServiceConfig, is_secure};
 use serde::Deserialize;
 
 use super::{
@@ -200,7 +200,7 @@ fn settings(
     runs: &RunsTable,
     keys: &KeysTable,
     limits: &LimitsTable,
-) -> Result<Settings, ConfigError> {
+) -> Result<ServiceConfig, ConfigError> {
     let max_ttl: u32 = bounded(
         "tokens.max-ttl-seconds",
         tokens.max_ttl_seconds,
@@ -229,7 +229,7 @@ fn settings(
         bounded("runs.max-ttl-seconds", runs.max_ttl_seconds, 10_800, (1, 30 * DAY))?;
     let max_connections: usize =
         bounded("limits.connections", limits.connections, 1024, (1, 100_000))?;
-    Ok(Settings {
+    Ok(ServiceConfig {
         default_ttl_seconds: bounded(
             "tokens.default-ttl-seconds",
             tokens.default_ttl_seconds,
@@ -252,7 +252,7 @@ fn settings(
             90 * DAY,
             (run_max_ttl_seconds, 3650 * DAY),
         )?,
-        key_times: KeyTimes { verifier_cache, max_token_ttl: max_ttl.into(), rotate_every },
+        key_times: KeyTimes { verifier_cache, max_token_lifetime: max_ttl.into(), rotate_every },
         key_set_max_age,
         body_bytes: bounded("limits.body-bytes", limits.body_bytes, 1 << 20, (1024, 16 << 20))?,
         header_bytes: bounded(
@@ -290,7 +290,7 @@ fn api_keys(tables: Vec<ApiKeyTable>) -> Result<Vec<ApiKey>, ConfigError> {
         if keys.iter().any(|key| key.name == name || key.hash == hash) {
             return Err(value(place(), "twice: each key has a name and a hash of its own"));
         }
-        keys.push(ApiKey { may: permissions(place, &may)?, name, hash });
+        keys.push(ApiKey { permissions: permissions(place, &may)?, name, hash });
     }
     Ok(keys)
 }

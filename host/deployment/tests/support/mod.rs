@@ -4,9 +4,7 @@
 
 use std::sync::OnceLock;
 
-use countersign::{
-    Audience, Claims, Engine, Run, SubjectTemplate, SubjectFormat, TokenRequest,
-};
+use countersign::{Audience, Claims, Engine, Run, SubjectFormat, SubjectTemplate, TokenRequest};
 
 /// 2026-09-21T14:13:20Z.
 const NOW: u64 = 1_790_000_000;
@@ -21,8 +19,10 @@ pub fn claims() -> Claims {
     let run = include_bytes!("../../../evaluator/tests/data/published-get.json");
     let mut run = Run::parse(run).unwrap();
     run.building_block.workspace = "team-a".parse().unwrap();
-    let subject =
-        SubjectTemplate { profile: SubjectFormat::ByDefinition, meshstack_id: "test".parse().unwrap() };
+    let subject = SubjectTemplate {
+        profile: SubjectFormat::ByDefinition,
+        meshstack_id: "test".parse().unwrap(),
+    };
     let audiences = ["aws", "azure"].map(|a| Audience::parse(a).unwrap());
     let token = TokenRequest::new(audiences.into(), 3600, NOW).unwrap();
     Claims::new(run, None, countersign::Facts::default(), &subject, token).unwrap()

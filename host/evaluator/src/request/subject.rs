@@ -34,10 +34,7 @@ impl FromStr for SubjectFormat {
     type Err = SubjectFormatError;
 
     fn from_str(word: &str) -> Result<Self, SubjectFormatError> {
-        Self::ALL
-            .into_iter()
-            .find(|format| format.as_str() == word)
-            .ok_or(SubjectFormatError)
+        Self::ALL.into_iter().find(|format| format.as_str() == word).ok_or(SubjectFormatError)
     }
 }
 

@@ -1,6 +1,5 @@
-//! Where the keys of an issuer are, and how old what is known of them may be.
+//! The sources of issuers' keys, and the maximum age of a copy of them.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,59 +9,60 @@ use serde::Deserialize;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::IdentityError;
-use super::foreign_keys::{ForeignKey, ForeignKeySet, MAX_KEY_SET_BYTES};
+use super::jwks::{Jwks, MAX_KEY_SET_BYTES, VerificationKey};
+use crate::BoxFuture;
 
-/// After how many seconds a key set is fetched again when it is needed.
+/// The seconds after which a key set is fetched again when it is needed.
 const FRESH: u64 = 3600;
-/// For how many seconds one is used that cannot be fetched again.
+/// The seconds for which a key set is used that cannot be fetched again.
 const USABLE: u64 = 24 * 3600;
-/// How many seconds lie between two attempts at least: a token with an unknown `kid` costs its issuer no
+/// The minimum of seconds between two attempts: a token with an unknown `kid` costs its issuer no
 /// more than this.
 const PAUSE: u64 = 10;
 
-/// Fetches what an issuer publishes. A trait, since the network is the edge's.
+/// Fetches documents that an issuer publishes. A trait, since the network is the edge's.
 pub trait Fetch: Send + Sync {
-    /// The body of what `url` answers, of at most `limit` bytes.
+    /// The body of the answer at `url`, of at most `limit` bytes.
     fn fetch<'f>(
         &'f self,
         url: &'f str,
         limit: usize,
-    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, FetchError>> + Send + 'f>>;
+    ) -> BoxFuture<'f, Result<Vec<u8>, FetchError>>;
 }
 
-/// Something could not be fetched.
+/// A document that could not be fetched.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{url}: {problem}")]
 pub struct FetchError {
-    /// What.
+    /// The URL.
     pub url: String,
-    /// Why not.
+    /// The reason.
     pub problem: String,
 }
 
 /// The keys of an issuer.
 pub enum KeySource {
-    /// These.
-    Fixed(ForeignKeySet),
-    /// Those that it publishes.
+    /// A key set that does not change.
+    Static(Jwks),
+    /// The key set that it publishes.
     Published(Published),
 }
 
-/// The keys that an issuer publishes, as they were when they were last fetched.
+/// The keys that an issuer publishes, as of the last fetch.
 pub struct Published {
     issuer: String,
-    /// Where the key set is; found by discovery where not given.
+    /// The URL of the key set; found by discovery where not given.
     jwks_url: Option<String>,
     fetch: Arc<dyn Fetch>,
     known: ArcSwapOption<Known>,
-    /// When it was last tried; held while it is being tried.
+    /// The time of the last attempt; held during one.
     tried: Mutex<Option<u64>>,
-    /// Whether the last attempt failed.
+    /// True when the last attempt failed.
     failed: AtomicBool,
 }
 
 struct Known {
-    keys: ForeignKeySet,
+    keys: Jwks,
     fetched: u64,
 }
 
@@ -80,16 +80,20 @@ impl KeySource {
         })
     }
 
-    pub(super) async fn key(&self, kid: &str, now: u64) -> Result<Arc<ForeignKey>, IdentityError> {
+    pub(super) async fn key(
+        &self,
+        kid: &str,
+        now: u64,
+    ) -> Result<Arc<VerificationKey>, IdentityError> {
         match self {
-            Self::Fixed(keys) => keys.get(kid).ok_or(IdentityError::Key),
+            Self::Static(keys) => keys.get(kid).ok_or(IdentityError::Key),
             Self::Published(published) => published.key(kid, now).await,
         }
     }
 }
 
 impl Published {
-    async fn key(&self, kid: &str, now: u64) -> Result<Arc<ForeignKey>, IdentityError> {
+    async fn key(&self, kid: &str, now: u64) -> Result<Arc<VerificationKey>, IdentityError> {
         let known = |age: u64| {
             self.known.load_full().filter(|known| now.saturating_sub(known.fetched) < age)
         };
@@ -99,7 +103,7 @@ impl Published {
         }
         let usable = known(USABLE).is_some();
         match of_kid(USABLE) {
-            // One caller asks whether it is still published; the others need not wait.
+            // One caller finds out if it is still published; the others need not wait.
             Some(key) => match self.tried.try_lock() {
                 Ok(tried) => self.refresh(tried, now).await,
                 Err(_) => return Ok(key),
@@ -113,12 +117,12 @@ impl Published {
             None => self.refresh(self.tried.lock().await, now).await,
         }
         let found = known(USABLE).ok_or(IdentityError::Unavailable)?.keys.get(kid);
-        // Whether a key that is not known is published cannot be said when it could not be asked.
+        // Without an answer of the issuer, a key that is not known may be published all the same.
         let failed = self.failed.load(Ordering::Acquire);
         found.ok_or(if failed { IdentityError::Unavailable } else { IdentityError::Key })
     }
 
-    /// Fetches the keys, if that was not just tried.
+    /// Fetches the keys, unless an attempt was made just before.
     async fn refresh(&self, mut tried: MutexGuard<'_, Option<u64>>, now: u64) {
         if tried.is_some_and(|tried| now < tried + PAUSE) {
             return;
@@ -133,20 +137,19 @@ impl Published {
                 self.failed.store(true, Ordering::Release);
                 tracing::warn!(
                     issuer = %self.issuer, %problem,
-                    "the keys of a trusted issuer could not be fetched"
+                    "failed to fetch the JWKS of a trusted issuer"
                 );
             }
         }
     }
 
-    async fn fetch(&self) -> Result<ForeignKeySet, FetchError> {
+    async fn fetch(&self) -> Result<Jwks, FetchError> {
         let url = match &self.jwks_url {
             Some(url) => url.clone(),
             None => self.discover().await?,
         };
         let text = self.fetch.fetch(&url, MAX_KEY_SET_BYTES).await?;
-        ForeignKeySet::parse(&text)
-            .map_err(|problem| FetchError { url, problem: problem.to_string() })
+        Jwks::parse(&text).map_err(|problem| FetchError { url, problem: problem.to_string() })
     }
 
     async fn discover(&self) -> Result<String, FetchError> {
@@ -166,7 +169,7 @@ impl Published {
             .map_err(|_| error("not a discovery document: `issuer` or `jwks_uri` is missing"))?;
         // Section 4.3: otherwise one issuer could speak for another.
         if document.issuer != self.issuer {
-            return Err(error("the document's `issuer` is another one"));
+            return Err(error("the document has another `issuer`"));
         }
         if !is_secure(&document.jwks_uri) {
             return Err(error("its `jwks_uri` is not https"));
@@ -175,7 +178,7 @@ impl Published {
     }
 }
 
-/// Whether what is fetched from there can be believed: https, or this machine.
+/// True for a URL whose answers are authentic: https, or this machine.
 pub fn is_secure(url: &str) -> bool {
     let local = ["http://127.0.0.1", "http://localhost", "http://[::1]"].iter().any(|local| {
         url.strip_prefix(local).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))

@@ -1,10 +1,10 @@
-//! When each key is what.
+//! The plan of keys: from when on each is published, active, retired and removed.
 
 use serde::{Deserialize, Serialize};
 
-use crate::key::Algorithm;
+use countersign_signing::Algorithm;
 
-/// What a key is at a moment.
+/// The phase of a key at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// In the key set, so that verifiers have it before it signs.
@@ -18,7 +18,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// The word for it.
+    /// The word of the phase.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Published => "published",
@@ -35,9 +35,9 @@ impl Phase {
 pub struct KeyEntry {
     /// The key's id.
     pub kid: String,
-    /// What it signs with.
+    /// The algorithm of its signatures.
     pub algorithm: Algorithm,
-    /// When it was made, and so published.
+    /// From when on it is published: when it was made.
     pub published: u64,
     /// From when on it signs.
     pub active: u64,
@@ -48,7 +48,7 @@ pub struct KeyEntry {
 }
 
 impl KeyEntry {
-    /// What the key is at `now`.
+    /// The phase of the key at `now`.
     pub fn phase(&self, now: u64) -> Phase {
         match (self.retired, self.removed) {
             (_, Some(removed)) if now >= removed => Phase::Removed,
@@ -59,33 +59,33 @@ impl KeyEntry {
     }
 }
 
-/// How long keys are what. All in seconds.
+/// The durations that a plan follows from. All in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyTimes {
-    /// How long verifiers may keep a key set. A key is published for as long before it signs; clouds keep
+    /// The time for which verifiers may keep a key set. A key is published for as long before it signs; clouds keep
     /// one for up to a day.
     pub verifier_cache: u64,
-    /// The maximum TTL of a token.
-    pub max_token_ttl: u64,
-    /// How long a key is active before the next one is; `None` leaves that to `countersign keys rotate`.
+    /// The maximum lifetime of a token.
+    pub max_token_lifetime: u64,
+    /// The time for which a key is active before its successor is; `None` leaves that to `countersign keys rotate`.
     pub rotate_every: Option<u64>,
 }
 
 impl KeyTimes {
-    /// For how long a key is published after its successor has begun to sign: until the last token that it
+    /// The time for which a key is published after its successor has begun to sign: until the last token that it
     /// signed has expired, and nobody keeps a key set of before.
     pub fn overlap(&self) -> u64 {
-        self.max_token_ttl + self.verifier_cache
+        self.max_token_lifetime + self.verifier_cache
     }
 }
 
-/// Why there is no rotation.
+/// A rotation that is not made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RotateError {
     /// The next key is there, and is not active yet.
     #[error("{algorithm} key {kid} is already published, and signs from {active} (seconds since 1970) on", algorithm = .algorithm.as_str())]
     Pending {
-        /// What it signs with.
+        /// The algorithm of its signatures.
         algorithm: Algorithm,
         /// The next key.
         kid: String,
@@ -94,7 +94,7 @@ pub enum RotateError {
     },
 }
 
-/// The keys of an issuer, and when each is what.
+/// The keys of an issuer with their times.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyPlan {
@@ -123,7 +123,7 @@ impl KeyPlan {
             .find(|key| key.algorithm == algorithm && key.phase(now) == Phase::Published)
     }
 
-    /// Whether a schedule asks for the next key of an algorithm: there is none, or the active one will have
+    /// True when the schedule asks for the next key of an algorithm: there is none, or the active one will have
     /// been active for long enough when the next one may sign.
     pub fn is_due(&self, algorithm: Algorithm, times: &KeyTimes, now: u64) -> bool {
         if self.pending(algorithm, now).is_some() {
@@ -135,6 +135,26 @@ impl KeyPlan {
             (Some(active), Some(every)) => {
                 now + times.verifier_cache >= active.active.saturating_add(every)
             }
+        }
+    }
+
+    /// Checks that [`KeyPlan::rotate`] would enter a key, before one is made.
+    ///
+    /// # Errors
+    /// When the next key is there already, unless `at_once`.
+    pub fn check_rotation(
+        &self,
+        algorithm: Algorithm,
+        at_once: bool,
+        now: u64,
+    ) -> Result<(), RotateError> {
+        match self.pending(algorithm, now).filter(|_| !at_once) {
+            None => Ok(()),
+            Some(pending) => Err(RotateError::Pending {
+                algorithm,
+                kid: pending.kid.clone(),
+                active: pending.active,
+            }),
         }
     }
 
@@ -155,13 +175,7 @@ impl KeyPlan {
         at_once: bool,
         now: u64,
     ) -> Result<(), RotateError> {
-        if let Some(pending) = self.pending(algorithm, now).filter(|_| !at_once) {
-            return Err(RotateError::Pending {
-                algorithm,
-                kid: pending.kid.clone(),
-                active: pending.active,
-            });
-        }
+        self.check_rotation(algorithm, at_once, now)?;
         let first = self.keys.iter().all(|key| key.published == now && key.algorithm != algorithm);
         let active = if first || at_once { now } else { now + times.verifier_cache };
         for before in self.keys.iter_mut().filter(|key| key.algorithm == algorithm) {
@@ -186,7 +200,7 @@ mod tests {
 
     const DAY: u64 = 86_400;
     const TIMES: KeyTimes =
-        KeyTimes { verifier_cache: DAY, max_token_ttl: 7200, rotate_every: Some(30 * DAY) };
+        KeyTimes { verifier_cache: DAY, max_token_lifetime: 7200, rotate_every: Some(30 * DAY) };
 
     #[test]
     fn a_key_is_published_before_it_signs_and_after() {

@@ -1,4 +1,4 @@
-//! Runs come and go as the control plane says.
+//! Registration of runs by the control plane.
 
 use countersign::{Facts, Run, RunId, RunnerId};
 
@@ -8,29 +8,33 @@ use crate::runs::{Liveness, RegisteredRun, SecretHash};
 use crate::store::Registered;
 
 /// A run that the control plane registers.
-pub(crate) struct Registration {
-    pub(crate) run: Run,
-    pub(crate) runner: RunnerId,
-    pub(crate) facts: Facts,
-    pub(crate) run_token: Option<SecretHash>,
-    /// For how many seconds it may have tokens; the longest unless given.
-    pub(crate) life_seconds: Option<u64>,
+pub struct Registration {
+    /// The run.
+    pub run: Run,
+    /// The runner that it is given to.
+    pub runner: RunnerId,
+    /// The facts that are registered beside it.
+    pub facts: Facts,
+    /// The hash of its run token, where it has one.
+    pub run_token: Option<SecretHash>,
+    /// The seconds for which it may have tokens; the maximum unless given.
+    pub lifetime_seconds: Option<u64>,
 }
 
 impl Service {
-    /// Registers a run. Whether it is new; the same registration again changes nothing.
+    /// Registers a run, and is true for a new one; the same registration again changes nothing.
     ///
     /// # Errors
     /// When the run has other facts than before, or has ended.
-    pub(crate) async fn register(
+    pub async fn register(
         &self,
         registration: Registration,
     ) -> Result<(bool, RegisteredRun), Problem> {
         let now = self.now()?;
-        let longest = self.settings.run_max_ttl_seconds;
-        let life = registration.life_seconds.unwrap_or(longest);
-        if !(1..=longest).contains(&life) {
-            return Err(Problem::invalid(format!("`life_seconds`: expected 1 to {longest}")));
+        let max = self.config.run_max_ttl_seconds;
+        let lifetime = registration.lifetime_seconds.unwrap_or(max);
+        if !(1..=max).contains(&lifetime) {
+            return Err(Problem::invalid(format!("`lifetime_seconds`: expected 1 to {max}")));
         }
         let registered = RegisteredRun {
             run: registration.run,
@@ -38,7 +42,7 @@ impl Service {
             facts: registration.facts,
             run_token: registration.run_token,
             registered_at: now,
-            expires_at: now + life,
+            expires_at: now + lifetime,
             finished_at: None,
         };
         match self.store.register(&registered).await.map_err(Problem::failed)? {
@@ -61,7 +65,7 @@ impl Service {
     ///
     /// # Errors
     /// When there is no such run.
-    pub(crate) async fn finish(&self, run: &RunId) -> Result<(), Problem> {
+    pub async fn finish(&self, run: &RunId) -> Result<(), Problem> {
         let now = self.now()?;
         if self.store.finish(run, now).await.map_err(Problem::failed)? {
             Ok(())

@@ -1,4 +1,4 @@
-//! How many requests are answered at a time.
+//! The limit on requests that are answered at a time.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -6,21 +6,21 @@ use std::sync::atomic::Ordering;
 use super::Service;
 use crate::problem::{Problem, ProblemKind};
 
-/// A place among the requests that are answered. Taken when a request has arrived whole, so that slow ones
-/// take none; and kept until all work for it is done, also when whoever asked has gone.
-pub(crate) struct Slot(Arc<Service>);
+/// A place among the requests that are answered. Acquired when a request has arrived whole, so that slow ones
+/// take none; and kept until all work for it is done, also when the requester has gone.
+pub struct Slot(Arc<Service>);
 
 impl Service {
-    /// A slot, where there is one.
+    /// Acquires a slot.
     ///
     /// # Errors
-    /// When as many requests are being answered as may be.
-    pub(crate) fn slot(self: &Arc<Self>) -> Result<Slot, Problem> {
+    /// When the maximum of requests is being answered.
+    pub fn slot(self: &Arc<Self>) -> Result<Slot, Problem> {
         let before = self.in_flight.fetch_add(1, Ordering::AcqRel);
         // Made first, so that it counts down where there is no room.
         let slot = Slot(Arc::clone(self));
         self.metrics.in_flight.inc();
-        if before < self.settings.max_requests {
+        if before < self.config.max_requests {
             return Ok(slot);
         }
         let description = "too many requests at a time; ask again later";

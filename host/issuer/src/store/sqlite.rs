@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -14,7 +13,8 @@ use sqlx::sqlite::{
 };
 use sqlx::{Row, query};
 
-use super::{Answer, Registered, Store, StoreError};
+use super::{Registered, Store, StoreError};
+use crate::BoxFuture;
 use crate::runs::{RegisteredRun, SecretHash};
 
 /// A store in one SQLite database, which is made and brought to this version's tables when it is opened.
@@ -131,7 +131,10 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
-    fn register<'s>(&'s self, run: &'s RegisteredRun) -> Answer<'s, Registered> {
+    fn register<'s>(
+        &'s self,
+        run: &'s RegisteredRun,
+    ) -> BoxFuture<'s, Result<Registered, StoreError>> {
         Box::pin(async {
             let done = query(
                 "INSERT INTO run (id, record, runner, run_token_sha256, registered_at, expires_at) \
@@ -157,7 +160,10 @@ impl Store for SqliteStore {
         })
     }
 
-    fn run<'s>(&'s self, id: &'s RunId) -> Answer<'s, Option<Arc<RegisteredRun>>> {
+    fn run<'s>(
+        &'s self,
+        id: &'s RunId,
+    ) -> BoxFuture<'s, Result<Option<Arc<RegisteredRun>>, StoreError>> {
         Box::pin(async {
             let (known, changes) = self.known.get(id);
             if known.is_some() {
@@ -171,7 +177,7 @@ impl Store for SqliteStore {
         })
     }
 
-    fn finish<'s>(&'s self, id: &'s RunId, now: u64) -> Answer<'s, bool> {
+    fn finish<'s>(&'s self, id: &'s RunId, now: u64) -> BoxFuture<'s, Result<bool, StoreError>> {
         Box::pin(async move {
             let done = query("UPDATE run SET finished_at = coalesce(finished_at, ?) WHERE id = ?")
                 .bind(integer(now))
@@ -189,7 +195,7 @@ impl Store for SqliteStore {
         issuer: &'s str,
         token_id: &'s str,
         expires_at: u64,
-    ) -> Answer<'s, bool> {
+    ) -> BoxFuture<'s, Result<bool, StoreError>> {
         Box::pin(async move {
             let done = query(
                 "INSERT INTO used_token (issuer, token_id, expires_at) VALUES (?, ?, ?) \
@@ -204,7 +210,7 @@ impl Store for SqliteStore {
         })
     }
 
-    fn forget(&self, ended_before: u64, now: u64) -> Answer<'_, u64> {
+    fn forget(&self, ended_before: u64, now: u64) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(async move {
             // Few at a time, since those who register and finish runs wait for it.
             let done = query(
@@ -229,14 +235,14 @@ impl Store for SqliteStore {
         })
     }
 
-    fn ready(&self) -> Answer<'_, ()> {
+    fn ready(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async {
             query("SELECT 1").execute(&self.readers).await?;
             Ok(())
         })
     }
 
-    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+    fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             self.readers.close().await;
             self.writer.close().await;

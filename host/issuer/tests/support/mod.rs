@@ -1,28 +1,17 @@
-//! A service on a port of its own, with a clock that a test sets, and whoever talks to it.
+//! Fakes that tests of the issuer and of its doors share: a clock, a cluster, a custody of keys, and a run.
 #![allow(dead_code, reason = "no test uses all of it")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
-use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use countersign::{Engine, EngineConfig, Optimization};
-use countersign_decision_log::{Disk, Folder, LogConfig, Reader};
-use countersign_deployment::{Config, Manifest, ManifestFiles, prepare_policies};
-use countersign_issuer::{
-    Access, Algorithm, ApiKey, ApiKeyText, CheckpointSigner, Clock, ClockError, Deciding,
-    ForeignKeySet, Identity, KeyFolder, KeySet, KeySource, Permission, SecretHash, Service,
-    ServiceParts, Signer, SigningKey, SqliteStore, TrustedIssuer, TrustedIssuers, open_log, serve,
-};
-use reqwest::{Client, Response, StatusCode};
+use countersign_issuer::{Clock, ClockError, CustodyError, KeyCustody};
+use countersign_signing::{Algorithm, PublicKey, SignError, Signer, SigningKey};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 
 pub const START: u64 = 1_790_000_000;
 pub const ISSUER: &str = "https://oidc.example.com";
@@ -38,30 +27,7 @@ pub const RUN_TOKEN: &str = "run-token-with-many-bits-4f1c9a7e";
 pub const RUN: &str = "b3116611-e08b-4b00-91c5-10365b25a6ef";
 pub const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 pub const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
-pub const RSA_KEY: &[u8] = include_bytes!("../data/rsa-2048-pkcs1.pem");
 pub const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
-
-pub const MANIFEST: &str = r#"
-[issuer]
-url = "https://oidc.example.com"
-meshstack-id = "demo"
-
-[[binding]]
-name = "consumers"
-policy = "same-workspace.wasm"
-scope = "all"
-settings = { also = ["team-network"] }
-limits = { prepare-ms = 120_000, wall-clock-ms = 10_000 }
-
-[[binding]]
-name = "short"
-policy = "ttl-ceiling.wasm"
-scope = "all"
-settings = { apply = 3600, detect = 900, destroy = 3600 }
-limits = { prepare-ms = 120_000, wall-clock-ms = 10_000 }
-"#;
-
-const CONFIG: &str = "policies = \"countersign.toml\"\nstate = \"state\"\n";
 
 /// A clock that stands until a test moves it.
 #[derive(Clone)]
@@ -81,219 +47,91 @@ pub struct Cluster {
     pub other: SigningKey,
 }
 
-/// How a service is made.
-pub struct Setup {
-    pub manifest: String,
-    pub config: String,
-    pub single_use: bool,
-    pub start: u64,
+/// A custody that lets no private key out, as a device or a service does not: a signer only asks it for signatures.
+#[derive(Clone, Default)]
+pub struct MemoryCustody(Arc<Device>);
+
+#[derive(Default)]
+pub struct Device {
+    keys: Mutex<HashMap<String, Arc<SigningKey>>>,
+    /// When set, it makes and destroys nothing, and signs nothing.
+    pub fails: AtomicBool,
+    pub signatures: AtomicU64,
 }
 
-impl Default for Setup {
-    fn default() -> Self {
-        Self {
-            manifest: MANIFEST.to_owned(),
-            config: String::new(),
-            single_use: false,
-            start: START,
+/// A key of the device, known by its public half alone.
+struct DeviceSigner {
+    device: Arc<Device>,
+    public: PublicKey,
+}
+
+impl MemoryCustody {
+    pub fn device(&self) -> &Device {
+        &self.0
+    }
+
+    /// Puts a key under a name that need not be its own.
+    pub fn put(&self, name: &str, key: SigningKey) {
+        self.0.keys.lock().unwrap().insert(name.to_owned(), Arc::new(key));
+    }
+
+    fn answer(&self) -> Result<(), CustodyError> {
+        if self.0.fails.load(Ordering::SeqCst) {
+            return Err(CustodyError::Failed {
+                custody: "device".to_owned(),
+                source: "no answer".into(),
+            });
         }
+        Ok(())
     }
 }
 
-/// A service that is running.
-pub struct Running {
-    pub address: SocketAddr,
-    pub service: Arc<Service>,
-    pub clock: TestClock,
-    pub cluster: Cluster,
-    pub api_key: String,
-    pub client: Client,
-    stop: Option<oneshot::Sender<()>>,
-    served: JoinHandle<()>,
+impl KeyCustody for MemoryCustody {
+    fn list(&self) -> Result<Vec<String>, CustodyError> {
+        self.answer()?;
+        Ok(self.0.keys.lock().unwrap().keys().cloned().collect())
+    }
+
+    fn make(&self, algorithm: Algorithm) -> Result<PublicKey, CustodyError> {
+        self.answer()?;
+        let (key, _) = SigningKey::generate(algorithm).unwrap();
+        let public = key.public().clone();
+        self.put(public.kid(), key);
+        Ok(public)
+    }
+
+    fn signer(&self, kid: &str) -> Result<Arc<dyn Signer>, CustodyError> {
+        self.answer()?;
+        let keys = self.0.keys.lock().unwrap();
+        let key = keys.get(kid).ok_or_else(|| CustodyError::Missing {
+            custody: "device".to_owned(),
+            kid: kid.to_owned(),
+        })?;
+        // As a device gives it: the numbers, and nothing that names the key.
+        let jwk = serde_json::to_vec(key.public()).unwrap();
+        let public = PublicKey::from_jwk(&jwk).unwrap();
+        Ok(Arc::new(DeviceSigner { device: Arc::clone(&self.0), public }))
+    }
+
+    fn destroy(&self, kid: &str) -> Result<(), CustodyError> {
+        self.answer()?;
+        self.0.keys.lock().unwrap().remove(kid);
+        Ok(())
+    }
 }
 
-pub fn engine() -> &'static Engine {
-    static ENGINE: OnceLock<Engine> = OnceLock::new();
-    ENGINE.get_or_init(|| {
-        Engine::with(EngineConfig { optimization: Optimization::None, ..EngineConfig::default() })
-            .unwrap()
-    })
-}
-
-pub fn deciding(manifest: &str) -> Deciding {
-    let manifest = Manifest::parse(manifest).unwrap();
-    let files: ManifestFiles = countersign_policy_artifacts::POLICIES
-        .iter()
-        .map(|(name, bytes)| (format!("{name}.wasm"), bytes.to_vec()))
-        .chain([("scripted.wasm".to_owned(), countersign_policy_artifacts::SCRIPTED.to_vec())])
-        .collect();
-    let policies = prepare_policies(engine(), &manifest, &files).unwrap();
-    let issuer = manifest.issuer.unwrap();
-    Deciding { policies, subjects: issuer.subjects, clouds: issuer.audiences }
-}
-
-impl Running {
-    /// Starts a service whose state is in `folder`.
-    pub async fn start(folder: &Path) -> Self {
-        Self::with(folder, Setup::default()).await
+impl Signer for DeviceSigner {
+    fn public(&self) -> &PublicKey {
+        &self.public
     }
 
-    pub async fn with(folder: &Path, setup: Setup) -> Self {
-        let disk = Folder::open(&folder.join("log")).unwrap();
-        Self::on(folder, setup, disk).await
-    }
-
-    /// With a log on a disk of the test's.
-    pub async fn on(folder: &Path, setup: Setup, disk: impl Disk + 'static) -> Self {
-        let clock = TestClock(Arc::new(AtomicU64::new(setup.start)));
-        let keys = KeyFolder::open(&folder.join("keys")).unwrap();
-        let log = folder.join("log");
-        let checkpoint = CheckpointSigner::open(&keys, &log).unwrap();
-        let of_log = Arc::new(clock.clone());
-        let (log, _) = open_log(disk, LogConfig::default(), checkpoint, of_log).unwrap();
-        let store = SqliteStore::open(&folder.join("issuer.db")).await.unwrap();
-        let cluster = Cluster {
-            key: SigningKey::from_pem(RSA_KEY).unwrap(),
-            other: SigningKey::generate(Algorithm::Es256).unwrap().0,
-        };
-        let api_key = ApiKeyText::generate().unwrap();
-        let access = access(&cluster, api_key.expose(), setup.single_use);
-        let parts = ServiceParts {
-            url: ISSUER.parse().unwrap(),
-            settings: Config::parse(&format!("{CONFIG}{}", setup.config)).unwrap().settings,
-            deciding: deciding(&setup.manifest),
-            access,
-            keys,
-            store: Arc::new(store),
-            log,
-            clock: Arc::new(clock.clone()),
-        };
-        let service = Service::start(parts).unwrap();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (stop, stopped) = oneshot::channel();
-        let of_server = Arc::clone(&service);
-        let served = tokio::spawn(async move {
-            let stopped = async {
-                let _ = stopped.await;
-            };
-            serve(of_server, listener, None, stopped).await.unwrap();
-        });
-        // A connection for each request: one that is kept may be closed just when it is used again.
-        let client = Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap();
-        let api_key = api_key.expose().to_owned();
-        Self { address, service, clock, cluster, api_key, client, stop: Some(stop), served }
-    }
-
-    /// Who may ask, as it was at the start.
-    pub fn access(&self) -> Access {
-        access(&self.cluster, &self.api_key, false)
-    }
-
-    /// Stops it and waits until log and store are closed.
-    pub async fn stop(mut self) {
-        drop(self.stop.take());
-        drop(self.client);
-        self.served.await.unwrap();
-    }
-
-    pub fn advance(&self, seconds: u64) {
-        self.clock.0.fetch_add(seconds, Ordering::SeqCst);
-    }
-
-    pub fn now(&self) -> u64 {
-        self.clock.0.load(Ordering::SeqCst)
-    }
-
-    pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
-    }
-
-    pub async fn get(&self, path: &str) -> Response {
-        self.client.get(self.url(path)).send().await.unwrap()
-    }
-
-    pub async fn register(&self, run: &Value, runner: &str) -> Response {
-        self.register_at(run["metadata"]["uuid"].as_str().unwrap(), run.to_string(), runner).await
-    }
-
-    pub async fn register_at(&self, id: &str, body: String, runner: &str) -> Response {
-        self.client
-            .put(self.url(&format!("/v1/runs/{id}?runner={runner}")))
-            .bearer_auth(&self.api_key)
-            .header("content-type", "application/json")
-            .body(body)
-            .send()
-            .await
-            .unwrap()
-    }
-
-    /// Registers a run with facts beside its object: `body` has both.
-    pub async fn register_with_facts(&self, body: String) -> Response {
-        self.client
-            .put(self.url(&format!("/v1/runs/{RUN}?runner={SHARED_RUNNER}")))
-            .bearer_auth(&self.api_key)
-            .header("content-type", "application/vnd.countersign.registration+json")
-            .body(body)
-            .send()
-            .await
-            .unwrap()
-    }
-
-    pub async fn finish(&self, id: &str) -> Response {
-        self.client
-            .post(self.url(&format!("/v1/runs/{id}/finish")))
-            .bearer_auth(&self.api_key)
-            .send()
-            .await
-            .unwrap()
-    }
-
-    /// Asks for a token with these parameters.
-    pub async fn exchange(&self, parameters: &[(&str, &str)]) -> Response {
-        let form: String =
-            form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
-        self.client
-            .post(self.url("/v1/token"))
-            .header("content-type", "application/x-www-form-urlencoded")
-            .body(form)
-            .send()
-            .await
-            .unwrap()
-    }
-
-    pub async fn by_run_token(&self, run: &str, audience: &str) -> Response {
-        self.exchange(&[
-            ("grant_type", GRANT),
-            ("subject_token_type", ACCESS_TOKEN),
-            ("subject_token", RUN_TOKEN),
-            ("run", run),
-            ("audience", audience),
-        ])
-        .await
-    }
-
-    pub async fn by_identity(&self, run: &str, token: &str) -> Response {
-        self.exchange(&[
-            ("grant_type", GRANT),
-            ("subject_token_type", JWT),
-            ("subject_token", token),
-            ("run", run),
-            ("audience", AWS),
-        ])
-        .await
-    }
-
-    /// The claims of a token, verified against the keys that are published now.
-    pub async fn verified(&self, token: &str, audience: &str) -> Value {
-        let keys = self.get("/jwks.json").await.bytes().await.unwrap();
-        let keys = ForeignKeySet::parse(&keys).unwrap();
-        countersign_issuer::verified_claims(token, &keys, ISSUER, audience, self.now()).unwrap()
-    }
-
-    /// A token of the cluster for a subject.
-    pub fn identity(&self, subject: &str) -> String {
-        self.cluster.token(&self.cluster.header(), &claims(subject, self.now()))
+    fn sign(&self, input: &[u8]) -> Result<Vec<u8>, SignError> {
+        if self.device.fails.load(Ordering::SeqCst) {
+            return Err(SignError);
+        }
+        self.device.signatures.fetch_add(1, Ordering::SeqCst);
+        let key = self.device.keys.lock().unwrap().get(self.public.kid()).cloned();
+        key.ok_or(SignError)?.sign(input)
     }
 }
 
@@ -324,29 +162,6 @@ pub fn unsigned(header: &str, claims: &str) -> String {
     format!("{}.{}", BASE64_URL_SAFE_NO_PAD.encode(header), BASE64_URL_SAFE_NO_PAD.encode(claims))
 }
 
-fn access(cluster: &Cluster, api_key: &str, single_use: bool) -> Access {
-    let (name, may) = ("test".to_owned(), Permission::ALL.to_vec());
-    let hash = SecretHash::of(api_key.as_bytes());
-    Access { api_keys: vec![ApiKey { name, hash, may }], trusted: trusted(cluster, single_use) }
-}
-
-fn trusted(cluster: &Cluster, single_use: bool) -> TrustedIssuers {
-    let keys =
-        serde_json::to_vec(&KeySet::new([cluster.key.public(), cluster.other.public()])).unwrap();
-    let issuer = TrustedIssuer {
-        url: CLUSTER.to_owned(),
-        audience: ISSUER.to_owned(),
-        keys: Arc::new(KeySource::Fixed(ForeignKeySet::parse(&keys).unwrap())),
-        single_use,
-        identities: HashMap::from([
-            (SHARED_SUBJECT.to_owned(), Identity::Runner(SHARED_RUNNER.parse().unwrap())),
-            (OTHER_SUBJECT.to_owned(), Identity::Runner(OTHER_RUNNER.parse().unwrap())),
-            (CONTROL_PLANE.to_owned(), Identity::ControlPlane(vec![Permission::Runs])),
-        ]),
-    };
-    TrustedIssuers(HashMap::from([(CLUSTER.to_owned(), issuer)]))
-}
-
 /// The published run, with a run token.
 pub fn run() -> Value {
     let mut run: Value =
@@ -364,30 +179,6 @@ pub fn run_of(id: &str, workspace: &str, definition: &str) -> Value {
     of["uuid"] = definition.into();
     of["spec"]["workspaceIdentifier"] = workspace.into();
     run
-}
-
-/// Status and body of an answer.
-pub async fn answer(response: Response) -> (StatusCode, Value) {
-    let status = response.status();
-    let body = response.bytes().await.unwrap();
-    (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
-}
-
-/// All records of a log but those of the forms of subjects, of which there is one at each start.
-pub fn records(folder: &Path) -> Vec<Value> {
-    let mut records = all_records(folder);
-    records.retain(|record| record["kind"] != "subjects");
-    records
-}
-
-/// All records of a log.
-pub fn all_records(folder: &Path) -> Vec<Value> {
-    let mut reader = Reader::new(&folder.join("log"), 1);
-    let mut records = Vec::new();
-    while let Some(entry) = reader.read().unwrap() {
-        records.push(serde_json::from_slice(&entry.record).unwrap());
-    }
-    records
 }
 
 pub fn folder() -> TempDir {

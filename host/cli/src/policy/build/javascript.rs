@@ -7,8 +7,8 @@ use anyhow::Result;
 use countersign::Limits;
 
 use super::tools::{self, Needed};
-use countersign_deployment::files;
 use crate::progress;
+use countersign_deployment::files;
 
 /// Makes a component of `policy.js` and what it imports, TypeScript included.
 pub fn build(folder: &Path, install: bool) -> Result<Vec<u8>> {

@@ -7,8 +7,8 @@ use anyhow::Result;
 use countersign::Limits;
 
 use super::tools::{self, Needed};
-use countersign_deployment::files;
 use crate::progress;
+use countersign_deployment::files;
 
 /// Makes a component of `policy.py` and what it imports; and, for editors, the contract's types where they are not there.
 pub fn build(folder: &Path, install: bool) -> Result<Vec<u8>> {

@@ -1,0 +1,53 @@
+//! The decision log that `sign` writes to.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use countersign_decision_log::{Folder, LogConfig, LogWriter};
+use countersign_issuer::{
+    CheckpointSigner, CommittedDecision, KeyFolder, PendingDecision, SystemClock, open_log,
+};
+
+use crate::output;
+
+/// A decision log that is open for one command. It is of the same form as a service's, and can be one's: the lock on
+/// the folder keeps out whoever comes second.
+pub struct RecordLog {
+    path: PathBuf,
+    writer: LogWriter,
+}
+
+impl RecordLog {
+    /// Opens the log in a folder, or begins one. The key of its checkpoints is in `keys` beside it, so that whoever can
+    /// write to the log alone cannot cut it off unseen.
+    pub fn open(path: &Path) -> Result<Self> {
+        let name = || path.display().to_string();
+        let Some(parent) = path.parent().filter(|_| path.file_name().is_some()) else {
+            bail!("--log {}: expected a folder with a name", name());
+        };
+        let keys = parent.join("keys");
+        // First, so that nothing of a log is touched that a running service holds.
+        let disk = Folder::open(path)
+            .with_context(|| format!("--log {}: failed to open the decision log", name()))?;
+        let key = CheckpointSigner::open(&KeyFolder::open(&keys)?, path)?;
+        let clock = SystemClock::monotonic_from(key.last_signed()?.unwrap_or(0));
+        let (writer, recovered) =
+            open_log(disk, LogConfig::default(), key, Arc::new(clock)).with_context(name)?;
+        for recovered in recovered {
+            output::warn(&format!(
+                "quarantined an incomplete record left by a crash in {}, of {} bytes",
+                countersign::visible(&recovered.file),
+                recovered.bytes
+            ));
+        }
+        Ok(Self { path: path.to_owned(), writer })
+    }
+
+    /// Waits until the record of a decision is durable, and only then gives the decision.
+    pub fn commit(&self, pending: PendingDecision) -> Result<CommittedDecision> {
+        pending
+            .commit_blocking(&self.writer)
+            .with_context(|| format!("{}: no durable record, so no token", self.path.display()))
+    }
+}

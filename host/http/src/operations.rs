@@ -1,0 +1,34 @@
+//! Operations: `/healthz`, `/readyz`, `/metrics`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+
+use super::answer::{Rejection, document};
+use super::caller::authenticate;
+use countersign_issuer::{Permission, Service};
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// Answers as long as the process does.
+pub(super) async fn healthz() -> Response {
+    document("alive\n", TEXT, "no-store")
+}
+
+/// Answers with success when a token could be issued now.
+pub(super) async fn readyz(State(service): State<Arc<Service>>) -> Result<Response, Rejection> {
+    service.ready().await?;
+    Ok(document("ready\n", TEXT, "no-store"))
+}
+
+/// The metrics, in Prometheus' text format.
+pub(super) async fn metrics(
+    State(service): State<Arc<Service>>,
+    headers: HeaderMap,
+) -> Result<Response, Rejection> {
+    authenticate(&service, &headers, Permission::Metrics).await?;
+    let text = service.metrics_text()?;
+    Ok(document(text, "text/plain; version=0.0.4; charset=utf-8", "no-store"))
+}

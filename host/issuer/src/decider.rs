@@ -1,0 +1,407 @@
+//! The one way from a request to a signed token or a refusal.
+//!
+//! ```text
+//! IssueRequest ─→ Claims ─→ PolicySet::evaluate ─→ Decision ─┬ Approval ─→ preflight ─→ sign ─┬→ PendingDecision
+//!                                                            └ Refusal  ──────────────────────┘        │
+//!                                              Decided, Issued ←─ record durable (or none was wanted) ←┘
+//! ```
+//!
+//! The service and the command line walk it alike: each only makes an [`IssueRequest`], and adds what it needs around
+//! (who may ask, how often, where records go).
+
+use countersign::{
+    Approval, Audience, Claims, Decision, Digest, Facts, Fault, PolicySet, Reason, ReasonSource, Run,
+    RunnerId, SubjectError, SubjectFormat, SubjectFormats, Terms, TokenRequest, TokenRequestError,
+};
+use countersign_clouds::AudienceClouds;
+use countersign_clouds::Violation;
+use countersign_decision_log::{LogWriter, Position};
+use countersign_signing::{Algorithm, IssueError, Issuer, SignedToken, TokenId};
+
+use crate::record::{
+    DecisionRecord, IssuedRecord, NotDurable, RecordKind, Requester, durable, durable_blocking,
+};
+use crate::runs::RegisteredRun;
+
+/// Everything that a decision follows from beside the request: replaced whole, and never while a request uses it.
+pub struct DecisionContext {
+    /// The policies.
+    pub policies: PolicySet,
+    /// The form of each subject.
+    pub subjects: SubjectFormats,
+    /// The cloud of each audience.
+    pub clouds: AudienceClouds,
+}
+
+/// A request for a token: a run, the runner that executes it, and the token that is requested.
+#[derive(Debug, Clone)]
+pub struct IssueRequest {
+    /// The run.
+    pub run: Run,
+    /// The runner that executes it, where the caller knows it.
+    pub runner: Option<RunnerId>,
+    /// The facts that were registered with the run.
+    pub facts: Facts,
+    /// The audiences of the token.
+    pub audiences: Vec<Audience>,
+    /// The lifetime of the token, in seconds.
+    pub ttl_seconds: u32,
+    /// The time of issue, in seconds since 1970.
+    pub now: u64,
+}
+
+/// Selects the issuer, and so the key, that signs a token.
+pub trait SelectIssuer: Sync {
+    /// The issuer that signs tokens for these audiences at `now`, where there is one.
+    fn issuer_for(&self, audiences: &[Audience], now: u64) -> Option<&Issuer>;
+}
+
+/// Decides on requests, and signs what is approved.
+#[derive(Clone, Copy)]
+pub struct Decider<'d> {
+    context: &'d DecisionContext,
+    issuers: &'d dyn SelectIssuer,
+}
+
+/// The head of a decision's record: everything in it that is not decided.
+#[derive(Debug, Clone, Copy)]
+pub struct RecordHead<'r> {
+    /// With a token, or without one.
+    pub kind: RecordKind,
+    /// The id of the request.
+    pub request: &'r str,
+    /// The requester.
+    pub requester: &'r Requester,
+}
+
+/// A decision that is not on record yet, and the token that waits for it. Nothing of it is told to anybody before it
+/// is committed.
+pub struct PendingDecision {
+    kind: RecordKind,
+    record: Vec<u8>,
+    faults: Vec<&'static str>,
+    decided: Decided,
+    issued: Option<Issued>,
+}
+
+/// A decision that may be answered: it is on record, or no record was wanted.
+pub struct CommittedDecision {
+    /// The decision, as its requester may see it.
+    pub decided: Decided,
+    /// The token, where one was requested and approved.
+    pub issued: Option<Issued>,
+    /// The place of its record, where there is one.
+    pub position: Option<Position>,
+}
+
+/// A decision, as its requester may see it.
+#[derive(Debug)]
+pub struct Decided {
+    /// Digest of the decision's record.
+    pub decision: Digest,
+    /// Digest of the policy set.
+    pub policy_set: Digest,
+    /// The subject that the token has, or would have.
+    pub subject: String,
+    /// The terms, or at least one reason.
+    pub outcome: Result<Terms, Vec<Reason>>,
+    /// The violations for which the cloud of an audience would reject a token that the policies approved; `outcome`
+    /// has them as reasons.
+    pub preflight: Vec<Violation>,
+}
+
+/// A token that may leave.
+#[derive(Debug)]
+pub struct Issued {
+    /// The token.
+    pub token: SignedToken,
+    /// Its lifetime, in seconds.
+    pub expires_in: u32,
+    /// Digest of the decision's record.
+    pub decision: Digest,
+    /// Its id.
+    pub jti: String,
+    profile: SubjectFormat,
+    algorithm: Algorithm,
+}
+
+/// A request that cannot be decided on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// The token cannot be requested.
+    #[error(transparent)]
+    Token(#[from] TokenRequestError),
+    /// The run has no subject of the form that is configured.
+    #[error(transparent)]
+    Subject(#[from] SubjectError),
+}
+
+/// A decision that could not be concluded, for a reason that lies neither in the request nor in the policies.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConcludeError {
+    /// No key signs for the audiences now.
+    #[error("no key is active")]
+    NoKey,
+    /// There is no id for the token.
+    #[error("the system gives no randomness")]
+    NoRandomness,
+    /// The key gave no signature.
+    #[error(transparent)]
+    Issue(IssueError),
+    /// The record could not be written.
+    #[error("failed to write the record of the decision")]
+    Record(#[from] serde_json::Error),
+}
+
+/// A request that got neither a token nor a refusal.
+#[derive(Debug, thiserror::Error)]
+pub enum DecideError {
+    /// It cannot be decided on.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The decision could not be concluded.
+    #[error(transparent)]
+    Conclude(#[from] ConcludeError),
+}
+
+/// A check before any decision that could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PreflightError {
+    /// The token cannot be requested.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The token could not be put together.
+    #[error(transparent)]
+    Issue(IssueError),
+}
+
+/// The outcome of an approval.
+enum Preflighted {
+    /// Its cloud would accept the token, and none was requested.
+    Accepted,
+    /// The token, and its part of the record.
+    Signed(Box<Issued>, IssuedRecord),
+    /// Its cloud would reject the token.
+    Rejected(Vec<Violation>),
+}
+
+/// An issuer with one key.
+impl SelectIssuer for Issuer {
+    fn issuer_for(&self, _: &[Audience], _: u64) -> Option<&Issuer> {
+        Some(self)
+    }
+}
+
+impl IssueRequest {
+    /// A request for a token of a registered run.
+    pub fn for_run(
+        registered: &RegisteredRun,
+        audiences: Vec<Audience>,
+        ttl_seconds: u32,
+        now: u64,
+    ) -> Self {
+        let (run, runner) = (registered.run.clone(), Some(registered.runner.clone()));
+        let facts = registered.facts.clone();
+        Self { run, runner, facts, audiences, ttl_seconds, now }
+    }
+
+    /// The claims that policies see, with the subject in the form that its definition has.
+    fn claims(self, subjects: &SubjectFormats) -> Result<Claims, RequestError> {
+        let token = TokenRequest::new(self.audiences, self.ttl_seconds, self.now)?;
+        let form = subjects.of(&self.run);
+        Ok(Claims::new(self.run, self.runner, self.facts, &form, token)?)
+    }
+}
+
+/// Runs the checks of the audience's cloud on a request before any policy decides on it: the violations of the token
+/// that would be signed if all of it were granted.
+///
+/// # Errors
+/// When the token cannot be requested.
+pub fn preflight_request(
+    request: IssueRequest,
+    subjects: &SubjectFormats,
+    clouds: &AudienceClouds,
+    issuer: &Issuer,
+) -> Result<Vec<Violation>, PreflightError> {
+    match issuer.check_request(&request.claims(subjects)?, clouds) {
+        Ok(()) => Ok(Vec::new()),
+        Err(IssueError::Preflight(violations)) => Ok(violations),
+        Err(error) => Err(PreflightError::Issue(error)),
+    }
+}
+
+impl<'d> Decider<'d> {
+    /// Decides by a context, and signs by the issuers.
+    pub fn new(context: &'d DecisionContext, issuers: &'d dyn SelectIssuer) -> Self {
+        Self { context, issuers }
+    }
+
+    /// Evaluates the policies on a request.
+    ///
+    /// # Errors
+    /// When there is nothing to decide on.
+    pub fn decide(&self, request: IssueRequest) -> Result<Decision, RequestError> {
+        Ok(self.context.policies.evaluate(request.claims(&self.context.subjects)?))
+    }
+
+    /// Decides, and signs what is approved.
+    ///
+    /// # Errors
+    /// When there is neither a token nor a refusal.
+    pub fn decide_and_sign(
+        &self,
+        request: IssueRequest,
+        head: RecordHead<'_>,
+    ) -> Result<PendingDecision, DecideError> {
+        Ok(self.conclude(self.decide(request)?, head)?)
+    }
+
+    /// Signs the token of a decision that approved, unless the cloud of an audience would reject it, and writes the
+    /// record.
+    ///
+    /// # Errors
+    /// When an approved token could not be signed, or the record not be written.
+    pub fn conclude(
+        &self,
+        decision: Decision,
+        head: RecordHead<'_>,
+    ) -> Result<PendingDecision, ConcludeError> {
+        let faults = decision
+            .trace()
+            .iter()
+            .filter_map(|trace| trace.result.as_ref().err().map(Fault::code))
+            .collect();
+        let json = decision.json().to_owned();
+        let claims = decision.claims();
+        let (subject, now) = (claims.subject().as_str().to_owned(), claims.token().issued_at());
+        let profile = self.context.subjects.of(claims.run()).profile;
+        let policy_set = decision.policy_set();
+        let mut record = DecisionRecord::new(head.kind, head.request, now, head.requester);
+        let (decision, outcome, issued) = match decision.into_approval() {
+            Err(refusal) => (refusal.decision, Err(refusal.reasons), None),
+            Ok(approval) => {
+                let (id, terms) = (approval.decision(), approval.terms().clone());
+                match self.preflighted(approval, head.kind, profile, now)? {
+                    Preflighted::Accepted => (id, Ok(terms), None),
+                    Preflighted::Signed(issued, issued_record) => {
+                        record.issued = Some(issued_record);
+                        (id, Ok(terms), Some(*issued))
+                    }
+                    Preflighted::Rejected(violations) => {
+                        let reasons = violations.iter().map(reason).collect();
+                        record.preflight = violations;
+                        (id, Err(reasons), None)
+                    }
+                }
+            }
+        };
+        let bytes = record.with(&json)?;
+        let decided =
+            Decided { decision, policy_set, subject, outcome, preflight: record.preflight };
+        Ok(PendingDecision { kind: head.kind, record: bytes, faults, decided, issued })
+    }
+
+    /// The token of an approval, if one is requested; or the violations for which its cloud would reject it.
+    fn preflighted(
+        &self,
+        approval: Approval,
+        kind: RecordKind,
+        profile: SubjectFormat,
+        now: u64,
+    ) -> Result<Preflighted, ConcludeError> {
+        let clouds = &self.context.clouds;
+        let (decision, expires_in) = (approval.decision(), approval.terms().ttl_seconds);
+        // By the audiences that were approved, which may be fewer than those requested.
+        let issuer = self.issuers.issuer_for(&approval.terms().audiences, now);
+        let issuer = issuer.ok_or(ConcludeError::NoKey)?;
+        if kind == RecordKind::Decision {
+            return match issuer.check(&approval, clouds) {
+                Ok(()) => Ok(Preflighted::Accepted),
+                Err(IssueError::Preflight(violations)) => Ok(Preflighted::Rejected(violations)),
+                Err(error) => Err(ConcludeError::Issue(error)),
+            };
+        }
+        let id = TokenId::random().ok_or(ConcludeError::NoRandomness)?;
+        let token = match issuer.sign(approval, &id, clouds) {
+            Ok(token) => token,
+            Err(IssueError::Preflight(violations)) => {
+                return Ok(Preflighted::Rejected(violations));
+            }
+            Err(error) => return Err(ConcludeError::Issue(error)),
+        };
+        let public = issuer.signer().public();
+        let record = IssuedRecord {
+            jti: id.to_string(),
+            token: token.digest().to_string(),
+            kid: public.kid().to_owned(),
+            algorithm: public.algorithm().as_str(),
+            subject_profile: profile.as_str(),
+            expires_at: now + u64::from(expires_in),
+        };
+        let jti = id.to_string();
+        let algorithm = public.algorithm();
+        let issued = Issued { token, expires_in, decision, jti, profile, algorithm };
+        Ok(Preflighted::Signed(Box::new(issued), record))
+    }
+}
+
+impl PendingDecision {
+    /// The kind of its record.
+    pub fn kind(&self) -> RecordKind {
+        self.kind
+    }
+
+    /// The codes of the faults in its trace.
+    pub fn faults(&self) -> &[&'static str] {
+        &self.faults
+    }
+
+    /// Waits until the record is durable, and only then gives the decision.
+    ///
+    /// # Errors
+    /// When the record is not durable as far as is known; the token is dropped.
+    pub async fn commit(self, log: &LogWriter) -> Result<CommittedDecision, NotDurable> {
+        let position = durable(log, self.record).await?;
+        Ok(CommittedDecision {
+            decided: self.decided,
+            issued: self.issued,
+            position: Some(position),
+        })
+    }
+
+    /// [`PendingDecision::commit`], on a thread that may block and is in no runtime.
+    ///
+    /// # Errors
+    /// When the record is not durable as far as is known; the token is dropped.
+    pub fn commit_blocking(self, log: &LogWriter) -> Result<CommittedDecision, NotDurable> {
+        let position = durable_blocking(log, self.record)?;
+        Ok(CommittedDecision {
+            decided: self.decided,
+            issued: self.issued,
+            position: Some(position),
+        })
+    }
+
+    /// Gives the decision without any record. Whoever calls this says so to the one who gets the token.
+    pub fn without_record(self) -> CommittedDecision {
+        CommittedDecision { decided: self.decided, issued: self.issued, position: None }
+    }
+}
+
+impl Issued {
+    /// The labels that tokens are counted by.
+    pub(crate) fn labels(&self) -> [&'static str; 2] {
+        [self.profile.as_str(), self.algorithm.as_str()]
+    }
+}
+
+fn reason(violation: &Violation) -> Reason {
+    Reason {
+        code: violation.code.to_owned(),
+        message: violation.message.clone(),
+        source: ReasonSource::Host,
+        binding: None,
+    }
+}

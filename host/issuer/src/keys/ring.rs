@@ -1,0 +1,299 @@
+//! The keys of a service: the plan in a file of ours, the private halves in somebody's custody.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use countersign::IssuerUrl;
+use countersign_signing::{Algorithm, Issuer, KeySet};
+
+use super::custody::{CustodyError, KeyCustody};
+use super::folder::{KeyFolder, private, write_private};
+use super::plan::{KeyPlan, KeyTimes, Phase, RotateError};
+
+/// The file with the times of keys.
+const PLAN: &str = "keys.json";
+/// Held while the plan is changed.
+const LOCK: &str = "keys.lock";
+const MAX_PLAN_BYTES: u64 = 1 << 20;
+
+/// The keys of a service over time: their times in `keys.json` in a folder, the keys in a [`KeyCustody`]. The service
+/// and `countersign keys rotate` share it.
+#[derive(Clone)]
+pub struct KeyRing {
+    folder: PathBuf,
+    custody: Arc<dyn KeyCustody>,
+}
+
+/// The keys that are published or sign, as they were loaded.
+pub struct Keys {
+    plan: KeyPlan,
+    issuers: HashMap<String, Issuer>,
+}
+
+/// A key ring that cannot be loaded or changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyRingError {
+    /// The plan could not be read or written.
+    #[error("{file}")]
+    Io {
+        /// The file, or the folder.
+        file: String,
+        /// The error of the system.
+        #[source]
+        source: io::Error,
+    },
+    /// There is no plan.
+    #[error(
+        "{folder}: no keys of a service here; `countersign serve` makes them when it is first started"
+    )]
+    NoPlan {
+        /// The folder.
+        folder: String,
+    },
+    /// The plan is malformed.
+    #[error("{file}: not a plan of keys: {problem}")]
+    Plan {
+        /// The file.
+        file: String,
+        /// The reason.
+        problem: String,
+    },
+    /// The custody did not give, make or destroy a key.
+    #[error(transparent)]
+    Custody(#[from] CustodyError),
+    /// The custody has another key than the plan.
+    #[error(
+        "key {kid} of the plan signs {algorithm}, and the custody has {found} under its name",
+        algorithm = .algorithm.as_str()
+    )]
+    OtherKey {
+        /// The key of the plan.
+        kid: String,
+        /// The algorithm that the plan has for it.
+        algorithm: Algorithm,
+        /// The public half in the custody.
+        found: String,
+    },
+    /// The rotation is not made.
+    #[error(transparent)]
+    Rotate(#[from] RotateError),
+}
+
+impl KeyRing {
+    /// The plan in the folder at `path`, which is made where there is none, and the keys in `custody`.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub fn open(path: &Path, custody: Arc<dyn KeyCustody>) -> Result<Self, KeyRingError> {
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(path).map_err(io_error(path))?;
+        Ok(Self { folder: path.to_owned(), custody })
+    }
+
+    /// The plan beside the keys of a folder.
+    pub fn in_folder(keys: &KeyFolder) -> Self {
+        Self { folder: keys.path().to_owned(), custody: Arc::new(keys.clone()) }
+    }
+
+    /// Fails where no service has made a plan yet: rotating keys that nobody publishes helps nobody.
+    ///
+    /// # Errors
+    /// When there is no plan.
+    pub fn require_plan(self) -> Result<Self, KeyRingError> {
+        if !self.folder.join(PLAN).exists() {
+            return Err(KeyRingError::NoPlan { folder: self.folder.display().to_string() });
+        }
+        Ok(self)
+    }
+
+    /// The times of all keys.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn plan(&self) -> Result<KeyPlan, KeyRingError> {
+        let path = self.folder.join(PLAN);
+        let file = || path.display().to_string();
+        match fs::metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(KeyPlan::default()),
+            Ok(metadata) if metadata.len() > MAX_PLAN_BYTES => {
+                let problem = format!("larger than {MAX_PLAN_BYTES} bytes");
+                return Err(KeyRingError::Plan { file: file(), problem });
+            }
+            _ => {}
+        }
+        let text = fs::read(&path).map_err(io_error(&path))?;
+        serde_json::from_slice(&text)
+            .map_err(|error| KeyRingError::Plan { file: file(), problem: error.to_string() })
+    }
+
+    /// The keys of the custody that the plan does not name. A crash in the middle of a rotation leaves one, and a
+    /// rotation that is under way has one for a moment; others may own them as well, so nothing here destroys them.
+    ///
+    /// # Errors
+    /// When plan or custody cannot be read.
+    pub fn unplanned(&self) -> Result<Vec<String>, KeyRingError> {
+        let mut kids = self.custody.list()?;
+        let plan = self.plan()?;
+        kids.retain(|kid| plan.keys.iter().all(|key| key.kid != *kid));
+        kids.sort_unstable();
+        Ok(kids)
+    }
+
+    /// Loads every key that is not removed at `now`.
+    ///
+    /// # Errors
+    /// When the plan or a key cannot be read, or the custody has another key than the plan: an issuer that cannot
+    /// use a key that it publishes does not start.
+    pub fn load(&self, url: &IssuerUrl, now: u64) -> Result<Keys, KeyRingError> {
+        let plan = self.plan()?;
+        let mut issuers = HashMap::new();
+        for entry in plan.published(now) {
+            let signer = self.custody.signer(&entry.kid)?;
+            let public = signer.public();
+            if (public.kid(), public.algorithm()) != (&entry.kid, entry.algorithm) {
+                return Err(KeyRingError::OtherKey {
+                    kid: entry.kid.clone(),
+                    algorithm: entry.algorithm,
+                    found: format!("{public:?}"),
+                });
+            }
+            issuers.insert(entry.kid.clone(), Issuer::new(url.clone(), signer));
+        }
+        Ok(Keys { plan, issuers })
+    }
+
+    /// Makes the next key of an algorithm, which signs from the time on that [`KeyPlan::rotate`] sets. Gives its
+    /// `kid`.
+    ///
+    /// # Errors
+    /// When the next one is there already, or it cannot be made.
+    pub fn rotate(
+        &self,
+        algorithm: Algorithm,
+        times: &KeyTimes,
+        at_once: bool,
+        now: u64,
+    ) -> Result<String, KeyRingError> {
+        let _lock = self.lock()?;
+        self.rotate_locked(algorithm, times, at_once, now)
+    }
+
+    /// Makes the keys of `algorithms` that are due, and destroys those that are removed. True when anything changed.
+    ///
+    /// # Errors
+    /// When a key cannot be made or destroyed.
+    pub fn keep_schedule(
+        &self,
+        algorithms: &[Algorithm],
+        times: &KeyTimes,
+        now: u64,
+    ) -> Result<bool, KeyRingError> {
+        let is_due = |plan: &KeyPlan| {
+            let gone = plan.keys.iter().any(|key| key.phase(now) == Phase::Removed);
+            gone || algorithms.iter().any(|algorithm| plan.is_due(*algorithm, times, now))
+        };
+        if !is_due(&self.plan()?) {
+            return Ok(false);
+        }
+        let _lock = self.lock()?;
+        // Another process may have been first.
+        for algorithm in algorithms {
+            if self.plan()?.is_due(*algorithm, times, now) {
+                self.rotate_locked(*algorithm, times, false, now)?;
+            }
+        }
+        let mut plan = self.plan()?;
+        let gone: Vec<_> =
+            plan.keys.extract_if(.., |key| key.phase(now) == Phase::Removed).collect();
+        if !gone.is_empty() {
+            // The plan before the keys: a plan never names a key that is not there.
+            self.write_plan(&plan)?;
+        }
+        for key in gone {
+            self.custody.destroy(&key.kid)?;
+        }
+        Ok(true)
+    }
+
+    fn rotate_locked(
+        &self,
+        algorithm: Algorithm,
+        times: &KeyTimes,
+        at_once: bool,
+        now: u64,
+    ) -> Result<String, KeyRingError> {
+        let mut plan = self.plan()?;
+        plan.check_rotation(algorithm, at_once, now)?;
+        // The key before its times: a plan never names a key that is not there.
+        let public = self.custody.make(algorithm)?;
+        let kid = public.kid().to_owned();
+        let planned = if public.algorithm() == algorithm {
+            plan.rotate(kid.clone(), algorithm, times, at_once, now)
+                .map_err(KeyRingError::from)
+                .and_then(|()| self.write_plan(&plan))
+        } else {
+            Err(KeyRingError::OtherKey {
+                kid: kid.clone(),
+                algorithm,
+                found: format!("{public:?}"),
+            })
+        };
+        if let Err(error) = planned {
+            // Nobody would ever use it. Where it cannot be destroyed either, `unplanned` has it.
+            let _ = self.custody.destroy(&kid);
+            return Err(error);
+        }
+        Ok(kid)
+    }
+
+    fn lock(&self) -> Result<File, KeyRingError> {
+        lock(&self.folder).map_err(io_error(&self.folder))
+    }
+
+    fn write_plan(&self, plan: &KeyPlan) -> Result<(), KeyRingError> {
+        let path = self.folder.join(PLAN);
+        let text = serde_json::to_vec_pretty(plan).map_err(io::Error::from);
+        text.and_then(|text| write_private(&path, &text)).map_err(io_error(&path))
+    }
+}
+
+impl Keys {
+    /// The issuer that signs with an algorithm at `now`. Where that is ES256 and no such key is active yet, the one
+    /// that signs with RS256, which every verifier accepts.
+    pub fn active(&self, algorithm: Algorithm, now: u64) -> Option<&Issuer> {
+        self.plan
+            .active(algorithm, now)
+            .or_else(|| self.plan.active(Algorithm::Rs256, now))
+            .and_then(|entry| self.issuers.get(&entry.kid))
+    }
+
+    /// The key set that is published at `now`.
+    pub fn key_set(&self, now: u64) -> KeySet {
+        let published = self.plan.published(now).filter_map(|entry| self.issuers.get(&entry.kid));
+        KeySet::new(published.map(|issuer| issuer.signer().public()))
+    }
+
+    /// The times of keys.
+    pub fn plan(&self) -> &KeyPlan {
+        &self.plan
+    }
+}
+
+/// Waits for the lock of a folder of keys, and holds it for as long as the file is open.
+pub(super) fn lock(folder: &Path) -> io::Result<File> {
+    let file = private().write(true).create(true).truncate(false).open(folder.join(LOCK))?;
+    file.lock()?;
+    Ok(file)
+}
+
+fn io_error(path: &Path) -> impl Fn(io::Error) -> KeyRingError {
+    let file = path.display().to_string();
+    move |source| KeyRingError::Io { file: file.clone(), source }
+}
