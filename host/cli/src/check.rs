@@ -144,7 +144,7 @@ impl Check {
         if let Some(tls) = &deployment.tls {
             Tls::new(tls.certificate(), tls.key()).context("listen.certificate")?;
         }
-        Ok(deployment.deciding.policies)
+        Ok(deployment.context.policies)
     }
 
     /// The policies of a manifest.

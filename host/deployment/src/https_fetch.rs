@@ -8,7 +8,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client};
 use zeroize::Zeroizing;
 
-use countersign_issuer::{Fetch, FetchError};
+use countersign_issuer::{BoxFuture, Fetch, FetchError};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 

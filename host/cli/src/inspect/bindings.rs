@@ -73,7 +73,7 @@ pub fn inspect(manifest: &Path, permits: &PermitArguments, format: Format) -> Re
             output::print(&texts.join("\n"))?;
         }
     }
-    Ok(if fine { Exit::Success } else { Exit::Failure })
+    Ok(if fine { Exit::Success } else { Exit::Failed })
 }
 
 impl<'a> BindingJson<'a> {

@@ -30,5 +30,5 @@ pub fn build(folder: &Path, install: bool) -> Result<Vec<u8>> {
         tools::make(folder, &bundler, &mut bundling)?;
         tools::make(folder, &tool, &mut command)
     })?;
-    files::read(&component, Limits::CEILING.component_bytes)
+    Ok(files::read(&component, Limits::CEILING.component_bytes)?)
 }

@@ -40,5 +40,5 @@ pub fn build(folder: &Path, install: bool) -> Result<Vec<u8>> {
     // No imports: what would ask for time, files or random numbers traps.
     command.args(["componentize", "policy", "--stub-wasi", "--output"]).arg(&component);
     progress::with_spinner("making the component", || tools::make(folder, &tool, &mut command))?;
-    files::read(&component, Limits::CEILING.component_bytes)
+    Ok(files::read(&component, Limits::CEILING.component_bytes)?)
 }
