@@ -203,7 +203,7 @@ fn camel(name: &str) -> String {
 
 #[test]
 fn engines_templates_and_samples_name_every_field() {
-    let quoted = |name: &str| format!("(\"{}\"", snake(name));
+    let quoted = |name: &str| format!("\"{}\"", snake(name));
     names_all("guest-policies/engines/rego/src/input.rs", &[], quoted);
     // In Cedar the behavior is the action, and facts have no names that a schema could know.
     let other = [ClaimField::Behavior, ClaimField::Facts];
@@ -214,7 +214,7 @@ fn engines_templates_and_samples_name_every_field() {
     };
     names_all(schema, &other, attribute);
     let request = "guest-policies/engines/cedar/src/request.rs";
-    names_all(request, &other, |name| format!("\"{}\"", snake(name)));
+    names_all(request, &other, quoted);
     names_all("host/cli/templates/javascript/types/policy.d.ts", &[], camel);
     // The samples have no parents.
     let text = source("guest-policies/sdk/src/sample.rs");

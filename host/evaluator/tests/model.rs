@@ -264,12 +264,14 @@ proptest! {
         if let Outcome::Approved(terms) = decision.outcome() {
             let enforcing = decision.trace().iter().filter(|entry| entry.binding.mode == Mode::Enforce);
             let enforcing: Vec<_> = enforcing.collect();
-            prop_assert!(enforcing.iter().any(|entry| {
+            let permitted = enforcing.iter().any(|entry| {
                 entry.binding.may_permit && matches!(entry.result, Ok(countersign::Verdict::Permit(_)))
-            }));
-            prop_assert!(!enforcing.iter().any(|entry| {
+            });
+            prop_assert!(permitted);
+            let refused = enforcing.iter().any(|entry| {
                 matches!(entry.result, Err(_) | Ok(countersign::Verdict::Deny(_)))
-            }));
+            });
+            prop_assert!(!refused);
             // Never wider than the request.
             prop_assert!((1..=TTL).contains(&terms.ttl_seconds));
             prop_assert!(!terms.audiences.is_empty());
