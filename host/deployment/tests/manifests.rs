@@ -95,7 +95,9 @@ fn what_is_wrong_is_named_with_its_place() {
     refuses("[issuer]", "[isuer]", "unknown field `isuer`");
     refuses("mode =", "mod =", "unknown field `mod`");
     refuses("b23cfb9a-", "B23cfb9a-", "expected a UUID in canonical lower case");
-    refuses("= \"by-definition\" }", "= \"by-block\" }", "unknown variant `by-block`");
+    let (good, bad) = ("= \"by-definition\" }", "= \"by-block\" }");
+    refuses(good, bad, "TOML parse error at line 6, column 61");
+    refuses(good, bad, "expected `by-runner` or `by-definition`");
     refuses("mode =", "mod =", "TOML parse error at line 13, column 1");
     refuses(
         "\"shadow\"",

@@ -146,7 +146,10 @@ fn an_audience_is_of_a_cloud_that_there_is() {
     }
     let bad = MANIFEST.replace("https://vault.example.com", "api://AzureADTokenExchange");
     let error = Manifest::parse(&bad).unwrap_err().to_string();
-    assert!(error.contains("is azure's") && error.contains("give other one of its own"), "{error}");
+    assert!(
+        error.contains("belongs to azure") && error.contains("give other one of its own"),
+        "{error}"
+    );
     let bad = MANIFEST.replace("https://vault.example.com", "a b");
     assert!(Manifest::parse(&bad).unwrap_err().to_string().contains("an audience"));
 }

@@ -11,7 +11,7 @@ pub use self::usage::{ConfigureUsage, EvaluationUsage};
 pub(crate) const MAX_TABLE_ELEMENTS: usize = 20_000;
 
 /// Makes [`Limits`], its presets and [`Limits::FIELDS`] from one row a limit. The order of the rows is that of records
-/// and of the digest of a policy set.
+/// and of the digest of a policy set. Docs of rows link to nothing above this file: links in a macro are code.
 macro_rules! limits {
     ($(
         $(#[doc = $doc:literal])+
@@ -155,8 +155,8 @@ limits! {
         excludes: "what `describe` and `configure` return, which have fixed bounds",
     }
     /// Time of one run of the guest in milliseconds, `configure` included; it ends at most two
-    /// ticks ([`TICK`](crate::Engine::TICK)) later. An evaluation takes up to two runs: a fast one
-    /// first (see [`Engine`](crate::Engine), Neighbours), and the whole one. Waiting for a worker slot
+    /// ticks (`Engine::TICK`) later. An evaluation takes up to two runs: a fast one
+    /// first (see `Engine`, Neighbours), and the whole one. Waiting for a worker slot
     /// does not count.
     wall_clock_ms: u32 {
         key: "wall-clock-ms",
@@ -170,7 +170,7 @@ limits! {
         excludes: "waiting for a worker slot, and compiling",
     }
     /// Time that checking and compiling the component may take, in milliseconds. Only a child
-    /// process is held to it: see [`Preparation`](crate::Preparation).
+    /// process is held to it: see `Preparation`.
     prepare_ms: u32 {
         key: "prepare-ms",
         unit: Milliseconds,
@@ -184,9 +184,9 @@ limits! {
     }
     /// Memory that checking and compiling the component may take, in bytes, at least
     /// [`Limits::MIN_PREPARE_MEMORY_BYTES`]: a compiler needs some to start. Only a child process is
-    /// held to it: see [`Preparation`](crate::Preparation). A policy with more linear memory than a
+    /// held to it: see `Preparation`. A policy with more linear memory than a
     /// 64th of it, once it has its settings, is not made a snapshot of
-    /// ([`Prepared::no_snapshot`](crate::Prepared)), wherever it is compiled.
+    /// (`Prepared::no_snapshot`), wherever it is compiled.
     prepare_memory_bytes: u64 {
         key: "prepare-memory-bytes",
         unit: Bytes,
@@ -255,7 +255,7 @@ pub enum LimitError {
         ceiling: u64,
     },
     /// The value is too low for any policy.
-    #[error("{limit}: {found} is less than {min}, the minimum for any policy")]
+    #[error("{limit}: {found} is less than {min}, which is needed for any policy")]
     TooLow {
         /// The limit's key.
         limit: &'static str,

@@ -91,7 +91,7 @@ pub enum ManifestError {
         problem: LimitError,
     },
     /// A number is too low for anything.
-    #[error("{place}.{limit}: {found} is less than {min}, the minimum for any policy")]
+    #[error("{place}.{limit}: {found} is less than {min}, which is needed for any policy")]
     TooLow {
         /// The table.
         place: String,

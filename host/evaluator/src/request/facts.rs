@@ -93,7 +93,7 @@ impl Facts {
     /// # Errors
     /// When the text is not such an object, or the facts are refused.
     pub fn from_json(text: &[u8]) -> Result<Self, FactsError> {
-        Self::from_value(&strict_json::parse(text, JsonLimits { bytes: MAX_FACTS_BYTES, depth: 1 })?)
+        Self::from_value(&strict_json::parse(text, JsonLimits { bytes: MAX_FACTS_BYTES, depth: 2 })?)
     }
 
     pub(crate) fn from_value(value: &Value<'_>) -> Result<Self, FactsError> {
@@ -214,7 +214,7 @@ mod tests {
         refuses(r#"{"a": 1}"#, "/a: expected a text, found a number");
         refuses(r#"{"a": null}"#, "/a: expected a text, found null");
         refuses(r#"{"a": {}}"#, "/a: expected a text, found an object");
-        refuses(r#"{"a": {"b": {}}}"#, "line 1, column 13: nested deeper than 1 levels");
+        refuses(r#"{"a": {"b": {}}}"#, "line 1, column 14: nested deeper than 2 levels");
         refuses(r#"{"a": "s3cr3t\n"}"#, "/a: expected a text without control characters");
         refuses(r#"{"a": "\u0085"}"#, "/a: expected a text without control characters");
         let long = format!(r#"{{"a": "{}"}}"#, "x".repeat(MAX_FACT_VALUE_BYTES + 1));

@@ -21,6 +21,10 @@ url = "https://cluster.example.com"
 jwks-file = "jwks.json"
 "#;
 
+/// The key of RFC 7517 appendix A.1.
+const JWKS: &[u8] = br#"{"keys":[{"kty":"EC","crv":"P-256","kid":"1","alg":"ES256","use":"sig",
+    "x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}]}"#;
+
 const LIMITS: &str = "limits = { prepare-ms = 120_000, wall-clock-ms = 10_000 }";
 
 const FILES: [&str; 6] =
@@ -75,7 +79,7 @@ impl Service {
         for (name, bytes) in [
             ("issuer.toml", CONFIG.as_bytes()),
             ("countersign.toml", manifest().as_bytes()),
-            ("jwks.json", br#"{"keys":[]}"#),
+            ("jwks.json", JWKS),
             ("migrations.json", br#"{"version":1,"migrations":[]}"#),
             ("p.wasm", SAME_WORKSPACE),
             ("s.json", br#"{"also":["team-a"]}"#),
