@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use countersign::{
-    Binding, BindingConfig, BindingError, Claims, Engine, Limits, Mode, Policy, PolicySet, Run,
-    Scope, Settings, SubjectFormat, SubjectTemplate, TokenRequest,
+    Binding, BindingConfig, BindingError, Claims, Engine, Facts, Limits, Mode, Policy, PolicySet,
+    Run, Scope, Settings, SubjectFormat, SubjectTemplate, TokenRequest,
 };
 use countersign_deployment::{Manifest, ManifestFiles, prepare_policies};
 
@@ -94,7 +94,7 @@ pub fn claims() -> Claims {
     let subject = SubjectTemplate { profile: SubjectFormat::ByDefinition, meshstack_id };
     let audiences = vec![AUDIENCE.parse().expect("an audience")];
     let token = TokenRequest::new(audiences, 900, 1_790_000_000).expect("a request");
-    Claims::new(run, None, &subject, token).expect("a subject")
+    Claims::new(run, None, Facts::default(), &subject, token).expect("a subject")
 }
 
 #[expect(clippy::expect_used, reason = "a bench needs one")]

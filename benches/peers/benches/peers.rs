@@ -178,7 +178,7 @@ fn end_to_end(c: &mut Criterion) {
             let run = Run::parse(black_box(RUN.as_bytes())).expect("a run");
             let token = TokenRequest::new(vec![Clone::clone(&audience)], 900, 1_790_000_000);
             let token = token.expect("a request");
-            let claims = Claims::new(run, None, &subject, token).expect("a subject");
+            let claims = Claims::new(run, None, countersign::Facts::default(), &subject, token).expect("a subject");
             policies.evaluate(claims)
         });
     });

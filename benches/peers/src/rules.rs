@@ -203,6 +203,6 @@ impl Request {
         let subject = SubjectTemplate { profile: SubjectFormat::ByDefinition, meshstack_id };
         let audiences = vec![self.audience.parse().expect("an audience")];
         let token = TokenRequest::new(audiences, self.ttl_seconds, 1_790_000_000);
-        Claims::new(run, None, &subject, token.expect("a request")).expect("a subject")
+        Claims::new(run, None, countersign::Facts::default(), &subject, token.expect("a request")).expect("a subject")
     }
 }

@@ -40,6 +40,8 @@ pub enum Answer {
     },
     /// Denies with these reasons, as code and message.
     Deny(Vec<(String, String)>),
+    /// Permits a run that has this fact, as name and value, and denies every other one.
+    Fact(String, String),
     /// Abstains.
     Abstain,
     /// Denies, and says how often this instance has been asked.
@@ -79,6 +81,13 @@ fn evaluate(settings: &Settings, run: &Run, token: &Token) -> Verdict {
         Answer::Deny(reasons) => Verdict::Deny(
             reasons.iter().map(|(code, message)| Reason::new(code, message)).collect(),
         ),
+        Answer::Fact(name, value) => {
+            if run.facts.iter().any(|fact| fact.name == *name && fact.value == *value) {
+                Verdict::Permit(Grant { max_ttl: None, audiences: None, claims: Vec::new() })
+            } else {
+                Verdict::deny("no-fact", format!("{} facts", run.facts.len()))
+            }
+        }
         Answer::Abstain => Verdict::abstain(),
         Answer::Count => Verdict::deny("count", asked.to_string()),
         Answer::Echo => Verdict::deny("echo", format!("{run:?} {token:?}")),

@@ -1,13 +1,13 @@
 //! `cases.toml`: requests, each with the verdict that a policy must answer.
 
 use countersign::{
-    Audience, ClaimName, MeshstackId, Run, RunnerId, Settings, SubjectFormat, SubjectTemplate,
-    TokenRequest,
+    Audience, ClaimName, Facts, MeshstackId, Run, RunnerId, Settings, SubjectFormat,
+    SubjectTemplate, TokenRequest,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::claim_mutation::Claim;
+use crate::claim_mutation::{Claim, claim};
 use crate::decision_input::DecisionInput;
 
 /// Bytes of the largest file of cases that is parsed.
@@ -55,6 +55,9 @@ pub struct Case {
     /// The runner that executes the run.
     #[serde(default)]
     runner: Option<String>,
+    /// Facts of the run.
+    #[serde(default)]
+    facts: std::collections::BTreeMap<String, String>,
     /// The expected verdict.
     pub expect: Expectation,
 }
@@ -197,7 +200,15 @@ impl Case {
         let runner = self.runner.as_deref().map(RunnerId::parse).transpose();
         let meshstack_id = MeshstackId::parse("demo").map_err(|e| error(e.to_string()))?;
         let subject = SubjectTemplate { profile: SubjectFormat::ByDefinition, meshstack_id };
-        Ok(DecisionInput { run, runner: runner.map_err(|e| error(e.to_string()))?, subject, token })
+        let facts = self.facts.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let facts = Facts::new(facts).map_err(|e| error(format!("facts: {e}")))?;
+        Ok(DecisionInput {
+            run,
+            runner: runner.map_err(|e| error(e.to_string()))?,
+            facts,
+            subject,
+            token,
+        })
     }
 }
 
@@ -257,7 +268,7 @@ where
     D: serde::Deserializer<'de>,
 {
     let names = Vec::<String>::deserialize(deserializer)?;
-    let claims = names.iter().map(|name| name.parse().map_err(serde::de::Error::custom));
+    let claims = names.iter().map(|name| claim(name).map_err(serde::de::Error::custom));
     claims.collect::<Result<_, _>>().map(Some)
 }
 

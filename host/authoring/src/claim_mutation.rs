@@ -1,10 +1,9 @@
 //! Mutations of single claims.
 
-use std::fmt;
-
 use countersign::{
-    Audience, AuthorKind, Behavior, Implementation, MAX_TIMESTAMP, MAX_TTL_SECONDS, Parent,
-    Platform, Project, Run, RunId, RunnerId, TokenRequest, Trigger, Workspace,
+    Audience, AuthorKind, Behavior, FactName, Facts, Implementation, MAX_TIMESTAMP,
+    MAX_TTL_SECONDS, Parent, Platform, Project, Run, RunId, RunnerId, TokenRequest, Trigger,
+    Workspace,
 };
 
 use crate::decision_input::DecisionInput;
@@ -14,121 +13,20 @@ use crate::settings_literals::SettingsLiterals;
 const OTHER_UUID: &str = "0d15ea5e-0000-4000-8000-000000000001";
 const OTHER_NAME: &str = "another-one";
 
-/// A claim that a policy can depend on. The subject is made from others, so it changes with them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(missing_docs, reason = "each is a path of the contract, which documents it")]
-pub enum Claim {
-    OwningWorkspace,
-    DefinitionWorkspace,
-    Definition,
-    DefinitionVersion,
-    Implementation,
-    Behavior,
-    Author,
-    AuthorKind,
-    TriggerReason,
-    Project,
-    Platform,
-    BuildingBlock,
-    Parents,
-    Runner,
-    RunId,
-    RunNumber,
-    Audiences,
-    TtlSeconds,
-    IssuedAt,
+/// A claim that a policy can depend on: a field of the evaluator's table.
+pub use countersign::ClaimField as Claim;
+
+/// The claims that can be changed alone: all but those that are made from others.
+pub(crate) fn changeable() -> impl Iterator<Item = Claim> {
+    Claim::ALL.iter().copied().filter(|claim| !claim.is_derived())
 }
 
-impl Claim {
-    /// All claims, those first that policies depend on most.
-    pub const ALL: [Self; 19] = [
-        Self::OwningWorkspace,
-        Self::DefinitionWorkspace,
-        Self::Definition,
-        Self::DefinitionVersion,
-        Self::Implementation,
-        Self::Behavior,
-        Self::Author,
-        Self::AuthorKind,
-        Self::TriggerReason,
-        Self::Project,
-        Self::Platform,
-        Self::BuildingBlock,
-        Self::Parents,
-        Self::Runner,
-        Self::RunId,
-        Self::RunNumber,
-        Self::Audiences,
-        Self::TtlSeconds,
-        Self::IssuedAt,
-    ];
-
-    /// The claim's path in the contract (`wit/policy.wit`).
-    pub fn path(self) -> &'static str {
-        match self {
-            Self::OwningWorkspace => "run.building-block.workspace",
-            Self::DefinitionWorkspace => "run.definition.workspace",
-            Self::Definition => "run.definition.id",
-            Self::DefinitionVersion => "run.definition.version",
-            Self::Implementation => "run.definition.implementation",
-            Self::Behavior => "run.behavior",
-            Self::Author => "run.trigger.author",
-            Self::AuthorKind => "run.trigger.author-kind",
-            Self::TriggerReason => "run.trigger.reason",
-            Self::Project => "run.building-block.project",
-            Self::Platform => "run.building-block.platform",
-            Self::BuildingBlock => "run.building-block.id",
-            Self::Parents => "run.building-block.parents",
-            Self::Runner => "run.runner",
-            Self::RunId => "run.id",
-            Self::RunNumber => "run.number",
-            Self::Audiences => "token.audiences",
-            Self::TtlSeconds => "token.ttl-seconds",
-            Self::IssuedAt => "token.issued-at",
-        }
-    }
-
-    /// The claim's name, for people.
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::OwningWorkspace => "the owning workspace",
-            Self::DefinitionWorkspace => "the definition workspace",
-            Self::Definition => "the definition",
-            Self::DefinitionVersion => "the definition's version",
-            Self::Implementation => "the implementation of the definition",
-            Self::Behavior => "the behavior",
-            Self::Author => "the author of the run",
-            Self::AuthorKind => "the kind of the run's author",
-            Self::TriggerReason => "the reason of the run",
-            Self::Project => "the project",
-            Self::Platform => "the platform",
-            Self::BuildingBlock => "the building block",
-            Self::Parents => "the parents of the building block",
-            Self::Runner => "the runner",
-            Self::RunId => "the run's id",
-            Self::RunNumber => "the run's number",
-            Self::Audiences => "the audiences",
-            Self::TtlSeconds => "the requested lifetime",
-            Self::IssuedAt => "the time",
-        }
-    }
-}
-
-impl fmt::Display for Claim {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.path())
-    }
-}
-
-impl std::str::FromStr for Claim {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|claim| claim.path() == text).ok_or_else(|| {
-            let all: Vec<_> = Self::ALL.iter().map(|claim| claim.path()).collect();
-            format!("expected one of {}", all.join(", "))
-        })
-    }
+/// Finds the claim with a path in the contract.
+pub(crate) fn claim(path: &str) -> Result<Claim, String> {
+    changeable().find(|claim| claim.path() == path).ok_or_else(|| {
+        let all: Vec<_> = changeable().map(Claim::path).collect();
+        format!("expected one of {}", all.join(", "))
+    })
 }
 
 /// A decision's input with one claim changed.
@@ -152,6 +50,7 @@ pub fn claim_mutations(input: &DecisionInput, literals: &SettingsLiterals) -> Ve
     of_definition(&mut mutations, literals);
     of_run(&mut mutations);
     of_trigger(&mut mutations, literals);
+    of_facts(&mut mutations, literals);
     of_token(&mut mutations, literals);
     let mut all = mutations.all;
     all.sort_by_key(|mutation| mutation.claim);
@@ -301,6 +200,31 @@ fn of_trigger(mutations: &mut Mutations<'_>, literals: &SettingsLiterals) {
     }
 }
 
+/// Each fact taken away or changed, and one that nothing knows.
+fn of_facts(mutations: &mut Mutations<'_>, literals: &SettingsLiterals) {
+    /// Values of settings that are tried, over all facts: each is an evaluation.
+    const MAX_TEXTS: usize = 64;
+    let facts = mutations.input.facts.clone();
+    let mut push = |from: &str, to: &str, facts: Facts| {
+        mutations.push(Claim::Facts, from, to, DecisionInput { facts, ..mutations.input.clone() });
+    };
+    for (name, value) in facts.iter() {
+        let from = format!("{name}={value}");
+        push(&from, &format!("no {name}"), facts.without(name));
+        let named = literals.texts.iter().take(MAX_TEXTS / facts.len());
+        for other in named.map(String::as_str).chain([OTHER_NAME]) {
+            if let Ok(changed) = facts.with(name.clone(), other) {
+                push(&from, &format!("{name}={other}"), changed);
+            }
+        }
+    }
+    if let Ok(name) = FactName::parse(OTHER_NAME)
+        && let Ok(more) = facts.with(name, OTHER_NAME)
+    {
+        push(&format!("{} facts", facts.len()), "one more", more);
+    }
+}
+
 fn of_token(mutations: &mut Mutations<'_>, literals: &SettingsLiterals) {
     let token = mutations.input.token.clone();
     let (audiences, ttl, now) =
@@ -346,5 +270,74 @@ fn of_token(mutations: &mut Mutations<'_>, literals: &SettingsLiterals) {
             &other.to_string(),
             (audiences.clone(), ttl, other),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use countersign::{Facts, MeshstackId, SubjectFormat, SubjectTemplate};
+
+    use super::*;
+
+    fn input(facts: &[(&str, &str)]) -> DecisionInput {
+        let mut run = Run::parse(include_bytes!("../../../examples/run.json")).unwrap();
+        run.trigger = Some(Trigger {
+            reason: Some("ORDERED".to_owned()),
+            author: "ada".to_owned(),
+            author_kind: AuthorKind::User,
+        });
+        let meshstack_id = MeshstackId::parse("demo").unwrap();
+        let subject = SubjectTemplate { profile: SubjectFormat::ByDefinition, meshstack_id };
+        let audience = Audience::parse("api://AzureADTokenExchange").unwrap();
+        let token = TokenRequest::new(vec![audience], 7200, 1_790_000_000).unwrap();
+        let facts = Facts::new(facts.iter().copied()).unwrap();
+        DecisionInput { run, runner: None, facts, subject, token }
+    }
+
+    /// A field that the table gains is changed here too.
+    #[test]
+    fn every_claim_that_can_be_changed_is() {
+        let input = input(&[]);
+        let mutations = claim_mutations(&input, &SettingsLiterals::default());
+        let claims = input.claims().unwrap();
+        for claim in changeable() {
+            let mut own = mutations.iter().filter(|mutation| mutation.claim == claim);
+            let changed =
+                own.any(|own| claim.get(&own.input.claims().unwrap()) != claim.get(&claims));
+            assert!(changed, "nothing changes {claim}");
+        }
+    }
+
+    #[test]
+    fn each_fact_is_taken_away_and_changed() {
+        let input = input(&[("a", "1"), ("b", "2")]);
+        let mut literals = SettingsLiterals::default();
+        literals.texts.insert("4711".to_owned());
+        let all = claim_mutations(&input, &literals);
+        let of_facts = all.iter().filter(|mutation| mutation.claim == Claim::Facts);
+        let changes: Vec<_> =
+            of_facts.map(|mutation| (mutation.from.as_str(), mutation.to.as_str())).collect();
+        assert_eq!(
+            changes,
+            [
+                ("a=1", "no a"),
+                ("a=1", "a=4711"),
+                ("a=1", "a=another-one"),
+                ("b=2", "no b"),
+                ("b=2", "b=4711"),
+                ("b=2", "b=another-one"),
+                ("2 facts", "one more"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_claim_is_found_by_its_path_unless_it_is_made_from_others() {
+        assert_eq!(claim("run.facts"), Ok(Claim::Facts));
+        for path in ["token.subject", "run.trigger", "run.other", ""] {
+            assert!(claim(path).unwrap_err().contains("run.building-block.workspace"));
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::claim_mutation::{Claim, ClaimMutation};
+use crate::claim_mutation::{Claim, ClaimMutation, changeable};
 
 /// The mutations of claims over all cases, and the claims that `depends-on` declares.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub struct ClaimReport {
 
 impl Mutations {
     pub(crate) fn new(declared: Option<Vec<Claim>>) -> Self {
-        let claims = Claim::ALL.into_iter().map(|claim| (claim, ClaimReport::default())).collect();
+        let claims = changeable().map(|claim| (claim, ClaimReport::default())).collect();
         Self { declared, claims }
     }
 

@@ -112,7 +112,7 @@ impl Choices {
         let subject = SubjectTemplate { profile: SubjectFormat::ByDefinition, meshstack_id };
         let runner = self.of(&[None, Some("98520496-627d-43e6-82da-ce499179ff3f")]);
         let runner = runner.map(|id| RunnerId::parse(id).unwrap());
-        Claims::new(run, runner, &subject, token).unwrap()
+        Claims::new(run, runner, countersign::Facts::default(), &subject, token).unwrap()
     }
 }
 

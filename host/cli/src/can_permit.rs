@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use clap::Args;
 use countersign::reach::{self, Permitters, Runs};
 use countersign::{BindingIdentity, DefinitionId, PolicySet, Scope, Workspace};
+use countersign_deployment::DefinitionArgument;
 use serde::{Serialize, Serializer};
 
 use crate::output::{FAILURE, SUCCESS, Styled};

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::Args;
 use countersign::{
-    Audience, DefinitionId, Optimization, PolicySet, Run, RunnerId, SubjectFormat, SubjectFormats,
-    SubjectParts, Workspace, visible,
+    Audience, DefinitionId, Facts, Optimization, PolicySet, Run, RunnerId, SubjectFormat,
+    SubjectFormats, SubjectParts, Workspace, visible,
 };
 use countersign_clouds::{Cloud, GCP_SUBJECT_BYTES, Violation};
 use countersign_deployment::files::resolve_relative_to;
@@ -263,6 +263,7 @@ pub fn preflight_of(
     let request = IssueRequest {
         run: made_up_run(workspace, definition)?,
         runner,
+        facts: Facts::default(),
         audiences: vec![audience.clone()],
         ttl_seconds,
         now: ISSUED_AT,

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use countersign::{Audience, Decision, IssuerUrl, Optimization, PolicySet, Run};
+use countersign::{Audience, Decision, Facts, IssuerUrl, Optimization, PolicySet, Run};
 use countersign_deployment::{Manifest, ManifestBundle, ManifestFiles, engine};
 use countersign_issuer::{
     Decider, DecisionContext, IssueRequest, RecordHead, RecordKind, Requester,
@@ -99,7 +99,8 @@ impl Prepared {
             audiences.iter().map(|text| Audience::parse(text)).collect::<Result<_, _>>()?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         let run = Run::parse(run.as_bytes())?;
-        let request = IssueRequest { run, runner: None, audiences, ttl_seconds, now };
+        let facts = Facts::default();
+        let request = IssueRequest { run, runner: None, facts, audiences, ttl_seconds, now };
         Ok(Decider::new(&self.context, &self.issuer).decide(request)?)
     }
 

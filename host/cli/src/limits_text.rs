@@ -2,22 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use countersign::{ConfigureUsage, Limits, Policy};
-use serde::Serialize;
+use countersign::{ConfigureUsage, LimitField, Limits, Policy};
+use serde::{Serialize, Serializer};
 
-/// The limits of a binding, or the defaults, with what is used of each.
-#[derive(Serialize)]
-pub struct LimitsJson {
-    component_bytes: LimitJson,
-    configure_fuel: LimitJson,
-    memory_bytes: LimitJson,
-    fuel: LimitJson,
-    stack_bytes: LimitJson,
-    output_bytes: LimitJson,
-    wall_clock_ms: LimitJson,
-    prepare_ms: LimitJson,
-    prepare_memory_bytes: LimitJson,
-}
+/// The limits of a binding, or the defaults, with what is used of each: in the order of [`Limits::FIELDS`].
+pub struct LimitsJson(Vec<(&'static LimitField, LimitJson)>);
 
 /// The limits that must be raised, by their keys in a manifest.
 #[derive(Serialize)]
@@ -32,49 +21,35 @@ struct LimitJson {
 impl LimitsJson {
     /// The limits, with what a policy took of them before it evaluates.
     pub fn new(limits: &Limits, policy: &Policy, taken: Option<ConfigureUsage>) -> Self {
-        let used = |used, limit| LimitJson { used, limit };
-        let unread = |limit| LimitJson { used: None, limit };
-        Self {
-            component_bytes: used(Some(policy.component_bytes() as u64), limits.component_bytes),
-            configure_fuel: used(taken.map(|taken| taken.fuel), limits.configure_fuel),
-            memory_bytes: used(taken.map(|taken| taken.memory_bytes), limits.memory_bytes),
-            fuel: unread(limits.fuel),
-            stack_bytes: unread(limits.stack_bytes.into()),
-            output_bytes: unread(limits.output_bytes.into()),
-            wall_clock_ms: unread(limits.wall_clock_ms.into()),
-            prepare_ms: unread(limits.prepare_ms.into()),
-            prepare_memory_bytes: unread(limits.prepare_memory_bytes),
-        }
+        let used = |field: &LimitField| match field.member {
+            "component_bytes" => Some(policy.component_bytes() as u64),
+            "configure_fuel" => taken.map(|taken| taken.fuel),
+            "memory_bytes" => taken.map(|taken| taken.memory_bytes),
+            _ => None,
+        };
+        let limit = |field| (field, LimitJson { used: used(field), limit: field.get(limits) });
+        Self(Limits::FIELDS.iter().map(limit).collect())
     }
 
     /// A line for each limit.
     pub fn lines(&self) -> Vec<String> {
-        self.named()
-            .map(|(key, LimitJson { used, limit })| match used {
-                Some(used) => format!("{key:<21} {used} of {limit}"),
-                None => format!("{key:<21} {limit}"),
-            })
-            .into()
+        let line = |(field, LimitJson { used, limit }): &(&LimitField, LimitJson)| match used {
+            Some(used) => format!("{:<21} {used} of {limit}", field.key),
+            None => format!("{:<21} {limit}", field.key),
+        };
+        self.0.iter().map(line).collect()
     }
 
     /// The limits that are not enough.
     pub fn needs(&self) -> Needs {
         let over = |limit: &LimitJson| limit.used.filter(|used| *used > limit.limit);
-        Needs(self.named().into_iter().filter_map(|(k, limit)| Some((k, over(limit)?))).collect())
+        Needs(self.0.iter().filter_map(|(field, limit)| Some((field.key, over(limit)?))).collect())
     }
+}
 
-    fn named(&self) -> [(&'static str, &LimitJson); 9] {
-        [
-            ("component-bytes", &self.component_bytes),
-            ("configure-fuel", &self.configure_fuel),
-            ("memory-bytes", &self.memory_bytes),
-            ("fuel", &self.fuel),
-            ("stack-bytes", &self.stack_bytes),
-            ("output-bytes", &self.output_bytes),
-            ("wall-clock-ms", &self.wall_clock_ms),
-            ("prepare-ms", &self.prepare_ms),
-            ("prepare-memory-bytes", &self.prepare_memory_bytes),
-        ]
+impl Serialize for LimitsJson {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(field, limit)| (field.member, limit)))
     }
 }
 

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use countersign::{
-    Audience, Decision, MAX_RUN_BYTES, MeshstackId, Optimization, PolicySet, Run, RunnerId,
+    Audience, Decision, Facts, MAX_RUN_BYTES, MeshstackId, Optimization, PolicySet, Run, RunnerId,
     SubjectError, SubjectFormat, SubjectTemplate, TokenRequest,
 };
 use countersign_authoring::DecisionInput;
@@ -43,6 +43,10 @@ pub struct RequestArguments {
     /// The runner that executes the run
     #[arg(long, value_name = "UUID")]
     runner: Option<RunnerId>,
+
+    /// A fact of the run, as the control plane would register it; give it once for each, at most 64
+    #[arg(long = "fact", value_name = "NAME=VALUE", value_parser = fact)]
+    facts: Vec<(String, String)>,
 
     /// The installation that stands in the subject [default: the manifest's]
     #[arg(long, value_name = "ID")]
@@ -113,10 +117,18 @@ impl RequestArguments {
         let subject = SubjectTemplate { profile, meshstack_id: meshstack_id.clone() };
         let now = clock::now(self.now)?;
         let token = TokenRequest::new(self.audiences.clone(), self.ttl, now)?;
-        let input = DecisionInput { run, runner: self.runner.clone(), subject, token };
+        let facts = self.facts.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let facts = Facts::new(facts).map_err(|error| anyhow!("--fact: {error}"))?;
+        let input = DecisionInput { run, runner: self.runner.clone(), facts, subject, token };
         input.claims().map_err(no_runner)?;
         Ok(input)
     }
+}
+
+/// Splits at the first `=`: names have none, values may.
+fn fact(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 fn no_runner(error: SubjectError) -> anyhow::Error {

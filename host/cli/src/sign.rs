@@ -114,6 +114,7 @@ impl Sign {
         let request = IssueRequest {
             run: input.run,
             runner: input.runner,
+            facts: input.facts,
             audiences: input.token.audiences().to_vec(),
             ttl_seconds: input.token.ttl_seconds(),
             now: input.token.issued_at(),

@@ -42,6 +42,27 @@ fn an_approved_run() {
 }
 
 #[test]
+fn facts_are_on_record_and_bounded() {
+    let folder = folder();
+    let evaluate =
+        |facts: &str| countersign(folder.path(), &format!("evaluate {ASK} {facts} --format json"));
+    let ran = evaluate("--fact cost-centre=4711 --fact ticket=a=b");
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let record: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let facts = serde_json::json!({"cost-centre": "4711", "ticket": "a=b"});
+    assert_eq!(record["claims"]["run"]["facts"], facts);
+    for (facts, expected) in [
+        ("--fact a", "expected NAME=VALUE"),
+        ("--fact a=1 --fact a=2", "--fact: /a: the fact is given twice"),
+        ("--fact author-kind=Robot", "--fact: /author-kind: expected a fact name"),
+        ("--fact =1", "expected a fact name"),
+    ] {
+        let ran = evaluate(facts);
+        assert!(ran.stderr.contains(expected) && ran.stdout.is_empty(), "{}", ran.stderr);
+    }
+}
+
+#[test]
 fn a_refused_run_from_stdin() {
     let folder = folder();
     let run = RUN.replacen(OTHER_OWNER.0, OTHER_OWNER.1, 1);

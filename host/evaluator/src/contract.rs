@@ -9,6 +9,7 @@ use wasmtime::component::{ComponentType, Lift, Lower};
 
 pub(crate) use self::lifted::{LiftFailed, List, Text};
 use crate::request::claims::Claims;
+use crate::request::identifier::FactName;
 use crate::request::run;
 
 /// Name of the exported interface.
@@ -129,7 +130,7 @@ pub(crate) struct Run<'a> {
     definition: Definition<'a>,
     trigger: Option<Trigger<'a>>,
     runner: Option<&'a str>,
-    facts: &'a [Fact<'a>],
+    facts: Vec<Fact<'a>>,
 }
 
 #[derive(Clone, ComponentType, Lower)]
@@ -175,8 +176,14 @@ impl<'a> Run<'a> {
             },
             trigger: run.trigger.as_ref().map(Trigger::new),
             runner: claims.runner().map(|runner| runner.as_str()),
-            facts: &[],
+            facts: claims.facts().iter().map(Fact::new).collect(),
         }
+    }
+}
+
+impl<'a> Fact<'a> {
+    fn new((name, value): (&'a FactName, &'a str)) -> Self {
+        Self { name: name.as_str(), value }
     }
 }
 

@@ -15,7 +15,7 @@
 //! use std::sync::Arc;
 //!
 //! use countersign::{Binding, BindingConfig, Engine, Limits, Mode, Policy, PolicySet, Scope, Settings};
-//! use countersign::{Claims, Run, SubjectTemplate, SubjectFormat, TokenRequest};
+//! use countersign::{Claims, Facts, Run, SubjectTemplate, SubjectFormat, TokenRequest};
 //! # use std::error::Error;
 //! # fn decide(component: &[u8], run: &[u8], now: u64) -> Result<(), Box<dyn Error>> {
 //! // Once: the policies, each bound to the runs that it decides about.
@@ -36,7 +36,7 @@
 //!     SubjectTemplate { profile: SubjectFormat::ByDefinition, meshstack_id: "prod".parse()? };
 //! let audiences = vec!["aws-workload-identity-provider:prod".parse()?];
 //! let token = TokenRequest::new(audiences, 900, now)?;
-//! let claims = Claims::new(Run::parse(run)?, None, &subject, token)?;
+//! let claims = Claims::new(Run::parse(run)?, None, Facts::default(), &subject, token)?;
 //! match policies.evaluate(claims).into_approval() {
 //!     Ok(approval) => println!("sign for {} s", approval.terms().ttl_seconds),
 //!     Err(refusal) => println!("403: {:?}", refusal.reasons),
@@ -87,7 +87,9 @@ pub use decision::verdict::{
 pub use decision::{Approval, Decision, Refusal};
 pub use digest::{Digest, DigestError};
 pub use issuer_url::{IssuerUrl, IssuerUrlError};
-pub use limits::{ConfigureUsage, EvaluationUsage, Limits};
+pub use limits::{
+    ConfigureUsage, EvaluationUsage, LimitError, LimitField, LimitRule, LimitUnit, Limits,
+};
 pub use policy_set::binding::{Binding, BindingConfig, BindingError};
 pub use policy_set::description::{Description, SettingsProblem};
 pub use policy_set::identity::BindingIdentity;
@@ -108,14 +110,18 @@ pub use request::claims::{
     Claims, MAX_AUDIENCES, MAX_TIMESTAMP, MAX_TTL_SECONDS, TokenRequest, TokenRequestError,
     is_reserved_claim,
 };
+pub use request::facts::{Facts, FactsError, MAX_FACT_VALUE_BYTES, MAX_FACTS};
+pub use request::fields::{ClaimField, FieldForm, FieldValue, PARENT_MEMBERS, ParentMember};
 pub use request::identifier::{
-    Audience, BindingName, BuildingBlockId, ClaimName, DefinitionId, IdentifierError, MeshstackId,
-    Platform, Project, RunId, RunnerId, Subject, Workspace,
+    Audience, BindingName, BuildingBlockId, ClaimName, DefinitionId, FactName, IdentifierError,
+    MeshstackId, Platform, Project, RunId, RunnerId, Subject, Workspace,
 };
+pub use request::reader::RunError;
+pub use request::record::{RecordError, read_run, run_record};
 pub use request::run::{
-    AuthorKind, Behavior, BuildingBlock, Definition, Implementation, MAX_RUN_BYTES, MAX_RUN_DEPTH,
-    Parent, Run, RunError, Trigger,
+    AuthorKind, Behavior, BuildingBlock, Definition, Implementation, Parent, Run, Trigger,
 };
+pub use request::run_object::{MAX_RUN_BYTES, MAX_RUN_DEPTH};
 pub use request::subject::{
     SubjectError, SubjectFormat, SubjectFormatError, SubjectFormats, SubjectParts, SubjectTemplate,
 };

@@ -47,7 +47,7 @@ fn check(name: &str, decision: &Decision) {
 fn an_approval() {
     let (runner, form) = (Some(support::runner()), support::subject_form());
     let token = token(&["aws", "azure"], 3600);
-    let claims = Claims::new(support::run(), runner, &form, token).unwrap();
+    let claims = Claims::new(support::run(), runner, support::facts(), &form, token).unwrap();
     let narrow =
         r#"{"permit": {"max-ttl": 900, "audiences": ["aws"], "claims": [["team", "red"]]}}"#;
     let decision = decide(

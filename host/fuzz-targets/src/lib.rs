@@ -95,7 +95,7 @@ fn claims() -> Claims {
     let token = TokenRequest::new(audiences, 3600, 1_790_000_000).unwrap();
     let profile = SubjectFormat::ByDefinition;
     let subject = SubjectTemplate { profile, meshstack_id: "fuzz".parse().unwrap() };
-    Claims::new(run, None, &subject, token).unwrap()
+    Claims::new(run, None, countersign::Facts::default(), &subject, token).unwrap()
 }
 
 /// A policy bound to every run.

@@ -15,6 +15,7 @@ use super::admission::RequestId;
 use super::answer::{ReasonBody, Rejection, ok};
 use super::caller::authenticate;
 use super::input::{self, identifier};
+use super::registration;
 use countersign_issuer::{IssueRequest, LogFields, Permission, Problem, Requester, Service};
 
 /// The body of a request.
@@ -26,6 +27,9 @@ struct DecisionRequest<'b> {
     run: &'b RawValue,
     #[serde(default)]
     runner: Option<String>,
+    /// Facts of the run, as a registration has them.
+    #[serde(borrow, default)]
+    facts: Option<&'b RawValue>,
     audiences: Vec<String>,
     ttl_seconds: u32,
 }
@@ -57,7 +61,7 @@ pub(super) async fn decide(
 ) -> Result<Response, Rejection> {
     let name = authenticate(&service, &headers, Permission::Decisions).await?;
     // A run object, and the members beside it.
-    let max = MAX_RUN_BYTES + 8192;
+    let max = MAX_RUN_BYTES + registration::MAX_FACTS_BYTES + 8192;
     let body = input::body(&headers, body, &["application/json"], max, service.config()).await?;
     let slot = service.slot()?;
     let request = parse(&body, service.now()?)?;
@@ -95,8 +99,8 @@ fn parse(body: &[u8], now: u64) -> Result<IssueRequest, Problem> {
     let request: DecisionRequest<'_> = serde_json::from_slice(body).map_err(|_| {
         // serde's own message could repeat a value.
         Problem::invalid(
-            "expected an object with `run`, `audiences`, `ttl_seconds` and, where it is known, \
-             `runner`",
+            "expected an object with `run`, `audiences`, `ttl_seconds` and, where they are known, \
+             `runner` and `facts`",
         )
     })?;
     let run = Run::parse(request.run.get().as_bytes())
@@ -107,5 +111,6 @@ fn parse(body: &[u8], now: u64) -> Result<IssueRequest, Problem> {
         .iter()
         .map(|text| identifier("audiences", text))
         .collect::<Result<Vec<_>, _>>()?;
-    Ok(IssueRequest { run, runner, audiences, ttl_seconds: request.ttl_seconds, now })
+    let facts = registration::facts(request.facts)?;
+    Ok(IssueRequest { run, runner, facts, audiences, ttl_seconds: request.ttl_seconds, now })
 }

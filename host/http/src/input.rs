@@ -56,6 +56,11 @@ async fn read(
     }
 }
 
+/// Whether a request says that its body is of this media type.
+pub(super) fn has_type(headers: &HeaderMap, taken: &str) -> bool {
+    media_type(headers, &[taken]).is_ok()
+}
+
 fn media_type(headers: &HeaderMap, types: &[&str]) -> Result<(), Problem> {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
     let accepted = match (values.next().and_then(|value| value.to_str().ok()), values.next()) {

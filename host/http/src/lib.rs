@@ -16,6 +16,7 @@ mod decisions;
 mod input;
 mod operations;
 mod publication;
+mod registration;
 mod runs;
 mod server;
 mod token;

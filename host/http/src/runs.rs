@@ -7,19 +7,23 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use countersign::{MAX_RUN_BYTES, Run, RunId};
+use countersign::{MAX_RUN_BYTES, RunId};
 use serde::Serialize;
 
 use super::answer::{Rejection, created, no_content, ok};
 use super::caller::authenticate;
 use super::input::{self, Parameters, identifier};
-use countersign_issuer::{
-    LogFields, Permission, Problem, ProblemKind, Registration, Service, run_token_of,
+use super::registration::{
+    MAX_FACTS_BYTES, REGISTRATION_TYPE, Registered, registration, run_object,
 };
+use countersign_issuer::{LogFields, Permission, Problem, ProblemKind, Registration, Service};
 
-/// JSON, and the type that meshStack's API has for a run object.
-pub(super) const RUN_TYPES: &[&str] =
-    &["application/json", "application/vnd.meshcloud.api.meshbuildingblockrun.v1.hal+json"];
+/// JSON, the type that meshStack's API has for a run object, and that of a run object with facts.
+pub(super) const RUN_TYPES: &[&str] = &[
+    "application/json",
+    "application/vnd.meshcloud.api.meshbuildingblockrun.v1.hal+json",
+    REGISTRATION_TYPE,
+];
 
 #[derive(Serialize)]
 struct RunBody<'r> {
@@ -45,16 +49,18 @@ pub(super) async fn register(
         return Err(Problem::invalid("`life_seconds` is now `lifetime_seconds`").into());
     }
     let lifetime_seconds = query.number("lifetime_seconds")?;
-    let object = input::body(&headers, body, RUN_TYPES, MAX_RUN_BYTES, service.config()).await?;
+    let with_facts = input::has_type(&headers, REGISTRATION_TYPE);
+    let max = if with_facts { MAX_RUN_BYTES + MAX_FACTS_BYTES } else { MAX_RUN_BYTES };
+    let body = input::body(&headers, body, RUN_TYPES, max, service.config()).await?;
     let _slot = service.slot()?;
-    let run = Run::parse(&object).map_err(|error| Problem::invalid(error.to_string()))?;
-    let run_token = run_token_of(&object).map_err(|error| Problem::invalid(error.to_string()))?;
-    drop(object);
+    let parsed = if with_facts { registration(&body) } else { run_object(&body) };
+    let Registered { run, run_token, facts } = parsed?;
+    drop(body);
     if run.id != id {
         let description = "the path names another run than `/metadata/uuid`";
         return Err(Problem::new(ProblemKind::InvalidRequest, description).into());
     }
-    let registration = Registration { run, runner, run_token, lifetime_seconds };
+    let registration = Registration { run, runner, facts, run_token, lifetime_seconds };
     let about =
         LogFields { run: Some(id.to_string()), caller: caller.clone(), ..LogFields::default() };
     let registered = service.register(registration).await;

@@ -300,3 +300,57 @@ async fn secrets_are_never_logged() {
     }
     service.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_registrations_with_facts_are_refused() {
+    let (_folder, service) = started(Setup::default()).await;
+    let run = run().to_string();
+    let many: Vec<_> = (0..65).map(|n| format!(r#""f{n}":"""#)).collect();
+    let long = "x".repeat(1025);
+    for facts in [
+        "[]",
+        "\"a\"",
+        r#"{"a":1}"#,
+        r#"{"a":null}"#,
+        r#"{"a":{}}"#,
+        r#"{"a":"1","a":"2"}"#,
+        r#"{"a":"1","\u0061":"2"}"#,
+        r#"{"":"1"}"#,
+        r#"{"1a":"1"}"#,
+        r#"{"a b":"1"}"#,
+        r#"{"a":"\n"}"#,
+        r#"{"a":"\u0085"}"#,
+        r#"{"implementation-type":"PULUMI"}"#,
+        r#"{"author-kind":"Robot"}"#,
+        &format!("{{{}}}", many.join(",")),
+        &format!(r#"{{"a":"{long}"}}"#),
+        &format!(r#"{{"{}":""}}"#, "a".repeat(129)),
+    ] {
+        let body = format!(r#"{{"run":{run},"facts":{facts}}}"#);
+        let (status, body) = answer(service.register_with_facts(body).await).await;
+        let found = (status, &body["error"]);
+        assert_eq!(found, (StatusCode::BAD_REQUEST, &json!("invalid_request")), "{facts}: {body}");
+        assert!(!body.to_string().contains(RUN_TOKEN) && !body.to_string().contains(&long));
+    }
+    for body in [
+        run.clone(),
+        "{}".to_owned(),
+        format!(r#"{{"run":{run},"run":{run}}}"#),
+        format!(r#"{{"run":{run},"facts":{{}},"facts":{{}}}}"#),
+        format!(r#"{{"run":{run},"other":1}}"#),
+        format!(r#"{{"run":[{run}]}}"#),
+        r#"{"facts":{"a":"1"}}"#.to_owned(),
+        format!(r#"{{"run":{},"facts":{{}}}}"#, run.replace("b3116611", "B3116611")),
+    ] {
+        let (status, answered) = answer(service.register_with_facts(body).await).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{answered}");
+        assert!(!answered.to_string().contains(RUN_TOKEN));
+    }
+    // Nothing of it has changed the run that is registered. A run object with a member `facts` has none: unknown members are dropped, as ever.
+    let mut with_member: Value = serde_json::from_str(&run).unwrap();
+    with_member["facts"] = json!({"a": "1"});
+    assert_eq!(service.register(&with_member, SHARED_RUNNER).await.status(), StatusCode::OK);
+    let empty = service.register_with_facts(format!(r#"{{"run":{run},"facts":{{}}}}"#)).await;
+    assert_eq!(empty.status(), StatusCode::OK, "no facts are the same as none");
+    service.stop().await;
+}

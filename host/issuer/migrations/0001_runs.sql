@@ -1,8 +1,8 @@
--- Times are seconds since 1970. `object` holds the facts of a run and no secret; of the run token there is
--- only its SHA-256.
+-- Times are seconds since 1970. `record` holds a run and its facts as records of decisions have
+-- them, and no secret; of the run token there is only its SHA-256.
 CREATE TABLE run (
     id TEXT NOT NULL PRIMARY KEY,
-    object TEXT NOT NULL,
+    record TEXT NOT NULL,
     runner TEXT NOT NULL,
     run_token_sha256 BLOB,
     registered_at INTEGER NOT NULL,

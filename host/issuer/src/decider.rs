@@ -10,8 +10,9 @@
 //! (who may ask, how often, where records go).
 
 use countersign::{
-    Approval, Audience, Claims, Decision, Digest, Fault, PolicySet, Reason, ReasonSource, Run,
-    RunnerId, SubjectError, SubjectFormat, SubjectFormats, Terms, TokenRequest, TokenRequestError,
+    Approval, Audience, Claims, Decision, Digest, Facts, Fault, PolicySet, Reason, ReasonSource,
+    Run, RunnerId, SubjectError, SubjectFormat, SubjectFormats, Terms, TokenRequest,
+    TokenRequestError,
 };
 use countersign_clouds::AudienceClouds;
 use countersign_clouds::Violation;
@@ -40,6 +41,8 @@ pub struct IssueRequest {
     pub run: Run,
     /// The runner that executes it, where the caller knows it.
     pub runner: Option<RunnerId>,
+    /// The facts that were registered with the run.
+    pub facts: Facts,
     /// The audiences of the token.
     pub audiences: Vec<Audience>,
     /// The lifetime of the token, in seconds.
@@ -200,14 +203,15 @@ impl IssueRequest {
         now: u64,
     ) -> Self {
         let (run, runner) = (registered.run.clone(), Some(registered.runner.clone()));
-        Self { run, runner, audiences, ttl_seconds, now }
+        let facts = registered.facts.clone();
+        Self { run, runner, facts, audiences, ttl_seconds, now }
     }
 
     /// The claims that policies see, with the subject in the form that its definition has.
     fn claims(self, subjects: &SubjectFormats) -> Result<Claims, RequestError> {
         let token = TokenRequest::new(self.audiences, self.ttl_seconds, self.now)?;
         let form = subjects.of(&self.run);
-        Ok(Claims::new(self.run, self.runner, &form, token)?)
+        Ok(Claims::new(self.run, self.runner, self.facts, &form, token)?)
     }
 }
 

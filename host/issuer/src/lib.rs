@@ -56,7 +56,7 @@ pub use problem::{LogFields, Problem, ProblemKind, Refused};
 pub use record::{NotDurable, OpenLogError, RecordKind, Requester, open_log};
 pub use runs::{
     Liveness, MAX_SECRET_BYTES, MIN_SECRET_BYTES, RegisteredRun, RunTokenError, SecretHash,
-    run_object, run_token_of,
+    run_token_of,
 };
 pub use service::{
     ExchangeRequest, Registration, Service, ServiceError, ServiceParts, Slot, SubjectToken,

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use countersign::{Run, RunnerId};
-use serde::{Deserialize, Serialize};
+use countersign::{Facts, Run, RunnerId};
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -21,6 +21,8 @@ pub struct RegisteredRun {
     pub run: Run,
     /// The runner that it was given to.
     pub runner: RunnerId,
+    /// The facts that were registered beside it.
+    pub facts: Facts,
     /// The hash of its run token, where it has one.
     pub run_token: Option<SecretHash>,
     /// The time of its registration, in seconds since 1970.
@@ -54,7 +56,10 @@ impl RegisteredRun {
 
     /// True when two registrations have the same facts. Their times do not matter.
     pub fn same_facts(&self, other: &Self) -> bool {
-        self.run == other.run && self.runner == other.runner && self.run_token == other.run_token
+        self.run == other.run
+            && self.runner == other.runner
+            && self.facts == other.facts
+            && self.run_token == other.run_token
     }
 }
 
@@ -133,143 +138,8 @@ pub fn run_token_of(object: &[u8]) -> Result<Option<SecretHash>, RunTokenError> 
     Ok(Some(SecretHash::of(token.as_bytes())))
 }
 
-/// A run object with the facts of a run and nothing else: [`Run::parse`] makes the same run of it.
-pub fn run_object(run: &Run) -> String {
-    let object = Object {
-        kind: "meshBuildingBlockRun",
-        api_version: "v1",
-        metadata: Metadata { uuid: run.id.as_str() },
-        spec: Spec {
-            run_number: run.number,
-            behavior: run.behavior.as_str(),
-            building_block: BuildingBlock {
-                uuid: run.building_block.id.as_str(),
-                spec: BuildingBlockSpec {
-                    workspace_identifier: run.building_block.workspace.as_str(),
-                    project_identifier: run.building_block.project.as_ref().map(|p| p.as_str()),
-                    full_platform_identifier: run
-                        .building_block
-                        .platform
-                        .as_ref()
-                        .map(|platform| platform.as_str()),
-                    parent_building_blocks: run
-                        .building_block
-                        .parents
-                        .iter()
-                        .map(|parent| Parent {
-                            building_block_uuid: parent.building_block.as_str(),
-                            definition_uuid: parent.definition.as_str(),
-                        })
-                        .collect(),
-                },
-            },
-            building_block_definition: Definition {
-                uuid: run.definition.id.as_str(),
-                spec: DefinitionSpec {
-                    workspace_identifier: run.definition.workspace.as_str(),
-                    version: run.definition.version,
-                    implementation: Implementation { kind: run.definition.implementation.as_str() },
-                },
-            },
-            trigger: run.trigger.as_ref().map(|trigger| Trigger {
-                reason: trigger.reason.as_deref(),
-                author: Author { identifier: &trigger.author, kind: trigger.author_kind.as_str() },
-            }),
-        },
-    };
-    // Its keys are texts, so it can be written.
-    serde_json::to_string(&object).unwrap_or_default()
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Object<'r> {
-    kind: &'static str,
-    api_version: &'static str,
-    metadata: Metadata<'r>,
-    spec: Spec<'r>,
-}
-
-#[derive(Serialize)]
-struct Metadata<'r> {
-    uuid: &'r str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Spec<'r> {
-    run_number: u64,
-    behavior: &'static str,
-    building_block: BuildingBlock<'r>,
-    building_block_definition: Definition<'r>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trigger: Option<Trigger<'r>>,
-}
-
-#[derive(Serialize)]
-struct BuildingBlock<'r> {
-    uuid: &'r str,
-    spec: BuildingBlockSpec<'r>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct BuildingBlockSpec<'r> {
-    workspace_identifier: &'r str,
-    project_identifier: Option<&'r str>,
-    full_platform_identifier: Option<&'r str>,
-    parent_building_blocks: Vec<Parent<'r>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Parent<'r> {
-    building_block_uuid: &'r str,
-    definition_uuid: &'r str,
-}
-
-#[derive(Serialize)]
-struct Definition<'r> {
-    uuid: &'r str,
-    spec: DefinitionSpec<'r>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct DefinitionSpec<'r> {
-    workspace_identifier: &'r str,
-    version: u64,
-    implementation: Implementation,
-}
-
-#[derive(Serialize)]
-struct Implementation {
-    #[serde(rename = "type")]
-    kind: &'static str,
-}
-
-#[derive(Serialize)]
-struct Trigger<'r> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'r str>,
-    author: Author<'r>,
-}
-
-#[derive(Serialize)]
-struct Author<'r> {
-    identifier: &'r str,
-    #[serde(rename = "type")]
-    kind: &'static str,
-}
-
 #[cfg(test)]
 mod tests {
-    use countersign::{AuthorKind, Behavior, Implementation};
-    use proptest::collection::vec;
-    use proptest::prelude::*;
-    use proptest::sample::select;
-    use proptest::{option, prop_assert_eq, proptest};
-
     use super::*;
 
     const OBJECT: &str = r#"{
@@ -291,19 +161,10 @@ mod tests {
     }"#;
 
     #[test]
-    fn a_run_object_gives_back_the_run_and_no_secret() {
-        for text in [
-            OBJECT.to_owned(),
-            OBJECT
-                .replace("\"projectIdentifier\": \"p\",", "")
-                .replace("\"reason\": \"by \\\"hand\\\"\",", ""),
-            include_str!("../../evaluator/tests/data/published-get.json").to_owned(),
-        ] {
-            let run = Run::parse(text.as_bytes()).unwrap();
-            let object = run_object(&run);
-            assert_eq!(Run::parse(object.as_bytes()).unwrap(), run, "{object}");
-            assert!(!object.contains("secret") && !object.contains("run-token"), "{object}");
-        }
+    fn what_is_kept_of_a_run_has_no_secret() {
+        let run = Run::parse(OBJECT.as_bytes()).unwrap();
+        let record = countersign::run_record(&run, &Facts::default());
+        assert!(!record.contains("secret") && !record.contains("run-token"), "{record}");
     }
 
     #[test]
@@ -317,68 +178,5 @@ mod tests {
         let number = OBJECT.replace("\"a-run-token-of-some-length\"", "1");
         assert_eq!(run_token_of(number.as_bytes()), Err(RunTokenError::Type));
         assert_eq!(format!("{expected:?}"), "SecretHash([redacted])");
-    }
-
-    proptest! {
-        /// Whatever a run is, what is kept of it is the same run again.
-        #[test]
-        fn what_is_kept_of_a_run_is_the_run(
-            (names, numbers) in (
-                (name(), name(), option::of(name()), option::of((name(), name()))),
-                (0_u64..1 << 53, 0_u64..1 << 53),
-            ),
-            (behavior, implementation) in (
-                select(Behavior::ALL.to_vec()),
-                select(Implementation::ALL.to_vec()),
-            ),
-            ids in (id(), id(), id()),
-            parents in vec((id(), id()), 0..4),
-            trigger in option::of((option::of(line()), line(), select(AuthorKind::ALL.to_vec()))),
-        ) {
-            let run = Run {
-                id: ids.0.parse().unwrap(),
-                number: numbers.0,
-                behavior,
-                building_block: countersign::BuildingBlock {
-                    id: ids.1.parse().unwrap(),
-                    workspace: names.0.parse().unwrap(),
-                    project: names.2.map(|name| name.parse().unwrap()),
-                    platform: names.3.map(|(a, b)| format!("{a}.{b}").parse().unwrap()),
-                    parents: parents
-                        .iter()
-                        .map(|(block, definition)| countersign::Parent {
-                            building_block: block.parse().unwrap(),
-                            definition: definition.parse().unwrap(),
-                        })
-                        .collect(),
-                },
-                definition: countersign::Definition {
-                    id: ids.2.parse().unwrap(),
-                    workspace: names.1.parse().unwrap(),
-                    version: numbers.1,
-                    implementation,
-                },
-                trigger: trigger.map(|(reason, author, author_kind)| countersign::Trigger {
-                    reason,
-                    author,
-                    author_kind,
-                }),
-            };
-            prop_assert_eq!(Run::parse(run_object(&run).as_bytes()).unwrap(), run);
-        }
-    }
-
-    fn name() -> impl Strategy<Value = String> {
-        "[a-z0-9]{1,10}(-[a-z0-9]{1,8}){0,3}"
-    }
-
-    fn id() -> impl Strategy<Value = String> {
-        "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
-    }
-
-    /// Any text on one line.
-    fn line() -> impl Strategy<Value = String> {
-        vec(any::<char>().prop_filter("a control character", |c| !c.is_control()), 1..60)
-            .prop_map(String::from_iter)
     }
 }

@@ -66,6 +66,12 @@ pub enum StoreError {
     /// The migration to this version's tables failed.
     #[error("the database migration failed")]
     Migrate(#[from] sqlx::migrate::MigrateError),
+    /// The database was made before the first release, when its tables had another form.
+    #[error(
+        "the database's tables are those of a version before the first release: move the file away, \
+         and register the runs that are live again"
+    )]
+    Unreleased,
     /// A row was not written by this program.
     #[error("run {id} in the database is malformed: {problem}")]
     Row {

@@ -26,6 +26,7 @@ fn registered() -> RegisteredRun {
     RegisteredRun {
         run: Run::parse(run().to_string().as_bytes()).unwrap(),
         runner: SHARED_RUNNER.parse().unwrap(),
+        facts: countersign::Facts::new([("cost-centre", "4711"), ("a/b", "ü \"x\"")]).unwrap(),
         run_token: Some(SecretHash::of(b"a-run-token-with-many-bits")),
         registered_at: START,
         expires_at: START + 100,
@@ -88,6 +89,19 @@ async fn a_database_that_is_none_or_of_a_later_version_is_not_opened() {
     assert!(SqliteStore::open(&path).await.is_err());
     assert!(SqliteStore::open(folder.path()).await.is_err());
     assert!(SqliteStore::open(&folder.path().join("missing/issuer.db")).await.is_err());
+}
+
+/// Before the first release the tables had another form.
+#[tokio::test]
+async fn a_database_of_before_the_first_release_is_refused_by_name() {
+    let folder = folder();
+    let path = folder.path().join("issuer.db");
+    SqliteStore::open(&path).await.unwrap().close().await;
+    let pool = sqlx::SqlitePool::connect(&format!("sqlite:{}", path.display())).await.unwrap();
+    sqlx::query("UPDATE _sqlx_migrations SET checksum = x'00'").execute(&pool).await.unwrap();
+    pool.close().await;
+    let error = SqliteStore::open(&path).await.unwrap_err().to_string();
+    assert!(error.contains("before the first release: move the file away"), "{error}");
 }
 
 /// A log whose checkpoint is kept beside the key, and its records.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use countersign::{
-    Audience, BindingName, ClaimName, DefinitionId, Limits, MeshstackId, Mode, Scope, Settings,
-    SettingsError, SubjectFormat, SubjectFormats, Workspace, visible,
+    Audience, BindingName, ClaimName, DefinitionId, LimitError, Limits, MeshstackId, Mode, Scope,
+    Settings, SettingsError, SubjectFormat, SubjectFormats, Workspace, visible,
 };
 use countersign_clouds::{AudienceClouds, Cloud};
 use schemars::JsonSchema;
@@ -82,19 +82,15 @@ pub enum ManifestError {
         /// The problem.
         problem: SettingsError,
     },
-    /// A limit is 0 or above its ceiling.
-    #[error("{place}.{limit}: {found} is not in 1 to {ceiling}")]
+    /// A limit has a value that it cannot have.
+    #[error("{place}.{problem}")]
     Limit {
         /// The table.
         place: String,
-        /// The limit's key.
-        limit: &'static str,
-        /// The value in the manifest.
-        found: u64,
-        /// The maximum: the operator's ceiling, or the evaluator's.
-        ceiling: u64,
+        /// The limit, and what it can have: up to the operator's ceiling, or the evaluator's.
+        problem: LimitError,
     },
-    /// A limit is too low for anything.
+    /// A number is too low for anything.
     #[error("{place}.{limit}: {found} is less than {min}, which is needed for any policy")]
     TooLow {
         /// The table.
@@ -105,14 +101,6 @@ pub enum ManifestError {
         found: u64,
         /// The minimum.
         min: u64,
-    },
-    /// A stack has a size that is not supported.
-    #[error("{place}.stack-bytes: {found} is not a power of two from 65536 to 1048576")]
-    Stack {
-        /// The table.
-        place: String,
-        /// The value in the manifest.
-        found: u32,
     },
 }
 

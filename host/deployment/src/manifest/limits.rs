@@ -1,52 +1,108 @@
 //! Limits as they are written, and their bounds.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::LazyLock;
 
-use countersign::Limits;
+use countersign::{LimitField, Limits};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _};
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::{Map, json};
 
 use super::file::ManifestError;
-use super::schema;
 
-// The tables `limits` of a binding and `[ceilings]`. They have a description each, so none stands here.
-#[derive(Deserialize, JsonSchema, Default)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+/// The tables `limits` of a binding and `[ceilings]`: a profile, and values by the keys of [`Limits::FIELDS`].
+#[derive(Default)]
 pub(super) struct LimitsTable {
-    /// The defaults of the limits that are not given.
     profile: Option<LimitsProfile>,
-    /// The size of the component, in bytes.
-    #[schemars(range(min = 1, max = Limits::CEILING.component_bytes))]
-    component_bytes: Option<LimitValue>,
-    /// The fuel of an evaluation: about one an instruction.
-    #[schemars(range(min = 1, max = Limits::CEILING.fuel))]
-    fuel: Option<LimitValue>,
-    /// The fuel of `configure`, which takes the settings.
-    #[schemars(range(min = 1, max = Limits::CEILING.configure_fuel))]
-    configure_fuel: Option<LimitValue>,
-    /// The linear memory, in bytes.
-    #[schemars(range(min = 1, max = Limits::CEILING.memory_bytes))]
-    memory_bytes: Option<LimitValue>,
-    /// The native stack, in bytes.
-    #[serde(default)]
-    #[schemars(schema_with = "schema::stack_bytes")]
-    stack_bytes: Option<LimitValue>,
-    /// The size of a verdict, in bytes.
-    #[schemars(range(min = 1, max = Limits::CEILING.output_bytes))]
-    output_bytes: Option<LimitValue>,
-    /// The wall-clock time of an evaluation, in milliseconds: a backstop.
-    #[schemars(range(min = 1, max = Limits::CEILING.wall_clock_ms))]
-    wall_clock_ms: Option<LimitValue>,
-    /// The time to check and compile the component in a child process, in milliseconds.
-    #[schemars(range(min = 1, max = Limits::CEILING.prepare_ms))]
-    prepare_ms: Option<LimitValue>,
-    /// The memory to check and compile the component, in bytes.
-    #[schemars(range(
-        min = Limits::MIN_PREPARE_MEMORY_BYTES,
-        max = Limits::CEILING.prepare_memory_bytes
-    ))]
-    prepare_memory_bytes: Option<LimitValue>,
+    values: BTreeMap<&'static str, u64>,
+}
+
+/// Key of the profile, beside those of limits.
+const PROFILE: &str = "profile";
+
+/// The keys that such a table can have.
+static KEYS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
+    [PROFILE].into_iter().chain(Limits::FIELDS.iter().map(|field| field.key)).collect()
+});
+
+impl<'de> Deserialize<'de> for LimitsTable {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(LimitsVisitor)
+    }
+}
+
+struct LimitsVisitor;
+
+impl<'de> Visitor<'de> for LimitsVisitor {
+    type Value = LimitsTable;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a table of limits")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<LimitsTable, A::Error> {
+        let mut table = LimitsTable::default();
+        while let Some(key) = map.next_key::<Key>()? {
+            match key.0 {
+                PROFILE => table.profile = Some(map.next_value()?),
+                limit => {
+                    let LimitValue(value) = map.next_value()?;
+                    table.values.insert(limit, value);
+                }
+            }
+        }
+        Ok(table)
+    }
+}
+
+/// One of [`KEYS`]. Parsed as a key, so that the error of another one has its line and column.
+struct Key(&'static str);
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let known = KEYS.iter().find(|key| **key == text);
+        known.map(|key| Self(key)).ok_or_else(|| D::Error::unknown_field(&text, &KEYS))
+    }
+}
+
+impl JsonSchema for LimitsTable {
+    fn schema_name() -> Cow<'static, str> {
+        "limits".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let property = |field: &LimitField| {
+            // The smallest and the ceiling, or the few values between them.
+            let property = match field.choices() {
+                Some(choices) => json!({ "description": field.summary, "enum": choices }),
+                None => json!({
+                    "description": field.summary,
+                    "type": "integer",
+                    "minimum": field.min,
+                    "maximum": field.get(&Limits::CEILING),
+                }),
+            };
+            (field.key.to_owned(), property)
+        };
+        let mut properties: Map<_, _> = Limits::FIELDS.iter().map(property).collect();
+        let mut profile = generator.subschema_for::<LimitsProfile>();
+        let description = "The defaults of the limits that are not given.";
+        profile.insert("description".to_owned(), description.into());
+        properties.insert(PROFILE.to_owned(), profile.to_value());
+        json_schema!({
+            "type": "object",
+            "additionalProperties": false,
+            "properties": properties,
+        })
+    }
 }
 
 #[derive(Deserialize, JsonSchema, Clone, Copy)]
@@ -99,43 +155,10 @@ impl LimitsTable {
             Some(LimitsProfile::Interpreter) => Limits::INTERPRETER.at_most(ceiling),
             None => *default,
         };
-        let bounded = |limit, given: Option<LimitValue>, default, ceiling| match given {
-            None => Ok(default),
-            Some(LimitValue(found)) if (1..=ceiling).contains(&found) => Ok(found),
-            Some(LimitValue(found)) => {
-                Err(ManifestError::Limit { place: place(), limit, found, ceiling })
-            }
+        let value = |field: &LimitField| {
+            self.values.get(field.key).copied().unwrap_or_else(|| field.get(default))
         };
-        let bounded_u32 = |limit, given, default: u32, ceiling: u32| {
-            bounded(limit, given, default.into(), ceiling.into())
-                // The ceiling is 32 bits wide, so the value is.
-                .map(|value| u32::try_from(value).unwrap_or(ceiling))
-        };
-        macro_rules! limits {
-            ($($read:ident $field:ident $key:literal,)*) => {
-                Limits { $($field: $read($key, self.$field, default.$field, ceiling.$field)?),* }
-            };
-        }
-        let limits = limits! {
-            bounded component_bytes "component-bytes",
-            bounded fuel "fuel",
-            bounded configure_fuel "configure-fuel",
-            bounded memory_bytes "memory-bytes",
-            bounded_u32 stack_bytes "stack-bytes",
-            bounded_u32 output_bytes "output-bytes",
-            bounded_u32 wall_clock_ms "wall-clock-ms",
-            bounded_u32 prepare_ms "prepare-ms",
-            bounded prepare_memory_bytes "prepare-memory-bytes",
-        };
-        let (found, min) = (limits.prepare_memory_bytes, Limits::MIN_PREPARE_MEMORY_BYTES);
-        if found < min {
-            let limit = "prepare-memory-bytes";
-            return Err(ManifestError::TooLow { place: place(), limit, found, min });
-        }
-        let stacks = Limits::MIN_STACK_BYTES..=Limits::CEILING.stack_bytes;
-        if !limits.stack_bytes.is_power_of_two() || !stacks.contains(&limits.stack_bytes) {
-            return Err(ManifestError::Stack { place: place(), found: limits.stack_bytes });
-        }
-        Ok(limits)
+        Limits::bounded(value, ceiling)
+            .map_err(|problem| ManifestError::Limit { place: place(), problem })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use countersign::{Limits, Settings, SubjectFormat};
+use countersign::{Settings, SubjectFormat};
 use countersign_clouds::Cloud;
 use countersign_schema::SettingsSchema;
 use schemars::generate::SchemaSettings;
@@ -160,13 +160,6 @@ pub(super) fn audiences(_: &mut SchemaGenerator) -> Schema {
         "propertyNames": { "pattern": "^[!-~]{1,256}$" },
         "additionalProperties": { "enum": Cloud::ALL.map(Cloud::as_str) },
     })
-}
-
-/// The stacks that there are: powers of two.
-pub(super) fn stack_bytes(_: &mut SchemaGenerator) -> Schema {
-    let stacks = std::iter::successors(Some(Limits::MIN_STACK_BYTES), |size| size.checked_mul(2));
-    let stacks = stacks.take_while(|size| *size <= Limits::CEILING.stack_bytes);
-    json_schema!({ "enum": stacks.collect::<Vec<_>>() })
 }
 
 pub(super) fn scope(generator: &mut SchemaGenerator) -> Schema {

@@ -25,5 +25,5 @@ pub fn claims() -> Claims {
     };
     let audiences = ["aws", "azure"].map(|a| Audience::parse(a).unwrap());
     let token = TokenRequest::new(audiences.into(), 3600, NOW).unwrap();
-    Claims::new(run, None, &subject, token).unwrap()
+    Claims::new(run, None, countersign::Facts::default(), &subject, token).unwrap()
 }

@@ -13,8 +13,7 @@ use crate::digest::Digest;
 use crate::limits::Limits;
 use crate::policy_set::identity::BindingIdentity;
 use crate::policy_set::scope::Scope;
-use crate::request::claims::Claims;
-use crate::request::run::{Run, Trigger};
+use crate::request::record::ClaimsRecord;
 
 /// A decision as JSON. It serialises always to the same bytes, and holds no secret.
 ///
@@ -30,7 +29,7 @@ use crate::request::run::{Run, Trigger};
 ///     "audiences": ["…"], "ttl_seconds": 900, "claims": {}
 ///   },
 ///   "policy_set": "sha256:…",
-///   "claims": {"run": {…}, "runner": "…", "token": {…}},
+///   "claims": {"run": {…}, "runner": "…", "token": {…}},   // read back by `Claims::from_record`
 ///   "trace": [                    // every binding that applied, in the order of names
 ///     {"binding": "…", "mode": "enforce", "may_permit": true,   // false: a permit only narrows
 ///      "scope": {"definition": "…"},   // or "all"
@@ -149,121 +148,6 @@ impl<'d> TermsRecord<'d> {
             audiences: terms.audiences.iter().map(|a| a.as_str()).collect(),
             ttl_seconds: terms.ttl_seconds,
             claims: terms.claims.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect(),
-        }
-    }
-}
-
-#[derive(Debug, Serialize)]
-struct ClaimsRecord<'d> {
-    run: RunRecord<'d>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    runner: Option<&'d str>,
-    token: TokenRecord<'d>,
-}
-
-impl<'d> ClaimsRecord<'d> {
-    fn new(claims: &'d Claims) -> Self {
-        let token = claims.token();
-        Self {
-            run: RunRecord::new(claims.run()),
-            runner: claims.runner().map(|runner| runner.as_str()),
-            token: TokenRecord {
-                subject: claims.subject().as_str(),
-                audiences: token.audiences().iter().map(|a| a.as_str()).collect(),
-                ttl_seconds: token.ttl_seconds(),
-                issued_at: token.issued_at(),
-            },
-        }
-    }
-}
-
-#[derive(Debug, Serialize)]
-struct TokenRecord<'d> {
-    subject: &'d str,
-    audiences: Vec<&'d str>,
-    ttl_seconds: u32,
-    issued_at: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct RunRecord<'d> {
-    id: &'d str,
-    number: u64,
-    behavior: &'static str,
-    building_block: BuildingBlockRecord<'d>,
-    definition: DefinitionRecord<'d>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trigger: Option<TriggerRecord<'d>>,
-}
-
-#[derive(Debug, Serialize)]
-struct BuildingBlockRecord<'d> {
-    id: &'d str,
-    workspace: &'d str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    project: Option<&'d str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    platform: Option<&'d str>,
-    parents: Vec<ParentRecord<'d>>,
-}
-
-#[derive(Debug, Serialize)]
-struct ParentRecord<'d> {
-    building_block: &'d str,
-    definition: &'d str,
-}
-
-#[derive(Debug, Serialize)]
-struct DefinitionRecord<'d> {
-    id: &'d str,
-    workspace: &'d str,
-    version: u64,
-    implementation: &'static str,
-}
-
-#[derive(Debug, Serialize)]
-struct TriggerRecord<'d> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'d str>,
-    author: &'d str,
-    author_kind: &'static str,
-}
-
-impl<'d> RunRecord<'d> {
-    fn new(run: &'d Run) -> Self {
-        let (building_block, definition) = (&run.building_block, &run.definition);
-        let parent = |parent: &'d crate::request::run::Parent| ParentRecord {
-            building_block: parent.building_block.as_str(),
-            definition: parent.definition.as_str(),
-        };
-        Self {
-            id: run.id.as_str(),
-            number: run.number,
-            behavior: run.behavior.as_str(),
-            building_block: BuildingBlockRecord {
-                id: building_block.id.as_str(),
-                workspace: building_block.workspace.as_str(),
-                project: building_block.project.as_ref().map(|p| p.as_str()),
-                platform: building_block.platform.as_ref().map(|p| p.as_str()),
-                parents: building_block.parents.iter().map(parent).collect(),
-            },
-            definition: DefinitionRecord {
-                id: definition.id.as_str(),
-                workspace: definition.workspace.as_str(),
-                version: definition.version,
-                implementation: definition.implementation.as_str(),
-            },
-            trigger: run.trigger.as_ref().map(TriggerRecord::new),
-        }
-    }
-}
-
-impl<'d> TriggerRecord<'d> {
-    fn new(trigger: &'d Trigger) -> Self {
-        Self {
-            reason: trigger.reason.as_deref(),
-            author: &trigger.author,
-            author_kind: trigger.author_kind.as_str(),
         }
     }
 }
@@ -401,18 +285,9 @@ enum ScopeRecord<'d> {
     OwningWorkspace(&'d str),
 }
 
-#[derive(Debug, Serialize)]
-struct LimitsRecord {
-    component_bytes: u64,
-    fuel: u64,
-    configure_fuel: u64,
-    memory_bytes: u64,
-    stack_bytes: u32,
-    output_bytes: u32,
-    wall_clock_ms: u32,
-    prepare_ms: u32,
-    prepare_memory_bytes: u64,
-}
+/// Limits as an object with a member for each row of their table.
+#[derive(Debug)]
+struct LimitsRecord(Limits);
 
 impl<'d> BindingRecord<'d> {
     fn new(binding: &'d BindingIdentity) -> Self {
@@ -427,25 +302,16 @@ impl<'d> BindingRecord<'d> {
                 digest: binding.policy,
             },
             settings: binding.settings,
-            limits: LimitsRecord::new(&binding.limits),
+            limits: LimitsRecord(binding.limits),
             claims: binding.claims.iter().map(|name| name.as_str()).collect(),
         }
     }
 }
 
-impl LimitsRecord {
-    fn new(limits: &Limits) -> Self {
-        Self {
-            component_bytes: limits.component_bytes,
-            fuel: limits.fuel,
-            configure_fuel: limits.configure_fuel,
-            memory_bytes: limits.memory_bytes,
-            stack_bytes: limits.stack_bytes,
-            output_bytes: limits.output_bytes,
-            wall_clock_ms: limits.wall_clock_ms,
-            prepare_ms: limits.prepare_ms,
-            prepare_memory_bytes: limits.prepare_memory_bytes,
-        }
+impl Serialize for LimitsRecord {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer
+            .collect_map(Limits::FIELDS.iter().map(|field| (field.member, field.get(&self.0))))
     }
 }
 

@@ -75,7 +75,7 @@ impl PolicySet {
         Decision::new(claims, self.digest, trace, outcome)
     }
 
-    /// Digest of everything that decides: every binding's name, component, settings, scope, mode,
+    /// Digest of everything that decides: every binding's name, component, settings, scope, mode, `may-permit`,
     /// limits and claims, in the order of names.
     pub fn digest(&self) -> Digest {
         self.digest

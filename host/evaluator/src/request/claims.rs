@@ -1,5 +1,6 @@
 //! Everything that a policy sees: the facts of a run and the requested token.
 
+use super::facts::Facts;
 use super::identifier::{Audience, ClaimName, RunnerId, Subject};
 use super::run::Run;
 use super::subject::{SubjectError, SubjectTemplate};
@@ -22,6 +23,7 @@ pub const MAX_TIMESTAMP: u64 = 253_402_300_799;
 pub struct Claims {
     run: Run,
     runner: Option<RunnerId>,
+    facts: Facts,
     subject: Subject,
     token: TokenRequest,
 }
@@ -36,18 +38,19 @@ pub struct TokenRequest {
 
 impl Claims {
     /// Puts together who asks for what. `runner` is the runner that executes the run, where the
-    /// caller knows it.
+    /// caller knows it; `facts` are what the control plane registered beside the run object.
     ///
     /// # Errors
     /// When the subject is by runner, and there is no runner.
     pub fn new(
         run: Run,
         runner: Option<RunnerId>,
+        facts: Facts,
         subject: &SubjectTemplate,
         token: TokenRequest,
     ) -> Result<Self, SubjectError> {
         let subject = subject.of(&run, runner.as_ref())?;
-        Ok(Self { run, runner, subject, token })
+        Ok(Self { run, runner, facts, subject, token })
     }
 
     /// The facts of the run.
@@ -58,6 +61,11 @@ impl Claims {
     /// The runner that executes the run, where the caller knew it.
     pub fn runner(&self) -> Option<&RunnerId> {
         self.runner.as_ref()
+    }
+
+    /// The facts that policies see as `run.facts`.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
     }
 
     /// The subject (`sub`) that the token would carry.

@@ -30,6 +30,9 @@ macro_rules! identifiers {
         pub struct $name(Box<str>);
 
         impl $name {
+            /// The form that its text has, for people.
+            pub(crate) const EXPECTED: &'static str = $expected;
+
             #[doc = concat!("Parses ", $expected, ".")]
             ///
             /// # Errors
@@ -38,7 +41,7 @@ macro_rules! identifiers {
                 if $check(text) {
                     Ok(Self(text.into()))
                 } else {
-                    Err(IdentifierError::new($expected, text))
+                    Err(IdentifierError::new(Self::EXPECTED, text))
                 }
             }
 
@@ -102,6 +105,9 @@ identifiers! {
     /// The name of a claim that a policy may add.
     ClaimName, is_claim_name,
         "a claim name (1 to 128 bytes of letters, digits and `. _ : / -`, beginning with a letter)";
+    /// The name of a fact of a run. None is a name that the contract keeps for what the host itself knows.
+    FactName, is_fact_name,
+        "a fact name (1 to 128 bytes of letters, digits and `. _ : / -`, beginning with a letter; not `implementation-type` or `author-kind`, which the contract keeps for the host)";
 }
 
 /// `^[a-z0-9]+(-[a-z0-9]+)*$`, 1 to 63 bytes.
@@ -130,6 +136,11 @@ fn is_subject(text: &str) -> bool {
 
 fn is_audience(text: &str) -> bool {
     (1..=256).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+fn is_fact_name(text: &str) -> bool {
+    // The contract gives these the meaning of a case `other`, which a host of 1.0 never sends.
+    is_claim_name(text) && !["implementation-type", "author-kind"].contains(&text)
 }
 
 pub(crate) fn is_claim_name(text: &str) -> bool {

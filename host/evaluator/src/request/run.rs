@@ -1,9 +1,5 @@
 //! The run that asks for a token.
 
-mod parse;
-
-pub use parse::{MAX_RUN_BYTES, MAX_RUN_DEPTH, RunError};
-
 use super::identifier::{BuildingBlockId, DefinitionId, Platform, Project, RunId, Workspace};
 
 /// The facts of one execution of a building block (a `meshBuildingBlockRun`).
@@ -92,6 +88,9 @@ macro_rules! words {
         impl $name {
             /// Every case.
             pub const ALL: &'static [Self] = &[$(Self::$case),*];
+
+            /// The words of all cases.
+            pub(crate) const WORDS: &'static [&'static str] = &[$($word),*];
 
             /// The word that the run object has for it.
             pub fn as_str(self) -> &'static str {

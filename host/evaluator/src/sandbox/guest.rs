@@ -36,6 +36,9 @@ const NO_RESTRICT: &str = "its verdict has no `restrict`, which the contract has
 /// the memory that is in it: read, passed on, searched, written, compiled and loaded.
 const SNAPSHOT_MEMORY_SHARE: u64 = 64;
 
+const NO_RESTRICT: &str = "its verdict has no `restrict`, which the contract has between `permit` and `deny`; build the \
+                           policy again with this version of `wit/policy.wit`";
+
 /// A component that exports the contract's functions, ready to be instantiated.
 pub(crate) struct Guest {
     instance: InstancePre<Ledger>,

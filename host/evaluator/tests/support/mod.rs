@@ -7,8 +7,8 @@ pub mod hostile;
 use std::sync::{Arc, OnceLock};
 
 use countersign::{
-    Audience, Binding, BindingConfig, BindingName, Claims, Decision, Engine, EngineConfig, Limits,
-    Mode, Optimization, Policy, PolicySet, Run, RunnerId, Scope, Settings, SubjectFormat,
+    Audience, Binding, BindingConfig, BindingName, Claims, Decision, Engine, EngineConfig, Facts,
+    Limits, Mode, Optimization, Policy, PolicySet, Run, RunnerId, Scope, Settings, SubjectFormat,
     SubjectTemplate, TokenRequest,
 };
 
@@ -48,11 +48,16 @@ pub fn claims() -> Claims {
 }
 
 pub fn claims_for(run: Run, token: TokenRequest) -> Claims {
-    Claims::new(run, None, &subject_form(), token).unwrap()
+    Claims::new(run, None, Facts::default(), &subject_form(), token).unwrap()
 }
 
 pub fn subject_form() -> SubjectTemplate {
     SubjectTemplate { profile: SubjectFormat::ByDefinition, meshstack_id: "test".parse().unwrap() }
+}
+
+/// Two facts of the run.
+pub fn facts() -> Facts {
+    Facts::new([("cost-centre", "4711"), ("change/ticket", "CHG \"1\" ü")]).unwrap()
 }
 
 /// The runner that meshStack shares.

@@ -100,6 +100,7 @@ pub fn context(manifest: &str) -> DecisionContext {
     let files: ManifestFiles = countersign_policy_artifacts::POLICIES
         .iter()
         .map(|(name, bytes)| (format!("{name}.wasm"), bytes.to_vec()))
+        .chain([("scripted.wasm".to_owned(), countersign_policy_artifacts::SCRIPTED.to_vec())])
         .collect();
     let policies = prepare_policies(engine(), &manifest, &files).unwrap();
     let issuer = manifest.issuer.unwrap();
@@ -200,6 +201,18 @@ impl Running {
             .put(self.url(&format!("/v1/runs/{id}?runner={runner}")))
             .bearer_auth(&self.api_key)
             .header("content-type", "application/json")
+            .body(body)
+            .send()
+            .await
+            .unwrap()
+    }
+
+    /// Registers a run with facts beside its object: `body` has both.
+    pub async fn register_with_facts(&self, body: String) -> Response {
+        self.client
+            .put(self.url(&format!("/v1/runs/{RUN}?runner={SHARED_RUNNER}")))
+            .bearer_auth(&self.api_key)
+            .header("content-type", "application/vnd.countersign.registration+json")
             .body(body)
             .send()
             .await

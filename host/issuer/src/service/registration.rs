@@ -1,6 +1,6 @@
 //! Registration of runs by the control plane.
 
-use countersign::{Run, RunId, RunnerId};
+use countersign::{Facts, Run, RunId, RunnerId};
 
 use super::Service;
 use crate::problem::{Problem, ProblemKind};
@@ -13,6 +13,8 @@ pub struct Registration {
     pub run: Run,
     /// The runner that it is given to.
     pub runner: RunnerId,
+    /// The facts that are registered beside it.
+    pub facts: Facts,
     /// The hash of its run token, where it has one.
     pub run_token: Option<SecretHash>,
     /// The seconds for which it may have tokens; the maximum unless given.
@@ -37,6 +39,7 @@ impl Service {
         let registered = RegisteredRun {
             run: registration.run,
             runner: registration.runner,
+            facts: registration.facts,
             run_token: registration.run_token,
             registered_at: now,
             expires_at: now + lifetime,

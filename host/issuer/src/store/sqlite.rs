@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use countersign::{Run, RunId, RunnerId};
+use countersign::{RunId, RunnerId, read_run, run_record};
+use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
     SqliteSynchronous,
@@ -14,7 +15,7 @@ use sqlx::{Row, query};
 
 use super::{Registered, Store, StoreError};
 use crate::BoxFuture;
-use crate::runs::{RegisteredRun, SecretHash, run_object};
+use crate::runs::{RegisteredRun, SecretHash};
 
 /// A store in one SQLite database, which is made and brought to this version's tables when it is opened.
 /// One process has it.
@@ -101,7 +102,10 @@ impl SqliteStore {
             .acquire_timeout(timeout)
             .connect_with(options.clone())
             .await?;
-        sqlx::migrate!("./migrations").run(&writer).await?;
+        sqlx::migrate!("./migrations").run(&writer).await.map_err(|error| match error {
+            MigrateError::VersionMismatch(_) => StoreError::Unreleased,
+            error => error.into(),
+        })?;
         let readers = SqlitePoolOptions::new()
             .max_connections(2)
             .acquire_timeout(timeout)
@@ -116,7 +120,7 @@ impl SqliteStore {
         id: &RunId,
     ) -> Result<Option<RegisteredRun>, StoreError> {
         let row = query(
-            "SELECT object, runner, run_token_sha256, registered_at, expires_at, finished_at \
+            "SELECT record, runner, run_token_sha256, registered_at, expires_at, finished_at \
              FROM run WHERE id = ?",
         )
         .bind(id.as_str())
@@ -133,11 +137,11 @@ impl Store for SqliteStore {
     ) -> BoxFuture<'s, Result<Registered, StoreError>> {
         Box::pin(async {
             let done = query(
-                "INSERT INTO run (id, object, runner, run_token_sha256, registered_at, expires_at) \
+                "INSERT INTO run (id, record, runner, run_token_sha256, registered_at, expires_at) \
                  VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
             )
             .bind(run.run.id.as_str())
-            .bind(run_object(&run.run))
+            .bind(run_record(&run.run, &run.facts))
             .bind(run.runner.as_str())
             .bind(run.run_token.as_ref().map(|hash| hash.as_bytes().to_vec()))
             .bind(integer(run.registered_at))
@@ -248,8 +252,8 @@ impl Store for SqliteStore {
 
 fn registered_run(id: &RunId, row: &SqliteRow) -> Result<RegisteredRun, StoreError> {
     let broken = |problem| StoreError::Row { id: id.to_string(), problem };
-    let run = Run::parse(row.try_get::<&str, _>("object")?.as_bytes());
-    let run = run.map_err(|_| broken("its facts are none"))?;
+    let read = read_run(row.try_get::<&str, _>("record")?.as_bytes());
+    let (run, facts) = read.map_err(|_| broken("its facts are none"))?;
     if run.id != *id {
         return Err(broken("its facts are another run's"));
     }
@@ -266,6 +270,7 @@ fn registered_run(id: &RunId, row: &SqliteRow) -> Result<RegisteredRun, StoreErr
     };
     Ok(RegisteredRun {
         run,
+        facts,
         runner: RunnerId::parse(row.try_get("runner")?)
             .map_err(|_| broken("its runner is none"))?,
         run_token,
