@@ -10,7 +10,6 @@ use countersign_deployment::DefinitionArgument;
 use serde::{Serialize, Serializer};
 
 use crate::output::{FAILURE, SUCCESS, Styled};
-use countersign_deployment::DefinitionArgument;
 
 #[derive(Args)]
 pub struct PermitArguments {

@@ -29,9 +29,6 @@ use crate::text::escape;
 /// The largest description or list of problems in bytes, as the host holds it.
 const MAX_DESCRIPTION_BYTES: usize = 256 << 10;
 
-const NO_RESTRICT: &str = "its verdict has no `restrict`, which the contract has between `permit` and `deny`; build the \
-                           policy again with this version of `wit/policy.wit`";
-
 /// The part of the memory for preparing that a snapshot's own memory may be. Making one takes a few times
 /// the memory that is in it: read, passed on, searched, written, compiled and loaded.
 const SNAPSHOT_MEMORY_SHARE: u64 = 64;
