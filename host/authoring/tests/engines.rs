@@ -537,7 +537,8 @@ fn decide(component: &[u8], settings: &Value) -> (Result<Verdict, Fault>, bool) 
         meshstack_id: "demo".parse().unwrap(),
     };
     let run = Run::parse(RUN.as_bytes()).unwrap();
-    let decision = set.evaluate(Claims::new(run, None, &subject, token).unwrap());
+    let decision = set
+        .evaluate(Claims::new(run, None, countersign::Facts::default(), &subject, token).unwrap());
     let result = decision.trace()[0].result.clone();
     (result, decision.into_approval().is_ok())
 }
