@@ -136,7 +136,7 @@ fn a_custody_that_fails_changes_no_plan() {
     let (other, _) = SigningKey::generate(Algorithm::Es256).unwrap();
     let kid = other.public().kid().to_owned();
     custody.put(&kid, other);
-    assert_eq!(ring.unplanned().unwrap(), [kid.clone()]);
+    assert_eq!(ring.unplanned().unwrap(), std::slice::from_ref(&kid));
     ring.keep_schedule(&BOTH, &TIMES, START + 400 * DAY).unwrap();
     assert!(custody.list().unwrap().contains(&kid));
 }
