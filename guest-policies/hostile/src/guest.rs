@@ -25,7 +25,7 @@ pub struct Guest<'a> {
     pub more: &'a str,
 }
 
-/// The address of an abstention that the guest has at hand.
+/// The address of an abstention in the guest's memory.
 pub const ABSTAIN: &str = "(i32.const 2048)";
 /// The address of a permit that narrows nothing.
 pub const PERMIT: &str = "(i32.const 2112)";

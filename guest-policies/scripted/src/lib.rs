@@ -46,7 +46,7 @@ pub enum Answer {
     Abstain,
     /// Denies, and says how often this instance has been asked.
     Count,
-    /// Denies with everything it is told, as text: what a policy can see.
+    /// Denies with its whole input as text.
     Echo,
     /// Denies with this many reasons of this many bytes each.
     Flood {
@@ -67,10 +67,10 @@ pub enum Answer {
 
 policy!(Settings, evaluate);
 
-static ASKED: AtomicU32 = AtomicU32::new(0);
+static EVALUATIONS: AtomicU32 = AtomicU32::new(0);
 
 fn evaluate(settings: &Settings, run: &Run, token: &Token) -> Verdict {
-    let asked = ASKED.fetch_add(1, Ordering::Relaxed) + 1;
+    let asked = EVALUATIONS.fetch_add(1, Ordering::Relaxed) + 1;
     match &settings.answer {
         Answer::Permit { max_ttl, audiences, claims } => {
             grant(*max_ttl, audiences.as_ref(), claims).permit()

@@ -40,7 +40,7 @@ macro_rules! identifiers {
             }
         }
 
-        /// Lets a set or a map be asked for an identifier of a run, which is a string.
+        /// Lets sets and maps be queried by the identifiers of a run, which are strings.
         impl std::borrow::Borrow<str> for $name {
             fn borrow(&self) -> &str {
                 &self.0

@@ -41,11 +41,11 @@ fn evaluate(settings: &Settings, run: &Run, token: &Token) -> Verdict {
         Behavior::Destroy => ("DESTROY", settings.destroy),
     };
     let Some(ceiling) = ceiling.map(NonZeroU32::get) else { return Verdict::abstain() };
-    let asked_for = token.ttl_seconds;
+    let requested = token.ttl_seconds;
     match settings.longer {
-        Longer::Deny if asked_for > ceiling => Verdict::deny(
+        Longer::Deny if requested > ceiling => Verdict::deny(
             "ttl-above-ceiling",
-            format!("{asked_for} seconds asked for, but {behavior} gets at most {ceiling}"),
+            format!("{requested} seconds requested, but {behavior} gets at most {ceiling}"),
         ),
         Longer::Deny | Longer::Narrow => Grant::new().ttl_at_most(ceiling, token).restrict(),
     }

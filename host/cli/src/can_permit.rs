@@ -13,11 +13,11 @@ use crate::output::{FAILURE, SUCCESS, Styled};
 
 #[derive(Args)]
 pub struct PermitArguments {
-    /// A definition, with the workspace that owns it; give it once for each
+    /// A definition, with the workspace that owns it; repeat it for several
     #[arg(long = "definition", short, value_name = "WORKSPACE/UUID")]
     pub definitions: Vec<DefinitionArgument>,
 
-    /// Fail where no binding can permit the runs of a definition given, or of a scope in the manifest
+    /// Fail if no binding can permit the runs of a given definition, or of a scope in the manifest
     #[arg(long)]
     pub strict: bool,
 }
@@ -109,7 +109,7 @@ impl Entry {
     }
 }
 
-/// A scope in words.
+/// Formats a scope for people.
 pub fn scope_text(scope: &Scope) -> String {
     match scope {
         Scope::All => "all".to_owned(),

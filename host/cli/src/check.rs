@@ -27,14 +27,14 @@ use crate::can_permit::{CanPermit, PermitArguments};
 use crate::output::{self, Exit, FAILURE, Format, SUCCESS, Styled};
 use crate::progress;
 
-/// Of RFC 7517 appendix A.1.
+/// An example of RFC 7517, appendix A.1.
 const RSA_MODULUS: &str = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw";
 
-/// Stands where any UUID does.
+/// A placeholder where any UUID will do.
 const MADE_UP: &str = "11111111-1111-4111-8111-111111111111";
 
 /// Check a configuration before it is deployed: that policies load, that bindings can permit, and that clouds
-/// will take the tokens
+/// accept the tokens
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -56,7 +56,7 @@ there is none, each of the runs is refused; --strict makes that an error. A bind
 settings, scope, limits and claims of another and decides no more than that is redundant.
 
 The JSON has `checked` (a list with `audience`, `cloud`, `algorithm`, `subject`, and `violations` with
-`code` and `message`), `gcp_workspace_bytes`: the longest workspace whose definitions GCP takes, `can_permit`
+`code` and `message`), `gcp_workspace_bytes`: the maximum length of a workspace whose definitions GCP accepts, `can_permit`
 (a list with `runs`: a scope as records have it, or an object with `definition_workspace` and `definition`, and
 the names of bindings in `all_runs` and `some_runs`) and `redundant` (a list with `binding` and `beside`).
 
@@ -74,11 +74,11 @@ pub struct Check {
     #[command(flatten)]
     permits: PermitArguments,
 
-    /// A runner, for subjects that are the runner's; give it once for each [default: a made-up one]
+    /// A runner, for by-runner subjects; repeat it for several [default: a made-up one]
     #[arg(long = "runner", value_name = "UUID")]
     runners: Vec<RunnerId>,
 
-    /// An audience; give it once for each
+    /// An audience; repeat it for several
     #[arg(long = "audience", short, value_name = "AUDIENCE")]
     audiences: Vec<Audience>,
 
@@ -135,7 +135,7 @@ impl Check {
         Ok(if fine { Exit::Success } else { Exit::Failed })
     }
 
-    /// Everything that a service reads.
+    /// Reads the configuration of a service with everything that it names.
     fn load(&self, config: &Path) -> Result<PolicySet> {
         let (loader, snapshot) = Loader::open(config, self.cache.open()?, output::warn_or_log)?;
         let deployment =
@@ -147,7 +147,7 @@ impl Check {
         Ok(deployment.context.policies)
     }
 
-    /// The policies of a manifest.
+    /// Reads a manifest with its policies.
     fn prepare(&self, manifest: &Path) -> Result<PolicySet> {
         let name = || manifest.display().to_string();
         let bundle = ManifestBundle::read(manifest)?;
@@ -197,7 +197,7 @@ impl Check {
                 });
             }
         }
-        // What is left of it when all but the workspace is written.
+        // The bytes that a GCP subject leaves for the workspace.
         let shortest = SubjectParts::ByDefinition {
             meshstack,
             workspace: Workspace::parse("a")?,
@@ -233,7 +233,7 @@ impl Check {
     }
 }
 
-/// Puts the token of a subject to the checks before its signature, as far as it is known without a run.
+/// Runs the pre-signature checks on the token of a subject, as far as it is known without a run.
 pub fn preflight_of(
     installation: &Installation,
     algorithm: Algorithm,
@@ -241,7 +241,7 @@ pub fn preflight_of(
     audience: &Audience,
     ttl_seconds: u32,
 ) -> Result<Vec<Violation>> {
-    // Any time does.
+    // The time does not matter to the checks.
     const ISSUED_AT: u64 = 1_790_000_000;
     let issuer = Issuer::new(installation.url.clone(), Arc::new(NoSigner::new(algorithm)?));
     let parts = SubjectParts::parse(subject)?;
@@ -251,7 +251,7 @@ pub fn preflight_of(
         }
         SubjectParts::ByRunner { runner, .. } => ("a", MADE_UP, Some(runner.clone())),
     };
-    // The format of this subject and no other: while a definition migrates it has both.
+    // The format of this subject alone: a migrating definition has both.
     let (SubjectParts::ByDefinition { meshstack, .. } | SubjectParts::ByRunner { meshstack, .. }) =
         &parts;
     let profile = match &parts {
@@ -296,11 +296,11 @@ fn made_up_run(workspace: &str, definition: &str) -> Result<Run> {
     Ok(Run::parse(object.to_string().as_bytes())?)
 }
 
-/// A public key without a private half, so that nothing that is checked can be signed.
+/// A public key without a private half, so that nothing checked here can be signed.
 struct NoSigner(PublicKey);
 
 impl NoSigner {
-    /// The keys of RFC 7517 appendix A.1: any of their kind has tokens of this length.
+    /// Returns the key of RFC 7517, appendix A.1: only the length of its signatures matters here.
     fn new(algorithm: Algorithm) -> Result<Self> {
         let jwk = match algorithm {
             Algorithm::Rs256 => json!({"kty": "RSA", "n": RSA_MODULUS, "e": "AQAB"}),
@@ -341,7 +341,7 @@ fn text(checked: &Checked) -> String {
         }
     }
     let room = checked.gcp_workspace_bytes;
-    let _ = writeln!(text, "GCP takes definitions of workspaces with at most {room} characters");
+    let _ = writeln!(text, "GCP accepts definitions of workspaces with at most {room} characters");
     text.push_str(&checked.can_permit.text());
     text
 }

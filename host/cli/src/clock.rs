@@ -4,11 +4,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 
-/// The time that was given, or the system's: seconds since 1970.
+/// The given time, or the system's, in seconds since 1970.
 pub fn now(given: Option<u64>) -> Result<u64> {
     if let Some(now) = given {
         return Ok(now);
     }
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    Ok(since.context("the clock is before 1970; give --now where there is one")?.as_secs())
+    Ok(since.context("the clock is before 1970; set it, or give --now")?.as_secs())
 }

@@ -50,17 +50,17 @@ fn write_decision(text: &mut String, decision: &Decision) -> std::fmt::Result {
 }
 
 fn write_terms(text: &mut String, terms: &Terms, claims: &Claims) -> std::fmt::Result {
-    let asked = claims.token();
+    let requested = claims.token();
     writeln!(text, "  subject   {}", claims.subject())?;
     for audience in &terms.audiences {
         writeln!(text, "  audience  {audience}")?;
     }
-    for dropped in asked.audiences().iter().filter(|asked| !terms.audiences.contains(asked)) {
-        writeln!(text, "  narrowed  {dropped} was asked for too")?;
+    for dropped in requested.audiences().iter().filter(|one| !terms.audiences.contains(one)) {
+        writeln!(text, "  narrowed  {dropped} was requested, too")?;
     }
-    write!(text, "  life      {} s", terms.ttl_seconds)?;
-    if terms.ttl_seconds < asked.ttl_seconds() {
-        write!(text, ", narrowed from the {} s asked for", asked.ttl_seconds())?;
+    write!(text, "  ttl       {} s", terms.ttl_seconds)?;
+    if terms.ttl_seconds < requested.ttl_seconds() {
+        write!(text, ", narrowed from the requested {} s", requested.ttl_seconds())?;
     }
     writeln!(text)?;
     for (name, value) in &terms.claims {

@@ -23,7 +23,7 @@ const RUN: &str = include_str!("../../../examples/run.json");
 const AWS: &str = "aws-workload-identity-provider:demo";
 const GCP: &str = "gcp-workload-identity-provider:demo";
 
-/// Show the whole way once: a run approved, signed and verified, one refused, one narrowed
+/// Demonstrate the whole flow: a run approved, signed and verified, one refused, one narrowed
 #[derive(Args)]
 pub struct Demo {}
 
@@ -37,7 +37,7 @@ impl Demo {
             progress::with_spinner("preparing the policies", || bundle.prepare(&engine))?;
         let demo = Prepared::new(&bundle.manifest, policies)?;
 
-        title("0", "What decides")?;
+        title("0", "The policies")?;
         output::print(&indent(MANIFEST))?;
 
         title("1", "A run of the platform team itself: approved, signed, verified")?;
@@ -54,18 +54,18 @@ impl Demo {
         let decision = demo.decide(&stranger, &[AWS], 900)?;
         output::print(&decision_text(&decision))?;
         if decision.into_approval().is_ok() {
-            bail!("the demonstration went wrong: this run should have been refused");
+            bail!("the demonstration failed: this run should have been refused");
         }
         note("Without an approval there is nothing to sign: the signer takes nothing else.")?;
 
-        title("3", "A dry run that asks for too much: narrowed")?;
+        title("3", "A dry run that requests too much: narrowed")?;
         note("DETECT, two hours, and an audience that the definition does not use:")?;
         let dry_run = changed(RUN, "/spec/behavior", "DETECT")?;
         let decision = demo.decide(&dry_run, &[AWS, GCP], 7200)?;
         output::print(&decision_text(&decision))?;
         demo.sign_and_verify(decision)?;
 
-        title("→", "On your own")?;
+        title("→", "Next steps")?;
         output::print(&indent(
             "make policies\n\
              cargo run -q --bin countersign -- evaluate --policies examples/countersign.toml --run examples/run.json \\\n    \
@@ -75,7 +75,7 @@ impl Demo {
     }
 }
 
-/// The policies of the demonstration, ready to decide, and a key that is made for it.
+/// The prepared policies of the demonstration, and a key generated for it.
 struct Prepared {
     context: DecisionContext,
     issuer: Issuer,
@@ -105,13 +105,14 @@ impl Prepared {
     }
 
     fn sign_and_verify(&self, decision: Decision) -> Result<()> {
-        let id = TokenId::random().context("the system gives no randomness")?.to_string();
+        let id =
+            TokenId::random().context("the system's random number generator failed")?.to_string();
         let requester = Requester::CommandLine { command: "demo".to_owned() };
         let head = RecordHead { kind: RecordKind::Token, request: &id, requester: &requester };
         let pending = Decider::new(&self.context, &self.issuer).conclude(decision, head)?;
-        // The key is gone when the demonstration ends, and so is every token of it.
+        // The key is dropped when the demonstration ends, so no token outlives it.
         let Some(issued) = pending.without_record().issued else {
-            bail!("the demonstration went wrong: this run should have been approved");
+            bail!("the demonstration failed: this run should have been approved");
         };
         let (token, key_set) = (issued.token, &self.key_set);
         let claims = verify(token.expose(), key_set, self.issuer.url().as_str())?;
@@ -127,7 +128,7 @@ impl Prepared {
     }
 }
 
-/// Verifies a token as a relying party does: with nothing but the published key set.
+/// Verifies a token as a relying party does: with the published key set alone.
 fn verify(token: &str, key_set: &str, issuer: &str) -> Result<Value> {
     let keys: JwkSet = serde_json::from_str(key_set)?;
     let header = jsonwebtoken::decode_header(token)?;
@@ -143,7 +144,7 @@ fn verify(token: &str, key_set: &str, issuer: &str) -> Result<Value> {
     Ok(jsonwebtoken::decode::<Value>(token, &key, &validation)?.claims)
 }
 
-/// The components that the manifest names, which this program has built in.
+/// Resolves the components that the manifest names to the built-in ones.
 fn components(manifest: &Manifest) -> Result<ManifestFiles> {
     manifest
         .files()
@@ -157,7 +158,7 @@ fn components(manifest: &Manifest) -> Result<ManifestFiles> {
         .collect()
 }
 
-/// The run object with one text changed.
+/// Returns the run object with one string replaced.
 fn changed(run: &str, pointer: &str, text: &str) -> Result<String> {
     let mut run: Value = serde_json::from_str(run)?;
     *run.pointer_mut(pointer).with_context(|| format!("the run has no {pointer}"))? = text.into();

@@ -8,7 +8,7 @@ use crate::decision_text::decision_text;
 use crate::output::{self, Exit, Format};
 use crate::request::RequestArguments;
 
-/// Decide on a run: what would be signed, or why not
+/// Decide on a run, and show the terms of its token or the reasons of a refusal
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

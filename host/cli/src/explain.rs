@@ -142,7 +142,7 @@ fn write(text: &mut String, explained: &Explanation) -> std::fmt::Result {
         writeln!(text, "  {} {}", Styled(STRONG, claim.title()), Styled(DIM, claim.path()))?;
     }
     if explained.claims.is_empty() {
-        writeln!(text, "  no claim: no change that was tried makes another decision")?;
+        writeln!(text, "  no claim: no change that was tried reverses the decision")?;
     }
     let other = if word == "approved" { "refuse" } else { "approve" };
     match explained.counterfactuals.first().map(Vec::len) {

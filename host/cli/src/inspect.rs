@@ -15,8 +15,8 @@ use crate::output::{self, Exit, Format};
 use crate::progress;
 use countersign_deployment::engine;
 
-/// Look at components, or at a manifest's bindings: what they are, whether they would load, and what
-/// they take of their limits
+/// Inspect components, or a manifest's bindings: their metadata, whether they load, and the resources
+/// that they use
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -51,7 +51,7 @@ pub struct Inspect {
     #[arg(required_unless_present = "policies", value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// Look at the bindings of this manifest instead
+    /// Inspect the bindings of this manifest instead
     #[arg(long, short, value_name = "FILE", conflicts_with = "files")]
     policies: Option<PathBuf>,
 
@@ -85,7 +85,7 @@ impl Inspect {
             return bindings::inspect(manifest, &self.permits, self.format);
         }
         if self.permits.strict || !self.permits.definitions.is_empty() {
-            anyhow::bail!("--definition and --strict go with --policies");
+            anyhow::bail!("--definition and --strict require --policies");
         }
         let engine = engine::engine(Optimization::None, output::warn_or_log)?;
         let prepare = Limits {
@@ -115,7 +115,7 @@ impl Inspect {
 }
 
 fn settings_schema(inspected: &[Inspected]) -> Result<Exit> {
-    let [one] = inspected else { anyhow::bail!("--settings-schema takes one component") };
+    let [one] = inspected else { anyhow::bail!("--settings-schema expects one component") };
     match &one.policy {
         Ok(policy) => {
             let schema = policy.description().settings_schema.as_deref();

@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::output::{self, Exit, Format};
 use crate::sign::read_key;
 
-/// Make signing keys, publish their public halves, and rotate those of a service
+/// Generate signing keys, publish their public halves, and rotate those of a service
 #[derive(Args)]
 pub struct Keys {
     #[command(subcommand)]
@@ -29,7 +29,7 @@ enum KeysCommand {
     Rotate(ring::Rotate),
 }
 
-/// Make a private key
+/// Generate a private key
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -77,7 +77,7 @@ impl From<AlgorithmWord> for Algorithm {
     }
 }
 
-/// Print the JWK Set (RFC 7517) of private keys: what verifiers fetch
+/// Print the JWK Set (RFC 7517) of private keys, for verifiers
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -126,7 +126,7 @@ impl Jwks {
     }
 }
 
-/// Writes a new file that only its owner can read.
+/// Creates a file that only its owner can read.
 fn write_private(path: &Path, text: &PrivateKeyPem) -> std::io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);

@@ -1,7 +1,7 @@
-//! `countersign`: decide, sign and look, from the command line.
+//! `countersign`: the command line.
 //!
 //! Exit status: 0 approved or done, 2 refused, 1 anything else, usage errors included. Output goes
-//! to stdout, talk to stderr.
+//! to stdout, status and errors to stderr.
 
 #![forbid(unsafe_code)]
 
@@ -38,7 +38,7 @@ use clap::{Parser, Subcommand};
 use countersign_compiler_worker::ExitOnOom;
 use output::Exit;
 
-/// The system's; in a child that compiles, it says when memory has run out.
+/// The system allocator; in a compiler worker, it reports the exhaustion of memory.
 #[global_allocator]
 static ALLOCATOR: ExitOnOom = ExitOnOom;
 
@@ -75,7 +75,7 @@ enum Command {
     Cache(cache::Cache),
     Demo(demo::Demo),
     Completions(completions::Completions),
-    /// Compile for the parent process; nothing to be called by hand
+    /// Compile for the parent process; not for interactive use
     #[command(name = countersign_deployment::engine::CHILD, hide = true)]
     CompileForParent,
 }
@@ -84,7 +84,7 @@ fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Nothing is left to be done when this cannot be written.
+            // There is nowhere left to report a failure to write this.
             let _ = error.print();
             return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         }

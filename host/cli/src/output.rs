@@ -15,7 +15,7 @@ pub enum Exit {
     Success,
     /// Refused by a decision.
     Refused,
-    /// The answer is a no that is not a decision's, and has been printed.
+    /// A negative result that is not a decision, such as a failed check; already printed.
     Failed,
 }
 
@@ -33,7 +33,7 @@ pub const FAILURE: Style = AnsiColor::Red.on_default().bold();
 pub const DIM: Style = Style::new().dimmed();
 pub const STRONG: Style = Style::new().bold();
 
-/// Text in a style; the style is left out where the output takes none.
+/// Text in a style, without escape sequences where the output does not support them.
 pub struct Styled<T>(pub Style, pub T);
 
 impl<T: std::fmt::Display> std::fmt::Display for Styled<T> {
@@ -66,7 +66,7 @@ pub fn time(seconds: u64) -> String {
     )
 }
 
-/// Prints a status line to stderr, beside the output.
+/// Prints a status line to stderr, which keeps the output on stdout parseable.
 pub fn status(text: &str) {
     // A caller that has closed stderr does not want it.
     let _ = writeln!(anstream::stderr(), "{text}");
@@ -77,12 +77,12 @@ pub fn eprint_or_fail(text: &str) -> Result<()> {
     Ok(writeln!(anstream::stderr(), "{text}")?)
 }
 
-/// Prints a warning to stderr: something was not done that a caller may count on. The text is safe to show.
+/// Prints a warning to stderr: something that a caller may rely on was not done. The text is escaped already.
 pub fn warn(text: &str) {
     status(&format!("{} {text}", Styled(STRONG, "warning:")));
 }
 
-/// The same, in the log where there is one.
+/// Logs a warning if logging is set up, and prints it otherwise.
 pub fn warn_or_log(text: &str) {
     if tracing::dispatcher::has_been_set() {
         tracing::warn!("{text}");
@@ -91,8 +91,8 @@ pub fn warn_or_log(text: &str) {
     }
 }
 
-/// Reports an error. Paths and quoted lines are somebody's text: nothing in them reaches the
-/// terminal that could mislead it.
+/// Reports an error. Paths and quoted lines are untrusted: they are escaped, so that they cannot
+/// control the terminal.
 pub fn error(error: &anyhow::Error) {
     let text = countersign::visible(&format!("{error:#}"));
     status(&format!("{} {text}", Styled(FAILURE, "error:")));

@@ -28,11 +28,11 @@ pub struct RequestArguments {
     #[arg(long, short, value_name = "FILE")]
     run: PathBuf,
 
-    /// An audience of the token (`aud`); give it once for each, at most 10
+    /// An audience of the token (`aud`); repeat it for several, at most 10
     #[arg(long = "audience", short, value_name = "AUDIENCE", required = true)]
     audiences: Vec<Audience>,
 
-    /// The TTL requested, in seconds
+    /// The requested TTL, in seconds
     #[arg(long, value_name = "SECONDS")]
     ttl: u32,
 
@@ -44,11 +44,11 @@ pub struct RequestArguments {
     #[arg(long, value_name = "UUID")]
     runner: Option<RunnerId>,
 
-    /// A fact of the run, as the control plane would register it; give it once for each, at most 64
+    /// A fact of the run, as the control plane would register it; repeat it for several, at most 64
     #[arg(long = "fact", value_name = "NAME=VALUE", value_parser = fact)]
     facts: Vec<(String, String)>,
 
-    /// The installation that stands in the subject [default: the manifest's]
+    /// The installation in the subject [default: the manifest's]
     #[arg(long, value_name = "ID")]
     meshstack_id: Option<MeshstackId>,
 
@@ -82,7 +82,7 @@ impl RequestArguments {
     /// Prepares the policies and decides.
     pub fn decide(&self, bundle: &ManifestBundle) -> Result<Decision> {
         let claims = self.input(bundle)?.claims().map_err(no_runner)?;
-        // Each policy decides once here, so optimising it would cost more than it gives.
+        // Optimising the policies costs more than it saves for a single decision.
         Ok(self.prepare(bundle, Optimization::None)?.evaluate(claims))
     }
 
@@ -98,7 +98,7 @@ impl RequestArguments {
             .with_context(|| self.policies.display().to_string())
     }
 
-    /// Makes the input of the decision.
+    /// Builds the input of the decision.
     pub fn input(&self, bundle: &ManifestBundle) -> Result<DecisionInput> {
         let run = read_run(&self.run)?;
         let subjects = bundle.subjects().with_context(|| self.policies.display().to_string())?;

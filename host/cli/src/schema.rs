@@ -38,7 +38,7 @@ pub struct Schema {
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// The manifest whose policies are meant
+    /// The manifest that names the policies
     #[arg(long, short, value_name = "FILE", conflicts_with = "files")]
     policies: Option<PathBuf>,
 }
@@ -83,7 +83,7 @@ fn of_manifest(path: &Path) -> Result<Vec<Described>> {
         let limit = binding.limits.component_bytes;
         let bytes =
             files::read_component(&folder.join(&binding.policy), limit).with_context(place)?;
-        // A pin keeps foreign bytes from the compiler.
+        // The pin is checked first: bytes that it does not cover must not reach the compiler.
         let found = Digest::of(&bytes);
         if let Some(pinned) = binding.digest.filter(|pinned| *pinned != found) {
             let path = &binding.policy;
@@ -106,13 +106,13 @@ fn of_files(paths: &[PathBuf]) -> Result<Vec<Described>> {
     for path in paths {
         let name = path.to_str().with_context(|| format!("{}: not UTF-8", path.display()))?;
         let bytes = files::read_component(path, Limits::CEILING.component_bytes)?;
-        // Which profile its bindings will have is not known here.
+        // The profile of its bindings is unknown here.
         described.extend(describe(&engine, name.to_owned(), &bytes, &Limits::INTERPRETER)?);
     }
     Ok(described)
 }
 
-/// Loads a policy; `None` where it has no schema that can be used, which stderr says.
+/// Loads a policy; `None`, with a warning on stderr, if its schema cannot be used.
 fn describe(
     engine: &Engine,
     path: String,

@@ -22,13 +22,13 @@ pub use self::signals::Stop;
 use crate::cache::CacheArguments;
 use crate::output::{self, Exit};
 
-/// The interval of maintenance: keys that are due, runs that are forgotten.
+/// The interval of maintenance: key rotation and the removal of expired runs.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// The stack of a host thread, with room for a guest's.
 const STACK_BYTES: usize = 3 << 20;
 
-/// Issue tokens over HTTP: runs are registered, runners exchange tokens, policies decide
+/// Serve the token endpoint: register runs, exchange tokens, decide by policies
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -58,7 +58,7 @@ pub struct Serve {
     #[command(flatten)]
     cache: CacheArguments,
 
-    /// The form of its own log
+    /// The format of the service's own log
     #[arg(long, value_enum, default_value_t = LogForm::Json)]
     log_format: LogForm,
 }
@@ -66,7 +66,7 @@ pub struct Serve {
 impl Serve {
     pub fn run(&self) -> Result<Exit> {
         logging::begin(self.log_format)?;
-        // From here on every message is a line of the log.
+        // From here on every message is a log line.
         match self.start() {
             Ok(done) => Ok(done),
             Err(error) => {
@@ -86,20 +86,20 @@ impl Serve {
         let config = loader.config();
         let runtime = Builder::new_multi_thread()
             .enable_all()
-            // One for each request that decides, since policies take turns, and some for files.
+            // A thread for each concurrent decision, since a decision blocks its thread, and some for files.
             .max_blocking_threads(config.settings.max_requests + 16)
             .thread_stack_size(STACK_BYTES)
             .build()
-            .context("the system gives no threads")?;
+            .context("failed to start threads")?;
         let served = self.serve(&runtime, &loader, snapshot);
-        // What still blocks then is cut off: requests were given their time.
+        // Requests had their grace period; threads that still block are abandoned.
         runtime.shutdown_timeout(Duration::from_secs(1));
         served
     }
 
     fn serve(&self, runtime: &Runtime, loader: &Arc<Loader>, snapshot: Snapshot) -> Result<Exit> {
         let config = loader.config();
-        // First: a port that is taken should not be found after everything else.
+        // First: a port in use should be reported before the policies are prepared.
         let listener =
             runtime.block_on(TcpListener::bind(config.listen.address)).with_context(|| {
                 format!("{}: listen.address: {}", self.config.display(), config.listen.address)
@@ -181,7 +181,7 @@ fn raise_open_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     if limit.current < limit.maximum || limit.maximum.is_none() {
-        // Where it cannot be raised, it is as before.
+        // A limit that cannot be raised is not an error; it may be high enough.
         let _ = setrlimit(
             Resource::Nofile,
             Rlimit { current: limit.maximum.or(Some(1 << 20)), maximum: limit.maximum },

@@ -57,7 +57,7 @@ pub struct Sign {
     #[arg(long, value_name = "URL")]
     issuer: Option<IssuerUrl>,
 
-    /// The decision log to write a record to, made where there is none [default: no record]
+    /// The decision log to write a record to, created where there is none [default: no record]
     #[arg(long, value_name = "FOLDER")]
     log: Option<PathBuf>,
 
@@ -93,7 +93,7 @@ impl From<Position> for RecordPlace {
 
 impl Sign {
     pub fn run(&self) -> Result<Exit> {
-        // The key, the issuer and the log first: who lacks one should not wait for a decision.
+        // The key, the issuer and the log first: preparing policies takes long, and a typing error should not wait for it.
         let key = read_key(&self.key)?;
         let (bundle, policies) = self.request.load()?;
         let url = self.issuer_url(&bundle.manifest, policies)?;
@@ -102,7 +102,7 @@ impl Sign {
         let input = self.request.input(&bundle)?;
         let clouds = bundle.manifest.issuer.as_ref().map(|entry| entry.audiences.clone());
         let context = DecisionContext {
-            // A single decision: optimising the policies would cost more than it gives.
+            // Optimising the policies costs more than it saves for a single decision.
             policies: self.request.prepare(&bundle, Optimization::None)?,
             subjects: SubjectFormats {
                 meshstack_id: input.subject.meshstack_id.clone(),
@@ -123,10 +123,11 @@ impl Sign {
         let decision = decider.decide(request)?;
         let json = decision_json(&decision)?;
         if self.format == Format::Human {
-            // Before the signature: no token whose decision could not be shown.
+            // Before the signature: a token must not leave when its decision cannot be shown.
             output::eprint_or_fail(decision_text(&decision).trim_end())?;
         }
-        let id = TokenId::random().context("the system gives no randomness")?.to_string();
+        let id =
+            TokenId::random().context("the system's random number generator failed")?.to_string();
         let requester = Requester::CommandLine { command: "sign".to_owned() };
         let head = RecordHead { kind: RecordKind::Token, request: &id, requester: &requester };
         let pending = decider.conclude(decision, head)?;
@@ -173,13 +174,13 @@ impl Sign {
     }
 }
 
-/// A decision as JSON, indented as a member: its order is kept, since its id depends on it.
+/// A decision as indented JSON. Its order is kept, since its id depends on it.
 fn decision_json(decision: &Decision) -> Result<Box<RawValue>> {
     let text = serde_json::to_string_pretty(&decision.record())?;
     Ok(RawValue::from_string(text.replace('\n', "\n  "))?)
 }
 
-/// Reads a private key. Nothing of it is in an error.
+/// Reads a private key. Errors never quote it.
 pub fn read_key(path: &Path) -> Result<SigningKey> {
     let text = files::read(path, MAX_PEM_BYTES as u64)?;
     SigningKey::from_pem(&text).with_context(|| path.display().to_string())

@@ -21,14 +21,14 @@ use crate::output::{self, Exit, FAILURE, Styled};
 use crate::serve::Stop;
 use countersign_deployment::files;
 
-/// The longest file of a token that is read, in bytes.
+/// The maximum length of a token file, in bytes.
 const MAX_TOKEN_FILE: u64 = 32 << 10;
 
-/// The shortest and the longest time after which it is asked again when there was no answer.
+/// The bounds of the backoff between attempts.
 const MIN_WAIT: Duration = Duration::from_secs(1);
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
-/// At which part of a token's life the next one is fetched.
+/// The fraction of a token's lifetime after which the next one is fetched.
 const REFRESH_AT: f64 = 0.8;
 
 /// Fetch a token for a run, and keep the file that a job reads it from fresh
@@ -41,11 +41,11 @@ Examples:
   countersign token --url http://127.0.0.1:8080 --run \"$RUN\" --run-token-file run-token \\
       --audience api://AzureADTokenExchange --once > token
 
-With --write, the token is fetched again at 80% of its life, each time by a decision of its own, and
-the file is replaced as a whole; only its owner can read it. It goes on until the run ends or is
-refused, it is stopped (SIGTERM, SIGINT), or something is wrong; a file that it wrote is removed then.
-While the service cannot be reached it is asked again, after 1 to 30 seconds, and the file stays until
-its token has expired. Without --write, or with --once, it ends after the first token, which stays.
+With --write, the token is refreshed at 80% of its lifetime, each time by a new decision, and the file
+is replaced atomically; only its owner can read it. The command runs until the run ends or is refused,
+a signal stops it (SIGTERM, SIGINT), or an error occurs, and then removes the file that it wrote. While
+the service is unavailable, the command retries after 1 to 30 seconds, and the file stays until its
+token has expired. Without --write, or with --once, it exits after the first token, which stays.
 Proxies are not used.
 
 Exit status: 0 done, or the run has ended; 2 refused; 1 anything else.")]
@@ -62,7 +62,7 @@ pub struct Token {
     #[arg(long, short, value_name = "AUDIENCE")]
     audience: Audience,
 
-    /// The life that is asked for, in seconds [default: the service's]
+    /// The requested lifetime, in seconds [default: the service's]
     #[arg(long, value_name = "SECONDS")]
     ttl: Option<u32>,
 
@@ -70,28 +70,28 @@ pub struct Token {
     #[arg(long, value_name = "FILE", required_unless_present = "identity_file")]
     run_token_file: Option<PathBuf>,
 
-    /// The file with the runner's own token, in the place of the run token; read anew each time
+    /// The file with the runner's own token, instead of the run token; read for each request
     #[arg(long, value_name = "FILE", conflicts_with = "run_token_file")]
     identity_file: Option<PathBuf>,
 
-    /// Certificates, in PEM, that the service is verified with, in the place of the system's
+    /// Certificate authorities (PEM) to verify the service with, instead of the system's
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
 
-    /// Keep the token in this file
+    /// Write the token to this file and keep it fresh
     #[arg(long, short, value_name = "PATH")]
     write: Option<PathBuf>,
 
-    /// End after the first token
+    /// Exit after the first token
     #[arg(long)]
     once: bool,
 
-    /// For how long to wait for the first token while the service cannot be reached, in seconds
+    /// The time to wait for the first token while the service is unavailable, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     #[arg(value_parser = clap::value_parser!(u64).range(0..=86_400))]
     wait: u64,
 
-    /// The token that is in the file, if this wrote it.
+    /// The token in the file, if this process wrote it.
     #[arg(skip)]
     written: RefCell<Option<Zeroizing<String>>>,
 }
@@ -99,7 +99,7 @@ pub struct Token {
 /// The reason that refreshing ended.
 enum Ended {
     Stopped,
-    WithItsRun,
+    RunEnded,
     Refused(Refused),
 }
 
@@ -108,29 +108,30 @@ impl Token {
         let authorities = self.ca_file.as_deref().map(|file| files::read(file, 1 << 20));
         let client = Client::new(&self.url, authorities.transpose()?.as_deref())?;
         if let Some(path) = &self.write {
-            // Before anything is asked for that could not be kept.
+            // Checked first: a token that cannot be written would be issued in vain.
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
             let folder = folder.unwrap_or(Path::new("."));
             if !folder.is_dir() {
-                bail!("--write: there is no folder {}", folder.display());
+                bail!("--write: the folder {} does not exist", folder.display());
             }
         }
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let ended = runtime.block_on(async {
-            let stop = Stop::listen().context("the system gives no signals")?;
+            let stop = Stop::listen().context("failed to listen for signals")?;
             tokio::select! {
                 () = stop.recv() => Ok(Ended::Stopped),
-                ended = self.keep(&client) => ended,
+                ended = self.refresh(&client) => ended,
             }
         });
         let stays = matches!(&ended, Ok(Ended::Stopped)) && self.ends_at_once();
-        // What is not kept fresh any more is not left to be used. Another's is another's business.
+        // A file that is no longer refreshed must not be mistaken for a fresh one. A file that another process wrote
+        // meanwhile stays.
         if let (Some(path), Some(written), false) = (&self.write, self.written.take(), stays) {
             remove(path, &written)?;
         }
         match ended? {
             Ended::Stopped => Ok(Exit::Success),
-            Ended::WithItsRun => {
+            Ended::RunEnded => {
                 output::status("the run has ended");
                 Ok(Exit::Success)
             }
@@ -151,15 +152,15 @@ impl Token {
         self.once || self.write.is_none()
     }
 
-    /// Fetches token after token, until there is to be none.
-    async fn keep(&self, client: &Client) -> Result<Ended> {
-        let mut give_up = Instant::now() + Duration::from_secs(self.wait);
+    /// Fetches tokens until the run ends, is refused, or fails.
+    async fn refresh(&self, client: &Client) -> Result<Ended> {
+        let mut deadline = Instant::now() + Duration::from_secs(self.wait);
         loop {
-            let given = match self.fetch(client, give_up).await? {
+            let given = match self.fetch(client, deadline).await? {
                 TokenResponse::Given(given) => given,
-                TokenResponse::RunEnded => return Ok(Ended::WithItsRun),
+                TokenResponse::RunEnded => return Ok(Ended::RunEnded),
                 TokenResponse::Refused(refused) => return Ok(Ended::Refused(refused)),
-                TokenResponse::Later(..) => bail!("no token in time"),
+                TokenResponse::Later(..) => bail!("no token before the deadline"),
             };
             match &self.write {
                 Some(path) => {
@@ -171,32 +172,33 @@ impl Token {
             if self.ends_at_once() {
                 return Ok(Ended::Stopped);
             }
-            let life = Duration::from_secs(given.expires_in.clamp(1, MAX_TTL_SECONDS.into()));
+            let lifetime = Duration::from_secs(given.expires_in.clamp(1, MAX_TTL_SECONDS.into()));
             let now = Instant::now();
-            give_up = now + life;
-            sleep_until(now + life.mul_f64(REFRESH_AT)).await;
+            deadline = now + lifetime;
+            sleep_until(now + lifetime.mul_f64(REFRESH_AT)).await;
         }
     }
 
-    /// Asks until there is an answer that stands, or there is no time left.
-    async fn fetch(&self, client: &Client, give_up: Instant) -> Result<TokenResponse> {
+    /// Requests a token, and retries until the service decides or the deadline has passed.
+    async fn fetch(&self, client: &Client, deadline: Instant) -> Result<TokenResponse> {
         let mut wait = MIN_WAIT;
         loop {
-            let shown = match (&self.run_token_file, &self.identity_file) {
-                (Some(file), _) => Shown::RunToken(files::read_text(file, MAX_TOKEN_FILE)?),
-                (None, Some(file)) => Shown::Identity(files::read_text(file, MAX_TOKEN_FILE)?),
+            let credential = match (&self.run_token_file, &self.identity_file) {
+                (Some(file), _) => Credential::RunToken(files::read_text(file, MAX_TOKEN_FILE)?),
+                (None, Some(file)) => Credential::Identity(files::read_text(file, MAX_TOKEN_FILE)?),
                 (None, None) => bail!("give --run-token-file or --identity-file"),
             };
-            let answer = client.ask(&self.run, &self.audience, self.ttl, &shown).await?;
-            let TokenResponse::Later(why, after) = answer else { return Ok(answer) };
+            let response =
+                client.request_token(&self.run, &self.audience, self.ttl, &credential).await?;
+            let TokenResponse::Later(why, after) = response else { return Ok(response) };
             let pause = after.unwrap_or(wait).clamp(MIN_WAIT, MAX_WAIT);
-            let left = give_up.saturating_duration_since(Instant::now());
+            let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                bail!("no token, and no more time to wait for one: {why}");
+                bail!("no token before the deadline: {why}");
             }
-            // Once more at the end of the time.
+            // The last attempt is at the deadline.
             let pause = pause.min(left);
-            output::status(&countersign::visible(&format!("asking again in {pause:?}: {why}")));
+            output::status(&countersign::visible(&format!("retrying in {pause:?}: {why}")));
             sleep(pause).await;
             wait = (wait * 2).min(MAX_WAIT);
         }
@@ -204,7 +206,7 @@ impl Token {
 }
 
 /// The credential that authenticates the request.
-enum Shown {
+enum Credential {
     RunToken(String),
     Identity(String),
 }

@@ -28,11 +28,11 @@ pub struct Verify {
     #[arg(long, short, value_name = "FILE")]
     key_set: PathBuf,
 
-    /// The issuer that the token must be of (`iss`)
+    /// The expected issuer (`iss`)
     #[arg(long, value_name = "URL")]
     issuer: String,
 
-    /// The audience that the token must be for (`aud`)
+    /// The expected audience (`aud`)
     #[arg(long, short, value_name = "AUDIENCE")]
     audience: String,
 

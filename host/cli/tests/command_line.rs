@@ -37,7 +37,7 @@ fn an_approved_run() {
     assert!(
         ran.stdout.starts_with("approved  APPLY of a building block of workspace my-workspace")
     );
-    assert!(ran.stdout.contains("  life      900 s\n"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("  ttl       900 s\n"), "{}", ran.stdout);
     assert!(!ran.stdout.contains('\u{1b}'), "no colours outside of a terminal");
 }
 
@@ -342,13 +342,13 @@ fn bad_input_gets_an_error_that_names_the_file_and_the_place() {
     fails(
         &folder,
         &ASK.replace("--ttl 900", "--ttl 0"),
-        &["a life of 0 seconds asked for, expected 1 to 86400"],
+        &["requested a TTL of 0 seconds, expected 1 to 86400"],
     );
     fails(&folder, &ASK.replace("1790000000", "1790000000000"), &["not milliseconds"]);
     fails(
         &folder,
         &format!("{ASK} --audience aws-workload-identity-provider:demo"),
-        &["is asked for twice"],
+        &["is requested twice"],
     );
     fails(&folder, &format!("{ASK} --subject-profile by-runner"), &["give it with --runner"]);
 }
@@ -460,7 +460,7 @@ fn the_demonstration_shows_all_three() {
     let place = |text: &str| ran.stdout.find(text).unwrap_or_else(|| panic!("{text}"));
     let approved = place("\napproved  APPLY");
     let refused = place("\nrefused  APPLY of a building block of workspace team-b");
-    let narrowed = place("life      900 s, narrowed from the 7200 s asked for");
+    let narrowed = place("ttl       900 s, narrowed from the requested 7200 s");
     assert!(approved < refused && refused < narrowed);
     assert_eq!(ran.stdout.matches("verified as a cloud does").count(), 2);
 }
@@ -522,7 +522,7 @@ fn what_was_prepared_is_kept_for_the_next_time() {
 
 #[test]
 #[cfg(unix)]
-fn a_cache_that_cannot_be_is_an_error_only_where_it_was_asked_for() {
+fn an_unusable_cache_is_an_error_only_where_it_was_requested() {
     let folder = folder();
     let evaluate = |more: &str| countersign(folder.path(), &format!("evaluate {ASK} {more}"));
     // In the place of the folder is a file.

@@ -27,7 +27,7 @@ use service::{RUNNER, Served};
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/runs";
 
-/// A run of each definition, and what asks for its tokens.
+/// A run of each definition, and the loop that requests its tokens.
 struct Runs {
     url: String,
     sts: String,
@@ -168,7 +168,7 @@ async fn ten_definitions_move_and_no_token_is_refused() {
     apply(&platform, &format!("--runner {RUNNER}{}", named()));
     assert_eq!(runs.all_are_let_in().await, old);
     assert_eq!(report(&platform), json!([null, "by-runner", "admitted", "not-admitted"]));
-    // From here on tokens are asked for and presented all the time.
+    // From here on tokens are requested and presented all the time.
     let (stop, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let load = tokio::spawn({
         let (runs, stop, rounds) = (Arc::clone(&runs), Arc::clone(&stop), Arc::clone(&rounds));
@@ -186,7 +186,7 @@ async fn ten_definitions_move_and_no_token_is_refused() {
     step(&platform, &format!("begin --runner {RUNNER}"));
     let ran = platform.countersign(&line("cut-over --trust role.json"));
     assert_eq!(ran.status, 1);
-    assert!(ran.stderr.contains("the trust of aws does not let in"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("the trust of aws does not admit"), "{}", ran.stderr);
     assert_eq!(report(&platform), json!(["begun", "by-runner", "admitted", "not-admitted"]));
 
     // Both.
@@ -209,7 +209,7 @@ async fn ten_definitions_move_and_no_token_is_refused() {
     let ran = platform.countersign(&line("finish --log state/log"));
     assert_eq!(ran.status, 1);
     assert!(
-        ran.stderr.contains("a token with the runner's subject is good until"),
+        ran.stderr.contains("a token with the runner's subject is valid until"),
         "{}",
         ran.stderr
     );

@@ -139,7 +139,10 @@ async fn it_waits_for_the_service_as_long_as_the_token_is_good() {
     platform.served.signal(Signal::TERM);
     let (status, said) = keeper.ended();
     assert_eq!(status, 1, "{said}");
-    assert!(said.contains("asking again") && said.contains("no more time to wait"), "{said}");
+    assert!(
+        said.contains("retrying in") && said.contains("no token before the deadline"),
+        "{said}"
+    );
     assert!(!platform.path("token").exists(), "it has expired");
 }
 
@@ -206,7 +209,7 @@ async fn what_cannot_be_right_ends_at_once() {
         (with("--url http://localhost:x@example.com --once"), "expected https"),
         (with("--url https://user@example.com --once"), "expected no user"),
         (with(&format!("--url {url} --write absent/token --once")), "there is no folder absent"),
-        (with(&format!("--url {url} --wait 1 --once")), "no more time to wait"),
+        (with(&format!("--url {url} --wait 1 --once")), "no token before the deadline"),
         (with(&format!("--url {url} --ca-file authority.pem --ttl 999999 --once")), "ttl_seconds"),
         (
             format!(

@@ -184,7 +184,7 @@ fn steps_are_kept_in_a_file() {
     for (line, says) in [
         (begin.clone(), "is begun; `begin` cannot follow"),
         (format!("subjects cut-over {named}"), "--trust"),
-        (format!("subjects cut-over {named} --trust run.json"), "let nobody in"),
+        (format!("subjects cut-over {named} --trust run.json"), "admit nobody"),
         (
             format!("subjects roll-back {named} --without-trust"),
             "is begun; `roll-back` cannot follow",
@@ -343,10 +343,10 @@ fn a_cut_over_needs_trust_wherever_there_is_some() {
     }).to_string());
     begin("team");
     for (trust, says) in [
-        ("--trust old.json", "does not let in"),
-        ("--trust denied.json", "does not let in"),
+        ("--trust old.json", "does not admit"),
+        ("--trust denied.json", "does not admit"),
         ("--trust both.json --trust old.json", "`old.json"),
-        ("--trust both.json --audience sts.amazonaws.com", "does not let in"),
+        ("--trust both.json --audience sts.amazonaws.com", "does not admit"),
     ] {
         let (status, said) = cut_over("team", trust);
         assert!(status == 1 && said.contains(says), "{trust}: {said}");

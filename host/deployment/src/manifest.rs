@@ -15,7 +15,7 @@ use crate::subject_migration::{SubjectMigrations, SubjectMigrationsError};
 pub use file::ManifestError;
 pub use schema::{PolicySchema, manifest_schema};
 
-/// The longest manifest that is parsed, in bytes.
+/// The maximum length of a manifest, in bytes.
 pub const MAX_MANIFEST_BYTES: usize = 64 << 20;
 
 /// A parsed manifest. It names files and has read none of them.

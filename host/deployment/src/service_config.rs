@@ -7,7 +7,7 @@ use countersign_issuer::{ApiKey, Identity, Permission, ServiceConfig};
 
 pub use file::ConfigError;
 
-/// The longest configuration that is parsed, in bytes.
+/// The maximum length of a configuration, in bytes.
 pub const MAX_CONFIG_BYTES: usize = 4 << 20;
 
 /// A parsed configuration. It names files and has read none of them; paths are relative to its own.

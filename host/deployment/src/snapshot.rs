@@ -13,7 +13,7 @@ use crate::manifest::{MAX_MANIFEST_BYTES, Manifest, SettingsSource};
 use crate::service_config::{Config, KeysEntry, MAX_CONFIG_BYTES};
 use crate::subject_migration::MAX_MIGRATIONS_BYTES;
 
-/// The longest file of certificates or keys that is read, in bytes.
+/// The maximum length of a file of certificates or keys, in bytes.
 pub(crate) const MAX_PEM_FILE_BYTES: u64 = 1 << 20;
 
 /// The bytes of a file and their digest.

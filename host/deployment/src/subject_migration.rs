@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::renamed::name_the_new;
 
-/// The longest file of migrations that is parsed, in bytes.
+/// The maximum length of a file of migrations, in bytes.
 pub const MAX_MIGRATIONS_BYTES: usize = 16 << 20;
 
 /// The depth of the file.

@@ -31,7 +31,7 @@ pub struct Decision {
 /// approval, one token. It carries everything that the token is made of, so that nothing is signed
 /// that was not decided on.
 ///
-/// With a decision at hand this compiles:
+/// With a decision, this compiles:
 ///
 /// ```
 /// # fn f(decision: countersign::Decision) -> Option<countersign::Approval> {
@@ -49,7 +49,7 @@ pub struct Decision {
 /// # }
 /// ```
 ///
-/// nor can the one at hand be copied,
+/// nor can an existing one be copied,
 ///
 /// ```compile_fail,E0599
 /// # fn f(approval: countersign::Approval) -> (countersign::Approval, countersign::Approval) {

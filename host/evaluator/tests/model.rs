@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use support::{Scripted, claims_for, run, token};
 
 const AUDIENCES: [&str; 4] = ["aws", "azure", "gcp", "stackit"];
-const ASKED: [&str; 3] = ["aws", "azure", "gcp"];
+const REQUESTED: [&str; 3] = ["aws", "azure", "gcp"];
 const TTL: u32 = 1000;
 const ALLOWED: [&str; 2] = ["team", "cost"];
 
@@ -64,7 +64,7 @@ fn answer() -> impl Strategy<Value = Answer> {
     ];
     let audiences = prop_oneof![
         3 => Just(None),
-        3 => subsequence(ASKED.to_vec(), 0..=3).prop_map(Some),
+        3 => subsequence(REQUESTED.to_vec(), 0..=3).prop_map(Some),
         1 => subsequence(AUDIENCES.to_vec(), 1..=4).prop_map(Some),
     ];
     let name = prop_oneof![8 => select(ALLOWED.to_vec()), 1 => select(vec!["sub", "other", ""])];
@@ -103,7 +103,7 @@ fn fault_of(answer: &Answer) -> Option<&'static str> {
             if ttl.is_some_and(|ttl| ttl == 0 || ttl > TTL) {
                 return Some("grant-widens-ttl");
             }
-            if audiences.iter().flatten().any(|audience| !ASKED.contains(audience)) {
+            if audiences.iter().flatten().any(|audience| !REQUESTED.contains(audience)) {
                 return Some("grant-widens-audiences");
             }
             let mut seen = BTreeSet::new();
@@ -146,7 +146,7 @@ fn model(bindings: &[Binding]) -> Expected {
     if deciding.is_empty() {
         return refused("no-applicable-binding");
     }
-    let (mut ttl, mut audiences, mut permits) = (TTL, ASKED.to_vec(), 0);
+    let (mut ttl, mut audiences, mut permits) = (TTL, REQUESTED.to_vec(), 0);
     let mut claims: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (_, binding) in &deciding {
         // A permit lets a run in, and narrows; a restriction narrows.
@@ -221,7 +221,7 @@ fn set_of(bindings: &[(usize, &Binding)]) -> PolicySet {
 }
 
 fn decide(bindings: &[(usize, &Binding)]) -> Decision {
-    set_of(bindings).evaluate(claims_for(run(), token(&ASKED, TTL)))
+    set_of(bindings).evaluate(claims_for(run(), token(&REQUESTED, TTL)))
 }
 
 /// The outcome of a decision, in the model's terms.
@@ -275,7 +275,7 @@ proptest! {
             // Never wider than the request.
             prop_assert!((1..=TTL).contains(&terms.ttl_seconds));
             prop_assert!(!terms.audiences.is_empty());
-            prop_assert!(terms.audiences.iter().all(|audience| ASKED.contains(&audience.as_str())));
+            prop_assert!(terms.audiences.iter().all(|audience| REQUESTED.contains(&audience.as_str())));
             prop_assert!(terms.claims.keys().all(|name| ALLOWED.contains(&name.as_str())));
         }
     }

@@ -1,4 +1,4 @@
-//! Bytes that may be a component.
+//! Arbitrary bytes, loaded as a component.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ pub(crate) fn component(data: &[u8]) {
     drop(decision(data));
 }
 
-/// The decision of a policy set of this component alone, with no settings; none when it is no policy,
-/// or does not take that.
+/// Decides by a policy set of this component alone, with empty settings. Returns `None` if it is not a
+/// policy, or rejects the settings.
 #[must_use]
 pub fn decision(component: &[u8]) -> Option<Decision> {
     let policy = Policy::load(engine(), component, &LIMITS).ok()?;

@@ -1,15 +1,14 @@
 //! Fuzz targets: each takes arbitrary bytes and must neither panic nor violate an invariant.
 //!
-//! `make fuzz` runs them under libFuzzer, and beside them targets that make components of any bytes
-//! (`fuzz/`, which is built apart: what generates components would change the features of what
-//! everything else here is built with). The corpus is replayed by the tests, so what was found once
-//! stays found.
+//! `make fuzz` runs them under libFuzzer, together with targets that generate components (`fuzz/`,
+//! a workspace of its own: the generators would change the features of dependencies here). The tests
+//! replay the corpus, so every finding becomes a regression test.
 
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a panic is what is looked for"
+    reason = "fuzzing looks for panics"
 )]
 
 mod component;
@@ -26,7 +25,7 @@ use countersign::{
     SubjectTemplate, TokenRequest,
 };
 
-/// A target's name, as its corpus folder has it, and the target.
+/// A target and its name, which is that of its corpus folder.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
@@ -41,7 +40,7 @@ pub const TARGETS: [Target; 5] = [
 /// Runs the target of this name.
 ///
 /// # Panics
-/// When there is none, or the target finds something.
+/// When no target has this name, or the target finds a bug.
 pub fn fuzz(name: &str, data: &[u8]) {
     let (_, target) = TARGETS.iter().find(|(target, _)| *target == name).expect("a target");
     target(data);
@@ -73,7 +72,7 @@ const LIMITS: Limits = Limits {
     fuel: 200_000,
     configure_fuel: 200_000,
     memory_bytes: 2 << 20,
-    // A busy machine must not change an answer.
+    // The deadline is generous: a busy machine must not change a decision.
     wall_clock_ms: Limits::CEILING.wall_clock_ms,
     ..Limits::DEFAULT
 };
@@ -86,7 +85,7 @@ fn engine() -> &'static Engine {
     })
 }
 
-/// The published run, asking for two audiences and an hour.
+/// The published run, with a request for two audiences and an hour.
 fn claims() -> Claims {
     const RUN: &str = include_str!("../../../examples/run.json");
     static PARSED: OnceLock<Run> = OnceLock::new();
@@ -117,7 +116,7 @@ fn bind(
     Ok(PolicySet::new(vec![binding]).unwrap())
 }
 
-/// Decides twice, and holds the decision to what is promised of every one.
+/// Decides twice, and checks the invariants of every decision.
 fn decide(set: &PolicySet) -> Decision {
     let (decision, again) = (set.evaluate(claims()), set.evaluate(claims()));
     assert_eq!(decision.id(), again.id(), "the same question, the same answer");

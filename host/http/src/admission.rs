@@ -66,7 +66,7 @@ pub(super) async fn admit(
         _ => "other".to_owned(),
     };
     let Some(id) = TokenId::random().map(|id| id.to_string()) else {
-        let problem = Problem::unavailable("the system gives no randomness");
+        let problem = Problem::unavailable("the system's random number generator failed");
         return Rejection::from(problem).into_response();
     };
     request.extensions_mut().insert(RequestId(id.clone()));

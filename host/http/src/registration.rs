@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 /// The media type of a run object with facts beside it.
 pub(super) const REGISTRATION_TYPE: &str = "application/vnd.countersign.registration+json";
 
-/// The room in bytes for facts, beside the run object: the most and longest with every byte escaped.
+/// The room in bytes for facts, beside the run object: as many as are allowed, with every byte escaped.
 pub(super) const MAX_FACTS_BYTES: usize = 512 << 10;
 
 /// A run object, and what the control plane knows beyond it.

@@ -61,7 +61,7 @@ async fn what_no_cloud_would_take_is_not_signed() {
         (status, &body["reasons"][0]["code"]),
         (StatusCode::FORBIDDEN, &json!("audiences-of-several-clouds"))
     );
-    // Nor is it said to be approved where only a decision is asked for.
+    // Nor is it reported as approved where only a decision is requested.
     let question =
         json!({"run": run(), "runner": SHARED_RUNNER, "audiences": [GCP], "ttl_seconds": 60});
     let response = service

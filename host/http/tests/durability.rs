@@ -226,7 +226,7 @@ async fn beyond_what_is_answered_at_a_time_it_says_when_to_ask_again() {
         let (status, body) = answer(refused).await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(body["error"], "temporarily_unavailable");
-        // What verifiers and operators ask for is answered.
+        // Verifiers and operators still get responses.
         for path in ["/jwks.json", "/.well-known/openid-configuration", "/healthz", "/readyz"] {
             assert_eq!(service.get(path).await.status(), StatusCode::OK, "{path}");
         }

@@ -223,8 +223,8 @@ async fn hostile_http_is_refused() {
             format!("{head}content-length: 5\r\ncontent-length: 6\r\n\r\nabcde"),
             "HTTP/1.1 400",
         ),
-        ("a length that is none", format!("{head}content-length: -1\r\n\r\n"), "HTTP/1.1 400"),
-        ("a chunk that is none", format!("{chunked}zz\r\n"), "HTTP/1.1 400"),
+        ("an invalid length", format!("{head}content-length: -1\r\n\r\n"), "HTTP/1.1 400"),
+        ("an invalid chunk", format!("{chunked}zz\r\n"), "HTTP/1.1 400"),
         ("no HTTP", "GET\r\n\r\n".to_owned(), "HTTP/1.1 400"),
         ("HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), ""),
         (

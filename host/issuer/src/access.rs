@@ -38,7 +38,7 @@ pub struct ApiKey {
 pub struct ApiKeyText(Zeroizing<String>);
 
 impl ApiKeyText {
-    /// Makes one of 256 random bits, or `None` when the system gives no randomness.
+    /// Makes one of 256 random bits, or `None` when the system's random number generator fails.
     pub fn generate() -> Option<Self> {
         let mut bytes = Zeroizing::new([0; 32]);
         rand::fill(bytes.as_mut()).ok()?;

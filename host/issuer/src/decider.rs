@@ -75,7 +75,7 @@ pub struct RecordHead<'r> {
     pub requester: &'r Requester,
 }
 
-/// A decision that is not on record yet, and the token that waits for it. Nothing of it is told to anybody before it
+/// A decision that is not on record yet, and the token that waits for it. Nothing of it leaves the service before it
 /// is committed.
 pub struct PendingDecision {
     kind: RecordKind,
@@ -145,7 +145,7 @@ pub enum ConcludeError {
     #[error("no key is active")]
     NoKey,
     /// There is no id for the token.
-    #[error("the system gives no randomness")]
+    #[error("the system's random number generator failed")]
     NoRandomness,
     /// The key gave no signature.
     #[error(transparent)]

@@ -85,7 +85,7 @@ impl Metrics {
             )?,
             faults: counters(
                 "countersign_faults_total",
-                "Policies that gave no valid answer, by the fault's code.",
+                "Policies that gave no valid verdict, by the fault's code.",
                 &["code"],
             )?,
             tokens: counters(

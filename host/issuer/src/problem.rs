@@ -18,7 +18,7 @@ pub struct Problem {
     pub refusal: Option<Box<Refused>>,
     /// The run and the caller that it is about, for the operator's log.
     pub about: Option<Box<LogFields>>,
-    /// The seconds after which it may be worth asking again.
+    /// The seconds after which a retry may succeed.
     pub retry_after: Option<u64>,
 }
 
@@ -132,7 +132,7 @@ impl Problem {
         Self { about: Some(Box::new(about)), ..self }
     }
 
-    /// Adds the seconds after which it may be worth asking again.
+    /// Adds the seconds after which a retry may succeed.
     pub fn retry_after(self, seconds: u64) -> Self {
         Self { retry_after: Some(seconds), ..self }
     }

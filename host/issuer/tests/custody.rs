@@ -22,7 +22,7 @@ fn load(ring: &KeyRing, now: u64) -> Result<Keys, KeyRingError> {
     ring.load(&ISSUER.parse().unwrap(), now)
 }
 
-/// A plan in one folder, and keys in a custody that is none.
+/// A plan in one folder, and keys in a custody that is not a folder.
 fn ring(folder: &std::path::Path) -> (KeyRing, MemoryCustody) {
     let custody = MemoryCustody::default();
     let ring = KeyRing::open(&folder.join("plan"), Arc::new(custody.clone())).unwrap();

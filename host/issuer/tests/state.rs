@@ -45,7 +45,7 @@ async fn a_run_is_as_it_was_registered_until_it_is_finished() {
     let other = RegisteredRun { runner: OTHER_RUNNER.parse().unwrap(), ..registered() };
     let before = store.register(&other).await.unwrap();
     assert_eq!(before, Registered::Before(Box::new(registered())));
-    // What was asked for before is not what is answered after.
+    // A cached run must not hide a later registration.
     assert!(store.finish(&id, START + 7).await.unwrap());
     assert!(store.finish(&id, START + 9).await.unwrap());
     let finished = store.run(&id).await.unwrap().unwrap();

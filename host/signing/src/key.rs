@@ -115,7 +115,7 @@ pub enum KeyError {
     /// The text is not a JWK.
     #[error("not a JWK (RFC 7517) of an RSA or EC key")]
     NotJwk,
-    /// A key could not be generated: the system gives no randomness.
+    /// A key could not be generated: the system's random number generator failed.
     #[error("no key could be generated")]
     Generate,
 }
@@ -165,7 +165,7 @@ impl SigningKey {
     /// Makes a new key, and its text to keep. An RSA key has 2048 bits, which all clouds accept.
     ///
     /// # Errors
-    /// When the system gives no randomness.
+    /// When the system's random number generator fails.
     pub fn generate(algorithm: Algorithm) -> Result<(Self, PrivateKeyPem), KeyError> {
         let pem = match algorithm {
             Algorithm::Rs256 => RsaKeyPair::generate(KeySize::Rsa2048)

@@ -19,7 +19,7 @@ pub trait Signer: Send + Sync {
     fn sign(&self, input: &[u8]) -> Result<Vec<u8>, SignError>;
 }
 
-/// A token that could not be signed: the system gives no randomness, or the custody of the key does not answer.
+/// A token that could not be signed: the system's random number generator failed, or the key's custody did not respond.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the key gave no signature")]
 pub struct SignError;

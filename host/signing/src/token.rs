@@ -34,7 +34,7 @@ impl fmt::Debug for SignedToken {
 pub struct TokenId(uuid::Uuid);
 
 impl TokenId {
-    /// A new id, or `None` when the system gives no randomness.
+    /// A new id, or `None` when the system's random number generator fails.
     pub fn random() -> Option<Self> {
         let mut bytes = [0; 16];
         rand::fill(&mut bytes).ok()?;

@@ -8,7 +8,7 @@ use cel::{Context, IdedExpr, Program, Value};
 use crate::node::{Place, Text};
 use crate::trust_statement::{MatchKind, Test};
 
-/// The longest condition that is parsed, in bytes. GCP allows 4,096 characters; parsing a longer one could take long.
+/// The maximum length of a condition, in bytes. GCP allows 4,096 characters; parsing a longer one could take long.
 const MAX_CONDITION_BYTES: usize = 4096;
 
 /// The claims that a condition is evaluated with.

@@ -4,7 +4,7 @@ use countersign::check_json;
 
 use crate::node::{Node, Place, Text, Value};
 
-/// The longest file that is parsed, in bytes.
+/// The maximum length of a file, in bytes.
 pub(crate) const MAX_FILE_BYTES: usize = 4 << 20;
 
 const MAX_DEPTH: usize = 64;

@@ -55,7 +55,7 @@ const THREE_MORE: &str = r#"
 reasons contains {"code": "ttl-above-ceiling", "message": message} if {
     ceiling := data.ceilings[input.run.behavior]
     input.token.ttl_seconds > ceiling
-    message := sprintf("%d seconds asked for, but at most %d", [input.token.ttl_seconds, ceiling])
+    message := sprintf("%d seconds requested, but at most %d", [input.token.ttl_seconds, ceiling])
 }
 
 used if {

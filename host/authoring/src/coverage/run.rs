@@ -56,7 +56,7 @@ impl<'m> Guest<'m> {
         })
     }
 
-    /// Takes settings, and asks for a verdict where there are claims.
+    /// Configures the policy, and evaluates it if there are claims.
     pub(super) fn run(&self, settings: &str, claims: Option<&Claims>) -> Result<Ran, String> {
         let most = usize::try_from(Limits::CEILING.memory_bytes).unwrap_or(usize::MAX);
         let limits = StoreLimitsBuilder::new().memory_size(most).build();

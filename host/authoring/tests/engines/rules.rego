@@ -44,7 +44,7 @@ deny contains {"code": "foreign-workspace", "message": message} if {
 deny contains {"code": "ttl-above-ceiling", "message": message} if {
 	ceiling := data.ceilings[input.run.behavior]
 	input.token.ttl_seconds > ceiling
-	message := sprintf("%d seconds asked for, but at most %d", [input.token.ttl_seconds, ceiling])
+	message := sprintf("%d seconds requested, but at most %d", [input.token.ttl_seconds, ceiling])
 }
 
 deny contains {"code": "author-not-known", "message": "the run does not say who triggered it"} if {

@@ -46,7 +46,7 @@ struct PolicyJson<'a> {
 
 pub fn inspect(manifest: &Path, permits: &PermitArguments, format: Format) -> Result<Exit> {
     let mut bundle = ManifestBundle::read(manifest)?;
-    // As a service prepares them, all of them now.
+    // Prepared as by a service, but all of them now.
     Arc::make_mut(&mut bundle.manifest).preparation.bindings = PreparationTiming::AtStart;
     let engine = engine::engine(Optimization::Speed, output::warn_or_log)?;
     let set = progress::with_spinner("preparing the policies", || bundle.prepare(&engine))
@@ -112,8 +112,10 @@ impl<'a> BindingJson<'a> {
         line("digest", &self.digest);
         line("compiled", &format!("in {place}"));
         match self.no_snapshot {
-            None => line("settings", &"taken once: each evaluation begins with them"),
-            Some(reason) => line("settings", &format!("taken in each evaluation: {reason}")),
+            None => {
+                line("settings", &"applied once, in the snapshot that each evaluation begins with")
+            }
+            Some(reason) => line("settings", &format!("applied in each evaluation: {reason}")),
         }
         line("limits", &self.limits.lines().join("\n            "));
         text

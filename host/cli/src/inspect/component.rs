@@ -157,7 +157,7 @@ fn schema_not_used(schema: &str) -> Option<String> {
     SettingsSchema::parse(schema).err().map(|why| visible(&why.to_string()))
 }
 
-/// The resources that describing the policy took, against the defaults.
+/// The resources that `describe` used, against the defaults.
 fn limits(policy: &Policy) -> LimitsJson {
     LimitsJson::new(&Limits::DEFAULT, policy, Some(policy.describe_usage()))
 }

@@ -33,7 +33,7 @@ pub struct List {
     format: Format,
 }
 
-/// Make the next key of a service, which signs when every verifier has had time to see it
+/// Generate the next key of a service, which signs once every verifier has had time to fetch it
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -50,11 +50,11 @@ pub struct Rotate {
     #[arg(long, short, value_name = "FILE")]
     config: PathBuf,
 
-    /// The algorithm of the key [default: rs256; with --at-once, all that there are keys of]
+    /// The algorithm of the key [default: rs256; with --at-once, those of all existing keys]
     #[arg(long, value_enum)]
     algorithm: Option<AlgorithmWord>,
 
-    /// Sign with it at once, and take the ones before out of publication
+    /// Sign with it at once, and withdraw the previous keys
     #[arg(long)]
     at_once: bool,
 
@@ -100,7 +100,7 @@ impl List {
         }
         for kid in ring.unplanned()? {
             output::status(&format!(
-                "key {kid} is in the folder, and in no plan: nothing signs with it"
+                "key {kid} is in the folder but in no plan: nothing signs with it"
             ));
         }
         Ok(Exit::Success)
@@ -113,7 +113,7 @@ impl Rotate {
         let now = clock::now(None)?;
         let mut algorithms = vec![self.algorithm.unwrap_or(AlgorithmWord::Rs256).into()];
         if self.at_once && self.algorithm.is_none() {
-            // Whoever has one file of the folder may have all.
+            // A leak of one file of the folder may be a leak of all.
             algorithms.extend(ring.plan()?.keys.iter().map(|key| key.algorithm));
             algorithms.sort_unstable();
             algorithms.dedup();

@@ -105,7 +105,7 @@ impl Language {
     /// Makes the engine's settings of the texts in a folder, for a language that [is text](Self::is_text).
     pub fn settings(self, folder: &Path) -> Result<Settings> {
         if self == Self::Cedar && folder.join("otherwise.json").exists() {
-            // Passing over it would deny where the author asked for something else.
+            // Ignoring the old name would deny where the author chose another default verdict.
             bail!(
                 "{}: renamed to default-verdict.json; rename the file",
                 folder.join("otherwise.json").display()

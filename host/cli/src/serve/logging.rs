@@ -1,19 +1,19 @@
-//! The service's own log: not the one of decisions.
+//! The service's own log, as opposed to the decision log.
 
 use anyhow::{Result, anyhow};
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
-/// The form of its lines.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogForm {
-    /// One object a line
+    /// One JSON object a line
     Json,
     /// For people
     Text,
 }
 
-/// Begins to log to stderr.
+/// Starts logging to stderr.
 pub fn begin(form: LogForm) -> Result<()> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(directives) => {
@@ -33,5 +33,5 @@ pub fn begin(form: LogForm) -> Result<()> {
             builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init()
         }
     };
-    begun.map_err(|error| anyhow!("the log: {error}"))
+    begun.map_err(|error| anyhow!("failed to start logging: {error}"))
 }

@@ -1,5 +1,5 @@
-//! Reloads of the access configuration and the policies, each prepared beside the one in use and put in its place as
-//! a whole or not at all.
+//! Reloads of the access configuration and the policies. Each is prepared beside the one in use and replaces it
+//! atomically, or not at all.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,15 +12,15 @@ use tokio::task::spawn_blocking;
 
 use super::signals::Sighup;
 
-/// The time between two looks at the files, at least.
+/// The minimum time between two polls of the files.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// The share of a processor that looks at the files may take: one part in this many. Every look reads and hashes all of
-/// them, since a length and a time do not tell whether a file has changed: 20 ms of a processor with SHA extensions
-/// for a component of 20 MB. A set of many of those is looked at less often.
+/// The reciprocal of the share of a processor that polling may use. Every poll reads and hashes all files, since length
+/// and modification time do not prove that a file is unchanged: 20 ms of a processor with SHA extensions for a component
+/// of 20 MB. A set of many such components is polled less often.
 const SHARE: u32 = 50;
 
-/// Reloads when the signal comes, or the content of a file has changed.
+/// Reloads on the signal, and when the content of a file has changed.
 pub fn watch(
     service: Arc<Service>,
     loader: Arc<Loader>,
@@ -57,7 +57,7 @@ async fn look(loader: &Arc<Loader>, before: Snapshot) -> Option<Snapshot> {
     spawn_blocking(move || loader.snapshot(&before)).await.ok()
 }
 
-/// Reloads from a snapshot. Says whether to try the same files again.
+/// Reloads from a snapshot. Returns true if the same files should be tried again.
 async fn reload(
     service: &Service,
     loader: &Arc<Loader>,
@@ -85,7 +85,7 @@ async fn reload(
                 error = text(&error),
                 "failed to reload policies; the current ones stay in use"
             );
-            // Nothing is wrong with the files then.
+            // The files are fine in this case, so they are tried again.
             error.is::<NotOnRecord>()
         }
     }
@@ -107,7 +107,7 @@ impl std::fmt::Display for NotOnRecord {
 
 impl std::error::Error for NotOnRecord {}
 
-/// On its own: a caller who is no longer trusted must not wait for policies to be right.
+/// Reloads the access configuration separately: revoking a caller must not wait for valid policies.
 async fn reload_access(service: &Service, loader: &Arc<Loader>, snapshot: Snapshot) -> Result<()> {
     let (loader, url) = (Arc::clone(loader), service.url().clone());
     service.replace_authorizer(spawn_blocking(move || loader.authorizer(&snapshot, &url)).await??);

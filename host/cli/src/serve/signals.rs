@@ -1,4 +1,4 @@
-//! The signals that stop the process, and that have it reload its files.
+//! The signals that stop the process or reload its files.
 
 use std::io;
 
@@ -20,7 +20,7 @@ pub struct Sighup {
 }
 
 impl Stop {
-    /// Listens from now on. Within a runtime.
+    /// Starts listening. Must be called within a runtime.
     pub fn listen() -> io::Result<Self> {
         Ok(Self {
             #[cfg(unix)]
@@ -47,7 +47,7 @@ impl Stop {
 }
 
 impl Sighup {
-    /// Listens from now on. Within a runtime.
+    /// Starts listening. Must be called within a runtime.
     pub fn listen() -> io::Result<Self> {
         Ok(Self {
             #[cfg(unix)]

@@ -11,23 +11,23 @@ use countersign_issuer::{
 
 use crate::output;
 
-/// A decision log that is open for one command. It is of the same form as a service's, and can be one's: the lock on
-/// the folder keeps out whoever comes second.
+/// A decision log that is open for one command. Its format is that of a service's log, and it may be one: the lock on
+/// the folder excludes a second writer.
 pub struct RecordLog {
     path: PathBuf,
     writer: LogWriter,
 }
 
 impl RecordLog {
-    /// Opens the log in a folder, or begins one. The key of its checkpoints is in `keys` beside it, so that whoever can
-    /// write to the log alone cannot cut it off unseen.
+    /// Opens the log in a folder, or creates one. The key of its checkpoints is in `keys` beside it, so that somebody who
+    /// can write to the log alone cannot truncate it unnoticed.
     pub fn open(path: &Path) -> Result<Self> {
         let name = || path.display().to_string();
         let Some(parent) = path.parent().filter(|_| path.file_name().is_some()) else {
             bail!("--log {}: expected a folder with a name", name());
         };
         let keys = parent.join("keys");
-        // First, so that nothing of a log is touched that a running service holds.
+        // Locked first, so that the log of a running service is not touched.
         let disk = Folder::open(path)
             .with_context(|| format!("--log {}: failed to open the decision log", name()))?;
         let key = CheckpointSigner::open(&KeyFolder::open(&keys)?, path)?;
@@ -44,7 +44,7 @@ impl RecordLog {
         Ok(Self { path: path.to_owned(), writer })
     }
 
-    /// Waits until the record of a decision is durable, and only then gives the decision.
+    /// Waits until the record of a decision is durable, and only then returns the decision.
     pub fn commit(&self, pending: PendingDecision) -> Result<CommittedDecision> {
         pending
             .commit_blocking(&self.writer)

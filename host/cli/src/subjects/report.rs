@@ -24,7 +24,7 @@ Definitions are those that migrate, those that --definition names, and those tha
 The JSON is a list with `workspace`, `definition`, `state` (null, `begun`, `cut-over`, `finished`,
 `abandoned`), `profile` (what tokens have now), `old` and `new` (with `tokens`, `last` and `last_expires`, in
 seconds since 1970, 0 where there was none), `runners` (those that still got the runner's subject)
-and `trust`: for each cloud that the files have, whether it lets in `old` and `new` (`admitted`,
+and `trust`: for each cloud that the files have, whether it admits `old` and `new` (`admitted`,
 `not-admitted`, `unknown`; `old` is null where no runner is known).
 
 Exit status: 0 reported, 1 anything else.")]
@@ -33,19 +33,19 @@ pub struct Report {
     #[arg(long, short, value_name = "FILE")]
     policies: PathBuf,
 
-    /// A definition, with the workspace that owns it; give it once for each
+    /// A definition, with the workspace that owns it; repeat it for several
     #[arg(long = "definition", short, value_name = "WORKSPACE/UUID")]
     definitions: Vec<DefinitionArgument>,
 
-    /// The log of decisions: the folder `log` in the state of a service
+    /// The decision log: the folder `log` in the state of a service
     #[arg(long, value_name = "FOLDER")]
     log: Option<PathBuf>,
 
-    /// Trust as it is applied: files as for `trust lint`; give it once for each
+    /// The trust policies in effect, as for `trust lint`; repeat it for several
     #[arg(long = "trust", value_name = "FILE")]
     trust: Vec<PathBuf>,
 
-    /// The audience of tokens that the trust is to let in [default: the usual one of each cloud]
+    /// The audience of tokens that trust must admit [default: the usual one of each cloud]
     #[arg(long, short, value_name = "AUDIENCE")]
     audience: Option<Audience>,
 
@@ -59,23 +59,23 @@ pub struct Report {
 pub struct SubjectsOfLog {
     /// The tokens, by definition.
     pub counts: BTreeMap<DefinitionId, Counts>,
-    /// The forms that subjects had in a service when it last said so, and when that was.
+    /// The subject formats that the service last recorded, and the time of that record.
     pub forms: Option<(u64, BTreeMap<String, String>)>,
 }
 
-/// The tokens that the runs of a definition got.
+/// The tokens issued to the runs of a definition.
 #[derive(Debug, Clone, Default)]
 pub struct Counts {
     pub old: Count,
     pub new: Count,
-    /// The runners whose subject there was.
+    /// The runners in their subjects.
     pub runners: BTreeSet<String>,
     /// Their audiences.
     pub audiences: BTreeSet<String>,
     pub workspace: Option<Workspace>,
 }
 
-/// Tokens of one form.
+/// Tokens of one subject format.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Count {
     pub tokens: u64,
@@ -92,11 +92,11 @@ struct Row {
     old: Count,
     new: Count,
     runners: BTreeSet<String>,
-    trust: BTreeMap<&'static str, LetsIn>,
+    trust: BTreeMap<&'static str, TrustAdmission>,
 }
 
 #[derive(Serialize)]
-struct LetsIn {
+struct TrustAdmission {
     old: Option<&'static str>,
     new: &'static str,
 }
@@ -147,7 +147,7 @@ impl Report {
             .into_iter()
             .map(|runner| SubjectParts::ByRunner { meshstack: meshstack.clone(), runner });
         let old: Vec<_> = old.collect();
-        let mut lets_in = BTreeMap::new();
+        let mut admissions = BTreeMap::new();
         for cloud in trust.clouds() {
             let audience = installation.audience_or(self.audience.as_ref(), cloud)?;
             let admits = |parts: &SubjectParts| -> Result<Admission> {
@@ -157,11 +157,12 @@ impl Report {
             };
             let mut of_old = None;
             for parts in &old {
-                // Of several runners, the one that fares worst.
-                of_old = of_old.max(Some(worse(admits(parts)?)));
+                // The worst result of several runners.
+                of_old = of_old.max(Some(rank(admits(parts)?)));
             }
-            let lets = LetsIn { old: of_old.map(|(_, word)| word), new: worse(admits(&new)?).1 };
-            lets_in.insert(cloud.as_str(), lets);
+            let admission =
+                TrustAdmission { old: of_old.map(|(_, word)| word), new: rank(admits(&new)?).1 };
+            admissions.insert(cloud.as_str(), admission);
         }
         Ok(Row {
             workspace: of.workspace.to_string(),
@@ -171,13 +172,13 @@ impl Report {
             old: counts.old,
             new: counts.new,
             runners: counts.runners,
-            trust: lets_in,
+            trust: admissions,
         })
     }
 }
 
-/// In the order of how ill it fares, and its word.
-fn worse(admission: Admission) -> (u8, &'static str) {
+/// The rank of a result, worse ones higher, and its name.
+fn rank(admission: Admission) -> (u8, &'static str) {
     match admission {
         Admission::Admitted => (0, "admitted"),
         Admission::Unknown => (1, "unknown"),
@@ -198,7 +199,7 @@ fn text(rows: &[Row]) -> String {
             if count.tokens > 0 {
                 let _ = writeln!(
                     text,
-                    "  {what}: {} tokens, the last at {}, good until {}",
+                    "  {what}: {} tokens, the last at {}, valid until {}",
                     count.tokens,
                     output::time(count.last),
                     output::time(count.last_expires)
@@ -208,21 +209,21 @@ fn text(rows: &[Row]) -> String {
         for runner in &row.runners {
             let _ = writeln!(text, "  got the subject of runner {runner}");
         }
-        for (cloud, lets_in) in &row.trust {
-            let old = lets_in.old.map(|old| format!("the runner's {old}, ")).unwrap_or_default();
-            let _ = writeln!(text, "  trust of {cloud}: {old}the definition's {}", lets_in.new);
+        for (cloud, admission) in &row.trust {
+            let old = admission.old.map(|old| format!("the runner's {old}, ")).unwrap_or_default();
+            let _ = writeln!(text, "  trust of {cloud}: {old}the definition's {}", admission.new);
         }
     }
     if rows.is_empty() {
-        text.push_str("no definition migrates, and none was named\n");
+        text.push_str("no definition is migrating, and none was given\n");
     }
     visible(&text)
 }
 
-/// Reads what a log says of subjects.
+/// Reads the subjects of the tokens in a log.
 ///
 /// # Errors
-/// When a record is not understood: what it says might matter.
+/// When a record is of an unknown version: it might matter.
 pub fn of_log(folder: &Path) -> Result<SubjectsOfLog> {
     let mut of_log = SubjectsOfLog::default();
     let mut reader = Reader::new(crate::log::folder_of(folder)?, 1);
@@ -242,7 +243,7 @@ pub fn of_log(folder: &Path) -> Result<SubjectsOfLog> {
         let is_old = match issued.subject_profile {
             word if word == SubjectFormat::ByRunner.as_str() => true,
             word if word == SubjectFormat::ByDefinition.as_str() => false,
-            _ => bail!("{}: a subject of a form that is not known", place()),
+            _ => bail!("{}: unknown subject format", place()),
         };
         if let (true, Some(runner)) = (is_old, decision.claims.runner) {
             of_definition.runners.insert(runner.to_owned());

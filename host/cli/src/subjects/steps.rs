@@ -28,7 +28,7 @@ struct StepArguments {
     #[arg(long, short, value_name = "FILE")]
     policies: PathBuf,
 
-    /// A definition, with the workspace that owns it; give it once for each
+    /// A definition, with the workspace that owns it; repeat it for several
     #[arg(long = "definition", short, value_name = "WORKSPACE/UUID", required = true)]
     definitions: Vec<DefinitionArgument>,
 
@@ -50,15 +50,15 @@ struct StepArguments {
 /// The trust that a step checks before tokens change.
 #[derive(Args)]
 struct TrustArguments {
-    /// Trust as it is applied: files as for `trust lint`; give it once for each
+    /// The trust policies in effect, as for `trust lint`; repeat it for several
     #[arg(long = "trust", value_name = "FILE", required_unless_present = "without_trust")]
     trust: Vec<PathBuf>,
 
-    /// The audience of tokens that the trust is to let in [default: the usual one of each cloud]
+    /// The audience of tokens that trust must admit [default: the usual one of each cloud]
     #[arg(long, short, value_name = "AUDIENCE")]
     audience: Option<Audience>,
 
-    /// The log of decisions: there must be trust for every audience that it has of the definition
+    /// The decision log: trust must cover every audience that it has of the definition
     #[arg(long, value_name = "FOLDER")]
     log: Option<PathBuf>,
 
@@ -76,15 +76,15 @@ pub struct Begin {
     #[command(flatten)]
     step: StepArguments,
 
-    /// A runner whose subject the runs have; give it once for each
+    /// A runner whose subject the runs have; repeat it for several
     #[arg(long = "runner", value_name = "UUID", required = true)]
     runners: Vec<RunnerId>,
 
-    /// The log of decisions, to compare with
+    /// The decision log, to compare with
     #[arg(long, value_name = "FOLDER")]
     log: Option<PathBuf>,
 
-    /// Make the file of the steps where it is missing
+    /// Create the file of the steps if it is missing
     #[arg(long)]
     create: bool,
 }
@@ -120,11 +120,11 @@ pub struct Finish {
     #[command(flatten)]
     step: StepArguments,
 
-    /// The log of decisions: no token with the runner's subject may be left
+    /// The decision log: no token with the runner's subject may be left
     #[arg(long, value_name = "FOLDER", required_unless_present = "without_log")]
     log: Option<PathBuf>,
 
-    /// Finish it without checking any log
+    /// Finish without checking any log
     #[arg(long, conflicts_with = "log")]
     without_log: bool,
 }
@@ -208,7 +208,7 @@ impl Finish {
 struct Evidence(SubjectsOfLog);
 
 impl Evidence {
-    /// Reads a log, once it was found whole.
+    /// Verifies a log, and reads it.
     fn of(folder: &Path) -> Result<Self> {
         let name = || folder.display().to_string();
         let report = verified(folder).with_context(name)?;
@@ -218,7 +218,7 @@ impl Evidence {
         Ok(Self(of_log(folder)?))
     }
 
-    /// Checks that no token with the runner's subject is left, and gives the evidence.
+    /// Checks that no token with the runner's subject is left, and returns the evidence.
     fn lets_finish(&self, definition: &DefinitionId, cut_over: u64, now: u64) -> Result<String> {
         let adopted = self.0.forms.as_ref().filter(|(time, forms)| {
             *time >= cut_over
@@ -234,12 +234,12 @@ impl Evidence {
         let last = self.0.counts.get(definition).map_or(0, |counts| counts.old.last_expires);
         if last > now {
             bail!(
-                "definition {definition}: a token with the runner's subject is good until {}",
+                "definition {definition}: a token with the runner's subject is valid until {}",
                 output::time(last)
             );
         }
         Ok(format!(
-            "the log: the definition's subject as a service had it at {}, and no token with the runner's that is still good",
+            "the log: the definition's subject as a service had it at {}, and no token with the runner's that is still valid",
             output::time(*time)
         ))
     }
@@ -261,9 +261,9 @@ impl TrustArguments {
                     let audiences = counts.iter().flat_map(|counts| &counts.audiences);
                     let audiences = audiences.map(|audience| Audience::parse(audience));
                     let audiences = audiences.collect::<Result<Vec<_>, _>>()?;
-                    let looked =
-                        self.lets_in(installation, files, of, migration, step, &audiences)?;
-                    format!("trust of {} {digest}", looked.join(", "))
+                    let checked =
+                        self.check_admission(installation, files, of, migration, step, &audiences)?;
+                    format!("trust of {} {digest}", checked.join(", "))
                 }
             };
             migrations.step(&of.definition, record)?;
@@ -271,18 +271,18 @@ impl TrustArguments {
         })
     }
 
-    /// The trust, and the digest of its files.
+    /// Reads the trust policies, and returns them with the digest of their files.
     fn read(&self) -> Result<(TrustFiles, Digest)> {
         let trust = read_trust_with_digest(&self.trust)?;
         if trust.0.is_empty() {
-            bail!("the files of --trust let nobody in: are they the right ones?");
+            bail!("the files of --trust admit nobody: are they the right ones?");
         }
         Ok(trust)
     }
 
-    /// Checks that trust lets in what tokens will have, wherever it lets in what they have now; and that the cloud
-    /// takes it. Gives the clouds that were looked at.
-    fn lets_in(
+    /// Checks that trust admits the future subject wherever it admits the current one, and that the cloud accepts such
+    /// a token. Returns the clouds that were checked.
+    fn check_admission(
         &self,
         installation: &Installation,
         trust: &TrustFiles,
@@ -297,7 +297,7 @@ impl TrustArguments {
             let cloud = cloud_of(audience);
             if cloud.is_none_or(|cloud| cloud != Cloud::Other && !clouds.contains(&cloud)) {
                 bail!(
-                    "definition {definition}: its runs have tokens for `{audience}`, and no trust of that is given"
+                    "definition {definition}: its runs have tokens for `{audience}`, which the trust that was given does not cover"
                 );
             }
         }
@@ -305,8 +305,8 @@ impl TrustArguments {
         let subjects = migration.subjects(&installation.subjects.meshstack_id, definition);
         let (new, old): (Vec<_>, Vec<_>) = subjects.iter().partition(is_new);
         let (to_be, before) = if step == MigrationStep::CutOver { (new, old) } else { (old, new) };
-        // Every audience that its runs have, and the one that was given; the usual one where neither is there.
-        let mut looked = Vec::new();
+        // Every audience of its runs, and the given one; the usual one if there is neither.
+        let mut checked = Vec::new();
         for cloud in &clouds {
             let of_cloud = audiences.iter().filter(|audience| cloud_of(audience) == Some(*cloud));
             let mut of_cloud: BTreeSet<_> = of_cloud.cloned().collect();
@@ -314,10 +314,10 @@ impl TrustArguments {
             if of_cloud.is_empty() {
                 of_cloud.insert(installation.audience_or(None, *cloud)?);
             }
-            looked.extend(of_cloud.into_iter().map(|audience| (*cloud, audience)));
+            checked.extend(of_cloud.into_iter().map(|audience| (*cloud, audience)));
         }
         let issuer = installation.url.as_str();
-        for &(cloud, ref audience) in &looked {
+        for &(cloud, ref audience) in &checked {
             for parts in &to_be {
                 let subject = parts.subject()?.as_str().to_owned();
                 would_be_taken(installation, cloud, &subject, audience)
@@ -329,11 +329,11 @@ impl TrustArguments {
                 match trust.admits(cloud, token) {
                     Admission::Admitted => {}
                     Admission::NotAdmitted => bail!(
-                        "definition {definition}: the trust of {cloud} does not let in `{subject}` for \
+                        "definition {definition}: the trust of {cloud} does not admit `{subject}` for \
                          `{audience}`; {remedy}"
                     ),
                     Admission::Unknown => bail!(
-                        "definition {definition}: the trust of {cloud} may not let in `{subject}` for \
+                        "definition {definition}: the trust of {cloud} may not admit `{subject}` for \
                          `{audience}`, as far as its files say; {remedy}"
                     ),
                 }
@@ -342,7 +342,7 @@ impl TrustArguments {
                     let now = TokenClaims { subject: subject.as_str(), ..token };
                     if let Some(owner) = trust.granted_only_to(cloud, now, token).first() {
                         bail!(
-                            "definition {definition}: `{owner}` lets in `{subject}`, and not `{}`; {remedy}",
+                            "definition {definition}: `{owner}` admits `{subject}`, but not `{}`; {remedy}",
                             token.subject
                         );
                     }
@@ -353,7 +353,7 @@ impl TrustArguments {
     }
 }
 
-/// That the issuer itself would sign a token with this subject.
+/// Checks that the issuer itself would sign a token with this subject.
 fn would_be_taken(
     installation: &Installation,
     cloud: Cloud,
@@ -364,7 +364,7 @@ fn would_be_taken(
     match violations.first() {
         None => Ok(()),
         Some(violation) => {
-            bail!("{cloud} takes no such token: {}: {}", violation.code, violation.message)
+            bail!("{cloud} does not accept such a token: {}: {}", violation.code, violation.message)
         }
     }
 }
@@ -409,7 +409,7 @@ impl StepArguments {
             )?;
         }
         let text = migrations.to_json()?;
-        // A file that cannot be parsed again must not be written: a service would keep its old policies.
+        // A file that cannot be parsed must not be written: the service would reject it and keep its old policies.
         SubjectMigrations::parse(text.as_bytes()).context("too many steps for one file")?;
         files::replace(file, text.as_bytes(), false)?;
         drop(lock);
@@ -423,7 +423,7 @@ impl StepArguments {
     }
 }
 
-/// Keeps others from taking a step at the same time.
+/// Locks the file of the steps against other processes.
 fn lock(file: &Path) -> Result<std::fs::File> {
     let mut name = file.as_os_str().to_owned();
     name.push(".lock");

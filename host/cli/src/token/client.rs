@@ -1,4 +1,4 @@
-//! The service, as a runner asks it.
+//! A client of the token endpoint, as a runner uses it.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use reqwest::{Certificate, StatusCode};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::Shown;
+use super::Credential;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The longest answer that is read, in bytes.
-const MAX_ANSWER: usize = 256 << 10;
+/// The maximum length of a response, in bytes.
+const MAX_RESPONSE: usize = 256 << 10;
 
 /// A client of a service.
 pub struct Client {
@@ -26,10 +26,10 @@ pub struct Client {
 /// The service's response to a token request.
 pub enum TokenResponse {
     Given(Given),
-    /// The run may have no token any more.
+    /// The run has ended, so it gets no more tokens.
     RunEnded,
     Refused(Refused),
-    /// Not now, for this reason; and when to ask again, if it said so.
+    /// A temporary failure with its reason, and the delay of `Retry-After`.
     Later(String, Option<Duration>),
 }
 
@@ -39,9 +39,9 @@ pub struct Given {
     pub expires_in: u64,
 }
 
-/// Why there is no token.
+/// A refusal.
 pub struct Refused {
-    /// For people, each with its code.
+    /// The reasons for people, each with its code.
     pub reasons: Vec<String>,
     pub decision: Option<String>,
 }
@@ -69,7 +69,7 @@ struct ReasonBody {
 }
 
 impl Client {
-    /// A client of the service at `url`; `authorities` are in the place of the system's.
+    /// Creates a client of the service at `url`; `authorities` replace the system's.
     pub fn new(url: &str, authorities: Option<&[u8]>) -> Result<Self> {
         let url = service_url(url)?;
         let mut builder =
@@ -85,20 +85,20 @@ impl Client {
         Ok(Self { client, url })
     }
 
-    /// Asks for a token.
+    /// Requests a token.
     ///
     /// # Errors
-    /// When the service says that the request is wrong: asking again changes nothing.
-    pub async fn ask(
+    /// When the service rejects the request: a retry would change nothing.
+    pub async fn request_token(
         &self,
         run: &RunId,
         audience: &Audience,
         ttl: Option<u32>,
-        shown: &Shown,
+        credential: &Credential,
     ) -> Result<TokenResponse> {
-        let (kind, token) = match shown {
-            Shown::RunToken(token) => ("urn:ietf:params:oauth:token-type:access_token", token),
-            Shown::Identity(token) => ("urn:ietf:params:oauth:token-type:jwt", token),
+        let (kind, token) = match credential {
+            Credential::RunToken(token) => ("urn:ietf:params:oauth:token-type:access_token", token),
+            Credential::Identity(token) => ("urn:ietf:params:oauth:token-type:jwt", token),
         };
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange")
@@ -129,8 +129,8 @@ impl Client {
     }
 }
 
-/// The URL of a service, without a slash at its end: https, or http on this machine, since what is shown to it could
-/// be read on the way.
+/// Parses the URL of a service and strips a trailing slash: https, or http on this machine, since a credential could be
+/// read in transit.
 pub fn service_url(text: &str) -> Result<String> {
     let url = reqwest::Url::parse(text).context("--url")?;
     let is_local = match url.host_str() {
@@ -139,7 +139,7 @@ pub fn service_url(text: &str) -> Result<String> {
         None => false,
     };
     if url.scheme() != "https" && !(url.scheme() == "http" && is_local) {
-        bail!("--url: expected https, or http on this machine: a run token can be read on the way");
+        bail!("--url: expected https, or http on this machine: a run token can be read in transit");
     }
     let user = !url.username().is_empty() || url.password().is_some();
     if user || url.query().is_some() || url.fragment().is_some() {
@@ -152,8 +152,8 @@ async fn body(mut response: reqwest::Response) -> Result<Zeroizing<Vec<u8>>, Str
     let mut body = Zeroizing::new(Vec::new());
     loop {
         match response.chunk().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() > MAX_ANSWER => {
-                return Err(format!("an answer of more than {MAX_ANSWER} bytes"));
+            Ok(Some(chunk)) if body.len() + chunk.len() > MAX_RESPONSE => {
+                return Err(format!("a response of more than {MAX_RESPONSE} bytes"));
             }
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
             Ok(None) => return Ok(body),
@@ -167,7 +167,7 @@ fn answer(status: StatusCode, body: &[u8], after: Option<Duration>) -> Result<To
         // serde's own message could repeat the token.
         let body: Option<TokenBody> = serde_json::from_slice(body).ok();
         let TokenBody { access_token: token, expires_in } =
-            body.context("the answer has no token: is this the service?")?;
+            body.context("the response has no token: is this the service?")?;
         return Ok(TokenResponse::Given(Given { token: Zeroizing::new(token), expires_in }));
     }
     let error: ErrorBody = serde_json::from_slice(body).unwrap_or_default();
@@ -186,8 +186,8 @@ fn answer(status: StatusCode, body: &[u8], after: Option<Duration>) -> Result<To
         return Ok(TokenResponse::Refused(Refused { reasons, decision: error.decision }));
     }
     let said = match error.error_description.as_str() {
-        "" => format!("the service answered {}", status.as_u16()),
-        description => format!("the service answered {}: {description}", status.as_u16()),
+        "" => format!("the service responded {}", status.as_u16()),
+        description => format!("the service responded {}: {description}", status.as_u16()),
     };
     if status.is_server_error()
         || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)

@@ -14,7 +14,7 @@ pub const MAX_REASONS: usize = 16;
 /// The maximum of claims that one grant may add.
 pub const MAX_GRANTED_CLAIMS: usize = 32;
 
-/// The longest value of a claim that a grant adds, in bytes.
+/// The maximum length of an added claim's value, in bytes.
 pub const MAX_CLAIM_VALUE_BYTES: usize = 1024;
 
 /// The code of a reason whose own is not 1 to 64 bytes of `a-z 0-9 -`.

@@ -41,7 +41,7 @@ impl Permitters {
     }
 }
 
-/// A binding without which every decision comes to the same.
+/// A binding whose removal would change no decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Redundant {
     /// The binding.

@@ -3,7 +3,7 @@
 use crate::digest::Digest;
 use crate::strict_json::{self, JsonError, JsonLimits, Value};
 
-/// The longest settings, in bytes of JSON.
+/// The maximum length of settings, in bytes of JSON.
 pub const MAX_SETTINGS_BYTES: usize = 1 << 20;
 
 /// The maximum nesting of settings.

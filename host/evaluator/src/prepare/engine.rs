@@ -227,7 +227,7 @@ impl Engines {
                 };
                 let pool = pool(self.slots.len(), self.evaluations_each);
                 wasmtime::Engine::new(&config(pool))
-                    // Slower, where so much of the address space cannot be had.
+                    // Slower, but works where that much address space cannot be reserved.
                     .or_else(|_| {
                         let on_demand = InstanceAllocationStrategy::OnDemand;
                         wasmtime::Engine::new(&config(on_demand))

@@ -37,7 +37,7 @@ pub struct TokenRequest {
 }
 
 impl Claims {
-    /// Puts together who asks for what. `runner` is the runner that executes the run, where the
+    /// Combines a run with its token request. `runner` is the runner that executes the run, where the
     /// caller knows it; `facts` are what the control plane registered beside the run object.
     ///
     /// # Errors
@@ -83,16 +83,16 @@ impl Claims {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenRequestError {
     /// No audience, or more than [`MAX_AUDIENCES`].
-    #[error("{found} audiences asked for, expected 1 to {MAX_AUDIENCES}")]
+    #[error("requested {found} audiences, expected 1 to {MAX_AUDIENCES}")]
     AudienceCount {
         /// The number that was requested.
         found: usize,
     },
     /// An audience was requested twice.
-    #[error("the audience `{0}` is asked for twice")]
+    #[error("the audience `{0}` is requested twice")]
     DuplicateAudience(Audience),
     /// A lifetime of 0, or longer than [`MAX_TTL_SECONDS`].
-    #[error("a life of {found} seconds asked for, expected 1 to {MAX_TTL_SECONDS}")]
+    #[error("requested a TTL of {found} seconds, expected 1 to {MAX_TTL_SECONDS}")]
     Ttl {
         /// The requested lifetime, in seconds.
         found: u32,
@@ -245,11 +245,11 @@ mod tests {
         assert!(request(&["a", "b"], 1, 0).is_ok());
         assert!(request(&["a"], MAX_TTL_SECONDS, MAX_TIMESTAMP).is_ok());
         for (audiences, ttl, now, expected) in [
-            (&[][..], 1, 0, "0 audiences asked for, expected 1 to 10"),
-            (&["a"; 11], 1, 0, "11 audiences asked for, expected 1 to 10"),
-            (&["a", "b", "a"], 1, 0, "the audience `a` is asked for twice"),
-            (&["a"], 0, 0, "a life of 0 seconds asked for, expected 1 to 86400"),
-            (&["a"], 86_401, 0, "a life of 86401 seconds asked for, expected 1 to 86400"),
+            (&[][..], 1, 0, "requested 0 audiences, expected 1 to 10"),
+            (&["a"; 11], 1, 0, "requested 11 audiences, expected 1 to 10"),
+            (&["a", "b", "a"], 1, 0, "the audience `a` is requested twice"),
+            (&["a"], 0, 0, "requested a TTL of 0 seconds, expected 1 to 86400"),
+            (&["a"], 86_401, 0, "requested a TTL of 86401 seconds, expected 1 to 86400"),
             (
                 &["a"],
                 1,

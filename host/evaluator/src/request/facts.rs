@@ -8,10 +8,10 @@ use crate::strict_json::{self, JsonError, JsonLimits, Value};
 /// The most facts that one run can have.
 pub const MAX_FACTS: usize = 64;
 
-/// The longest value of a fact, in bytes.
+/// The maximum length of a fact's value, in bytes.
 pub const MAX_FACT_VALUE_BYTES: usize = 1024;
 
-/// The longest JSON text of facts that is parsed, in bytes: ample for the most and longest, escaped.
+/// The maximum length of the JSON text of facts, in bytes: ample for as many as are allowed, escaped.
 const MAX_FACTS_BYTES: usize = 1 << 20;
 
 /// Named values that a policy sees as `run.facts`: at most [`MAX_FACTS`], each name once, in the order of names.
@@ -37,7 +37,7 @@ pub enum FactsError {
     /// There are more than [`MAX_FACTS`].
     #[error("{found} facts, at most {MAX_FACTS} are allowed")]
     TooMany {
-        /// How many there are.
+        /// The number of facts.
         found: usize,
     },
     /// A name is not that of a fact.

@@ -4,10 +4,10 @@ use super::reader::{Reader, RunError, Shape};
 use super::run::Run;
 use crate::strict_json::{self, JsonLimits};
 
-/// The longest run object that is parsed, in bytes.
+/// The maximum length of a run object, in bytes.
 pub const MAX_RUN_BYTES: usize = 1 << 20;
 
-/// How deep a run object may be nested.
+/// The maximum nesting depth of a run object.
 pub const MAX_RUN_DEPTH: usize = 64;
 
 const KIND: &str = "meshBuildingBlockRun";

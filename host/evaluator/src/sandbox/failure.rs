@@ -8,7 +8,7 @@ use crate::contract::LiftFailed;
 use crate::decision::fault::Fault;
 use crate::text::escape;
 
-/// The longest panic message that is read, in bytes; the SDK writes no longer one.
+/// The maximum length of a panic message, in bytes; the SDK writes no longer one.
 const MAX_PANIC_BYTES: usize = 1000;
 
 /// The part of a memory that is searched for a panic message: static data lies low.

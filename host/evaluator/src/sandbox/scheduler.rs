@@ -130,7 +130,7 @@ impl Scheduler {
         }
     }
 
-    /// Acquires a free slot without waiting, the thread's last one if it can be had.
+    /// Acquires a free slot without waiting, preferably the thread's last one.
     fn acquire_slot(&self) -> Option<WorkerSlot> {
         let preferred = WorkerSlot::preferred(self.acquired.len()).0;
         (preferred..self.acquired.len()).chain(0..preferred).map(WorkerSlot).find(|slot| {

@@ -42,7 +42,7 @@ pub trait KeyCustody: Send + Sync {
     fn destroy(&self, kid: &str) -> Result<(), CustodyError>;
 }
 
-/// A custody that did not do what it was asked for.
+/// A failed operation of a key custody.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CustodyError {

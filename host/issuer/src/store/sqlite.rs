@@ -27,7 +27,7 @@ pub struct SqliteStore {
     known: Known,
 }
 
-/// Runs that were asked for lately, as they are in the database: one process has it, so nobody else changes
+/// Recently read runs, as they are in the database: one process has it, so nobody else changes
 /// them.
 #[derive(Debug, Default)]
 struct Known(RwLock<Recent>);

@@ -219,7 +219,7 @@ declare module 'countersign:policy/policy@1.0.0' {
     facts: Array<Fact>,
   }
   /**
-   * The token that is asked for.
+   * The requested token.
    */
   export interface Token {
     /**
@@ -228,12 +228,12 @@ declare module 'countersign:policy/policy@1.0.0' {
      */
     subject: string,
     /**
-     * The audiences (`aud`, section 4.1.3) asked for: 1 to 10, each 1 to 256 bytes of
+     * The requested audiences (`aud`, section 4.1.3): 1 to 10, each 1 to 256 bytes of
      * printable ASCII, none twice.
      */
     audiences: Array<string>,
     /**
-     * The life asked for, in seconds: 1 to 86,400.
+     * The requested lifetime, in seconds: 1 to 86,400.
      */
     ttlSeconds: number,
     /**

@@ -5,7 +5,7 @@ use wasmparser::{FunctionBody, Operator};
 use super::{at_most, malformed};
 use crate::prepare::load_error::LoadError;
 
-/// The longest body, in bytes. The interpreter loop of CPython has 426,843.
+/// The maximum length of a function body, in bytes. The interpreter loop of CPython has 426,843.
 const BODY_BYTES: u64 = 1 << 20;
 
 /// The maximum of locals, parameters not counted.
