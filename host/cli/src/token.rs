@@ -25,8 +25,8 @@ use countersign_deployment::files;
 const MAX_TOKEN_FILE: u64 = 32 << 10;
 
 /// The shortest and the longest time after which it is asked again when there was no answer.
-const LEAST_WAIT: Duration = Duration::from_secs(1);
-const MOST_WAIT: Duration = Duration::from_secs(30);
+const MIN_WAIT: Duration = Duration::from_secs(1);
+const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// At which part of a token's life the next one is fetched.
 const REFRESH_AT: f64 = 0.8;
@@ -180,7 +180,7 @@ impl Token {
 
     /// Asks until there is an answer that stands, or there is no time left.
     async fn fetch(&self, client: &Client, give_up: Instant) -> Result<TokenResponse> {
-        let mut wait = LEAST_WAIT;
+        let mut wait = MIN_WAIT;
         loop {
             let shown = match (&self.run_token_file, &self.identity_file) {
                 (Some(file), _) => Shown::RunToken(files::read_text(file, MAX_TOKEN_FILE)?),
@@ -189,7 +189,7 @@ impl Token {
             };
             let answer = client.ask(&self.run, &self.audience, self.ttl, &shown).await?;
             let TokenResponse::Later(why, after) = answer else { return Ok(answer) };
-            let pause = after.unwrap_or(wait).clamp(LEAST_WAIT, MOST_WAIT);
+            let pause = after.unwrap_or(wait).clamp(MIN_WAIT, MAX_WAIT);
             let left = give_up.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 bail!("no token, and no more time to wait for one: {why}");
@@ -198,7 +198,7 @@ impl Token {
             let pause = pause.min(left);
             output::status(&countersign::visible(&format!("asking again in {pause:?}: {why}")));
             sleep(pause).await;
-            wait = (wait * 2).min(MOST_WAIT);
+            wait = (wait * 2).min(MAX_WAIT);
         }
     }
 }
