@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use countersign::{
-    Binding, BindingConfig, BindingError, Claims, Engine, Facts, Limits, Mode, Policy, PolicySet, Run,
-    Scope, Settings, SubjectFormat, SubjectTemplate, TokenRequest,
+    Binding, BindingConfig, BindingError, Claims, Engine, Facts, Limits, Mode, Policy, PolicySet,
+    Run, Scope, Settings, SubjectFormat, SubjectTemplate, TokenRequest,
 };
 use countersign_deployment::{Manifest, ManifestFiles, prepare_policies};
 

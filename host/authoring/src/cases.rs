@@ -1,8 +1,8 @@
 //! `cases.toml`: requests, each with the verdict that a policy must answer.
 
 use countersign::{
-    Audience, ClaimName, Facts, MeshstackId, Run, RunnerId, Settings, SubjectFormat, SubjectTemplate,
-    TokenRequest,
+    Audience, ClaimName, Facts, MeshstackId, Run, RunnerId, Settings, SubjectFormat,
+    SubjectTemplate, TokenRequest,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -202,7 +202,13 @@ impl Case {
         let subject = SubjectTemplate { profile: SubjectFormat::ByDefinition, meshstack_id };
         let facts = self.facts.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let facts = Facts::new(facts).map_err(|e| error(format!("facts: {e}")))?;
-        Ok(DecisionInput { run, runner: runner.map_err(|e| error(e.to_string()))?, facts, subject, token })
+        Ok(DecisionInput {
+            run,
+            runner: runner.map_err(|e| error(e.to_string()))?,
+            facts,
+            subject,
+            token,
+        })
     }
 }
 

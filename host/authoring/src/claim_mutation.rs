@@ -2,7 +2,8 @@
 
 use countersign::{
     Audience, AuthorKind, Behavior, FactName, Facts, Implementation, MAX_TIMESTAMP,
-    MAX_TTL_SECONDS, Parent, Platform, Project, Run, RunId, RunnerId, TokenRequest, Trigger, Workspace,
+    MAX_TTL_SECONDS, Parent, Platform, Project, Run, RunId, RunnerId, TokenRequest, Trigger,
+    Workspace,
 };
 
 use crate::decision_input::DecisionInput;
@@ -303,7 +304,8 @@ mod tests {
         let claims = input.claims().unwrap();
         for claim in changeable() {
             let mut own = mutations.iter().filter(|mutation| mutation.claim == claim);
-            let changed = own.any(|own| claim.get(&own.input.claims().unwrap()) != claim.get(&claims));
+            let changed =
+                own.any(|own| claim.get(&own.input.claims().unwrap()) != claim.get(&claims));
             assert!(changed, "nothing changes {claim}");
         }
     }

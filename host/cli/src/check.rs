@@ -8,8 +8,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::Args;
 use countersign::{
-    Audience, DefinitionId, Facts, Optimization, PolicySet, Run, RunnerId, SubjectFormat, SubjectFormats,
-    SubjectParts, Workspace, visible,
+    Audience, DefinitionId, Facts, Optimization, PolicySet, Run, RunnerId, SubjectFormat,
+    SubjectFormats, SubjectParts, Workspace, visible,
 };
 use countersign_clouds::{Cloud, GCP_SUBJECT_BYTES, Violation};
 use countersign_deployment::files::resolve_relative_to;

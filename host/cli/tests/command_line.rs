@@ -44,9 +44,8 @@ fn an_approved_run() {
 #[test]
 fn facts_are_on_record_and_bounded() {
     let folder = folder();
-    let evaluate = |facts: &str| {
-        countersign(folder.path(), &format!("evaluate {ASK} {facts} --format json"))
-    };
+    let evaluate =
+        |facts: &str| countersign(folder.path(), &format!("evaluate {ASK} {facts} --format json"));
     let ran = evaluate("--fact cost-centre=4711 --fact ticket=a=b");
     assert_eq!(ran.status, 0, "{}", ran.stderr);
     let record: Value = serde_json::from_str(&ran.stdout).unwrap();

@@ -13,8 +13,8 @@ use std::sync::OnceLock;
 
 use countersign::{
     AuthorKind, Behavior, BuildingBlock, ClaimField, Claims, Decision, Definition, Facts,
-    FieldForm, Implementation, Parent, PolicySet, Run, SubjectFormat, SubjectTemplate, TokenRequest, Trigger,
-    read_run, run_record,
+    FieldForm, Implementation, Parent, PolicySet, Run, SubjectFormat, SubjectTemplate,
+    TokenRequest, Trigger, read_run, run_record,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
@@ -52,7 +52,8 @@ fn with_everything() -> Claims {
         author: "ü@example.com".to_owned(),
         author_kind: AuthorKind::User,
     });
-    Claims::new(run, Some(runner()), facts(), &subject_form(), token(&["aws", "azure"], 60)).unwrap()
+    Claims::new(run, Some(runner()), facts(), &subject_form(), token(&["aws", "azure"], 60))
+        .unwrap()
 }
 
 #[test]
@@ -89,8 +90,8 @@ fn each_field_has_the_bounds_that_it_was_made_with() {
         let pointer = field.record_pointer();
         let missing = Claims::from_record(changed(pointer, None).as_bytes());
         // Without a trigger there is neither author nor kind, and with one both are.
-        let optional = field.is_optional()
-            && !matches!(field, ClaimField::Author | ClaimField::AuthorKind);
+        let optional =
+            field.is_optional() && !matches!(field, ClaimField::Author | ClaimField::AuthorKind);
         assert_eq!(missing.is_ok(), optional || *field == ClaimField::Facts, "{field}");
         refuses(pointer, Value::Null, pointer);
         let bad = match field.form() {

@@ -338,7 +338,8 @@ fn limits_are_the_bindings_own() {
 fn a_policy_sees_the_run_and_the_token_and_no_more() {
     let runner = Some(support::runner());
     let form = support::subject_form();
-    let claims = Claims::new(support::run(), runner, Facts::default(), &form, token(&["aws"], 42)).unwrap();
+    let claims =
+        Claims::new(support::run(), runner, Facts::default(), &form, token(&["aws"], 42)).unwrap();
     let decision = decide(&[enforce("a", r#""echo""#)], claims);
     let Outcome::Refused(reasons) = decision.outcome() else { panic!("{decision:?}") };
     assert_eq!(

@@ -18,7 +18,9 @@ pub(crate) fn run(data: &[u8]) {
         let form = SubjectTemplate { profile, meshstack_id: "fuzz".parse().unwrap() };
         let runner = "98520496-627d-43e6-82da-ce499179ff3f".parse().unwrap();
         let token = TokenRequest::new(vec!["aws".parse().unwrap()], 900, 1_790_000_000).unwrap();
-        let claims = Claims::new(run.clone(), Some(runner), countersign::Facts::default(), &form, token).unwrap();
+        let claims =
+            Claims::new(run.clone(), Some(runner), countersign::Facts::default(), &form, token)
+                .unwrap();
         let parts = SubjectParts::parse(claims.subject().as_str()).unwrap();
         assert_eq!(parts.subject().unwrap(), *claims.subject());
     }

@@ -16,9 +16,7 @@ use super::input::{self, Parameters, identifier};
 use super::registration::{
     MAX_FACTS_BYTES, REGISTRATION_TYPE, Registered, registration, run_object,
 };
-use countersign_issuer::{
-    LogFields, Permission, Problem, ProblemKind, Registration, Service,
-};
+use countersign_issuer::{LogFields, Permission, Problem, ProblemKind, Registration, Service};
 
 /// JSON, the type that meshStack's API has for a run object, and that of a run object with facts.
 pub(super) const RUN_TYPES: &[&str] = &[

@@ -522,9 +522,11 @@ async fn decisions_take_facts_and_a_run_without_them_is_refused() {
         let request = request.bearer_auth(&service.api_key).body(body.to_string());
         request.header("content-type", "application/json").send()
     };
-    let (_, body) = answer(decide(Some(json!({"change-ticket": "CHG-7 \"ü\""}))).await.unwrap()).await;
+    let (_, body) =
+        answer(decide(Some(json!({"change-ticket": "CHG-7 \"ü\""}))).await.unwrap()).await;
     assert_eq!(body["outcome"], "approved", "{body}");
-    for facts in [None, Some(Value::Null), Some(json!({})), Some(json!({"change-ticket": "other"}))] {
+    for facts in [None, Some(Value::Null), Some(json!({})), Some(json!({"change-ticket": "other"}))]
+    {
         let (_, body) = answer(decide(facts).await.unwrap()).await;
         assert_eq!(body["outcome"], "refused", "{body}");
         assert_eq!(body["reasons"][0]["code"], "no-fact");

@@ -10,8 +10,9 @@
 //! (who may ask, how often, where records go).
 
 use countersign::{
-    Approval, Audience, Claims, Decision, Digest, Facts, Fault, PolicySet, Reason, ReasonSource, Run,
-    RunnerId, SubjectError, SubjectFormat, SubjectFormats, Terms, TokenRequest, TokenRequestError,
+    Approval, Audience, Claims, Decision, Digest, Facts, Fault, PolicySet, Reason, ReasonSource,
+    Run, RunnerId, SubjectError, SubjectFormat, SubjectFormats, Terms, TokenRequest,
+    TokenRequestError,
 };
 use countersign_clouds::AudienceClouds;
 use countersign_clouds::Violation;

@@ -45,7 +45,9 @@ fn approve(audiences: &[&str], permit: &str) -> Approval {
     };
     let audiences = audiences.iter().map(|audience| audience.parse().unwrap()).collect();
     let token = TokenRequest::new(audiences, 3600, NOW).unwrap();
-    set.evaluate(Claims::new(run, None, countersign::Facts::default(), &subject, token).unwrap()).into_approval().unwrap()
+    set.evaluate(Claims::new(run, None, countersign::Facts::default(), &subject, token).unwrap())
+        .into_approval()
+        .unwrap()
 }
 
 fn issuer(algorithm: Algorithm) -> Issuer {

@@ -310,7 +310,8 @@ impl<'d> BindingRecord<'d> {
 
 impl Serialize for LimitsRecord {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(Limits::FIELDS.iter().map(|field| (field.member, field.get(&self.0))))
+        serializer
+            .collect_map(Limits::FIELDS.iter().map(|field| (field.member, field.get(&self.0))))
     }
 }
 

@@ -9,8 +9,8 @@ use proptest::sample::select;
 use super::*;
 use crate::decision::combine::combine;
 use crate::{
-    Audience, BindingTrace, ClaimName, Digest, Fault, Grant, Limits, Outcome, PolicyReason, Run,
-    EvaluationUsage, Terms, TokenRequest, Verdict,
+    Audience, BindingTrace, ClaimName, Digest, EvaluationUsage, Fault, Grant, Limits, Outcome,
+    PolicyReason, Run, Terms, TokenRequest, Verdict,
 };
 
 const RUN: &str = include_str!("../../tests/data/published-get.json");

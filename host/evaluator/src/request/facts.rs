@@ -93,7 +93,10 @@ impl Facts {
     /// # Errors
     /// When the text is not such an object, or the facts are refused.
     pub fn from_json(text: &[u8]) -> Result<Self, FactsError> {
-        Self::from_value(&strict_json::parse(text, JsonLimits { bytes: MAX_FACTS_BYTES, depth: 2 })?)
+        Self::from_value(&strict_json::parse(
+            text,
+            JsonLimits { bytes: MAX_FACTS_BYTES, depth: 2 },
+        )?)
     }
 
     pub(crate) fn from_value(value: &Value<'_>) -> Result<Self, FactsError> {

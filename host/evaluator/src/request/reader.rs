@@ -7,10 +7,10 @@ use super::fields::{
     ClaimField, FieldForm, PARENT_BUILDING_BLOCK, PARENT_DEFINITION, ParentMember,
 };
 use super::identifier::IdentifierError;
-use crate::strict_json::{JsonError, Object, Value};
 use super::run::{
     AuthorKind, Behavior, BuildingBlock, Definition, Implementation, Parent, Run, Trigger,
 };
+use crate::strict_json::{JsonError, Object, Value};
 use crate::text::escape;
 
 /// Why a run object is refused before any policy sees it.
@@ -107,8 +107,7 @@ impl<'v> Reader<'v> {
                 id: self.identifier(ClaimField::Definition)?,
                 workspace: self.identifier(ClaimField::DefinitionWorkspace)?,
                 version: self.integer(ClaimField::DefinitionVersion)?,
-                implementation: self
-                    .word(ClaimField::Implementation, Implementation::from_word)?,
+                implementation: self.word(ClaimField::Implementation, Implementation::from_word)?,
             },
             trigger: self.trigger()?,
         })
@@ -226,9 +225,9 @@ impl<'v> Reader<'v> {
             .map(|(index, item)| {
                 let pointer = format!("{}/{name}/{index}", node.pointer);
                 match item {
-                    Value::String(text) => text
-                        .parse()
-                        .map_err(|problem| RunError::Identifier { pointer, problem }),
+                    Value::String(text) => {
+                        text.parse().map_err(|problem| RunError::Identifier { pointer, problem })
+                    }
                     other => Err(RunError::WrongType {
                         pointer,
                         expected: "an identifier",

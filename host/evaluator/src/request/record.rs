@@ -8,11 +8,11 @@ use super::claims::{Claims, TokenRequest, TokenRequestError};
 use super::facts::Facts;
 use super::fields::{ClaimField, FieldForm, PARENT_MEMBERS};
 use super::identifier::Subject;
-use crate::strict_json::{self, JsonError, JsonLimits, Value};
 use super::reader::{Reader, RunError, Shape};
 use super::run::{Parent, Run, Trigger};
 use super::run_object::{MAX_RUN_BYTES, MAX_RUN_DEPTH};
 use super::subject::{SubjectError, SubjectFormat, SubjectParts, SubjectTemplate};
+use crate::strict_json::{self, JsonError, JsonLimits, Value};
 
 /// Why the claims or the run of a record are not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -273,4 +273,3 @@ impl<'c> TriggerRecord<'c> {
         }
     }
 }
-

@@ -1,8 +1,8 @@
 //! From the bytes of a run object to a [`Run`].
 
-use crate::strict_json::{self, JsonLimits};
 use super::reader::{Reader, RunError, Shape};
 use super::run::Run;
+use crate::strict_json::{self, JsonLimits};
 
 /// The longest run object that is parsed, in bytes.
 pub const MAX_RUN_BYTES: usize = 1 << 20;

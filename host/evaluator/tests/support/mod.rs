@@ -7,8 +7,8 @@ pub mod hostile;
 use std::sync::{Arc, OnceLock};
 
 use countersign::{
-    Audience, Binding, BindingConfig, BindingName, Claims, Decision, Engine, EngineConfig, Facts, Limits,
-    Mode, Optimization, Policy, PolicySet, Run, RunnerId, Scope, Settings, SubjectFormat,
+    Audience, Binding, BindingConfig, BindingName, Claims, Decision, Engine, EngineConfig, Facts,
+    Limits, Mode, Optimization, Policy, PolicySet, Run, RunnerId, Scope, Settings, SubjectFormat,
     SubjectTemplate, TokenRequest,
 };
 
