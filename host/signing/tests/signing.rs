@@ -32,6 +32,7 @@ fn approve(audiences: &[&str], permit: &str) -> Approval {
         settings: Settings::from_json(&format!(r#"{{"answer":{{"permit":{permit}}}}}"#)).unwrap(),
         scope: Scope::All,
         mode: Mode::Enforce,
+        may_permit: true,
         limits: Limits::DEFAULT,
         claims: ["team", "https://example.com/cost"].map(|name| name.parse().unwrap()).into(),
     };
