@@ -267,11 +267,11 @@ proptest! {
             let permitted = enforcing.iter().any(|entry| {
                 entry.binding.may_permit && matches!(entry.result, Ok(countersign::Verdict::Permit(_)))
             });
-            prop_assert!(permitted);
-            let refused = enforcing.iter().any(|entry| {
+            let refusing = enforcing.iter().any(|entry| {
                 matches!(entry.result, Err(_) | Ok(countersign::Verdict::Deny(_)))
             });
-            prop_assert!(!refused);
+            prop_assert!(permitted);
+            prop_assert!(!refusing);
             // Never wider than the request.
             prop_assert!((1..=TTL).contains(&terms.ttl_seconds));
             prop_assert!(!terms.audiences.is_empty());
