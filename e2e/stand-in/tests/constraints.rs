@@ -310,7 +310,7 @@ async fn each_row_of_the_table() {
             "gcp",
             &rs,
             aud(GCP, json!({"iat": now - 600, "exp": now - 600 + 48 * 3600})),
-            "48 hours or longer",
+            "a lifetime of 48 hours or more",
         ),
         ("gcp", &rs, aud(GCP, json!({"iat": now + 600})), "not in the past"),
         ("gcp", &rs, aud(GCP, json!({"iat": now - 25 * 3600})), "stale"),

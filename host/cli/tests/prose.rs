@@ -1,11 +1,17 @@
 //! The house's prose: documentation comments begin with a noun or a verb, and renamed words do not come back.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use regex::RegexBuilder;
+use regex::{RegexBuilder, RegexSetBuilder};
 
 /// The maximum share of documentation lines that begin with a question word, in percent.
 const MAX_PERCENT: usize = 1;
@@ -106,11 +112,17 @@ fn documentation_begins_with_a_noun_or_a_verb() {
 struct Renamed {
     pattern: &'static str,
     instead: &'static str,
+    /// Set for words of prose; identifiers are not searched for in comments, where they may be plain English.
+    in_comments: bool,
     allowed: &'static [(&'static str, &'static str)],
 }
 
 const fn renamed(pattern: &'static str, instead: &'static str) -> Renamed {
-    Renamed { pattern, instead, allowed: &[] }
+    Renamed { pattern, instead, in_comments: false, allowed: &[] }
+}
+
+const fn renamed_words(pattern: &'static str, instead: &'static str) -> Renamed {
+    Renamed { pattern, instead, in_comments: true, allowed: &[] }
 }
 
 /// Renamed keys and codes stay in the tables that tell their new name, and in the tests of those.
@@ -123,11 +135,10 @@ const OLD_KEYS: &[(&str, &str)] = &[
     ("host/cli/src/policy/", "the error for a renamed file"),
     ("host/cli/tests/", "tests of the errors for renamed keys"),
     ("host/issuer/src/config.rs", "the table of renamed keys"),
-    ("CHANGELOG.md", "the changelog names what was renamed"),
 ];
 
 const fn renamed_key(pattern: &'static str, instead: &'static str) -> Renamed {
-    Renamed { pattern, instead, allowed: OLD_KEYS }
+    Renamed { pattern, instead, in_comments: true, allowed: OLD_KEYS }
 }
 
 /// The words that are not to come back. Patterns are case-sensitive regular expressions over `.rs` and `.toml` files,
@@ -152,7 +163,10 @@ const RENAMED: &[Renamed] = &[
     renamed(r"\b(prepare_when_needed|WhenNeeded)\b", "`prepare_lazily`, `Preparation::Lazy`"),
     renamed(r"\bPreparation::Elsewhere\b", "`Preparation::External`"),
     renamed_key(r"\bwhen-needed\b", "`on-demand`"),
-    renamed(r"countersign[-_]preparation\b|host/preparation\b", "`countersign-compiler-worker`"),
+    renamed_words(
+        r"countersign[-_]preparation\b|host/preparation\b",
+        "`countersign-compiler-worker`",
+    ),
     renamed(
         r"\b(ExitWhenExhausted|exit_when_exhausted|last_words|LAST_WORDS)\b",
         "`ExitOnOom`, `stderr_tail`",
@@ -166,7 +180,7 @@ const RENAMED: &[Renamed] = &[
     renamed(r"\bLowered::Last\b", "`LowerProbe`"),
     // Trust.
     renamed(r"\b(TrustOf|lets_in|only_for)\b", "`TrustSpec`, `admits`, `granted_only_to`"),
-    renamed(r"\bways? in\b", "trust statement"),
+    renamed_words(r"\bways in\b|\b(a|one) way in\b", "trust statement"),
     renamed(r"\bstruct Presented\b", "`TokenClaims`"),
     // Subjects.
     renamed(r"\b(SubjectMove|SubjectMoves|MoveStep)\b", "`MigrationStep`, subject migration"),
@@ -196,7 +210,7 @@ const RENAMED: &[Renamed] = &[
         r"\bstruct (Trial|Asked|Hints|Variation)\b",
         "`CaseRunner`, `DecisionInput`, `SettingsLiterals`, `ClaimMutation`",
     ),
-    renamed(r"\bturned on\b", "which claims determined it"),
+    renamed_words(r"\bturned on\b", "which claims determined it"),
     renamed_key(r"\bdecides-on\b", "`depends-on`"),
     renamed_key(r"\botherwise\.json\b", "`default-verdict.json`"),
     // The command line.
@@ -205,13 +219,18 @@ const RENAMED: &[Renamed] = &[
         "`Exit::Success`, `with_spinner`, `status`, `eprint_or_fail`",
     ),
     // Messages.
-    renamed(r"port that is none\b", "has an invalid port"),
-    renamed(r"cannot be had now\b", "is currently unavailable"),
-    renamed(r"is not at hand\b", "is not available"),
-    renamed(r"could not take its settings\b", "`configure` failed"),
-    renamed(r"who may ask was read again\b", "reloaded access configuration"),
-    renamed(r"see to the rest themselves\b", "and install everything else"),
+    renamed_words(r"port that is none\b", "has an invalid port"),
+    renamed_words(r"cannot be had now\b", "is currently unavailable"),
+    renamed_words(r"is not at hand\b", "is not available"),
+    renamed_words(r"could not take its settings\b", "`configure` failed"),
+    renamed_words(r"who may ask was read again\b", "reloaded access configuration"),
+    renamed_words(r"see to the rest themselves\b", "and install everything else"),
 ];
+
+/// A line of Rust without its comment. `//` in a string ends it too early, which is rare enough.
+fn code(line: &str) -> &str {
+    line.split("//").next().unwrap_or_default()
+}
 
 /// This table has every old word.
 const THIS_FILE: &str = "host/cli/tests/prose.rs";
@@ -223,16 +242,26 @@ fn renamed_words_do_not_come_back() {
         .into_iter()
         .filter(|(name, _)| {
             name != THIS_FILE
+                // It names what was renamed.
+                && name != "CHANGELOG.md"
                 && (!name.ends_with(".md") || name.starts_with("docs/") || !name.contains('/'))
         })
         .collect();
-    for Renamed { pattern, instead, allowed } in RENAMED {
-        let regex = RegexBuilder::new(pattern).unicode(false).build().unwrap();
-        for (name, text) in &files {
+    // All patterns at once tell which few of them each file needs.
+    let patterns = RENAMED.iter().map(|renamed| renamed.pattern);
+    let all = RegexSetBuilder::new(patterns).unicode(false).build().unwrap();
+    for (name, text) in &files {
+        for at in all.matches(text) {
+            let Renamed { pattern, instead, in_comments, allowed } = &RENAMED[at];
             if allowed.iter().any(|(prefix, _)| name.starts_with(prefix)) {
                 continue;
             }
-            for (at, line) in text.lines().enumerate().filter(|(_, line)| regex.is_match(line)) {
+            let regex = RegexBuilder::new(pattern).unicode(false).build().unwrap();
+            let is_found = |line: &str| {
+                let code = if *in_comments || !name.ends_with(".rs") { line } else { code(line) };
+                regex.is_match(code)
+            };
+            for (at, line) in text.lines().enumerate().filter(|(_, line)| is_found(line)) {
                 writeln!(found, "{name}:{}: say {instead}: {}", at + 1, line.trim()).unwrap();
             }
         }

@@ -161,7 +161,7 @@ fn a_violation_names_the_limit_and_the_value() {
     assert_eq!(
         found,
         [
-            "audiences-of-several-clouds: a token for azure and gcp can be replayed by either at the other: ask for \
+            "audiences-of-several-clouds: a token for azure and gcp can be replayed by either at the other: request \
              one for each",
             "azure-algorithm: Entra takes RS256, and this token has ES256",
             "azure-audience: Entra takes exactly one audience, and this token has 2: \

@@ -89,6 +89,7 @@ pub use digest::{Digest, DigestError};
 pub use issuer_url::{IssuerUrl, IssuerUrlError};
 pub use limits::{
     ConfigureUsage, EvaluationUsage, LimitError, LimitField, LimitRule, LimitUnit, Limits,
+    LimitsRecordError,
 };
 pub use policy_set::binding::{Binding, BindingConfig, BindingError};
 pub use policy_set::description::{Description, SettingsProblem};

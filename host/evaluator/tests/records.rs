@@ -11,7 +11,7 @@ mod support;
 
 use std::path::PathBuf;
 
-use countersign::{Claims, Decision, Digest};
+use countersign::{Claims, Decision, Digest, Limits};
 use support::{claims, claims_for, decide, enforce, shadow, token};
 
 /// Compares with a golden file; `UPDATE=1` rewrites it. Digests of components and fuel change with
@@ -26,7 +26,9 @@ fn check(name: &str, decision: &Decision) {
     let component = Digest::of(countersign_policy_artifacts::SCRIPTED).to_string();
     record["id"] = hidden.clone();
     record["policy_set"] = hidden.clone();
-    for entry in record["trace"].as_array_mut().unwrap() {
+    for (entry, trace) in record["trace"].as_array_mut().unwrap().iter_mut().zip(decision.trace()) {
+        let limits = Limits::from_record(entry["limits"].to_string().as_bytes());
+        assert_eq!(limits, Ok(trace.binding.limits));
         assert_eq!(entry["policy"]["digest"], component);
         entry["policy"]["digest"] = hidden.clone();
         for used in ["fuel", "memory_bytes"] {
