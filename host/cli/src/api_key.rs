@@ -15,7 +15,7 @@ Examples:
   (umask 077; countersign api-key > control-plane.key)
 
 The key is printed to stdout and stored nowhere; its entry for `issuer.toml` is printed to stderr. With `--format json`, stdout has `key` and `sha256`.")]
-pub struct ApiKey {
+pub(crate) struct ApiKey {
     /// The form of the output
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -28,7 +28,7 @@ struct Printed<'k> {
 }
 
 impl ApiKey {
-    pub fn run(&self) -> Result<Exit> {
+    pub(crate) fn run(&self) -> Result<Exit> {
         let key = ApiKeyText::generate().context("the system's random number generator failed")?;
         let sha256 = Digest::of(key.expose().as_bytes()).to_string();
         match self.format {

@@ -11,7 +11,7 @@ use countersign::{Digest, EntryOf, visible};
 use countersign_compiler_worker::{CacheFolder, KeptEntry};
 use serde::Serialize;
 
-pub use self::place::{CacheArguments, CachePlace};
+pub(crate) use self::place::{CacheArguments, CachePlace};
 use crate::output::{self, DIM, Exit, FAILURE, Format, Styled};
 
 /// List and prune the cache of compiled policies
@@ -24,7 +24,7 @@ and is prepared again.
 Examples:
   countersign cache list
   countersign cache prune --unused-days 30")]
-pub struct Cache {
+pub(crate) struct Cache {
     #[command(subcommand)]
     command: CacheCommand,
 }
@@ -109,7 +109,7 @@ struct PruneJson {
 }
 
 impl Cache {
-    pub fn run(&self) -> Result<Exit> {
+    pub(crate) fn run(&self) -> Result<Exit> {
         match &self.command {
             CacheCommand::List(command) => command.run(),
             CacheCommand::Prune(command) => command.run(),

@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 use crate::output::{FAILURE, SUCCESS, Styled};
 
 #[derive(Args)]
-pub struct PermitArguments {
+pub(crate) struct PermitArguments {
     /// A definition, with the workspace that owns it; repeat it for several
     #[arg(long = "definition", short, value_name = "WORKSPACE/UUID")]
     pub definitions: Vec<DefinitionArgument>,
@@ -24,7 +24,7 @@ pub struct PermitArguments {
 
 /// The bindings that can permit, by definition and by scope, and those that add nothing.
 #[derive(Serialize)]
-pub struct CanPermit {
+pub(crate) struct CanPermit {
     can_permit: Vec<Entry>,
     redundant: Vec<RedundantEntry>,
 }
@@ -45,7 +45,7 @@ struct RedundantEntry {
 
 impl CanPermit {
     /// Checks the bindings of a policy set, for each definition first, then for each of their scopes.
-    pub fn of(policies: &PolicySet, definitions: &[DefinitionArgument]) -> Self {
+    pub(crate) fn of(policies: &PolicySet, definitions: &[DefinitionArgument]) -> Self {
         let bindings = || policies.bindings().iter().map(|binding| binding.identity());
         let definitions: BTreeSet<_> = definitions.iter().cloned().collect();
         let definitions =
@@ -62,11 +62,11 @@ impl CanPermit {
     }
 
     /// Tells whether some of the runs cannot be permitted by any binding.
-    pub fn leaves_some_out(&self) -> bool {
+    pub(crate) fn leaves_some_out(&self) -> bool {
         self.can_permit.iter().any(Entry::is_none)
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut text = String::from("bindings that can permit\n");
         // Writing to a string does not fail.
         for entry in &self.can_permit {
@@ -110,7 +110,7 @@ impl Entry {
 }
 
 /// Formats a scope for people.
-pub fn scope_text(scope: &Scope) -> String {
+pub(crate) fn scope_text(scope: &Scope) -> String {
     match scope {
         Scope::All => "all".to_owned(),
         Scope::DefinitionWorkspace(workspace) => format!("definition workspace {workspace}"),

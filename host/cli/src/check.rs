@@ -62,7 +62,7 @@ the names of bindings in `all_runs` and `some_runs`) and `redundant` (a list wit
 
 Exit status: 0 nothing is wrong, 1 something is.")]
 #[command(group = clap::ArgGroup::new("what").required(true))]
-pub struct Check {
+pub(crate) struct Check {
     /// The configuration of a service, `issuer.toml`
     #[arg(long, short, value_name = "FILE", group = "what")]
     config: Option<PathBuf>,
@@ -108,7 +108,7 @@ struct One {
 }
 
 impl Check {
-    pub fn run(&self) -> Result<Exit> {
+    pub(crate) fn run(&self) -> Result<Exit> {
         let config =
             self.config.as_deref().map(|path| Ok::<_, anyhow::Error>((path, read_config(path)?)));
         let config = config.transpose()?;
@@ -234,7 +234,7 @@ impl Check {
 }
 
 /// Runs the pre-signature checks on the token of a subject, as far as it is known without a run.
-pub fn preflight_of(
+pub(crate) fn preflight_of(
     installation: &Installation,
     algorithm: Algorithm,
     subject: &str,

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 
 /// The given time, or the system's, in seconds since 1970.
-pub fn now(given: Option<u64>) -> Result<u64> {
+pub(crate) fn now(given: Option<u64>) -> Result<u64> {
     if let Some(now) = given {
         return Ok(now);
     }

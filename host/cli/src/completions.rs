@@ -14,14 +14,14 @@ Examples:
   countersign completions bash > /etc/bash_completion.d/countersign
   countersign completions zsh > \"${fpath[1]}/_countersign\"
   countersign completions fish > ~/.config/fish/completions/countersign.fish")]
-pub struct Completions {
+pub(crate) struct Completions {
     /// The shell
     #[arg(value_enum)]
     shell: Shell,
 }
 
 impl Completions {
-    pub fn run(&self) -> Result<Exit> {
+    pub(crate) fn run(&self) -> Result<Exit> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Arguments::command(), "countersign", &mut script);
         output::print(&String::from_utf8_lossy(&script))?;

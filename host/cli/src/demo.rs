@@ -25,10 +25,10 @@ const GCP: &str = "gcp-workload-identity-provider:demo";
 
 /// Demonstrate the whole flow: a run approved, signed and verified, one refused, one narrowed
 #[derive(Args)]
-pub struct Demo {}
+pub(crate) struct Demo {}
 
 impl Demo {
-    pub fn run(&self) -> Result<Exit> {
+    pub(crate) fn run(&self) -> Result<Exit> {
         let manifest = Manifest::parse(MANIFEST)?;
         let engine = engine::engine(Optimization::None, output::warn_or_log)?;
         let files = components(&manifest)?;

@@ -20,7 +20,7 @@ Examples:
   eval \"$(countersign env gcp --write credentials.json --audience \"$PROVIDER\")\"
 
 The token itself is in a file that `countersign token --write` renews. No secret is printed. `--format json` prints an object of names and values.")]
-pub struct Env {
+pub(crate) struct Env {
     #[command(subcommand)]
     cloud: CloudCommand,
 
@@ -161,7 +161,7 @@ struct Stackit {
 type Variables = Vec<(&'static str, String)>;
 
 impl Env {
-    pub fn run(&self) -> Result<Exit> {
+    pub(crate) fn run(&self) -> Result<Exit> {
         let variables = match &self.cloud {
             CloudCommand::Aws(aws) => aws.variables()?,
             CloudCommand::Gcp(gcp) => gcp.write()?,

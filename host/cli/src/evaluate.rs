@@ -31,7 +31,7 @@ members are only added. What the cloud of an audience demands is not looked at h
 and `countersign sign` do.
 
 Exit status: 0 approved, 2 refused, 1 anything else.")]
-pub struct Evaluate {
+pub(crate) struct Evaluate {
     #[command(flatten)]
     request: RequestArguments,
 
@@ -41,7 +41,7 @@ pub struct Evaluate {
 }
 
 impl Evaluate {
-    pub fn run(&self) -> Result<Exit> {
+    pub(crate) fn run(&self) -> Result<Exit> {
         let (bundle, _) = self.request.load()?;
         let decision = self.request.decide(&bundle)?;
         match self.format {

@@ -32,7 +32,7 @@ deny, abstain or fault, `claims` and `counterfactuals`, which also have the `out
 `evaluations`. A permit of a binding with `may-permit = false` is a restrict.
 
 Exit status: 0 explained, 1 anything else.")]
-pub struct Explain {
+pub(crate) struct Explain {
     #[command(flatten)]
     request: RequestArguments,
 
@@ -69,7 +69,7 @@ struct PrintedBinding<'e> {
 }
 
 impl Explain {
-    pub fn run(&self) -> Result<Exit> {
+    pub(crate) fn run(&self) -> Result<Exit> {
         let (bundle, _) = self.request.load()?;
         let input = self.request.input(&bundle)?;
         let mut literals = SettingsLiterals::default();

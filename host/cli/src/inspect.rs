@@ -46,7 +46,7 @@ a child process, which is held to `prepare_ms` and `prepare_memory_bytes`.
 
 Exit status: 0 when everything would load, 1 when something would not, or by --strict when no binding can permit
 runs of a definition given or of a scope.")]
-pub struct Inspect {
+pub(crate) struct Inspect {
     /// The components
     #[arg(required_unless_present = "policies", value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -80,7 +80,7 @@ pub struct Inspect {
 }
 
 impl Inspect {
-    pub fn run(&self) -> Result<Exit> {
+    pub(crate) fn run(&self) -> Result<Exit> {
         if let Some(manifest) = &self.policies {
             return bindings::inspect(manifest, &self.permits, self.format);
         }

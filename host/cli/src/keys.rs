@@ -16,7 +16,7 @@ use crate::sign::read_key;
 
 /// Generate signing keys, publish their public halves, and rotate those of a service
 #[derive(Args)]
-pub struct Keys {
+pub(crate) struct Keys {
     #[command(subcommand)]
     command: KeysCommand,
 }
@@ -91,7 +91,7 @@ struct Jwks {
 }
 
 impl Keys {
-    pub fn run(&self) -> Result<Exit> {
+    pub(crate) fn run(&self) -> Result<Exit> {
         match &self.command {
             KeysCommand::Generate(command) => command.run(),
             KeysCommand::Jwks(command) => command.run(),

@@ -13,8 +13,8 @@ use countersign_issuer::CHECKPOINT_KEY_FILE;
 
 use crate::output::Exit;
 
-pub use self::records::RecordView;
-pub use self::verify::verified;
+pub(crate) use self::records::RecordView;
+pub(crate) use self::verify::verified;
 
 /// Show and verify the decision log
 #[derive(Args)]
@@ -27,7 +27,7 @@ Examples:
   countersign log show state/log --run b3116611-e08b-4b00-91c5-10365b25a6ef
   countersign log tail state/log --follow
   countersign log subjects state/log")]
-pub struct LogCommands {
+pub(crate) struct LogCommands {
     #[command(subcommand)]
     command: LogCommand,
 }
@@ -56,7 +56,7 @@ impl LogPlace {
 }
 
 /// Returns the folder, if it contains a log. An empty folder must not read as a log without tokens.
-pub fn folder_of(folder: &Path) -> Result<&Path> {
+pub(crate) fn folder_of(folder: &Path) -> Result<&Path> {
     if folder.join(CHECKPOINT_KEY_FILE).exists() {
         return Ok(folder);
     }
@@ -68,7 +68,7 @@ pub fn folder_of(folder: &Path) -> Result<&Path> {
 }
 
 impl LogCommands {
-    pub fn run(&self) -> Result<Exit> {
+    pub(crate) fn run(&self) -> Result<Exit> {
         match &self.command {
             LogCommand::Verify(command) => command.run(),
             LogCommand::Show(command) => command.run(),

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 /// The exit of a command that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
+pub(crate) enum Exit {
     /// Approved, or done.
     Success,
     /// Refused by a decision.
@@ -21,20 +21,20 @@ pub enum Exit {
 
 /// The form of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub(crate) enum Format {
     /// For people; may change.
     Human,
     /// JSON of a stable, documented shape.
     Json,
 }
 
-pub const SUCCESS: Style = AnsiColor::Green.on_default().bold();
-pub const FAILURE: Style = AnsiColor::Red.on_default().bold();
-pub const DIM: Style = Style::new().dimmed();
-pub const STRONG: Style = Style::new().bold();
+pub(crate) const SUCCESS: Style = AnsiColor::Green.on_default().bold();
+pub(crate) const FAILURE: Style = AnsiColor::Red.on_default().bold();
+pub(crate) const DIM: Style = Style::new().dimmed();
+pub(crate) const STRONG: Style = Style::new().bold();
 
 /// Text in a style, without escape sequences where the output does not support them.
-pub struct Styled<T>(pub Style, pub T);
+pub(crate) struct Styled<T>(pub Style, pub T);
 
 impl<T: std::fmt::Display> std::fmt::Display for Styled<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -43,7 +43,7 @@ impl<T: std::fmt::Display> std::fmt::Display for Styled<T> {
 }
 
 /// Prints text to stdout.
-pub fn print(text: &str) -> Result<()> {
+pub(crate) fn print(text: &str) -> Result<()> {
     let mut stdout = anstream::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     stdout.flush()?;
@@ -51,14 +51,14 @@ pub fn print(text: &str) -> Result<()> {
 }
 
 /// Prints a value as indented JSON to stdout.
-pub fn print_json(value: &impl Serialize) -> Result<()> {
+pub(crate) fn print_json(value: &impl Serialize) -> Result<()> {
     let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');
     print(&text)
 }
 
 /// A time in seconds since 1970, for people (RFC 3339).
-pub fn time(seconds: u64) -> String {
+pub(crate) fn time(seconds: u64) -> String {
     let time = UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
     time.map_or_else(
         || seconds.to_string(),
@@ -67,23 +67,23 @@ pub fn time(seconds: u64) -> String {
 }
 
 /// Prints a status line to stderr, which keeps the output on stdout parseable.
-pub fn status(text: &str) {
+pub(crate) fn status(text: &str) {
     // A caller that has closed stderr does not want it.
     let _ = writeln!(anstream::stderr(), "{text}");
 }
 
 /// Prints text to stderr, or fails: for what must not be lost, such as a decision before its token.
-pub fn eprint_or_fail(text: &str) -> Result<()> {
+pub(crate) fn eprint_or_fail(text: &str) -> Result<()> {
     Ok(writeln!(anstream::stderr(), "{text}")?)
 }
 
 /// Prints a warning to stderr: something that a caller may rely on was not done. The text is escaped already.
-pub fn warn(text: &str) {
+pub(crate) fn warn(text: &str) {
     status(&format!("{} {text}", Styled(STRONG, "warning:")));
 }
 
 /// Logs a warning if logging is set up, and prints it otherwise.
-pub fn warn_or_log(text: &str) {
+pub(crate) fn warn_or_log(text: &str) {
     if tracing::dispatcher::has_been_set() {
         tracing::warn!("{text}");
     } else {
@@ -93,12 +93,12 @@ pub fn warn_or_log(text: &str) {
 
 /// Reports an error. Paths and quoted lines are untrusted: they are escaped, so that they cannot
 /// control the terminal.
-pub fn error(error: &anyhow::Error) {
+pub(crate) fn error(error: &anyhow::Error) {
     let text = countersign::visible(&format!("{error:#}"));
     status(&format!("{} {text}", Styled(FAILURE, "error:")));
 }
 
 /// Tells whether the reader of the output has gone, as `head` does, which is no error to report.
-pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
+pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

@@ -25,7 +25,7 @@ Examples:
   countersign policy bench
 
 A policy's folder has its test cases in `cases.toml`; docs/policies.md describes the format.")]
-pub struct PolicyCommands {
+pub(crate) struct PolicyCommands {
     #[command(subcommand)]
     command: PolicyCommand,
 }
@@ -39,7 +39,7 @@ enum PolicyCommand {
 }
 
 impl PolicyCommands {
-    pub fn run(&self) -> Result<Exit> {
+    pub(crate) fn run(&self) -> Result<Exit> {
         match &self.command {
             PolicyCommand::New(command) => command.run(),
             PolicyCommand::Build(command) => command.run(),

@@ -9,7 +9,7 @@ use crate::output::status;
 
 /// Runs `work`, and prints a status line when it takes longer than a second: to stderr, where that is a terminal. The
 /// output that a script reads does not depend on how busy the machine is.
-pub fn with_spinner<T>(what: &str, work: impl FnOnce() -> T) -> T {
+pub(crate) fn with_spinner<T>(what: &str, work: impl FnOnce() -> T) -> T {
     if !io::stderr().is_terminal() {
         return work();
     }

@@ -19,7 +19,7 @@ use crate::{clock, progress};
 
 /// The token request, and the policies that decide on it.
 #[derive(Args)]
-pub struct RequestArguments {
+pub(crate) struct RequestArguments {
     /// The manifest of the policy set, `countersign.toml`
     #[arg(long, short, value_name = "FILE")]
     policies: PathBuf,
@@ -75,19 +75,19 @@ fn subject_format() -> impl TypedValueParser<Value = SubjectFormat> {
 
 impl RequestArguments {
     /// Reads the manifest and the files that it names; with its path.
-    pub fn load(&self) -> Result<(ManifestBundle, &Path)> {
+    pub(crate) fn load(&self) -> Result<(ManifestBundle, &Path)> {
         Ok((ManifestBundle::read(&self.policies)?, &self.policies))
     }
 
     /// Prepares the policies and decides.
-    pub fn decide(&self, bundle: &ManifestBundle) -> Result<Decision> {
+    pub(crate) fn decide(&self, bundle: &ManifestBundle) -> Result<Decision> {
         let claims = self.input(bundle)?.claims().map_err(no_runner)?;
         // Optimising the policies costs more than it saves for a single decision.
         Ok(self.prepare(bundle, Optimization::None)?.evaluate(claims))
     }
 
     /// Prepares the policies.
-    pub fn prepare(
+    pub(crate) fn prepare(
         &self,
         bundle: &ManifestBundle,
         optimization: Optimization,
@@ -99,7 +99,7 @@ impl RequestArguments {
     }
 
     /// Builds the input of the decision.
-    pub fn input(&self, bundle: &ManifestBundle) -> Result<DecisionInput> {
+    pub(crate) fn input(&self, bundle: &ManifestBundle) -> Result<DecisionInput> {
         let run = read_run(&self.run)?;
         let subjects = bundle.subjects().with_context(|| self.policies.display().to_string())?;
         let meshstack_id =

@@ -33,7 +33,7 @@ translated, and what draft-07 has no word for is left out. A policy whose schema
 (`countersign inspect` says why) has any table as settings, and stderr says so.
 
 Exit status: 0 written, 1 anything else.")]
-pub struct Schema {
+pub(crate) struct Schema {
     /// Components, by the paths that bindings have
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -51,7 +51,7 @@ struct Described {
 }
 
 impl Schema {
-    pub fn run(&self) -> Result<Exit> {
+    pub(crate) fn run(&self) -> Result<Exit> {
         let described = progress::with_spinner("compiling", || match &self.policies {
             Some(manifest) => of_manifest(manifest),
             None => of_files(&self.files),

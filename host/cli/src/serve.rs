@@ -18,7 +18,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use self::logging::LogForm;
 use self::signals::Sighup;
-pub use self::signals::Stop;
+pub(crate) use self::signals::Stop;
 use crate::cache::CacheArguments;
 use crate::output::{self, Exit};
 
@@ -50,7 +50,7 @@ It logs to stderr, one line of JSON an event; `--log-format text` is for people.
 level (`RUST_LOG=countersign=debug`).
 
 Exit status: 0 stopped, 1 anything else.")]
-pub struct Serve {
+pub(crate) struct Serve {
     /// The configuration, `issuer.toml`
     #[arg(long, short, value_name = "FILE")]
     config: PathBuf,
@@ -64,7 +64,7 @@ pub struct Serve {
 }
 
 impl Serve {
-    pub fn run(&self) -> Result<Exit> {
+    pub(crate) fn run(&self) -> Result<Exit> {
         logging::begin(self.log_format)?;
         // From here on every message is a log line.
         match self.start() {

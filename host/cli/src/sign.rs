@@ -45,7 +45,7 @@ written. The key that signs the checkpoints of the log is in `keys` beside FOLDE
 service, and made where there is none.
 
 Exit status: 0 signed, 2 refused (nothing is signed), 1 anything else.")]
-pub struct Sign {
+pub(crate) struct Sign {
     #[command(flatten)]
     request: RequestArguments,
 
@@ -92,7 +92,7 @@ impl From<Position> for RecordPlace {
 }
 
 impl Sign {
-    pub fn run(&self) -> Result<Exit> {
+    pub(crate) fn run(&self) -> Result<Exit> {
         // The key, the issuer and the log first: preparing policies takes long, and a typing error should not wait for it.
         let key = read_key(&self.key)?;
         let (bundle, policies) = self.request.load()?;
@@ -181,7 +181,7 @@ fn decision_json(decision: &Decision) -> Result<Box<RawValue>> {
 }
 
 /// Reads a private key. Errors never quote it.
-pub fn read_key(path: &Path) -> Result<SigningKey> {
+pub(crate) fn read_key(path: &Path) -> Result<SigningKey> {
     let text = files::read(path, MAX_PEM_BYTES as u64)?;
     SigningKey::from_pem(&text).with_context(|| path.display().to_string())
 }

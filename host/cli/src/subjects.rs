@@ -30,7 +30,7 @@ Examples:
   countersign subjects finish --policies countersign.toml --log state/log \\
       --definition my-workspace/b23cfb9a-6974-444f-9d33-62134a632373
   countersign trust aws --policies countersign.toml > trust.tf    # the new one alone")]
-pub struct Subjects {
+pub(crate) struct Subjects {
     #[command(subcommand)]
     command: SubjectsCommand,
 }
@@ -46,7 +46,7 @@ enum SubjectsCommand {
 }
 
 impl Subjects {
-    pub fn run(&self) -> Result<Exit> {
+    pub(crate) fn run(&self) -> Result<Exit> {
         match &self.command {
             SubjectsCommand::Report(command) => command.run(),
             SubjectsCommand::Begin(command) => command.run(),

@@ -15,7 +15,7 @@ use tokio::runtime::Builder;
 use tokio::time::{Instant, sleep, sleep_until};
 use zeroize::Zeroizing;
 
-pub use self::client::service_url;
+pub(crate) use self::client::service_url;
 use self::client::{Client, Given, Refused, TokenResponse};
 use crate::output::{self, Exit, FAILURE, Styled};
 use crate::serve::Stop;
@@ -49,7 +49,7 @@ token has expired. Without --write, or with --once, it exits after the first tok
 Proxies are not used.
 
 Exit status: 0 done, or the run has ended; 2 refused; 1 anything else.")]
-pub struct Token {
+pub(crate) struct Token {
     /// The URL of the service
     #[arg(long, value_name = "URL")]
     url: String,
@@ -99,12 +99,12 @@ pub struct Token {
 /// The reason that refreshing ended.
 enum Ended {
     Stopped,
-    RunEnded,
+    RunFinished,
     Refused(Refused),
 }
 
 impl Token {
-    pub fn run(&self) -> Result<Exit> {
+    pub(crate) fn run(&self) -> Result<Exit> {
         let authorities = self.ca_file.as_deref().map(|file| files::read(file, 1 << 20));
         let client = Client::new(&self.url, authorities.transpose()?.as_deref())?;
         if let Some(path) = &self.write {
@@ -131,7 +131,7 @@ impl Token {
         }
         match ended? {
             Ended::Stopped => Ok(Exit::Success),
-            Ended::RunEnded => {
+            Ended::RunFinished => {
                 output::status("the run has ended");
                 Ok(Exit::Success)
             }
@@ -158,7 +158,7 @@ impl Token {
         loop {
             let given = match self.fetch(client, deadline).await? {
                 TokenResponse::Given(given) => given,
-                TokenResponse::RunEnded => return Ok(Ended::RunEnded),
+                TokenResponse::RunEnded => return Ok(Ended::RunFinished),
                 TokenResponse::Refused(refused) => return Ok(Ended::Refused(refused)),
                 TokenResponse::Later(..) => bail!("no token before the deadline"),
             };

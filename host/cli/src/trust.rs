@@ -15,7 +15,7 @@ Examples:
   countersign trust aws --policies countersign.toml \\
       --definition my-workspace/b23cfb9a-6974-444f-9d33-62134a632373 > trust.tf
   countersign trust lint backplane/*.tf role.json")]
-pub struct Trust {
+pub(crate) struct Trust {
     #[command(subcommand)]
     command: TrustCommand,
 }
@@ -34,7 +34,7 @@ enum TrustCommand {
 }
 
 impl Trust {
-    pub fn run(&self) -> Result<Exit> {
+    pub(crate) fn run(&self) -> Result<Exit> {
         use countersign_clouds::Cloud;
         match &self.command {
             TrustCommand::Aws(write) => write.run(Cloud::Aws),
@@ -46,4 +46,4 @@ impl Trust {
     }
 }
 
-pub use lint::{read as read_trust, read_with_digest as read_trust_with_digest};
+pub(crate) use lint::{read as read_trust, read_with_digest as read_trust_with_digest};

@@ -23,7 +23,7 @@ Checked are the signature against the key set, issuer, audience (which must be t
 times. The token is read from stdin.
 
 Exit status: 0 verified, 1 anything else.")]
-pub struct Verify {
+pub(crate) struct Verify {
     /// The key set that the issuer publishes (`jwks.json`)
     #[arg(long, short, value_name = "FILE")]
     key_set: PathBuf,
@@ -42,7 +42,7 @@ pub struct Verify {
 }
 
 impl Verify {
-    pub fn run(&self) -> Result<Exit> {
+    pub(crate) fn run(&self) -> Result<Exit> {
         let keys = files::read(&self.key_set, 1 << 20)?;
         let keys = Jwks::parse(&keys).with_context(|| self.key_set.display().to_string())?;
         let mut token = String::new();

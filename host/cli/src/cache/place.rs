@@ -11,7 +11,7 @@ use crate::output;
 
 /// The arguments that locate the cache.
 #[derive(Args)]
-pub struct CachePlace {
+pub(crate) struct CachePlace {
     /// The folder of compiled policies [default: countersign in $XDG_CACHE_HOME or ~/.cache]
     #[arg(long = "cache", value_name = "FOLDER")]
     folder: Option<PathBuf>,
@@ -24,7 +24,7 @@ pub struct CachePlace {
 
 /// The arguments that locate or disable the cache.
 #[derive(Args)]
-pub struct CacheArguments {
+pub(crate) struct CacheArguments {
     #[command(flatten)]
     place: CachePlace,
 
@@ -35,13 +35,13 @@ pub struct CacheArguments {
 
 impl CachePlace {
     /// Opens the cache.
-    pub fn open(&self) -> Result<CacheFolder> {
+    pub(crate) fn open(&self) -> Result<CacheFolder> {
         let (folder, secret) = (self.folder()?, self.secret()?);
         CacheFolder::open(&folder, &secret, CacheFolder::DEFAULT_MAX_BYTES).context("the cache")
     }
 
     /// Opens an existing cache.
-    pub fn open_existing(&self) -> Result<CacheFolder> {
+    pub(crate) fn open_existing(&self) -> Result<CacheFolder> {
         let (folder, secret) = (self.folder()?, self.secret()?);
         CacheFolder::open_existing(&folder, &secret, CacheFolder::DEFAULT_MAX_BYTES)
             .context("there is no cache; `countersign evaluate` makes one")
@@ -62,7 +62,7 @@ impl CachePlace {
 impl CacheArguments {
     /// Opens the cache unless it is disabled. A given location must be usable; the default one may not be, as without a
     /// home folder.
-    pub fn open(&self) -> Result<Option<CacheFolder>> {
+    pub(crate) fn open(&self) -> Result<Option<CacheFolder>> {
         if self.no_cache {
             return Ok(None);
         }

@@ -44,7 +44,7 @@ struct PolicyJson<'a> {
     version: &'a str,
 }
 
-pub fn inspect(manifest: &Path, permits: &PermitArguments, format: Format) -> Result<Exit> {
+pub(super) fn inspect(manifest: &Path, permits: &PermitArguments, format: Format) -> Result<Exit> {
     let mut bundle = ManifestBundle::read(manifest)?;
     // Prepared as by a service, but all of them now.
     Arc::make_mut(&mut bundle.manifest).preparation.bindings = PreparationTiming::AtStart;

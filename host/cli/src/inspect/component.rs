@@ -14,7 +14,7 @@ use crate::output::{DIM, FAILURE, SUCCESS, Styled};
 use countersign_deployment::files;
 
 /// The properties of a component.
-pub struct Inspected {
+pub(super) struct Inspected {
     pub file: String,
     bytes: usize,
     digest: Digest,
@@ -25,7 +25,7 @@ pub struct Inspected {
 
 /// The JSON form of a component.
 #[derive(Serialize)]
-pub struct InspectedJson<'a> {
+pub(super) struct InspectedJson<'a> {
     file: &'a str,
     bytes: usize,
     digest: Digest,
@@ -58,7 +58,7 @@ struct ProblemJson {
 
 impl Inspected {
     /// Loads the component with `prepare`'s limits of preparing and of the stack, and the ceilings of all others.
-    pub fn new(engine: &Engine, path: &Path, prepare: &Limits) -> Result<Self> {
+    pub(super) fn new(engine: &Engine, path: &Path, prepare: &Limits) -> Result<Self> {
         let bytes = files::read_component(path, Limits::CEILING.component_bytes)?;
         let limits = Limits {
             stack_bytes: prepare.stack_bytes,
@@ -76,7 +76,7 @@ impl Inspected {
         })
     }
 
-    pub fn json(&self) -> InspectedJson<'_> {
+    pub(super) fn json(&self) -> InspectedJson<'_> {
         let policy = self.policy.as_ref();
         InspectedJson {
             file: &self.file,
@@ -104,7 +104,7 @@ impl Inspected {
         }
     }
 
-    pub fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let mut text = String::new();
         let mut line = |name: &str, value: &dyn std::fmt::Display| {
             // Writing to a string does not fail.

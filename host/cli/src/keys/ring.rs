@@ -23,7 +23,7 @@ plan, which a crash can leave, are named on stderr.
 
 The JSON is a list with `kid`, `algorithm`, `phase` (`published`, `active`, `retired` or
 `removed`), and the times `published`, `active`, `retired` and `removed`, in seconds since 1970 or null.")]
-pub struct List {
+pub(super) struct List {
     /// The configuration of the service, `issuer.toml`
     #[arg(long, short, value_name = "FILE")]
     config: PathBuf,
@@ -45,7 +45,7 @@ Examples:
 
 A running service takes it up within 15 seconds. A service rotates by itself, too
 (`rotate-every-seconds` under `[keys]`).")]
-pub struct Rotate {
+pub(super) struct Rotate {
     /// The configuration of the service, `issuer.toml`
     #[arg(long, short, value_name = "FILE")]
     config: PathBuf,
@@ -90,7 +90,7 @@ impl<'k> Printed<'k> {
 }
 
 impl List {
-    pub fn run(&self) -> Result<Exit> {
+    pub(super) fn run(&self) -> Result<Exit> {
         let (ring, _) = existing_keys(&self.config)?;
         let (plan, now) = (ring.plan()?, clock::now(None)?);
         let keys: Vec<_> = plan.keys.iter().map(|key| Printed::new(key, now)).collect();
@@ -108,7 +108,7 @@ impl List {
 }
 
 impl Rotate {
-    pub fn run(&self) -> Result<Exit> {
+    pub(super) fn run(&self) -> Result<Exit> {
         let (ring, times) = existing_keys(&self.config)?;
         let now = clock::now(None)?;
         let mut algorithms = vec![self.algorithm.unwrap_or(AlgorithmWord::Rs256).into()];

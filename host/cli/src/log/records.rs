@@ -10,7 +10,7 @@ use crate::output;
 
 /// The members of a record that are read.
 #[derive(Deserialize)]
-pub struct RecordView<'r> {
+pub(crate) struct RecordView<'r> {
     pub kind: &'r str,
     pub time: u64,
     #[serde(default)]
@@ -28,7 +28,7 @@ pub struct RecordView<'r> {
 }
 
 #[derive(Deserialize)]
-pub struct IssuedView<'r> {
+pub(crate) struct IssuedView<'r> {
     pub jti: &'r str,
     pub token: &'r str,
     pub algorithm: &'r str,
@@ -37,7 +37,7 @@ pub struct IssuedView<'r> {
 }
 
 #[derive(Deserialize)]
-pub struct DecisionView<'r> {
+pub(crate) struct DecisionView<'r> {
     pub id: &'r str,
     pub outcome: &'r str,
     #[serde(default)]
@@ -46,12 +46,12 @@ pub struct DecisionView<'r> {
 }
 
 #[derive(Deserialize)]
-pub struct ReasonView {
+pub(crate) struct ReasonView {
     pub code: String,
 }
 
 #[derive(Deserialize)]
-pub struct ClaimsView<'r> {
+pub(crate) struct ClaimsView<'r> {
     #[serde(borrow)]
     pub run: RunView<'r>,
     #[serde(default)]
@@ -60,7 +60,7 @@ pub struct ClaimsView<'r> {
 }
 
 #[derive(Deserialize)]
-pub struct RunView<'r> {
+pub(crate) struct RunView<'r> {
     pub id: &'r str,
     pub behavior: &'r str,
     #[serde(borrow)]
@@ -70,24 +70,24 @@ pub struct RunView<'r> {
 }
 
 #[derive(Deserialize)]
-pub struct BuildingBlockView<'r> {
+pub(crate) struct BuildingBlockView<'r> {
     pub workspace: &'r str,
 }
 
 #[derive(Deserialize)]
-pub struct DefinitionView<'r> {
+pub(crate) struct DefinitionView<'r> {
     pub id: &'r str,
     pub workspace: &'r str,
 }
 
 #[derive(Deserialize)]
-pub struct TokenView {
+pub(crate) struct TokenView {
     pub audiences: Vec<String>,
 }
 
 /// A record with its position: the JSON form.
 #[derive(Serialize)]
-pub struct Placed<'r> {
+pub(super) struct Placed<'r> {
     sequence: u64,
     hash: String,
     record: &'r RawValue,
@@ -95,12 +95,12 @@ pub struct Placed<'r> {
 
 impl<'r> RecordView<'r> {
     /// Parses an entry; `None` for an unknown version.
-    pub fn of(entry: &'r Entry) -> Option<Self> {
+    pub(crate) fn of(entry: &'r Entry) -> Option<Self> {
         serde_json::from_slice(&entry.record).ok()
     }
 
     /// Formats one line for people.
-    pub fn line(&self, sequence: u64) -> String {
+    pub(crate) fn line(&self, sequence: u64) -> String {
         let time = output::time(self.time);
         let Some(decision) = &self.decision else {
             return format!("{sequence} {time} {}", self.kind);
@@ -132,7 +132,7 @@ impl<'r> RecordView<'r> {
 
 impl<'r> Placed<'r> {
     /// The record as the log has it, or `None` if it is not JSON.
-    pub fn of(entry: &'r Entry) -> Option<Self> {
+    pub(super) fn of(entry: &'r Entry) -> Option<Self> {
         Some(Self {
             sequence: entry.sequence,
             hash: entry.hash.to_string(),

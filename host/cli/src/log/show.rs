@@ -34,7 +34,7 @@ workspace, audiences, and outcome. The JSON is one object a line, with `sequence
 Each record is checked against the previous one; damage ends the command with status 1.
 
 Exit status: 0 printed, 1 anything else, also if no record matches.")]
-pub struct Show {
+pub(super) struct Show {
     #[command(flatten)]
     place: LogPlace,
 
@@ -65,7 +65,7 @@ pub struct Show {
 
 /// Print the last records, and new ones
 #[derive(Args)]
-pub struct Tail {
+pub(super) struct Tail {
     #[command(flatten)]
     place: LogPlace,
 
@@ -83,7 +83,7 @@ pub struct Tail {
 }
 
 impl Show {
-    pub fn run(&self) -> Result<Exit> {
+    pub(super) fn run(&self) -> Result<Exit> {
         let mut reader = Reader::new(self.place.folder()?, self.from);
         let is_filtered = self.run.is_some()
             || self.jti.is_some()
@@ -124,7 +124,7 @@ impl Show {
 }
 
 impl Tail {
-    pub fn run(&self) -> Result<Exit> {
+    pub(super) fn run(&self) -> Result<Exit> {
         let mut reader = Reader::tail(self.place.folder()?, self.records as u64)?;
         let mut last = VecDeque::new();
         while let Some(entry) = reader.read()? {

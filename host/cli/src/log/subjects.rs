@@ -21,7 +21,7 @@ trust policies.
 
 The JSON is a list with `definition`, `workspace`, `profile`, `tokens`, and `last` (the time of the
 last one, in seconds since 1970).")]
-pub struct Subjects {
+pub(super) struct Subjects {
     #[command(flatten)]
     place: LogPlace,
 
@@ -50,7 +50,7 @@ struct Row {
 }
 
 impl Subjects {
-    pub fn run(&self) -> Result<Exit> {
+    pub(super) fn run(&self) -> Result<Exit> {
         let mut counts: BTreeMap<Of, (u64, u64)> = BTreeMap::new();
         let mut reader = Reader::new(self.place.folder()?, 1);
         while let Some(entry) = reader.read()? {

@@ -31,7 +31,7 @@ are signed and agree), `covered` (the last record that one covers), and `damage`
 intact log).
 
 Exit status: 0 the log is intact, 1 anything else.")]
-pub struct Verify {
+pub(super) struct Verify {
     #[command(flatten)]
     place: LogPlace,
 
@@ -61,7 +61,7 @@ struct Printed {
 }
 
 impl Verify {
-    pub fn run(&self) -> Result<Exit> {
+    pub(super) fn run(&self) -> Result<Exit> {
         let folder = self.place.folder()?;
         let name = || folder.display().to_string();
         let default = || folder.join(CHECKPOINT_KEY_FILE);
@@ -97,7 +97,7 @@ impl Verify {
 }
 
 /// Verifies a log with the key in its folder.
-pub fn verified(folder: &Path) -> Result<Report> {
+pub(crate) fn verified(folder: &Path) -> Result<Report> {
     verified_by(super::folder_of(folder)?, &folder.join(CHECKPOINT_KEY_FILE))
 }
 

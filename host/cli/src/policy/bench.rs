@@ -28,7 +28,7 @@ The JSON has `component_bytes`, `limits` (`fuel`, `memory_bytes`, `output_bytes`
 `fuel`, `memory_bytes`, `output_bytes`, `nanoseconds`), and `over_max_fuel`, the names of cases.
 
 Exit status: 0 if no case takes more than --max-fuel, 1 otherwise and on errors.")]
-pub struct Bench {
+pub(super) struct Bench {
     #[command(flatten)]
     folder: FolderArguments,
 
@@ -71,7 +71,7 @@ struct PrintedCase<'m> {
 }
 
 impl Bench {
-    pub fn run(&self) -> Result<Exit> {
+    pub(super) fn run(&self) -> Result<Exit> {
         let folder = self.folder.read()?;
         let engine = engine::engine(Optimization::Speed, output::warn_or_log)?;
         let (cases, run) = (&folder.cases, &folder.run);

@@ -42,7 +42,7 @@ The JSON has `component`, `bytes`, `digest`, `world`, `policy`, `version`, `prof
 two, the digest of the settings identifies the policy; that of the component identifies the engine.
 
 Exit status: 0 if the component was built and the evaluator loads it, 1 otherwise.")]
-pub struct Build {
+pub(super) struct Build {
     /// The folder of the policy
     #[arg(value_name = "DIR", default_value = ".")]
     folder: PathBuf,
@@ -75,7 +75,7 @@ struct BuiltSettings {
 }
 
 impl Build {
-    pub fn run(&self) -> Result<Exit> {
+    pub(super) fn run(&self) -> Result<Exit> {
         let folder = self.folder.canonicalize();
         let folder = folder.with_context(|| self.folder.display().to_string())?;
         let language = Language::of(&folder)?;

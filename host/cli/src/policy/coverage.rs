@@ -15,7 +15,7 @@ use crate::output::{DIM, FAILURE, Styled};
 use crate::progress;
 
 /// The lines of a policy that its cases reach.
-pub struct PolicyCoverage {
+pub(super) struct PolicyCoverage {
     coverage: Coverage,
     /// Lines that no case reaches, with their text.
     missed: Vec<(CodeLine, String)>,
@@ -25,7 +25,7 @@ pub struct PolicyCoverage {
 
 impl PolicyCoverage {
     /// Compiles the policy in a folder once more, and follows the cases through it.
-    pub fn of(runner: &CaseRunner<'_>, folder: &Path, min: Option<u8>) -> Result<Self> {
+    pub(super) fn of(runner: &CaseRunner<'_>, folder: &Path, min: Option<u8>) -> Result<Self> {
         let language = Language::of(folder)
             .context("coverage is only available for policies in Rust, and needs their source")?;
         if language != Language::Rust {
@@ -46,12 +46,12 @@ impl PolicyCoverage {
     }
 
     /// Returns true if the required percentage of lines is reached.
-    pub fn passed(&self) -> bool {
+    pub(super) fn passed(&self) -> bool {
         self.min.is_none_or(|min| self.coverage.is_at_least(min))
     }
 
     /// Writes the report for people.
-    pub fn write(&self, text: &mut String) -> std::fmt::Result {
+    pub(super) fn write(&self, text: &mut String) -> std::fmt::Result {
         let (covered, lines) = (self.coverage.covered(), self.coverage.lines());
         write!(text, "{covered} of {lines} lines are reached by a case")?;
         match self.min.filter(|_| !self.passed()) {
@@ -67,7 +67,7 @@ impl PolicyCoverage {
     }
 
     /// The report for programs.
-    pub fn printed(&self) -> PrintedCoverage<'_> {
+    pub(super) fn printed(&self) -> PrintedCoverage<'_> {
         let missed = self.missed.iter();
         PrintedCoverage {
             covered: self.coverage.covered(),
@@ -80,7 +80,7 @@ impl PolicyCoverage {
 }
 
 #[derive(Serialize)]
-pub struct PrintedCoverage<'c> {
+pub(super) struct PrintedCoverage<'c> {
     covered: usize,
     lines: usize,
     missed: Vec<PrintedLine<'c>>,

@@ -18,7 +18,7 @@ const RUN: &str = include_str!("../../../../examples/run.json");
 
 /// The arguments that select a policy.
 #[derive(Args)]
-pub struct FolderArguments {
+pub(super) struct FolderArguments {
     /// The folder of the policy
     #[arg(value_name = "DIR", default_value = ".")]
     folder: PathBuf,
@@ -34,7 +34,7 @@ pub struct FolderArguments {
 
 /// A named set of limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Profile {
+pub(super) enum Profile {
     /// For a compiled policy
     Compiled,
     /// For a policy that contains an engine or an interpreter
@@ -42,7 +42,7 @@ pub enum Profile {
 }
 
 impl Profile {
-    pub fn limits(self) -> Limits {
+    pub(super) fn limits(self) -> Limits {
         match self {
             Self::Compiled => Limits::DEFAULT,
             Self::Interpreter => Limits::INTERPRETER,
@@ -50,7 +50,7 @@ impl Profile {
     }
 
     /// The value of `limits.profile` in a manifest.
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Compiled => "compiled",
             Self::Interpreter => "interpreter",
@@ -59,7 +59,7 @@ impl Profile {
 }
 
 /// The contents of a policy's folder.
-pub struct PolicyFolder {
+pub(super) struct PolicyFolder {
     pub component: Vec<u8>,
     pub cases: Cases,
     /// The run object that cases start from.
@@ -72,12 +72,12 @@ pub struct PolicyFolder {
 
 impl FolderArguments {
     /// The folder of the policy.
-    pub fn folder(&self) -> &Path {
+    pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
 
     /// Reads the component, `cases.toml`, and, where they exist, `run.json` and `settings.json`.
-    pub fn read(&self) -> Result<PolicyFolder> {
+    pub(super) fn read(&self) -> Result<PolicyFolder> {
         let component = self.component();
         if !component.exists() {
             bail!(
@@ -133,7 +133,7 @@ impl FolderArguments {
     }
 
     /// The fingerprints of all files that a test reads.
-    pub fn fingerprints(&self) -> FileFingerprints {
+    pub(super) fn fingerprints(&self) -> FileFingerprints {
         let texts = Language::of(&self.folder).map(Language::texts).unwrap_or_default();
         let of_folder = ["cases.toml", "run.json", "settings.json"];
         let texts = texts.iter().map(|(file, _)| file);
@@ -150,7 +150,7 @@ impl FolderArguments {
 
 /// The modification times and sizes of files. Files with equal fingerprints are taken to be unchanged.
 #[derive(PartialEq, Eq)]
-pub struct FileFingerprints(Vec<Option<(SystemTime, u64)>>);
+pub(super) struct FileFingerprints(Vec<Option<(SystemTime, u64)>>);
 
 fn fingerprint(path: &Path) -> Option<(SystemTime, u64)> {
     let metadata = std::fs::metadata(path).ok()?;

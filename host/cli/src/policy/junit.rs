@@ -6,7 +6,7 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::test::Tested;
 
-pub fn report(tested: &Tested) -> Result<String> {
+pub(super) fn report(tested: &Tested) -> Result<String> {
     let mut suite = TestSuite::new(tested.policy.clone());
     for case in &tested.report.cases {
         let found = format!("expected {}, found {}", case.expected, case.found);

@@ -14,7 +14,7 @@ use countersign_deployment::files;
 
 /// A language that policies are written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Language {
+pub(super) enum Language {
     /// Rust, with the SDK
     Rust,
     /// JavaScript, with TypeScript's types
@@ -38,7 +38,7 @@ impl Language {
     ];
 
     /// The language of the policy in a folder.
-    pub fn of(folder: &Path) -> Result<Self> {
+    pub(super) fn of(folder: &Path) -> Result<Self> {
         let found: Vec<_> =
             Self::MARKS.into_iter().filter(|(mark, _)| folder.join(mark).exists()).collect();
         match found.as_slice() {
@@ -55,7 +55,7 @@ impl Language {
     }
 
     /// The source file of the policy.
-    pub fn source(self) -> &'static str {
+    pub(super) fn source(self) -> &'static str {
         match self {
             Self::Rust => "src/lib.rs",
             Self::Javascript => "policy.js",
@@ -66,7 +66,7 @@ impl Language {
     }
 
     /// The limits that a policy in this language needs.
-    pub fn profile(self) -> Profile {
+    pub(super) fn profile(self) -> Profile {
         match self {
             Self::Rust => Profile::Compiled,
             Self::Javascript | Self::Python | Self::Rego | Self::Cedar => Profile::Interpreter,
@@ -74,12 +74,12 @@ impl Language {
     }
 
     /// Says that the policy is text, which the component of an engine takes as its settings.
-    pub fn is_text(self) -> bool {
+    pub(super) fn is_text(self) -> bool {
         self.engine().is_some()
     }
 
     /// The component that evaluates policies in this language, for a language that [is text](Self::is_text).
-    pub fn engine(self) -> Option<&'static [u8]> {
+    pub(super) fn engine(self) -> Option<&'static [u8]> {
         match self {
             Self::Rego => Some(REGO),
             Self::Cedar => Some(CEDAR),
@@ -89,7 +89,7 @@ impl Language {
 
     /// The files of a folder that make up the engine's settings, each with its key. The first is the policy; the others
     /// are optional.
-    pub fn texts(self) -> &'static [(&'static str, &'static str)] {
+    pub(super) fn texts(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::Rego => &[("policy.rego", "policy"), ("data.json", "data")],
             Self::Cedar => &[
@@ -103,7 +103,7 @@ impl Language {
     }
 
     /// Makes the engine's settings of the texts in a folder, for a language that [is text](Self::is_text).
-    pub fn settings(self, folder: &Path) -> Result<Settings> {
+    pub(super) fn settings(self, folder: &Path) -> Result<Settings> {
         if self == Self::Cedar && folder.join("otherwise.json").exists() {
             // Ignoring the old name would deny where the author chose another default verdict.
             bail!(

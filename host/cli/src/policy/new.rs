@@ -24,7 +24,7 @@ wit/.
 
 The policy permits the owner of a definition and the workspaces on a list: it says who may have a token. A policy
 that only limits tokens answers restrict in place of permit.")]
-pub struct New {
+pub(super) struct New {
     /// The name of the policy, and of its folder: lower-case words joined by dashes
     #[arg(value_name = "NAME")]
     name: BindingName,
@@ -50,7 +50,7 @@ const RUN: &str = include_str!("../../../../examples/run.json");
 const CONTRACT: &str = include_str!("../../../../wit/policy.wit");
 
 impl New {
-    pub fn run(&self) -> Result<Exit> {
+    pub(super) fn run(&self) -> Result<Exit> {
         let folder = PathBuf::from(self.name.as_str());
         if folder.exists() {
             bail!("{}: already exists", folder.display());

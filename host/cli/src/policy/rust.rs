@@ -12,7 +12,7 @@ use countersign_component::{Build, COMPILED_FOLDER, Purpose, Toolchain, compile}
 use countersign_deployment::files;
 
 /// The package of a policy in Rust.
-pub struct RustPackage {
+pub(super) struct RustPackage {
     /// Canonical, because the compiler writes canonical paths into line tables.
     folder: PathBuf,
     name: String,
@@ -22,7 +22,7 @@ pub struct RustPackage {
 
 impl RustPackage {
     /// The package in a folder that has a `Cargo.toml`.
-    pub fn of(folder: &Path) -> Result<Self> {
+    pub(super) fn of(folder: &Path) -> Result<Self> {
         let folder = folder.canonicalize().with_context(|| folder.display().to_string())?;
         let path = folder.join("Cargo.toml");
         let text = files::read_text(&path, 1 << 20)?;
@@ -34,12 +34,12 @@ impl RustPackage {
     }
 
     /// Compiles it to the core module of its component.
-    pub fn module(&self, toolchain: Toolchain) -> Result<Vec<u8>> {
+    pub(super) fn module(&self, toolchain: Toolchain) -> Result<Vec<u8>> {
         self.compile(toolchain, "target", Purpose::Policy)
     }
 
     /// Compiles it to a core module with line tables.
-    pub fn module_for_coverage(&self, toolchain: Toolchain) -> Result<Vec<u8>> {
+    pub(super) fn module_for_coverage(&self, toolchain: Toolchain) -> Result<Vec<u8>> {
         self.compile(toolchain, "target/coverage", Purpose::Coverage)
     }
 
@@ -56,7 +56,7 @@ impl RustPackage {
     }
 
     /// The policy's own source file for a path in a line table; `None` for a dependency or a generated file.
-    pub fn own(&self, path: &Path) -> Option<SourceFile> {
+    pub(super) fn own(&self, path: &Path) -> Option<SourceFile> {
         let path = path.strip_prefix(COMPILED_FOLDER).or_else(|_| path.strip_prefix(&self.folder));
         let path = path.ok()?;
         if path.starts_with("vendor") || path.starts_with("target") {
@@ -67,7 +67,7 @@ impl RustPackage {
     }
 
     /// The text of a line of one of its own files, counted from 1.
-    pub fn line(&self, file: &str, line: u32) -> Option<String> {
+    pub(super) fn line(&self, file: &str, line: u32) -> Option<String> {
         let text = fs::read_to_string(self.folder.join(file)).ok()?;
         let line = text.lines().nth(usize::try_from(line).ok()?.checked_sub(1)?)?;
         Some(line.trim().to_owned())

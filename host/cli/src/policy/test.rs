@@ -51,7 +51,7 @@ null where cases failed, and `coverage` (`covered`, `lines`, `missed`: `file`, `
 without --coverage as well.
 
 Exit status: 0 if everything passed, 1 otherwise.")]
-pub struct Test {
+pub(super) struct Test {
     #[command(flatten)]
     folder: FolderArguments,
 
@@ -84,7 +84,7 @@ enum TestFormat {
 }
 
 /// A tested policy with its report.
-pub struct Tested {
+pub(super) struct Tested {
     pub policy: String,
     pub version: String,
     pub digest: String,
@@ -100,7 +100,7 @@ impl Tested {
 }
 
 impl Test {
-    pub fn run(&self) -> Result<Exit> {
+    pub(super) fn run(&self) -> Result<Exit> {
         let engine = engine::engine_without_check(Optimization::None)?;
         if self.watch {
             return self.watch(&engine);

@@ -6,7 +6,7 @@ use tracing_subscriber::EnvFilter;
 
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogForm {
+pub(super) enum LogForm {
     /// One JSON object a line
     Json,
     /// For people
@@ -14,7 +14,7 @@ pub enum LogForm {
 }
 
 /// Starts logging to stderr.
-pub fn begin(form: LogForm) -> Result<()> {
+pub(super) fn begin(form: LogForm) -> Result<()> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(directives) => {
             EnvFilter::try_new(directives).map_err(|error| anyhow!("RUST_LOG: {error}"))?

@@ -21,7 +21,7 @@ const INTERVAL: Duration = Duration::from_secs(2);
 const SHARE: u32 = 50;
 
 /// Reloads on the signal, and when the content of a file has changed.
-pub fn watch(
+pub(super) fn watch(
     service: Arc<Service>,
     loader: Arc<Loader>,
     tls: Option<Arc<Tls>>,

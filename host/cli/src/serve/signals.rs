@@ -6,7 +6,7 @@ use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The signals that stop it: SIGTERM and SIGINT; elsewhere than on Unix, Ctrl-C.
-pub struct Stop {
+pub(crate) struct Stop {
     #[cfg(unix)]
     terminate: Signal,
     #[cfg(unix)]
@@ -14,14 +14,14 @@ pub struct Stop {
 }
 
 /// The signal to reload files: SIGHUP, which is on Unix only.
-pub struct Sighup {
+pub(super) struct Sighup {
     #[cfg(unix)]
     signal: Signal,
 }
 
 impl Stop {
     /// Starts listening. Must be called within a runtime.
-    pub fn listen() -> io::Result<Self> {
+    pub(crate) fn listen() -> io::Result<Self> {
         Ok(Self {
             #[cfg(unix)]
             terminate: signal(SignalKind::terminate())?,
@@ -31,7 +31,7 @@ impl Stop {
     }
 
     #[cfg(unix)]
-    pub async fn recv(mut self) {
+    pub(crate) async fn recv(mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
@@ -48,7 +48,7 @@ impl Stop {
 
 impl Sighup {
     /// Starts listening. Must be called within a runtime.
-    pub fn listen() -> io::Result<Self> {
+    pub(super) fn listen() -> io::Result<Self> {
         Ok(Self {
             #[cfg(unix)]
             signal: signal(SignalKind::hangup())?,
@@ -56,7 +56,7 @@ impl Sighup {
     }
 
     #[cfg(unix)]
-    pub async fn recv(&mut self) {
+    pub(super) async fn recv(&mut self) {
         self.signal.recv().await;
     }
 

@@ -13,7 +13,7 @@ use crate::output;
 
 /// A decision log that is open for one command. Its format is that of a service's log, and it may be one: the lock on
 /// the folder excludes a second writer.
-pub struct RecordLog {
+pub(super) struct RecordLog {
     path: PathBuf,
     writer: LogWriter,
 }
@@ -21,7 +21,7 @@ pub struct RecordLog {
 impl RecordLog {
     /// Opens the log in a folder, or creates one. The key of its checkpoints is in `keys` beside it, so that somebody who
     /// can write to the log alone cannot truncate it unnoticed.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub(super) fn open(path: &Path) -> Result<Self> {
         let name = || path.display().to_string();
         let Some(parent) = path.parent().filter(|_| path.file_name().is_some()) else {
             bail!("--log {}: expected a folder with a name", name());
@@ -45,7 +45,7 @@ impl RecordLog {
     }
 
     /// Waits until the record of a decision is durable, and only then returns the decision.
-    pub fn commit(&self, pending: PendingDecision) -> Result<CommittedDecision> {
+    pub(super) fn commit(&self, pending: PendingDecision) -> Result<CommittedDecision> {
         pending
             .commit_blocking(&self.writer)
             .with_context(|| format!("{}: no durable record, so no token", self.path.display()))

@@ -28,7 +28,7 @@ and `trust`: for each cloud that the files have, whether it admits `old` and `ne
 `not-admitted`, `unknown`; `old` is null where no runner is known).
 
 Exit status: 0 reported, 1 anything else.")]
-pub struct Report {
+pub(super) struct Report {
     /// The manifest, `countersign.toml`
     #[arg(long, short, value_name = "FILE")]
     policies: PathBuf,
@@ -56,7 +56,7 @@ pub struct Report {
 
 /// The subjects of the tokens in a log.
 #[derive(Debug, Default)]
-pub struct SubjectsOfLog {
+pub(super) struct SubjectsOfLog {
     /// The tokens, by definition.
     pub counts: BTreeMap<DefinitionId, Counts>,
     /// The subject formats that the service last recorded, and the time of that record.
@@ -65,7 +65,7 @@ pub struct SubjectsOfLog {
 
 /// The tokens issued to the runs of a definition.
 #[derive(Debug, Clone, Default)]
-pub struct Counts {
+pub(super) struct Counts {
     pub old: Count,
     pub new: Count,
     /// The runners in their subjects.
@@ -77,7 +77,7 @@ pub struct Counts {
 
 /// Tokens of one subject format.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
-pub struct Count {
+pub(super) struct Count {
     pub tokens: u64,
     pub last: u64,
     pub last_expires: u64,
@@ -102,7 +102,7 @@ struct TrustAdmission {
 }
 
 impl Report {
-    pub fn run(&self) -> Result<Exit> {
+    pub(super) fn run(&self) -> Result<Exit> {
         let installation = Installation::read(&self.policies)?;
         let counts = self.log.as_deref().map(of_log).transpose()?.unwrap_or_default().counts;
         let trust = read_trust(&self.trust)?;
@@ -224,7 +224,7 @@ fn text(rows: &[Row]) -> String {
 ///
 /// # Errors
 /// When a record is of an unknown version: it might matter.
-pub fn of_log(folder: &Path) -> Result<SubjectsOfLog> {
+pub(super) fn of_log(folder: &Path) -> Result<SubjectsOfLog> {
     let mut of_log = SubjectsOfLog::default();
     let mut reader = Reader::new(crate::log::folder_of(folder)?, 1);
     while let Some(entry) = reader.read()? {

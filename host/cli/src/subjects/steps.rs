@@ -72,7 +72,7 @@ struct TrustArguments {
 #[command(after_help = "\
 Only definitions whose tokens have the runner's subject can be migrated. With --log, the records of them
 must agree: their workspace, and the runners. --create makes the file of the steps, the first time.")]
-pub struct Begin {
+pub(super) struct Begin {
     #[command(flatten)]
     step: StepArguments,
 
@@ -91,14 +91,14 @@ pub struct Begin {
 
 /// Cancel a migration: definitions keep the runner's subject
 #[derive(Args)]
-pub struct Abandon {
+pub(super) struct Abandon {
     #[command(flatten)]
     step: StepArguments,
 }
 
 /// Issue tokens with the definition's subject, if trust accepts it
 #[derive(Args)]
-pub struct CutOver {
+pub(super) struct CutOver {
     #[command(flatten)]
     step: StepArguments,
     #[command(flatten)]
@@ -107,7 +107,7 @@ pub struct CutOver {
 
 /// Issue tokens with the runner's subject again
 #[derive(Args)]
-pub struct RollBack {
+pub(super) struct RollBack {
     #[command(flatten)]
     step: StepArguments,
     #[command(flatten)]
@@ -116,7 +116,7 @@ pub struct RollBack {
 
 /// Finish migrating definitions: trust accepts the definition's subject alone
 #[derive(Args)]
-pub struct Finish {
+pub(super) struct Finish {
     #[command(flatten)]
     step: StepArguments,
 
@@ -130,7 +130,7 @@ pub struct Finish {
 }
 
 impl Begin {
-    pub fn run(&self) -> Result<Exit> {
+    pub(super) fn run(&self) -> Result<Exit> {
         let of_log = self.log.as_deref().map(of_log).transpose()?;
         self.step.take(MigrationStep::Begin, self.create, |installation, migrations, of, record| {
             let definition = &of.definition;
@@ -164,7 +164,7 @@ impl Begin {
 }
 
 impl Abandon {
-    pub fn run(&self) -> Result<Exit> {
+    pub(super) fn run(&self) -> Result<Exit> {
         self.step.take(MigrationStep::Abandon, false, |_, migrations, of, record| {
             migrations.step(&of.definition, record)?;
             Ok(())
@@ -173,19 +173,19 @@ impl Abandon {
 }
 
 impl CutOver {
-    pub fn run(&self) -> Result<Exit> {
+    pub(super) fn run(&self) -> Result<Exit> {
         self.trust.step(&self.step, MigrationStep::CutOver)
     }
 }
 
 impl RollBack {
-    pub fn run(&self) -> Result<Exit> {
+    pub(super) fn run(&self) -> Result<Exit> {
         self.trust.step(&self.step, MigrationStep::RollBack)
     }
 }
 
 impl Finish {
-    pub fn run(&self) -> Result<Exit> {
+    pub(super) fn run(&self) -> Result<Exit> {
         let evidence = self.log.as_deref().map(Evidence::of).transpose()?;
         self.step.take(MigrationStep::Finish, false, |_, migrations, of, mut record| {
             record.evidence = match &evidence {

@@ -18,13 +18,13 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_RESPONSE: usize = 256 << 10;
 
 /// A client of a service.
-pub struct Client {
+pub(super) struct Client {
     client: reqwest::Client,
     url: String,
 }
 
 /// The service's response to a token request.
-pub enum TokenResponse {
+pub(super) enum TokenResponse {
     Given(Given),
     /// The run has ended, so it gets no more tokens.
     RunEnded,
@@ -34,13 +34,13 @@ pub enum TokenResponse {
 }
 
 /// A token. Whoever holds it can use it.
-pub struct Given {
+pub(super) struct Given {
     pub token: Zeroizing<String>,
     pub expires_in: u64,
 }
 
 /// A refusal.
-pub struct Refused {
+pub(super) struct Refused {
     /// The reasons for people, each with its code.
     pub reasons: Vec<String>,
     pub decision: Option<String>,
@@ -70,7 +70,7 @@ struct ReasonBody {
 
 impl Client {
     /// Creates a client of the service at `url`; `authorities` replace the system's.
-    pub fn new(url: &str, authorities: Option<&[u8]>) -> Result<Self> {
+    pub(super) fn new(url: &str, authorities: Option<&[u8]>) -> Result<Self> {
         let url = service_url(url)?;
         let mut builder =
             reqwest::Client::builder().timeout(TIMEOUT).redirect(Policy::none()).no_proxy();
@@ -89,7 +89,7 @@ impl Client {
     ///
     /// # Errors
     /// When the service rejects the request: a retry would change nothing.
-    pub async fn request_token(
+    pub(super) async fn request_token(
         &self,
         run: &RunId,
         audience: &Audience,
@@ -131,7 +131,7 @@ impl Client {
 
 /// Parses the URL of a service and strips a trailing slash: https, or http on this machine, since a credential could be
 /// read in transit.
-pub fn service_url(text: &str) -> Result<String> {
+pub(crate) fn service_url(text: &str) -> Result<String> {
     let url = reqwest::Url::parse(text).context("--url")?;
     let is_local = match url.host_str() {
         Some("localhost" | "[::1]") => true,

@@ -30,7 +30,7 @@ The JSON is a list with `code`, `file`, `place` (a line, or a JSON pointer) and 
 docs/clouds.md lists all codes.
 
 Exit status: 0 no findings, 1 findings, or a file cannot be read, or no trust statement was found.")]
-pub struct Lint {
+pub(super) struct Lint {
     /// The files
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -41,7 +41,7 @@ pub struct Lint {
 }
 
 impl Lint {
-    pub fn run(&self) -> Result<Exit> {
+    pub(super) fn run(&self) -> Result<Exit> {
         let trust = read(&self.files)?;
         let findings = trust.lint();
         match self.format {
@@ -72,12 +72,12 @@ fn plural(count: usize, one: &str, several: &str) -> String {
 }
 
 /// Reads and parses trust files together.
-pub fn read(paths: &[PathBuf]) -> Result<TrustFiles> {
+pub(crate) fn read(paths: &[PathBuf]) -> Result<TrustFiles> {
     Ok(read_with_digest(paths)?.0)
 }
 
 /// Reads and parses trust files together, and returns the digest of what was read.
-pub fn read_with_digest(paths: &[PathBuf]) -> Result<(TrustFiles, Digest)> {
+pub(crate) fn read_with_digest(paths: &[PathBuf]) -> Result<(TrustFiles, Digest)> {
     let (mut texts, mut digests) = (Vec::new(), Vec::new());
     for path in paths {
         let name = path.display().to_string();

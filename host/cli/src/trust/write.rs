@@ -22,7 +22,7 @@ The JSON contains neither AWS's provider nor GCP's IAM bindings. It is the input
 command: `aws iam create-role --assume-role-policy-document`, a list of inputs of
 `az identity federated-credential create`, the body of GCP's
 `projects.locations.workloadIdentityPools.providers`, a list of STACKIT's federated identity providers.")]
-pub struct Write {
+pub(super) struct Write {
     /// The manifest, `countersign.toml`
     #[arg(long, short, value_name = "FILE")]
     policies: PathBuf,
@@ -61,7 +61,7 @@ enum Language {
 }
 
 impl Write {
-    pub fn run(&self, cloud: Cloud) -> Result<Exit> {
+    pub(super) fn run(&self, cloud: Cloud) -> Result<Exit> {
         let installation = Installation::read(&self.policies)?;
         let definitions = installation.definitions(&self.definitions);
         if definitions.is_empty() {

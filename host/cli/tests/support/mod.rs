@@ -9,18 +9,18 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-pub const MANIFEST: &str = include_str!("../../../../examples/countersign.toml");
-pub const RUN: &str = include_str!("../../../../examples/run.json");
+pub(crate) const MANIFEST: &str = include_str!("../../../../examples/countersign.toml");
+pub(crate) const RUN: &str = include_str!("../../../../examples/run.json");
 
 /// The result of a command.
-pub struct Ran {
+pub(crate) struct Ran {
     pub status: i32,
     pub stdout: String,
     pub stderr: String,
 }
 
 /// A folder with the example's manifest, run and components.
-pub fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     let folder = TempDir::new().unwrap();
     for (name, component) in countersign_policy_artifacts::POLICIES {
         fs::write(folder.path().join(format!("{name}.wasm")), component).unwrap();
@@ -34,11 +34,11 @@ pub fn folder() -> TempDir {
     folder
 }
 
-pub fn countersign(folder: &Path, line: &str) -> Ran {
+pub(crate) fn countersign(folder: &Path, line: &str) -> Ran {
     with_stdin(folder, line, "")
 }
 
-pub fn with_stdin(folder: &Path, line: &str, stdin: &str) -> Ran {
+pub(crate) fn with_stdin(folder: &Path, line: &str, stdin: &str) -> Ran {
     let mut child = command(folder)
         .args(line.split_whitespace())
         .stdin(Stdio::piped())
@@ -57,7 +57,7 @@ pub fn with_stdin(folder: &Path, line: &str, stdin: &str) -> Ran {
 }
 
 /// The program, called in a folder of a test's.
-pub fn command(folder: &Path) -> Command {
+pub(crate) fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
     command
         .current_dir(folder)

@@ -14,15 +14,15 @@ use tempfile::TempDir;
 use crate::service::{RUNNER, Served, configure};
 use crate::support::{RUN, Ran, countersign};
 
-pub const ISSUER: &str = "https://oidc.example.com";
-pub const DEFINITION: &str = "b23cfb9a-6974-444f-9d33-62134a632373";
-pub const AWS: &str = "aws-workload-identity-provider:demo";
-pub const AZURE: &str = "api://AzureADTokenExchange";
-pub const GCP: &str = "gcp-workload-identity-provider:demo";
-pub const STACKIT: &str = "sts.accounts.stackit.cloud";
+pub(crate) const ISSUER: &str = "https://oidc.example.com";
+pub(crate) const DEFINITION: &str = "b23cfb9a-6974-444f-9d33-62134a632373";
+pub(crate) const AWS: &str = "aws-workload-identity-provider:demo";
+pub(crate) const AZURE: &str = "api://AzureADTokenExchange";
+pub(crate) const GCP: &str = "gcp-workload-identity-provider:demo";
+pub(crate) const STACKIT: &str = "sts.accounts.stackit.cloud";
 
 /// The definition's workspace may use it, and one other; all runs.
-pub const MANIFEST: &str = r#"
+pub(crate) const MANIFEST: &str = r#"
 [issuer]
 url = "https://oidc.example.com"
 meshstack-id = "demo"
@@ -37,7 +37,7 @@ limits = { prepare-ms = 120_000, wall-clock-ms = 10_000 }
 "#;
 
 /// Everything that is running.
-pub struct Platform {
+pub(crate) struct Platform {
     pub folder: TempDir,
     pub served: Served,
     pub api_key: String,
@@ -46,7 +46,7 @@ pub struct Platform {
 }
 
 /// An authority, and a certificate of it for everything here, made anew.
-pub fn certificates() -> (String, rcgen::Certificate, KeyPair) {
+pub(crate) fn certificates() -> (String, rcgen::Certificate, KeyPair) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -67,7 +67,7 @@ pub fn certificates() -> (String, rcgen::Certificate, KeyPair) {
 
 impl Platform {
     /// Starts it, with policies of the folder's; `more` is of the configuration.
-    pub async fn start(manifest: &str, moves: &str, more: &str) -> Self {
+    pub(crate) async fn start(manifest: &str, moves: &str, more: &str) -> Self {
         let folder = crate::support::folder();
         let path = folder.path();
         fs::write(path.join("countersign.toml"), manifest).unwrap();
@@ -95,21 +95,21 @@ impl Platform {
         Self { folder, served, api_key, stand_in, client }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("https://{}", self.served.address)
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn countersign(&self, line: &str) -> Ran {
+    pub(crate) fn countersign(&self, line: &str) -> Ran {
         countersign(self.folder.path(), line)
     }
 
     /// Registers a run of a definition of `my-workspace`, for a building block of a workspace, and gives its id. Its
     /// run token is in the file `ID.run-token`.
-    pub async fn register(&self, definition: &str, owner: &str) -> String {
+    pub(crate) async fn register(&self, definition: &str, owner: &str) -> String {
         let id = new_id(definition, owner);
         let secret = format!("run-token-of-{id}-with-many-bits");
         let mut run: Value = serde_json::from_str(RUN).unwrap();
@@ -126,7 +126,7 @@ impl Platform {
     }
 
     /// `countersign token` once, into the file `token`, which is made anew.
-    pub fn token(&self, run: &str, audience: &str) -> Ran {
+    pub(crate) fn token(&self, run: &str, audience: &str) -> Ran {
         let _ = fs::remove_file(self.path("token"));
         self.countersign(&format!(
             "token --url {} --ca-file authority.pem --run {run} --run-token-file {run}.run-token \
@@ -136,7 +136,7 @@ impl Platform {
     }
 
     /// The JSON that a command prints.
-    pub fn json(&self, line: &str) -> Value {
+    pub(crate) fn json(&self, line: &str) -> Value {
         let ran = self.countersign(line);
         assert_eq!(ran.status, 0, "{line}: {}", ran.stderr);
         serde_json::from_str(&ran.stdout).unwrap()

@@ -16,13 +16,13 @@ use serde_json::Value;
 
 use crate::support::{RUN, command, countersign};
 
-pub const RUN_ID: &str = "b3116611-e08b-4b00-91c5-10365b25a6ef";
-pub const RUNNER: &str = "98520496-627d-43e6-82da-ce499179ff3f";
-pub const RUN_TOKEN: &str = "run-token-with-many-bits-4f1c9a7e";
-pub const AWS: &str = "aws-workload-identity-provider:demo";
+pub(crate) const RUN_ID: &str = "b3116611-e08b-4b00-91c5-10365b25a6ef";
+pub(crate) const RUNNER: &str = "98520496-627d-43e6-82da-ce499179ff3f";
+pub(crate) const RUN_TOKEN: &str = "run-token-with-many-bits-4f1c9a7e";
+pub(crate) const AWS: &str = "aws-workload-identity-provider:demo";
 
 /// A service that is running.
-pub struct Served {
+pub(crate) struct Served {
     pub address: SocketAddr,
     child: Child,
     /// The log so far.
@@ -31,13 +31,13 @@ pub struct Served {
 
 /// A response of the service.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: u16,
     pub body: Value,
 }
 
 /// Writes the configuration of a service on a free port, and gives the API key of its control plane.
-pub fn configure(folder: &Path, more: &str) -> String {
+pub(crate) fn configure(folder: &Path, more: &str) -> String {
     let ran = countersign(folder, "api-key --format json");
     let key: Value = serde_json::from_str(&ran.stdout).unwrap();
     let config = format!(
@@ -51,7 +51,7 @@ pub fn configure(folder: &Path, more: &str) -> String {
 
 impl Served {
     /// Starts it and waits until it listens.
-    pub fn start(folder: &Path) -> Self {
+    pub(crate) fn start(folder: &Path) -> Self {
         let mut child = command(folder)
             .args(["serve", "--config", "issuer.toml"])
             .stdin(Stdio::null())
@@ -83,12 +83,12 @@ impl Served {
         Self { address, child, logged }
     }
 
-    pub fn logged(&self) -> String {
+    pub(crate) fn logged(&self) -> String {
         self.logged.lock().unwrap().clone()
     }
 
     /// Waits until a line with this text was logged since `seen` bytes.
-    pub fn wait_for(&self, text: &str, seen: usize) {
+    pub(crate) fn wait_for(&self, text: &str, seen: usize) {
         for _ in 0..600 {
             if self.logged()[seen..].contains(text) {
                 return;
@@ -98,24 +98,24 @@ impl Served {
         panic!("`{text}` was not logged: {}", self.logged());
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.child.id()).unwrap();
         kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
     }
 
     /// Stops it as an operator does, and gives its exit status.
-    pub fn stop(mut self) -> i32 {
+    pub(crate) fn stop(mut self) -> i32 {
         self.signal(Signal::TERM);
         self.child.wait().unwrap().code().unwrap_or(-1)
     }
 
     /// Stops it as a power failure of the process does.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    pub fn register(&self, api_key: &str, run: &Value) -> Answer {
+    pub(crate) fn register(&self, api_key: &str, run: &Value) -> Answer {
         let id = run["metadata"]["uuid"].as_str().unwrap();
         let headers =
             format!("authorization: Bearer {api_key}\r\ncontent-type: application/json\r\n");
@@ -124,7 +124,7 @@ impl Served {
         client.ask("PUT", &target, &headers, &run.to_string()).unwrap()
     }
 
-    pub fn token(&self) -> Answer {
+    pub(crate) fn token(&self) -> Answer {
         Client::new(self.address).unwrap().token(RUN_ID).unwrap()
     }
 }
@@ -138,17 +138,17 @@ impl Drop for Served {
 }
 
 /// One connection.
-pub struct Client(BufReader<TcpStream>);
+pub(crate) struct Client(BufReader<TcpStream>);
 
 impl Client {
-    pub fn new(address: SocketAddr) -> std::io::Result<Self> {
+    pub(crate) fn new(address: SocketAddr) -> std::io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
         Ok(Self(BufReader::new(stream)))
     }
 
-    pub fn ask(
+    pub(crate) fn ask(
         &mut self,
         method: &str,
         target: &str,
@@ -184,7 +184,7 @@ impl Client {
         Ok(Answer { status, body: serde_json::from_slice(&body).unwrap_or_default() })
     }
 
-    pub fn token(&mut self, run: &str) -> std::io::Result<Answer> {
+    pub(crate) fn token(&mut self, run: &str) -> std::io::Result<Answer> {
         let form = format!(
             "grant_type=urn:ietf:params:oauth:grant-type:token-exchange\
              &subject_token_type=urn:ietf:params:oauth:token-type:access_token\
@@ -196,7 +196,7 @@ impl Client {
 }
 
 /// The published run, with a run token.
-pub fn run() -> Value {
+pub(crate) fn run() -> Value {
     let mut run: Value = serde_json::from_str(RUN).unwrap();
     run["spec"]["runToken"] = RUN_TOKEN.into();
     run

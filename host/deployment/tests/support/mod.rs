@@ -9,13 +9,13 @@ use countersign::{Audience, Claims, Engine, Run, SubjectFormat, SubjectTemplate,
 /// 2026-09-21T14:13:20Z.
 const NOW: u64 = 1_790_000_000;
 
-pub fn engine() -> &'static Engine {
+pub(crate) fn engine() -> &'static Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     ENGINE.get_or_init(|| Engine::new().unwrap())
 }
 
 /// The published run, owned by `team-a`, asking for `aws` and `azure` for an hour.
-pub fn claims() -> Claims {
+pub(crate) fn claims() -> Claims {
     let run = include_bytes!("../../../evaluator/tests/data/published-get.json");
     let mut run = Run::parse(run).unwrap();
     run.building_block.workspace = "team-a".parse().unwrap();

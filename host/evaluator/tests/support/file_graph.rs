@@ -13,7 +13,7 @@ use syn::{Attribute, Item, ItemUse, UseTree};
 type ModulePath = Vec<String>;
 
 /// The files of a crate, and the names that each takes from others.
-pub struct FileGraph {
+pub(crate) struct FileGraph {
     /// By file, relative to the folder of the root: the files that it names.
     pub edges: BTreeMap<PathBuf, BTreeSet<PathBuf>>,
     /// By file, the module that it is.
@@ -33,7 +33,7 @@ struct Module {
 
 impl FileGraph {
     /// Reads a crate from its root file.
-    pub fn read(root: &Path) -> Self {
+    pub(crate) fn read(root: &Path) -> Self {
         let folder = root.parent().unwrap();
         let mut modules = BTreeMap::new();
         read_file(folder, Path::new(root.file_name().unwrap()), Vec::new(), &mut modules);
@@ -56,7 +56,7 @@ impl FileGraph {
 
     /// The circles of files. A module and a module within it do not count as one: a parent declares its
     /// children and shares its own items with them.
-    pub fn circles(&self) -> Vec<BTreeSet<PathBuf>> {
+    pub(crate) fn circles(&self) -> Vec<BTreeSet<PathBuf>> {
         let related = |one: &Path, other: &Path| {
             let (one, other) = (&self.modules[one], &self.modules[other]);
             one.starts_with(other) || other.starts_with(one)

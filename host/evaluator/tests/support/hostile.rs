@@ -9,25 +9,25 @@ use countersign::{
 
 use super::{claims, enforce, engine, set};
 
-pub const LIMITS: Limits =
+pub(crate) const LIMITS: Limits =
     Limits { wall_clock_ms: Limits::CEILING.wall_clock_ms, ..Limits::DEFAULT };
 
 /// The decision of an honest set, which nothing may change.
-pub fn honest() -> Digest {
+pub(crate) fn honest() -> Digest {
     static SET: OnceLock<PolicySet> = OnceLock::new();
     let honest = || set(&[enforce("honest", r#"{"permit": {"max-ttl": 900}}"#)]);
     SET.get_or_init(honest).evaluate(claims()).id()
 }
 
-pub fn load(component: &[u8]) -> Result<Policy, LoadError> {
+pub(crate) fn load(component: &[u8]) -> Result<Policy, LoadError> {
     Policy::load(engine(), component, &LIMITS)
 }
 
-pub fn binding(policy: Policy) -> Result<Binding, BindingError> {
+pub(crate) fn binding(policy: Policy) -> Result<Binding, BindingError> {
     binding_within(Arc::new(policy), LIMITS)
 }
 
-pub fn binding_within(policy: Arc<Policy>, limits: Limits) -> Result<Binding, BindingError> {
+pub(crate) fn binding_within(policy: Arc<Policy>, limits: Limits) -> Result<Binding, BindingError> {
     let config = BindingConfig {
         name: "hostile".parse().unwrap(),
         settings: Settings::default(),
@@ -42,7 +42,7 @@ pub fn binding_within(policy: Arc<Policy>, limits: Limits) -> Result<Binding, Bi
 
 /// Loads, binds and evaluates: the code of where that ends. `abstain`, `restrict`, `permit` and `deny`
 /// stand for verdicts.
-pub fn end_of(component: &[u8]) -> String {
+pub(crate) fn end_of(component: &[u8]) -> String {
     let policy = match load(component) {
         Ok(policy) => policy,
         Err(error) => return error.code().to_owned(),
@@ -72,7 +72,7 @@ pub fn end_of(component: &[u8]) -> String {
 
 /// Expects a component to end so, and the next honest request to be answered as before.
 #[track_caller]
-pub fn check(component: &[u8], code: &str) {
+pub(crate) fn check(component: &[u8], code: &str) {
     let before = honest();
     assert_eq!(end_of(component), code);
     assert_eq!(honest(), before, "an honest request is answered as before");

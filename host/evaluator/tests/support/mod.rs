@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "no test uses all of it")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
-pub mod hostile;
+pub(crate) mod hostile;
 
 use std::sync::{Arc, OnceLock};
 
@@ -12,17 +12,17 @@ use countersign::{
     SubjectTemplate, TokenRequest,
 };
 
-pub const PUBLISHED_RUN: &str = include_str!("../data/published-get.json");
+pub(crate) const PUBLISHED_RUN: &str = include_str!("../data/published-get.json");
 
 /// 2026-09-21T14:13:20Z.
-pub const NOW: u64 = 1_790_000_000;
+pub(crate) const NOW: u64 = 1_790_000_000;
 
-pub fn engine() -> &'static Engine {
+pub(crate) fn engine() -> &'static Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     ENGINE.get_or_init(|| Engine::new().unwrap())
 }
 
-pub fn scripted() -> Arc<Policy> {
+pub(crate) fn scripted() -> Arc<Policy> {
     static SCRIPTED: OnceLock<Arc<Policy>> = OnceLock::new();
     Arc::clone(SCRIPTED.get_or_init(|| {
         let component = countersign_policy_artifacts::SCRIPTED;
@@ -36,42 +36,42 @@ pub fn scripted() -> Arc<Policy> {
 
 /// The published run, but owned by `team-a`: the owning workspace and the definition workspace
 /// (`my-workspace`) must not be taken for each other.
-pub fn run() -> Run {
+pub(crate) fn run() -> Run {
     let mut run = Run::parse(PUBLISHED_RUN.as_bytes()).unwrap();
     run.building_block.workspace = "team-a".parse().unwrap();
     run
 }
 
 /// The run, asking for `aws` and `azure` for an hour.
-pub fn claims() -> Claims {
+pub(crate) fn claims() -> Claims {
     claims_for(run(), token(&["aws", "azure"], 3600))
 }
 
-pub fn claims_for(run: Run, token: TokenRequest) -> Claims {
+pub(crate) fn claims_for(run: Run, token: TokenRequest) -> Claims {
     Claims::new(run, None, Facts::default(), &subject_form(), token).unwrap()
 }
 
-pub fn subject_form() -> SubjectTemplate {
+pub(crate) fn subject_form() -> SubjectTemplate {
     SubjectTemplate { profile: SubjectFormat::ByDefinition, meshstack_id: "test".parse().unwrap() }
 }
 
 /// Two facts of the run.
-pub fn facts() -> Facts {
+pub(crate) fn facts() -> Facts {
     Facts::new([("cost-centre", "4711"), ("change/ticket", "CHG \"1\" ü")]).unwrap()
 }
 
 /// The runner that meshStack shares.
-pub fn runner() -> RunnerId {
+pub(crate) fn runner() -> RunnerId {
     "98520496-627d-43e6-82da-ce499179ff3f".parse().unwrap()
 }
 
-pub fn token(audiences: &[&str], ttl_seconds: u32) -> TokenRequest {
+pub(crate) fn token(audiences: &[&str], ttl_seconds: u32) -> TokenRequest {
     let audiences = audiences.iter().map(|a| Audience::parse(a).unwrap()).collect();
     TokenRequest::new(audiences, ttl_seconds, NOW).unwrap()
 }
 
 /// A binding of the scripted policy: `answer` is the JSON of its answer.
-pub struct Scripted<'a> {
+pub(crate) struct Scripted<'a> {
     pub name: &'a str,
     pub mode: Mode,
     pub may_permit: bool,
@@ -81,7 +81,7 @@ pub struct Scripted<'a> {
     pub limits: Limits,
 }
 
-pub fn enforce<'a>(name: &'a str, answer: &'a str) -> Scripted<'a> {
+pub(crate) fn enforce<'a>(name: &'a str, answer: &'a str) -> Scripted<'a> {
     // The wall clock at its ceiling: a busy machine must not turn one fault into another.
     let limits = Limits { wall_clock_ms: Limits::CEILING.wall_clock_ms, ..Limits::DEFAULT };
     let scope = Scope::All;
@@ -96,12 +96,12 @@ pub fn enforce<'a>(name: &'a str, answer: &'a str) -> Scripted<'a> {
     }
 }
 
-pub fn shadow<'a>(name: &'a str, answer: &'a str) -> Scripted<'a> {
+pub(crate) fn shadow<'a>(name: &'a str, answer: &'a str) -> Scripted<'a> {
     Scripted { mode: Mode::Shadow, ..enforce(name, answer) }
 }
 
 impl Scripted<'_> {
-    pub fn prepare(&self) -> Binding {
+    pub(crate) fn prepare(&self) -> Binding {
         let config = BindingConfig {
             name: BindingName::parse(self.name).unwrap(),
             settings: Settings::from_json(&format!(r#"{{"answer": {}}}"#, self.answer)).unwrap(),
@@ -115,10 +115,10 @@ impl Scripted<'_> {
     }
 }
 
-pub fn decide(bindings: &[Scripted<'_>], claims: Claims) -> Decision {
+pub(crate) fn decide(bindings: &[Scripted<'_>], claims: Claims) -> Decision {
     set(bindings).evaluate(claims)
 }
 
-pub fn set(bindings: &[Scripted<'_>]) -> PolicySet {
+pub(crate) fn set(bindings: &[Scripted<'_>]) -> PolicySet {
     PolicySet::new(bindings.iter().map(Scripted::prepare).collect()).unwrap()
 }

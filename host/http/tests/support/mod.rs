@@ -27,11 +27,11 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 #[allow(unused_imports, reason = "no test uses all of it")]
-pub use fakes::*;
+pub(crate) use fakes::*;
 
-pub const RSA_KEY: &[u8] = include_bytes!("../../../signing/tests/data/rsa-2048-pkcs1.pem");
+pub(crate) const RSA_KEY: &[u8] = include_bytes!("../../../signing/tests/data/rsa-2048-pkcs1.pem");
 
-pub const MANIFEST: &str = r#"
+pub(crate) const MANIFEST: &str = r#"
 [issuer]
 url = "https://oidc.example.com"
 meshstack-id = "demo"
@@ -54,7 +54,7 @@ limits = { prepare-ms = 120_000, wall-clock-ms = 10_000 }
 const CONFIG: &str = "policies = \"countersign.toml\"\nstate = \"state\"\n";
 
 /// The configuration of a service.
-pub struct Setup {
+pub(crate) struct Setup {
     pub manifest: String,
     pub config: String,
     pub single_use: bool,
@@ -76,7 +76,7 @@ impl Default for Setup {
 }
 
 /// A service that is running.
-pub struct Running {
+pub(crate) struct Running {
     pub address: SocketAddr,
     pub service: Arc<Service>,
     pub clock: TestClock,
@@ -87,7 +87,7 @@ pub struct Running {
     served: JoinHandle<()>,
 }
 
-pub fn engine() -> &'static Engine {
+pub(crate) fn engine() -> &'static Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     ENGINE.get_or_init(|| {
         Engine::with(EngineConfig { optimization: Optimization::None, ..EngineConfig::default() })
@@ -95,7 +95,7 @@ pub fn engine() -> &'static Engine {
     })
 }
 
-pub fn context(manifest: &str) -> DecisionContext {
+pub(crate) fn context(manifest: &str) -> DecisionContext {
     let manifest = Manifest::parse(manifest).unwrap();
     let files: ManifestFiles = countersign_policy_artifacts::POLICIES
         .iter()
@@ -109,17 +109,17 @@ pub fn context(manifest: &str) -> DecisionContext {
 
 impl Running {
     /// Starts a service whose state is in `folder`.
-    pub async fn start(folder: &Path) -> Self {
+    pub(crate) async fn start(folder: &Path) -> Self {
         Self::with(folder, Setup::default()).await
     }
 
-    pub async fn with(folder: &Path, setup: Setup) -> Self {
+    pub(crate) async fn with(folder: &Path, setup: Setup) -> Self {
         let disk = Folder::open(&folder.join("log")).unwrap();
         Self::on(folder, setup, disk).await
     }
 
     /// With a log on a disk of the test's.
-    pub async fn on(folder: &Path, setup: Setup, disk: impl Disk + 'static) -> Self {
+    pub(crate) async fn on(folder: &Path, setup: Setup, disk: impl Disk + 'static) -> Self {
         let clock = TestClock(Arc::new(AtomicU64::new(setup.start)));
         let keys = KeyFolder::open(&folder.join("keys")).unwrap();
         let ring = match setup.custody {
@@ -165,38 +165,38 @@ impl Running {
     }
 
     /// The principals, as they were at the start.
-    pub fn authorizer(&self) -> Authorizer {
+    pub(crate) fn authorizer(&self) -> Authorizer {
         authorizer(&self.cluster, &self.api_key, false)
     }
 
     /// Stops it and waits until log and store are closed.
-    pub async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         drop(self.stop.take());
         drop(self.client);
         self.served.await.unwrap();
     }
 
-    pub fn advance(&self, seconds: u64) {
+    pub(crate) fn advance(&self, seconds: u64) {
         self.clock.0.fetch_add(seconds, Ordering::SeqCst);
     }
 
-    pub fn now(&self) -> u64 {
+    pub(crate) fn now(&self) -> u64 {
         self.clock.0.load(Ordering::SeqCst)
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    pub async fn get(&self, path: &str) -> Response {
+    pub(crate) async fn get(&self, path: &str) -> Response {
         self.client.get(self.url(path)).send().await.unwrap()
     }
 
-    pub async fn register(&self, run: &Value, runner: &str) -> Response {
+    pub(crate) async fn register(&self, run: &Value, runner: &str) -> Response {
         self.register_at(run["metadata"]["uuid"].as_str().unwrap(), run.to_string(), runner).await
     }
 
-    pub async fn register_at(&self, id: &str, body: String, runner: &str) -> Response {
+    pub(crate) async fn register_at(&self, id: &str, body: String, runner: &str) -> Response {
         self.client
             .put(self.url(&format!("/v1/runs/{id}?runner={runner}")))
             .bearer_auth(&self.api_key)
@@ -208,7 +208,7 @@ impl Running {
     }
 
     /// Registers a run with facts beside its object: `body` has both.
-    pub async fn register_with_facts(&self, body: String) -> Response {
+    pub(crate) async fn register_with_facts(&self, body: String) -> Response {
         self.client
             .put(self.url(&format!("/v1/runs/{RUN}?runner={SHARED_RUNNER}")))
             .bearer_auth(&self.api_key)
@@ -219,7 +219,7 @@ impl Running {
             .unwrap()
     }
 
-    pub async fn finish(&self, id: &str) -> Response {
+    pub(crate) async fn finish(&self, id: &str) -> Response {
         self.client
             .post(self.url(&format!("/v1/runs/{id}/finish")))
             .bearer_auth(&self.api_key)
@@ -229,7 +229,7 @@ impl Running {
     }
 
     /// Asks for a token with these parameters.
-    pub async fn exchange(&self, parameters: &[(&str, &str)]) -> Response {
+    pub(crate) async fn exchange(&self, parameters: &[(&str, &str)]) -> Response {
         let form: String =
             form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
         self.client
@@ -241,7 +241,7 @@ impl Running {
             .unwrap()
     }
 
-    pub async fn by_run_token(&self, run: &str, audience: &str) -> Response {
+    pub(crate) async fn by_run_token(&self, run: &str, audience: &str) -> Response {
         self.exchange(&[
             ("grant_type", GRANT),
             ("subject_token_type", ACCESS_TOKEN),
@@ -252,7 +252,7 @@ impl Running {
         .await
     }
 
-    pub async fn by_identity(&self, run: &str, token: &str) -> Response {
+    pub(crate) async fn by_identity(&self, run: &str, token: &str) -> Response {
         self.exchange(&[
             ("grant_type", GRANT),
             ("subject_token_type", JWT),
@@ -264,14 +264,14 @@ impl Running {
     }
 
     /// The claims of a token, verified against the keys that are published now.
-    pub async fn verified(&self, token: &str, audience: &str) -> Value {
+    pub(crate) async fn verified(&self, token: &str, audience: &str) -> Value {
         let keys = self.get("/jwks.json").await.bytes().await.unwrap();
         let keys = Jwks::parse(&keys).unwrap();
         countersign_issuer::verified_claims(token, &keys, ISSUER, audience, self.now()).unwrap()
     }
 
     /// A token of the cluster for a subject.
-    pub fn identity(&self, subject: &str) -> String {
+    pub(crate) fn identity(&self, subject: &str) -> String {
         self.cluster.token(&self.cluster.header(), &claims(subject, self.now()))
     }
 }
@@ -303,21 +303,21 @@ fn trusted(cluster: &Cluster, single_use: bool) -> TrustedIssuers {
 }
 
 /// Status and body of an answer.
-pub async fn answer(response: Response) -> (StatusCode, Value) {
+pub(crate) async fn answer(response: Response) -> (StatusCode, Value) {
     let status = response.status();
     let body = response.bytes().await.unwrap();
     (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
 }
 
 /// All records of a log but those of the forms of subjects, of which there is one at each start.
-pub fn records(folder: &Path) -> Vec<Value> {
+pub(crate) fn records(folder: &Path) -> Vec<Value> {
     let mut records = all_records(folder);
     records.retain(|record| record["kind"] != "subjects");
     records
 }
 
 /// All records of a log.
-pub fn all_records(folder: &Path) -> Vec<Value> {
+pub(crate) fn all_records(folder: &Path) -> Vec<Value> {
     let mut reader = Reader::new(&folder.join("log"), 1);
     let mut records = Vec::new();
     while let Some(entry) = reader.read().unwrap() {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::support::{RUN, Running, SHARED_RUNNER, SHARED_SUBJECT, Setup, answer, folder, run};
 
 /// All that was logged by this process, as JSON.
-pub static LOGGED: LazyLock<Arc<Mutex<Vec<u8>>>> = LazyLock::new(|| {
+pub(crate) static LOGGED: LazyLock<Arc<Mutex<Vec<u8>>>> = LazyLock::new(|| {
     let logged = Arc::new(Mutex::new(Vec::new()));
     let writer = Arc::clone(&logged);
     tracing_subscriber::fmt()
@@ -22,7 +22,7 @@ pub static LOGGED: LazyLock<Arc<Mutex<Vec<u8>>>> = LazyLock::new(|| {
     logged
 });
 
-pub struct Writer(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Writer(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Writer {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -36,7 +36,7 @@ impl Write for Writer {
 }
 
 /// The lines of this crate's own that name the request.
-pub fn lines_of(request: &str) -> usize {
+pub(crate) fn lines_of(request: &str) -> usize {
     let logged = String::from_utf8(LOGGED.lock().unwrap().clone()).unwrap();
     logged
         .lines()
@@ -46,7 +46,7 @@ pub fn lines_of(request: &str) -> usize {
         .count()
 }
 
-pub async fn started(setup: Setup) -> (tempfile::TempDir, Running) {
+pub(crate) async fn started(setup: Setup) -> (tempfile::TempDir, Running) {
     LazyLock::force(&LOGGED);
     let folder = folder();
     let service = Running::with(folder.path(), setup).await;
@@ -55,7 +55,7 @@ pub async fn started(setup: Setup) -> (tempfile::TempDir, Running) {
 }
 
 /// Asks, and checks that the answer is a refusal of its own, with one line in the log.
-pub async fn refused(
+pub(crate) async fn refused(
     service: &Running,
     what: &str,
     response: reqwest::Response,

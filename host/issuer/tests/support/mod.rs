@@ -13,25 +13,25 @@ use countersign_signing::{Algorithm, PublicKey, SignError, Signer, SigningKey};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-pub const START: u64 = 1_790_000_000;
-pub const ISSUER: &str = "https://oidc.example.com";
-pub const CLUSTER: &str = "https://cluster.example.com";
-pub const AWS: &str = "aws-workload-identity-provider:demo";
-pub const AZURE: &str = "api://AzureADTokenExchange";
-pub const SHARED_RUNNER: &str = "98520496-627d-43e6-82da-ce499179ff3f";
-pub const OTHER_RUNNER: &str = "11111111-1111-4111-8111-111111111111";
-pub const SHARED_SUBJECT: &str = "system:serviceaccount:runners:shared";
-pub const OTHER_SUBJECT: &str = "system:serviceaccount:runners:other";
-pub const CONTROL_PLANE: &str = "system:serviceaccount:meshstack:control-plane";
-pub const RUN_TOKEN: &str = "run-token-with-many-bits-4f1c9a7e";
-pub const RUN: &str = "b3116611-e08b-4b00-91c5-10365b25a6ef";
-pub const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
-pub const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
-pub const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+pub(crate) const START: u64 = 1_790_000_000;
+pub(crate) const ISSUER: &str = "https://oidc.example.com";
+pub(crate) const CLUSTER: &str = "https://cluster.example.com";
+pub(crate) const AWS: &str = "aws-workload-identity-provider:demo";
+pub(crate) const AZURE: &str = "api://AzureADTokenExchange";
+pub(crate) const SHARED_RUNNER: &str = "98520496-627d-43e6-82da-ce499179ff3f";
+pub(crate) const OTHER_RUNNER: &str = "11111111-1111-4111-8111-111111111111";
+pub(crate) const SHARED_SUBJECT: &str = "system:serviceaccount:runners:shared";
+pub(crate) const OTHER_SUBJECT: &str = "system:serviceaccount:runners:other";
+pub(crate) const CONTROL_PLANE: &str = "system:serviceaccount:meshstack:control-plane";
+pub(crate) const RUN_TOKEN: &str = "run-token-with-many-bits-4f1c9a7e";
+pub(crate) const RUN: &str = "b3116611-e08b-4b00-91c5-10365b25a6ef";
+pub(crate) const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+pub(crate) const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+pub(crate) const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 
 /// A clock that stands until a test moves it.
 #[derive(Clone)]
-pub struct TestClock(pub Arc<AtomicU64>);
+pub(crate) struct TestClock(pub Arc<AtomicU64>);
 
 impl Clock for TestClock {
     fn now(&self) -> Result<u64, ClockError> {
@@ -40,7 +40,7 @@ impl Clock for TestClock {
 }
 
 /// A key of an issuer that the service trusts, and what signs with it.
-pub struct Cluster {
+pub(crate) struct Cluster {
     /// RS256.
     pub key: SigningKey,
     /// Published beside it: ES256.
@@ -49,10 +49,10 @@ pub struct Cluster {
 
 /// A custody that lets no private key out, as a device or a service does not: a signer only asks it for signatures.
 #[derive(Clone, Default)]
-pub struct MemoryCustody(Arc<Device>);
+pub(crate) struct MemoryCustody(Arc<Device>);
 
 #[derive(Default)]
-pub struct Device {
+pub(crate) struct Device {
     keys: Mutex<HashMap<String, Arc<SigningKey>>>,
     /// When set, it makes and destroys nothing, and signs nothing.
     pub fails: AtomicBool,
@@ -66,12 +66,12 @@ struct DeviceSigner {
 }
 
 impl MemoryCustody {
-    pub fn device(&self) -> &Device {
+    pub(crate) fn device(&self) -> &Device {
         &self.0
     }
 
     /// Puts a key under a name that need not be its own.
-    pub fn put(&self, name: &str, key: SigningKey) {
+    pub(crate) fn put(&self, name: &str, key: SigningKey) {
         self.0.keys.lock().unwrap().insert(name.to_owned(), Arc::new(key));
     }
 
@@ -136,34 +136,34 @@ impl Signer for DeviceSigner {
 }
 
 /// The cluster's claims for a subject.
-pub fn claims(subject: &str, now: u64) -> Value {
+pub(crate) fn claims(subject: &str, now: u64) -> Value {
     json!({"iss": CLUSTER, "sub": subject, "aud": [ISSUER], "iat": now, "exp": now + 600,
            "jti": "a7c1d0f2"})
 }
 
 impl Cluster {
-    pub fn header(&self) -> Value {
+    pub(crate) fn header(&self) -> Value {
         json!({"alg": self.key.public().algorithm().as_str(), "kid": self.key.public().kid()})
     }
 
     /// A signed token of any header and claims.
-    pub fn token(&self, header: &Value, claims: &Value) -> String {
+    pub(crate) fn token(&self, header: &Value, claims: &Value) -> String {
         self.token_of(&header.to_string(), &claims.to_string())
     }
 
-    pub fn token_of(&self, header: &str, claims: &str) -> String {
+    pub(crate) fn token_of(&self, header: &str, claims: &str) -> String {
         let input = unsigned(header, claims);
         let signature = self.key.sign(input.as_bytes()).unwrap();
         format!("{input}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
     }
 }
 
-pub fn unsigned(header: &str, claims: &str) -> String {
+pub(crate) fn unsigned(header: &str, claims: &str) -> String {
     format!("{}.{}", BASE64_URL_SAFE_NO_PAD.encode(header), BASE64_URL_SAFE_NO_PAD.encode(claims))
 }
 
 /// The published run, with a run token.
-pub fn run() -> Value {
+pub(crate) fn run() -> Value {
     let mut run: Value =
         serde_json::from_str(include_str!("../../../../examples/run.json")).unwrap();
     run["spec"]["runToken"] = RUN_TOKEN.into();
@@ -171,7 +171,7 @@ pub fn run() -> Value {
 }
 
 /// A run of another definition, whose workspace owns the building block too.
-pub fn run_of(id: &str, workspace: &str, definition: &str) -> Value {
+pub(crate) fn run_of(id: &str, workspace: &str, definition: &str) -> Value {
     let mut run = run();
     run["metadata"]["uuid"] = id.into();
     run["spec"]["buildingBlock"]["spec"]["workspaceIdentifier"] = workspace.into();
@@ -181,6 +181,6 @@ pub fn run_of(id: &str, workspace: &str, definition: &str) -> Value {
     run
 }
 
-pub fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     TempDir::new().unwrap()
 }

@@ -11,7 +11,7 @@ use crate::progress;
 use countersign_deployment::files;
 
 /// Builds a component from `policy.js` and its imports, TypeScript included.
-pub fn build(folder: &Path, install: bool) -> Result<Vec<u8>> {
+pub(super) fn build(folder: &Path, install: bool) -> Result<Vec<u8>> {
     let installed = |tool: &str| folder.join("node_modules/.bin").join(tool);
     let (bundler, tool) = (installed("esbuild"), installed("componentize-js"));
     let commands: &[&[&str]] = &[&["npm", "ci", "--no-audit", "--no-fund"]];

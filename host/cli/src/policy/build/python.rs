@@ -11,7 +11,7 @@ use crate::progress;
 use countersign_deployment::files;
 
 /// Builds a component from `policy.py` and its imports. Also generates the contract's types for editors, once.
-pub fn build(folder: &Path, install: bool) -> Result<Vec<u8>> {
+pub(super) fn build(folder: &Path, install: bool) -> Result<Vec<u8>> {
     let tool = folder.join(".venv/bin/componentize-py");
     let commands: &[&[&str]] = &[
         &["python3", "-m", "venv", ".venv"],

@@ -10,7 +10,7 @@ use crate::policy::rust::RustPackage;
 use crate::progress;
 
 /// Compiles the package in a folder to a component.
-pub fn build(folder: &Path, install: bool) -> Result<Vec<u8>> {
+pub(super) fn build(folder: &Path, install: bool) -> Result<Vec<u8>> {
     let toolchain = match Toolchain::find() {
         Err(BuildError::NoToolchain) if install => {
             tools::run(folder, "rustup", &["target", "add", "wasm32-unknown-unknown"])?;

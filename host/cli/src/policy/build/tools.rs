@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::output;
 
 /// A build tool and the commands that install it.
-pub struct Tool<'t> {
+pub(super) struct Tool<'t> {
     pub name: &'static str,
     /// The file that exists once the tool is installed.
     pub file: &'t Path,
@@ -21,7 +21,7 @@ impl Tool<'_> {
     ///
     /// # Errors
     /// When it is missing and `install` is not set, naming the commands; and when a command fails.
-    pub fn ensure(&self, folder: &Path, install: bool) -> Result<()> {
+    pub(super) fn ensure(&self, folder: &Path, install: bool) -> Result<()> {
         if self.file.exists() {
             return Ok(());
         }
@@ -46,7 +46,7 @@ impl Tool<'_> {
 }
 
 /// Runs a command that installs something, and shows its output.
-pub fn run(folder: &Path, program: &str, arguments: &[&str]) -> Result<()> {
+pub(super) fn run(folder: &Path, program: &str, arguments: &[&str]) -> Result<()> {
     output::status(&format!("running {program} {}", arguments.join(" ")));
     let mut command = Command::new(program);
     let status = command.current_dir(folder).args(arguments).stdout(std::io::stderr()).status();
@@ -58,7 +58,7 @@ pub fn run(folder: &Path, program: &str, arguments: &[&str]) -> Result<()> {
 }
 
 /// Runs a command of a build, and shows its output only if it fails.
-pub fn run_quietly(folder: &Path, program: &Path, command: &mut Command) -> Result<()> {
+pub(super) fn run_quietly(folder: &Path, program: &Path, command: &mut Command) -> Result<()> {
     let output = command.current_dir(folder).output();
     let output = output.with_context(|| format!("could not start {}", program.display()))?;
     if !output.status.success() {

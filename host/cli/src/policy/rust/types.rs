@@ -9,7 +9,7 @@ use syn::{ItemEnum, ItemStruct};
 /// The lines of the types that a file defines, attributes included, counted from 1. Empty if the file does not parse.
 ///
 /// Their code is derived, so coverage leaves them out.
-pub fn lines(text: &str) -> Vec<RangeInclusive<u32>> {
+pub(super) fn lines(text: &str) -> Vec<RangeInclusive<u32>> {
     let mut types = Types(Vec::new());
     if let Ok(file) = syn::parse_file(text) {
         types.visit_file(&file);
