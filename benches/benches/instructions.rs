@@ -20,7 +20,7 @@ const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/figures/instruction
 const EVALUATIONS: u64 = 200;
 
 /// The maximum excess over the recorded count.
-const MOST: f64 = 1.05;
+const MAX_RATIO: f64 = 1.05;
 
 /// The counted function; callgrind starts and stops with it.
 const COUNTED: &str = "countersign_instructions_counted";
@@ -81,11 +81,11 @@ fn check() -> ExitCode {
         let before = before.and_then(Value::as_u64).expect("a count of this case");
         let ratio = count as f64 / before as f64;
         let verdict = match ratio {
-            ratio if ratio > MOST => "SLOWER",
-            ratio if ratio < 1.0 / MOST => "faster; record it with UPDATE=1",
+            ratio if ratio > MAX_RATIO => "SLOWER",
+            ratio if ratio < 1.0 / MAX_RATIO => "faster; record it with UPDATE=1",
             _ => "the same",
         };
-        fine &= ratio <= MOST;
+        fine &= ratio <= MAX_RATIO;
         println!("{name}: {count} instructions, recorded {before} ({ratio:.3}): {verdict}");
     }
     if by != compiler {

@@ -1,4 +1,4 @@
-//! Policies whose core module wasm-mutate has changed.
+//! Policies whose core module was mutated by wasm-mutate.
 
 use countersign_fuzz_targets::decision;
 use countersign_hostile_policies::guest::{DENY, GUEST, Guest, PERMIT};
@@ -6,17 +6,17 @@ use countersign_hostile_policies::section;
 use wasm_mutate::WasmMutate;
 use wasmparser::{Parser, Payload};
 
-/// The most mutations of one input.
-const MOST: usize = 4;
+/// The maximum number of mutations of one input.
+const MAX_MUTATIONS: usize = 4;
 
-/// Mutates a policy by the bytes: which policy, a seed, how often, and whether it must still mean the
-/// same.
+/// Mutates a policy. The bytes select the policy, the seed, the number of mutations, and whether they
+/// must preserve semantics.
 pub fn component(data: &[u8]) -> Option<Vec<u8>> {
     let [which, seed, times, keep, more @ ..] = data else { return None };
     let whole = policy(*which);
     let (before, module, after) = split(&whole).expect("a policy has a module");
     let mut module = module.to_vec();
-    for n in 0..usize::from(*times) % MOST + 1 {
+    for n in 0..usize::from(*times) % MAX_MUTATIONS + 1 {
         let more = more.get(n).copied().unwrap_or_default();
         let mut mutate = WasmMutate::default();
         mutate.seed(u64::from_le_bytes([*seed, more, *which, 0, 0, 0, 0, 0]));
@@ -27,7 +27,7 @@ pub fn component(data: &[u8]) -> Option<Vec<u8>> {
     Some([before, &section(1, &module), after].concat())
 }
 
-/// Decides by the mutated policy; one that must mean the same decides as the original does.
+/// Decides by the mutated policy; if semantics are preserved, the decision must be the original's.
 pub fn check(data: &[u8]) {
     let Some(component) = component(data) else { return };
     crate::keep(&component);

@@ -9,7 +9,7 @@ use countersign_policy::{AuthorKind, Behavior, Grant, Run, Token, Verdict, polic
 pub use instant::Instant;
 
 /// The maximum duration of an opening, in seconds: 4 hours.
-const LONGEST: u64 = 4 * 3600;
+const MAX_SECONDS: u64 = 4 * 3600;
 
 /// The default maximum TTL of tokens during an opening, in seconds.
 const MAX_TTL: u32 = 900;
@@ -77,7 +77,7 @@ fn openings<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Opening>, 
     let openings = Vec::<Opening>::deserialize(deserializer)?;
     let fits = |opening: &Opening| {
         let length = opening.until.0.checked_sub(opening.from.0);
-        length.is_some_and(|seconds| (1..=LONGEST).contains(&seconds))
+        length.is_some_and(|seconds| (1..=MAX_SECONDS).contains(&seconds))
     };
     match openings.iter().find(|opening| !fits(opening)) {
         None => Ok(openings),

@@ -44,7 +44,7 @@ pub enum Answer {
     Fact(String, String),
     /// Abstains.
     Abstain,
-    /// Denies, and says how often this instance has been asked.
+    /// Denies, with the number of evaluations of this instance as the message.
     Count,
     /// Denies with its whole input as text.
     Echo,
@@ -70,7 +70,7 @@ policy!(Settings, evaluate);
 static EVALUATIONS: AtomicU32 = AtomicU32::new(0);
 
 fn evaluate(settings: &Settings, run: &Run, token: &Token) -> Verdict {
-    let asked = EVALUATIONS.fetch_add(1, Ordering::Relaxed) + 1;
+    let evaluations = EVALUATIONS.fetch_add(1, Ordering::Relaxed) + 1;
     match &settings.answer {
         Answer::Permit { max_ttl, audiences, claims } => {
             grant(*max_ttl, audiences.as_ref(), claims).permit()
@@ -89,7 +89,7 @@ fn evaluate(settings: &Settings, run: &Run, token: &Token) -> Verdict {
             }
         }
         Answer::Abstain => Verdict::abstain(),
-        Answer::Count => Verdict::deny("count", asked.to_string()),
+        Answer::Count => Verdict::deny("count", evaluations.to_string()),
         Answer::Echo => Verdict::deny("echo", format!("{run:?} {token:?}")),
         Answer::Flood { reasons, bytes } => {
             let message = "x".repeat(*bytes as usize);

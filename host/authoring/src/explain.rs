@@ -179,9 +179,10 @@ impl Compared {
         let terms = match decision.outcome() {
             OfDecision::Approved(terms) => {
                 // The request is in the terms by itself, so only what is narrowed counts.
-                let asked = decision.claims().token();
-                let narrowed = terms.audiences.len() != asked.audiences().len();
-                let ttl = (terms.ttl_seconds != asked.ttl_seconds()).then_some(terms.ttl_seconds);
+                let requested = decision.claims().token();
+                let narrowed = terms.audiences.len() != requested.audiences().len();
+                let ttl =
+                    (terms.ttl_seconds != requested.ttl_seconds()).then_some(terms.ttl_seconds);
                 format!("{narrowed} {ttl:?} {:?}", terms.claims)
             }
             OfDecision::Refused(reasons) => {

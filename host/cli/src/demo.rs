@@ -56,7 +56,7 @@ impl Demo {
         if decision.into_approval().is_ok() {
             bail!("the demonstration failed: this run should have been refused");
         }
-        note("Without an approval there is nothing to sign: the signer takes nothing else.")?;
+        note("Without an approval there is nothing to sign: the signer accepts nothing else.")?;
 
         title("3", "A dry run that requests too much: narrowed")?;
         note("DETECT, two hours, and an audience that the definition does not use:")?;

@@ -56,7 +56,7 @@ impl Serialize for LimitsJson {
 impl Needs {
     /// The line to write into a binding, unless the default limits are enough.
     pub(crate) fn line(&self) -> Option<String> {
-        let keys: Vec<_> = self.0.iter().map(|(key, least)| format!("{key} = {least}")).collect();
+        let keys: Vec<_> = self.0.iter().map(|(key, min)| format!("{key} = {min}")).collect();
         let keys = keys.join(", ");
         (!keys.is_empty()).then(|| {
             format!("more than the defaults: limits = {{ {keys} }}, or more, in its binding")

@@ -51,7 +51,7 @@ fn the_refused_run_turned_on_its_owning_workspace() {
         .iter()
         .map(|changes| &changes[0])
         .collect();
-    // To the definition workspace, and to the one on the list of the settings.
+    // The definition workspace, and the one on the list in the settings.
     for to in ["my-workspace", "team-network"] {
         assert!(
             counterfactuals.contains(
@@ -70,7 +70,7 @@ fn the_refused_run_turned_on_its_owning_workspace() {
     assert!(
         consumers["claims"].as_array().unwrap().contains(&json!("run.building-block.workspace"))
     );
-    // Of the same question, the same is said.
+    // The explanation is deterministic.
     let again =
         countersign(folder.path(), &format!("explain {ASK} --run stranger.json --format json"));
     assert_eq!(again.stdout, ran.stdout);
@@ -173,7 +173,7 @@ fn what_differs_is_shown() {
     );
 }
 
-/// The policy forgets who owns the definition: no case fails, and changed claims tell.
+/// The policy ignores the owner of the definition: no case fails, but claim mutation shows it.
 #[test]
 fn a_forgotten_claim_is_caught() {
     let folder = folder();
@@ -185,7 +185,7 @@ fn a_forgotten_claim_is_caught() {
     assert!(ran.stdout.contains("cases, 0 failed\n"), "{}", ran.stdout);
     let line = ran.stdout.lines().find(|line| line.contains("missed")).unwrap();
     assert!(line.ends_with(" run.definition.workspace"), "{line}");
-    // And one that decides on more than it says.
+    // A policy that depends on more claims than it declares.
     cases(folder.path(), "allowed-consumers", |cases| {
         cases.replacen("\"run.building-block.workspace\", ", "", 1)
     });
@@ -256,7 +256,7 @@ fn what_a_policy_takes_is_measured() {
     assert!(ran.stdout.contains(" over --max-fuel\n"), "{}", ran.stdout);
 }
 
-/// From nothing to a green test, with the compiler that is here.
+/// A new policy builds and passes its tests with the installed compiler.
 #[test]
 fn a_new_policy_builds_and_its_cases_pass() {
     let folder = folder();
@@ -299,7 +299,7 @@ fn lines_that_no_case_reaches_are_found(policy: &Path) {
     assert!(all["lines"].as_u64() >= Some(6), "{all}");
     assert_eq!(all["covered"], all["lines"]);
 
-    // A branch that no case takes, and one that ends in a fault. Code of types is derived, and does not count.
+    // A branch that no case reaches, and one that ends in a fault. The derived code of types does not count.
     let (lib, cases) = (policy.join("src/lib.rs"), policy.join("cases.toml"));
     let source = fs::read_to_string(&lib).unwrap();
     let changed = source
@@ -333,7 +333,7 @@ fn lines_that_no_case_reaches_are_found(policy: &Path) {
     let shown = format!("  src/lib.rs:{abstains}  return Verdict::abstain();\n");
     assert!(ran.stdout.contains(&shown), "{}", ran.stdout);
 
-    // Cases for both, one of which ends before it answers.
+    // Cases for both, one of which faults before its verdict.
     let set = "\nset = { \"/spec/buildingBlock/spec/workspaceIdentifier\" = ";
     let case = |name: &str, set: &str, expect: &str| {
         format!("\n[[case]]\nname = \"{name}\"{set}\nexpect = {expect}\n")
@@ -345,7 +345,7 @@ fn lines_that_no_case_reaches_are_found(policy: &Path) {
     let (status, all, stderr) = coverage("--coverage --min-coverage 100");
     assert_eq!((status, &all["missed"]), (0, &json!([])), "{stderr}");
 
-    // The component is of another source.
+    // The component was built from another source.
     fs::write(&lib, changed.replace("Verdict::abstain()", "Verdict::permit()")).unwrap();
     let (status, _, stderr) = coverage("--coverage");
     assert_eq!(status, 1);
@@ -355,7 +355,7 @@ fn lines_that_no_case_reaches_are_found(policy: &Path) {
         ),
         "{stderr}"
     );
-    // Nothing is counted where a case fails.
+    // Coverage is not measured if a case fails.
     fs::write(&cases, case("a", "", "\"abstain\"")).unwrap();
     assert_eq!(coverage("--coverage"), (1, Value::Null, String::new()));
     fs::rename(policy.join("Cargo.toml"), policy.join("not.toml")).unwrap();

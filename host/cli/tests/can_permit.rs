@@ -1,4 +1,4 @@
-//! Policies that only limit tokens let nobody in, and `check` and `inspect` show the bindings that can.
+//! Policies that only limit tokens permit nobody, and `check` and `inspect` show the bindings that can.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod support;
@@ -14,8 +14,8 @@ const DEFINITION: &str = "b23cfb9a-6974-444f-9d33-62134a632373";
 const ASK: &str = "evaluate --policies issue.toml --run run.json --audience aws-workload-identity-provider:demo \
                    --ttl 900 --now 1790000000 --format json";
 
-/// A policy that only limits is bound to all runs, and who may is said of one other workspace. When the permit of any
-/// policy counted, this approved every run of everybody.
+/// A policy that only limits is bound to all runs, and a policy that permits to one other workspace. When the permit of
+/// any policy counted, this manifest approved every run of everybody.
 const APPROVED_EVERYBODY: &str = r#"
 [issuer]
 url = "https://oidc.example.com"
@@ -60,7 +60,7 @@ fn the_manifest_that_approved_everybody_refuses() {
     assert_eq!(codes, ["no-permit"]);
     assert_eq!(decision["trace"].as_array().unwrap().len(), 1);
     assert_eq!(decision["trace"][0]["verdict"], json!({ "restrict": {} }));
-    // Where the other binding applies, it says who may, and the ceiling narrows.
+    // Where the other binding applies, it permits, and the ceiling narrows.
     write(folder.path(), &APPROVED_EVERYBODY.replace("another-team", "my-workspace"));
     let (status, decision) = decide(folder.path());
     assert_eq!((status, &decision["outcome"]), (0, &json!("approved")), "{decision}");
@@ -76,7 +76,7 @@ fn a_binding_that_may_not_permit_lets_nobody_in() {
     write(folder.path(), &manifest.replace(scope, &format!("{scope}\nmay-permit = false")));
     let (status, decision) = decide(folder.path());
     assert_eq!((status, &decision["reasons"][0]["code"]), (2, &json!("no-permit")), "{decision}");
-    // The record has the policy's own answer, and why it did not count.
+    // The record has the policy's own verdict, and the reason that it did not count.
     let consumers = &decision["trace"][1];
     assert_eq!(consumers["binding"], "consumers");
     assert_eq!(consumers["verdict"], json!({ "permit": {} }));

@@ -1,4 +1,4 @@
-//! From a run to credentials, with the clouds' own clients. `make e2e` installs those that are not of Rust.
+//! From a run to credentials, with the clouds' own clients. `make e2e` installs those that are not written in Rust.
 #![cfg(unix)]
 #![allow(
     missing_docs,
@@ -85,7 +85,7 @@ fn outcome(mut command: Command, environment: &BTreeMap<String, String>) -> Outc
     let ran = command
         .env_clear()
         .envs(["PATH", "HOME", "LANG"].into_iter().filter_map(keep))
-        // Nothing but the machine itself is reached.
+        // No other machine is reached.
         .env("no_proxy", "*")
         .env("AWS_EC2_METADATA_DISABLED", "true")
         .env("PYTHONDONTWRITEBYTECODE", "1")
@@ -114,8 +114,8 @@ fn environment(
     all
 }
 
-/// The four cases of a client whose token is in a file: let in; refused by the policy, which never comes as far
-/// as a cloud; by the subject, and by the audience, by the cloud.
+/// The four cases of a client whose token is in a file: admitted; refused by the policy, so that no cloud sees a
+/// token; refused by the cloud for its subject, and for its audience.
 async fn four_cases(
     platform: &Platform,
     audience: &str,
@@ -205,7 +205,7 @@ async fn google_auth_by_file() {
     let variables = environment(&platform, &line, &[]);
     let client = || {
         let outcome = python("gcp.py", &variables);
-        // It says it in its own way.
+        // This client has its own message.
         let says = outcome.says.replace("was not found", "no token");
         Outcome { says, ..outcome }
     };
@@ -291,7 +291,7 @@ async fn pyjwt() {
     .await;
 }
 
-/// With ES256, which GCP takes too.
+/// With ES256, which GCP accepts, too.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "`make e2e` installs the client"]
 async fn jose() {
@@ -390,7 +390,7 @@ async fn stackit(platform: &Platform, token: &str) -> Option<String> {
     (!fine).then_some(body)
 }
 
-/// The case that no cloud can express: one definition, one trust, two consumers, of whom one may.
+/// The case that no cloud can express: one definition, one trust policy, two consumers, of which one is permitted.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_trust_and_two_consumers() {
     let platform = platform("").await;

@@ -1,4 +1,4 @@
-//! The command line, as a shell sees it: output, talk and exit status.
+//! The command line, as a shell sees it: stdout, stderr and exit status.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -154,7 +154,7 @@ fn a_signature_is_on_record_where_a_log_is_named() {
     assert!(!folder.path().join("state/log/checkpoint.pem").exists());
 }
 
-/// A log that somebody else writes is left as it is, and there is no token without a record.
+/// A log that another process writes stays unchanged, and no token is issued without a record.
 #[test]
 fn a_log_that_another_process_writes_is_not_touched() {
     let folder = folder();
@@ -170,7 +170,7 @@ fn a_log_that_another_process_writes_is_not_touched() {
     assert_eq!(names, ["lock"]);
     drop(held);
     assert_eq!(countersign(folder.path(), &sign).status, 0);
-    // Nor is there one where the log cannot be written.
+    // Nor is one issued if the log cannot be written.
     fs::write(folder.path().join("file"), "").unwrap();
     let refused = countersign(folder.path(), &sign.replace("state/log", "file"));
     assert_eq!((refused.status, refused.stdout.as_str()), (1, ""));
@@ -191,7 +191,7 @@ fn a_signature_needs_an_approval() {
     let json = countersign(folder.path(), &format!("sign {ASK} --key key.pem --format json"));
     let value: Value = serde_json::from_str(&json.stdout).unwrap();
     assert!(value["token"].is_string());
-    // It says that there is no record, in both forms.
+    // Both formats state that there is no record.
     assert_eq!(value.get("record"), Some(&Value::Null));
     assert!(signed.stderr.contains("no record"), "{}", signed.stderr);
     let decided = countersign(folder.path(), &format!("evaluate {ASK} --format json"));
@@ -236,7 +236,7 @@ fn keys_are_kept_and_published() {
     assert!(value["keys"][0].get("d").is_none());
 }
 
-/// Asks with something spoilt: status 1, nothing on stdout, and the words on stderr.
+/// Runs with one invalid input: status 1, nothing on stdout, and these messages on stderr.
 #[track_caller]
 fn fails(folder: &TempDir, line: &str, expected: &[&str]) {
     for command in ["evaluate", "sign"] {
@@ -489,11 +489,11 @@ fn what_was_prepared_is_kept_for_the_next_time() {
         assert_eq!(ran.stdout, first.stdout);
     }
     let kept = list();
-    // Four policies, before and after they took their settings.
+    // Four policies, before and after `configure`.
     assert_eq!(kept["entries"].as_array().unwrap().len(), 8);
     assert!(kept["entries"].as_array().unwrap().iter().all(|entry| entry["of"].is_object()));
 
-    // One that was forged is not used, not listed as one that is, and made again.
+    // A forged entry is not used, is listed as unusable, and is replaced.
     let cache = folder.path().join("cache-home/countersign");
     for file in fs::read_dir(&cache).unwrap() {
         let file = file.unwrap().path();
@@ -525,7 +525,7 @@ fn what_was_prepared_is_kept_for_the_next_time() {
 fn an_unusable_cache_is_an_error_only_where_it_was_requested() {
     let folder = folder();
     let evaluate = |more: &str| countersign(folder.path(), &format!("evaluate {ASK} {more}"));
-    // In the place of the folder is a file.
+    // A file is where the folder should be.
     fs::write(folder.path().join("cache-home"), "").unwrap();
     let ran = evaluate("");
     assert_eq!(ran.status, 0);

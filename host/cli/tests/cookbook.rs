@@ -129,7 +129,7 @@ fn check(folder: &Path, recipe: &str) {
     assert_eq!((&tested["missed"], &tested["undeclared"]), (&json!([]), &json!([])), "{recipe}");
 
     let cases = Cases::parse(&read(recipe, "cases.toml")).unwrap();
-    // Otherwise nothing can be missed.
+    // Without a declaration no claim can be missed.
     assert!(cases.depends_on.as_ref().is_some_and(|claims| !claims.is_empty()), "{recipe}");
     assert!(cases.case.len() >= 3, "{recipe}");
     let passes = |expect: &Expectation| {
@@ -223,7 +223,7 @@ fn those_in_rust_do_what_their_cases_say() {
     check_all("Cargo.toml", 3);
 }
 
-/// Its README shows what is answered, and what mends it: both hold.
+/// Its README shows the output and the fix: both must be right.
 #[test]
 fn a_forgotten_claim_is_named() {
     let folder = TempDir::new().unwrap();

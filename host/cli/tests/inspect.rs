@@ -1,4 +1,4 @@
-//! `countersign inspect`: components and bindings, looked at.
+//! `countersign inspect`: components and bindings.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod support;
@@ -48,7 +48,7 @@ fn a_component_that_would_not_load_says_why() {
 #[test]
 fn a_component_says_what_it_takes_of_its_limits() {
     let folder = folder();
-    // Sound, but larger than the default: a custom section of 2 MiB.
+    // Valid, but larger than the default limit: a custom section of 2 MiB.
     let large = [
         countersign_policy_artifacts::TTL_CEILING,
         &countersign_hostile_policies::section(0, &[&[1, b'x'][..], &[0; 2 << 20]].concat()),

@@ -16,7 +16,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use support::{countersign, folder};
 
-/// Makes a policy, builds it with whatever that needs, and tests it. Says how long that took.
+/// Creates a policy, builds it with the tools that it needs, tests it, and prints the time.
 fn from_nothing(parent: &Path, language: &str) -> PathBuf {
     let begin = Instant::now();
     let name = format!("a-{language}");
@@ -56,7 +56,7 @@ fn found(policy: &Path) -> Value {
     tested["cases"][0]["found"].clone()
 }
 
-/// Writes a policy that tells what it sees, and builds it.
+/// Builds a policy that denies with its input as the message.
 fn rebuilt(policy: &Path, file: &str, text: &str) {
     fs::write(policy.join("cases.toml"), "[[case]]\nname = \"a\"\nexpect = \"abstain\"\n").unwrap();
     fs::write(policy.join(file), text).unwrap();
@@ -123,7 +123,7 @@ fn a_policy_in_javascript() {
     let none = "a policy has n";
     let expected = format!("{none}|{none}|{none}|{none}|{none}|1,b,a|z,a|1970-01-01T00:00:00.000Z");
     assert_eq!(seen(&policy), json!([expected]));
-    // A grant never widens, whatever is written.
+    // A grant never widens, whatever the policy returns.
     let wide = TELLING_JAVASCRIPT.replacen("deny,", "permit,", 1).replacen(
         "return deny('seen', answers.join('|'))",
         "return permit({ maxTtl: 90000, audiences: ['a'] })",
@@ -135,7 +135,7 @@ fn a_policy_in_javascript() {
         wide.replace("{ permit,", "{ restrict,").replace("return permit(", "return restrict(");
     rebuilt(&policy, "policy.js", &restricting);
     assert_eq!(found(&policy), "restrict = { max-ttl = 7200, audiences = [] }");
-    // TypeScript is taken as well, and what does not build says why.
+    // TypeScript is accepted, too, and a failed build explains itself.
     fs::write(policy.join("telling.ts"), "export const word: string = 'typed';\n").unwrap();
     let imported = TELLING_JAVASCRIPT
         .replacen("import", "import { word } from './telling.ts';\nimport", 1)
@@ -157,12 +157,12 @@ fn a_policy_in_python() {
     let policy = from_nothing(parent.path(), "python");
     assert!(policy.join("types/wit_world/exports/policy.py").exists(), "types for editors");
     rebuilt(&policy, "policy.py", TELLING_PYTHON);
-    // In another process and another instance, the same: also the order of a set.
+    // Deterministic across processes and instances, including the order of a set.
     let answer = seen(&policy);
     assert_eq!(seen(&policy), answer);
     let answer = answer[0].as_str().unwrap();
     assert!(answer.ends_with("|b,a|a policy has n|a policy has n|1"), "{answer}");
-    // A grant never widens, whatever is written.
+    // A grant never widens, whatever the policy returns.
     let wide = TELLING_PYTHON.replacen("deny,", "permit,", 1).replacen(
         "return deny(\"seen\", \"|\".join(answers))",
         "return permit(90000, [\"a\"])",
@@ -175,7 +175,7 @@ fn a_policy_in_python() {
         .replace("return permit(", "return restrict(");
     rebuilt(&policy, "policy.py", &restricting);
     assert_eq!(found(&policy), "restrict = { max-ttl = 7200, audiences = [] }");
-    // A clock is a fault: here already when the settings are taken, since they are tried on a sample.
+    // Reading a clock is a fault: already in `configure`, which evaluates a sample.
     let clock =
         TELLING_PYTHON.replacen("answers =", "import time\n    time.time()\n    answers =", 1);
     rebuilt(&policy, "policy.py", &clock);
@@ -203,7 +203,7 @@ fn a_policy_in_rust() {
 fn a_policy_in_rego() {
     let parent = folder();
     let policy = from_nothing(parent.path(), "rego");
-    // The texts are read anew by each test: nothing has to be built between.
+    // Each test reads the texts, so nothing has to be built in between.
     let text = fs::read_to_string(policy.join("policy.rego")).unwrap();
     let ran = countersign(&policy, "policy test --coverage");
     assert!(
@@ -224,12 +224,12 @@ fn a_policy_in_rego() {
     let ran = countersign(&policy, "policy build");
     assert!(ran.status == 1 && ran.stderr.contains("/policy: "), "{}", ran.stderr);
     assert!(ran.stderr.contains("policy.rego:"), "{}", ran.stderr);
-    // What is no strict JSON is not taken, and nothing is chosen of it.
+    // JSON that is not strict is rejected, and no duplicate wins.
     fs::write(policy.join("policy.rego"), text).unwrap();
     fs::write(policy.join("data.json"), "{\"also\": [], \"also\": [\"team-b\"]}").unwrap();
     let ran = countersign(&policy, "policy build");
     assert!(ran.status == 1 && ran.stderr.contains("also"), "{}", ran.stderr);
-    // Of a folder that has two it cannot be told which.
+    // A folder with two languages is ambiguous.
     fs::write(policy.join("policy.js"), "").unwrap();
     let ran = countersign(&policy, "policy build");
     assert!(ran.stderr.contains("both policy.js and policy.rego; keep one"), "{}", ran.stderr);
@@ -257,7 +257,7 @@ fn a_policy_in_cedar() {
     fs::write(policy.join("cases.toml"), "[[case]]\nname = \"a\"\nexpect = \"abstain\"\n").unwrap();
     let ran = countersign(&policy, "policy test");
     assert_eq!(ran.status, 0, "{}{}", ran.stdout, ran.stderr);
-    // The file's old name is an error, and not a file that is passed over.
+    // The file's old name is an error; the file is not ignored.
     fs::rename(policy.join("default-verdict.json"), policy.join("otherwise.json")).unwrap();
     for command in ["policy test", "policy build"] {
         let ran = countersign(&policy, command);
@@ -265,12 +265,12 @@ fn a_policy_in_cedar() {
         assert!(ran.status == 1 && ran.stderr.contains(says), "{}{}", ran.stdout, ran.stderr);
     }
     fs::remove_file(policy.join("otherwise.json")).unwrap();
-    // Without the profile it is said what is missing.
+    // Without the profile, the error names it.
     let bare = manifest.replace("limits = { profile = \"interpreter\" }\n", "");
     fs::write(policy.join("bare.toml"), bare).unwrap();
     let ran = countersign(&policy, "inspect --policies bare.toml");
     assert!(ran.stderr.contains("profile = \"interpreter\""), "{}", ran.stderr);
-    // Its README has that binding.
+    // The README of the policy has that binding.
     let readme = fs::read_to_string(policy.join("README.md")).unwrap();
     assert!(readme.contains("settings-file = \"settings.json\""), "{readme}");
     assert!(readme.contains("limits = { profile = \"interpreter\" }"), "{readme}");

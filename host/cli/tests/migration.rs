@@ -38,7 +38,7 @@ struct Runs {
 }
 
 impl Runs {
-    /// A token of each run, presented to AWS; gives the subjects.
+    /// Presents a token of each run to AWS, and returns the subjects.
     async fn all_are_let_in(&self) -> BTreeSet<String> {
         let mut subjects = BTreeSet::new();
         for (definition, run) in &self.runs {
@@ -87,12 +87,12 @@ fn definition(at: usize) -> String {
     format!("{at:08x}-6974-444f-9d33-62134a632373")
 }
 
-/// Of all ten.
+/// All ten definitions.
 fn named() -> String {
     (1..=10).map(|at| format!(" --definition my-workspace/{}", definition(at))).collect()
 }
 
-/// Applies what `countersign trust aws` writes, as an operator does with OpenTofu; and keeps it in a file.
+/// Applies the output of `countersign trust aws`, as an operator does with OpenTofu, and writes it to a file.
 fn apply(platform: &Platform, more: &str) {
     let role =
         platform.json(&format!("trust aws --policies countersign.toml --format json {more}"));
@@ -180,7 +180,7 @@ async fn ten_definitions_move_and_no_token_is_refused() {
         }
     });
 
-    // Who is too early is told, and nothing changes.
+    // A cut-over that is too early is an error, and changes nothing.
     let line = |step: &str| format!("subjects {step} --policies countersign.toml{}", named());
     assert_eq!(platform.countersign(&line("cut-over --trust role.json")).status, 1);
     step(&platform, &format!("begin --runner {RUNNER}"));
@@ -226,7 +226,7 @@ async fn ten_definitions_move_and_no_token_is_refused() {
     load.await.expect("a token was refused on the way");
     assert!(rounds.load(Ordering::Relaxed) >= 5, "{rounds:?}");
 
-    // Each step is kept, and so is each form that subjects had.
+    // Each step is recorded, and so is each subject format.
     let moves = fs::read_to_string(platform.path("subject-migrations.json")).unwrap();
     let moves: Value = serde_json::from_str(&moves).unwrap();
     for one in moves["migrations"].as_array().unwrap() {
@@ -249,7 +249,7 @@ async fn ten_definitions_move_and_no_token_is_refused() {
     assert_eq!(platform.countersign("log verify state/log").status, 0);
 }
 
-/// A move ends by what a service did, and a service that was away has done nothing.
+/// A migration is finished on the evidence of a service's log; a service that was down has left none.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_move_ends_only_by_a_log_of_a_service_that_took_it() {
     let manifest =

@@ -18,7 +18,7 @@ fn compile(component: &[u8], limits: Limits) -> Result<CompiledCode, CompileErro
     child().compile(component, Form::Original, Optimization::None, &limits)
 }
 
-/// Time is at its ceiling where it is not under test: a busy machine must not change a code.
+/// The time limit is at its ceiling unless it is under test: a busy machine must not change a code.
 const LIMITS: Limits = Limits { prepare_ms: Limits::CEILING.prepare_ms, ..Limits::DEFAULT };
 
 /// A component that passes the pre-check, and takes long to compile and more than 32 MiB.

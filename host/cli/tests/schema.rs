@@ -28,7 +28,7 @@ fn manifest(folder: &Path, bindings: &[(&str, &str)]) {
 #[test]
 fn wrong_settings_are_found_before_anything_runs() {
     let folder = folder();
-    // What is wrong with the first, only the policy itself can say; it is not asked.
+    // Only the policy itself can find the error of the first; its `configure` is not called.
     let freezes = "{ freezes = [{ from = \"tomorrow\", to = \"later\" }] }";
     manifest(
         folder.path(),
@@ -50,7 +50,7 @@ fn wrong_settings_are_found_before_anything_runs() {
         assert_eq!((ran.status, ran.stdout.as_str()), (1, ""), "{line}");
         assert!(ran.stderr.contains(expected), "{line}: {}", ran.stderr);
     }
-    // Nor where bindings are prepared when they are needed.
+    // Nor if bindings are prepared on demand.
     let text = fs::read_to_string(folder.path().join("m.toml")).unwrap();
     fs::write(
         folder.path().join("m.toml"),
@@ -91,7 +91,7 @@ fn settings_in_files_are_checked_too() {
     assert!(ran.stderr.contains(expected), "{}", ran.stderr);
 }
 
-/// Schemas that are made to hurt, and what is said of each.
+/// Hostile schemas, each with its message.
 fn hostile() -> Vec<(&'static str, Value, &'static str)> {
     let doubling: serde_json::Map<_, _> = (0..30)
         .map(|index| {
@@ -163,7 +163,7 @@ fn inspect_prints_the_schema() {
 #[test]
 fn editors_get_the_schema_of_a_manifest_with_its_policies() {
     let folder = folder();
-    // Settings that are wrong do not keep the editor from saying so.
+    // Invalid settings must not keep an editor from getting the schema.
     manifest(folder.path(), &[("ttl-ceiling", "{ longer = \"never\" }"), ("change-window", "{}")]);
     let ran = countersign(folder.path(), "schema --policies m.toml");
     assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
@@ -183,7 +183,7 @@ fn editors_get_the_schema_of_a_manifest_with_its_policies() {
     assert!(alone["properties"]["binding"]["items"].get("allOf").is_none());
 }
 
-/// A component with an engine in it is larger than a binding may load by default.
+/// A component that embeds an engine is larger than the default limit.
 #[test]
 fn editors_get_the_settings_of_a_component_with_an_engine() {
     let folder = folder();

@@ -1,4 +1,4 @@
-//! The service as an operator runs it: started, killed, told to read again, stopped.
+//! The service as an operator runs it: started, killed, reloaded, stopped.
 #![cfg(unix)]
 #![allow(
     missing_docs,
@@ -42,8 +42,8 @@ fn digest(answer: &Answer) -> String {
     countersign::Digest::of(answer.body["access_token"].as_str().unwrap().as_bytes()).to_string()
 }
 
-/// Killed under load, time and again: no token without a durable record, no acknowledged run or record
-/// lost, and the chain is whole. `KILLS=1000 make kills` does it a thousand times.
+/// Killed under load repeatedly: no token without a durable record, no acknowledged run or record is
+/// lost, and the chain is intact. `KILLS=1000 make kills` does it a thousand times.
 #[test]
 fn killing_it_loses_nothing() {
     let kills = std::env::var("KILLS").map_or(12, |kills| kills.parse().unwrap());
@@ -58,7 +58,7 @@ fn killing_it_loses_nothing() {
         recoveries += usize::from(served.logged().contains("quarantined"));
         let registered = served.register(&api_key, &run());
         assert!(matches!(registered.status, 200 | 201), "{registered:?}");
-        // What was acknowledged before an earlier end is there.
+        // Everything acknowledged before an earlier kill is there.
         let id = format!("{:08x}-0000-4000-8000-000000000000", kill + 1);
         if let Some(before) = runs.last() {
             assert_eq!(Client::new(served.address).unwrap().token(before).unwrap().status, 200);
@@ -78,7 +78,7 @@ fn killing_it_loses_nothing() {
             another["metadata"]["uuid"] = json!(id);
             assert_eq!(served.register(&api_key, &another).status, 201);
             runs.push(id);
-            // In the midst of it, and not always at the same point of a batch.
+            // Killed under load, at varying points of a batch.
             let before = issued.lock().unwrap().len();
             let started = Instant::now();
             while issued.lock().unwrap().len() == before {
@@ -120,7 +120,7 @@ fn policies_are_read_again_and_the_last_good_ones_stay() {
     let manifest = folder.path().join("countersign.toml");
     let good = fs::read_to_string(&manifest).unwrap();
 
-    // By a signal, whatever the clock of the file system says.
+    // Reloads on a signal, whatever the modification times.
     let seen = served.logged().len();
     fs::write(&manifest, good.replace("\"my-workspace\" }", "\"another\" }")).unwrap();
     served.signal(Signal::HUP);
@@ -128,7 +128,7 @@ fn policies_are_read_again_and_the_last_good_ones_stay() {
     let refused = served.token();
     assert_eq!(refused.status, 403, "{refused:?}");
 
-    // One that cannot be used changes nothing.
+    // An invalid manifest changes nothing.
     let seen = served.logged().len();
     fs::write(&manifest, "nonsense").unwrap();
     served.wait_for("failed to reload policies", seen);
@@ -140,18 +140,18 @@ fn policies_are_read_again_and_the_last_good_ones_stay() {
     served.wait_for("reloaded policies", seen);
     assert_eq!(served.token().status, 200);
 
-    // Another issuer identifier is no reload.
+    // Another issuer identifier requires a restart.
     let seen = served.logged().len();
     fs::write(&manifest, good.replace("oidc.example.com", "other.example.com")).unwrap();
     served.wait_for("failed to reload policies", seen);
     assert_eq!(served.token().status, 200);
 
-    // An API key that is taken away is.
+    // A removed API key is reloaded.
     let seen = served.logged().len();
     fs::write(&manifest, &good).unwrap();
     let config = folder.path().join("issuer.toml");
     let text = fs::read_to_string(&config).unwrap();
-    // Also where policies are broken at the same time.
+    // Even if the policies are invalid at the same time.
     fs::write(&manifest, "nonsense").unwrap();
     fs::write(&config, text.split("[[api-key]]").next().unwrap()).unwrap();
     served.signal(Signal::HUP);
@@ -212,14 +212,14 @@ fn a_log_is_looked_at_and_checked_from_the_command_line() {
     let shown = countersign(folder.path(), "log show state/log");
     let lines: Vec<_> = shown.stdout.lines().collect();
     assert_eq!(lines.len(), 3, "{}", shown.stdout);
-    // Which form subjects have is on record at each start.
+    // The subject format is recorded at each start.
     assert!(lines[0].ends_with(" subjects"), "{}", lines[0]);
     assert!(
         lines[1].contains("of my-workspace by my-workspace") && lines[1].contains("issued RS256")
     );
     assert!(lines[2].contains("by team-b") && lines[2].contains("refused"), "{}", lines[2]);
 
-    // The token verifies with what is published, as of a cloud.
+    // The token verifies with the published keys, as a cloud verifies it.
     let keys = client.ask("GET", "/jwks.json", "", "").unwrap().body;
     fs::write(folder.path().join("jwks.json"), keys.to_string()).unwrap();
     let line =

@@ -1,4 +1,4 @@
-//! `countersign token` keeps a job's token fresh, and leaves none when it may have none.
+//! `countersign token` keeps a job's token fresh, and removes it when the run may have none.
 #![cfg(unix)]
 #![allow(
     missing_docs,
@@ -28,12 +28,12 @@ use support::command;
 
 const NO_MIGRATIONS: &str = "{\"version\": 1, \"migrations\": []}\n";
 
-/// Keeps the token of a run, in the file `token`.
+/// Refreshes the token of a run in the file `token`.
 struct Keeper(Child);
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        // It may have ended.
+        // The process may have exited.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -65,7 +65,7 @@ impl Keeper {
     }
 }
 
-/// The token in the file, once it is another than those before.
+/// Waits for a token in the file that differs from the earlier ones.
 fn next(platform: &Platform, before: &BTreeSet<String>) -> String {
     for _ in 0..600 {
         if let Ok(token) = fs::read_to_string(platform.path("token")) {
@@ -98,7 +98,7 @@ async fn it_is_kept_fresh_until_the_run_ends() {
     finish(&platform, &run).await;
     assert_eq!(keeper.ended(), (0, "the run has ended\n".to_owned()));
     assert!(!platform.path("token").exists());
-    // Each by a decision of its own, and not all at once.
+    // Each token has its own decision, and they are spread over time.
     let shown = platform.countersign("log show state/log --format json");
     let records = shown.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let tokens: Vec<_> = records.filter(|line| line["record"]["kind"] == "token").collect();
@@ -146,7 +146,7 @@ async fn it_waits_for_the_service_as_long_as_the_token_is_good() {
     assert!(!platform.path("token").exists(), "it has expired");
 }
 
-/// However long the service wants it to wait: not longer than there is time, and then it asks once more.
+/// A long `Retry-After` is cut at the deadline, where the last attempt is.
 #[test]
 fn it_asks_once_more_at_the_end_of_its_time() {
     let folder = support::folder();
@@ -232,7 +232,7 @@ async fn what_cannot_be_right_ends_at_once() {
     assert_eq!(ran.stdout.trim().split('.').count(), 3);
 }
 
-/// At 80% of a token's life, and neither at once nor after it.
+/// Refreshes at 80% of a token's lifetime, neither at once nor after it.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_next_is_fetched_when_most_of_a_life_is_over() {
     let platform = Platform::start(MANIFEST, NO_MIGRATIONS, "").await;
@@ -246,11 +246,11 @@ async fn the_next_is_fetched_when_most_of_a_life_is_over() {
         issued.push(claims["iat"].as_u64().unwrap());
         tokens.insert(token);
     }
-    // Whole seconds, and a machine that is busy.
+    // Times are whole seconds, and the machine may be busy.
     assert!((7..10).contains(&(issued[1] - issued[0])), "{issued:?}");
 }
 
-/// A file that was there before stays as it was.
+/// A file that another process wrote stays.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_it_did_not_write_it_does_not_remove() {
     let platform = Platform::start(MANIFEST, NO_MIGRATIONS, "").await;

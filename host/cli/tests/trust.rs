@@ -53,7 +53,7 @@ fn a_configuration_is_checked_before_it_is_deployed() {
         .map(|violation| violation["code"].as_str().unwrap())
         .collect();
     assert_eq!(found, ["azure-algorithm", "aws-issuer", "gcp-subject", "azure-audience"]);
-    // What a service reads beside its policies, and policies that do not load, are wrong too.
+    // Errors in the other files of a service, and policies that do not load.
     let tls = config.replace(
         "[tokens]",
         "[listen]\ncertificate = \"absent.pem\"\nkey = \"absent.key\"\n[tokens]",
@@ -142,10 +142,10 @@ fn steps_are_kept_in_a_file() {
     let moves = "meshstack-id = \"demo\"\nsubject-migrations = \"subject-migrations.json\"";
     let text = text.replacen("meshstack-id = \"demo\"", moves, 1);
     fs::write(&manifest, &text).unwrap();
-    // The file is not made by chance: a lost one must be missed.
+    // The file is not created implicitly: a lost one must be noticed.
     let ran = countersign(folder.path(), &begin);
     assert!(ran.status == 1 && ran.stderr.contains("--create"), "{}", ran.stderr);
-    // What has its own subject already would lose it.
+    // A definition that has its own subject already would lose it.
     let create = format!("{begin} --create");
     let ran = countersign(folder.path(), &create);
     assert!(
@@ -163,7 +163,7 @@ fn steps_are_kept_in_a_file() {
     let ran = countersign(folder.path(), &create);
     assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
     assert_eq!(ran.stdout, format!("my-workspace {DEFINITION}: begun\n"));
-    // Trust now has both.
+    // Trust now accepts both.
     let ran = countersign(folder.path(), "trust azure --policies countersign.toml --format json");
     let trust: Value = serde_json::from_str(&ran.stdout).unwrap();
     let names: Vec<_> =
@@ -352,13 +352,13 @@ fn a_cut_over_needs_trust_wherever_there_is_some() {
         assert!(status == 1 && said.contains(says), "{trust}: {said}");
     }
     assert_eq!(cut_over("team", "--trust both.json --trust gcp.json").0, 0);
-    // GCP's own limit: trust would let it in, and the issuer would not sign it.
+    // GCP's own limit: trust would admit the token, but the issuer would not sign it.
     begin(long);
     let (status, said) = cut_over(long, "--trust gcp.json");
     assert!(status == 1 && said.contains("gcp-subject"), "{said}");
     let ran = countersign(folder.path(), &format!("subjects abandon {}", named(long)));
     assert_eq!(ran.stdout, format!("{long} {DEFINITION}: abandoned\n"));
-    // Trust is to let in what runs have, and not only what is usual.
+    // Trust must admit the audiences that runs have, not only the usual one.
     let record = |kind: &str, profile: &str, audience: &str| {
         json!({"kind": kind, "time": 1, "issued": {"jti": "j", "token": "t", "algorithm": "RS256",
             "subject_profile": profile, "expires_at": 2},
@@ -373,7 +373,7 @@ fn a_cut_over_needs_trust_wherever_there_is_some() {
     log(&folder.path().join("other"), &other);
     let (status, said) = cut_over("team", "--trust both.json --log other");
     assert!(status == 1 && said.contains("for `sts.amazonaws.com`"), "{said}");
-    // What is not understood could say anything.
+    // A record of an unknown version could mean anything.
     log(&folder.path().join("strange"), &[record("token", "by-moon", usual)]);
     let (status, said) = cut_over("team", "--trust both.json --log strange");
     assert!(status == 1 && said.contains("strange: record 1: a subject of a form"), "{said}");
@@ -381,7 +381,7 @@ fn a_cut_over_needs_trust_wherever_there_is_some() {
     let (status, said) = cut_over("team", "--trust both.json --log later");
     assert!(status == 1 && said.contains("later: record 1: not understood"), "{said}");
     assert_eq!(cut_over("team", "--trust both.json --log usual"), (0, String::new()));
-    // A log that is none proves nothing.
+    // An invalid log proves nothing.
     begin("team");
     assert_eq!(cut_over("team", "--trust both.json").0, 0);
     fs::create_dir(folder.path().join("log")).unwrap();

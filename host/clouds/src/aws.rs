@@ -22,7 +22,7 @@ pub(crate) fn check(token: &UnsignedToken<'_>, clouds: &AudienceClouds, found: &
     let characters = token.characters;
     found.unless(AWS_TOKEN_CHARACTERS.contains(&characters), "aws-token-size", || {
         let (min, max) = (AWS_TOKEN_CHARACTERS.start(), AWS_TOKEN_CHARACTERS.end());
-        format!("AWS takes a token of {min} to {max} characters, and this one has {characters}")
+        format!("AWS accepts a token of {min} to {max} characters, and this one has {characters}")
     });
     for audience in token.claims.aud.as_slice() {
         let of_aws = clouds.of(audience) == Some(Cloud::Aws);
@@ -54,7 +54,7 @@ fn session_tags(token: &UnsignedToken<'_>, found: &mut Violations) {
     }
     found.unless(tags.len() <= AWS_SESSION_TAGS, CODE, || {
         format!(
-            "AWS takes at most {AWS_SESSION_TAGS} session tags, and this token has {}",
+            "AWS accepts at most {AWS_SESSION_TAGS} session tags, and this token has {}",
             tags.len()
         )
     });

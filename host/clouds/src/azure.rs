@@ -11,13 +11,13 @@ pub(crate) fn check(token: &UnsignedToken<'_>, clouds: &AudienceClouds, found: &
     found.algorithm("azure-algorithm", "Entra", token, &["RS256"]);
     let length = token.claims.sub.chars().count();
     found.unless(length <= AZURE_CHARACTERS, "azure-subject", || {
-        format!("Entra takes a subject of at most {AZURE_CHARACTERS} characters, and this one has {length}")
+        format!("Entra accepts a subject of at most {AZURE_CHARACTERS} characters, and this one has {length}")
     });
     found.unless(matches!(token.claims.aud, Audiences::One(_)), "azure-audience", || {
         let audiences = token.claims.aud.as_slice();
         let shown: Vec<_> = audiences.iter().map(|audience| visible(audience)).collect();
         format!(
-            "Entra takes exactly one audience, and this token has {}: {}",
+            "Entra accepts exactly one audience, and this token has {}: {}",
             shown.len(),
             shown.join(", ")
         )
@@ -30,7 +30,7 @@ pub(crate) fn check(token: &UnsignedToken<'_>, clouds: &AudienceClouds, found: &
             "azure-audience",
             || {
                 format!(
-                    "Entra takes `api://AzureADTokenExchange`, and this token is for `{}`",
+                    "Entra accepts `api://AzureADTokenExchange`, and this token is for `{}`",
                     visible(audience)
                 )
             },

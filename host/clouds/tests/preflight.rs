@@ -163,10 +163,10 @@ fn a_violation_names_the_limit_and_the_value() {
         [
             "audiences-of-several-clouds: a token for azure and gcp can be replayed by either at the other: request \
              one for each",
-            "azure-algorithm: Entra takes RS256, and this token has ES256",
-            "azure-audience: Entra takes exactly one audience, and this token has 2: \
+            "azure-algorithm: Entra accepts RS256, and this token has ES256",
+            "azure-audience: Entra accepts exactly one audience, and this token has 2: \
              api://AzureADTokenExchange, gcp-workload-identity-provider:demo",
-            "gcp-subject: GCP takes at most 127 bytes for `google.subject`, which is mapped from the subject, \
+            "gcp-subject: GCP accepts at most 127 bytes for `google.subject`, which is mapped from the subject, \
              and this one has 139",
         ]
     );

@@ -254,7 +254,7 @@ pub enum LimitError {
         limit: &'static str,
         /// The value.
         found: u64,
-        /// The most that it can be.
+        /// The maximum value.
         ceiling: u64,
     },
     /// The value is too low for any policy.
@@ -264,7 +264,7 @@ pub enum LimitError {
         limit: &'static str,
         /// The value.
         found: u64,
-        /// The least that it can be.
+        /// The minimum value.
         min: u64,
     },
     /// The value is not one of the powers of two that the limit can have.
@@ -274,14 +274,14 @@ pub enum LimitError {
         limit: &'static str,
         /// The value.
         found: u64,
-        /// The least that it can be.
+        /// The minimum value.
         min: u64,
-        /// The most that it can be.
+        /// The maximum value.
         ceiling: u64,
     },
 }
 
-/// Why the limits of a record are not taken.
+/// The reason that the limits of a record are rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LimitsRecordError {
@@ -367,7 +367,7 @@ impl Limits {
     /// The minimum of memory that a component can be compiled in, in bytes.
     pub const MIN_PREPARE_MEMORY_BYTES: u64 = 32 << 20;
 
-    /// Limits of given values, each from 1 to its ceiling and by its own rule. `value` is asked for every limit.
+    /// Limits of given values, each from 1 to its ceiling and by its own rule. `value` is called for every limit.
     ///
     /// # Errors
     /// At the first value that its limit cannot have.

@@ -21,7 +21,7 @@ pub(crate) struct JsonLimits {
     pub(crate) depth: usize,
 }
 
-/// The most values in a JSON text (a run object, settings, a schema), keys not counted.
+/// The maximum number of values in a JSON text (a run object, settings, a schema), keys not counted.
 pub const MAX_VALUES: usize = 65_536;
 
 /// The number of keys that are compared one by one.

@@ -46,14 +46,14 @@ pub fn fuzz(name: &str, data: &[u8]) {
     target(data);
 }
 
-/// The name that an input has in a corpus: the beginning of its digest.
+/// The file name of an input in a corpus: the beginning of its digest.
 #[must_use]
 pub fn name_of(input: &[u8]) -> String {
     let digest = countersign::Digest::of(input).to_string();
     digest.trim_start_matches("sha256:").chars().take(16).collect()
 }
 
-/// Inputs to begin with, by target.
+/// Seeds, by target.
 #[must_use]
 pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     let mut seeds = Vec::new();

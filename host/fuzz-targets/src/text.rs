@@ -1,4 +1,4 @@
-//! Texts that come from outside: runs, manifests, settings.
+//! Untrusted texts: runs, manifests, settings.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
@@ -11,7 +11,7 @@ use countersign_deployment::{Manifest, SettingsSource};
 
 use crate::{bind, engine};
 
-/// A run that parses has a subject that parses to what it was made of.
+/// The subject of any run that parses must parse to its parts again.
 pub(crate) fn run(data: &[u8]) {
     let Ok(run) = Run::parse(data) else { return };
     for profile in [SubjectFormat::ByDefinition, SubjectFormat::ByRunner] {
@@ -26,7 +26,7 @@ pub(crate) fn run(data: &[u8]) {
     }
 }
 
-/// A manifest that parses keeps to the bounds.
+/// Any manifest that parses must be within the bounds.
 pub(crate) fn manifest(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let manifest = match Manifest::parse(text) {
@@ -49,7 +49,7 @@ pub(crate) fn manifest(data: &[u8]) {
     }
 }
 
-/// Settings that parse are taken or refused by every policy, without a fault.
+/// Every policy must accept or reject any settings that parse, without a fault.
 pub(crate) fn settings(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let Ok(settings) = Settings::from_json(text) else { return };

@@ -8,8 +8,8 @@ use countersign_hostile_policies::guest::{GUEST, Guest};
 
 use crate::{LIMITS, bind, decide, engine};
 
-/// The most bytes of memory that are written.
-const MOST: usize = 4096;
+/// The maximum number of bytes to write.
+const MAX_BYTES: usize = 4096;
 
 /// The address of the bytes; the verdict begins there, or up to 255 bytes further on.
 const PLACE: u32 = 16_384;
@@ -22,13 +22,13 @@ pub(crate) fn verdict(data: &[u8]) {
 
 fn decision(data: &[u8]) -> Option<Decision> {
     let [offset, output, bytes @ ..] = data else { return None };
-    let bytes = bytes.get(..MOST).unwrap_or(bytes);
+    let bytes = bytes.get(..MAX_BYTES).unwrap_or(bytes);
     let mut hex = format!("{:02x}", offset);
     for byte in bytes {
         let _ = write!(hex, "{byte:02x}");
     }
     let settings = Settings::from_json(&format!(r#"{{"m":"{hex}"}}"#)).unwrap();
-    // Taking the bytes is not what is tried.
+    // Writing the bytes in `configure` is not under test, so it gets the fuel that it needs.
     let configure_fuel = Limits::DEFAULT.configure_fuel;
     let limits = Limits { output_bytes: 16 << (output % 16), configure_fuel, ..LIMITS };
     Some(decide(&bind(policy(), settings, limits).unwrap()))
@@ -70,7 +70,7 @@ fn policy() -> &'static Arc<Policy> {
     })
 }
 
-/// Verdicts of each kind as they lie in memory, to be mutated.
+/// Lowered verdicts of each kind, as seeds.
 pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     let word = |bytes: &mut Vec<u8>, value: u32| bytes.extend(value.to_le_bytes());
     let begin = |offset: u8| vec![offset, 12];
@@ -101,7 +101,7 @@ pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         verdict
     };
     let abstain = [begin(0), vec![3]].concat();
-    // The last one is of a kind that there is not.
+    // The last kind does not exist.
     let unknown = [begin(0), vec![4]].concat();
     [deny, granting(0), granting(1), abstain, vec![3, 0, 255], unknown]
         .map(|seed| ("verdict", seed))

@@ -35,7 +35,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The maximum of header fields of a request.
 const MAX_HEADERS: usize = 64;
 
-/// The server ended otherwise than by being asked to.
+/// The server stopped without a request to stop.
 #[derive(Debug, thiserror::Error)]
 #[error("no connections can be accepted")]
 pub struct ServeError(#[source] io::Error);

@@ -32,7 +32,7 @@ async fn what_no_cloud_would_take_is_not_signed() {
     for (audience, code, says) in [
         (AWS, "", ""),
         ("other", "", ""),
-        (AZURE, "azure-algorithm", "Entra takes RS256, and this token has ES256"),
+        (AZURE, "azure-algorithm", "Entra accepts RS256, and this token has ES256"),
         (GCP, "gcp-subject", "at most 127 bytes for `google.subject`"),
         (VAULT, "audience-without-cloud", "`issuer.audiences`"),
     ] {

@@ -43,7 +43,7 @@ pub trait Store: Send + Sync {
     /// Answers when the store does.
     fn ready(&self) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Closes the store. Nothing is asked of it afterwards.
+    /// Closes the store. It must not be used afterwards.
     fn close(&self) -> BoxFuture<'_, ()>;
 }
 

@@ -247,7 +247,7 @@ fn a_request_is_checked_as_its_token_would_be() {
     let azure = claims("api://AzureADTokenExchange");
     assert!(issuer(Algorithm::Rs256).check_request(&azure, &clouds).is_ok());
     let error = issuer(Algorithm::Es256).check_request(&azure, &clouds).unwrap_err();
-    assert!(error.to_string().contains("Entra takes RS256"), "{error}");
+    assert!(error.to_string().contains("Entra accepts RS256"), "{error}");
 }
 
 #[test]

@@ -81,7 +81,7 @@ pub enum TrustError {
         cloud: Cloud,
     },
     /// The issuer has a port, which AWS does not accept.
-    #[error("AWS takes an issuer without a port: `{issuer}`")]
+    #[error("AWS accepts an issuer without a port: `{issuer}`")]
     Port {
         /// The issuer.
         issuer: String,

@@ -112,7 +112,7 @@ impl TrustFiles {
             if let Some(characters) = first.policy_characters.filter(|c| *c > AWS_POLICY_CHARACTERS)
             {
                 let message = format!(
-                    "a trust policy of {characters} characters without white space, and AWS takes \
+                    "a trust policy of {characters} characters without white space, and AWS accepts \
                      {AWS_POLICY_CHARACTERS} by default: use a role for each definition"
                 );
                 found("policy-too-long", place, file, message);

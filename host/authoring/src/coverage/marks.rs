@@ -69,7 +69,7 @@ impl Reencode for Inserting {
             let mut memory = self.memory_type(memory?)?;
             if index == 0 {
                 memory.minimum = memory.minimum.saturating_add(self.pages);
-                memory.maximum = memory.maximum.map(|most| most.saturating_add(self.pages));
+                memory.maximum = memory.maximum.map(|max| max.saturating_add(self.pages));
             }
             memories.memory(memory);
         }

@@ -58,8 +58,8 @@ impl<'m> Guest<'m> {
 
     /// Configures the policy, and evaluates it if there are claims.
     pub(super) fn run(&self, settings: &str, claims: Option<&Claims>) -> Result<Ran, String> {
-        let most = usize::try_from(Limits::CEILING.memory_bytes).unwrap_or(usize::MAX);
-        let limits = StoreLimitsBuilder::new().memory_size(most).build();
+        let max = usize::try_from(Limits::CEILING.memory_bytes).unwrap_or(usize::MAX);
+        let limits = StoreLimitsBuilder::new().memory_size(max).build();
         let mut store = Store::new(&self.engine, limits);
         store.limiter(|limits| limits);
         let instance = self.policy.instantiate(&mut store).map_err(|e| format!("{e:#}"))?;

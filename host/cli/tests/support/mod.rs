@@ -56,7 +56,7 @@ pub(crate) fn with_stdin(folder: &Path, line: &str, stdin: &str) -> Ran {
     }
 }
 
-/// The program, called in a folder of a test's.
+/// The program, run in a test's folder.
 pub(crate) fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
     command

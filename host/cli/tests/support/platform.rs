@@ -21,7 +21,7 @@ pub(crate) const AZURE: &str = "api://AzureADTokenExchange";
 pub(crate) const GCP: &str = "gcp-workload-identity-provider:demo";
 pub(crate) const STACKIT: &str = "sts.accounts.stackit.cloud";
 
-/// The definition's workspace may use it, and one other; all runs.
+/// Permits the definition workspace and one other.
 pub(crate) const MANIFEST: &str = r#"
 [issuer]
 url = "https://oidc.example.com"
@@ -45,7 +45,7 @@ pub(crate) struct Platform {
     pub client: Client,
 }
 
-/// An authority, and a certificate of it for everything here, made anew.
+/// A new certificate authority, and a certificate of it for all servers here.
 pub(crate) fn certificates() -> (String, rcgen::Certificate, KeyPair) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -66,7 +66,7 @@ pub(crate) fn certificates() -> (String, rcgen::Certificate, KeyPair) {
 }
 
 impl Platform {
-    /// Starts it, with policies of the folder's; `more` is of the configuration.
+    /// Starts the platform with the policies of the folder; `more` is added to the configuration.
     pub(crate) async fn start(manifest: &str, moves: &str, more: &str) -> Self {
         let folder = crate::support::folder();
         let path = folder.path();
@@ -107,7 +107,7 @@ impl Platform {
         countersign(self.folder.path(), line)
     }
 
-    /// Registers a run of a definition of `my-workspace`, for a building block of a workspace, and gives its id. Its
+    /// Registers a run of a definition of `my-workspace`, for a building block of a workspace, and returns its id. Its
     /// run token is in the file `ID.run-token`.
     pub(crate) async fn register(&self, definition: &str, owner: &str) -> String {
         let id = new_id(definition, owner);
@@ -125,7 +125,7 @@ impl Platform {
         id
     }
 
-    /// `countersign token` once, into the file `token`, which is made anew.
+    /// Runs `countersign token` once, with a new file `token`.
     pub(crate) fn token(&self, run: &str, audience: &str) -> Ran {
         let _ = fs::remove_file(self.path("token"));
         self.countersign(&format!(
@@ -143,7 +143,7 @@ impl Platform {
     }
 }
 
-/// The same each time for the same run.
+/// An id for a run, the same each time for the same definition and owner.
 fn new_id(definition: &str, owner: &str) -> String {
     let digest = countersign::Digest::of(format!("{definition} {owner}").as_bytes()).to_string();
     let hex = digest.strip_prefix("sha256:").unwrap();

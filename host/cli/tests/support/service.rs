@@ -36,7 +36,7 @@ pub(crate) struct Answer {
     pub body: Value,
 }
 
-/// Writes the configuration of a service on a free port, and gives the API key of its control plane.
+/// Writes the configuration of a service on a free port, and returns the API key of its control plane.
 pub(crate) fn configure(folder: &Path, more: &str) -> String {
     let ran = countersign(folder, "api-key --format json");
     let key: Value = serde_json::from_str(&ran.stdout).unwrap();
@@ -50,7 +50,7 @@ pub(crate) fn configure(folder: &Path, more: &str) -> String {
 }
 
 impl Served {
-    /// Starts it and waits until it listens.
+    /// Starts the service and waits until it listens.
     pub(crate) fn start(folder: &Path) -> Self {
         let mut child = command(folder)
             .args(["serve", "--config", "issuer.toml"])
@@ -103,13 +103,13 @@ impl Served {
         kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
     }
 
-    /// Stops it as an operator does, and gives its exit status.
+    /// Stops the service as an operator does, and returns its exit status.
     pub(crate) fn stop(mut self) -> i32 {
         self.signal(Signal::TERM);
         self.child.wait().unwrap().code().unwrap_or(-1)
     }
 
-    /// Stops it as a power failure of the process does.
+    /// Kills the service.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -131,7 +131,7 @@ impl Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        // It may have gone before.
+        // The process may have exited before.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -246,8 +246,8 @@ pub(super) fn parse(text: &str) -> Result<Manifest, ManifestError> {
         return Err(ManifestError::DuplicateName { name: twice.name.0.clone() });
     }
     let issuer = file.issuer.map(issuer).transpose()?;
-    let most = Limits::CEILING;
-    let ceilings = file.ceilings.within(&|| "ceilings".to_owned(), &most, &most)?;
+    let max = Limits::CEILING;
+    let ceilings = file.ceilings.within(&|| "ceilings".to_owned(), &max, &max)?;
     let preparation = preparation(&file.preparation)?;
     let bindings = file
         .binding

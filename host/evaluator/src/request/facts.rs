@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::identifier::{FactName, IdentifierError};
 use crate::strict_json::{self, JsonError, JsonLimits, Value};
 
-/// The most facts that one run can have.
+/// The maximum number of facts of a run.
 pub const MAX_FACTS: usize = 64;
 
 /// The maximum length of a fact's value, in bytes.

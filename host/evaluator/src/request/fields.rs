@@ -14,7 +14,7 @@ use super::identifier::{
 };
 use super::run::{AuthorKind, Behavior, Implementation, Parent, Trigger};
 
-/// The most parents that a building block may have.
+/// The maximum number of parents of a building block.
 const MAX_PARENTS: usize = 256;
 
 /// The largest integer that JSON carries without loss (RFC 8259 section 6).
@@ -45,9 +45,9 @@ pub enum FieldForm {
     },
     /// A list of identifiers, each once.
     Identifiers {
-        /// The fewest.
+        /// The minimum number.
         min: usize,
-        /// The most.
+        /// The maximum number.
         max: usize,
         /// The form of each in words.
         each: &'static str,
@@ -56,14 +56,14 @@ pub enum FieldForm {
     },
     /// A list of parents: objects with the members [`PARENT_MEMBERS`].
     Parents {
-        /// The most.
+        /// The maximum number.
         max: usize,
         /// The bounds in words.
         expected: &'static str,
     },
     /// Named texts, each name once.
     Facts {
-        /// The most.
+        /// The maximum number.
         max: usize,
         /// The form of names in words.
         name: &'static str,

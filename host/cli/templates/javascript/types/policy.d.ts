@@ -263,8 +263,8 @@ declare module 'countersign:policy/policy@1.0.0' {
    */
   export interface Grant {
     /**
-     * A ceiling for the token's life in seconds: 1 to `token.ttl-seconds`. Absent: as asked
-     * for.
+     * A ceiling for the token's lifetime in seconds: 1 to `token.ttl-seconds`. Absent: as
+     * requested.
      */
     maxTtl?: number,
     /**
