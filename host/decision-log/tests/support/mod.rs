@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use countersign_decision_log::{CheckpointKey, Disk};
 
 /// "Signs" by a checksum: these tests are not about signatures.
-pub struct Key;
+pub(crate) struct Key;
 
 impl CheckpointKey for Key {
     fn kid(&self) -> &'static str {
@@ -30,7 +30,7 @@ impl CheckpointKey for Key {
 
 /// An operation of a disk.
 #[derive(Debug, Clone)]
-pub enum Asked {
+pub(crate) enum Asked {
     Create(String),
     Append(String, Vec<u8>),
     /// Durable by itself.
@@ -42,28 +42,28 @@ pub enum Asked {
     Acknowledged(u64),
 }
 
-pub type Files = BTreeMap<String, Vec<u8>>;
+pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 
 /// A disk in memory that notes its operations, and can fail on demand.
 #[derive(Clone, Default)]
-pub struct FakeDisk(pub Arc<Mutex<State>>);
+pub(crate) struct FakeDisk(pub Arc<Mutex<State>>);
 
 #[derive(Default)]
-pub struct State {
-    pub files: Files,
-    pub asked: Vec<Asked>,
+pub(crate) struct State {
+    pub(crate) files: Files,
+    pub(crate) asked: Vec<Asked>,
     /// Fails that many calls from now; the failing operation is not noted and half done.
-    pub fail_at: Option<usize>,
+    pub(crate) fail_at: Option<usize>,
     /// Stops that many calls from now, as if the process was killed: no later operation has an effect.
-    pub dies_at: Option<usize>,
+    pub(crate) dies_at: Option<usize>,
 }
 
 impl FakeDisk {
-    pub fn with(files: Files) -> Self {
+    pub(crate) fn with(files: Files) -> Self {
         Self(Arc::new(Mutex::new(State { files, ..State::default() })))
     }
 
-    pub fn files(&self) -> Files {
+    pub(crate) fn files(&self) -> Files {
         self.0.lock().unwrap().files.clone()
     }
 
@@ -96,7 +96,7 @@ impl FakeDisk {
     }
 }
 
-pub fn apply(files: &mut Files, asked: &Asked) -> io::Result<()> {
+pub(crate) fn apply(files: &mut Files, asked: &Asked) -> io::Result<()> {
     let missing = || io::Error::from(io::ErrorKind::NotFound);
     match asked {
         Asked::Create(name) => {
