@@ -50,7 +50,7 @@ Proxies are not used.
 
 Exit status: 0 done, or the run has ended; 2 refused; 1 anything else.")]
 pub struct Token {
-    /// Where the service is reached
+    /// The URL of the service
     #[arg(long, value_name = "URL")]
     url: String,
 
@@ -58,7 +58,7 @@ pub struct Token {
     #[arg(long, value_name = "UUID")]
     run: RunId,
 
-    /// What the token is for (`aud`)
+    /// The audience of the token (`aud`)
     #[arg(long, short, value_name = "AUDIENCE")]
     audience: Audience,
 
@@ -86,7 +86,7 @@ pub struct Token {
     #[arg(long)]
     once: bool,
 
-    /// For how long to wait for the first token while the service cannot be reached, in seconds
+    /// The time to wait for the first token while the service cannot be reached, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     #[arg(value_parser = clap::value_parser!(u64).range(0..=86_400))]
     wait: u64,
@@ -96,7 +96,7 @@ pub struct Token {
     written: RefCell<Option<Zeroizing<String>>>,
 }
 
-/// How it ended.
+/// The end of the command.
 enum Ended {
     Stopped,
     WithItsRun,
@@ -203,7 +203,7 @@ impl Token {
     }
 }
 
-/// What is shown to the service.
+/// The credentials for the service.
 enum Shown {
     RunToken(String),
     Identity(String),

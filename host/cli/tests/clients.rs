@@ -33,7 +33,7 @@ const PROVIDER: &str = "//iam.googleapis.com/projects/1/locations/global/workloa
 
 /// A platform whose clouds have the trust that `countersign trust` writes for one definition.
 async fn platform(more: &str) -> Platform {
-    let platform = Platform::start(MANIFEST, "{\"version\": 1, \"moves\": []}\n", more).await;
+    let platform = Platform::start(MANIFEST, "{\"version\": 1, \"migrations\": []}\n", more).await;
     let trust = |cloud: &str| {
         platform.json(&format!(
             "trust {cloud} --policies countersign.toml --format json --definition my-workspace/{DEFINITION}"

@@ -26,7 +26,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use support::command;
 
-const NO_MOVES: &str = "{\"version\": 1, \"moves\": []}\n";
+const NO_MIGRATIONS: &str = "{\"version\": 1, \"migrations\": []}\n";
 
 /// Keeps the token of a run, in the file `token`.
 struct Keeper(Child);
@@ -86,7 +86,7 @@ async fn finish(platform: &Platform, run: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_kept_fresh_until_the_run_ends() {
-    let platform = Platform::start(MANIFEST, NO_MOVES, "").await;
+    let platform = Platform::start(MANIFEST, NO_MIGRATIONS, "").await;
     let run = platform.register(DEFINITION, "team-a").await;
     let keeper = Keeper::start(&platform, &run, "--ttl 2");
     let mut tokens = BTreeSet::new();
@@ -115,7 +115,7 @@ async fn it_is_kept_fresh_until_the_run_ends() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_leaves_no_token() {
-    let platform = Platform::start(MANIFEST, NO_MOVES, "").await;
+    let platform = Platform::start(MANIFEST, NO_MIGRATIONS, "").await;
     let run = platform.register(DEFINITION, "team-a").await;
     let keeper = Keeper::start(&platform, &run, "--ttl 2");
     next(&platform, &BTreeSet::new());
@@ -132,7 +132,7 @@ async fn a_refusal_leaves_no_token() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_waits_for_the_service_as_long_as_the_token_is_good() {
-    let platform = Platform::start(MANIFEST, NO_MOVES, "").await;
+    let platform = Platform::start(MANIFEST, NO_MIGRATIONS, "").await;
     let run = platform.register(DEFINITION, "team-a").await;
     let keeper = Keeper::start(&platform, &run, "--ttl 6");
     next(&platform, &BTreeSet::new());
@@ -181,7 +181,7 @@ fn it_asks_once_more_at_the_end_of_its_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_stops_when_told_to() {
-    let platform = Platform::start(MANIFEST, NO_MOVES, "").await;
+    let platform = Platform::start(MANIFEST, NO_MIGRATIONS, "").await;
     let run = platform.register(DEFINITION, "team-a").await;
     let keeper = Keeper::start(&platform, &run, "");
     next(&platform, &BTreeSet::new());
@@ -193,7 +193,7 @@ async fn it_stops_when_told_to() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_right_ends_at_once() {
-    let platform = Platform::start(MANIFEST, NO_MOVES, "").await;
+    let platform = Platform::start(MANIFEST, NO_MIGRATIONS, "").await;
     let run = platform.register(DEFINITION, "team-a").await;
     let url = platform.url();
     let with = |more: &str| {
@@ -232,7 +232,7 @@ async fn what_cannot_be_right_ends_at_once() {
 /// At 80% of a token's life, and neither at once nor after it.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_next_is_fetched_when_most_of_a_life_is_over() {
-    let platform = Platform::start(MANIFEST, NO_MOVES, "").await;
+    let platform = Platform::start(MANIFEST, NO_MIGRATIONS, "").await;
     let run = platform.register(DEFINITION, "team-a").await;
     let _keeper = Keeper::start(&platform, &run, "--ttl 10");
     let mut tokens = BTreeSet::new();
@@ -250,7 +250,7 @@ async fn the_next_is_fetched_when_most_of_a_life_is_over() {
 /// A file that was there before stays as it was.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_it_did_not_write_it_does_not_remove() {
-    let platform = Platform::start(MANIFEST, NO_MOVES, "").await;
+    let platform = Platform::start(MANIFEST, NO_MIGRATIONS, "").await;
     let run = platform.register(DEFINITION, "team-a").await;
     fs::write(platform.path("token"), "another's").unwrap();
     let line = format!(

@@ -190,7 +190,7 @@ fn steps_are_kept_in_a_file() {
             "is begun; `roll-back` cannot follow",
         ),
         (format!("subjects finish {named} --without-log"), "is begun; `finish` cannot follow"),
-        (begin.replace("my-workspace/", "other/"), "is of workspace my-workspace"),
+        (begin.replace("my-workspace/", "other/"), "belongs to workspace my-workspace"),
     ] {
         let ran = countersign(folder.path(), &line);
         assert_eq!(ran.status, 1, "{line}");

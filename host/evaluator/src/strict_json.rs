@@ -12,7 +12,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 
 use crate::text::escape;
 
-/// How large and how deep a JSON text may be.
+/// The maximum size and depth of a JSON text.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct JsonLimits {
     /// Length of the text in bytes.
@@ -24,7 +24,7 @@ pub(crate) struct JsonLimits {
 /// The most values in a JSON text (a run object, settings, a schema), keys not counted.
 pub const MAX_VALUES: usize = 65_536;
 
-/// How many keys are compared one by one.
+/// The number of keys that are compared one by one.
 const FEW_KEYS: usize = 16;
 
 /// A parsed JSON text. It has no `Debug`: a run object holds secrets.
@@ -58,7 +58,7 @@ impl<'a> Object<'a> {
 }
 
 impl Value<'_> {
-    /// What kind of value this is, for an error message; never its content.
+    /// The kind of this value, for an error message; never its content.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -71,7 +71,7 @@ impl Value<'_> {
     }
 }
 
-/// Why a text is not the strict JSON that is asked for.
+/// The reason why a text is not the strict JSON that is required.
 ///
 /// Lines and columns count from 1; columns are in bytes. No message repeats a value of the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -91,7 +91,7 @@ pub enum JsonError {
         line: usize,
         /// Column of the error.
         column: usize,
-        /// What the parser met or expected.
+        /// The parser's finding or expectation.
         expected: String,
     },
     /// Arrays and objects are nested deeper than the limit.
@@ -163,7 +163,7 @@ pub(crate) fn parse(text: &[u8], limits: JsonLimits) -> Result<Value<'_>, JsonEr
     })
 }
 
-/// What the seed found wrong, beside the error that `serde_json` carries through.
+/// The problem that the seed found, beside the error that `serde_json` carries through.
 enum Found {
     TooDeep,
     TooMany,

@@ -47,7 +47,7 @@ pub fn visible(text: &str) -> String {
     visible
 }
 
-/// Whether a character must not reach a terminal, a log or a reader as it is: control characters,
+/// Tells whether a character must not reach a terminal, a log or a reader as it is: control characters,
 /// line and paragraph separators, and what is invisible or turns the direction of writing.
 pub(crate) fn is_misleading(character: char) -> bool {
     character.is_control()

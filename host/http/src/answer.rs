@@ -57,7 +57,7 @@ impl<'r> ReasonBody<'r> {
 fn status(kind: ProblemKind) -> StatusCode {
     match kind {
         ProblemKind::InvalidRequest
-        | ProblemKind::NotEntitled
+        | ProblemKind::NotAuthorized
         | ProblemKind::UnsupportedGrantType
         | ProblemKind::InvalidTarget
         | ProblemKind::InvalidScope => StatusCode::BAD_REQUEST,
@@ -79,7 +79,7 @@ fn status(kind: ProblemKind) -> StatusCode {
 /// our own where these have none.
 fn word(kind: ProblemKind) -> &'static str {
     match kind {
-        ProblemKind::InvalidRequest | ProblemKind::NotEntitled => "invalid_request",
+        ProblemKind::InvalidRequest | ProblemKind::NotAuthorized => "invalid_request",
         ProblemKind::UnsupportedGrantType => "unsupported_grant_type",
         ProblemKind::InvalidTarget => "invalid_target",
         ProblemKind::InvalidScope => "invalid_scope",

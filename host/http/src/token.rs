@@ -107,7 +107,7 @@ pub(super) async fn get(
     let issued = exchanged(&service, request, id, slot).await;
     // The header authenticates the caller here, and not a parameter.
     let (issued, fields) = issued.map_err(|problem| match problem.kind {
-        ProblemKind::NotEntitled => Problem { kind: ProblemKind::Unauthenticated, ..problem },
+        ProblemKind::NotAuthorized => Problem { kind: ProblemKind::Unauthenticated, ..problem },
         _ => problem,
     })?;
     let (value, expires_in) = (issued.token.expose(), issued.expires_in);

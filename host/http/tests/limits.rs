@@ -11,8 +11,9 @@ mod support;
 
 use std::sync::Arc;
 
+use countersign_deployment::HttpsFetch;
 use countersign_http::{Tls, TlsError, serve};
-use countersign_issuer::{Fetch, HttpsFetch};
+use countersign_issuer::Fetch;
 use reqwest::{Certificate, Client, StatusCode};
 use support::{
     ACCESS_TOKEN, AWS, GRANT, RUN, RUN_TOKEN, Running, SHARED_RUNNER, Setup, answer, folder,

@@ -54,7 +54,7 @@ fn kid(token: &str) -> String {
 async fn a_verifier_with_a_cached_key_set_refuses_nothing() {
     let folder = folder();
     let config = format!(
-        "[tokens]\nes256-audiences = [\"{AWS}\"]\n[runs]\nlife-seconds = 2_592_000\n\
+        "[tokens]\nes256-audiences = [\"{AWS}\"]\n[runs]\nmax-ttl-seconds = 2_592_000\n\
          [keys]\nrotate-every-seconds = {}\n[limits]\nrunner-per-second = 1_000_000\nrunner-burst = 1_000_000\nrun-per-second = 1_000_000\nrun-burst = 1_000_000\n",
         5 * DAY
     );
@@ -148,8 +148,8 @@ async fn keys_in_another_custody_rotate_and_sign() {
     let folder = folder();
     let custody = MemoryCustody::default();
     let config = format!(
-        "[tokens]\nes256-audiences = [\"{AWS}\"]\n[runs]\nlife-seconds = 2_592_000\n\
-         [keys]\nrotate-every-seconds = {}\n",
+        "[tokens]\nes256-audiences = [\"{AWS}\"]\n[runs]\nmax-ttl-seconds = 2_592_000\n\
+         [keys]\nrotate-every-seconds = {}\n[limits]\nrun-per-second = 1_000\nrun-burst = 1_000\n",
         5 * DAY
     );
     let setup = Setup { config, custody: Some(Arc::new(custody.clone())), ..Setup::default() };

@@ -54,7 +54,7 @@ pub enum ProblemKind {
     /// The request is not one that can be answered.
     InvalidRequest,
     /// The subject token is not for the run, or there is no such run.
-    NotEntitled,
+    NotAuthorized,
     /// The grant type is another one.
     UnsupportedGrantType,
     /// The audience cannot be requested.

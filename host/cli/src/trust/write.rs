@@ -67,7 +67,7 @@ impl Write {
         let installation = Installation::read(&self.policies)?;
         let definitions = installation.definitions(&self.definitions);
         if definitions.is_empty() {
-            bail!("no definition migrates; name those to trust by --definition");
+            bail!("no definition migrates; name those that are trusted by --definition");
         }
         let workspaces: BTreeSet<_> = definitions.iter().map(|of| &of.workspace).collect();
         if self.definitions.is_empty() && workspaces.len() > 1 {

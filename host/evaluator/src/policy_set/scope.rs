@@ -17,7 +17,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// Whether a run is in the scope. Identifiers are compared byte by byte: `team` is not a
+    /// Tells whether a run is in the scope. Identifiers are compared byte by byte: `team` is not a
     /// prefix of anything.
     pub fn contains(&self, run: &Run) -> bool {
         match self {
@@ -29,7 +29,7 @@ impl Scope {
     }
 }
 
-/// Whether a binding decides.
+/// The mode of a binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mode {
     /// It decides.

@@ -6,7 +6,7 @@ use crate::strict_json::{self, JsonError, JsonLimits, Value};
 /// The longest settings, in bytes of JSON.
 pub const MAX_SETTINGS_BYTES: usize = 1 << 20;
 
-/// How deep settings may be nested.
+/// The maximum nesting of settings.
 pub const MAX_SETTINGS_DEPTH: usize = 32;
 
 /// The settings of one binding, as JSON text (RFC 8259). Known by the digest of its bytes.
@@ -33,7 +33,7 @@ pub enum SettingsError {
 impl Settings {
     /// Takes JSON text of at most [`MAX_SETTINGS_BYTES`] that holds one object.
     ///
-    /// Whether the object fits a policy is the policy's to say, when a
+    /// That the object fits a policy is the policy's to say, when a
     /// [`Binding`](crate::Binding) is prepared.
     ///
     /// # Errors

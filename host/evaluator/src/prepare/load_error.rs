@@ -34,7 +34,7 @@ pub enum LoadError {
     /// The component does not validate, or uses a feature that policies may not.
     #[error("not a valid component for a policy: {problem}")]
     Invalid {
-        /// What the validator says, escaped and cut.
+        /// The validator's message, escaped and cut.
         problem: String,
     },
     /// The component imports something.
@@ -48,9 +48,9 @@ pub enum LoadError {
     /// The component would cost too much to compile or to instantiate; it was not compiled.
     #[error("too complex: {found} {what}, at most {limit} are allowed")]
     TooComplex {
-        /// What there is too much of.
+        /// The thing that there is too much of.
         what: Cow<'static, str>,
-        /// How much was counted, at least.
+        /// The count, at least.
         found: u64,
         /// The limit.
         limit: u64,
@@ -75,14 +75,14 @@ pub enum LoadError {
     /// reproduce it.
     #[error("could not be checked and compiled: {problem}")]
     PrepareFailed {
-        /// What happened, escaped and cut.
+        /// The problem, escaped and cut.
         problem: String,
     },
     /// The component does not export the contract's interface in any version.
     #[serde(skip)]
     #[error("does not export `{INTERFACE}`; its exports are: {exports}")]
     MissingInterface {
-        /// What it exports instead, escaped and cut.
+        /// Its exports instead, escaped and cut.
         exports: String,
     },
     /// The component exports the contract's interface in a version that this host does not serve.
@@ -91,7 +91,7 @@ pub enum LoadError {
     UnsupportedVersion {
         /// The version that the component was built for, escaped and cut.
         version: String,
-        /// What to do.
+        /// The remedy.
         remedy: Cow<'static, str>,
     },
     /// The interface lacks a function.
@@ -107,7 +107,7 @@ pub enum LoadError {
     WrongType {
         /// Name of the function.
         function: Cow<'static, str>,
-        /// How the types differ, escaped and cut.
+        /// The difference of the types, escaped and cut.
         difference: String,
     },
     /// The policy faulted while it was instantiated or while it described itself.
@@ -121,7 +121,7 @@ pub enum LoadError {
     #[serde(skip)]
     #[error("its description is out of form: {problem}")]
     Description {
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
 }

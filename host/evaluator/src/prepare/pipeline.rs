@@ -204,11 +204,11 @@ struct About<U> {
     no_snapshot: Option<String>,
 }
 
+/// A guest, and the facts that are cached beside its code.
+type Made<S> = (About<<S as Stage>::Usage>, Arc<Guest>);
+
 /// Takes the guest from the cache, or else makes it and puts it there.
-fn prepare<S: Stage>(
-    engine: &Engine,
-    stage: &S,
-) -> Result<(About<S::Usage>, Arc<Guest>), S::Error> {
+fn prepare<S: Stage>(engine: &Engine, stage: &S) -> Result<Made<S>, S::Error> {
     let key = stage.key();
     if let Some((about, code)) = get::<About<S::Usage>>(engine, &key)
         && let Ok(guest) = stage.link(&code, about.no_snapshot.is_none())

@@ -178,7 +178,7 @@ fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
 /// Answers wizer's questions from a state that was read before.
 struct Replay<'s> {
     state: &'s State,
-    /// Something was asked for that the state does not have.
+    /// Something was needed that the state does not have.
     missing: bool,
 }
 

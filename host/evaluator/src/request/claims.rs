@@ -1,20 +1,20 @@
-//! Everything that a policy sees: the facts of a run and the token that is asked for.
+//! Everything that a policy sees: the facts of a run and the requested token.
 
 use super::facts::Facts;
 use super::identifier::{Audience, ClaimName, RunnerId, Subject};
 use super::run::Run;
 use super::subject::{SubjectError, SubjectTemplate};
 
-/// The longest token life that can be asked for, in seconds: one day.
+/// The maximum token lifetime that can be requested, in seconds: one day.
 pub const MAX_TTL_SECONDS: u32 = 86_400;
 
-/// The most audiences that one token can be asked for.
+/// The maximum of audiences of one requested token.
 pub const MAX_AUDIENCES: usize = 10;
 
 /// The latest `iat` that is accepted: 9999-12-31T23:59:59Z.
 pub const MAX_TIMESTAMP: u64 = 253_402_300_799;
 
-/// The verified facts of a run plus the token that is asked for: everything that a policy sees.
+/// The verified facts of a run plus the requested token: everything that a policy sees.
 ///
 /// The subject is derived from the run, so that no token can name another run's definition or
 /// runner than the one that was decided on. That the run is genuine and still live, and that the
@@ -28,7 +28,7 @@ pub struct Claims {
     token: TokenRequest,
 }
 
-/// The token that is asked for. A decision can only narrow it.
+/// The requested token. A decision can only narrow it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenRequest {
     audiences: Vec<Audience>,
@@ -73,28 +73,28 @@ impl Claims {
         &self.subject
     }
 
-    /// The token that is asked for.
+    /// The requested token.
     pub fn token(&self) -> &TokenRequest {
         &self.token
     }
 }
 
-/// Why a token cannot be asked for.
+/// The reason why a token cannot be requested.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenRequestError {
     /// No audience, or more than [`MAX_AUDIENCES`].
     #[error("{found} audiences asked for, expected 1 to {MAX_AUDIENCES}")]
     AudienceCount {
-        /// How many were asked for.
+        /// The number that was requested.
         found: usize,
     },
-    /// An audience was asked for twice.
+    /// An audience was requested twice.
     #[error("the audience `{0}` is asked for twice")]
     DuplicateAudience(Audience),
-    /// A life of 0, or longer than [`MAX_TTL_SECONDS`].
+    /// A lifetime of 0, or longer than [`MAX_TTL_SECONDS`].
     #[error("a life of {found} seconds asked for, expected 1 to {MAX_TTL_SECONDS}")]
     Ttl {
-        /// The life that was asked for, in seconds.
+        /// The requested lifetime, in seconds.
         found: u32,
     },
     /// A time after [`MAX_TIMESTAMP`].
@@ -110,12 +110,12 @@ pub enum TokenRequestError {
 impl TokenRequest {
     /// Asks for a token.
     ///
-    /// `ttl_seconds` is the life of the token, 1 to [`MAX_TTL_SECONDS`]. `issued_at` is the time
+    /// `ttl_seconds` is the lifetime of the token, 1 to [`MAX_TTL_SECONDS`]. `issued_at` is the time
     /// of issue in seconds since 1970-01-01T00:00:00Z, at most [`MAX_TIMESTAMP`]; the evaluator
     /// reads no clock, so that a recorded decision replays to the byte.
     ///
     /// # Errors
-    /// When a value is outside its bounds, or an audience is asked for twice.
+    /// When a value is outside its bounds, or an audience is requested twice.
     pub fn new(
         audiences: Vec<Audience>,
         ttl_seconds: u32,
@@ -136,12 +136,12 @@ impl TokenRequest {
         Ok(Self { audiences, ttl_seconds, issued_at })
     }
 
-    /// The audiences (`aud`) asked for: at least one, none twice, in the order asked for.
+    /// The audiences (`aud`) requested: at least one, none twice, in the order of the request.
     pub fn audiences(&self) -> &[Audience] {
         &self.audiences
     }
 
-    /// The life asked for, in seconds.
+    /// The requested lifetime, in seconds.
     pub fn ttl_seconds(&self) -> u32 {
         self.ttl_seconds
     }
@@ -152,7 +152,7 @@ impl TokenRequest {
     }
 }
 
-/// Whether only the host sets the claim of this name, so that no policy can add it.
+/// Tells whether only the host sets the claim of this name, so that no policy can add it.
 ///
 /// These are the claims that the host writes itself (RFC 7519 section 4.1 and the facts of the
 /// run), and the registered claims whose meaning a verifier acts on.

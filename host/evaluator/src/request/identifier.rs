@@ -7,13 +7,13 @@ use std::fmt;
 
 use crate::text::escape;
 
-/// A text that is not an identifier of the kind asked for.
+/// A text that is not an identifier of the required kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected}, found `{found}`")]
 pub struct IdentifierError {
-    /// What was expected.
+    /// The expected form.
     pub expected: &'static str,
-    /// What was found: escaped, and cut to 80 bytes.
+    /// The text that was found: escaped, and cut to 80 bytes.
     pub found: String,
 }
 

@@ -11,7 +11,7 @@ use super::identifier::{BuildingBlockId, DefinitionId, Platform, Project, RunId,
 /// The types of its fields keep their bounds. Those of numbers, texts and lists hold for a run that
 /// [`Run::parse`] made; whoever makes or changes one by hand keeps them.
 ///
-/// What a `Run` does not say: whether the run is still live, and whether it is genuine. Whoever
+/// A `Run` does not say whether the run is still live, and whether it is genuine. The caller that
 /// obtained the run object vouches for both.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
@@ -108,7 +108,7 @@ macro_rules! words {
 }
 
 words! {
-    /// What a run is about to do. An unknown behavior refuses the run.
+    /// The action of a run. An unknown behavior refuses the run.
     Behavior {
         /// Create or change the resources
         Apply = "APPLY",
@@ -118,7 +118,7 @@ words! {
         Destroy = "DESTROY",
     }
 
-    /// How a definition is implemented. An unknown type refuses the run.
+    /// The implementation of a definition. An unknown type refuses the run.
     Implementation {
         /// Done by people
         Manual = "MANUAL",
@@ -132,7 +132,7 @@ words! {
         AzureDevops = "AZURE_DEVOPS",
     }
 
-    /// Who, or what, triggered a run. An unknown type refuses the run.
+    /// The kind of author that triggered a run. An unknown type refuses the run.
     AuthorKind {
         /// A person
         User = "User",

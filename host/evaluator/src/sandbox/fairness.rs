@@ -17,10 +17,10 @@ const SLOW_IN_A_ROW: u32 = 3;
 
 /// The outcome of an attempt, as scheduling sees it.
 pub(crate) trait Attempt {
-    /// Whether a limit of fuel, memory or time ended it.
+    /// Tells whether a limit of fuel, memory or time ended it.
     fn hit_limit(&self) -> bool;
 
-    /// Whether it failed, for whatever reason.
+    /// Tells whether it failed, for whatever reason.
     fn failed(&self) -> bool;
 
     /// Its readings, each where it can be trusted.
@@ -104,7 +104,7 @@ fn fast(limits: &Limits) -> Limits {
     }
 }
 
-/// Whether the outcome may be another one under the full limits. Fuel is not checked after every
+/// Tells whether the outcome may be another one under the full limits. Fuel is not checked after every
 /// instruction, so a guest can also end well a little beyond it; its reading then is not the whole.
 fn was_cut_off(outcome: &impl Attempt, fast: &Limits, full: &Limits) -> bool {
     let used_up = |used: Option<u64>, fast: u64, full: u64| {

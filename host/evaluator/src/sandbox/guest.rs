@@ -70,7 +70,7 @@ impl Guest {
         Self { configured: true, ..self }
     }
 
-    /// Whether it has taken its settings.
+    /// Tells whether it has taken its settings.
     pub(crate) fn is_configured(&self) -> bool {
         self.configured
     }

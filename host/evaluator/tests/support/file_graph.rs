@@ -117,7 +117,7 @@ fn read_items(
         match item {
             Item::Mod(inner) => {
                 let name = inner.ident.to_string();
-                let path = [&*path, &[name.clone()]].concat();
+                let path = [&*path, std::slice::from_ref(&name)].concat();
                 match &inner.content {
                     Some((_, items)) => {
                         read_items(folder, file, &children.join(&name), path, items, modules);

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use countersign::{Engine, EngineConfig, Optimization, PolicySet};
+use countersign::{Engine, EngineConfig, Optimization};
 use countersign_decision_log::{Disk, Folder, LogConfig, Reader};
 use countersign_deployment::{Config, Manifest, ManifestFiles, prepare_policies};
 use countersign_http::serve;

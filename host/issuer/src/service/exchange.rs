@@ -103,7 +103,7 @@ impl Service {
     ) -> Result<Authorized, Problem> {
         let not_authorized = |detail: &str| {
             let description = "the subject token is not for this run, or there is no such run";
-            Problem::new(ProblemKind::NotEntitled, description).detail(format!("{run}: {detail}"))
+            Problem::new(ProblemKind::NotAuthorized, description).detail(format!("{run}: {detail}"))
         };
         match subject_token {
             SubjectToken::RunnerIdentity(token) => {

@@ -40,7 +40,7 @@ struct Recent {
 }
 
 impl Known {
-    /// How many are kept; then all are forgotten.
+    /// The number of runs that are kept; then all are forgotten.
     const MOST: usize = 16_384;
 
     fn get(&self, id: &RunId) -> (Option<Arc<RegisteredRun>>, u64) {

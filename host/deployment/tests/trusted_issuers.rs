@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+#[path = "../../issuer/tests/support/mod.rs"]
 mod support;
 
 use std::collections::HashMap;
@@ -16,9 +17,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Response, StatusCode, Uri};
-use countersign_issuer::{
-    HttpsFetch, Identity, IdentityError, Jwks, KeySource, TrustedIssuer, TrustedIssuers,
-};
+use countersign_deployment::HttpsFetch;
+use countersign_issuer::{Identity, IdentityError, Jwks, KeySource, TrustedIssuer, TrustedIssuers};
 use countersign_signing::{Algorithm, KeySet, SigningKey};
 use serde_json::{Value, json};
 use support::{Cluster, ISSUER, SHARED_RUNNER, SHARED_SUBJECT, START, claims};
