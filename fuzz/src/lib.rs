@@ -6,7 +6,7 @@
 pub mod mutated;
 pub mod smith;
 
-/// Where components are kept, when this is set in the environment.
+/// The environment variable that names the folder to keep generated components in.
 const KEEP: &str = "COUNTERSIGN_KEEP";
 
 /// Writes a component that was generated into the folder that the environment names, if it does.

@@ -57,7 +57,7 @@ fn policy(which: u8) -> Vec<u8> {
     }
 }
 
-/// What stands before the section of the first module, the module, and what stands after.
+/// The bytes before the section of the first module, the module, and the bytes after the section.
 fn split(component: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     Parser::new(0).parse_all(component).find_map(|payload| match payload.ok()? {
         Payload::ModuleSection { unchecked_range: range, .. } => {

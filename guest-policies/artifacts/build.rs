@@ -28,7 +28,7 @@ const ENGINES: &[&str] = &["cedar", "rego"];
 #[expect(clippy::print_stderr, reason = "how a build script says why it failed")]
 fn main() {
     if let Err(error) = build() {
-        // Cargo shows what a build script prints only when it fails; say it plainly.
+        // Cargo shows the output of a build script only when it fails, and quotes a returned error as Rust code.
         eprintln!("\nerror: the policies could not be built to WebAssembly: {error}");
         std::process::exit(1);
     }
@@ -39,7 +39,7 @@ fn build() -> Result<()> {
     let out = PathBuf::from(variable("OUT_DIR")?);
     let workspace = here.ancestors().nth(2).ok_or("no workspace above this crate")?;
     let recipes = COOKBOOK.iter().flat_map(|recipe| {
-        // Not their cases and texts, which are no part of a component.
+        // Their cases and texts are not part of a component, so a change must not rebuild it.
         ["Cargo.toml", "settings.schema.json", "src"].map(|of| format!("cookbook/{recipe}/{of}"))
     });
     let inputs = ["guest-policies", "wit", "Cargo.toml", "Cargo.lock"].map(str::to_owned);
@@ -48,7 +48,7 @@ fn build() -> Result<()> {
     }
     println!("cargo::rerun-if-env-changed={}", Toolchain::VARIABLE);
 
-    // A target folder of its own: the outer cargo holds the lock of the outer one.
+    // A separate target folder: the outer cargo holds the lock of its own.
     let target_dir = out.ancestors().nth(4).ok_or("no target folder above")?.join("guest");
     let toolchain = Toolchain::find()?;
     let engines = workspace.join("guest-policies/engines");

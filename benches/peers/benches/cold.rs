@@ -92,7 +92,7 @@ fn entries(folder: &Path) -> Vec<(std::ffi::OsString, u64)> {
     entries
 }
 
-/// Resident memory of this process.
+/// The resident set size of this process.
 fn resident_bytes() -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");

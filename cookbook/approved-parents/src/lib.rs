@@ -1,10 +1,10 @@
-//! Denies what is not built on approved definitions; it has nothing to say about what is.
+//! Denies runs of building blocks that are not built on approved definitions; abstains otherwise.
 
 use std::collections::BTreeSet;
 
 use countersign_policy::{Behavior, DefinitionId, Run, Token, Verdict, policy, settings};
 
-/// What may be built upon.
+/// Definitions that are approved to build upon.
 #[settings]
 pub struct Settings {
     /// The definitions that a parent may be made from.
@@ -14,12 +14,12 @@ pub struct Settings {
 policy!(Settings, evaluate);
 
 fn evaluate(settings: &Settings, run: &Run, _token: &Token) -> Verdict {
-    // What stands on the wrong ground must still be taken away.
+    // A building block on an unapproved parent must still be destroyable.
     if run.behavior == Behavior::Destroy {
         return Verdict::abstain();
     }
     let parents = &run.building_block.parents;
-    // Of no parents at all, `all` and "none is wrong" are true.
+    // `all` over no parents is true, so the empty list needs its own check.
     if parents.is_empty() {
         return Verdict::deny(
             "no-parent",

@@ -1,4 +1,4 @@
-//! Points in time in settings.
+//! Timestamps in settings.
 
 use std::time::SystemTime;
 

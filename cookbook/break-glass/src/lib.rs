@@ -8,31 +8,31 @@ use countersign_policy::serde::de::{Deserialize, Deserializer, Error};
 use countersign_policy::{AuthorKind, Behavior, Grant, Run, Token, Verdict, policy, settings};
 pub use instant::Instant;
 
-/// The longest time that the glass is broken for, in seconds: 4 hours.
+/// The maximum duration of an opening, in seconds: 4 hours.
 const LONGEST: u64 = 4 * 3600;
 
-/// The longest life of their tokens, in seconds, unless the settings say otherwise.
+/// The default maximum TTL of tokens during an opening, in seconds.
 const MAX_TTL: u32 = 900;
 
-/// For whom the glass is broken.
+/// Emergency access by person.
 #[settings]
 pub struct Settings {
-    /// Who may change something, and when. Without any, nobody may.
+    /// The people who may change something, each within a period. Empty: nobody may.
     #[serde(default, deserialize_with = "openings")]
     openings: Vec<Opening>,
-    /// The longest token life, in seconds: 900 unless given.
+    /// The maximum TTL of a token, in seconds. Default: 900.
     #[serde(default)]
     max_ttl: Option<NonZeroU32>,
 }
 
-/// A person, and a time of at most 4 hours.
+/// A person, and a period of at most 4 hours.
 #[settings]
 pub struct Opening {
     /// The person's identifier, as runs have it.
     person: String,
-    /// Its beginning: `2026-09-21T14:00:00Z`.
+    /// The start: `2026-09-21T14:00:00Z`.
     from: Instant,
-    /// Its end, which is outside of it.
+    /// The end, exclusive.
     until: Instant,
 }
 
@@ -65,14 +65,14 @@ fn evaluate(settings: &Settings, run: &Run, token: &Token) -> Verdict {
 }
 
 impl Opening {
-    /// The seconds that are left at a time, when it is within: at least 1.
+    /// The seconds left at `now`, at least 1; `None` outside of the period.
     fn left(&self, now: u64) -> Option<u64> {
         let begun = now >= self.from.0;
         self.until.0.checked_sub(now).filter(|left| begun && *left > 0)
     }
 }
 
-/// One that nobody ends would be a door.
+/// Rejects an opening without a near end: it would be a permanent back door.
 fn openings<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Opening>, D::Error> {
     let openings = Vec::<Opening>::deserialize(deserializer)?;
     let fits = |opening: &Opening| {

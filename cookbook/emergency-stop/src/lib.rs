@@ -1,20 +1,20 @@
-//! Denies every run of a stopped definition; it has nothing to say about any other.
+//! Denies every run of a stopped definition; abstains from any other.
 
 use std::collections::BTreeMap;
 
 use countersign_policy::{DefinitionId, Run, Token, Verdict, policy, settings};
 
-/// What is stopped.
+/// Stopped definitions.
 #[settings]
 pub struct Settings {
-    /// The definitions that are stopped, by UUID, each with what to tell those who meet it.
+    /// The definitions that are stopped, by UUID, each with the message for a refused run.
     stopped: BTreeMap<DefinitionId, String>,
 }
 
 policy!(Settings, evaluate);
 
 fn evaluate(settings: &Settings, run: &Run, _token: &Token) -> Verdict {
-    // Whatever the run is about to do: a dry run executes the definition's code too, with credentials.
+    // For every behavior: a dry run executes the definition's code with credentials, too.
     match settings.stopped.get(run.definition.id.as_str()) {
         None => Verdict::abstain(),
         Some(why) => Verdict::deny(

@@ -15,7 +15,7 @@ pub struct Settings {
     #[serde(deserialize_with = "bounded")]
     #[schemars(length(max = 10_000))]
     workspaces: BTreeSet<Workspace>,
-    /// The longest token life for them, in seconds. Without it, as asked for.
+    /// The maximum TTL of tokens for them, in seconds. Without it, as requested.
     #[serde(default)]
     max_ttl: Option<NonZeroU32>,
 }

@@ -19,20 +19,20 @@ artifacts! {
     ALLOWED_CONSUMERS = "allowed-consumers",
     /// Keeps the audiences that a definition's implementation uses.
     AUDIENCE_PER_IMPLEMENTATION = "audience-per-implementation",
-    /// Permits within windows of time.
+    /// Restricts tokens to windows of time.
     CHANGE_WINDOW = "change-window",
     /// Permits the definition workspace itself and the workspaces on its list.
     SAME_WORKSPACE = "same-workspace",
-    /// Permits behaviors by the kind of author.
+    /// Restricts behaviors by the kind of author.
     TRIGGER_GATE = "trigger-gate",
-    /// Lowers the life of a token by behavior.
+    /// Lowers the TTL of a token by behavior.
     TTL_CEILING = "ttl-ceiling",
 }
 
 artifacts! {
     /// The policies of the cookbook that are in Rust, by name.
     COOKBOOK:
-    /// Denies what is not built on approved definitions.
+    /// Denies building blocks that are not built on approved definitions.
     APPROVED_PARENTS = "approved-parents",
     /// Denies changes, except by a person for whom the glass was broken.
     BREAK_GLASS = "break-glass",
@@ -40,7 +40,7 @@ artifacts! {
     EMERGENCY_STOP = "emergency-stop",
 }
 
-/// Answers what its settings say. For tests: it permits whatever it is told to.
+/// Returns the verdict in its settings. For tests only: it permits anything.
 pub const SCRIPTED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/scripted.wasm"));
 
 /// Decides by the Rego policy in its settings.

@@ -6,7 +6,7 @@ use countersign_policy::{
     Audience, DefinitionId, Grant, Implementation, Run, Token, Verdict, policy, settings,
 };
 
-/// The audiences that runs may ask for, by implementation, and by definition where one differs.
+/// The audiences that runs may request, by implementation, and by definition where one differs.
 #[settings]
 pub struct Settings {
     /// Audiences by implementation.
@@ -38,7 +38,7 @@ fn evaluate(settings: &Settings, run: &Run, token: &Token) -> Verdict {
         Some([]) => Verdict::deny(
             "audience-not-used",
             format!(
-                "definition `{}` uses none of the audiences asked for; it uses: {}",
+                "definition `{}` uses none of the requested audiences; it uses: {}",
                 definition.id,
                 used.iter().map(Audience::as_str).collect::<Vec<_>>().join(", ")
             ),

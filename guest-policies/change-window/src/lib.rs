@@ -11,39 +11,39 @@ pub use time::{ClockTime, Instant};
 const DAY: u64 = 86_400;
 const WEEK: u64 = 7 * DAY;
 
-/// When runs may get a token. All times are UTC; what counts is the token's time of issue.
+/// Windows and freezes. All times are UTC; the token's time of issue is compared.
 #[settings]
 pub struct Settings {
     /// The windows of the week. Without any, every time outside of a freeze is open.
     #[serde(default)]
     windows: Vec<Window>,
-    /// Times without changes. A freeze goes before a window.
+    /// Periods without changes. A freeze takes precedence over a window.
     #[serde(default, deserialize_with = "freezes")]
     freezes: Vec<Freeze>,
-    /// The behaviors that this is about: APPLY and DESTROY unless given. Others are left alone.
+    /// The behaviors that are restricted. Default: APPLY and DESTROY. Others are not.
     #[serde(default = "changes")]
     behaviors: BTreeSet<Behavior>,
 }
 
-/// A time that comes back on days of the week.
+/// A period that recurs on days of the week.
 #[settings]
 pub struct Window {
     /// The days on which the window opens.
     days: BTreeSet<Weekday>,
-    /// When it opens: `HH:MM`, from `00:00`.
+    /// The opening time: `HH:MM`, from `00:00`.
     from: ClockTime,
-    /// When it closes: `HH:MM`, to `24:00`. Not after `from` means on the next day.
+    /// The closing time: `HH:MM`, to `24:00`; on the next day unless it is after `from`.
     to: ClockTime,
 }
 
-/// A time without changes.
+/// A period without changes.
 #[settings]
 pub struct Freeze {
-    /// Its beginning: `2026-12-20T00:00:00Z`.
+    /// The start: `2026-12-20T00:00:00Z`.
     from: Instant,
-    /// Its end, which is outside of it.
+    /// The end, exclusive.
     to: Instant,
-    /// Why, for those who meet it.
+    /// The reason, for the message of a refused run.
     #[serde(default)]
     reason: Option<String>,
 }
@@ -51,7 +51,7 @@ pub struct Freeze {
 /// A day of the week.
 #[settings]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "days need no words")]
+#[expect(missing_docs, reason = "the names of days are documentation enough")]
 pub enum Weekday {
     Monday,
     Tuesday,
@@ -82,12 +82,12 @@ fn evaluate(settings: &Settings, run: &Run, token: &Token) -> Verdict {
     };
     let next_freeze = settings.freezes.iter().filter_map(|freeze| freeze.from.0.checked_sub(now));
     let seconds = next_freeze.fold(open, u64::min);
-    // What does not fit is longer than any token.
+    // A period that does not fit is longer than any token.
     let seconds = u32::try_from(seconds).unwrap_or(token.ttl_seconds);
     Grant::new().ttl_at_most(seconds, token).restrict()
 }
 
-/// How long windows stay open from `now` on, in seconds, counted up to `enough`; `None` when none
+/// The seconds that windows stay open from `now` on, counted up to `enough`; `None` when none
 /// is open. Windows that follow each other without a gap are one.
 fn open_for(settings: &Settings, now: u64, enough: u64) -> Option<u64> {
     if settings.windows.is_empty() {
@@ -127,7 +127,7 @@ impl Freeze {
     }
 }
 
-/// A freeze that ends before it begins would freeze nothing, and nobody would notice.
+/// Rejects a freeze that ends before it begins: it would freeze nothing, and nobody would notice.
 fn freezes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Freeze>, D::Error> {
     let freezes = Vec::<Freeze>::deserialize(deserializer)?;
     match freezes.iter().find(|freeze| freeze.from.0 >= freeze.to.0) {
@@ -148,7 +148,7 @@ mod tests {
 
     use super::*;
 
-    /// The seconds granted at a time, of 7,200 asked for; 0 when denied.
+    /// The TTL granted at a time, of 7,200 seconds requested; 0 when denied.
     #[track_caller]
     fn check(settings: &str, cases: &[(&str, u32)]) {
         let settings: Settings = parse_settings(settings).unwrap();

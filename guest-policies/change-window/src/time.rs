@@ -9,7 +9,7 @@ use countersign_policy::serde::de::{Deserialize, Deserializer, Error};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClockTime(u16);
 
-/// A point in time: seconds after 1970-01-01T00:00:00Z. Written as RFC 3339 in UTC.
+/// A timestamp: seconds after 1970-01-01T00:00:00Z. Written as RFC 3339 in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Instant(pub(crate) u64);
 

@@ -1,22 +1,22 @@
-//! From a core module to a component.
+//! Encodes a core module as a component.
 
 use std::convert::Infallible;
 
 use wasm_encoder::ExportSection;
 use wasm_encoder::reencode::{self, Reencode};
 
-/// Why a module makes no component.
+/// The reason that a module cannot be encoded as a component.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct EncodeError(String);
 
-/// Makes a component of a core module that has the contract's types in it, as `wit-bindgen` leaves them.
+/// Encodes a core module that embeds the contract's types, as `wit-bindgen` does, as a component.
 ///
-/// What frees a function's result is left out: an instance is thrown away after its first call, and the SDK's allocator
-/// frees nothing.
+/// Post-return functions are left out: an instance is dropped after its first call, and the SDK's allocator frees
+/// nothing.
 ///
 /// # Errors
-/// When the module is malformed, or its types are not there.
+/// When the module is malformed, or embeds no component types.
 pub fn component(module: &[u8]) -> Result<Vec<u8>, EncodeError> {
     let mut without = wasm_encoder::Module::new();
     WithoutPostReturn
@@ -38,7 +38,7 @@ impl Reencode for WithoutPostReturn {
         exports: &mut ExportSection,
         export: wasmparser::Export<'_>,
     ) -> Result<(), reencode::Error> {
-        // The name is the component model's.
+        // The prefix is specified by the canonical ABI.
         if export.name.starts_with("cabi_post_") {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! What compiles to WebAssembly.
+//! The toolchains that compile policies to WebAssembly.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -7,13 +7,13 @@ use std::{env, fs, io};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
-/// What stands for the folder that was compiled, in the paths that the compiler writes down.
+/// The placeholder for the compiled folder in paths that the compiler embeds.
 pub const COMPILED_FOLDER: &str = "/countersign";
 
-/// Where `rust-web-src` puts the sources of the standard library.
+/// The folder into which `rust-web-src` installs the sources of the standard library.
 const DEBIAN_SOURCES: &str = "/usr/lib/rustlib/src/rust/library/std";
 
-/// Where the compiler for WebAssembly comes from.
+/// The source of the compiler for WebAssembly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Toolchain {
     /// The cargo that is on the path; its target was added by `rustup target add`.
@@ -22,37 +22,37 @@ pub enum Toolchain {
     Debian,
 }
 
-/// Why there is no module.
+/// The reason that no module was built.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// There is no compiler for WebAssembly.
     #[error(
-        "the target {TARGET} is not installed; what brings it: `rustup target add {TARGET}`, or `apt-get install \
+        "the target {TARGET} is not installed; install it with `rustup target add {TARGET}`, or `apt-get install \
          rustc-web cargo-web rust-web-src lld`"
     )]
     NoToolchain,
-    /// The environment asks for one that there is not.
+    /// The environment names an unknown toolchain.
     #[error("{}={found}: expected `own` or `debian`", Toolchain::VARIABLE)]
-    Asked {
-        /// What it asks for.
+    Unknown {
+        /// The value of the variable.
         found: String,
     },
     /// A compiler could not be started.
     #[error("{command} could not be started: {source}")]
     Start {
-        /// Which.
+        /// The command.
         command: &'static str,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
-    /// The source does not compile. The compiler's own words.
-    #[error("it does not compile ({status})\n{said}")]
+    /// The source does not compile.
+    #[error("compilation failed ({status})\n{stderr}")]
     Compile {
-        /// How the compiler ended.
+        /// The exit status of the compiler.
         status: ExitStatus,
-        /// What it said.
-        said: String,
+        /// The compiler's own messages.
+        stderr: String,
     },
 }
 
@@ -60,15 +60,16 @@ impl Toolchain {
     /// The variable of the environment that chooses one: `own`, or `debian`.
     pub const VARIABLE: &str = "COUNTERSIGN_GUEST_TOOLCHAIN";
 
-    /// The toolchain that the environment names; else the own one if it has the target, else Debian's if it is installed.
+    /// The toolchain that the environment names; else the cargo on the path if it has the target, else Debian's if it is
+    /// installed.
     ///
     /// # Errors
-    /// When there is none.
+    /// When no toolchain is installed, or the environment names an unknown one.
     pub fn find() -> Result<Self, BuildError> {
         match env::var(Self::VARIABLE).as_deref() {
             Ok("debian") => Ok(Self::Debian),
             Ok("own") => Ok(Self::Own),
-            Ok(other) => Err(BuildError::Asked { found: other.to_owned() }),
+            Ok(other) => Err(BuildError::Unknown { found: other.to_owned() }),
             Err(_) if has_target()? => Ok(Self::Own),
             Err(_) if Path::new(DEBIAN_SOURCES).is_dir() => Ok(Self::Debian),
             Err(_) => Err(BuildError::NoToolchain),
@@ -81,7 +82,7 @@ impl Toolchain {
             Self::Debian => Command::new("/usr/bin/cargo"),
         };
         for (name, _) in env::vars_os() {
-            if is_of_outer(&name.to_string_lossy()) {
+            if is_of_outer_cargo(&name.to_string_lossy()) {
                 cargo.env_remove(name);
             }
         }
@@ -102,8 +103,9 @@ impl Toolchain {
     }
 }
 
-/// Whether a variable is what an outer cargo tells a build script, and not for the inner one. How packages are reached is.
-fn is_of_outer(name: &str) -> bool {
+/// Returns true for a variable that an outer cargo sets for its build scripts and that must not reach the inner cargo.
+/// The configuration of registries and the network must.
+fn is_of_outer_cargo(name: &str) -> bool {
     const KEPT: [&str; 5] =
         ["CARGO_NET_", "CARGO_HTTP_", "CARGO_REGISTRIES_", "CARGO_REGISTRY_", "CARGO_SOURCE_"];
     match name {
@@ -113,7 +115,7 @@ fn is_of_outer(name: &str) -> bool {
     }
 }
 
-/// Whether the compiler that cargo uses has the standard library for the target.
+/// Returns true if the compiler that cargo uses has the standard library for the target.
 fn has_target() -> Result<bool, BuildError> {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = Command::new(rustc)
@@ -123,38 +125,38 @@ fn has_target() -> Result<bool, BuildError> {
     Ok(Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir())
 }
 
-/// What is compiled to core modules.
+/// A compilation of packages to core modules.
 #[derive(Debug, Clone, Copy)]
 pub struct Build<'b> {
-    /// The workspace's folder.
+    /// The folder of the workspace.
     pub folder: &'b Path,
-    /// The folder that has all sources in it, the workspace's own or one above. Paths in line tables begin with
-    /// [`COMPILED_FOLDER`] where they are in it.
+    /// The folder that contains all sources: that of the workspace or one above. Line tables name it
+    /// [`COMPILED_FOLDER`].
     pub root: &'b Path,
-    /// Packages of it.
+    /// Packages of the workspace.
     pub packages: &'b [&'b str],
-    /// Where cargo puts what it builds: for each purpose another one.
+    /// The target folder of cargo. Each purpose needs its own.
     pub target_dir: &'b Path,
-    /// The lock file must be there, and stays as it is.
+    /// Requires an up-to-date lock file (`--locked`).
     pub locked: bool,
-    /// What the modules are for.
+    /// The purpose of the modules.
     pub purpose: Purpose,
 }
 
-/// What a module is for.
+/// The purpose of a module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// A policy.
     Policy,
-    /// A policy that has an engine for policies in another language in it: with the stack that parsers need.
+    /// A policy that embeds an engine for another language, with the stack that its parser needs.
     Engine,
-    /// A policy whose code can be followed to its lines: without optimisation, with line tables, and with the stack that
-    /// such code needs.
+    /// A policy whose coverage is measured: without optimisation, with line tables, and with the larger stack that such
+    /// code needs.
     Coverage,
 }
 
 impl Purpose {
-    /// What is different from the profile `policy`.
+    /// The differences from the profile `policy`.
     fn profile(self) -> &'static [&'static str] {
         match self {
             Self::Policy | Self::Engine => &[],
@@ -168,7 +170,7 @@ impl Purpose {
         }
     }
 
-    /// In bytes. A small stack keeps a fresh instance cheap; code without optimisation keeps everything on it.
+    /// The size of the shadow stack. A small one keeps a fresh instance cheap; unoptimised code spills every local to it.
     fn stack_bytes(self) -> u32 {
         match self {
             Self::Policy => 32 << 10,
@@ -178,8 +180,8 @@ impl Purpose {
     }
 }
 
-/// Compiles packages to core modules, by the profile `policy` of their workspace, and gives the folder that they are in:
-/// `<package, with underscores>.wasm` each.
+/// Compiles packages to core modules with the profile `policy` of their workspace, and returns the folder of the modules,
+/// each named `<package, with underscores>.wasm`.
 ///
 /// # Errors
 /// When cargo cannot be started, or does not succeed.
@@ -202,17 +204,17 @@ pub fn compile(toolchain: Toolchain, build: &Build<'_>) -> Result<PathBuf, Build
     } else {
         Err(BuildError::Compile {
             status: output.status,
-            said: String::from_utf8_lossy(&output.stderr).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         })
     }
 }
 
-/// Without this machine's paths a component has the same digest wherever it is built by the same compiler. And a crate
-/// that asks for random numbers can be had, but no random numbers.
+/// The compiler flags. Remapped paths give a component the same digest wherever the same compiler builds it, and the
+/// `unsupported` backend lets crates that depend on `getrandom` compile while every call of it fails.
 fn flags(build: &Build<'_>) -> Vec<String> {
     let mut flags = vec![
         format!("-Clink-arg=-zstack-size={}", build.purpose.stack_bytes()),
-        // Of several that match, the compiler takes the last.
+        // The last matching prefix wins, so the more specific ones follow.
         format!("--remap-path-prefix={}={COMPILED_FOLDER}", build.root.display()),
         format!("--remap-path-prefix={}=/target", build.target_dir.display()),
         "--cfg=getrandom_backend=\"unsupported\"".to_owned(),
@@ -220,7 +222,7 @@ fn flags(build: &Build<'_>) -> Vec<String> {
     if let Some(home) = cargo_home() {
         let home = Path::new(&home);
         flags.push(format!("--remap-path-prefix={}=/cargo", home.display()));
-        // Whichever registry, or mirror of it, the packages came from.
+        // The folder is named after the registry or mirror, which must not change the digest.
         let mut sources: Vec<_> = fs::read_dir(home.join("registry/src"))
             .map(|entries| entries.filter_map(|entry| Some(entry.ok()?.path())).collect())
             .unwrap_or_default();

@@ -1,12 +1,12 @@
-//! Policies that attack their host, each with what must become of it.
+//! Policies that attack their host, each with the outcome that it must have.
 //!
 //! They come in rows: 1 loops, 2 recursion, 3 memory and tables, 4 bulk memory, 5 malformed values,
 //! 6 large values, 7 texts, 8 allocators, 9 traps, 10 state, 11 other worlds, 12 doubling, 13 costly to
 //! compile, 14 custom sections, 15 damaged files, 16 compiled code, 17 the bits of a NaN, 18 features,
-//! 19 wide grants, 20 `configure`. Tests, benches and fuzzing take them from here; what needs more than
-//! a component (two policies, 200 of them at once, a file that is swapped) is where that is at hand.
+//! 19 wide grants, 20 `configure`. Tests, benches and fuzzing take them from here; attacks that need
+//! more than one component (two policies, 200 at once, a swapped file) are in the tests of the crate concerned.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "what is made here is constant")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "all components are constant")]
 
 pub mod guest;
 
@@ -18,15 +18,15 @@ mod values;
 
 pub use binary::section;
 
-/// A component, and where it must end.
+/// A component, and the outcome that it must have.
 #[derive(Debug, Clone)]
 pub struct Case {
     /// The row.
     pub row: u8,
-    /// What it does, in a few words.
+    /// The attack, in a few words.
     pub name: String,
-    /// The code of the load error or of the fault that it must end with; or `settings` when it must
-    /// not take its settings; or its verdict, where it must do no harm.
+    /// The code of the expected load error or fault; `settings` when `configure` must fail; the
+    /// verdict where the component must be harmless.
     pub code: &'static str,
     /// The component.
     pub component: Vec<u8>,
@@ -38,7 +38,7 @@ impl Case {
     }
 }
 
-/// Every case, in the order of rows. It makes a few megabytes of components.
+/// Every case, in the order of rows: a few megabytes of components.
 #[must_use]
 pub fn cases() -> Vec<Case> {
     let mut cases = running::cases();
@@ -49,7 +49,7 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
-/// The loop that [`cases`] begins with: it burns all fuel that there is.
+/// The loop that [`cases`] begins with, which burns all its fuel.
 #[must_use]
 pub fn endless_loop() -> Vec<u8> {
     guest::Guest { evaluate: running::FOREVER, ..guest::GUEST }.component()

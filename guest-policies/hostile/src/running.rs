@@ -1,4 +1,4 @@
-//! What a guest can do while it runs.
+//! Attacks of a running guest.
 
 use std::fmt::Write as _;
 
@@ -8,10 +8,10 @@ use crate::guest::{ABSTAIN, DENY, GUEST, Guest, PERMIT};
 
 pub(crate) const FOREVER: &str = "(loop (br 0)) unreachable";
 
-/// Half of the pages that a binding has unless it is given another limit.
+/// Half of the pages that the default limits of a binding allow.
 const HALF_OF_THE_PAGES: u32 = 128;
 
-/// How many modules the encoder makes of the guest.
+/// The number of modules that the encoder makes of the guest.
 const GUEST_MODULES: u8 = 1;
 
 pub(crate) fn cases() -> Vec<Case> {

@@ -1,9 +1,9 @@
-//! What a guest can answer.
+//! Attacks by the verdict of a guest.
 
 use crate::Case;
 use crate::guest::{ABSTAIN, DENY, GUEST, Guest, PERMIT, RESTRICT};
 
-/// What a guest has room in that answers much: below 65,536 are the lowered claims.
+/// The memory of a guest with a large verdict. The lowered claims are below 65,536.
 const LARGE: &str = r#"(memory (export "memory") 200)"#;
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -159,12 +159,12 @@ fn grants() -> Vec<Case> {
          (i32.store (i32.const 2132) (i32.const 1)) {PERMIT}"
     );
     vec![
-        case(19, "restricts to a longer life", "grant-widens-ttl", &restricted(u32::MAX)),
-        case(19, "restricts to no life", "grant-widens-ttl", &restricted(0)),
+        case(19, "restricts to a longer TTL", "grant-widens-ttl", &restricted(u32::MAX)),
+        case(19, "restricts to a TTL of zero", "grant-widens-ttl", &restricted(0)),
         // A restriction by itself lets nobody in.
         case(19, "restricts, and nothing permits", "restrict", &restricted(1)),
-        case(19, "grants a longer life", "grant-widens-ttl", &ttl(u32::MAX)),
-        case(19, "grants no life", "grant-widens-ttl", &ttl(0)),
+        case(19, "grants a longer TTL", "grant-widens-ttl", &ttl(u32::MAX)),
+        case(19, "grants a TTL of zero", "grant-widens-ttl", &ttl(0)),
         case(19, "grants another audience", "grant-widens-audiences", &audience),
         case(19, "adds `sub`", "grant-reserved-claim", &claim("sub")),
         case(19, "adds `aud`", "grant-reserved-claim", &claim("aud")),

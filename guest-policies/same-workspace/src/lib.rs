@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use countersign_policy::{Grant, Run, Token, Verdict, Workspace, policy, settings};
 
-/// Who beside the definition workspace may use its definitions.
+/// Workspaces that may use a definition, in addition to its own.
 #[settings]
 pub struct Settings {
     /// Workspaces that may use the definitions as well.
     #[serde(default)]
     also: BTreeSet<Workspace>,
-    /// The longest token life for those, in seconds. Without it, as asked for.
+    /// The maximum TTL of tokens for those, in seconds. Without it, as requested.
     #[serde(default)]
     #[schemars(range(min = 1))]
     also_max_ttl: Option<std::num::NonZeroU32>,

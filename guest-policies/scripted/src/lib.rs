@@ -1,10 +1,10 @@
-//! Answers what its settings say. For tests of a host: it decides nothing that anyone needs.
+//! Returns the verdict in its settings, for tests of a host. It decides nothing by itself.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use countersign_policy::{Fact, Grant, Reason, Run, Token, Verdict, policy, settings};
 
-/// What to answer.
+/// The scripted verdict.
 #[settings]
 pub struct Settings {
     /// The answer to every run.

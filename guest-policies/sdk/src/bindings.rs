@@ -1,4 +1,4 @@
-//! What `wit-bindgen` makes of the contract.
+//! The bindings that `wit-bindgen` generates from the contract.
 #![allow(unsafe_code, missing_docs, unreachable_pub, reason = "generated")]
 #![allow(clippy::all, clippy::restriction, reason = "generated")]
 

@@ -1,4 +1,4 @@
-//! What stands between the contract's functions and an author's.
+//! Adapts an author's functions to those of the contract.
 
 use std::sync::OnceLock;
 
@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use crate::bindings::exports::countersign::policy::policy::{Description, Problem};
 use crate::{Run, Token, Verdict};
 
-/// Where what a policy made of its settings is kept between `configure` and `evaluate`.
+/// The prepared settings of a policy, kept between `configure` and `evaluate`.
 pub struct Configured<P>(OnceLock<P>);
 
 impl<P> Configured<P> {
@@ -24,7 +24,7 @@ impl<P> Default for Configured<P> {
     }
 }
 
-/// What a policy says about itself: taken from its crate.
+/// A policy's description, taken from its crate.
 #[derive(Debug, Clone, Copy)]
 pub struct Meta {
     /// `name` of the crate.
@@ -48,11 +48,11 @@ pub fn describe(meta: Meta) -> Description {
     }
 }
 
-/// What a policy prepares that evaluates with its settings as they are.
+/// Prepares nothing, for policies that evaluate with their settings unmodified.
 ///
 /// # Errors
-/// Never: the type is that of those that do.
-pub fn as_they_are<S>(settings: S) -> Result<S, Vec<Problem>> {
+/// Never; the signature is that of any `prepare` function.
+pub fn unprepared<S>(settings: S) -> Result<S, Vec<Problem>> {
     Ok(settings)
 }
 

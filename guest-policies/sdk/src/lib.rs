@@ -1,4 +1,4 @@
-//! What a Countersign policy is written against: a settings struct, and one function from
+//! The SDK for Countersign policies in Rust. A policy is a settings struct, and one function from
 //! settings, run and token to a verdict.
 //!
 //! ```
@@ -39,7 +39,7 @@
 //! contract, and:
 //! - `describe` carries the JSON Schema of the settings struct, its doc comments included (see
 //!   [`policy`]);
-//! - `configure` parses the settings and reports what does not fit, with a JSON pointer;
+//! - `configure` parses the settings and reports the first error with a JSON pointer;
 //! - memory comes from an arena that is never freed, since an evaluation is short;
 //! - a panic is a fault whose message the host reads. It refuses: a policy that cannot answer has
 //!   not permitted.
@@ -74,30 +74,30 @@ pub use settings::{Error as SettingsError, parse as parse_settings};
 
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::export::{Configured, Meta, as_they_are, configure, describe, evaluate};
+    pub use crate::export::{Configured, Meta, configure, describe, evaluate, unprepared};
 }
 
 /// Exports a policy: a type of settings, made with [`settings`], and the function that decides.
 ///
-/// Where something is to be made of the settings once (a text parsed, an index built), it takes four:
+/// A policy that prepares its settings once (parses a text, builds an index) passes four arguments:
 /// `policy!(Settings, prepare, Prepared, evaluate)`, with `prepare: fn(Settings) -> Result<Prepared,
-/// Vec<Problem>>` and `evaluate: fn(&Prepared, &Run, &Token) -> Verdict`. What `prepare` leaves in memory is
-/// what every evaluation begins with, so let it do whatever is done lazily as well: decide once on
-/// [`sample::run`] and [`sample::token`].
+/// Vec<Problem>>` and `evaluate: fn(&Prepared, &Run, &Token) -> Verdict`. The memory after `prepare` is the snapshot
+/// that every evaluation begins with, so `prepare` should also trigger whatever is initialised lazily: decide
+/// once on [`sample::run`] and [`sample::token`].
 ///
 /// The policy's name, version and summary are those of the crate's `Cargo.toml` (`name`,
 /// `version`, `description`). Call it once in a crate.
 ///
 /// The settings' JSON Schema is the file `settings.schema.json` beside `Cargo.toml`. `cargo test`
-/// writes it when it is not there, fails when it is not the struct's, and rewrites it under
-/// `UPDATE=1`: what operators and editors see is reviewed like code, and costs the component
-/// nothing.
+/// writes it when it is missing, fails when it differs from the struct's, and rewrites it under
+/// `UPDATE=1`: the schema that operators and editors see is reviewed like code, and costs the
+/// component nothing.
 #[macro_export]
 macro_rules! policy {
     ($settings:ty, $evaluate:path) => {
         $crate::policy!(
             $settings,
-            $crate::__private::as_they_are::<$settings>,
+            $crate::__private::unprepared::<$settings>,
             $settings,
             $evaluate
         );

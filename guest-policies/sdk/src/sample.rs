@@ -1,4 +1,4 @@
-//! A run and a token like any others: to begin a test with.
+//! A sample run and token, to begin a test with.
 
 use crate::{Behavior, BuildingBlock, Definition, Implementation, Run, Token};
 

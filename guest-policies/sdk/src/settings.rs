@@ -25,7 +25,7 @@ use reader::{Number, Reader};
 /// Parses settings.
 ///
 /// # Errors
-/// When the text is not JSON, or does not fit the type: the first problem, and where it is.
+/// The first problem, with its location, when the text is not JSON or does not fit the type.
 pub fn parse<S: DeserializeOwned>(json: &str) -> Result<S, Error> {
     let mut reader = Reader::new(json);
     let settings = S::deserialize(&mut reader)?;

@@ -13,7 +13,7 @@ pub use crate::sample::{run, token};
 /// Writes the file when it is missing, or when the environment has `UPDATE=1`.
 ///
 /// # Panics
-/// When the file is another one, or cannot be read or written.
+/// When the schemas differ, or the file cannot be read or written.
 #[track_caller]
 pub fn check_settings_schema<S: JsonSchema>(directory: &str) {
     let schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<S>();

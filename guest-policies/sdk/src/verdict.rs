@@ -3,20 +3,20 @@
 use crate::{Fact, Grant, Reason, Token, Verdict};
 
 impl Verdict {
-    /// The token may be issued as it is asked for. To narrow it, see [`Grant::permit`].
+    /// The token may be issued as requested. To narrow it, see [`Grant::permit`].
     ///
-    /// The answer of a policy that says who may have a token: one permit lets a run in, whatever
-    /// the other policies abstain from. A policy that only limits tokens answers
+    /// The verdict of a policy that says who may have a token: one permit is enough, even if all
+    /// other policies abstain. A policy that only limits tokens answers
     /// [`Verdict::restrict`].
     #[must_use]
     pub fn permit() -> Self {
         Grant::new().permit()
     }
 
-    /// If the token is issued, then as it is asked for: nothing here speaks against it, and nothing
-    /// here says that the run may have it. To narrow the token, see [`Grant::restrict`].
+    /// If the token is issued, then as requested: the policy neither objects to it nor says that
+    /// the run may have it. To narrow the token, see [`Grant::restrict`].
     ///
-    /// The answer of a policy that limits tokens and does not say who may have them. It never
+    /// The verdict of a policy that limits tokens and does not say who may have them. It never
     /// counts as a permit, so such a policy can be bound to all runs without letting anybody in.
     #[must_use]
     pub fn restrict() -> Self {
@@ -67,9 +67,9 @@ impl Grant {
         Verdict::Restrict(self)
     }
 
-    /// The token lives at most this many seconds, and never longer than was asked for.
+    /// Caps the TTL of the token at this many seconds, and at the requested TTL.
     ///
-    /// Called twice, the smaller one counts. A ceiling of 0 is a fault when the host checks it:
+    /// Of two calls, the smaller TTL applies. A ceiling of 0 is a fault when the host checks it:
     /// deny instead.
     #[must_use]
     pub fn ttl_at_most(mut self, seconds: u32, token: &Token) -> Self {
@@ -78,8 +78,8 @@ impl Grant {
         self
     }
 
-    /// Keeps those of the audiences asked for that `keep` says. Keeping none refuses; a denial
-    /// that says why is kinder.
+    /// Keeps those of the requested audiences for which `keep` returns true. Keeping none refuses;
+    /// deny instead, so that the requester is told why.
     #[must_use]
     pub fn keep_audiences(mut self, token: &Token, mut keep: impl FnMut(&str) -> bool) -> Self {
         let mut audiences = self.audiences.take().unwrap_or_else(|| token.audiences.clone());

@@ -8,11 +8,11 @@ use countersign_policy::{AuthorKind, Behavior, Grant, Run, Token, Verdict, polic
 /// Which kinds of authors may trigger which behavior.
 #[settings]
 pub struct Settings {
-    /// The kinds of authors that may trigger a behavior. A behavior that is not named is left
-    /// alone; one with an empty list is denied to all.
+    /// The kinds of authors that may trigger a behavior. A behavior that is not named is not
+    /// restricted; one with an empty list is denied to all.
     behaviors: BTreeMap<Behavior, BTreeSet<AuthorKind>>,
-    /// The longest token life for authors that are no person, in seconds. Without it, as asked
-    /// for.
+    /// The maximum TTL of tokens for authors that are not people, in seconds. Without it, as
+    /// requested.
     #[serde(default)]
     machine_max_ttl: Option<NonZeroU32>,
 }
@@ -48,7 +48,7 @@ fn evaluate(settings: &Settings, run: &Run, token: &Token) -> Verdict {
     }
 }
 
-/// What people call a kind of author.
+/// The name of a kind of author, for people.
 fn kind(kind: AuthorKind) -> &'static str {
     match kind {
         AuthorKind::User => "a person",

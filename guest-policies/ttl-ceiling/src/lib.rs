@@ -1,10 +1,10 @@
-//! Lowers the life of a token to a ceiling by behavior: a dry run needs less time than a change.
+//! Lowers the TTL of a token to a ceiling by behavior: a dry run needs less time than a change.
 
 use std::num::NonZeroU32;
 
 use countersign_policy::{Behavior, Grant, Run, Token, Verdict, policy, settings};
 
-/// The longest token life by behavior, in seconds. A behavior without one is left alone.
+/// The maximum TTL by behavior, in seconds. A behavior without one is not limited.
 #[settings]
 pub struct Settings {
     /// Ceiling for APPLY.
@@ -16,19 +16,19 @@ pub struct Settings {
     /// Ceiling for DESTROY.
     #[serde(default)]
     destroy: Option<NonZeroU32>,
-    /// What becomes of a token that is asked for a longer life.
+    /// The treatment of a request for a longer TTL.
     #[serde(default)]
     longer: Longer,
 }
 
-/// What becomes of a token that is asked for a longer life than the ceiling.
+/// The treatment of a request for a TTL above the ceiling.
 #[settings]
 #[derive(Default, Clone, Copy)]
 pub enum Longer {
-    /// It lives as long as the ceiling allows.
+    /// The token gets the ceiling.
     #[default]
     Narrow,
-    /// It is denied, so that the requester learns to ask for less.
+    /// The request is denied, so that the requester learns to request less.
     Deny,
 }
 

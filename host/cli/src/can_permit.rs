@@ -44,7 +44,7 @@ struct RedundantEntry {
 }
 
 impl CanPermit {
-    /// Looks at the bindings of a policy set: for each definition first, then for each of their scopes.
+    /// Checks the bindings of a policy set, for each definition first, then for each of their scopes.
     pub fn of(policies: &PolicySet, definitions: &[DefinitionArgument]) -> Self {
         let bindings = || policies.bindings().iter().map(|binding| binding.identity());
         let definitions: BTreeSet<_> = definitions.iter().cloned().collect();

@@ -6,7 +6,7 @@ use countersign::{BindingTrace, Claims, Decision, Mode, Outcome, Reason, Terms, 
 
 use crate::output::{DIM, FAILURE, STRONG, SUCCESS, Styled};
 
-/// What was decided on what, why, and by which bindings.
+/// Formats a decision for people: the run, the outcome, its reasons, and the bindings behind them.
 pub fn decision_text(decision: &Decision) -> String {
     let mut text = String::new();
     // Writing to a string does not fail.

@@ -39,7 +39,7 @@ Entra accepts only RS256; AWS and GCP also accept ES256, which is smaller and fa
 The file is readable by its owner alone, and an existing one is never overwritten. With
 `--format json`, stdout has `file`, `algorithm` and `kid`.")]
 struct Generate {
-    /// What the key signs with
+    /// The signature algorithm of the key
     #[arg(long, value_enum, default_value_t = AlgorithmWord::Rs256)]
     algorithm: AlgorithmWord,
 
@@ -52,7 +52,7 @@ struct Generate {
     format: Format,
 }
 
-/// What `--format json` prints of a new key.
+/// The output of `--format json` for a new key.
 #[derive(Serialize)]
 struct Generated<'a> {
     file: &'a str,

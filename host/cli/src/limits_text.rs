@@ -54,7 +54,7 @@ impl Serialize for LimitsJson {
 }
 
 impl Needs {
-    /// What to write into a binding, unless it is nothing.
+    /// The line to write into a binding, unless the default limits are enough.
     pub fn line(&self) -> Option<String> {
         let keys: Vec<_> = self.0.iter().map(|(key, least)| format!("{key} = {least}")).collect();
         let keys = keys.join(", ");

@@ -50,7 +50,7 @@ Proxies are not used.
 
 Exit status: 0 done, or the run has ended; 2 refused; 1 anything else.")]
 pub struct Token {
-    /// Where the service is reached
+    /// The URL of the service
     #[arg(long, value_name = "URL")]
     url: String,
 
@@ -58,7 +58,7 @@ pub struct Token {
     #[arg(long, value_name = "UUID")]
     run: RunId,
 
-    /// What the token is for (`aud`)
+    /// The audience of the token (`aud`)
     #[arg(long, short, value_name = "AUDIENCE")]
     audience: Audience,
 
@@ -96,7 +96,7 @@ pub struct Token {
     written: RefCell<Option<Zeroizing<String>>>,
 }
 
-/// How it ended.
+/// The reason that refreshing ended.
 enum Ended {
     Stopped,
     WithItsRun,
@@ -203,7 +203,7 @@ impl Token {
     }
 }
 
-/// What is shown to the service.
+/// The credential that authenticates the request.
 enum Shown {
     RunToken(String),
     Identity(String),

@@ -90,7 +90,7 @@ fn an_approved_run_turned_on_what_would_refuse_it() {
     assert!(!claims.contains(&"run.number"), "{claims:?}");
 }
 
-/// Where two bindings refuse for two reasons, no single change is enough.
+/// No single change is enough where two bindings refuse for two reasons.
 #[test]
 fn two_changes_are_found_where_one_is_not_enough() {
     let folder = folder();

@@ -50,14 +50,14 @@ async fn platform(more: &str) -> Platform {
     platform
 }
 
-/// What a client found: whether it has credentials, and what it was told.
+/// The outcome of a client: credentials or not, and the cloud's message.
 #[derive(Debug)]
 struct Outcome {
     admitted: bool,
     says: String,
 }
 
-/// Where `make e2e` has put the clients.
+/// The folder into which `make e2e` installs the clients.
 fn installed() -> PathBuf {
     let folder =
         std::env::var_os("COUNTERSIGN_E2E").expect("`make e2e` says where the clients are");
@@ -256,7 +256,7 @@ async fn google_auth_by_url() {
     );
 }
 
-/// What PyJWT and jose are told.
+/// The environment of PyJWT and jose.
 fn verifier(platform: &Platform) -> BTreeMap<String, String> {
     let subject = format!(
         "system:serviceaccount:demo:workspace.my-workspace.buildingblockdefinition.{DEFINITION}"
@@ -371,7 +371,7 @@ fn verified(platform: &Platform, token: &str, audience: &str) -> Result<String, 
     if outcome.admitted { Ok(outcome.says) } else { Err(outcome.says) }
 }
 
-/// What STACKIT says of a token: nothing where it gives an access token.
+/// STACKIT's error for a token; `None` when it issues an access token.
 async fn stackit(platform: &Platform, token: &str) -> Option<String> {
     let form = form_urlencoded::Serializer::new(String::new())
         .append_pair("grant_type", "client_credentials")

@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use service::{AWS, Answer, Client, RUN_ID, Served, configure, run};
 use support::{countersign, folder, with_stdin};
 
-/// What is on record, and must be again after any end.
+/// The tokens on record, which must still be there after any crash.
 fn tokens_on_record(folder: &Path) -> HashSet<String> {
     let mut reader = Reader::new(&folder.join("state/log"), 1);
     let mut tokens = HashSet::new();

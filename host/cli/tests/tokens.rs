@@ -56,7 +56,7 @@ impl Keeper {
         Self(child)
     }
 
-    /// How it ended, and what it said.
+    /// The exit code and the output.
     fn ended(mut self) -> (i32, String) {
         let status = self.0.wait().unwrap().code().unwrap();
         let mut said = String::new();

@@ -293,7 +293,7 @@ fn log(folder: &Path, records: &[Value]) {
     fs::write(folder.join("checkpoint-key.json"), "{}").unwrap();
 }
 
-/// What a cloud would refuse afterwards is refused before.
+/// A token that a cloud would refuse is refused before it is signed.
 #[test]
 fn a_cut_over_needs_trust_wherever_there_is_some() {
     let folder = folder();

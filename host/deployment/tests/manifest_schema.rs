@@ -56,7 +56,7 @@ impl Validator {
         Self(schemas, index)
     }
 
-    /// Where something is wrong with a manifest: pointers, of the innermost.
+    /// The pointers of the innermost errors of a manifest.
     fn wrong(&self, manifest: &str) -> Vec<String> {
         fn innermost(error: &boon::ValidationError<'_, '_>, wrong: &mut Vec<String>) {
             if error.causes.is_empty() {

@@ -23,7 +23,7 @@ use countersign_signing::{Algorithm, KeySet, SigningKey};
 use serde_json::{Value, json};
 use support::{Cluster, ISSUER, SHARED_RUNNER, SHARED_SUBJECT, START, claims};
 
-/// What the other issuer answers, by path.
+/// The other issuer's responses, by path.
 type Pages = Arc<Mutex<HashMap<String, (u16, String)>>>;
 
 fn cluster(algorithm: Algorithm) -> Cluster {

@@ -131,7 +131,7 @@ impl Decision {
         self.written.get_or_init(|| record::written(self))
     }
 
-    /// Turns an approved decision into the value that a signer takes.
+    /// Converts an approved decision to the value that a signer takes.
     ///
     /// # Errors
     /// When the decision refused: with its reasons.

@@ -218,7 +218,7 @@ pub struct LimitField {
     pub rule: LimitRule,
     /// One sentence for operators.
     pub summary: &'static str,
-    /// What the limit does not cover.
+    /// The costs that the limit does not cover.
     pub excludes: &'static str,
     get: fn(&Limits) -> u64,
     set: fn(&mut Limits, u64) -> bool,

@@ -13,7 +13,7 @@ mod support;
 use countersign::{Claims, Decision, Facts, Limits, Outcome, Scope};
 use support::{Scripted, claims, decide, enforce, set, shadow, token};
 
-/// What a decision comes to, on one line.
+/// The outcome of a decision, on one line.
 fn summary(decision: &Decision) -> String {
     match decision.outcome() {
         Outcome::Approved(terms) => {

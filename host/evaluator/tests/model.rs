@@ -23,7 +23,7 @@ const ASKED: [&str; 3] = ["aws", "azure", "gcp"];
 const TTL: u32 = 1000;
 const ALLOWED: [&str; 2] = ["team", "cost"];
 
-/// What a policy answers.
+/// The result of a policy.
 #[derive(Debug, Clone)]
 enum Answer {
     Permit(Grant),
@@ -49,7 +49,7 @@ struct Binding {
     answer: Answer,
 }
 
-/// What the model says: terms, or every reason as binding and code.
+/// The model's outcome: terms, or every reason as binding and code.
 #[derive(Debug, PartialEq, Eq)]
 enum Expected {
     Approved { ttl: u32, audiences: Vec<String>, claims: BTreeMap<String, String> },
@@ -224,7 +224,7 @@ fn decide(bindings: &[(usize, &Binding)]) -> Decision {
     set_of(bindings).evaluate(claims_for(run(), token(&ASKED, TTL)))
 }
 
-/// What a decision came to, in the model's terms.
+/// The outcome of a decision, in the model's terms.
 fn observed(decision: &Decision) -> Expected {
     match decision.outcome() {
         Outcome::Approved(terms) => Expected::Approved {

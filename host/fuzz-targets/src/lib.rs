@@ -1,4 +1,4 @@
-//! What is fuzzed: each target takes any bytes and must neither panic nor break a promise.
+//! Fuzz targets: each takes arbitrary bytes and must neither panic nor violate an invariant.
 //!
 //! `make fuzz` runs them under libFuzzer, and beside them targets that make components of any bytes
 //! (`fuzz/`, which is built apart: what generates components would change the features of what
@@ -67,7 +67,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     seeds
 }
 
-/// What fuzzed policies may use: little, so that each takes a moment.
+/// The limits of fuzzed policies, small so that each run is short.
 const LIMITS: Limits = Limits {
     component_bytes: 128 << 10,
     fuel: 200_000,

@@ -1,4 +1,4 @@
-//! What a guest can leave in its memory for a verdict.
+//! Arbitrary bytes in a guest's memory, read as its verdict.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
@@ -11,7 +11,7 @@ use crate::{LIMITS, bind, decide, engine};
 /// The most bytes of memory that are written.
 const MOST: usize = 4096;
 
-/// Where they are written; the verdict begins there, or up to 255 bytes further on.
+/// The address of the bytes; the verdict begins there, or up to 255 bytes further on.
 const PLACE: u32 = 16_384;
 
 /// Writes the bytes into a guest's memory, which returns them as its verdict. The first byte is where

@@ -56,7 +56,7 @@ async fn read(
     }
 }
 
-/// Whether a request says that its body is of this media type.
+/// Returns true if a request declares this media type for its body.
 pub(super) fn has_type(headers: &HeaderMap, taken: &str) -> bool {
     media_type(headers, &[taken]).is_ok()
 }

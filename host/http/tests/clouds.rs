@@ -1,4 +1,4 @@
-//! What a cloud would not take is refused before it is signed, and on record.
+//! A token that a cloud would not accept is refused before it is signed, and recorded.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod support;

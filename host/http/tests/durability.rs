@@ -174,7 +174,7 @@ async fn a_run_that_ends_while_its_token_is_signed_gets_none() {
     service.stop().await;
 }
 
-/// What has begun is finished when the service is stopped; nobody new is taken.
+/// Requests in progress finish when the service is stopped; new ones are not accepted.
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_finish_when_it_is_stopped() {
     let folder = folder();
@@ -239,7 +239,7 @@ async fn beyond_what_is_answered_at_a_time_it_says_when_to_ask_again() {
     assert_eq!(records(folder.path()).len(), 3);
 }
 
-/// What decides is replaced while requests are on their way: each is decided by one set, which is on record.
+/// The policy set is replaced while requests are in flight: each is decided by one set, which is recorded.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_request_is_decided_by_one_set() {
     let folder = folder();

@@ -1,4 +1,4 @@
-//! How much is asked at a time and how fast, how it ends, and TLS.
+//! Limits of concurrency and rate, shutdown, and TLS.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -158,7 +158,7 @@ async fn it_speaks_tls_where_it_has_a_certificate() {
     assert!(tls.replace(b"x", b"y").is_err());
     tls.replace(certificate, key).unwrap();
     assert_eq!(client.get(&url).send().await.unwrap().status(), StatusCode::OK);
-    // Plain HTTP is no way in.
+    // Plain HTTP is not accepted.
     let mut plain = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     plain.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     let mut answered = Vec::new();

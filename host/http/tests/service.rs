@@ -72,7 +72,7 @@ async fn a_run_gets_a_token_until_it_is_finished() {
     assert!(!contains(folder.path(), RUN_TOKEN.as_bytes()), "the run token is on disk");
 }
 
-/// Whether any file below a folder has these bytes.
+/// Returns true if any file below a folder contains these bytes.
 fn contains(folder: &std::path::Path, bytes: &[u8]) -> bool {
     fs::read_dir(folder).unwrap().any(|entry| {
         let path = entry.unwrap().path();
@@ -364,7 +364,7 @@ async fn nothing_is_open_by_accident() {
     service.stop().await;
 }
 
-/// What is described is answered, by the methods that are described, and by no others.
+/// The service answers exactly the paths and methods that its description names.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_description_is_of_what_there_is() {
     let folder = folder();

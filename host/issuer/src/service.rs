@@ -160,7 +160,7 @@ impl Service {
 
     /// Replaces policies, subjects and clouds for the requests that come from now on.
     ///
-    /// Where the form of a subject changes, that is on record before any token of the new form: records are
+    /// A change of a subject's form is recorded before any token of the new form: records are
     /// durable in their order.
     ///
     /// # Errors

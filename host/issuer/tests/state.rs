@@ -1,4 +1,4 @@
-//! What an issuer remembers: runs, used tokens, and how far its log has reached.
+//! The state of an issuer: runs, used tokens, and how far its log has reached.
 #![allow(
     missing_docs,
     clippy::unwrap_used,

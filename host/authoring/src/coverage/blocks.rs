@@ -13,7 +13,7 @@ pub(super) struct Blocks {
 }
 
 impl Blocks {
-    /// Where the blocks begin that have some of this code.
+    /// The offsets of the blocks that contain some of this code.
     pub(super) fn overlapping(&self, code: &Range<usize>) -> impl Iterator<Item = usize> {
         let first = self.ranges.partition_point(|block| block.end <= code.start);
         let end = code.end;
@@ -49,7 +49,7 @@ fn of_function(body: &FunctionBody<'_>, ranges: &mut Vec<Range<usize>>) -> wasmp
     Ok(())
 }
 
-/// What an instruction is followed by.
+/// The effect of an instruction on the next one.
 enum After {
     SameBlock,
     NewBlock,

@@ -15,9 +15,9 @@ const PAGE_BYTES: u64 = 64 << 10;
 /// A module that marks the blocks that it runs.
 pub(super) struct Marked {
     pub(super) module: Vec<u8>,
-    /// Where in memory the marks begin: a byte each, 1 when the block was run.
+    /// The address of the first mark. A mark is a byte, 1 when its block was run.
     pub(super) address: u32,
-    /// Where each block begins in the module as it was, in the order of the marks.
+    /// The offset of each block in the original module, in the order of the marks.
     pub(super) blocks: Vec<usize>,
 }
 
@@ -37,7 +37,7 @@ pub(super) fn insert(module: &[u8], blocks: BTreeSet<usize>) -> Result<Marked, C
     Ok(Marked { module: marked.finish(), address, blocks: blocks.into_iter().collect() })
 }
 
-/// How many pages the module's memory has in the beginning.
+/// The initial size of the module's memory, in pages.
 fn memory_pages(module: &[u8]) -> Result<u64, CoverageError> {
     for payload in Parser::new(0).parse_all(module) {
         if let Payload::MemorySection(memories) = payload.map_err(of_module)? {
@@ -51,7 +51,7 @@ fn memory_pages(module: &[u8]) -> Result<u64, CoverageError> {
 }
 
 struct Inserting {
-    /// How many pages the marks take.
+    /// The size of the marks, in pages.
     pages: u64,
     /// The address of the mark of each block.
     places: BTreeMap<usize, u64>,

@@ -23,7 +23,7 @@ pub struct Client {
     url: String,
 }
 
-/// What the service answered.
+/// The service's response to a token request.
 pub enum TokenResponse {
     Given(Given),
     /// The run may have no token any more.
@@ -197,7 +197,7 @@ fn answer(status: StatusCode, body: &[u8], after: Option<Duration>) -> Result<To
     bail!("{said}")
 }
 
-/// What went wrong with what it came of, and no URL.
+/// The error with its causes, without the URL, which may contain credentials.
 fn whole(error: reqwest::Error) -> String {
     format!("{:#}", anyhow::Error::from(error.without_url()))
 }

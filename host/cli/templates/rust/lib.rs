@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use countersign_policy::{Run, Token, Verdict, Workspace, policy, settings};
 
-/// Who may use the definitions.
+/// Access to the definitions.
 #[settings]
 pub struct Settings {
     /// Workspaces that may use the definitions as well.

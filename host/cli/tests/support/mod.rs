@@ -12,7 +12,7 @@ use tempfile::TempDir;
 pub const MANIFEST: &str = include_str!("../../../../examples/countersign.toml");
 pub const RUN: &str = include_str!("../../../../examples/run.json");
 
-/// What a command left behind.
+/// The result of a command.
 pub struct Ran {
     pub status: i32,
     pub stdout: String,

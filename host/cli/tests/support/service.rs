@@ -25,11 +25,11 @@ pub const AWS: &str = "aws-workload-identity-provider:demo";
 pub struct Served {
     pub address: SocketAddr,
     child: Child,
-    /// What it has logged.
+    /// The log so far.
     logged: Arc<Mutex<String>>,
 }
 
-/// What the service answered.
+/// A response of the service.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,

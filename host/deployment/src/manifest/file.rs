@@ -193,7 +193,7 @@ struct BindingTable {
     /// The mode: whether it decides, or is only evaluated and recorded.
     #[serde(default)]
     mode: ModeWord,
-    /// Whether a permit of the policy counts as one; where not, it only narrows the token.
+    /// Counts a permit of the policy as one; if false, it counts as a restriction.
     #[serde(default = "yes")]
     may_permit: bool,
     /// The settings of the policy.

@@ -34,7 +34,7 @@ pub struct BindingConfig {
     pub scope: Scope,
     /// Its mode: enforcing or shadow.
     pub mode: Mode,
-    /// Whether a permit of the policy counts as one; where not, it narrows and no more.
+    /// Counts a permit of the policy as one; if false, it counts as a restriction.
     pub may_permit: bool,
     /// The limits of an evaluation.
     pub limits: Limits,

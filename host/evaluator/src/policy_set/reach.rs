@@ -93,7 +93,7 @@ pub fn redundant<'b>(bindings: impl IntoIterator<Item = &'b BindingIdentity>) ->
     replaced.collect()
 }
 
-/// How many of the runs are in a scope.
+/// The share of the runs that are in a scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Share {
     All,

@@ -144,7 +144,7 @@ impl Facts {
         self.0.get(name).map(|value| &**value)
     }
 
-    /// Whether there is no fact.
+    /// Returns true if there is no fact.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -485,7 +485,7 @@ impl ClaimField {
         self.row().form
     }
 
-    /// Whether claims can be without it. Lists and facts can be empty instead.
+    /// Returns true if claims can lack the field. Lists and facts can be empty instead.
     pub fn is_optional(self) -> bool {
         self.row().optional
     }
@@ -495,7 +495,7 @@ impl ClaimField {
         self.row().unit
     }
 
-    /// Whether it is made from other fields and never changes without them.
+    /// Returns true if the field is derived from others and never changes without them.
     pub fn is_derived(self) -> bool {
         self == Self::Subject
     }

@@ -186,7 +186,7 @@ impl<'v> Reader<'v> {
         Ok((node, name))
     }
 
-    /// Whether a member that may be absent is.
+    /// Returns true if an optional member is absent.
     fn is_absent(&self, node: &Node<'_>, name: &str) -> bool {
         match node.members.get(name) {
             None => true,

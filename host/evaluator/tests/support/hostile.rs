@@ -1,4 +1,4 @@
-//! Where a hostile component ends, and that nobody else notices.
+//! Checks the outcome of a hostile component, and that it affects nothing else.
 
 use std::sync::{Arc, OnceLock};
 

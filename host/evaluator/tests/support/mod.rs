@@ -1,4 +1,4 @@
-//! What the tests share: one engine, the published run, and scripted bindings.
+//! Shared by the tests: one engine, the published run, and scripted bindings.
 #![allow(dead_code, reason = "no test uses all of it")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 

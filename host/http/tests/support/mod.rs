@@ -53,7 +53,7 @@ limits = { prepare-ms = 120_000, wall-clock-ms = 10_000 }
 
 const CONFIG: &str = "policies = \"countersign.toml\"\nstate = \"state\"\n";
 
-/// How a service is made.
+/// The configuration of a service.
 pub struct Setup {
     pub manifest: String,
     pub config: String,

@@ -1,4 +1,4 @@
-//! What a refusal must be: an answer of its own, one line in the log, and an honest request answered after it.
+//! Checks a refusal: its own response, one line in the log, and an honest request answered after it.
 #![allow(dead_code, reason = "no test uses all of it")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 

@@ -40,8 +40,8 @@ struct Recent {
 }
 
 impl Known {
-    /// How many are kept; then all are forgotten.
-    const MOST: usize = 16_384;
+    /// The number of runs kept; when it is reached, all are forgotten.
+    const MAX: usize = 16_384;
 
     fn get(&self, id: &RunId) -> (Option<Arc<RegisteredRun>>, u64) {
         let recent = self.0.read().unwrap_or_else(PoisonError::into_inner);
@@ -54,7 +54,7 @@ impl Known {
         if recent.changes != changes {
             return;
         }
-        if recent.runs.len() >= Self::MOST {
+        if recent.runs.len() >= Self::MAX {
             recent.runs.clear();
         }
         recent.runs.insert(run.run.id.clone(), run);

@@ -135,7 +135,7 @@ impl Signer for DeviceSigner {
     }
 }
 
-/// What the cluster says of a subject.
+/// The cluster's claims for a subject.
 pub fn claims(subject: &str, now: u64) -> Value {
     json!({"iss": CLUSTER, "sub": subject, "aud": [ISSUER], "iat": now, "exp": now + 600,
            "jti": "a7c1d0f2"})

@@ -172,7 +172,7 @@ fn universe() -> Vec<Run> {
     runs
 }
 
-/// What a policy answers; a fault and a denial have no more to them here.
+/// The result of a policy. Faults and denials need no details here.
 fn answer() -> impl Strategy<Value = Result<Verdict, Fault>> {
     let claims = select(vec![vec![], vec![("team", "a")], vec![("team", "b"), ("cost", "1")]]);
     let grant =
@@ -193,7 +193,7 @@ fn answer() -> impl Strategy<Value = Result<Verdict, Fault>> {
     ]
 }
 
-/// What a decision comes to, without the names of the bindings that say so.
+/// The outcome of a decision, without the names of the bindings behind it.
 fn outcome(
     bindings: &[BindingIdentity],
     run: &Run,
