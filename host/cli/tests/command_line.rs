@@ -164,7 +164,7 @@ fn a_log_that_another_process_writes_is_not_touched() {
     let sign = format!("sign {ASK} --key key.pem --log state/log");
     let refused = countersign(folder.path(), &sign);
     assert_eq!((refused.status, refused.stdout.as_str()), (1, ""));
-    assert!(refused.stderr.contains("another process writes this log"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("another process is writing this log"), "{}", refused.stderr);
     let names: Vec<_> =
         fs::read_dir(&path).unwrap().map(|file| file.unwrap().file_name()).collect();
     assert_eq!(names, ["lock"]);

@@ -80,7 +80,7 @@ pub use service_config::{
     Config, ConfigError, KeysEntry, ListenEntry, MAX_CONFIG_BYTES, TlsEntry, TrustedIssuerEntry,
 };
 #[cfg(feature = "service")]
-pub use service_state::{OpenStateError, ServiceState, existing_keys};
+pub use service_state::{OpenStateError, ServiceState, existing_keys, open_record_log};
 #[cfg(feature = "service")]
 pub use snapshot::{FileFingerprints, Snapshot};
 pub use subject_migration::{

@@ -81,7 +81,8 @@ impl ServiceState {
         let state = loader.path(&loader.config().state);
         private_folder(&state)?;
         let keys = KeyFolder::open(&keys_in(&state))?;
-        let (log, clock, recovered) = decision_log(&state.join("log"), &keys)?;
+        let log = state.join("log");
+        let (log, clock, recovered) = decision_log(log_folder(&log)?, &log, &keys)?;
         let path = state.join("issuer.db");
         let store = SqliteStore::open(&path).await;
         let store = Arc::new(store.map_err(|source| OpenStateError::Store { path, source })?);
@@ -123,12 +124,29 @@ fn keys_in(state: &Path) -> PathBuf {
     state.join("keys")
 }
 
+/// Opens a decision log for one command, or begins one: of the same form as a service's, and it can be one's. The key of
+/// its checkpoints is in the folder `keys`.
+///
+/// # Errors
+/// When it cannot be opened, or another process is writing it.
+pub fn open_record_log(
+    path: &Path,
+    keys: &Path,
+) -> Result<(LogWriter, Vec<Recovered>), OpenStateError> {
+    // First, so that nothing is touched of a log that a running service holds.
+    let disk = log_folder(path)?;
+    let (log, _, recovered) = decision_log(disk, path, &KeyFolder::open(keys)?)?;
+    Ok((log, recovered))
+}
+
+fn log_folder(path: &Path) -> Result<Folder, OpenStateError> {
+    Folder::open(path).map_err(|source| OpenStateError::LogFolder { path: path.to_owned(), source })
+}
+
 /// An open log, a clock that never runs before it, and what a crash had left in it.
 type OpenLog = (LogWriter, Arc<dyn Clock>, Vec<Recovered>);
 
-fn decision_log(path: &Path, keys: &KeyFolder) -> Result<OpenLog, OpenStateError> {
-    let disk = Folder::open(path)
-        .map_err(|source| OpenStateError::LogFolder { path: path.to_owned(), source })?;
+fn decision_log(disk: Folder, path: &Path, keys: &KeyFolder) -> Result<OpenLog, OpenStateError> {
     let key = CheckpointSigner::open(keys, path)?;
     let clock = Arc::new(SystemClock::monotonic_from(key.last_signed()?.unwrap_or(0)));
     let (log, recovered) = open_log(disk, LogConfig::default(), key, clock.clone())

@@ -68,8 +68,8 @@ fn signing_is_built_without_the_service() {
     }
     assert!(signing.contains("countersign") && signing.contains("countersign-clouds"));
     // The other way round, so that a name that is misspelt above is found.
-    let http = built_of("countersign-http");
+    let program = built_of("countersign-cli");
     for name in OF_THE_SERVICE {
-        assert!(http.contains(name), "countersign-http is not built of {name}");
+        assert!(program.contains(name), "countersign-cli is not built of {name}");
     }
 }

@@ -1,13 +1,11 @@
 //! The decision log that `sign` writes to.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use countersign_decision_log::{Folder, LogConfig, LogWriter};
-use countersign_issuer::{
-    CheckpointSigner, CommittedDecision, KeyFolder, PendingDecision, SystemClock, open_log,
-};
+use countersign_decision_log::LogWriter;
+use countersign_deployment::open_record_log;
+use countersign_issuer::{CommittedDecision, PendingDecision};
 
 use crate::output;
 
@@ -26,14 +24,8 @@ impl RecordLog {
         let Some(parent) = path.parent().filter(|_| path.file_name().is_some()) else {
             bail!("--log {}: expected a folder with a name", name());
         };
-        let keys = parent.join("keys");
-        // Locked first, so that the log of a running service is not touched.
-        let disk = Folder::open(path)
+        let (writer, recovered) = open_record_log(path, &parent.join("keys"))
             .with_context(|| format!("--log {}: failed to open the decision log", name()))?;
-        let key = CheckpointSigner::open(&KeyFolder::open(&keys)?, path)?;
-        let clock = SystemClock::monotonic_from(key.last_signed()?.unwrap_or(0));
-        let (writer, recovered) =
-            open_log(disk, LogConfig::default(), key, Arc::new(clock)).with_context(name)?;
         for recovered in recovered {
             output::warn(&format!(
                 "quarantined an incomplete record left by a crash in {}, of {} bytes",

@@ -50,12 +50,12 @@ pub(crate) struct FakeDisk(pub Arc<Mutex<State>>);
 
 #[derive(Default)]
 pub(crate) struct State {
-    pub files: Files,
-    pub asked: Vec<Asked>,
+    pub(crate) files: Files,
+    pub(crate) asked: Vec<Asked>,
     /// Fails that many calls from now; the failing operation is not noted and half done.
-    pub fail_at: Option<usize>,
+    pub(crate) fail_at: Option<usize>,
     /// Stops that many calls from now, as if the process was killed: no later operation has an effect.
-    pub dies_at: Option<usize>,
+    pub(crate) dies_at: Option<usize>,
 }
 
 impl FakeDisk {
