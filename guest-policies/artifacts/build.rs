@@ -19,10 +19,10 @@ const POLICIES: &[&str] = &[
     "ttl-ceiling",
 ];
 
-/// Those of the cookbook that hold one in Rust.
+/// The recipes of the cookbook that are written in Rust.
 const COOKBOOK: &[&str] = &["approved-parents", "break-glass", "emergency-stop"];
 
-/// Those that hold an engine for policies in another language. They have a lock file of their own.
+/// The policies that embed an engine for another language. They have a lock file of their own.
 const ENGINES: &[&str] = &["cedar", "rego"];
 
 #[expect(clippy::print_stderr, reason = "how a build script says why it failed")]

@@ -1,4 +1,4 @@
-//! From the source of a policy in Rust to its component: a cargo for WebAssembly, then `wit-component`.
+//! Builds the component of a policy in Rust: cargo with a toolchain for WebAssembly, then `wit-component`.
 
 #![forbid(unsafe_code)]
 

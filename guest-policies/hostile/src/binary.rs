@@ -1,4 +1,4 @@
-//! Parts of the binary format that no text makes.
+//! Parts of the binary format that the text format cannot express.
 
 /// A section of a component: its id, its length in LEB128 padded to five bytes, its content.
 #[must_use]
@@ -13,7 +13,7 @@ pub fn section(id: u8, content: &[u8]) -> Vec<u8> {
     section
 }
 
-/// A component of text.
+/// A component in the text format.
 pub(crate) fn component(text: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap()
 }

@@ -17,7 +17,7 @@ fn module(name: &str, fields: &str) -> Case {
     refused(13, name, of_module(fields))
 }
 
-/// Components nested so many levels deep, each instantiating the one within it twice.
+/// Components nested `levels` deep, each instantiating the one within it twice.
 fn doubling(levels: usize) -> Vec<u8> {
     let mut text = "(component $c0 (core module $m) (core instance (instantiate $m)))".to_owned();
     for level in 1..levels {
@@ -46,7 +46,7 @@ fn instances() -> Vec<Case> {
         let instances = "(core instance (instantiate $m))".repeat(count);
         component(&format!("(component (core module $m {module}) {instances})"))
     };
-    // A component that is given as an argument cannot be counted, so it is not instantiated.
+    // The modules of a component argument cannot be counted, so it is refused.
     let by_argument = r#"(component (component $a)
         (component $b (import "c" (component $c)) (instance (instantiate $c)))
         (instance (instantiate $b (with "c" (component $a)))))"#;
@@ -59,7 +59,7 @@ fn instances() -> Vec<Case> {
             (core module $b {imports}) {})"#,
         r#"(core instance (instantiate $b (with "a" (instance $a))))"#.repeat(62)
     ));
-    // Half a million items in a segment that is kept for every instance.
+    // Half a million items in a segment that each instance keeps.
     let items = component(&format!(
         "(component (core module $m (func $f) (elem func {})) {})",
         "$f ".repeat(8_000),
@@ -138,7 +138,7 @@ fn counts() -> Vec<Case> {
     ]
 }
 
-/// The type of a component that declares the type of a component, and so on.
+/// A component type that declares a component type, and so on.
 fn nested_types(levels: usize) -> Vec<u8> {
     let mut types = vec![1];
     types.extend([0x41, 0x01, 0x01].repeat(levels));
@@ -172,7 +172,7 @@ fn types() -> Vec<Case> {
             component(&format!("(component (type (func {parameters})))")),
         ),
         Case::new(13, "200 nested lists", "invalid", component(&format!("(component {lists})"))),
-        // Whoever reads them recurses: a stack overflow, which aborts a process.
+        // A recursive reader of these types overflows its stack, which aborts the process.
         refused(13, "300,000 nested types", nested_types(300_000)),
         refused(13, "500 nested types", nested_types(500)),
         // Not too deep, on the 2 MiB of a test's thread.

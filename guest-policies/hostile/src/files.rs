@@ -1,4 +1,4 @@
-//! Files that are no policy, or a damaged one.
+//! Files that are not a policy, or a damaged one.
 
 use crate::Case;
 use crate::binary::{component, of_module, section};

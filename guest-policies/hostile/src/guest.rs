@@ -1,4 +1,4 @@
-//! Guests written in WebAssembly text, against the component ABI itself.
+//! Guests in WebAssembly text, written against the canonical ABI.
 
 use wit_component::{ComponentEncoder, StringEncoding};
 use wit_parser::Resolve;
@@ -6,16 +6,16 @@ use wit_parser::Resolve;
 /// The contract.
 pub const CONTRACT: &str = include_str!("../../../wit/policy.wit");
 
-/// A guest that abstains, but for the parts that a test gives.
+/// A guest that abstains, with parts that a test replaces.
 #[derive(Clone, Copy)]
 pub struct Guest<'a> {
-    /// The body of `evaluate`: gives the address of a verdict. `$claims` is the lowered run and
+    /// The body of `evaluate`: returns the address of a verdict. `$claims` is the lowered run and
     /// token.
     pub evaluate: &'a str,
-    /// The body of `configure`: gives the address of a result. `$pointer` and `$length` are the
+    /// The body of `configure`: returns the address of a result. `$pointer` and `$length` are the
     /// settings.
     pub configure: &'a str,
-    /// The body of `cabi_realloc`: `$old $old_size $align $size`, gives an address.
+    /// The body of `cabi_realloc`: `$old $old_size $align $size`, returns an address.
     pub realloc: &'a str,
     /// The body of the function that is called after `evaluate`; `$verdict` is its result.
     pub post_return: &'a str,
@@ -90,14 +90,14 @@ impl Guest<'_> {
         component_of(CONTRACT, Some(&self.module()))
     }
 
-    /// The component, with texts in UTF-16: those of the guest as well as those that it is given.
+    /// The component, with strings in UTF-16, both lifted and lowered.
     #[must_use]
     pub fn component_in_utf16(&self) -> Vec<u8> {
         component_in(StringEncoding::UTF16, CONTRACT, Some(&self.module()))
     }
 }
 
-/// A guest that takes any settings and abstains, and gives this text as the schema of its settings.
+/// A guest that accepts any settings and abstains, with this text as its settings schema.
 #[must_use]
 pub fn with_schema(schema: &str) -> Vec<u8> {
     let escape =

@@ -35,7 +35,7 @@ fn fuel() -> Vec<Case> {
         (if (i32.gt_u (global.get $calls) (i32.const 1)) (then (loop (br 0))))
         (i32.const 8192)";
     let more = "(global $calls (mut i32) (i32.const 0))";
-    // What costs the host time without doing anything.
+    // Instructions that cost the host time without an effect.
     let headers = format!("(func $headers {})", "(loop)".repeat(1_500));
     let calls = "(loop $l (call $headers) (br $l)) unreachable";
     let grow_nothing = "(loop $l (drop (memory.grow (i32.const 0))) (br $l)) unreachable";
@@ -140,7 +140,7 @@ fn memory() -> Vec<Case> {
     ]
 }
 
-/// A guest with a module of another kind in its component, instantiated so many times.
+/// A guest whose component instantiates a further module this many times.
 fn with_instances(module: &str, instances: u8) -> Vec<u8> {
     let module = wat::parse_str(module).unwrap();
     let mut component = GUEST.component();
@@ -152,11 +152,11 @@ fn with_instances(module: &str, instances: u8) -> Vec<u8> {
 }
 
 fn allocators() -> Vec<Case> {
-    // The settings are lowered first, so it is `configure` that meets these.
+    // The settings are lowered first, so `configure` calls these.
     let from_the_first = |name: &str, realloc: &str| {
         case(8, &format!("allocates {name}"), "trap", Guest { realloc, ..GUEST })
     };
-    // These are sound until the claims are lowered.
+    // These behave until the claims are lowered.
     let more = "(global $calls (mut i32) (i32.const 0))";
     let for_the_claims = |name: &str, place: &str| {
         let realloc = format!(
@@ -167,7 +167,7 @@ fn allocators() -> Vec<Case> {
         let name = format!("allocates {name} for the claims");
         case(8, &name, "trap", Guest { realloc: &realloc, more, ..GUEST })
     };
-    // Where an address is in bounds, what the guest lets happen to its own memory is its own affair.
+    // An address in bounds is harmless to the host: the guest corrupts its own memory alone.
     let harmless = |name: &str, realloc: &str| {
         case(8, &format!("allocates {name}"), "abstain", Guest { realloc, ..GUEST })
     };
@@ -228,7 +228,7 @@ fn state() -> Vec<Case> {
 
 fn configuring() -> Vec<Case> {
     let grow = "(loop $l (drop (memory.grow (i32.const 16))) (br $l)) unreachable";
-    // An error with no problems in it is a refusal all the same.
+    // An error without problems is still a rejection.
     let refuse = "(i32.store8 (i32.const 2240) (i32.const 1)) (i32.const 2240)";
     let malformed = "(i32.store8 (i32.const 2240) (i32.const 2)) (i32.const 2240)";
     let configures = |name: &str, code, configure: &str| {

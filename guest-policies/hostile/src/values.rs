@@ -161,7 +161,7 @@ fn grants() -> Vec<Case> {
     vec![
         case(19, "restricts to a longer TTL", "grant-widens-ttl", &restricted(u32::MAX)),
         case(19, "restricts to a TTL of zero", "grant-widens-ttl", &restricted(0)),
-        // A restriction by itself lets nobody in.
+        // A restriction alone permits nobody.
         case(19, "restricts, and nothing permits", "restrict", &restricted(1)),
         case(19, "grants a longer TTL", "grant-widens-ttl", &ttl(u32::MAX)),
         case(19, "grants a TTL of zero", "grant-widens-ttl", &ttl(0)),

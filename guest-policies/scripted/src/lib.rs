@@ -7,7 +7,7 @@ use countersign_policy::{Fact, Grant, Reason, Run, Token, Verdict, policy, setti
 /// The scripted verdict.
 #[settings]
 pub struct Settings {
-    /// The answer to every run.
+    /// The verdict for every run.
     answer: Answer,
 }
 

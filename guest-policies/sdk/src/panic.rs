@@ -1,8 +1,8 @@
-//! Tells the host why a policy panicked.
+//! Reports the message of a panic to the host.
 //!
 //! A policy imports nothing and WebAssembly here does not unwind, so the message cannot be
 //! returned. It is written to a place in memory that the host finds by a mark, and then the policy
-//! traps. The host treats it as what it is: text from a guest.
+//! traps. The host treats it as untrusted text.
 
 use std::fmt::Write as _;
 use std::sync::Once;
@@ -23,12 +23,12 @@ static mut REPORT: Report =
 
 static INSTALLED: Once = Once::new();
 
-/// Makes every later panic leave a report.
+/// Installs the hook that writes the report.
 pub(crate) fn report_to_host() {
     INSTALLED.call_once(|| {
         std::panic::set_hook(Box::new(|info| {
             let mut text = Text { length: 0 };
-            // Cut where the room ends: the beginning says most.
+            // Truncated to the buffer: the beginning is the most informative.
             let _ = match info.payload_as_str() {
                 Some(message) => text.write_str(message),
                 None => text.write_str("no message"),
@@ -40,7 +40,7 @@ pub(crate) fn report_to_host() {
     });
 }
 
-/// Writes into the report, and keeps its length right.
+/// Appends to the report, and updates its length.
 struct Text {
     length: usize,
 }

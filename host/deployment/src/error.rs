@@ -14,7 +14,7 @@ use crate::policies::PreparePoliciesError;
 use crate::service_config::ConfigError;
 use crate::subject_migration::SubjectMigrationsError;
 
-/// Why the configuration makes no deployment.
+/// The reason that a configuration cannot be deployed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeploymentError {

@@ -53,7 +53,7 @@ pub struct Installation {
     pub migrations_file: Option<PathBuf>,
 }
 
-/// Why a definition has no subjects that trust could accept.
+/// The reason that a definition has no subjects that trust could accept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubjectsError {

@@ -11,7 +11,7 @@ use countersign::{
 use crate::manifest::{Manifest, PreparationTiming, SettingsSource};
 use crate::manifest_files::ManifestFiles;
 
-/// Why the policies of a manifest cannot be prepared.
+/// The reason that the policies of a manifest cannot be prepared.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PreparePoliciesError {
@@ -30,7 +30,7 @@ pub enum PreparePoliciesError {
         binding: BindingName,
         /// The path, as the manifest has it.
         path: String,
-        /// Why it is none.
+        /// The reason.
         problem: LoadError,
     },
     /// A component is not the one that the manifest pins.
@@ -52,7 +52,7 @@ pub enum PreparePoliciesError {
         binding: BindingName,
         /// The path, as the manifest has it.
         path: String,
-        /// Why it holds none.
+        /// The reason.
         problem: SettingsError,
     },
     /// A binding does not become active.
@@ -60,7 +60,7 @@ pub enum PreparePoliciesError {
     Binding {
         /// The binding.
         binding: BindingName,
-        /// Why it does not.
+        /// The reason.
         problem: BindingError,
     },
     /// The bindings form no set.

@@ -27,7 +27,7 @@ pub struct ServiceState {
     pub recovered: Vec<Recovered>,
 }
 
-/// Why the state of a service cannot be opened.
+/// The reason that the state of a service cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenStateError {

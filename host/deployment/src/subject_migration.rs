@@ -91,7 +91,7 @@ pub struct MigrationRecord {
     pub evidence: String,
 }
 
-/// Why a file has no migrations, or a step cannot be taken.
+/// The reason that a file has no migrations, or a step cannot be taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubjectMigrationsError {

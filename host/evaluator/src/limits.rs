@@ -244,7 +244,7 @@ pub enum LimitRule {
     PowerOfTwo,
 }
 
-/// Why a number cannot be the value of a limit.
+/// The reason that a number cannot be the value of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LimitError {
     /// The value is 0 or above the ceiling.

@@ -22,7 +22,7 @@ use super::{
 use crate::parsed::{DigestText, Parsed};
 use crate::renamed::name_the_new;
 
-/// Why a text is no manifest.
+/// The reason that a text is not a manifest.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ManifestError {

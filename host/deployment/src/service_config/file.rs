@@ -13,7 +13,7 @@ use super::{
 use crate::parsed::{DigestText, Parsed};
 use crate::renamed::name_the_new;
 
-/// Why a text is no configuration.
+/// The reason that a text is not a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {

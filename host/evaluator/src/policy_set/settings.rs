@@ -16,7 +16,7 @@ pub struct Settings {
     digest: Digest,
 }
 
-/// Why a text cannot be settings.
+/// The reason that a text cannot be settings.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
     /// The text is too large, not JSON, too deep, or has a key twice.

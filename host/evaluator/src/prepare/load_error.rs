@@ -1,4 +1,4 @@
-//! Why a component cannot be a policy.
+//! Errors of loading a component as a policy.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::contract::{INTERFACE, INTERFACE_STEM};
 use crate::decision::fault::Fault;
 
-/// Why a component cannot be a policy.
+/// The reason that a component cannot be a policy.
 ///
 /// The list is exhaustive: [`LoadError::code`] is stable, and matching on it needs no default arm.
 // What can be found while a component is checked and compiled crosses the pipe of a child process.

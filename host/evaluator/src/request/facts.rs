@@ -21,7 +21,7 @@ const MAX_FACTS_BYTES: usize = 1 << 20;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts(BTreeMap<FactName, Box<str>>);
 
-/// Why facts are refused. No message repeats a value.
+/// The reason that facts are refused. No message repeats a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FactsError {

@@ -13,7 +13,7 @@ use super::run::{
 use crate::strict_json::{JsonError, Object, Value};
 use crate::text::escape;
 
-/// Why a run object is refused before any policy sees it.
+/// The reason that a run object is refused before any policy sees it.
 ///
 /// Messages name the place and what was expected. They repeat a value only where the field holds
 /// an identifier or a word of a closed list, escaped and cut; never the value of a field that may

@@ -14,7 +14,7 @@ use super::run_object::{MAX_RUN_BYTES, MAX_RUN_DEPTH};
 use super::subject::{SubjectError, SubjectFormat, SubjectParts, SubjectTemplate};
 use crate::strict_json::{self, JsonError, JsonLimits, Value};
 
-/// Why the claims or the run of a record are not taken.
+/// The reason that the claims or the run of a record are rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordError {
