@@ -1,29 +1,29 @@
 # Countersign. `make` lists the targets.
 #
 # Nothing has to be installed by hand beyond cargo, make and a C compiler: `make toolchain`, which
-# every target here begins with, adds the compiler's WebAssembly target. What a target needs beside
-# that, it says.
+# every target here begins with, adds the compiler's WebAssembly target. A target that needs more
+# says so.
 
 CARGO ?= cargo
 # One feature set and one target folder for everything, so that nothing is built twice.
 CARGO_FLAGS ?= --locked
-# By the program and not by its package: cargo then takes the features of the whole workspace, which
-# are those of the tests.
+# By the binary and not by its package: cargo then unifies features over the whole workspace, as for
+# the tests, and builds nothing twice.
 COUNTERSIGN = $(CARGO) run $(CARGO_FLAGS) --quiet --bin countersign --
 
-# `make fuzz`: the targets, and how long each of them is fuzzed. It needs a C++ compiler.
+# `make fuzz`: the targets, and the time for each. Needs a C++ compiler.
 FUZZ_TARGETS ?= component smith mutated run manifest settings verdict
 FUZZ_SECONDS ?= 600
-# `make kills`: how often the service is killed.
+# `make kills`: the number of times that the service is killed.
 KILLS ?= 1000
-# `make corpus`: how many inputs of each are kept, the smallest ones.
+# `make corpus`: the number of inputs kept for each target, the smallest ones.
 CORPUS_FILES ?= 300
-# cargo-fuzz takes switches that are unstable; this lets the stable compiler have them, so that the
-# policies that are fuzzed are those that are tested.
+# cargo-fuzz passes unstable flags, which this makes the stable compiler accept: the fuzzed policies are
+# then the tested ones.
 FUZZ = cd fuzz && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz
 FUZZ_FLAGS = --sanitizer none
 
-# Puts target/NAME.md into benches/README.md, between the mark of that name and the end.
+# Inserts target/NAME.md into benches/README.md, between the marker of that name and the end marker.
 figures = grep -q '^<!-- $(1) -->' benches/README.md && awk '/^<!-- $(1) -->/ { print; while ((getline line < "target/$(1).md") > 0) print line; \
 	skip = 1; next } /^<!-- end -->/ { skip = 0 } !skip' benches/README.md > target/figures.md \
 	&& mv target/figures.md benches/README.md
@@ -32,9 +32,9 @@ figures = grep -q '^<!-- $(1) -->' benches/README.md && awk '/^<!-- $(1) -->/ { 
 .PHONY: fuzz corpus bench bench-check bench-hostile bench-languages bench-tokens kills schemathesis
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: toolchain ## Build everything, then show a run approved, one refused, one narrowed
+demo: toolchain ## Build everything, then show one run approved, one refused and one narrowed
 	@echo "== building (minutes the first time: the WebAssembly compiler is part of it)"
 	@$(CARGO) build $(CARGO_FLAGS) --bin countersign
 	@$(COUNTERSIGN) demo
@@ -58,11 +58,11 @@ unit: toolchain
 	@echo "== tests"
 	$(CARGO) test $(CARGO_FLAGS) --workspace
 
-e2e: toolchain ## From a run to credentials of a stand-in, with the clouds' own clients (needs python3 with venv, and npm with Node 20 or newer)
+e2e: toolchain ## Exchange tokens at stand-ins of the clouds, with the clouds' own clients (needs python3 with venv, and npm with Node 20 or newer)
 	@sh e2e/clients.sh
 	COUNTERSIGN_E2E=$(CURDIR)/target/e2e $(CARGO) test $(CARGO_FLAGS) --workspace --test clients -- --include-ignored
 
-languages: toolchain ## From nothing to a tested policy in each language, by its own tools (needs python3 with venv, and npm with Node 20 or newer)
+languages: toolchain ## Create, build and test a policy in each language, with its own tools (needs python3 with venv, and npm with Node 20 or newer)
 	@echo "== languages"
 	$(CARGO) test $(CARGO_FLAGS) --workspace --test languages -- --include-ignored --nocapture --test-threads 1
 
@@ -80,7 +80,7 @@ toolchain: ## Add the compiler's WebAssembly target, by rustup or Debian's packa
 golden: toolchain ## Rewrite the golden files of the tests
 	UPDATE=1 $(CARGO) test $(CARGO_FLAGS) --workspace
 
-fuzz: toolchain ## Fuzz every target for FUZZ_SECONDS (600), from the corpus and what was found since
+fuzz: toolchain ## Fuzz every target for FUZZ_SECONDS (600), starting from the corpus and earlier finds
 	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
 	@for target in $(FUZZ_TARGETS); do mkdir -p fuzz/found/$$target fuzz/corpus/$$target; done
 	@$(FUZZ) build $(FUZZ_FLAGS)
@@ -91,7 +91,7 @@ fuzz: toolchain ## Fuzz every target for FUZZ_SECONDS (600), from the corpus and
 			-verbosity=0 -print_final_stats=1); \
 	done
 
-corpus: toolchain ## After `make fuzz`: put what it found into the corpus that `make test` replays
+corpus: toolchain ## After `make fuzz`: add its finds to the corpus that `make test` replays
 	@for target in $(FUZZ_TARGETS); do mkdir -p fuzz/found/$$target fuzz/corpus/$$target; done
 	@$(CARGO) run $(CARGO_FLAGS) --quiet --bin seeds -- fuzz/corpus
 	@$(FUZZ) build $(FUZZ_FLAGS)
@@ -106,14 +106,14 @@ corpus: toolchain ## After `make fuzz`: put what it found into the corpus that `
 		(export COUNTERSIGN_KEEP=corpus/component; $(FUZZ) run $(FUZZ_FLAGS) $$target $$files -- -verbosity=0); \
 	done
 
-bench-hostile: toolchain ## Time and memory of every hostile policy, leaks, and honest neighbours
+bench-hostile: toolchain ## Measure time, memory and leaks of every hostile policy, and the effect on others
 	$(CARGO) bench $(CARGO_FLAGS) --bench hostile > benches/figures/hostile.md
 	@cat benches/figures/hostile.md
 	$(CARGO) bench $(CARGO_FLAGS) --bench neighbours > target/neighbours.md
 	@cat target/neighbours.md
 	@$(call figures,neighbours)
 
-bench: toolchain ## Decisions beside other engines and signatures, cold start, memory: one table
+bench: toolchain ## Compare decisions with other engines and with signatures; cold start; memory
 	@rm -rf target/criterion
 	cd benches/peers && $(CARGO) bench $(CARGO_FLAGS) --bench cold --bench peers \
 		-- --warm-up-time 1 --measurement-time 3 >&2
@@ -122,26 +122,26 @@ bench: toolchain ## Decisions beside other engines and signatures, cold start, m
 	@$(call figures,decisions)
 	@cat target/decisions.md
 
-bench-tokens: toolchain ## Tokens a second of the service, with durable records, and what it does under overload
+bench-tokens: toolchain ## Measure tokens per second of the service, with durable records, and overload
 	$(CARGO) build $(CARGO_FLAGS) --release --bin countersign
 	$(CARGO) bench $(CARGO_FLAGS) --bench tokens > target/tokens.md
 	@cat target/tokens.md
 	@$(call figures,tokens)
 
-bench-languages: toolchain ## A policy in each language: size, evaluation, memory (needs python3 with venv, and npm)
+bench-languages: toolchain ## Measure a policy in each language: size, evaluation, memory (needs python3 with venv, and npm)
 	$(CARGO) build $(CARGO_FLAGS) --release --bin countersign
 	COUNTERSIGN=$(CURDIR)/target/release/countersign $(CARGO) bench $(CARGO_FLAGS) --bench languages > target/languages.md
 	@cat target/languages.md
 	@$(call figures,languages)
 
-kills: toolchain ## Kill the service under load, 1,000 times (KILLS), and look whether anything is lost
+kills: toolchain ## Kill the service under load, 1,000 times (KILLS), and check that nothing is lost
 	KILLS=$(KILLS) $(CARGO) test $(CARGO_FLAGS) --workspace --test serve killing -- --nocapture
 
-schemathesis: toolchain ## Ask the service what its OpenAPI description allows, and what not (needs Python)
+schemathesis: toolchain ## Test the service against its OpenAPI description (needs Python)
 	@$(CARGO) build $(CARGO_FLAGS) --bin countersign
 	@sh host/http/tests/schemathesis.sh
 
-bench-check: toolchain ## Instructions of a decision against those recorded (needs valgrind); UPDATE=1 records
+bench-check: toolchain ## Compare the instructions of a decision with the recorded ones (needs valgrind; UPDATE=1 records)
 	$(CARGO) bench $(CARGO_FLAGS) --bench instructions
 
 deny: ## Check licences, sources and advisories of all dependencies (needs cargo-deny)
