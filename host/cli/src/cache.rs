@@ -18,8 +18,8 @@ use crate::output::{self, DIM, Exit, FAILURE, Format, Styled};
 #[derive(Args)]
 #[command(after_help = "\
 A policy is compiled once and cached, and once more with its settings. Entries are machine code, so
-each one is authenticated with a secret in another folder; an entry that does not verify is not used,
-and is prepared again.
+each one is authenticated with a secret in another folder; an entry that does not verify is not used
+but replaced.
 
 Examples:
   countersign cache list
@@ -61,8 +61,7 @@ Examples:
   # Everything
   countersign cache prune --max-bytes 0
 
-With another secret than the one that the cache was written with, no entry verifies and all are
-removed.
+If the secret has changed since the cache was written, no entry verifies and all are removed.
 
 The JSON has `removed`, `removed_bytes`, `left` and `left_bytes`.")]
 struct Prune {

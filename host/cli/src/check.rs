@@ -41,18 +41,17 @@ Examples:
   countersign check --config issuer.toml
   countersign check --policies countersign.toml --definition my-workspace/b23cfb9a-6974-444f-9d33-62134a632373
 
-Policies, certificates and keys of trusted issuers are read as for a service, and the settings of all bindings
-are checked by the schemas that policies give of them before any policy takes its own. Then a token of each
-definition, for each audience, is put to the same checks as each token before its signature
-(docs/codes.md). Its size, the claims that policies add, and several audiences in one token are not
-known before there is a run. Definitions are those that --definition names, and those that migrate; without any, one
-of a workspace with one letter. Audiences are the usual ones, those of the manifest and of the
-configuration; --audience names others in their place.
+Policies, certificates and keys of trusted issuers are loaded as by a service, and the settings of all bindings
+are validated against their schemas before any policy is configured. Then a token of each definition, for each
+audience, undergoes the checks that precede a signature (docs/codes.md). Its size, the claims that policies
+add, and several audiences in one token are unknown without a run. The definitions are those of
+--definition and the migrating ones; without any, one of a workspace with a single letter. The audiences are
+the usual ones, those of the manifest and those of the configuration; --audience replaces them.
 
-For each definition that is named or moved, and for each scope in the manifest, it shows the bindings that can
-permit: those that enforce, may permit, and apply to each of the runs, or to some of them. No policy is
-evaluated, so a binding whose policy only restricts is among them, unless it has `may-permit = false`. Where
-there is none, each of the runs is refused; --strict makes that an error. A binding that has the policy,
+For each of these definitions, and for each scope in the manifest, the output shows the bindings that can
+permit: those that enforce, may permit, and apply to all of the runs, or to some of them. No policy is
+evaluated, so a binding whose policy only restricts is included, unless it has `may-permit = false`. Without
+any such binding, all of the runs are refused; --strict makes that an error. A binding that has the policy,
 settings, scope, limits and claims of another and decides no more than that is redundant.
 
 The JSON has `checked` (a list with `audience`, `cloud`, `algorithm`, `subject`, and `violations` with
@@ -60,7 +59,7 @@ The JSON has `checked` (a list with `audience`, `cloud`, `algorithm`, `subject`,
 (a list with `runs`: a scope as records have it, or an object with `definition_workspace` and `definition`, and
 the names of bindings in `all_runs` and `some_runs`) and `redundant` (a list with `binding` and `beside`).
 
-Exit status: 0 nothing is wrong, 1 something is.")]
+Exit status: 0 no errors, 1 anything else.")]
 #[command(group = clap::ArgGroup::new("what").required(true))]
 pub(crate) struct Check {
     /// The configuration of a service, `issuer.toml`

@@ -73,8 +73,8 @@ struct Aws {
 #[derive(Args)]
 #[command(after_help = "\
 Google's libraries read a credential file (`external_account`), which --write creates. It refers to the
-token's file; or, with --url, --run and --run-token-file, to the URL that a token is fetched from for
-each use, and then it contains the run token and only its owner can read it.")]
+token's file; or, with --url, --run and --run-token-file, to the URL that serves a token for
+each use. It then contains the run token, and only its owner can read it.")]
 struct Gcp {
     /// The provider's resource name: `//iam.googleapis.com/projects/…/providers/…`
     #[arg(long, value_name = "PROVIDER", value_parser = provider)]

@@ -25,10 +25,10 @@ Examples:
       countersign evaluate -p countersign.toml -r - -a api://AzureADTokenExchange --ttl 900
 
 The JSON is the decision's record: `outcome` (\"approved\" or \"refused\"), `reasons` or `terms`,
-`policy_set`, `claims`, and `trace` with every binding's verdict, digests, and what it used of its
-limits. Its `id` is the SHA-256 digest of the other members as compact JSON. Within `version` 1,
-members are only added. What the cloud of an audience demands is not looked at here: `countersign check`
-and `countersign sign` do.
+`policy_set`, `claims`, and `trace` with every binding's verdict, digests, and resource
+usage. Its `id` is the SHA-256 digest of the other members as compact JSON. Within `version` 1,
+members are only added. The limits of the audience's cloud are not checked here, but by `countersign check`
+and `countersign sign`.
 
 Exit status: 0 approved, 2 refused, 1 anything else.")]
 pub(crate) struct Evaluate {

@@ -21,10 +21,10 @@ Examples:
   countersign explain -p countersign.toml -r run.json -a api://AzureADTokenExchange --ttl 900 \\
       --format json | jq '.counterfactuals'
 
-It decides again with each claim changed: to values nearby, to literals of the bindings' settings, and to
-values that no installation has. A claim that it finds did determine the decision; one that it does not find
+The decision is repeated with each claim changed: to similar values, to literals of the bindings' settings, and
+to values that no installation has. A claim that is reported did determine the decision; any other claim
 may still do so for another value. Counterfactuals are the smallest changes that reverse the decision: single
-ones, or where there is none, two together.
+ones, or if there are none, pairs.
 
 The JSON has `outcome`, `decision` (its id), `claims` (paths of the contract, wit/policy.wit), `counterfactuals`
 (a list of lists of `claim`, `from` and `to`), `bindings` (each with `binding`, `outcome`: permit, restrict,

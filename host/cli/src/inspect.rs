@@ -25,27 +25,25 @@ Examples:
   countersign inspect --policies countersign.toml
 
 The JSON of components is an array with an object for each file: `file`, `bytes`, `digest`, `imports`
-(null when they cannot be read), `loads`, and `description` with `name`, `version`, `summary` and
-`settings_schema` and `schema_not_used` (why settings are not checked against it, or null), `limits` and `needs`
-when it loads, or `problem` with `code` and `message` when it
-does not. A component is loaded under the ceilings, but with the defaults of the stack and of
-preparing, or what --prepare-ms and --prepare-memory-bytes give. `needs` names the limits that
-describing itself takes above the defaults, by their keys in a manifest; evaluations may need more.
+(null if unreadable), `loads`, and, if it loads, `description` with `name`, `version`, `summary`,
+`settings_schema` and `schema_not_used` (the reason that the schema is not used, or null), `limits` and
+`needs`; otherwise `problem` with `code` and `message`. A component is loaded under the ceilings, but with
+the defaults of the stack and of preparing, or --prepare-ms and --prepare-memory-bytes. `needs` has the
+limits that `describe` exceeds by default, by their keys in a manifest; evaluations may need more.
 
 The JSON of bindings has `bindings`, an array with an object for each: `binding`, `mode`, `may_permit`,
-`scope`, `file`, `digest`, `policy`, `snapshot` (whether the policy takes its settings once, and not in each
-evaluation), `no_snapshot` (why not, or null) and `limits`. Beside it are `can_permit` and `redundant`, as
-`countersign check` prints them: the bindings that can permit the runs of each definition given and of each
-scope in the manifest, and those that add nothing. They are prepared as for a service, all
-of them and anew: nothing is taken from the cache. The first binding that does not become active is
-an error, as it is for a decision, and nothing is printed.
+`scope`, `file`, `digest`, `policy`, `snapshot` (true if the policy is configured once, and not in each
+evaluation), `no_snapshot` (the reason, or null) and `limits`. `can_permit` and `redundant` are those of
+`countersign check`: the bindings that can permit the runs of each given definition and of each scope in
+the manifest, and those that add nothing. All bindings are prepared as by a service, but without the
+cache. The first binding that cannot be prepared is an error, and nothing is printed.
 
 `limits` has an object for each limit: `limit`, the default or the binding's own, and `used`, null
-where it is not known before an evaluation or cannot be read. Components and bindings are compiled in
-a child process, which is held to `prepare_ms` and `prepare_memory_bytes`.
+if unknown before an evaluation or unreadable. Components and bindings are compiled in a child process,
+which `prepare_ms` and `prepare_memory_bytes` limit.
 
-Exit status: 0 when everything would load, 1 when something would not, or by --strict when no binding can permit
-runs of a definition given or of a scope.")]
+Exit status: 0 everything loads; 1 something does not, or, with --strict, no binding can permit the runs of a
+given definition or of a scope.")]
 pub(crate) struct Inspect {
     /// The components
     #[arg(required_unless_present = "policies", value_name = "FILE")]

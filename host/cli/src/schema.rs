@@ -18,19 +18,19 @@ use crate::progress;
 Examples:
   countersign schema --policies countersign.toml > countersign.schema.json
   countersign schema same-workspace.wasm ttl-ceiling.wasm > countersign.schema.json
-  countersign schema   # of a manifest alone; settings are any table
+  countersign schema   # without policies; settings are any table
 
 Put this before the first line of countersign.toml, and editors that know Taplo's comment (Even Better TOML of
 VS Code, and others) complete and check it:
 
   #:schema ./countersign.schema.json
 
-The settings of a binding are those of the policy at its path: as the manifest has it, or as the files are named
-here. Settings that are wrong do not matter for this; write it again when a policy has changed.
+The settings of a binding are those of the policy at its path, as in the manifest or on the command line.
+Invalid settings do not matter here. Write the schema again when a policy has changed.
 
-The schema is in draft-07, since those editors know no newer one: what a policy says in draft 2020-12 is
-translated, and what draft-07 has no word for is left out. A policy whose schema a host does not use
-(`countersign inspect` says why) has any table as settings, and stderr says so.
+The schema is in draft-07, the newest that these editors support: policies' schemas are converted from draft
+2020-12, and keywords without an equivalent are left out. A policy whose schema hosts do not use (`countersign
+inspect` shows the reason) accepts any table as settings, and stderr says so.
 
 Exit status: 0 written, 1 anything else.")]
 pub(crate) struct Schema {

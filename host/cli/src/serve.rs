@@ -35,18 +35,17 @@ Examples:
   countersign serve --config issuer.toml
 
 The configuration names the address (127.0.0.1:8080 by default), the manifest, the trusted issuers,
-and the folder of its state: the database, the decision log and the keys, which are made where they
-are missing. examples/issuer.toml has every key, docs/issuer.md describes the service, and
+and the folder of its state: the database, the decision log and the keys, which are created if missing. examples/issuer.toml has every key, docs/issuer.md describes the service, and
 `GET /openapi.json` its API.
 
 SIGHUP, or a change in the content of the manifest, of a file that it names, or of the
-configuration, reloads policies, API keys, trusted issuers and the certificate. Policies are
-prepared beside those in use and take their place together; where anything fails, those in use stay.
-API keys and trusted issuers are replaced on their own, also where policies fail. Other changes of
-the configuration require a restart. SIGTERM and SIGINT stop it: requests finish, then log and
+configuration, reloads policies, API keys, trusted issuers and the certificate. New policies
+are prepared beside those in use and replace them together; if anything fails, those in use stay.
+API keys and trusted issuers are replaced separately, even if policies fail. Other changes of the
+configuration require a restart. SIGTERM and SIGINT stop the service: requests finish, then log and
 database are closed.
 
-It logs to stderr, one line of JSON an event; `--log-format text` is for people. RUST_LOG sets the
+The service logs to stderr, a line of JSON for each event; `--log-format text` is for people. RUST_LOG sets the
 level (`RUST_LOG=countersign=debug`).
 
 Exit status: 0 stopped, 1 anything else.")]

@@ -34,15 +34,15 @@ Examples:
       --audience aws-workload-identity-provider:demo --ttl 900 > token
 
 The token goes to stdout, the decision to stderr. With `--format json`, stdout has
-`{\"token\": \"…\", \"record\": …, \"decision\": {…}}`; a refusal has no `token`. A token that the cloud of the
-audience would reject is not signed either: then there is `preflight`, a list with `code` and
-`message` (docs/codes.md). The decision is the one that `countersign evaluate --format json` prints.
+`{\"token\": \"…\", \"record\": …, \"decision\": {…}}`; a refusal has no `token`. A token that the audience's
+cloud would reject is not signed either: the output then has `preflight`, a list with `code` and
+`message` (docs/codes.md). The decision is that of `countersign evaluate --format json`.
 
-With `--log FOLDER` the decision is on record in a decision log, refusals included, before the token is
-printed: `countersign log verify` and `show` read it. `record` has its `sequence` and `hash` then. Without it there
-is no record: stderr says so, and `record` is null. The log of a service that is running cannot be
-written. The key that signs the checkpoints of the log is in `keys` beside FOLDER, as in the state of a
-service, and made where there is none.
+With `--log FOLDER` the decision, or refusal, is recorded in a decision log before the token is printed;
+`countersign log verify` and `show` read it. `record` then has its `sequence` and `hash`. Without --log there is
+no record: stderr says so, and `record` is null. The log of a running service is locked. The key that
+signs the checkpoints of the log is in `keys` beside FOLDER, as in the state of a service, and is created
+if missing.
 
 Exit status: 0 signed, 2 refused (nothing is signed), 1 anything else.")]
 pub(crate) struct Sign {

@@ -15,10 +15,10 @@ The manifest names the file of the steps: `subject-migrations` under `[issuer]`.
 reloads it when it has changed, and records the formats of all subjects.
 
   begin      trust must accept both subjects; tokens have the runner's as before
-  cut-over   tokens get the definition's, if the trust that is given accepts it
+  cut-over   tokens get the definition's, if the given trust accepts it
   roll-back  tokens get the runner's again
   finish     trust accepts the definition's alone, when the last token with the other has expired
-  abandon    what was begun is cancelled; trust accepts the runner's alone
+  abandon    cancels a migration; trust accepts the runner's alone
 
 Examples:
   countersign subjects begin --create --policies countersign.toml --runner \"$RUNNER\" \\

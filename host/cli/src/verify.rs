@@ -19,7 +19,7 @@ Examples:
   countersign verify --key-set jwks.json --issuer https://oidc.example.com \\
       --audience aws-workload-identity-provider:demo < token
 
-Checked are the signature against the key set, issuer, audience (which must be the only one), and
+Verifies the signature against the key set, the issuer, the audience (which must be the only one), and the
 times. The token is read from stdin.
 
 Exit status: 0 verified, 1 anything else.")]

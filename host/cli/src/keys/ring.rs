@@ -17,9 +17,9 @@ use crate::output::{self, Exit, Format};
 /// List the keys of a service, with their phases and times
 #[derive(Args)]
 #[command(after_help = "\
-A key is published before it signs, for as long as verifiers keep a key set; and after it signed,
-until its last token has expired and nobody keeps a key set of before. Keys in the folder that are in no
-plan, which a crash can leave, are named on stderr.
+A key is published before it signs, for as long as verifiers cache a key set, and after it has signed,
+until its last token has expired and no verifier caches an older key set. Keys in the folder that are in
+no plan, which a crash can leave behind, are listed on stderr.
 
 The JSON is a list with `kid`, `algorithm`, `phase` (`published`, `active`, `retired` or
 `removed`), and the times `published`, `active`, `retired` and `removed`, in seconds since 1970 or null.")]
@@ -39,11 +39,11 @@ pub(super) struct List {
 Examples:
   countersign keys rotate --config issuer.toml
 
-  # The key is in other hands: it is no longer published, and a new one signs at once. Verifiers that
-  # keep a key set refuse new tokens, and accept old ones, until they fetch it again.
+  # The key is compromised: it is no longer published, and a new one signs at once. Verifiers that
+  # cache the key set refuse new tokens, and accept old ones, until they fetch it again.
   countersign keys rotate --config issuer.toml --at-once
 
-A running service takes it up within 15 seconds. A service rotates by itself, too
+A running service uses the new key within 15 seconds. A service also rotates by itself
 (`rotate-every-seconds` under `[keys]`).")]
 pub(super) struct Rotate {
     /// The configuration of the service, `issuer.toml`

@@ -19,13 +19,13 @@ use countersign_deployment::{DefinitionArgument, Installation};
 /// Report the migration of each definition: its state, runners whose subject is still in use, and what trust accepts
 #[derive(Args)]
 #[command(after_help = "\
-Definitions are those that migrate, those that --definition names, and those that the log has.
+Reports on the migrating definitions, those of --definition, and those in the log.
 
 The JSON is a list with `workspace`, `definition`, `state` (null, `begun`, `cut-over`, `finished`,
-`abandoned`), `profile` (what tokens have now), `old` and `new` (with `tokens`, `last` and `last_expires`, in
-seconds since 1970, 0 where there was none), `runners` (those that still got the runner's subject)
-and `trust`: for each cloud that the files have, whether it admits `old` and `new` (`admitted`,
-`not-admitted`, `unknown`; `old` is null where no runner is known).
+`abandoned`), `profile` (the current subject format), `old` and `new` (with `tokens`, `last` and `last_expires`, in
+seconds since 1970, 0 if there was none), `runners` (those whose subject is still in use)
+and `trust`: for each cloud in the files, the admission of `old` and `new` (`admitted`,
+`not-admitted`, `unknown`; `old` is null if no runner is known).
 
 Exit status: 0 reported, 1 anything else.")]
 pub(super) struct Report {

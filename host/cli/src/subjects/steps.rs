@@ -70,8 +70,8 @@ struct TrustArguments {
 /// Start migrating definitions: trust must accept both subjects
 #[derive(Args)]
 #[command(after_help = "\
-Only definitions whose tokens have the runner's subject can be migrated. With --log, the records of them
-must agree: their workspace, and the runners. --create makes the file of the steps, the first time.")]
+Only definitions whose tokens have the runner's subject can be migrated. With --log, their records
+must agree on workspace and runners. --create creates the file of the steps.")]
 pub(super) struct Begin {
     #[command(flatten)]
     step: StepArguments,
