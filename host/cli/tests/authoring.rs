@@ -304,9 +304,9 @@ fn lines_that_no_case_reaches_are_found(policy: &Path) {
     let source = fs::read_to_string(&lib).unwrap();
     let changed = source
         .replace(
-            "/// Who may",
+            "/// Access to",
             "/// A colour.\n#[settings]\n#[derive(PartialEq, Eq, PartialOrd, Ord)]\npub enum Colour {\n    /// Red.\n    \
-             Red,\n    /// Blue.\n    Blue,\n}\n\n/// Who may",
+             Red,\n    /// Blue.\n    Blue,\n}\n\n/// Access to",
         )
         .replace("also: BTree", "colours: BTreeSet<Colour>,\n    #[serde(default)]\n    also: BTree")
         .replace(
