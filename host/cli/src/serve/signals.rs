@@ -39,7 +39,7 @@ impl Stop {
     }
 
     #[cfg(not(unix))]
-    pub async fn recv(self) {
+    pub(crate) async fn recv(self) {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending().await
         }
@@ -61,7 +61,7 @@ impl Sighup {
     }
 
     #[cfg(not(unix))]
-    pub async fn recv(&mut self) {
+    pub(super) async fn recv(&mut self) {
         std::future::pending().await
     }
 }

@@ -108,7 +108,7 @@ pub enum TokenRequestError {
 }
 
 impl TokenRequest {
-    /// Asks for a token.
+    /// Creates a request.
     ///
     /// `ttl_seconds` is the lifetime of the token, 1 to [`MAX_TTL_SECONDS`]. `issued_at` is the time
     /// of issue in seconds since 1970-01-01T00:00:00Z, at most [`MAX_TIMESTAMP`]; the evaluator
