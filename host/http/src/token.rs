@@ -117,7 +117,7 @@ pub(super) async fn get(
     Ok(response)
 }
 
-/// Exchanges, and gives the fields of the line in the log.
+/// Exchanges a subject token, and returns the fields of the log line.
 async fn exchanged(
     service: &Arc<Service>,
     request: ExchangeRequest,

@@ -385,7 +385,7 @@ impl PendingDecision {
         })
     }
 
-    /// Gives the decision without any record. Whoever calls this says so to the one who gets the token.
+    /// Returns the decision without a record. The caller must tell the recipient of the token so.
     pub fn without_record(self) -> CommittedDecision {
         CommittedDecision { decided: self.decided, issued: self.issued, position: None }
     }

@@ -115,7 +115,7 @@ impl BindingError {
 }
 
 impl Binding {
-    /// Gives a policy its settings, once.
+    /// Configures a policy with its settings, once.
     ///
     /// With [`Optimization::Speed`](crate::Optimization) the state that they lead to is what each
     /// evaluation begins with, where there can be a snapshot; [`Prepared::no_snapshot`] says where not.

@@ -37,7 +37,7 @@ impl Policy {
         Ok(Self { component, description: Description::check(description)?, describe_usage })
     }
 
-    /// Gives the policy its settings, and makes the guest that evaluates with them.
+    /// Configures the policy, and makes the guest that evaluates with these settings.
     pub(super) fn bind(
         &self,
         settings: &Settings,

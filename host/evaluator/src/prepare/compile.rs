@@ -83,7 +83,7 @@ pub struct CompiledCode(Vec<u8>);
 impl CompiledCode {
     /// Checks and compiles a component in this process. Nothing of it is run.
     ///
-    /// Of `limits`, only `component_bytes` is looked at.
+    /// Of `limits`, only `component_bytes` applies.
     ///
     /// # Errors
     /// When the component is too large, malformed, imports something, would cost too much to

@@ -98,7 +98,7 @@ impl LoadedComponent {
         Ok((loaded, description, usage))
     }
 
-    /// Gives the policy its settings, and makes the guest that every evaluation of the binding begins with;
+    /// Configures the policy, and makes the guest that every evaluation of the binding begins with;
     /// or takes it from the cache.
     pub(crate) fn bind(
         &self,
@@ -153,7 +153,7 @@ impl LoadedComponent {
         recompile_for(engine, &guest, guest.slot(), limits.stack_bytes)
     }
 
-    /// Gives the policy its settings, and reads the state that they lead to. The inner error is the reason
+    /// Configures the policy, and reads the resulting state. The inner error is the reason
     /// why it cannot be read.
     fn configure(
         &self,

@@ -23,7 +23,7 @@ pub trait KeyCustody: Send + Sync {
     /// When the custody does not answer.
     fn list(&self) -> Result<Vec<String>, CustodyError>;
 
-    /// Makes a key, which is durable when this returns, and gives its public half.
+    /// Generates a key, which is durable when this returns, and returns its public half.
     ///
     /// # Errors
     /// When no key was made.

@@ -17,7 +17,7 @@ use crate::record::{RecordKind, Requester};
 const GATE: Duration = Duration::from_millis(20);
 
 impl Service {
-    /// Decides, signs what is approved, and gives the token once the record is durable.
+    /// Decides, signs the approved token, and returns it once the record is durable.
     ///
     /// # Errors
     /// When the decision refused, which is on record then; or when there can be no record or no signature.
@@ -45,7 +45,7 @@ impl Service {
         }
     }
 
-    /// Decides, and gives the decision once its record is durable. `id` is the request's.
+    /// Decides, and returns the decision once its record is durable. `id` identifies the request.
     ///
     /// # Errors
     /// When there can be no record.
