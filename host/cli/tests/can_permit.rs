@@ -154,7 +154,7 @@ fn strict_fails_where_no_binding_can_permit() {
     assert!(ran.stdout.contains(none), "{}", ran.stdout);
     let ran = countersign(folder.path(), "inspect ttl-ceiling.wasm --strict");
     assert_eq!(ran.status, 1);
-    assert!(ran.stderr.contains("go with --policies"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("require --policies"), "{}", ran.stderr);
 }
 
 #[test]

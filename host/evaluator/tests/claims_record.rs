@@ -119,7 +119,7 @@ fn each_field_has_the_bounds_that_it_was_made_with() {
             refuses(pointer, value, pointer);
         }
     }
-    refuses("/token/audiences", json!([]), "/token: 0 audiences");
+    refuses("/token/audiences", json!([]), "/token: requested 0 audiences");
     refuses("/token/audiences", json!(["a", "a"]), "/token: the audience `a`");
     refuses("/token/ttl_seconds", json!(0), "/token/ttl_seconds: expected a whole number from 1");
 }
