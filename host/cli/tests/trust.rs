@@ -376,7 +376,7 @@ fn a_cut_over_needs_trust_wherever_there_is_some() {
     // A record of an unknown version could mean anything.
     log(&folder.path().join("strange"), &[record("token", "by-moon", usual)]);
     let (status, said) = cut_over("team", "--trust both.json --log strange");
-    assert!(status == 1 && said.contains("strange: record 1: a subject of a form"), "{said}");
+    assert!(status == 1 && said.contains("strange: record 1: unknown subject format"), "{said}");
     log(&folder.path().join("later"), &[json!({"kind": 7})]);
     let (status, said) = cut_over("team", "--trust both.json --log later");
     assert!(status == 1 && said.contains("later: record 1: not understood"), "{said}");

@@ -120,7 +120,7 @@ impl Violations {
         let algorithm = token.header.alg.as_ref();
         self.unless(accepted.contains(&algorithm), code, || {
             format!(
-                "{cloud} takes {}, and this token has {}",
+                "{cloud} accepts {}, and this token has {}",
                 accepted.join(", "),
                 visible(algorithm)
             )
@@ -135,7 +135,7 @@ impl Violations {
         for (name, time) in times {
             let Some(time) = time else { continue };
             self.unless(time.is_u64(), code, || {
-                format!("{cloud} takes whole seconds since 1970, and `{name}` is {time}")
+                format!("{cloud} accepts whole seconds since 1970, and `{name}` is {time}")
             });
         }
         if let (Some(iat), Some(exp)) = (claims.iat.as_u64(), claims.exp.as_u64()) {
@@ -159,18 +159,18 @@ impl Violations {
             let found = issuer.len();
             self.add(
                 code,
-                format!("{cloud} takes an issuer of at most {max} bytes, and this one has {found}"),
+                format!("{cloud} accepts an issuer of at most {max} bytes, and this one has {found}"),
             );
         }
         let Some(rest) = issuer.strip_prefix("https://") else {
             self.add(
                 code,
-                format!("{cloud} takes an issuer that begins with `https://`: `{shown}`"),
+                format!("{cloud} accepts an issuer that begins with `https://`: `{shown}`"),
             );
             return;
         };
         self.unless(!issuer.contains(['?', '#', '@']), code, || {
-            format!("{cloud} takes an issuer without user, query and fragment: `{shown}`")
+            format!("{cloud} accepts an issuer without user, query and fragment: `{shown}`")
         });
         self.unless(issuer.bytes().all(|byte| byte.is_ascii_graphic()), code, || {
             format!(
@@ -179,7 +179,7 @@ impl Violations {
         });
         let host = rest.split('/').next().unwrap_or_default();
         self.unless(!host.is_empty() && (port || !host.contains(':')), code, || {
-            format!("{cloud} takes an issuer with a host and without a port: `{shown}`")
+            format!("{cloud} accepts an issuer with a host and without a port: `{shown}`")
         });
     }
 }
