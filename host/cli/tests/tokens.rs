@@ -208,7 +208,10 @@ async fn what_cannot_be_right_ends_at_once() {
         (with("--url http://127.0.0.1.example.com --once"), "expected https"),
         (with("--url http://localhost:x@example.com --once"), "expected https"),
         (with("--url https://user@example.com --once"), "expected no user"),
-        (with(&format!("--url {url} --write absent/token --once")), "the folder absent does not exist"),
+        (
+            with(&format!("--url {url} --write absent/token --once")),
+            "the folder absent does not exist",
+        ),
         (with(&format!("--url {url} --wait 1 --once")), "no token before the deadline"),
         (with(&format!("--url {url} --ca-file authority.pem --ttl 999999 --once")), "ttl_seconds"),
         (

@@ -159,7 +159,9 @@ impl Violations {
             let found = issuer.len();
             self.add(
                 code,
-                format!("{cloud} accepts an issuer of at most {max} bytes, and this one has {found}"),
+                format!(
+                    "{cloud} accepts an issuer of at most {max} bytes, and this one has {found}"
+                ),
             );
         }
         let Some(rest) = issuer.strip_prefix("https://") else {
