@@ -14,9 +14,9 @@ use std::sync::Arc;
 use std::thread;
 
 use countersign::{
-    Audience, AuthorKind, Behavior, Binding, BindingConfig, BindingError, Claims, Engine, Fault,
-    Grant, Implementation, Limits, Mode, Policy, PolicySet, Run, RunnerId, Scope, Settings,
-    SubjectFormat, SubjectTemplate, TokenRequest, Verdict, imports,
+    Audience, AuthorKind, Behavior, Binding, BindingConfig, BindingError, Claims, Engine,
+    EngineConfig, Fault, Grant, Implementation, Limits, Mode, Optimization, Policy, PolicySet, Run,
+    RunnerId, Scope, Settings, SubjectFormat, SubjectTemplate, TokenRequest, Verdict, imports,
 };
 use countersign_policy_artifacts::{CEDAR, REGO};
 use serde_json::{Value, json};
@@ -36,6 +36,13 @@ const LIMITS: Limits = Limits { wall_clock_ms: 10_000, ..Limits::INTERPRETER };
 fn prepare(component: &[u8], settings: &Value) -> Result<PolicySet, BindingError> {
     let policy = Policy::load(&Engine::new().unwrap(), component, &LIMITS).unwrap();
     bind(&Arc::new(policy), settings)
+}
+
+/// A policy that is compiled once and takes its settings in each evaluation: a snapshot of an engine for each text
+/// would take seconds, and answers are the same without.
+fn unoptimised(component: &[u8]) -> Arc<Policy> {
+    let config = EngineConfig { optimization: Optimization::None, ..EngineConfig::default() };
+    Arc::new(Policy::load(&Engine::with(config).unwrap(), component, &LIMITS).unwrap())
 }
 
 fn bind(policy: &Arc<Policy>, settings: &Value) -> Result<PolicySet, BindingError> {
@@ -483,7 +490,7 @@ fn what_is_wrong_with_a_text_is_said_with_its_place() {
 /// A rule of another shape says nothing that could be trusted.
 #[test]
 fn a_rule_of_another_shape_is_a_fault() {
-    let policy = Arc::new(Policy::load(&Engine::new().unwrap(), REGO, &LIMITS).unwrap());
+    let policy = unoptimised(REGO);
     let base: Value = serde_json::from_str(RUN).unwrap();
     for (rule, says) in [
         ("permit := 7", "permit: expected true or an object, found 7"),
@@ -528,8 +535,8 @@ fn a_rule_of_another_shape_is_a_fault() {
 
 /// Evaluates one policy alone, on the published run with a lifetime of an hour.
 #[track_caller]
-fn decide(component: &[u8], settings: &Value) -> (Result<Verdict, Fault>, bool) {
-    let set = prepare(component, settings).unwrap();
+fn decide(policy: &Arc<Policy>, settings: &Value) -> (Result<Verdict, Fault>, bool) {
+    let set = bind(policy, settings).unwrap();
     let audience = Audience::parse("aws-workload-identity-provider:demo").unwrap();
     let token = TokenRequest::new(vec![audience], 3600, 1_790_000_000).unwrap();
     let subject = SubjectTemplate {
@@ -546,9 +553,10 @@ fn decide(component: &[u8], settings: &Value) -> (Result<Verdict, Fault>, bool) 
 #[test]
 fn a_restriction_narrows_and_never_permits() {
     let any = "permit(principal, action, resource);";
-    let rego = |rules: &str| (REGO, json!({"policy": format!("package countersign\n{rules}")}));
-    let cedar = |policies: String| (CEDAR, json!({"policies": policies}));
-    for ((component, settings), verdict, max_ttl) in [
+    let (in_rego, in_cedar) = (unoptimised(REGO), unoptimised(CEDAR));
+    let rego = |rules: &str| (&in_rego, json!({"policy": format!("package countersign\n{rules}")}));
+    let cedar = |policies: String| (&in_cedar, json!({"policies": policies}));
+    for ((policy, settings), verdict, max_ttl) in [
         (rego("restrict := true"), "restrict", None),
         (rego("restrict := {\"max_ttl\": 900}"), "restrict", Some(900)),
         // `false` is no answer, as an undefined rule is none.
@@ -565,7 +573,7 @@ fn a_restriction_narrows_and_never_permits() {
             Some(600),
         ),
     ] {
-        let (result, approved) = decide(component, &settings);
+        let (result, approved) = decide(policy, &settings);
         let found = match &result {
             Ok(Verdict::Permit(grant)) => ("permit", grant.max_ttl),
             Ok(Verdict::Restrict(grant)) => ("restrict", grant.max_ttl),
@@ -580,9 +588,10 @@ fn a_restriction_narrows_and_never_permits() {
 #[test]
 fn the_default_verdict_of_cedar_never_permits() {
     let policies = "forbid(principal, action == Action::\"destroy\", resource);";
+    let cedar = unoptimised(CEDAR);
     for default in ["deny", "restrict", "abstain"] {
         let settings = json!({"policies": policies, "default-verdict": default});
-        let (result, approved) = decide(CEDAR, &settings);
+        let (result, approved) = decide(&cedar, &settings);
         let found = match &result {
             Ok(Verdict::Deny(reasons)) if reasons[0].code == "no-policy-permits" => "deny",
             Ok(Verdict::Restrict(grant)) if *grant == Grant::default() => "restrict",
