@@ -246,11 +246,20 @@ impl KeyRing {
             })
         };
         if let Err(error) = planned {
-            // Nobody would ever use it. Where it cannot be destroyed either, `unplanned` has it.
-            let _ = self.custody.destroy(&kid);
+            self.discard(&kid);
             return Err(error);
         }
         Ok(kid)
+    }
+
+    /// Destroys a new key that did not come into the plan, since nobody would ever use it. Where it cannot be
+    /// destroyed either, `unplanned` has it.
+    fn discard(&self, kid: &str) {
+        // A write can fail when the file is already in its place: then the plan names the key, and an issuer
+        // whose plan names a key that is not there does not start.
+        if self.plan().is_ok_and(|plan| plan.keys.iter().all(|key| key.kid != kid)) {
+            let _ = self.custody.destroy(kid);
+        }
     }
 
     fn lock(&self) -> Result<File, KeyRingError> {
@@ -296,4 +305,32 @@ pub(super) fn lock(folder: &Path) -> io::Result<File> {
 fn io_error(path: &Path) -> impl Fn(io::Error) -> KeyRingError {
     let file = path.display().to_string();
     move |source| KeyRingError::Io { file: file.clone(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    const TIMES: KeyTimes =
+        KeyTimes { rotate_every: Some(1_000), verifier_cache: 10, max_token_lifetime: 10 };
+
+    /// As after a write of the plan that failed once the file was in its place.
+    #[test]
+    fn a_key_that_the_plan_names_is_not_discarded() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = KeyFolder::open(folder.path()).unwrap();
+        let ring = KeyRing::in_folder(&keys);
+        let planned = ring.rotate(Algorithm::Es256, &TIMES, false, 1_000).unwrap();
+        let other = keys.make(Algorithm::Es256).unwrap().kid().to_owned();
+        ring.discard(&planned);
+        ring.discard(&other);
+        assert_eq!(keys.list().unwrap(), [planned]);
+        // Nothing is destroyed by a plan that cannot be read.
+        let other = keys.make(Algorithm::Es256).unwrap().kid().to_owned();
+        fs::write(folder.path().join(PLAN), "{").unwrap();
+        ring.discard(&other);
+        assert!(keys.list().unwrap().contains(&other));
+    }
 }
