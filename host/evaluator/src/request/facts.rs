@@ -43,7 +43,7 @@ pub enum FactsError {
     /// A name is not that of a fact.
     #[error("/{}: {problem}", .problem.found)]
     Name {
-        /// What is wrong with it.
+        /// The problem with it.
         problem: IdentifierError,
     },
     /// Two facts have one name.

@@ -29,7 +29,7 @@ pub enum RunError {
     Missing {
         /// JSON pointer (RFC 6901) to the field.
         pointer: String,
-        /// What was expected.
+        /// The expected form.
         expected: &'static str,
     },
     /// A field has a value of another type or outside its bounds.
@@ -37,7 +37,7 @@ pub enum RunError {
     WrongType {
         /// JSON pointer to the field.
         pointer: String,
-        /// What was expected.
+        /// The expected form.
         expected: &'static str,
         /// The kind of value that was found, not the value.
         found: &'static str,
@@ -49,7 +49,7 @@ pub enum RunError {
         pointer: String,
         /// The words that are known.
         expected: String,
-        /// What was found: escaped, and cut to 80 bytes.
+        /// The text that was found: escaped, and cut to 80 bytes.
         found: String,
     },
     /// A field's text is not the identifier that it must be.
@@ -57,7 +57,7 @@ pub enum RunError {
     Identifier {
         /// JSON pointer to the field.
         pointer: String,
-        /// What is wrong with it.
+        /// The problem with it.
         problem: IdentifierError,
     },
     /// Facts are not what they must be. Only records have them.
@@ -65,7 +65,7 @@ pub enum RunError {
     Facts {
         /// JSON pointer to the facts.
         pointer: String,
-        /// What is wrong with them.
+        /// The problem with them.
         problem: FactsError,
     },
 }
@@ -132,7 +132,11 @@ impl<'v> Reader<'v> {
     fn parents(&self) -> Result<Vec<Parent>, RunError> {
         let field = ClaimField::Parents;
         let (node, name) = self.place(field)?;
-        let FieldForm::Parents { max, expected } = field.form() else { return Ok(Vec::new()) };
+        // A row of another form takes nothing: no parents at all would be a fact that nobody stated.
+        let (max, expected) = match field.form() {
+            FieldForm::Parents { max, expected } => (Some(max), expected),
+            _ => (None, "an array of parents"),
+        };
         // A run object of a building block without parents has no list; a record always has one.
         if self.shape == Shape::Object && self.is_absent(&node, name) {
             return Ok(Vec::new());
@@ -217,8 +221,9 @@ impl<'v> Reader<'v> {
         field: ClaimField,
     ) -> Result<Vec<T>, RunError> {
         let (node, name) = self.place(field)?;
-        let FieldForm::Identifiers { max, expected, .. } = field.form() else {
-            return Ok(Vec::new());
+        let (max, expected) = match field.form() {
+            FieldForm::Identifiers { max, expected, .. } => (Some(max), expected),
+            _ => (None, "an array of identifiers"),
         };
         let items = node.list(name, expected, max)?.iter().enumerate();
         items
@@ -343,10 +348,10 @@ impl<'v> Node<'v> {
         &self,
         field: &str,
         expected: &'static str,
-        max: usize,
+        max: Option<usize>,
     ) -> Result<&'v [Value<'v>], RunError> {
         match self.required(field, expected)? {
-            Value::Array(items) if items.len() <= max => Ok(items),
+            Value::Array(items) if max.is_some_and(|max| items.len() <= max) => Ok(items),
             Value::Array(_) => Err(self.wrong_type(field, expected, "a longer array")),
             other => Err(self.wrong_type(field, expected, other.kind())),
         }
