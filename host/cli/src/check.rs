@@ -12,9 +12,8 @@ use countersign::{
     SubjectFormats, SubjectParts, Workspace, visible,
 };
 use countersign_clouds::{Cloud, GCP_SUBJECT_BYTES, Violation};
-use countersign_deployment::files::resolve_relative_to;
 use countersign_deployment::{
-    Config, DefinitionArgument, Installation, Loader, ManifestBundle, engine, read_config,
+    Config, DefinitionArgument, Deployment, Installation, Loader, ManifestBundle, engine,
 };
 use countersign_http::Tls;
 use countersign_issuer::{IssueRequest, preflight_request};
@@ -108,23 +107,20 @@ struct One {
 
 impl Check {
     pub(crate) fn run(&self) -> Result<Exit> {
-        let config =
-            self.config.as_deref().map(|path| Ok::<_, anyhow::Error>((path, read_config(path)?)));
-        let config = config.transpose()?;
-        let manifest = match (&config, &self.policies) {
-            (Some((path, config)), _) => resolve_relative_to(path, &config.policies),
-            (None, Some(manifest)) => manifest.clone(),
+        let (policies, installation, config) = match (&self.config, &self.policies) {
+            (Some(config), _) => {
+                let deployment = self.load(config)?;
+                (deployment.context.policies, deployment.installation, Some(deployment.config))
+            }
+            (None, Some(manifest)) => {
+                let (policies, installation) = self.prepare(manifest)?;
+                (policies, installation, None)
+            }
             (None, None) => anyhow::bail!("give --config or --policies"),
         };
-        let policies = match &config {
-            Some((path, _)) => self.load(path)?,
-            None => self.prepare(&manifest)?,
-        };
-        let installation = Installation::read(&manifest)?;
         let definitions = installation.definitions(&self.permits.definitions);
         let can_permit = CanPermit::of(&policies, &definitions);
-        let config = config.as_ref().map(|(_, config)| config);
-        let checked = self.tokens(&installation, config, can_permit)?;
+        let checked = self.tokens(&installation, config.as_deref(), can_permit)?;
         let fine = checked.checked.iter().all(|one| one.violations.is_empty())
             && !(self.permits.strict && checked.can_permit.leaves_some_out());
         match self.format {
@@ -135,21 +131,22 @@ impl Check {
     }
 
     /// Reads the configuration of a service with everything that it names.
-    fn load(&self, config: &Path) -> Result<PolicySet> {
+    fn load(&self, config: &Path) -> Result<Deployment> {
         let (loader, snapshot) = Loader::open(config, self.cache.open()?, output::warn_or_log)?;
         let deployment =
             progress::with_spinner("preparing the policies", || loader.deployment(&snapshot))?;
-        loader.authorizer(&snapshot, &deployment.url)?;
+        loader.authorizer(&snapshot, &deployment.installation.url)?;
         if let Some(tls) = &deployment.tls {
             Tls::new(tls.certificate(), tls.key()).context("listen.certificate")?;
         }
-        Ok(deployment.context.policies)
+        Ok(deployment)
     }
 
     /// Reads a manifest with its policies.
-    fn prepare(&self, manifest: &Path) -> Result<PolicySet> {
+    fn prepare(&self, manifest: &Path) -> Result<(PolicySet, Installation)> {
         let name = || manifest.display().to_string();
         let bundle = ManifestBundle::read(manifest)?;
+        let installation = bundle.installation(manifest)?;
         let entry = bundle.manifest.preparation;
         let engine = engine::engine_with(
             Optimization::None,
@@ -157,8 +154,9 @@ impl Check {
             self.cache.open()?,
             output::warn_or_log,
         )?;
-        progress::with_spinner("preparing the policies", || bundle.prepare(&engine))
-            .with_context(name)
+        let policies = progress::with_spinner("preparing the policies", || bundle.prepare(&engine))
+            .with_context(name)?;
+        Ok((policies, installation))
     }
 
     fn tokens(

@@ -153,7 +153,7 @@ async fn prepare(
     let (preparing, of_thread) = (Arc::clone(loader), snapshot.clone());
     let prepared = tokio::task::spawn_blocking(move || {
         let deployment = preparing.deployment(&of_thread)?;
-        let authorizer = preparing.authorizer(&of_thread, &deployment.url)?;
+        let authorizer = preparing.authorizer(&of_thread, &deployment.installation.url)?;
         Ok::<_, DeploymentError>((deployment, authorizer))
     });
     let (deployment, authorizer) = prepared.await??;

@@ -8,6 +8,7 @@ use countersign::{Engine, PolicySet, SubjectFormats};
 
 use crate::error::DeploymentError;
 use crate::files::{FileSystem, resolve_relative_to, text_of};
+use crate::installation::Installation;
 use crate::manifest::{BindingEntry, Manifest, SettingsSource};
 use crate::manifest_files::ManifestFiles;
 use crate::policies::prepare_from;
@@ -92,10 +93,24 @@ impl ManifestBundle {
     /// When the file of migrations cannot be used.
     pub fn subjects(&self) -> Result<Option<SubjectFormats>, DeploymentError> {
         let Some(issuer) = &self.manifest.issuer else { return Ok(None) };
-        let migrations = issuer.subject_migrations.as_ref().and_then(|path| self.file(path));
-        let subjects = issuer.subjects_from(migrations);
+        let subjects = issuer.subjects_from(self.migrations());
         let at = |error| DeploymentError::Migrations(error).at("issuer.subject-migrations");
         subjects.map(Some).map_err(at)
+    }
+
+    /// The installation of the manifest, which is at this path.
+    ///
+    /// # Errors
+    /// When the manifest has no issuer, or the file of migrations cannot be used.
+    pub fn installation(&self, path: &Path) -> Result<Installation, DeploymentError> {
+        Installation::new(path, &self.manifest, self.migrations())
+    }
+
+    fn migrations(&self) -> Option<&[u8]> {
+        let issuer = self.manifest.issuer.as_ref();
+        issuer
+            .and_then(|issuer| issuer.subject_migrations.as_ref())
+            .and_then(|path| self.file(path))
     }
 
     /// Loads and prepares the policies: [`prepare_policies`](crate::prepare_policies).

@@ -11,7 +11,7 @@ use countersign_clouds::Cloud;
 
 use crate::bundle::missing_migrations;
 use crate::error::DeploymentError;
-use crate::files::{self, resolve_relative_to};
+use crate::files::{self, FileError, resolve_relative_to};
 use crate::manifest::{IssuerEntry, Manifest};
 use crate::read::read_manifest;
 use crate::subject_migration::{MAX_MIGRATIONS_BYTES, SubjectMigrations};
@@ -84,7 +84,7 @@ impl Installation {
     /// # Errors
     /// When a file cannot be read or parsed, or the manifest has no issuer.
     pub fn read(path: &Path) -> Result<Self, DeploymentError> {
-        Self::of(path, read_manifest(path)?, false)
+        Self::read_or(path, |_, error| Err(missing_migrations(error.into())))
     }
 
     /// The same, where the file of migrations may be missing: there is none yet.
@@ -92,36 +92,49 @@ impl Installation {
     /// # Errors
     /// Those of [`Installation::read`], but for a missing file of migrations.
     pub fn read_or_create(path: &Path) -> Result<Self, DeploymentError> {
-        Self::of(path, read_manifest(path)?, true)
+        Self::read_or(path, |file, error| match error.is_missing() {
+            // A link to a file that is missing is a mistake, and no first time.
+            true if !is_link(file) => Ok(EMPTY.to_vec()),
+            _ => Err(missing_migrations(error.into())),
+        })
     }
 
-    fn of(path: &Path, manifest: Manifest, may_be_missing: bool) -> Result<Self, DeploymentError> {
+    /// The same, with what stands for a file of migrations that cannot be read.
+    fn read_or(
+        path: &Path,
+        unread: impl FnOnce(&Path, FileError) -> Result<Vec<u8>, DeploymentError>,
+    ) -> Result<Self, DeploymentError> {
+        let manifest = read_manifest(path)?;
+        let named = manifest.issuer.as_ref().and_then(|entry| entry.subject_migrations.as_ref());
+        let migrations = named.map(|file| {
+            let file = resolve_relative_to(path, file);
+            let read = files::read(&file, MAX_MIGRATIONS_BYTES as u64);
+            read.or_else(|error| unread(&file, error))
+        });
+        Self::new(path, &manifest, migrations.transpose()?.as_deref())
+    }
+
+    /// The installation of a manifest that was read, with the bytes of the file of migrations that it names.
+    pub(crate) fn new(
+        path: &Path,
+        manifest: &Manifest,
+        migrations: Option<&[u8]>,
+    ) -> Result<Self, DeploymentError> {
         let name = || path.display().to_string();
         let lacks = |what| DeploymentError::Lacks(what).at(name());
         let needs_issuer = "this needs `[issuer]`, with `url` and `meshstack-id`";
-        let entry = manifest.issuer.ok_or_else(|| lacks(needs_issuer))?;
+        let entry = manifest.issuer.clone().ok_or_else(|| lacks(needs_issuer))?;
         let url = entry.url.as_deref().ok_or_else(|| lacks("this needs `url` under `[issuer]`"))?;
         let url = IssuerUrl::parse(url).map_err(|error| DeploymentError::from(error).at(name()))?;
         let migrations_file =
             entry.subject_migrations.as_ref().map(|file| resolve_relative_to(path, file));
-        let mut migrations = SubjectMigrations::default();
-        let mut bytes = None;
-        if let Some(file) = &migrations_file {
-            match files::read(file, MAX_MIGRATIONS_BYTES as u64) {
-                Ok(read) => {
-                    migrations = SubjectMigrations::parse(&read).map_err(|error| {
-                        DeploymentError::from(error).at(file.display().to_string())
-                    })?;
-                    bytes = Some(read);
-                }
-                // A link to a file that is missing is a mistake, and no first time.
-                Err(error) if may_be_missing && error.is_missing() && !is_link(file) => {
-                    bytes = Some(EMPTY.to_vec());
-                }
-                Err(error) => return Err(missing_migrations(error.into())),
-            }
-        }
-        let subjects = entry.subjects_from(bytes.as_deref()).map_err(|error| {
+        let migrations = match (&migrations_file, migrations) {
+            (None, _) => SubjectMigrations::default(),
+            (Some(file), Some(bytes)) => SubjectMigrations::parse(bytes)
+                .map_err(|error| DeploymentError::from(error).at(file.display().to_string()))?,
+            (Some(file), None) => return Err(DeploymentError::NotRead(file.clone())),
+        };
+        let subjects = entry.subjects_after(&migrations).map_err(|error| {
             DeploymentError::from(error).at("issuer.subject-migrations").at(name())
         })?;
         Ok(Self { url, subjects, entry, migrations, migrations_file })

@@ -74,7 +74,7 @@ pub use manifest::{
 pub use manifest_files::ManifestFiles;
 pub use policies::{PreparePoliciesError, prepare_policies};
 #[cfg(feature = "service")]
-pub use read::{read_config, read_manifest};
+pub use read::read_manifest;
 #[cfg(feature = "service")]
 pub use service_config::{
     Config, ConfigError, KeysEntry, ListenEntry, MAX_CONFIG_BYTES, TlsEntry, TrustedIssuerEntry,

@@ -15,7 +15,8 @@ use crate::engine;
 use crate::error::DeploymentError;
 use crate::files::{FileSource, FileSystem, resolve_relative_to};
 use crate::https_fetch::HttpsFetch;
-use crate::manifest::{IssuerEntry, Manifest, PreparationEntry};
+use crate::installation::Installation;
+use crate::manifest::{Manifest, PreparationEntry};
 use crate::service_config::{Config, KeysEntry, TrustedIssuerEntry};
 use crate::snapshot::{Snapshot, SnapshotFile};
 
@@ -40,8 +41,8 @@ struct Source {
 
 /// Everything that a service decides and is reached by, from one snapshot. It takes its place as a whole.
 pub struct Deployment {
-    /// The issuer identifier.
-    pub url: IssuerUrl,
+    /// The issuer, and the subjects of its definitions.
+    pub installation: Installation,
     /// `issuer.toml`.
     pub config: Arc<Config>,
     /// `countersign.toml`.
@@ -129,14 +130,12 @@ impl Loader {
     pub fn deployment(&self, snapshot: &Snapshot) -> Result<Deployment, DeploymentError> {
         let config = snapshot.config(&self.path)?;
         let manifest_path = self.path(&config.policies);
-        let name = || manifest_path.display().to_string();
         let bundle = ManifestBundle::of_snapshot(&manifest_path, snapshot)
             .map_err(|error| error.at(of_policies(&self.path)))?;
-        let policies = bundle.prepare(&self.engine).map_err(|error| error.at(name()))?;
-        let (url, entry) = issuer(&bundle.manifest).map_err(|error| error.at(name()))?;
-        let clouds = entry.audiences.clone();
-        let subjects = bundle.subjects().map_err(|error| error.at(name()))?;
-        let subjects = subjects.unwrap_or_else(|| entry.subjects.clone());
+        let installation = bundle.installation(&manifest_path)?;
+        let policies = bundle
+            .prepare(&self.engine)
+            .map_err(|error| error.at(manifest_path.display().to_string()))?;
         let tls = match &config.listen.tls {
             None => None,
             Some(tls) => Some(TlsFiles {
@@ -144,8 +143,12 @@ impl Loader {
                 key: Arc::clone(snapshot.file(&self.path(&tls.key))?),
             }),
         };
-        let context = DecisionContext { policies, subjects, clouds };
-        Ok(Deployment { url, config, manifest: bundle.manifest, context, tls })
+        let context = DecisionContext {
+            policies,
+            subjects: installation.subjects.clone(),
+            clouds: installation.entry.audiences.clone(),
+        };
+        Ok(Deployment { installation, config, manifest: bundle.manifest, context, tls })
     }
 
     /// The tables and keys of a configuration that have changed since the start, and take a restart.
@@ -253,11 +256,4 @@ impl Loader {
 /// The place where the configuration names the manifest.
 fn of_policies(config: &Path) -> String {
     format!("{}: policies", config.display())
-}
-
-fn issuer(manifest: &Manifest) -> Result<(IssuerUrl, &IssuerEntry), DeploymentError> {
-    let needs_issuer = "the service needs `[issuer]`, with `url` and `meshstack-id`";
-    let issuer = manifest.issuer.as_ref().ok_or(DeploymentError::Lacks(needs_issuer))?;
-    let needs_url = DeploymentError::Lacks("the service needs `url` under `[issuer]`");
-    Ok((IssuerUrl::parse(issuer.url.as_deref().ok_or(needs_url)?)?, issuer))
 }

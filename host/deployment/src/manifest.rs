@@ -64,12 +64,20 @@ impl IssuerEntry {
         &self,
         migrations: Option<&[u8]>,
     ) -> Result<SubjectFormats, SubjectMigrationsError> {
-        let mut subjects = self.subjects.clone();
         if self.subject_migrations.is_none() {
-            return Ok(subjects);
+            return Ok(self.subjects.clone());
         }
         let migrations = migrations.ok_or(SubjectMigrationsError::Missing)?;
-        for (definition, of) in SubjectMigrations::parse(migrations)?.iter() {
+        self.subjects_after(&SubjectMigrations::parse(migrations)?)
+    }
+
+    /// The same, with the migrations parsed.
+    pub(crate) fn subjects_after(
+        &self,
+        migrations: &SubjectMigrations,
+    ) -> Result<SubjectFormats, SubjectMigrationsError> {
+        let mut subjects = self.subjects.clone();
+        for (definition, of) in migrations.iter() {
             if subjects.overrides.insert(definition.clone(), of.state.profile()).is_some() {
                 return Err(SubjectMigrationsError::TwoPlaces(definition.clone()));
             }

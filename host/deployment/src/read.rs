@@ -11,7 +11,7 @@ use crate::service_config::{Config, MAX_CONFIG_BYTES};
 ///
 /// # Errors
 /// When it cannot be read or parsed.
-pub fn read_config(path: &Path) -> Result<Config, DeploymentError> {
+pub(crate) fn read_config(path: &Path) -> Result<Config, DeploymentError> {
     let bytes = read(path, MAX_CONFIG_BYTES as u64)?;
     Config::parse(text_of(path, &bytes)?)
         .map_err(|error| DeploymentError::from(error).at(path.display().to_string()))

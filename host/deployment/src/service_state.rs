@@ -97,7 +97,7 @@ impl ServiceState {
         authorizer: Authorizer,
     ) -> ServiceParts {
         ServiceParts {
-            url: deployment.url,
+            url: deployment.installation.url,
             config: loader.config().settings.clone(),
             context: deployment.context,
             authorizer,

@@ -81,8 +81,10 @@ pub struct Snapshot {
 pub struct FileFingerprints(BTreeMap<PathBuf, Result<Digest, String>>);
 
 impl Snapshot {
-    /// Reads a configuration and every file that it leads to, and parses what was not parsed `before`. A file that cannot be read is an error of whoever needs
-    /// it, and not of the snapshot: access is replaced although a policy is missing.
+    /// Reads a configuration and every file that it leads to, and parses what was not parsed `before`.
+    ///
+    /// A file that cannot be read is an error of whoever needs it, and not of the snapshot: access is replaced
+    /// although a policy is missing.
     pub fn take(source: &dyn FileSource, config: &Path, before: &Self) -> Self {
         let mut reader = Reader { source, before, snapshot: Self::default() };
         reader.configuration(config);

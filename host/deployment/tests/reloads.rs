@@ -99,7 +99,7 @@ impl Service {
 
     fn deploy(&self, snapshot: &Snapshot) -> Deployment {
         let deployment = self.loader.deployment(snapshot).unwrap();
-        self.loader.authorizer(snapshot, &deployment.url).unwrap();
+        self.loader.authorizer(snapshot, &deployment.installation.url).unwrap();
         deployment
     }
 
@@ -165,7 +165,7 @@ fn a_file_that_is_touched_is_not_a_change_and_is_not_parsed_again() {
 #[test]
 fn access_is_replaced_although_the_policies_are_wrong() {
     let service = Service::start();
-    let url = service.deploy(&service.first).url;
+    let url = service.deploy(&service.first).installation.url;
     for (name, bytes) in
         [("p.wasm", None), ("s.json", Some("no")), ("countersign.toml", Some("no"))]
     {

@@ -9,7 +9,7 @@ use axum::http::header::{
 };
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse;
-use countersign::{Reason, ReasonSource};
+use countersign::Reason;
 use serde::Serialize;
 
 use countersign_issuer::{Problem, ProblemKind};
@@ -44,10 +44,7 @@ impl<'r> ReasonBody<'r> {
         Self {
             code: &reason.code,
             message: &reason.message,
-            source: match reason.source {
-                ReasonSource::Policy => "policy",
-                ReasonSource::Host => "host",
-            },
+            source: reason.source.as_str(),
             binding: reason.binding.as_ref().map(|name| name.as_str()),
         }
     }

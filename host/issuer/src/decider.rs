@@ -14,8 +14,7 @@ use countersign::{
     Run, RunnerId, SubjectError, SubjectFormat, SubjectFormats, Terms, TokenRequest,
     TokenRequestError,
 };
-use countersign_clouds::AudienceClouds;
-use countersign_clouds::Violation;
+use countersign_clouds::{AudienceClouds, Violation};
 use countersign_decision_log::{LogWriter, Position};
 use countersign_signing::{Algorithm, IssueError, Issuer, SignedToken, TokenId};
 

@@ -127,7 +127,7 @@ async fn reload_policies(
         let keys = changed.join(", ");
         tracing::warn!(keys, "changes in the configuration require a restart");
     }
-    if deployment.url != *service.url() {
+    if deployment.installation.url != *service.url() {
         bail!("issuer.url has changed, which requires a restart: every trust in it breaks");
     }
     match (tls, &deployment.tls) {

@@ -73,6 +73,16 @@ pub enum ReasonSource {
     Host,
 }
 
+impl ReasonSource {
+    /// The word that records and responses have for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Policy => "policy",
+            Self::Host => "host",
+        }
+    }
+}
+
 /// The host's own reason codes, beside the codes of faults ([`Fault::code`]).
 pub mod refusal {
     /// No enforcing binding applies to the run. A run that no policy decides on is refused.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 
 use super::Decision;
-use super::outcome::{BindingTrace, Outcome, Reason, ReasonSource, Terms};
+use super::outcome::{BindingTrace, Outcome, Reason, Terms};
 use super::verdict::{Grant, Verdict};
 use crate::digest::Digest;
 use crate::limits::Limits;
@@ -126,10 +126,7 @@ impl<'d> ReasonRecord<'d> {
         Self {
             code: &reason.code,
             message: &reason.message,
-            source: match reason.source {
-                ReasonSource::Policy => "policy",
-                ReasonSource::Host => "host",
-            },
+            source: reason.source.as_str(),
             binding: reason.binding.as_ref().map(|name| name.as_str()),
         }
     }
