@@ -1,14 +1,14 @@
 //! Denies runs of building blocks that are not built on approved definitions; abstains otherwise.
 
-use std::collections::BTreeSet;
-
-use countersign_policy::{Behavior, DefinitionId, Run, Token, Verdict, policy, settings};
+use countersign_policy::{
+    Behavior, DefinitionId, IdentifierSet, Run, Token, Verdict, policy, settings,
+};
 
 /// Definitions that are approved to build upon.
 #[settings]
 pub struct Settings {
     /// The definitions that a parent may be made from.
-    approved: BTreeSet<DefinitionId>,
+    approved: IdentifierSet<DefinitionId>,
 }
 
 policy!(Settings, evaluate);
@@ -27,7 +27,7 @@ fn evaluate(settings: &Settings, run: &Run, _token: &Token) -> Verdict {
         );
     }
     // One approved parent does not make up for another.
-    match parents.iter().find(|parent| !settings.approved.contains(parent.definition.as_str())) {
+    match parents.iter().find(|parent| !settings.approved.contains(&parent.definition)) {
         None => Verdict::abstain(),
         Some(parent) => Verdict::deny(
             "parent-not-approved",

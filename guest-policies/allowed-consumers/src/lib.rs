@@ -1,10 +1,9 @@
 //! Permits the workspaces on a list, of up to 10,000.
 
-use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
 use countersign_policy::serde::{Deserialize, Deserializer, de::Error};
-use countersign_policy::{Grant, Run, Token, Verdict, Workspace, policy, settings};
+use countersign_policy::{Grant, IdentifierSet, Run, Token, Verdict, Workspace, policy, settings};
 
 const MAX_WORKSPACES: usize = 10_000;
 
@@ -14,7 +13,7 @@ pub struct Settings {
     /// The workspaces that may, at most 10,000. The definition workspace is not on it by itself.
     #[serde(deserialize_with = "bounded")]
     #[schemars(length(max = 10_000))]
-    workspaces: BTreeSet<Workspace>,
+    workspaces: IdentifierSet<Workspace>,
     /// The maximum TTL of tokens for them, in seconds. Without it, as requested.
     #[serde(default)]
     max_ttl: Option<NonZeroU32>,
@@ -24,7 +23,7 @@ policy!(Settings, evaluate);
 
 fn evaluate(settings: &Settings, run: &Run, token: &Token) -> Verdict {
     let consumer = &run.building_block.workspace;
-    if !settings.workspaces.contains(consumer.as_str()) {
+    if !settings.workspaces.contains(consumer) {
         return Verdict::deny(
             "workspace-not-listed",
             format!(
@@ -42,15 +41,17 @@ fn evaluate(settings: &Settings, run: &Run, token: &Token) -> Verdict {
     }
 }
 
-fn bounded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<Workspace>, D::Error> {
-    let workspaces = Vec::<Workspace>::deserialize(deserializer)?;
+fn bounded<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<IdentifierSet<Workspace>, D::Error> {
+    let workspaces = IdentifierSet::deserialize(deserializer)?;
     if workspaces.len() > MAX_WORKSPACES {
         let found = workspaces.len();
         return Err(D::Error::custom(format_args!(
             "expected at most {MAX_WORKSPACES} workspaces, found {found}"
         )));
     }
-    Ok(workspaces.into_iter().collect())
+    Ok(workspaces)
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use countersign_policy::{
-    Audience, DefinitionId, Grant, Implementation, Run, Token, Verdict, policy, settings,
+    Audience, DefinitionId, Grant, IdentifierMap, Implementation, Run, Token, Verdict, policy,
+    settings,
 };
 
 /// The audiences that runs may request, by implementation, and by definition where one differs.
@@ -14,7 +15,7 @@ pub struct Settings {
     implementations: BTreeMap<Implementation, BTreeSet<Audience>>,
     /// Audiences by the UUID of the definition, in the implementation's place.
     #[serde(default)]
-    definitions: BTreeMap<DefinitionId, BTreeSet<Audience>>,
+    definitions: IdentifierMap<DefinitionId, BTreeSet<Audience>>,
 }
 
 policy!(Settings, evaluate);
@@ -23,8 +24,7 @@ fn evaluate(settings: &Settings, run: &Run, token: &Token) -> Verdict {
     let definition = &run.definition;
     // An implementation that only a later host knows cannot be in the settings.
     let by_implementation = || settings.implementations.get(&definition.implementation);
-    let Some(used) = settings.definitions.get(definition.id.as_str()).or_else(by_implementation)
-    else {
+    let Some(used) = settings.definitions.get(&definition.id).or_else(by_implementation) else {
         return Verdict::deny(
             "no-audiences-set",
             format!(

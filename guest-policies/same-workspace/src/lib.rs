@@ -1,15 +1,13 @@
 //! Permits runs of the definition workspace itself, and of the workspaces on its list.
 
-use std::collections::BTreeSet;
-
-use countersign_policy::{Grant, Run, Token, Verdict, Workspace, policy, settings};
+use countersign_policy::{Grant, IdentifierSet, Run, Token, Verdict, Workspace, policy, settings};
 
 /// Workspaces that may use a definition, in addition to its own.
 #[settings]
 pub struct Settings {
     /// Workspaces that may use the definitions as well.
     #[serde(default)]
-    also: BTreeSet<Workspace>,
+    also: IdentifierSet<Workspace>,
     /// The maximum TTL of tokens for those, in seconds. Without it, as requested.
     #[serde(default)]
     #[schemars(range(min = 1))]
@@ -24,7 +22,7 @@ fn evaluate(settings: &Settings, run: &Run, token: &Token) -> Verdict {
     if consumer == platform_team {
         return Verdict::permit();
     }
-    if settings.also.contains(consumer.as_str()) {
+    if settings.also.contains(consumer) {
         return match settings.also_max_ttl {
             Some(seconds) => Grant::new().ttl_at_most(seconds.get(), token).permit(),
             None => Verdict::permit(),

@@ -1,23 +1,33 @@
-//! Memory for a guest that lives for one evaluation: taken from an arena, never given back.
+//! Memory for a guest that lives for one evaluation: taken once, never given back.
 //!
-//! The arena is static, so an ordinary evaluation asks the host for no memory: growing costs more
-//! than all the rest. A policy that needs more than the arena gets pages of the WebAssembly
-//! memory, one after the other.
+//! It begins behind the stack and the static data, and ends where the WebAssembly memory does, which grows
+//! when that is not enough. An ordinary evaluation does not grow it, which would cost more than all the rest:
+//! [`reserve`] sees to it when the settings have been taken. A small memory matters as much: a host looks at
+//! every page of it after each evaluation.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 use std::ptr::null_mut;
 
-/// Enough for the claims and a verdict many times over, few enough pages to be cheap to clear.
-const ARENA_BYTES: usize = 48 << 10;
+/// Enough for ordinary claims and a verdict many times over.
+const EVALUATION_BYTES: usize = 12 << 10;
 
 const PAGE_BYTES: usize = 64 << 10;
 
-#[repr(C, align(16))]
-struct Room(std::cell::UnsafeCell<[u8; ARENA_BYTES]>);
+/// Says to a host that memory is given out once and never taken back: it may then pass all claims in one
+/// allocation. The name is the host's, `ONE_WAY_MEMORY`.
+#[used]
+#[allow(unsafe_code, reason = "a custom section of the module")]
+#[unsafe(link_section = "countersign:one-way-memory")]
+static ONE_WAY_MEMORY: [u8; 1] = [1];
+
+#[allow(unsafe_code, reason = "the linker's symbol")]
+unsafe extern "C" {
+    /// The end of the stack and the static data, as the linker has it.
+    static __heap_base: u8;
+}
 
 struct Arena {
-    room: Room,
     /// First free address and the end of the current stretch; 0 before the first use.
     next: Cell<usize>,
     end: Cell<usize>,
@@ -28,20 +38,28 @@ struct Arena {
 unsafe impl Sync for Arena {}
 
 #[global_allocator]
-static ARENA: Arena = Arena {
-    room: Room(std::cell::UnsafeCell::new([0; ARENA_BYTES])),
-    next: Cell::new(0),
-    end: Cell::new(0),
-};
+static ARENA: Arena = Arena { next: Cell::new(0), end: Cell::new(0) };
+
+/// Makes sure that an ordinary evaluation has enough memory, also where the settings took all.
+pub(crate) fn reserve() {
+    ARENA.begin();
+    if ARENA.end.get() - ARENA.next.get() < EVALUATION_BYTES {
+        // Without it the evaluation asks for itself.
+        ARENA.grow(EVALUATION_BYTES, 1);
+    }
+}
 
 impl Arena {
+    fn begin(&self) {
+        if self.end.get() == 0 {
+            self.next.set(&raw const __heap_base as usize);
+            self.end.set(core::arch::wasm32::memory_size::<0>() * PAGE_BYTES);
+        }
+    }
+
     /// Takes `size` bytes at a multiple of `align`, or gives null when the host gives no memory.
     fn take(&self, size: usize, align: usize) -> *mut u8 {
-        if self.end.get() == 0 {
-            let start = self.room.0.get() as usize;
-            self.next.set(start);
-            self.end.set(start + ARENA_BYTES);
-        }
+        self.begin();
         if let Some(address) = self.within(size, align) {
             return address as *mut u8;
         }
@@ -65,9 +83,10 @@ impl Arena {
     /// Asks for pages. What is left of the current stretch is used further when they follow it.
     fn grow(&self, size: usize, align: usize) -> bool {
         let Some(bytes) = size.checked_add(align) else { return false };
-        // Ever larger steps, so that many small allocations do not mean many growths.
+        // Ever larger steps, so that many small allocations do not mean many growths; and small ones, since
+        // a host looks at every page after each evaluation, used or not.
         let held = core::arch::wasm32::memory_size::<0>();
-        let pages = bytes.div_ceil(PAGE_BYTES).max(held / 2);
+        let pages = bytes.div_ceil(PAGE_BYTES).max(held / 8);
         let before = core::arch::wasm32::memory_grow::<0>(pages);
         if before == usize::MAX {
             return false;
@@ -100,9 +119,10 @@ unsafe impl GlobalAlloc for Arena {
             // What is left over stays unused, so that every byte is given out once.
             return old;
         }
-        let is_last = old as usize + layout.size() == self.next.get();
-        if is_last
+        let is_last = || old as usize + layout.size() == self.next.get();
+        if is_last()
             && let Some(next) = (old as usize).checked_add(new_size)
+            && (next <= self.end.get() || self.grow(new_size, 1) && is_last())
             && next <= self.end.get()
         {
             // A vector that grows at the end of the arena grows in place.

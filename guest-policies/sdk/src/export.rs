@@ -68,7 +68,10 @@ pub fn configure<S: DeserializeOwned, P>(
     })?;
     configured.0.set(prepare(settings)?).map_err(|_| {
         vec![Problem { pointer: String::new(), message: "configured twice".to_owned() }]
-    })
+    })?;
+    #[cfg(target_arch = "wasm32")]
+    crate::arena::reserve();
+    Ok(())
 }
 
 /// `evaluate` of the contract.

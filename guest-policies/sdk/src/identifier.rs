@@ -7,6 +7,31 @@ use serde::de::{Deserializer, Error, Visitor};
 
 use crate::settings::cut;
 
+/// A type of identifiers. Only this crate implements it.
+pub trait Identifier: private::Sealed + Sized {
+    /// The form that texts must have, for messages.
+    #[doc(hidden)]
+    const EXPECTED: &'static str;
+
+    /// Checks that a text is an identifier of this type. Nothing is trimmed or folded.
+    ///
+    /// # Errors
+    /// When it is none, with a message that says what was expected and repeats at most 80 bytes of the text,
+    /// unescaped: a host escapes it.
+    fn check(text: &str) -> Result<(), String>;
+
+    /// The identifier's text.
+    fn as_str(&self) -> &str;
+
+    /// The identifier of a text that was checked.
+    #[doc(hidden)]
+    fn from_checked(text: String) -> Self;
+}
+
+mod private {
+    pub trait Sealed {}
+}
+
 macro_rules! identifiers {
     ($($(#[$doc:meta])* $name:ident, $check:path, $expected:literal, $schema:tt;)*) => {$(
         $(#[$doc])*
@@ -20,17 +45,34 @@ macro_rules! identifiers {
             /// When the text is none, with a message that says what was expected and repeats at
             /// most 80 bytes of it, unescaped: a host escapes it.
             pub fn parse(text: &str) -> Result<Self, String> {
-                if $check(text) {
-                    Ok(Self(text.into()))
-                } else {
-                    Err(format!(concat!("expected ", $expected, ", found `{}`"), cut(text)))
-                }
+                Self::check(text).map(|()| Self(text.into()))
             }
 
             /// The identifier's text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+        }
+
+        impl private::Sealed for $name {}
+
+        impl Identifier for $name {
+            const EXPECTED: &'static str = $expected;
+
+            fn check(text: &str) -> Result<(), String> {
+                if $check(text) {
+                    return Ok(());
+                }
+                Err(format!(concat!("expected ", $expected, ", found `{}`"), cut(text)))
+            }
+
+            fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            fn from_checked(text: String) -> Self {
+                Self(text.into())
             }
         }
 

@@ -2,13 +2,13 @@
 //! settings, run and token to a verdict.
 //!
 //! ```
-//! use countersign_policy::{Run, Token, Verdict, policy, settings};
+//! use countersign_policy::{IdentifierSet, Run, Token, Verdict, Workspace, policy, settings};
 //!
 //! /// Which workspaces may use the definition.
 //! #[settings]
 //! pub struct Settings {
 //!     /// Identifiers of workspaces.
-//!     workspaces: Vec<String>,
+//!     workspaces: IdentifierSet<Workspace>,
 //! }
 //!
 //! policy!(Settings, evaluate);
@@ -22,14 +22,15 @@
 //!     }
 //! }
 //! # use countersign_policy::testing;
-//! # let settings = Settings { workspaces: vec!["my-workspace".into()] };
+//! # let settings = countersign_policy::parse_settings(r#"{"workspaces": ["my-workspace"]}"#).unwrap();
 //! # assert_eq!(evaluate(&settings, &testing::run(), &testing::token()), Verdict::permit());
 //! ```
 //!
 //! A policy that limits tokens and does not say who may have them answers [`Verdict::restrict`]:
 //! it narrows as a permit does, and never counts as one. See also [`Grant::restrict`].
 //!
-//! Settings are made of [`Workspace`], [`DefinitionId`] and [`Audience`], the enums [`Behavior`],
+//! Settings are made of [`Workspace`], [`DefinitionId`] and [`Audience`], sets and maps of them
+//! ([`IdentifierSet`], [`IdentifierMap`]), the enums [`Behavior`],
 //! [`AuthorKind`] and [`Implementation`] (written in kebab-case), and whatever serde and schemars
 //! have implementations for; a nested type takes [`settings`] too.
 //!
@@ -50,10 +51,12 @@ mod arena;
 pub mod bindings;
 mod export;
 mod identifier;
+mod identifier_set;
 #[cfg(target_arch = "wasm32")]
 mod panic;
 pub mod sample;
 mod settings;
+mod sorted_texts;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 mod verdict;
@@ -66,7 +69,8 @@ pub use bindings::exports::countersign::policy::policy::{
 #[doc(hidden)]
 pub use countersign_policy_macros::NoSchema;
 pub use countersign_policy_macros::settings;
-pub use identifier::{Audience, DefinitionId, Workspace};
+pub use identifier::{Audience, DefinitionId, Identifier, Workspace};
+pub use identifier_set::{IdentifierMap, IdentifierSet};
 #[cfg(not(target_arch = "wasm32"))]
 pub use schemars;
 pub use serde;

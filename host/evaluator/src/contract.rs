@@ -3,10 +3,13 @@
 //! The order of fields and cases is the contract's. Wasmtime compares these types with the
 //! component's before the first call, so a mistake here is a load error, not a wrong decision.
 
+mod arguments;
+mod block;
 mod lifted;
 
 use wasmtime::component::{ComponentType, Lift, Lower};
 
+pub(crate) use self::arguments::{ArgumentForm, Arguments, LoweredArguments, ONE_WAY_MEMORY};
 pub(crate) use self::lifted::{LiftFailed, List, Text};
 use crate::request::claims::Claims;
 use crate::request::identifier::FactName;

@@ -8,7 +8,7 @@ use super::identity::BindingIdentity;
 use super::policy::Policy;
 use super::scope::{Mode, Scope};
 use super::settings::Settings;
-use crate::contract;
+use crate::contract::{self, Arguments};
 use crate::decision::fault::{Fault, GrantFault};
 use crate::decision::outcome::BindingTrace;
 use crate::decision::verdict::{Grant, MAX_REASONS, PolicyReason, RawGrant, Verdict};
@@ -207,18 +207,13 @@ impl Binding {
         self.prepared.get()?.as_ref().ok()
     }
 
-    /// Evaluates in a fresh instance. `run` and `token` are `claims` as the guest sees them.
-    pub(crate) fn evaluate(
-        &self,
-        run: &contract::Run<'_>,
-        token: &contract::Token<'_>,
-        claims: &Claims,
-    ) -> BindingTrace {
-        let outcome = self.attempt(None, run, token).map_or_else(
+    /// Evaluates in a fresh instance. `arguments` are `claims` as the guest sees them.
+    pub(crate) fn evaluate(&self, arguments: &Arguments<'_>, claims: &Claims) -> BindingTrace {
+        let outcome = self.attempt(None, arguments).map_or_else(
             // The slot does not hold it: no permit is held while it is made.
             || {
                 let guest = self.guest().map_err(BindingError::into_fault)?;
-                self.attempt(Some(&guest), run, token).ok_or_else(missing_guest)
+                self.attempt(Some(&guest), arguments).ok_or_else(missing_guest)
             },
             Ok,
         );
@@ -235,20 +230,19 @@ impl Binding {
     fn attempt(
         &self,
         made: Option<&Arc<Guest>>,
-        run: &contract::Run<'_>,
-        token: &contract::Token<'_>,
+        arguments: &Arguments<'_>,
     ) -> Option<EvaluationOutcome> {
         let settings = self.settings.as_json();
         let engine = self.policy.engine();
         self.share.run(&self.limits, engine.scheduler(), |limits, worker| {
             let slot = engine.code_slot(worker);
             if let Some(guest) = self.guest.at(slot) {
-                return Some(guest.evaluate(limits, settings, run, token));
+                return Some(guest.evaluate(limits, settings, arguments));
             }
             Some(match self.policy.instantiate_for(made?, slot) {
                 Ok(guest) => {
                     self.guest.put(slot, &guest);
-                    guest.evaluate(limits, settings, run, token)
+                    guest.evaluate(limits, settings, arguments)
                 }
                 Err(problem) => {
                     let problem = escape(&problem.to_string(), 512);

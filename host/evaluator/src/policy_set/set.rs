@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::binding::Binding;
 use super::scope_index::ScopeIndex;
-use crate::contract;
+use crate::contract::Arguments;
 use crate::decision::combine::combine;
 use crate::decision::{Decision, record};
 use crate::digest::Digest;
@@ -62,14 +62,13 @@ impl PolicySet {
     /// whose scope does not contain it does not matter. Nothing survives but the
     /// decision, and the same claims give the same decision.
     pub fn evaluate(&self, claims: Claims) -> Decision {
-        let run = contract::Run::new(&claims);
-        let token = contract::Token::new(&claims);
+        let arguments = Arguments::new(&claims);
         let trace: Vec<_> = self
             .scopes
             .about(claims.run())
             .into_iter()
             .filter_map(|place| self.bindings.get(place))
-            .map(|binding| binding.evaluate(&run, &token, &claims))
+            .map(|binding| binding.evaluate(&arguments, &claims))
             .collect();
         let outcome = combine(claims.token(), &trace);
         Decision::new(claims, self.digest, trace, outcome)

@@ -7,7 +7,7 @@ use wasmtime::component::{Component, ComponentExportIndex};
 use super::load_error::LoadError;
 use super::precheck;
 use super::snapshot::STATE_INSTANCE;
-use crate::contract::{self, INTERFACE, INTERFACE_STEM};
+use crate::contract::{self, ArgumentForm, INTERFACE, INTERFACE_STEM, ONE_WAY_MEMORY};
 use crate::limits::Limits;
 use crate::text::escape;
 
@@ -61,6 +61,25 @@ pub(super) fn check_component(bytes: &[u8], limits: &Limits) -> Result<(), LoadE
         return Err(LoadError::Import { name: escape(name, 256) });
     }
     precheck::precheck(bytes)
+}
+
+/// The way in which a component takes the arguments of `evaluate`: as a block if its only core module says
+/// that its [memory is one-way](ONE_WAY_MEMORY). Of several modules, one may free what another one was given.
+pub(super) fn argument_form(component: &[u8]) -> ArgumentForm {
+    let (mut modules, mut in_module, mut says_so) = (0, false, false);
+    for payload in Parser::new(0).parse_all(component) {
+        match payload {
+            Ok(Payload::ModuleSection { .. }) => (modules, in_module) = (modules + 1, true),
+            Ok(Payload::End(_)) => in_module = false,
+            Ok(Payload::CustomSection(section)) if in_module => {
+                says_so |= section.name() == ONE_WAY_MEMORY;
+            }
+            Ok(_) => {}
+            // It is refused elsewhere.
+            Err(_) => return ArgumentForm::Values,
+        }
+    }
+    if says_so && modules == 1 { ArgumentForm::Block } else { ArgumentForm::Values }
 }
 
 pub(super) fn check_size(bytes: &[u8], limits: &Limits) -> Result<(), LoadError> {

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::cache::{CacheEntry, EntryOf};
 use super::compile::{CompileError, CompiledCode, Form, Preparation};
-use super::component::{WrongType, check_size, functions, invalid};
+use super::component::{WrongType, argument_form, check_size, functions, invalid};
 use super::engine::Engine;
 use super::load_error::LoadError;
 use super::snapshot::State;
-use crate::contract::{Description, Problem};
+use crate::contract::{ArgumentForm, Description, Problem};
 use crate::decision::fault::Fault;
 use crate::digest::Digest;
 use crate::limits::{ConfigureUsage, Limits};
@@ -34,6 +34,7 @@ pub(crate) struct LoadedComponent {
     limits: Limits,
     /// The reason why its state cannot be read, if it cannot.
     no_snapshot: Option<String>,
+    form: ArgumentForm,
     guest: CodeSlot<Guest>,
 }
 
@@ -73,7 +74,8 @@ impl LoadedComponent {
     ) -> Result<(Self, Description, ConfigureUsage), LoadError> {
         check_size(bytes, limits)?;
         let digest = Digest::of(bytes);
-        let (about, guest) = prepare(engine, &Policy { engine, digest, bytes, limits })?;
+        let form = argument_form(bytes);
+        let (about, guest) = prepare(engine, &Policy { engine, digest, bytes, form, limits })?;
         let permit = engine.scheduler().acquire_to_prepare();
         let guest = on_slot(engine, &guest, engine.code_slot(permit.slot))?;
         let describe = |fault| LoadError::Describe { fault };
@@ -93,6 +95,7 @@ impl LoadedComponent {
             bytes: bytes.into(),
             limits: *limits,
             no_snapshot: about.no_snapshot,
+            form,
             guest: slot,
         };
         Ok((loaded, description, usage))
@@ -144,7 +147,8 @@ impl LoadedComponent {
     fn guest(&self, limits: &Limits) -> Result<Arc<Guest>, LoadError> {
         let (engine, bytes) = (&self.engine, &*self.bytes);
         let guest = self.guest.any_or_make(|| {
-            let policy = Policy { engine, digest: self.digest, bytes, limits: &self.limits };
+            let Self { digest, form, ref limits, .. } = *self;
+            let policy = Policy { engine, digest, bytes, form, limits };
             prepare(engine, &policy).map(|(_, guest)| (guest.slot(), guest))
         })?;
         if stack_of(limits.stack_bytes) == stack_of(self.limits.stack_bytes) {
@@ -232,6 +236,7 @@ struct Policy<'p> {
     engine: &'p Engine,
     digest: Digest,
     bytes: &'p [u8],
+    form: ArgumentForm,
     limits: &'p Limits,
 }
 
@@ -260,7 +265,7 @@ impl Stage for Policy<'_> {
     }
 
     fn link(&self, code: &CompiledCode, _: bool) -> Result<Arc<Guest>, LoadError> {
-        link(self.engine, code, self.limits).map(Arc::new)
+        link(self.engine, code, self.form, self.limits).map(Arc::new)
     }
 }
 
@@ -312,7 +317,7 @@ impl Stage for Binding<'_> {
         if !is_snapshot && code.as_bytes().is_empty() {
             return self.component.guest(self.limits);
         }
-        let guest = link(&self.component.engine, code, self.limits)?;
+        let guest = link(&self.component.engine, code, self.component.form, self.limits)?;
         Ok(Arc::new(if is_snapshot { guest.configured() } else { guest }))
     }
 }
@@ -344,8 +349,13 @@ fn unmodified(
 }
 
 /// Links compiled code on the thread's preferred worker slot.
-fn link(engine: &Engine, code: &CompiledCode, limits: &Limits) -> Result<Guest, LoadError> {
-    link_on(engine, engine.preferred_code_slot(), limits.stack_bytes, code)
+fn link(
+    engine: &Engine,
+    code: &CompiledCode,
+    form: ArgumentForm,
+    limits: &Limits,
+) -> Result<Guest, LoadError> {
+    link_on(engine, engine.preferred_code_slot(), limits.stack_bytes, code, form)
 }
 
 fn link_on(
@@ -353,6 +363,7 @@ fn link_on(
     slot: WorkerSlot,
     stack_bytes: u32,
     code: &CompiledCode,
+    form: ArgumentForm,
 ) -> Result<Guest, LoadError> {
     let wasmtime = engine
         .on_slot(slot, stack_bytes)
@@ -360,7 +371,7 @@ fn link_on(
     let component = code.load(wasmtime)?;
     let functions = functions(&component)?;
     let code = engine.code_cache().count(code.as_bytes().len() as u64);
-    Guest::new(&component, functions, Placement { slot, stack_bytes, code })
+    Guest::new(&component, functions, form, Placement { slot, stack_bytes, code })
         .map_err(|error| invalid(&error))
 }
 
@@ -380,7 +391,7 @@ fn recompile_for(
     stack_bytes: u32,
 ) -> Result<Arc<Guest>, LoadError> {
     let code = CompiledCode::of(guest.component())?;
-    let copy = link_on(engine, slot, stack_bytes, &code)?;
+    let copy = link_on(engine, slot, stack_bytes, &code, guest.form())?;
     Ok(Arc::new(if guest.is_configured() { copy.configured() } else { copy }))
 }
 

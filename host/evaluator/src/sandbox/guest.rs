@@ -17,8 +17,8 @@ use super::ledger::Ledger;
 use super::lowered::LowerProbe;
 use super::scheduler::WorkerSlot;
 use crate::contract::{
-    ConfigureParams, ConfigureResults, DescribeParams, DescribeResults, Description,
-    EvaluateParams, EvaluateResults, Problem, Run, Token, Verdict,
+    ArgumentForm, Arguments, ConfigureParams, ConfigureResults, DescribeParams, DescribeResults,
+    Description, EvaluateParams, EvaluateResults, LoweredArguments, Problem, Verdict,
 };
 use crate::decision::fault::Fault;
 use crate::limits::{ConfigureUsage, EvaluationUsage, Limits};
@@ -40,6 +40,8 @@ const NO_RESTRICT: &str = "its verdict has no `restrict`, which the contract has
 pub(crate) struct Guest {
     instance: InstancePre<Ledger>,
     functions: Functions,
+    /// The way in which it takes claims.
+    form: ArgumentForm,
     /// It begins in the state that its settings left it in.
     configured: bool,
     placement: Placement,
@@ -59,10 +61,11 @@ impl Guest {
     pub(crate) fn new(
         component: &Component,
         functions: Functions,
+        form: ArgumentForm,
         placement: Placement,
     ) -> wasmtime::Result<Self> {
         let instance = Linker::new(component.engine()).instantiate_pre(component)?;
-        Ok(Self { instance, functions, configured: false, placement })
+        Ok(Self { instance, functions, form, configured: false, placement })
     }
 
     /// The same guest, whose component is a snapshot: it has taken its settings already.
@@ -83,6 +86,11 @@ impl Guest {
     /// The stack that it was made for.
     pub(crate) fn stack_bytes(&self) -> u32 {
         self.placement.stack_bytes
+    }
+
+    /// The way in which it takes claims.
+    pub(crate) fn form(&self) -> ArgumentForm {
+        self.form
     }
 
     /// The compiled component.
@@ -154,10 +162,9 @@ impl Guest {
         &self,
         limits: &Limits,
         settings: &str,
-        run: &Run<'_>,
-        token: &Token<'_>,
+        arguments: &Arguments<'_>,
     ) -> EvaluationOutcome {
-        match self.call_evaluate(limits, settings, run, token) {
+        match self.call_evaluate(limits, settings, arguments) {
             Ok((verdict, sandbox)) => {
                 let left = sandbox.store.get_fuel().ok();
                 let usage = EvaluationUsage {
@@ -181,8 +188,7 @@ impl Guest {
         &self,
         limits: &Limits,
         settings: &str,
-        run: &Run<'_>,
-        token: &Token<'_>,
+        arguments: &Arguments<'_>,
     ) -> Result<(Verdict, Sandbox), Fault> {
         let mut sandbox = self.instantiate(limits)?;
         if !self.configured {
@@ -196,7 +202,7 @@ impl Guest {
         sandbox.store.set_hostcall_fuel(limits.output_bytes as usize);
         sandbox.refuel(limits.fuel)?;
         let lowered = AtomicBool::new(false);
-        match function.call(&mut sandbox.store, (run, LowerProbe::new(token, &lowered))) {
+        match function.call(&mut sandbox.store, arguments.in_form(self.form, &lowered)) {
             Ok((verdict,)) => Ok((verdict, sandbox)),
             Err(error) => Err(match sandbox.fault(&error) {
                 Some(fault) => fault,
@@ -229,9 +235,8 @@ fn no_state() -> wasmtime::Error {
     wasmtime::Error::msg("its functions are not there")
 }
 
-/// The contract's `evaluate`, with a probe around its last argument.
-type EvaluateFunction<'a> =
-    TypedFunc<(&'a Run<'a>, LowerProbe<'a, &'a Token<'a>>), EvaluateResults>;
+/// The contract's `evaluate`, which takes claims in either form.
+type EvaluateFunction<'b, 'a> = TypedFunc<LoweredArguments<'b, 'a>, EvaluateResults>;
 
 /// An instance and the store that it lives in.
 struct Sandbox {
@@ -266,10 +271,10 @@ impl Sandbox {
     ///
     /// Its types are not compared again: [`Guest::check_types`] did so for this component, and a
     /// snapshot's component has the same ones.
-    fn evaluate_function<'a>(
+    fn evaluate_function<'b, 'a>(
         &mut self,
         functions: &Functions,
-    ) -> Result<EvaluateFunction<'a>, Fault> {
+    ) -> Result<EvaluateFunction<'b, 'a>, Fault> {
         let function = self
             .instance
             .get_func(&mut self.store, functions.evaluate)

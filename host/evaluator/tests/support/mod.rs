@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "no test uses all of it")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+pub(crate) mod arbitrary;
 pub(crate) mod hostile;
 
 use std::sync::{Arc, OnceLock};
