@@ -165,10 +165,16 @@ identifiers! {
 }
 
 fn is_workspace(text: &str) -> bool {
-    text.len() <= 63
-        && text.split('-').all(|part| {
-            !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-        })
+    let mut after_dash = true;
+    let all = text.bytes().all(|byte| match byte {
+        b'a'..=b'z' | b'0'..=b'9' => {
+            after_dash = false;
+            true
+        }
+        b'-' => !std::mem::replace(&mut after_dash, true),
+        _ => false,
+    });
+    all && !after_dash && text.len() <= 63
 }
 
 fn is_uuid(text: &str) -> bool {

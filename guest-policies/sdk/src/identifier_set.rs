@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use crate::identifier::Identifier;
-use crate::sorted_texts::SortedTexts;
+use crate::sorted_texts::{SortedTexts, order};
 
 /// A set of [`Workspace`](crate::Workspace), [`DefinitionId`](crate::DefinitionId) or
 /// [`Audience`](crate::Audience) in settings, written as an array.
@@ -108,11 +108,8 @@ impl<T, V> Default for IdentifierMap<T, V> {
 
 impl<T: Identifier> FromIterator<T> for IdentifierSet<T> {
     fn from_iter<I: IntoIterator<Item = T>>(identifiers: I) -> Self {
-        let mut texts: Vec<String> =
-            identifiers.into_iter().map(|identifier| identifier.as_str().to_owned()).collect();
-        texts.sort_unstable();
-        texts.dedup();
-        Self { texts: SortedTexts::new(&texts), identifiers: PhantomData }
+        let texts = identifiers.into_iter().map(|identifier| identifier.as_str().to_owned());
+        Self { texts: SortedTexts::of::<String>(texts.collect()), identifiers: PhantomData }
     }
 }
 
@@ -144,9 +141,7 @@ impl<'de, T: Identifier> Deserialize<'de> for IdentifierSet<T> {
                 while let Some(text) = items.next_element_seed(Checked::<T>(PhantomData))? {
                     texts.push(text);
                 }
-                texts.sort_unstable();
-                texts.dedup();
-                Ok(IdentifierSet { texts: SortedTexts::new(&texts), identifiers: PhantomData })
+                Ok(IdentifierSet { texts: SortedTexts::of(texts), identifiers: PhantomData })
             }
         }
 
@@ -170,7 +165,7 @@ impl<'de, T: Identifier, V: Deserialize<'de>> Deserialize<'de> for IdentifierMap
                 while let Some(key) = members.next_key_seed(Checked::<T>(PhantomData))? {
                     entries.push((key, members.next_value()?));
                 }
-                entries.sort_by(|(one, _), (other, _)| one.cmp(other));
+                entries.sort_unstable_by(|(one, _), (other, _)| order(one, other));
                 if let Some([(key, _), _]) = entries.windows(2).find(|pair| match pair {
                     [(one, _), (other, _)] => one == other,
                     _ => false,

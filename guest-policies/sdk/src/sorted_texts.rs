@@ -1,5 +1,7 @@
 //! Many texts in little memory: sorted, each without the beginning that it shares with the one before.
 
+use std::cmp::Ordering;
+
 /// The number of texts in a group. The first of each is whole, so that a search can begin there.
 const GROUP: usize = 16;
 
@@ -20,7 +22,14 @@ pub(crate) struct SortedTexts {
 }
 
 impl SortedTexts {
-    /// Texts in ascending order of their bytes, each once.
+    /// The texts of a list, each once.
+    pub(crate) fn of<T: AsRef<str>>(mut texts: Vec<T>) -> Self {
+        texts.sort_unstable_by(|one, other| order(one.as_ref(), other.as_ref()));
+        texts.dedup_by(|one, other| order(one.as_ref(), other.as_ref()).is_eq());
+        Self::new(&texts)
+    }
+
+    /// Texts in ascending [order], each once.
     pub(crate) fn new<T: AsRef<str>>(sorted: &[T]) -> Self {
         let ends = || Some((sorted.first()?.as_ref(), sorted.last()?.as_ref()));
         let prefix = ends().map_or(&[][..], |(first, last)| {
@@ -139,9 +148,28 @@ fn key(text: &[u8]) -> u64 {
     u64::from_be_bytes(bytes)
 }
 
+/// The order of two texts by their bytes. A guest has no instruction for it, and thousands of long texts that
+/// begin alike are compared by the eight bytes.
+pub(crate) fn order(one: &str, other: &str) -> Ordering {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let common = common(one, other);
+    one.get(common).cmp(&other.get(common))
+}
+
 /// The length that two texts have in common at their beginning.
 fn common(one: &[u8], other: &[u8]) -> usize {
-    one.iter().zip(other).take_while(|(one, other)| one == other).count()
+    let (ones, _) = one.as_chunks::<8>();
+    let (others, _) = other.as_chunks::<8>();
+    let mut common = 0;
+    for (one, other) in ones.iter().zip(others) {
+        let differs = u64::from_le_bytes(*one) ^ u64::from_le_bytes(*other);
+        if differs != 0 {
+            return common + differs.trailing_zeros() as usize / 8;
+        }
+        common += 8;
+    }
+    let (Some(one), Some(other)) = (one.get(common..), other.get(common..)) else { return common };
+    common + one.iter().zip(other).take_while(|(one, other)| one == other).count()
 }
 
 /// Writes a number in groups of seven bits, the lowest first; all but the last have the highest bit.
@@ -179,6 +207,8 @@ mod tests {
         let sorted: Vec<&String> = texts.iter().collect();
         let packed = SortedTexts::new(&sorted);
         assert_eq!(packed.len(), texts.len());
+        let twice = sorted.iter().rev().chain(&sorted).copied().collect();
+        assert!(SortedTexts::of::<&String>(twice) == packed);
         assert!(packed.iter().eq(texts.iter().cloned()));
         let others = texts.iter().flat_map(|text| {
             let beginnings = text.char_indices().map(|(end, _)| text[..end].to_owned());
@@ -186,6 +216,7 @@ mod tests {
         });
         for text in others.chain([String::new(), "zzz".to_owned(), "\u{10ffff}".to_owned()]) {
             assert_eq!(packed.find(&text), sorted.binary_search(&&text).ok(), "{text:?}");
+            assert!(texts.iter().all(|other| order(&text, other) == text.cmp(other)), "{text:?}");
         }
     }
 

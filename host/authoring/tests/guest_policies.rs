@@ -110,7 +110,8 @@ fn allowed_consumers_takes_ten_thousand_workspaces() {
     let input = cases.case[0].input(&serde_json::from_str(RUN).unwrap()).unwrap();
     let decision = PolicySet::new(vec![binding]).unwrap().evaluate(input.claims().unwrap());
     assert!(decision.into_approval().is_ok());
-    let error: BindingError = bind(json!({ "workspaces": vec!["a"; 10_001] })).unwrap_err();
+    let too_many: Vec<String> = (0..10_001).map(|n| format!("a{n}")).collect();
+    let error: BindingError = bind(json!({ "workspaces": too_many })).unwrap_err();
     assert!(
         error.to_string().contains("/workspaces: expected at most 10000 workspaces"),
         "{error}"

@@ -140,6 +140,8 @@ impl<'de> Reader<'de> {
         let mut unescaped = String::new();
         let mut copied = start;
         loop {
+            let ends = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=0x1f);
+            self.at += self.rest().iter().position(ends).ok_or_else(malformed)?;
             match self.byte() {
                 Some(b'"') => {
                     let tail = self.slice(copied, self.at)?;
@@ -155,8 +157,7 @@ impl<'de> Reader<'de> {
                     unescaped.push(self.escape()?);
                     copied = self.at;
                 }
-                Some(0..=0x1f) | None => return Err(malformed()),
-                Some(_) => self.at += 1,
+                _ => return Err(malformed()),
             }
         }
     }
