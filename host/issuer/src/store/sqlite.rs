@@ -6,12 +6,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use countersign::{RunId, RunnerId, read_run, run_record};
-use sqlx::migrate::MigrateError;
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
     SqliteSynchronous,
 };
-use sqlx::{Row, query};
+use sqlx::{Row, SqlSafeStr, query};
 
 use super::{Registered, Store, StoreError};
 use crate::BoxFuture;
@@ -102,7 +102,7 @@ impl SqliteStore {
             .acquire_timeout(timeout)
             .connect_with(options.clone())
             .await?;
-        sqlx::migrate!("./migrations").run(&writer).await.map_err(|error| match error {
+        migrator().run(&writer).await.map_err(|error| match error {
             MigrateError::VersionMismatch(_) => StoreError::Unreleased,
             error => error.into(),
         })?;
@@ -278,6 +278,14 @@ fn registered_run(id: &RunId, row: &SqliteRow) -> Result<RegisteredRun, StoreErr
         expires_at: time("expires_at")?.ok_or_else(|| broken("a time is missing"))?,
         finished_at: time("finished_at")?,
     })
+}
+
+/// The tables of this version, and the way there. Not by sqlx's macro, which builds its database drivers once more
+/// for the compiler's own use.
+fn migrator() -> Migrator {
+    let runs = include_str!("../../migrations/0001_runs.sql").into_sql_str();
+    let runs = Migration::new(1, "runs".into(), MigrationType::Simple, runs, false);
+    Migrator::with_migrations(vec![runs])
 }
 
 /// SQLite's integers are signed; no time that is taken here comes near.
