@@ -34,6 +34,7 @@ const INHERITED: &[&str] =
 /// The crates that make a component of a module. Their versions are in the workspace's lock file.
 const ENCODERS: &[&str] = &["wasm-encoder", "wasmparser", "wit-component"];
 
+#[expect(clippy::print_stdout, reason = "how a build script instructs cargo")]
 fn main() -> Result<()> {
     let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     let workspace = here.ancestors().nth(2).ok_or("no workspace above this crate")?;

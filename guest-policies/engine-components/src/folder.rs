@@ -64,7 +64,7 @@ impl EngineFolder {
         EngineName::ALL.into_iter().all(|engine| matches!(self.read(engine), Ok(Some(_))))
     }
 
-    /// Writes the components. A reader finds either all of them or none, and never a part of a file.
+    /// Writes the components. Meanwhile a reader finds none, or an error, and never a part of a file.
     ///
     /// # Errors
     /// When the system refuses.
