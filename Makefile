@@ -28,7 +28,7 @@ figures = grep -q '^<!-- $(1) -->' benches/README.md && awk '/^<!-- $(1) -->/ { 
 	skip = 1; next } /^<!-- end -->/ { skip = 0 } !skip' benches/README.md > target/figures.md \
 	&& mv target/figures.md benches/README.md
 
-.PHONY: help demo serve test e2e languages lint unit doc policies toolchain golden deny clean
+.PHONY: help demo serve install test e2e languages lint unit doc policies engines toolchain golden deny clean
 .PHONY: fuzz corpus bench bench-check bench-hostile bench-languages bench-tokens kills schemathesis
 
 help: ## List the targets
@@ -43,6 +43,11 @@ serve: toolchain policies ## Start the issuer on loopback with six policies and 
 	@$(CARGO) build $(CARGO_FLAGS) --bin countersign
 	@sh examples/serve.sh
 
+install: toolchain ## Install `countersign` with cargo, and with it the engines that `make engines` built
+	$(CARGO) install $(CARGO_FLAGS) --path host/cli
+	@[ ! -d target/lib/countersign/engines ] || $(CARGO) run $(CARGO_FLAGS) --quiet --bin countersign-engines -- \
+		"$${CARGO_INSTALL_ROOT:-$${CARGO_HOME:-$$HOME/.cargo}}/lib/countersign/engines"
+
 test: lint unit doc ## Run everything: lints, tests, documentation
 
 lint: toolchain
@@ -54,7 +59,7 @@ lint: toolchain
 	$(CARGO) clippy $(CARGO_FLAGS) --workspace --all-targets -- --deny warnings
 	cd guest-policies/engines && $(CARGO) clippy $(CARGO_FLAGS) --all-targets --target-dir ../../target/engines -- --deny warnings
 
-unit: toolchain
+unit: toolchain engines
 	@echo "== tests"
 	$(CARGO) test $(CARGO_FLAGS) --workspace
 
@@ -62,7 +67,7 @@ e2e: toolchain ## Exchange tokens at stand-ins of the clouds, with the clouds' o
 	@sh e2e/clients.sh
 	COUNTERSIGN_E2E=$(CURDIR)/target/e2e $(CARGO) test $(CARGO_FLAGS) --workspace --test clients -- --include-ignored
 
-languages: toolchain ## Create, build and test a policy in each language, with its own tools (needs python3 with venv, and npm with Node 20 or newer)
+languages: toolchain engines ## Create, build and test a policy in each language, with its own tools (needs python3 with venv, and npm with Node 20 or newer)
 	@echo "== languages"
 	$(CARGO) test $(CARGO_FLAGS) --workspace --test languages -- --include-ignored --nocapture --test-threads 1
 
@@ -74,10 +79,13 @@ policies: toolchain ## Build every policy to target/policies/NAME.wasm
 	@$(CARGO) run $(CARGO_FLAGS) --quiet --bin countersign-policy-artifacts -- target/policies
 	@ls -l target/policies
 
+engines: toolchain ## Build the engines of Rego and Cedar (minutes), unless they are there for these sources
+	@$(CARGO) run $(CARGO_FLAGS) --quiet --bin countersign-engines
+
 toolchain: ## Add the compiler's WebAssembly target, by rustup or Debian's packages
 	@sh .ci/toolchain
 
-golden: toolchain ## Rewrite the golden files of the tests
+golden: toolchain engines ## Rewrite the golden files of the tests
 	UPDATE=1 $(CARGO) test $(CARGO_FLAGS) --workspace
 
 fuzz: toolchain ## Fuzz every target for FUZZ_SECONDS (600), starting from the corpus and earlier finds
@@ -128,7 +136,7 @@ bench-tokens: toolchain ## Measure tokens per second of the service, with durabl
 	@cat target/tokens.md
 	@$(call figures,tokens)
 
-bench-languages: toolchain ## Measure a policy in each language: size, evaluation, memory (needs python3 with venv, and npm)
+bench-languages: toolchain engines ## Measure a policy in each language: size, evaluation, memory (needs python3 with venv, and npm)
 	$(CARGO) build $(CARGO_FLAGS) --release --bin countersign
 	COUNTERSIGN=$(CURDIR)/target/release/countersign $(CARGO) bench $(CARGO_FLAGS) --bench languages > target/languages.md
 	@cat target/languages.md

@@ -1,29 +1,33 @@
-//! Builds every policy to a component.
+//! Builds every policy that people would deploy to a component.
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::{env, fs};
 
-use countersign_component::{Build, Purpose, Toolchain, compile, component};
+use countersign_component::{Build, Purpose, Toolchain, compile_components};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// The folders beside this one that hold a policy.
+/// The folders beside this one that hold such a policy.
 const POLICIES: &[&str] = &[
     "allowed-consumers",
     "audience-per-implementation",
     "change-window",
     "same-workspace",
-    "scripted",
     "trigger-gate",
     "ttl-ceiling",
 ];
 
-/// The recipes of the cookbook that are written in Rust.
-const COOKBOOK: &[&str] = &["approved-parents", "break-glass", "emergency-stop"];
-
-/// The policies that embed an engine for another language. They have a lock file of their own.
-const ENGINES: &[&str] = &["cedar", "rego"];
+/// The other inputs of a component. The lock file and the workspace's manifest have the versions and features of what
+/// policies depend on; after a change of them the inner cargo finds out whether a policy is concerned, in a second.
+const SHARED: &[&str] = &[
+    "Cargo.toml",
+    "Cargo.lock",
+    "guest-policies/sdk/Cargo.toml",
+    "guest-policies/sdk/src",
+    "guest-policies/sdk/macros",
+    "wit",
+];
 
 #[expect(clippy::print_stderr, reason = "how a build script says why it failed")]
 fn main() {
@@ -38,49 +42,31 @@ fn build() -> Result<()> {
     let here = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
     let out = PathBuf::from(variable("OUT_DIR")?);
     let workspace = here.ancestors().nth(2).ok_or("no workspace above this crate")?;
-    let recipes = COOKBOOK.iter().flat_map(|recipe| {
-        // Their cases and texts are not part of a component, so a change must not rebuild it.
-        ["Cargo.toml", "settings.schema.json", "src"].map(|of| format!("cookbook/{recipe}/{of}"))
+    let own = POLICIES.iter().flat_map(|policy| {
+        // Its cases and texts are not part of a component, so a change must not rebuild it.
+        ["Cargo.toml", "settings.schema.json", "src"]
+            .map(|input| format!("guest-policies/{policy}/{input}"))
     });
-    let inputs = ["guest-policies", "wit", "Cargo.toml", "Cargo.lock"].map(str::to_owned);
-    for input in inputs.into_iter().chain(recipes) {
+    for input in SHARED.iter().map(|input| (*input).to_owned()).chain(own) {
         println!("cargo::rerun-if-changed={}", workspace.join(input).display());
     }
     println!("cargo::rerun-if-env-changed={}", Toolchain::VARIABLE);
 
     // A separate target folder: the outer cargo holds the lock of its own.
     let target_dir = out.ancestors().nth(4).ok_or("no target folder above")?.join("guest");
-    let toolchain = Toolchain::find()?;
-    let engines = workspace.join("guest-policies/engines");
-    let packages = [POLICIES, COOKBOOK].concat();
-    let policies = Build {
+    let build = Build {
         folder: workspace,
         root: workspace,
-        packages: &packages,
+        packages: POLICIES,
         target_dir: &target_dir,
         locked: true,
         purpose: Purpose::Policy,
+        shown: false,
     };
-    let engines = Build {
-        folder: &engines,
-        root: workspace,
-        packages: ENGINES,
-        purpose: Purpose::Engine,
-        target_dir: &target_dir.join("engines"),
-        locked: true,
-    };
-    for build in [policies, engines] {
-        let modules = compile(toolchain, &build)?;
-        for policy in build.packages {
-            write(&modules, policy, &out).map_err(|error| format!("{policy}: {error}"))?;
-        }
+    for (policy, component) in compile_components(Toolchain::find()?, &build)? {
+        fs::write(out.join(format!("{policy}.wasm")), component)?;
     }
     Ok(())
-}
-
-fn write(modules: &Path, policy: &str, out: &Path) -> Result<()> {
-    let module = fs::read(modules.join(format!("{}.wasm", policy.replace('-', "_"))))?;
-    Ok(fs::write(out.join(format!("{policy}.wasm")), component(&module)?)?)
 }
 
 fn variable(name: &str) -> Result<String> {

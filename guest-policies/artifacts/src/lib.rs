@@ -1,4 +1,4 @@
-//! Every policy of this repository as a component, built from its source beside this crate.
+//! The policies that people would deploy, as components, built from their sources beside this crate.
 
 macro_rules! artifacts {
     ($(#[$of_list:meta])* $list:ident: $($(#[$doc:meta])* $constant:ident = $name:literal,)*) => {
@@ -28,23 +28,3 @@ artifacts! {
     /// Lowers the TTL of a token by behavior.
     TTL_CEILING = "ttl-ceiling",
 }
-
-artifacts! {
-    /// The policies of the cookbook that are in Rust, by name.
-    COOKBOOK:
-    /// Denies building blocks that are not built on approved definitions.
-    APPROVED_PARENTS = "approved-parents",
-    /// Denies changes, except by a person for whom the glass was broken.
-    BREAK_GLASS = "break-glass",
-    /// Denies every run of a stopped definition.
-    EMERGENCY_STOP = "emergency-stop",
-}
-
-/// Returns the verdict in its settings. For tests only: it permits anything.
-pub const SCRIPTED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/scripted.wasm"));
-
-/// Decides by the Rego policy in its settings.
-pub const REGO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rego.wasm"));
-
-/// Decides by the Cedar policies in its settings.
-pub const CEDAR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/cedar.wasm"));

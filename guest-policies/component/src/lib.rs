@@ -6,4 +6,6 @@ mod encode;
 mod toolchain;
 
 pub use encode::{EncodeError, component};
-pub use toolchain::{Build, BuildError, COMPILED_FOLDER, Purpose, Toolchain, compile};
+pub use toolchain::{
+    Build, BuildError, COMPILED_FOLDER, Purpose, Toolchain, compile, compile_components,
+};

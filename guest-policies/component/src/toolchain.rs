@@ -2,8 +2,10 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 use std::{env, fs, io};
+
+use crate::encode::{EncodeError, component};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
@@ -51,8 +53,24 @@ pub enum BuildError {
     Compile {
         /// The exit status of the compiler.
         status: ExitStatus,
-        /// The compiler's own messages.
+        /// The compiler's own messages, unless they were shown.
         stderr: String,
+    },
+    /// A compiled module could not be read.
+    #[error("{}: {source}", .path.display())]
+    Read {
+        /// The file of the module.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A compiled module is not one of a policy.
+    #[error("{package}: {source}")]
+    Encode {
+        /// The package.
+        package: String,
+        /// The cause.
+        source: EncodeError,
     },
 }
 
@@ -141,6 +159,8 @@ pub struct Build<'b> {
     pub locked: bool,
     /// The purpose of the modules.
     pub purpose: Purpose,
+    /// Shows the compiler's messages on stderr while it works, rather than in the error.
+    pub shown: bool,
 }
 
 /// The purpose of a module.
@@ -198,6 +218,9 @@ pub fn compile(toolchain: Toolchain, build: &Build<'_>) -> Result<PathBuf, Build
     for package in build.packages {
         cargo.args(["--package", package]);
     }
+    if build.shown {
+        cargo.stderr(Stdio::inherit());
+    }
     let output = cargo.output().map_err(|source| BuildError::Start { command: "cargo", source })?;
     if output.status.success() {
         Ok(build.target_dir.join(TARGET).join("policy"))
@@ -207,6 +230,28 @@ pub fn compile(toolchain: Toolchain, build: &Build<'_>) -> Result<PathBuf, Build
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         })
     }
+}
+
+/// Compiles packages as [`compile`] does, and encodes each as a component: in the order of the packages, with their names.
+///
+/// # Errors
+/// Those of [`compile`], and when a module cannot be read or encoded.
+pub fn compile_components<'b>(
+    toolchain: Toolchain,
+    build: &Build<'b>,
+) -> Result<Vec<(&'b str, Vec<u8>)>, BuildError> {
+    let modules = compile(toolchain, build)?;
+    build
+        .packages
+        .iter()
+        .map(|package| {
+            let path = modules.join(format!("{}.wasm", package.replace('-', "_")));
+            let module = fs::read(&path).map_err(|source| BuildError::Read { path, source })?;
+            let encoded = component(&module)
+                .map_err(|source| BuildError::Encode { package: (*package).to_owned(), source })?;
+            Ok((*package, encoded))
+        })
+        .collect()
 }
 
 /// The compiler flags. Remapped paths give a component the same digest wherever the same compiler builds it, and the

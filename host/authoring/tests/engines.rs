@@ -18,7 +18,7 @@ use countersign::{
     EngineConfig, Fault, Grant, Implementation, Limits, Mode, Optimization, Policy, PolicySet, Run,
     RunnerId, Scope, Settings, SubjectFormat, SubjectTemplate, TokenRequest, Verdict, imports,
 };
-use countersign_policy_artifacts::{CEDAR, REGO};
+use countersign_engines::{EngineName, Places};
 use serde_json::{Value, json};
 
 const RUN: &str = include_str!("../../../examples/run.json");
@@ -32,6 +32,12 @@ const CLAIMS: usize = 100_000;
 
 /// A busy machine must not change a verdict.
 const LIMITS: Limits = Limits { wall_clock_ms: 10_000, ..Limits::INTERPRETER };
+
+/// The component of an engine, which `make engines` has built.
+fn component(engine: EngineName) -> Vec<u8> {
+    let program = std::env::current_exe().unwrap();
+    Places::of(Some(&program), None).read(engine).unwrap_or_else(|error| panic!("{error}"))
+}
 
 fn prepare(component: &[u8], settings: &Value) -> Result<PolicySet, BindingError> {
     let policy = Policy::load(&Engine::new().unwrap(), component, &LIMITS).unwrap();
@@ -316,14 +322,14 @@ fn cedar() -> Value {
 
 #[test]
 fn rego_answers_as_regorus_does() {
-    let met = compare("rego", REGO, &rego());
+    let met = compare("rego", &component(EngineName::Rego), &rego());
     // Every kind of answer was met, and often.
     assert!(met.iter().all(|count| *count > 500), "{met:?}");
 }
 
 #[test]
 fn cedar_answers_as_cedar_policy_does() {
-    let met = compare("cedar", CEDAR, &cedar());
+    let met = compare("cedar", &component(EngineName::Cedar), &cedar());
     let [permits, restrictions, denials, abstentions, faults] = met;
     assert!([permits, restrictions, denials, faults].iter().all(|count| *count > 500), "{met:?}");
     // Cedar denies where no policy applies.
@@ -332,8 +338,9 @@ fn cedar_answers_as_cedar_policy_does() {
 
 #[test]
 fn they_import_nothing_and_say_what_they_are() {
-    for (component, name) in [(REGO, "rego"), (CEDAR, "cedar")] {
-        assert_eq!(imports(component), Ok(vec![]));
+    for engine in EngineName::ALL {
+        let (component, name) = (component(engine), engine.as_str());
+        assert_eq!(imports(&component), Ok(vec![]));
         // What it is does not depend on where it was built.
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
         for place in [root.to_str().unwrap(), "/registry/src/"] {
@@ -342,7 +349,7 @@ fn they_import_nothing_and_say_what_they_are() {
                 "{name}: {place}"
             );
         }
-        let policy = Policy::load(&Engine::new().unwrap(), component, &LIMITS).unwrap();
+        let policy = Policy::load(&Engine::new().unwrap(), &component, &LIMITS).unwrap();
         assert_eq!(policy.description().name, name);
         let schema: Value =
             serde_json::from_str(policy.description().settings_schema.as_deref().unwrap()).unwrap();
@@ -357,8 +364,10 @@ fn they_import_nothing_and_say_what_they_are() {
 
 #[test]
 fn what_is_wrong_with_a_text_is_said_with_its_place() {
-    let rego = Arc::new(Policy::load(&Engine::new().unwrap(), REGO, &LIMITS).unwrap());
-    let cedar = Arc::new(Policy::load(&Engine::new().unwrap(), CEDAR, &LIMITS).unwrap());
+    let [cedar, rego] = EngineName::ALL.map(|engine| {
+        let component = component(engine);
+        Arc::new(Policy::load(&Engine::new().unwrap(), &component, &LIMITS).unwrap())
+    });
     let forbid = |annotations: &str| format!("{annotations} forbid(principal, action, resource);");
     for (policy, settings, says) in [
         (&rego, json!({"policy": "package countersign\npermit if {"}), "/policy: "),
@@ -490,7 +499,7 @@ fn what_is_wrong_with_a_text_is_said_with_its_place() {
 /// A rule of another shape says nothing that could be trusted.
 #[test]
 fn a_rule_of_another_shape_is_a_fault() {
-    let policy = unoptimised(REGO);
+    let policy = unoptimised(&component(EngineName::Rego));
     let base: Value = serde_json::from_str(RUN).unwrap();
     for (rule, says) in [
         ("permit := 7", "permit: expected true or an object, found 7"),
@@ -553,7 +562,8 @@ fn decide(policy: &Arc<Policy>, settings: &Value) -> (Result<Verdict, Fault>, bo
 #[test]
 fn a_restriction_narrows_and_never_permits() {
     let any = "permit(principal, action, resource);";
-    let (in_rego, in_cedar) = (unoptimised(REGO), unoptimised(CEDAR));
+    let (in_rego, in_cedar) =
+        (unoptimised(&component(EngineName::Rego)), unoptimised(&component(EngineName::Cedar)));
     let rego = |rules: &str| (&in_rego, json!({"policy": format!("package countersign\n{rules}")}));
     let cedar = |policies: String| (&in_cedar, json!({"policies": policies}));
     for ((policy, settings), verdict, max_ttl) in [
@@ -588,7 +598,7 @@ fn a_restriction_narrows_and_never_permits() {
 #[test]
 fn the_default_verdict_of_cedar_never_permits() {
     let policies = "forbid(principal, action == Action::\"destroy\", resource);";
-    let cedar = unoptimised(CEDAR);
+    let cedar = unoptimised(&component(EngineName::Cedar));
     for default in ["deny", "restrict", "abstain"] {
         let settings = json!({"policies": policies, "default-verdict": default});
         let (result, approved) = decide(&cedar, &settings);

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod api_key;
+mod base_directory;
 mod cache;
 mod can_permit;
 mod check;

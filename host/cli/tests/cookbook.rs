@@ -14,7 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use countersign_authoring::{Cases, Expectation};
-use countersign_policy_artifacts::COOKBOOK;
+use countersign_test_artifacts::COOKBOOK;
 use serde_json::{Value, json};
 use support::{RUN, countersign};
 use tempfile::TempDir;

@@ -13,8 +13,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use countersign_engines::{EngineFolder, EngineName};
 use serde_json::{Value, json};
-use support::{countersign, folder};
+use support::{command, countersign, folder};
 
 /// Creates a policy, builds it with the tools that it needs, tests it, and prints the time.
 fn from_nothing(parent: &Path, language: &str) -> PathBuf {
@@ -197,6 +198,38 @@ fn a_policy_in_python() {
 #[ignore = "with the others: make languages"]
 fn a_policy_in_rust() {
     from_nothing(folder().path(), "rust");
+}
+
+#[test]
+fn an_engine_that_is_not_there_or_was_changed_is_an_error() {
+    let parent = folder();
+    assert_eq!(countersign(parent.path(), "policy new a-rego --lang rego").status, 0);
+    let policy = parent.path().join("a-rego");
+    let build = || {
+        let mut command = command(&policy);
+        let output =
+            command.args(["policy", "build"]).env("COUNTERSIGN_ENGINES", "engines").output();
+        let output = output.unwrap();
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &b""[..]));
+        assert!(!policy.join("policy.wasm").exists());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let engines = EngineFolder::new(policy.join("engines"));
+    fs::create_dir(engines.path()).unwrap();
+    assert_eq!(
+        build(),
+        "error: the component of the engine `rego` is not installed; looked in\n  engines\nrun `make engines` in the \
+         source of this program, or name a folder that has it with COUNTERSIGN_ENGINES\n"
+    );
+    engines.write(&EngineName::ALL.map(|engine| (engine, b"\0asm".to_vec()))).unwrap();
+    // It is the file that was written, and no component.
+    assert!(!build().contains("not as it was built"));
+    fs::write(engines.path().join("rego.wasm"), "\0asn").unwrap();
+    assert_eq!(
+        build(),
+        "error: engines/rego.wasm: not as it was built, its digest is another one; run `make engines`, or copy the \
+         folder again\n"
+    );
 }
 
 #[test]

@@ -22,9 +22,10 @@ const LAYERS: &[&[&str]] = &[
     &["countersign-cli"],
 ];
 
-/// Crates that the program is built from and that have no layer: the tools that make components, and the policies
-/// that are built in.
-const GUESTS: &[&str] = &["countersign-component", "countersign-policy-artifacts"];
+/// Crates that the program is built from and that have no layer: the tools that make components and find engines, and
+/// the policies that are built in.
+const GUESTS: &[&str] =
+    &["countersign-component", "countersign-engines", "countersign-policy-artifacts"];
 
 /// Crates below `host/` that only tests and fuzzing use.
 const TOOLS: &[&str] = &["countersign-fuzz-targets"];

@@ -6,6 +6,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 
+use countersign_engines::{EngineName, Places};
 use countersign_hostile_policies::guest::with_schema;
 use serde_json::{Value, json};
 use support::{countersign, folder};
@@ -187,7 +188,9 @@ fn editors_get_the_schema_of_a_manifest_with_its_policies() {
 #[test]
 fn editors_get_the_settings_of_a_component_with_an_engine() {
     let folder = folder();
-    fs::write(folder.path().join("rego.wasm"), countersign_policy_artifacts::REGO).unwrap();
+    let program = std::env::current_exe().unwrap();
+    let component = Places::of(Some(&program), None).read(EngineName::Rego).unwrap();
+    fs::write(folder.path().join("rego.wasm"), component).unwrap();
     let ran = countersign(folder.path(), "schema rego.wasm");
     assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{}", ran.stdout);
     let schema: Value = serde_json::from_str(&ran.stdout).unwrap();

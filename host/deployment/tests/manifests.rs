@@ -265,7 +265,7 @@ fn manifest(binding: &str) -> Manifest {
 }
 
 fn files() -> ManifestFiles {
-    let component = countersign_policy_artifacts::SCRIPTED.to_vec();
+    let component = countersign_test_artifacts::SCRIPTED.to_vec();
     [("p.wasm".to_owned(), component), ("s.json".to_owned(), b"{}".to_vec())].into()
 }
 
@@ -314,7 +314,7 @@ fn a_set_is_made_whole_or_not_at_all() {
         &files(),
         "binding `one`: p.wasm: could not say what it is: it used more than 100 units of fuel (out-of-fuel)",
     );
-    let digest = Digest::of(countersign_policy_artifacts::SCRIPTED);
+    let digest = Digest::of(countersign_test_artifacts::SCRIPTED);
     does_not_prepare(
         &format!("{ABSTAIN}\ndigest = \"{}\"", Digest::of(b"")),
         &files(),

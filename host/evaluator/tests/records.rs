@@ -23,7 +23,7 @@ fn check(name: &str, decision: &Decision) {
     let hidden = serde_json::Value::from("…");
     assert_eq!(record["id"], decision.id().to_string());
     assert_eq!(record["policy_set"], decision.policy_set().to_string());
-    let component = Digest::of(countersign_policy_artifacts::SCRIPTED).to_string();
+    let component = Digest::of(countersign_test_artifacts::SCRIPTED).to_string();
     record["id"] = hidden.clone();
     record["policy_set"] = hidden.clone();
     for (entry, trace) in record["trace"].as_array_mut().unwrap().iter_mut().zip(decision.trace()) {

@@ -25,7 +25,7 @@ const ISSUER: &str = "https://oidc.example.com/tenant";
 
 /// Approves the published run by a scripted policy.
 fn approve(audiences: &[&str], permit: &str) -> Approval {
-    let component = countersign_policy_artifacts::SCRIPTED;
+    let component = countersign_test_artifacts::SCRIPTED;
     let policy = Policy::load(&Engine::new().unwrap(), component, &Limits::DEFAULT).unwrap();
     let config = BindingConfig {
         name: "scripted".parse().unwrap(),

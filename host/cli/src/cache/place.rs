@@ -1,13 +1,12 @@
 //! The location of the cache.
 
-use std::env;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
 use countersign_compiler_worker::CacheFolder;
 
-use crate::output;
+use crate::{base_directory, output};
 
 /// The arguments that locate the cache.
 #[derive(Args)]
@@ -48,13 +47,18 @@ impl CachePlace {
     }
 
     fn folder(&self) -> Result<PathBuf> {
-        let default = || Some(base("XDG_CACHE_HOME", ".cache")?.join("countersign"));
+        let default =
+            || Some(base_directory::path("XDG_CACHE_HOME", ".cache")?.join("countersign"));
         self.folder.clone().or_else(default).context("there is no home folder; give --cache")
     }
 
     fn secret(&self) -> Result<PathBuf> {
-        let default =
-            || Some(base("XDG_STATE_HOME", ".local/state")?.join("countersign/cache-secret"));
+        let default = || {
+            Some(
+                base_directory::path("XDG_STATE_HOME", ".local/state")?
+                    .join("countersign/cache-secret"),
+            )
+        };
         self.secret.clone().or_else(default).context("there is no home folder; give --cache-secret")
     }
 }
@@ -76,11 +80,4 @@ impl CacheArguments {
             }
         }
     }
-}
-
-/// A base directory (XDG Base Directory Specification), which must be absolute.
-fn base(variable: &str, in_home: &str) -> Option<PathBuf> {
-    // A relative path could select a secret that somebody else put into the working directory.
-    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute(variable).or_else(|| Some(absolute("HOME")?.join(in_home)))
 }

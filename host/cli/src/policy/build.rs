@@ -1,5 +1,6 @@
 //! `countersign policy build`
 
+mod engines;
 mod javascript;
 mod python;
 mod rust;
@@ -33,7 +34,8 @@ Examples:
   countersign policy build who-may --install
 
 Writes policy.wasm into the folder. For Rego and Cedar that is the component of the engine, and the policy's files
-become its settings, settings.json.
+become its settings, settings.json. Engines are no part of this program: `make engines` in its source builds them, and
+`make install` installs them with it.
 
 If a build tool is not installed, the command that installs it is printed; --install runs it.
 
@@ -50,6 +52,9 @@ pub(super) struct Build {
     /// Install missing build tools
     #[arg(long)]
     install: bool,
+
+    #[command(flatten)]
+    engines: engines::EngineArguments,
 
     /// The form of the output
     #[arg(long, value_enum, default_value_t = Format::Human)]
@@ -84,7 +89,7 @@ impl Build {
             Language::Javascript => javascript::build(&folder, self.install)?,
             Language::Python => python::build(&folder, self.install)?,
             Language::Rego | Language::Cedar => {
-                language.engine().context("the language has no engine")?.to_vec()
+                self.engines.read(language.engine().context("the language has no engine")?)?
             }
         };
         // Checked as the evaluator does, before anything is written.

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use countersign::{MAX_SETTINGS_BYTES, Settings};
-use countersign_policy_artifacts::{CEDAR, REGO};
+use countersign_engines::EngineName;
 use serde_json::value::RawValue;
 
 use super::folder::Profile;
@@ -78,11 +78,11 @@ impl Language {
         self.engine().is_some()
     }
 
-    /// The component that evaluates policies in this language, for a language that [is text](Self::is_text).
-    pub(super) fn engine(self) -> Option<&'static [u8]> {
+    /// The engine that evaluates policies in this language, for a language that [is text](Self::is_text).
+    pub(super) fn engine(self) -> Option<EngineName> {
         match self {
-            Self::Rego => Some(REGO),
-            Self::Cedar => Some(CEDAR),
+            Self::Rego => Some(EngineName::Rego),
+            Self::Cedar => Some(EngineName::Cedar),
             Self::Rust | Self::Javascript | Self::Python => None,
         }
     }

@@ -51,6 +51,7 @@ impl RustPackage {
             target_dir: &self.folder.join(target),
             locked: self.locked,
             purpose,
+            shown: false,
         };
         self.read(&compile(toolchain, &build)?)
     }

@@ -62,8 +62,10 @@ pub(crate) fn command(folder: &Path) -> Command {
     command
         .current_dir(folder)
         .env_remove("CLICOLOR_FORCE")
+        .env_remove("COUNTERSIGN_ENGINES")
         .env_remove("RUST_LOG")
         .env("XDG_CACHE_HOME", folder.join("cache-home"))
+        .env("XDG_DATA_HOME", folder.join("data-home"))
         .env("XDG_STATE_HOME", folder.join("state-home"));
     command
 }

@@ -26,7 +26,7 @@ pub(crate) fn engine() -> &'static Engine {
 pub(crate) fn scripted() -> Arc<Policy> {
     static SCRIPTED: OnceLock<Arc<Policy>> = OnceLock::new();
     Arc::clone(SCRIPTED.get_or_init(|| {
-        let component = countersign_policy_artifacts::SCRIPTED;
+        let component = countersign_test_artifacts::SCRIPTED;
         // A thousand bindings that decide once each. What is tried on those that decide often is in
         // `snapshots.rs`, and every other policy.
         let optimization = Optimization::None;

@@ -100,7 +100,7 @@ pub(crate) fn context(manifest: &str) -> DecisionContext {
     let files: ManifestFiles = countersign_policy_artifacts::POLICIES
         .iter()
         .map(|(name, bytes)| (format!("{name}.wasm"), bytes.to_vec()))
-        .chain([("scripted.wasm".to_owned(), countersign_policy_artifacts::SCRIPTED.to_vec())])
+        .chain([("scripted.wasm".to_owned(), countersign_test_artifacts::SCRIPTED.to_vec())])
         .collect();
     let policies = prepare_policies(engine(), &manifest, &files).unwrap();
     let issuer = manifest.issuer.unwrap();
