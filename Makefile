@@ -57,7 +57,7 @@ lint: toolchain
 	cd guest-policies/engines && $(CARGO) fmt --all --check
 	cd e2e/openidconnect && $(CARGO) fmt --all --check
 	$(CARGO) clippy $(CARGO_FLAGS) --workspace --all-targets -- --deny warnings
-	cd guest-policies/engines && $(CARGO) clippy $(CARGO_FLAGS) --all-targets --target-dir ../../target/engines -- --deny warnings
+	cd guest-policies/engines && $(CARGO) clippy $(CARGO_FLAGS) --all-targets --target-dir ../../target/tmp/engines -- --deny warnings
 
 unit: toolchain engines
 	@echo "== tests"

@@ -228,7 +228,8 @@ fn answer(result: &Result<Verdict, Fault>, token: &TokenRequest) -> Value {
     }
 }
 
-/// Runs cargo on the engines' own workspace, whose packages are not of this one, and gives the target folder.
+/// Runs cargo on the engines' own workspace, whose packages are not of this one, and gives the target folder, which is
+/// that of `make lint`: they share what the build tools of the engines depend on.
 fn cargo(arguments: &[&str]) -> PathBuf {
     let engines = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest-policies/engines");
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("engines");
@@ -236,7 +237,7 @@ fn cargo(arguments: &[&str]) -> PathBuf {
         .current_dir(&engines)
         .env_remove("RUSTFLAGS")
         .args(arguments)
-        .args(["--locked", "--release", "--workspace", "--target-dir"])
+        .args(["--locked", "--workspace", "--target-dir"])
         .arg(&target)
         .status();
     assert!(cargo.unwrap().success(), "cargo {arguments:?}");
@@ -245,7 +246,7 @@ fn cargo(arguments: &[&str]) -> PathBuf {
 
 /// The program that has the engines as libraries.
 fn native() -> Command {
-    Command::new(cargo(&["build"]).join("release/native-engines"))
+    Command::new(cargo(&["build"]).join("debug/native-engines"))
 }
 
 /// Among them that the schemas in their folders are those of their settings.
