@@ -16,6 +16,8 @@ FUZZ_TARGETS ?= component smith mutated run manifest settings verdict
 FUZZ_SECONDS ?= 600
 # `make kills`: the number of times that the service is killed.
 KILLS ?= 1000
+# `make bench` and `make bench-tokens`: the number of runs, of which the tables have the median and the extremes.
+RUNS ?= 5
 # `make corpus`: the number of inputs kept for each target, the smallest ones.
 CORPUS_FILES ?= 300
 # cargo-fuzz passes unstable flags, which this makes the stable compiler accept: the fuzzed policies are
@@ -27,6 +29,11 @@ FUZZ_FLAGS = --sanitizer none
 figures = grep -q '^<!-- $(1) -->' benches/README.md && awk '/^<!-- $(1) -->/ { print; while ((getline line < "target/$(1).md") > 0) print line; \
 	skip = 1; next } /^<!-- end -->/ { skip = 0 } !skip' benches/README.md > target/figures.md \
 	&& mv target/figures.md benches/README.md
+
+# Runs the bench $(2), shows its table, and inserts that into benches/README.md unless the bench fails: a table is of what
+# was measured, and a regression is none of what is so.
+measure = mkdir -p target; (RUNS=$(RUNS); export RUNS; $(2)) > target/$(1).md; failed=$$?; cat target/$(1).md; \
+	[ $$failed = 0 ] && $(call figures,$(1))
 
 .PHONY: help demo serve install test e2e languages lint unit doc policies engines toolchain golden deny clean
 .PHONY: fuzz corpus bench bench-check bench-hostile bench-languages bench-tokens kills schemathesis
@@ -121,20 +128,15 @@ bench-hostile: toolchain ## Measure time, memory and leaks of every hostile poli
 	@cat target/neighbours.md
 	@$(call figures,neighbours)
 
-bench: toolchain ## Compare decisions with other engines and with signatures; cold start; memory
-	@rm -rf target/criterion
-	cd benches/peers && $(CARGO) bench $(CARGO_FLAGS) --bench cold --bench peers \
-		-- --warm-up-time 1 --measurement-time 3 >&2
-	cd benches/peers && $(CARGO) run $(CARGO_FLAGS) --quiet --release --bin table \
-		> ../../target/decisions.md
-	@$(call figures,decisions)
-	@cat target/decisions.md
+# The peers are a workspace of their own. The target folder is named as the root names it: policies are compiled with its
+# name among their flags, and would be compiled again for another.
+bench: toolchain ## Compare decisions with other engines, with signatures and between threads; fails on a regression (UPDATE=1 records)
+	@$(call measure,decisions,cd benches/peers && $(CARGO) bench $(CARGO_FLAGS) --target-dir $(CURDIR)/target --bench decisions)
+	@$(call measure,threads,$(CARGO) bench $(CARGO_FLAGS) --bench threads)
 
-bench-tokens: toolchain ## Measure tokens per second of the service, with durable records, and overload
+bench-tokens: toolchain ## Measure tokens per second of the service, with durable records, and overload; fails on a regression (UPDATE=1 records)
 	$(CARGO) build $(CARGO_FLAGS) --release --bin countersign
-	$(CARGO) bench $(CARGO_FLAGS) --bench tokens > target/tokens.md
-	@cat target/tokens.md
-	@$(call figures,tokens)
+	@$(call measure,tokens,$(CARGO) bench $(CARGO_FLAGS) --bench tokens)
 
 bench-languages: toolchain engines ## Measure a policy in each language: size, evaluation, memory (needs python3 with venv, and npm)
 	$(CARGO) build $(CARGO_FLAGS) --release --bin countersign
@@ -149,7 +151,7 @@ schemathesis: toolchain ## Test the service against its OpenAPI description (nee
 	@$(CARGO) build $(CARGO_FLAGS) --bin countersign
 	@sh host/http/tests/schemathesis.sh
 
-bench-check: toolchain ## Compare the instructions of a decision with the recorded ones (needs valgrind; UPDATE=1 records)
+bench-check: toolchain ## Compare the instructions of decisions and of a token with the recorded ones (needs valgrind; UPDATE=1 records)
 	$(CARGO) bench $(CARGO_FLAGS) --bench instructions
 
 deny: ## Check licences, sources and advisories of all dependencies (needs cargo-deny)

@@ -1,4 +1,8 @@
-//! The instructions of a decision, counted by callgrind: nearly the same on a busy machine and an idle one.
+//! The instructions of decisions and of a token, counted by callgrind: nearly the same on a busy machine and an idle one.
+//!
+//! A token is the work of one exchange beyond its transport: claims made of a registered run, the decision of five
+//! policies, the checks of the audience's cloud, an ES256 signature, and the bytes of the record. HTTP, the subject token,
+//! rates, the store, and the writing of the record are not in it: they wait for the kernel, which is not counted.
 //!
 //! Fails if a count exceeds the recorded one by more than five per cent, since two runs differ by up to two; records with
 //! `UPDATE=1`. The kernel's instructions are not counted, and the counts depend on the compiler.
@@ -9,14 +13,25 @@ use std::env;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::rc::Rc;
+use std::sync::Arc;
 
-use countersign::{Outcome, PolicySet};
-use countersign_benches::{claims, compiler, example, same_workspace};
+use countersign::{
+    Audience, Claims, Engine, Facts, Outcome, PolicySet, SubjectFormat, SubjectFormats,
+};
+use countersign_benches::{
+    AUDIENCE, claims, claims_of, compiler, five_policies, same_workspace_on, set_of, triggered_run,
+};
+use countersign_clouds::AudienceClouds;
+use countersign_issuer::{
+    Decider, DecisionContext, IssueRequest, RecordHead, RecordKind, Requester,
+};
+use countersign_signing::{Algorithm, Issuer, SigningKey};
 use serde_json::{Value, json};
 
 const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/figures/instructions.json");
 
-/// The number of uncounted decisions before: everything that happens once has happened by then.
+/// The number of times that the work is counted, and of uncounted ones before: everything that happens once has happened by then.
 const EVALUATIONS: u64 = 200;
 
 /// The maximum excess over the recorded count.
@@ -36,23 +51,76 @@ fn main() -> ExitCode {
     }
 }
 
-/// A name, and the policy set.
-type Case = (&'static str, fn() -> PolicySet);
+/// Work that is counted.
+type Work = Box<dyn FnOnce()>;
 
-fn cases() -> [Case; 2] {
-    [("same-workspace", same_workspace), ("the example's four policies", example)]
+/// A name, and the preparation of what makes the work again and again: what it makes is not counted, only the work.
+type Case = (&'static str, fn() -> Box<dyn FnMut() -> Work>);
+
+fn cases() -> [Case; 3] {
+    [
+        ("same-workspace", || {
+            decisions(same_workspace_on(&Engine::new().expect("an engine")), claims)
+        }),
+        ("five policies", || decisions(set_of(&five_policies()), || claims_of(triggered_run()))),
+        ("a token", tokens),
+    ]
+}
+
+fn decisions(set: PolicySet, claims: fn() -> Claims) -> Box<dyn FnMut() -> Work> {
+    let set = Rc::new(set);
+    Box::new(move || {
+        let (set, claims) = (Rc::clone(&set), claims());
+        Box::new(move || assert!(matches!(set.evaluate(claims).outcome(), Outcome::Approved(_))))
+    })
+}
+
+fn tokens() -> Box<dyn FnMut() -> Work> {
+    let context = Rc::new(DecisionContext {
+        policies: set_of(&five_policies()),
+        subjects: SubjectFormats {
+            meshstack_id: "demo".parse().expect("a meshStack id"),
+            profile: SubjectFormat::ByDefinition,
+            overrides: BTreeMap::new(),
+        },
+        clouds: AudienceClouds::default(),
+    });
+    let (key, _) = SigningKey::generate(Algorithm::Es256).expect("a key");
+    let url = "https://oidc.example.com".parse().expect("a URL");
+    let issuer = Rc::new(Issuer::new(url, Arc::new(key)));
+    let runner = "98520496-627d-43e6-82da-ce499179ff3f";
+    let requester = Rc::new(Requester::RunToken { runner: runner.to_owned() });
+    let request = IssueRequest {
+        run: triggered_run(),
+        runner: Some(runner.parse().expect("a runner")),
+        facts: Facts::default(),
+        audiences: vec![AUDIENCE.parse::<Audience>().expect("an audience")],
+        ttl_seconds: 900,
+        now: 1_790_000_000,
+    };
+    Box::new(move || {
+        let (context, issuer, requester) =
+            (Rc::clone(&context), Rc::clone(&issuer), Rc::clone(&requester));
+        let request = request.clone();
+        Box::new(move || {
+            let kind = RecordKind::Token;
+            let head = RecordHead { kind, request: "a-request", requester: &requester };
+            let pending = Decider::new(&context, &*issuer).decide_and_sign(request, head);
+            let committed = pending.expect("a decision").without_record();
+            assert!(committed.issued.is_some(), "a token");
+        })
+    })
 }
 
 /// Runs in a process of its own, under callgrind.
 fn evaluate(name: &str) {
-    let (_, set) = cases().into_iter().find(|(case, _)| *case == name).expect("a case");
-    let set = set();
+    let (_, prepare) = cases().into_iter().find(|(case, _)| *case == name).expect("a case");
+    let mut work = prepare();
     for _ in 0..EVALUATIONS {
-        assert!(matches!(set.evaluate(claims()).outcome(), Outcome::Approved(_)));
+        work()();
     }
     for _ in 0..EVALUATIONS {
-        let claims = claims();
-        countersign_instructions_counted(&set, claims);
+        countersign_instructions_counted(work());
     }
 }
 
@@ -60,8 +128,8 @@ fn evaluate(name: &str) {
 #[unsafe(no_mangle)]
 #[inline(never)]
 #[expect(unsafe_code, reason = "a name that nothing else has")]
-extern "Rust" fn countersign_instructions_counted(set: &PolicySet, claims: countersign::Claims) {
-    assert!(matches!(set.evaluate(claims).outcome(), Outcome::Approved(_)));
+extern "Rust" fn countersign_instructions_counted(work: Work) {
+    work();
 }
 
 fn check() -> ExitCode {
@@ -94,7 +162,7 @@ fn check() -> ExitCode {
     if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Counts the instructions of one decision.
+/// Counts the instructions of one piece of work.
 fn count(name: &str) -> u64 {
     let folder = tempfile::tempdir().expect("a folder");
     let out = folder.path().join("callgrind");

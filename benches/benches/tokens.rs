@@ -2,20 +2,27 @@
 //!
 //! The service is a process of its own (`COUNTERSIGN`, or the release build). Its clients are in this one: persistent
 //! connections that send the next request as soon as they have a response. Fails if an issued token has no record, a
-//! request gets no response, or overload gets a status other than 429 and 503.
+//! request gets no response, overload gets a status other than 429 and 503, or a ratio is worse than recorded.
+//!
+//! `-- flame-graph` asks for ES256 tokens while `perf` records the service, for `make flame-graph`.
 #![expect(clippy::expect_used, clippy::print_stdout, clippy::indexing_slicing, reason = "a bench")]
+
+#[path = "tokens/usage.rs"]
+mod usage;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use countersign_benches::machine;
+use countersign_benches::record::{self, Ratio};
+use countersign_benches::spread::Spread;
+use countersign_benches::{machine, processors, runs};
 use countersign_decision_log::Reader;
 use countersign_signing::{Algorithm, Signer, SigningKey};
 use jsonwebtoken::EncodingKey;
@@ -23,7 +30,12 @@ use jsonwebtoken::crypto::sign;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use self::usage::Usage;
+
 const MEASURED: Duration = Duration::from_secs(10);
+/// In each of several runs.
+const MEASURED_EACH: Duration = Duration::from_secs(4);
+const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/figures/tokens.json");
 const WARM: Duration = Duration::from_secs(2);
 const RUN: &str = include_str!("../../examples/run.json");
 const MANIFEST: &str = include_str!("../../examples/six-policies.toml");
@@ -35,69 +47,177 @@ const AUDIENCES: [&str; 2] = ["aws-workload-identity-provider:demo", "api://Azur
 const REQUESTS: usize = 128;
 const CONNECTIONS: usize = 32;
 
-fn main() {
+fn main() -> ExitCode {
+    if std::env::args().any(|argument| argument == "flame-graph") {
+        record_profile();
+        return ExitCode::SUCCESS;
+    }
     println!(
         "{} Six policies decide on each token; the service and its clients share the processors.\n",
         machine()
     );
-    println!("| what | a second | p50 ms | p99 ms | target |\n|---|---|---|---|---|");
+    println!(
+        "| what | a second | CPU µs each | switches each | p50 ms | p99 ms | target |\n\
+         |---|---|---|---|---|---|---|"
+    );
     let (es256, _) = SigningKey::generate(Algorithm::Es256).expect("a key");
     let (rs256, text) = SigningKey::generate(Algorithm::Rs256).expect("a key");
-    let es256 = signatures(|input| es256.sign(input).is_ok());
-    let rs256 = signatures(|input| rs256.sign(input).is_ok());
     // The usual library parses the key for each signature, which is measured too.
     let key = EncodingKey::from_rsa_pem(text.expose().as_bytes()).expect("a key");
-    let library = signatures(|input| sign(input, &key, jsonwebtoken::Algorithm::RS256).is_ok());
-    println!("| signatures alone, ES256, two threads | {es256:.0} | | | |");
-    println!("| signatures alone, RS256, two threads | {rs256:.0} | | | |");
-    println!("| signatures alone, RS256, by jsonwebtoken, two threads | {library:.0} | | | |");
+    let library =
+        Signatures::measure(|input| sign(input, &key, jsonwebtoken::Algorithm::RS256).is_ok());
+    // Each with a service of its own.
+    let runs: Vec<_> = (0..runs()).map(|_| Run::measure(&es256, &rs256)).collect();
+    let es256 = Signatures::medians(runs.iter().map(|run| run.es256));
+    let rs256 = Signatures::medians(runs.iter().map(|run| run.rs256));
+    es256.print("ES256");
+    rs256.print("RS256");
+    library.print("RS256, by jsonwebtoken");
 
-    let service = Served::start("runner-per-second = 1_000_000\nrunner-burst = 1_000_000");
     let name = format!("tokens of {CONNECTIONS} connections");
-    let load = service.load(CONNECTIONS, AUDIENCES[0], MEASURED);
-    load.print(&format!("{name}, ES256"), &verdict(load.rate(), 2000.0, "≥ 2,000"));
-    let load = service.load(CONNECTIONS, AUDIENCES[1], MEASURED);
-    let share = format!("≥ 0.8 × signatures ({:.2})", load.rate() / rs256);
-    load.print(&format!("{name}, RS256"), &verdict(load.rate(), 0.8 * rs256, &share));
-    let load = service.load(1, AUDIENCES[0], MEASURED);
+    let load = Load::all(runs.iter().map(|run| &run.es256_tokens));
+    let beyond = format!("≥ 2,000; {}", load.beyond(es256));
+    load.print(&format!("{name}, ES256"), &verdict(load.rate() >= 2000.0, &beyond));
+    let load = Load::all(runs.iter().map(|run| &run.rs256_tokens));
+    let beyond = format!("CPU ≤ signature + 60 µs; {}", load.beyond(rs256));
+    let met = load.cpu_micros() <= rs256.cpu_micros + 60.0;
+    load.print(&format!("{name}, RS256"), &verdict(met, &beyond));
+    let load = Load::all(runs.iter().map(|run| &run.one_connection));
     load.print("tokens of one connection, ES256", "");
+    let service = Served::start("runner-per-second = 1_000_000\nrunner-burst = 1_000_000");
     let overload = service.load(3 * REQUESTS, AUDIENCES[0], MEASURED);
     overload.print(
         &format!("tokens of {} connections, where {REQUESTS} are answered at a time", 3 * REQUESTS),
         &overload.refusals(503),
     );
-    let issued = service.stop();
+    let issued = runs.iter().map(|run| run.issued).sum::<usize>() + service.stop();
     let limited = Served::start("runner-per-second = 100\nrunner-burst = 200");
     let beyond = limited.load(CONNECTIONS, AUDIENCES[0], MEASURED);
     beyond.print("tokens of one runner that may have 100 a second", &beyond.refusals(429));
     let issued = issued + limited.stop();
     println!("\n{issued} tokens were given, and each is on record. Every request was answered.");
+
+    let ratios = ratios(&runs);
+    println!("\n| figure | median of {} runs, and the extremes |\n|---|---|", runs.len());
+    ratios.iter().for_each(|ratio| println!("| {} | {} |", ratio.name(), ratio.spread()));
+    let holds = record::holds(Path::new(RECORDED), &processors(), &ratios).expect("a record");
+    if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Signatures per second and nothing else, on two threads.
-fn signatures(sign: impl Fn(&[u8]) -> bool + Sync) -> f64 {
-    let input = [b'x'; 1200];
-    let started = Instant::now();
-    let count: u32 = thread::scope(|scope| {
-        let threads: Vec<_> = (0..2)
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut count = 0;
-                    while started.elapsed() < Duration::from_secs(3) {
-                        assert!(sign(&input), "no signature");
-                        count += 1;
-                    }
-                    count
+/// The figures of each run that are compared with the record.
+fn ratios(runs: &[Run]) -> Vec<Ratio> {
+    let of = |figure: fn(&Run) -> f64| Spread::of(runs.iter().map(figure));
+    vec![
+        Ratio::higher(
+            "tokens ÷ signatures alone, ES256",
+            of(|run| run.es256_tokens.rate() / run.es256.rate),
+        ),
+        Ratio::higher(
+            "tokens ÷ signatures alone, RS256",
+            of(|run| run.rs256_tokens.rate() / run.rs256.rate),
+        ),
+        Ratio::lower(
+            "the service's own CPU µs of a token, ES256",
+            of(|run| run.es256_tokens.cpu_micros()),
+        ),
+        Ratio::lower(
+            "the service's own CPU µs of a token, RS256",
+            of(|run| run.rs256_tokens.cpu_micros()),
+        ),
+    ]
+}
+
+/// One of several runs: signatures alone, and next to them the tokens of a service of its own.
+struct Run {
+    es256: Signatures,
+    rs256: Signatures,
+    es256_tokens: Load,
+    rs256_tokens: Load,
+    one_connection: Load,
+    issued: usize,
+}
+
+impl Run {
+    fn measure(es256: &SigningKey, rs256: &SigningKey) -> Self {
+        let es256 = Signatures::measure(|input| es256.sign(input).is_ok());
+        let rs256 = Signatures::measure(|input| rs256.sign(input).is_ok());
+        let service = Served::start("runner-per-second = 1_000_000\nrunner-burst = 1_000_000");
+        let es256_tokens = service.load(CONNECTIONS, AUDIENCES[0], MEASURED_EACH);
+        let rs256_tokens = service.load(CONNECTIONS, AUDIENCES[1], MEASURED_EACH);
+        let one_connection = service.load(1, AUDIENCES[0], MEASURED_EACH);
+        let issued = service.stop();
+        Self { es256, rs256, es256_tokens, rs256_tokens, one_connection, issued }
+    }
+}
+
+/// Asks for tokens while `perf` records the service into the file that `PERF_DATA` names.
+fn record_profile() {
+    let file = std::env::var_os("PERF_DATA").expect("PERF_DATA");
+    let service = Served::start("runner-per-second = 1_000_000\nrunner-burst = 1_000_000");
+    let mut perf = Command::new("perf")
+        .args(["record", "--quiet", "--freq", "997", "--call-graph", "dwarf,16384", "--pid"])
+        .arg(service.child.id().to_string())
+        .arg("--output")
+        .arg(file)
+        .spawn()
+        .expect("`perf`");
+    let load = service.load(CONNECTIONS, AUDIENCES[0], MEASURED);
+    let stopped = Command::new("kill").args(["-INT", &perf.id().to_string()]).status();
+    assert!(stopped.expect("kill").success());
+    // It ends as the signal ends it, with the file complete.
+    perf.wait().expect("the end of `perf`");
+    println!("{:.0} µs of CPU a token, {:.0} tokens a second", load.cpu_micros(), load.rate());
+    service.stop();
+}
+
+/// Signatures and nothing else, on two threads.
+#[derive(Clone, Copy)]
+struct Signatures {
+    rate: f64,
+    /// Of one signature.
+    cpu_micros: f64,
+}
+
+impl Signatures {
+    fn measure(sign: impl Fn(&[u8]) -> bool + Sync) -> Self {
+        let input = [b'x'; 1200];
+        let (started, before) = (Instant::now(), Usage::of("self"));
+        let count: u32 = thread::scope(|scope| {
+            let threads: Vec<_> = (0..2)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut count = 0;
+                        while started.elapsed() < Duration::from_secs(3) {
+                            assert!(sign(&input), "no signature");
+                            count += 1;
+                        }
+                        count
+                    })
                 })
-            })
-            .collect();
-        threads.into_iter().map(|thread| thread.join().expect("a count")).sum()
-    });
-    f64::from(count) / started.elapsed().as_secs_f64()
+                .collect();
+            threads.into_iter().map(|thread| thread.join().expect("a count")).sum()
+        });
+        let (count, used) = (f64::from(count), Usage::of("self").since(before));
+        let rate = count / started.elapsed().as_secs_f64();
+        Self { rate, cpu_micros: used.cpu_seconds * 1e6 / count }
+    }
+
+    /// The medians of several runs.
+    fn medians(runs: impl Iterator<Item = Self> + Clone) -> Self {
+        Self {
+            rate: Spread::of(runs.clone().map(|run| run.rate)).median,
+            cpu_micros: Spread::of(runs.map(|run| run.cpu_micros)).median,
+        }
+    }
+
+    fn print(self, what: &str) {
+        let Self { rate, cpu_micros } = self;
+        println!("| signatures alone, {what}, two threads | {rate:.0} | {cpu_micros:.0} | | | | |");
+    }
 }
 
-fn verdict(found: f64, target: f64, text: &str) -> String {
-    if found >= target { format!("{text}: met") } else { format!("{text}: **missed**") }
+fn verdict(met: bool, text: &str) -> String {
+    if met { format!("{text}: met") } else { format!("{text}: **missed**") }
 }
 
 /// The responses that the clients got.
@@ -108,11 +228,44 @@ struct Load {
     statuses: BTreeMap<u16, usize>,
     /// The latencies of tokens, in milliseconds.
     times: Vec<f64>,
+    /// The service's own use meanwhile.
+    used: Usage,
 }
 
 impl Load {
+    /// The responses of several runs as those of one.
+    fn all<'l>(runs: impl Iterator<Item = &'l Self>) -> Self {
+        let mut all = Self::default();
+        for run in runs {
+            all.seconds += run.seconds;
+            all.times.extend(&run.times);
+            for (status, count) in &run.statuses {
+                *all.statuses.entry(*status).or_default() += count;
+            }
+            all.used.cpu_seconds += run.used.cpu_seconds;
+            all.used.switches += run.used.switches;
+        }
+        all.times.sort_by(f64::total_cmp);
+        all
+    }
+
     fn rate(&self) -> f64 {
         self.times.len() as f64 / self.seconds
+    }
+
+    fn responses(&self) -> f64 {
+        self.statuses.values().sum::<usize>() as f64
+    }
+
+    /// The service's own processor time of one response, in microseconds: the clients' is not in it.
+    fn cpu_micros(&self) -> f64 {
+        self.used.cpu_seconds * 1e6 / self.responses()
+    }
+
+    /// A token's processor time: that of its signature, and the rest.
+    fn beyond(&self, signature: Signatures) -> String {
+        let (signature, all) = (signature.cpu_micros, self.cpu_micros());
+        format!("signature {signature:.0} µs + {:.0}", all - signature)
     }
 
     fn percentile(&self, share: f64) -> f64 {
@@ -123,7 +276,11 @@ impl Load {
 
     fn print(&self, what: &str, target: &str) {
         let (p50, p99) = (self.percentile(0.5), self.percentile(0.99));
-        println!("| {what} | {:.0} | {p50:.2} | {p99:.2} | {target} |", self.rate());
+        let (cpu, switches) = (self.cpu_micros(), self.used.switches / self.responses());
+        println!(
+            "| {what} | {:.0} | {cpu:.0} | {switches:.1} | {p50:.2} | {p99:.2} | {target} |",
+            self.rate()
+        );
     }
 
     /// Asserts that there were no responses but tokens and these statuses.
@@ -223,11 +380,14 @@ impl Served {
                 })
                 .collect();
             thread::sleep(WARM);
+            let pid = self.child.id().to_string();
             measuring.store(true, Ordering::Relaxed);
-            let started = Instant::now();
+            let (started, before) = (Instant::now(), Usage::of(&pid));
             thread::sleep(time);
+            let used = Usage::of(&pid).since(before);
             stop.store(true, Ordering::Relaxed);
-            let mut all = Load { seconds: started.elapsed().as_secs_f64(), ..Load::default() };
+            let seconds = started.elapsed().as_secs_f64();
+            let mut all = Load { seconds, used, ..Load::default() };
             for client in clients {
                 let load = client.join().expect("a client whose requests were all answered");
                 all.times.extend(load.times);

@@ -1,81 +1,53 @@
-//! Shared parts of the benches: the example's policy set, the published run, and one policy alone.
+//! Shared parts of the benches: policy sets, the published run, and figures of several runs with their record.
 
-use std::sync::Arc;
+mod sets;
 
-use countersign::{
-    Binding, BindingConfig, BindingError, Claims, Engine, Facts, Limits, Mode, Policy, PolicySet,
-    Run, Scope, Settings, SubjectFormat, SubjectTemplate, TokenRequest,
-};
-use countersign_deployment::{Manifest, ManifestFiles, prepare_policies};
+pub mod record;
+pub mod spread;
+
+use countersign::{Claims, Facts, Run, SubjectFormat, SubjectTemplate, TokenRequest};
+use serde_json::{Value, json};
+
+pub use sets::{alone, config, five_policies, same_workspace_on, set_of};
 
 /// The published run object.
 pub const RUN: &str = include_str!("../../examples/run.json");
 
-const EXAMPLE: &str = include_str!("../../examples/countersign.toml");
-
 /// The audience of the claims.
-const AUDIENCE: &str = "aws-workload-identity-provider:demo";
+pub const AUDIENCE: &str = "aws-workload-identity-provider:demo";
 
-/// The example's four bindings.
+/// The number of runs of a bench whose figures have a spread: `RUNS` in the environment, or five.
 #[must_use]
-pub fn example() -> PolicySet {
-    prepare(&engine(), EXAMPLE)
+#[expect(clippy::expect_used, reason = "a number that was typed")]
+pub fn runs() -> usize {
+    std::env::var("RUNS").map_or(5, |runs| runs.parse().expect("`RUNS`: a number"))
 }
 
-/// `same-workspace` alone.
+/// The processors of this machine: their number, name and model, since one name stands for several models.
 #[must_use]
-pub fn same_workspace() -> PolicySet {
-    same_workspace_on(&engine())
-}
-
-/// `same-workspace` alone, on a shared engine.
-#[must_use]
-pub fn same_workspace_on(engine: &Engine) -> PolicySet {
-    prepare(
-        engine,
-        "[[binding]]\nname = \"one\"\npolicy = \"same-workspace.wasm\"\nscope = \"all\"\n",
-    )
-}
-
-/// Binds a component alone, to every run and without settings.
-///
-/// # Errors
-/// Returns the code of the load error, or `settings` if the policy rejects its settings.
-#[expect(clippy::expect_used, reason = "constants that parse, and one binding")]
-pub fn alone(
-    engine: &Engine,
-    component: &[u8],
-    limits: &Limits,
-) -> Result<PolicySet, &'static str> {
-    let policy = Policy::load(engine, component, limits).map_err(|error| error.code())?;
-    let config = BindingConfig {
-        name: "alone".parse().expect("a name"),
-        settings: Settings::default(),
-        scope: Scope::All,
-        mode: Mode::Enforce,
-        may_permit: true,
-        limits: *limits,
-        claims: vec![],
+pub fn processors() -> String {
+    let number = std::thread::available_parallelism().map_or(1, usize::from);
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let field = |name: &str| {
+        let mut lines = info.lines().filter_map(|line| line.split_once(':'));
+        lines.find(|(key, _)| key.trim_end() == name).map(|(_, value)| value.trim())
     };
-    let binding = Binding::prepare(Arc::new(policy), config).map_err(|error| match error {
-        BindingError::Configure { fault, .. } => fault.code(),
-        BindingError::Settings { .. } => "settings",
-        _ => "another error",
-    })?;
-    Ok(PolicySet::new(vec![binding]).expect("one binding"))
+    let name = field("model name").unwrap_or(std::env::consts::ARCH);
+    match (field("cpu family"), field("model")) {
+        (Some(family), Some(model)) => {
+            format!("{number} × {name} (family {family}, model {model})")
+        }
+        _ => format!("{number} × {name}"),
+    }
 }
 
 /// The machine and the versions of the figures, as a line of Markdown.
 #[must_use]
 pub fn machine() -> String {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
     let lock = include_str!("../../Cargo.lock");
     let (_, wasmtime) = lock.split_once("name = \"wasmtime\"\nversion = \"").unwrap_or_default();
     let wasmtime = wasmtime.split('"').next().unwrap_or_default();
-    let model = model.unwrap_or(std::env::consts::ARCH);
-    format!("{processors} × {model}, {}, Wasmtime {wasmtime}.", std::env::consts::OS)
+    format!("{}, {}, Wasmtime {wasmtime}.", processors(), std::env::consts::OS)
 }
 
 /// The version line of the installed compiler.
@@ -87,32 +59,29 @@ pub fn compiler() -> String {
 
 /// The published run, requesting 15 minutes for AWS.
 #[must_use]
-#[expect(clippy::expect_used, reason = "constants that parse")]
+#[expect(clippy::expect_used, reason = "a constant that parses")]
 pub fn claims() -> Claims {
-    let run = Run::parse(RUN.as_bytes()).expect("the published run parses");
+    claims_of(Run::parse(RUN.as_bytes()).expect("the published run parses"))
+}
+
+/// The published run with the user who triggered it, as the [five policies](five_policies) need it.
+#[must_use]
+#[expect(clippy::expect_used, reason = "a constant that parses")]
+pub fn triggered_run() -> Run {
+    let mut run: Value = serde_json::from_str(RUN).expect("JSON");
+    let trigger = json!({"author": {"type": "User", "identifier": "someone@example.com"}});
+    let spec = run.get_mut("spec").and_then(Value::as_object_mut).expect("a spec");
+    spec.insert("trigger".to_owned(), trigger);
+    Run::parse(run.to_string().as_bytes()).expect("a run")
+}
+
+/// A run, requesting 15 minutes for AWS.
+#[must_use]
+#[expect(clippy::expect_used, reason = "constants that parse")]
+pub fn claims_of(run: Run) -> Claims {
     let meshstack_id = "demo".parse().expect("a meshStack id");
     let subject = SubjectTemplate { profile: SubjectFormat::ByDefinition, meshstack_id };
     let audiences = vec![AUDIENCE.parse().expect("an audience")];
     let token = TokenRequest::new(audiences, 900, 1_790_000_000).expect("a request");
     Claims::new(run, None, Facts::default(), &subject, token).expect("a subject")
-}
-
-#[expect(clippy::expect_used, reason = "a bench needs one")]
-fn engine() -> Engine {
-    Engine::new().expect("an engine")
-}
-
-#[expect(clippy::expect_used, reason = "the example prepares; a test sees to it")]
-fn prepare(engine: &Engine, manifest: &str) -> PolicySet {
-    let manifest = Manifest::parse(manifest).expect("a manifest");
-    let files: ManifestFiles = manifest
-        .files()
-        .filter_map(|path| {
-            let all = countersign_policy_artifacts::POLICIES;
-            let (_, bytes) =
-                all.iter().find(|(name, _)| path.ends_with(&format!("{name}.wasm")))?;
-            Some((path.to_owned(), bytes.to_vec()))
-        })
-        .collect();
-    prepare_policies(engine, &manifest, &files).expect("a policy set")
 }

@@ -8,19 +8,9 @@ mod engines;
 mod facts;
 mod rules;
 mod sets;
-
-use std::path::PathBuf;
+mod timing;
 
 pub use engines::{Answer, Cedar, CedarRequestMade, Cel, Peer, Plain, Rego, RegoFromClaims};
 pub use rules::{Also, Request, Rules};
-pub use sets::{Countersign, config, many, set_of, stack};
-
-/// The folder of criterion's figures.
-#[must_use]
-pub fn figures() -> PathBuf {
-    let usual = || concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/criterion").into();
-    std::env::var_os("CRITERION_HOME").map_or_else(usual, PathBuf::from)
-}
-
-/// The file among criterion's figures with the memory of an idle binding, in bytes.
-pub const IDLE_BINDING: &str = "idle-binding";
+pub use sets::{Countersign, many, stack};
+pub use timing::{Subject, rounds, timed};

@@ -1,6 +1,6 @@
 //! The compared rules as data, and the requests that they decide.
 
-use countersign::{Claims, Run, SubjectTemplate, SubjectFormat, TokenRequest};
+use countersign::{Claims, Run, SubjectFormat, SubjectTemplate, TokenRequest};
 use countersign_benches::RUN;
 use serde_json::{Map, Value, json};
 
@@ -88,6 +88,12 @@ impl Rules {
         let mut workspaces: Vec<_> = (0..20).map(|n| format!("team-{n}")).collect();
         workspaces.push("my-workspace".to_owned());
         Self::Five { also: Also::two(), workspaces }
+    }
+
+    /// Three workspaces, the published run's in their midst.
+    #[must_use]
+    pub fn three_workspaces() -> Self {
+        Self::AllowedConsumers(["team-0", "my-workspace", "team-1"].map(str::to_owned).to_vec())
     }
 
     /// Ten thousand workspaces, the published run's in their midst.
@@ -203,6 +209,7 @@ impl Request {
         let subject = SubjectTemplate { profile: SubjectFormat::ByDefinition, meshstack_id };
         let audiences = vec![self.audience.parse().expect("an audience")];
         let token = TokenRequest::new(audiences, self.ttl_seconds, 1_790_000_000);
-        Claims::new(run, None, countersign::Facts::default(), &subject, token.expect("a request")).expect("a subject")
+        Claims::new(run, None, countersign::Facts::default(), &subject, token.expect("a request"))
+            .expect("a subject")
     }
 }

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use countersign::{
-    Binding, BindingConfig, Claims, Engine, Limits, Mode, Outcome, Policy, PolicySet, Scope,
-    Settings,
-};
+use countersign::{Binding, Claims, Engine, Limits, Outcome, Policy, PolicySet, Scope};
+use countersign_benches::{config, set_of};
 use countersign_policy_artifacts::{
     ALLOWED_CONSUMERS, AUDIENCE_PER_IMPLEMENTATION, SAME_WORKSPACE, TRIGGER_GATE, TTL_CEILING,
 };
@@ -70,18 +68,6 @@ fn same_workspace(also: &Also) -> Value {
     json!({"also": also.workspaces, "also-max-ttl": also.max_ttl})
 }
 
-/// A set of policies that apply to every run.
-#[must_use]
-pub fn set_of(stack: &[(&'static [u8], Value)]) -> PolicySet {
-    let engine = Engine::new().expect("an engine");
-    let bindings = stack.iter().enumerate().map(|(index, (component, settings))| {
-        let policy = Policy::load(&engine, component, &Limits::DEFAULT).expect("a policy");
-        let config = config(index, settings, Scope::All);
-        Binding::prepare(Arc::new(policy), config).expect("a binding")
-    });
-    PolicySet::new(bindings.collect()).expect("a set")
-}
-
 /// That many bindings, of which three apply to the published run: by its definition workspace, by its definition and by
 /// its owning workspace. All others are for other definitions and never apply.
 #[must_use]
@@ -114,18 +100,4 @@ pub fn many(total: usize) -> PolicySet {
             .expect("a binding")
     });
     PolicySet::new(three.chain(others).collect()).expect("a set")
-}
-
-/// An enforcing binding with the default limits.
-#[must_use]
-pub fn config(index: usize, settings: &Value, scope: Scope) -> BindingConfig {
-    BindingConfig {
-        name: format!("binding-{index}").parse().expect("a name"),
-        settings: Settings::from_json(&settings.to_string()).expect("settings"),
-        scope,
-        mode: Mode::Enforce,
-        may_permit: true,
-        limits: Limits::DEFAULT,
-        claims: vec![],
-    }
 }
