@@ -36,7 +36,7 @@ measure = mkdir -p target; (RUNS=$(RUNS); export RUNS; $(2)) > target/$(1).md; f
 	[ $$failed = 0 ] && $(call figures,$(1))
 
 .PHONY: help demo serve install test e2e languages lint unit doc policies engines toolchain golden deny clean
-.PHONY: fuzz corpus bench bench-check bench-hostile bench-languages bench-tokens kills schemathesis
+.PHONY: fuzz corpus bench bench-build bench-check bench-hostile bench-languages bench-tokens kills schemathesis
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -137,6 +137,12 @@ bench: toolchain ## Compare decisions with other engines, with signatures and be
 bench-tokens: toolchain ## Measure tokens per second of the service, with durable records, and overload; fails on a regression (UPDATE=1 records)
 	$(CARGO) build $(CARGO_FLAGS) --release --bin countersign
 	@$(call measure,tokens,$(CARGO) bench $(CARGO_FLAGS) --bench tokens)
+
+bench-build: toolchain ## Measure the first build, test and installation, from nothing (half an hour; nothing else should run)
+	@mkdir -p target
+	$(CARGO) run $(CARGO_FLAGS) --quiet --bin countersign-first-build -- $(CURDIR) > target/build.md
+	@cat target/build.md
+	@$(call figures,build)
 
 bench-languages: toolchain engines ## Measure a policy in each language: size, evaluation, memory (needs python3 with venv, and npm)
 	$(CARGO) build $(CARGO_FLAGS) --release --bin countersign

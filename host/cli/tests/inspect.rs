@@ -61,7 +61,7 @@ fn a_component_says_what_it_takes_of_its_limits() {
     assert_eq!(value[0]["needs"], serde_json::json!({ "component-bytes": large.len() }));
     assert_eq!(value[1]["needs"], serde_json::json!({}));
     assert_eq!(value[1]["limits"]["memory_bytes"]["limit"], 16 << 20);
-    assert_eq!(value[1]["limits"]["memory_bytes"]["used"], 131_072);
+    assert_eq!(value[1]["limits"]["memory_bytes"]["used"], 65_536);
     assert_eq!(value[1]["limits"]["wall_clock_ms"]["used"], Value::Null);
     let text = countersign(folder.path(), "inspect large.wasm").stdout;
     let needs = format!("limits = {{ component-bytes = {} }}", large.len());
