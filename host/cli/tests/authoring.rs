@@ -308,7 +308,10 @@ fn lines_that_no_case_reaches_are_found(policy: &Path) {
             "/// A colour.\n#[settings]\n#[derive(PartialEq, Eq, PartialOrd, Ord)]\npub enum Colour {\n    /// Red.\n    \
              Red,\n    /// Blue.\n    Blue,\n}\n\n/// Access to",
         )
-        .replace("also: BTree", "colours: BTreeSet<Colour>,\n    #[serde(default)]\n    also: BTree")
+        .replace(
+            "also: IdentifierSet",
+            "colours: std::collections::BTreeSet<Colour>,\n    #[serde(default)]\n    also: IdentifierSet",
+        )
         .replace(
             "    Verdict::deny(",
             "    if run.number == 7 {\n        return Verdict::abstain();\n    }\n    if consumer == \"boom\" {\n        \
