@@ -3,7 +3,12 @@
 //! The service is a process of its own (`COUNTERSIGN`, or the release build). Its clients are in this one: persistent
 //! connections that send the next request as soon as they have a response. Fails if an issued token has no record, a
 //! request gets no response, or overload gets a status other than 429 and 503.
+//!
+//! `-- flame-graph` asks for ES256 tokens while `perf` records the service, for `make flame-graph`.
 #![expect(clippy::expect_used, clippy::print_stdout, clippy::indexing_slicing, reason = "a bench")]
+
+#[path = "tokens/usage.rs"]
+mod usage;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,6 +28,8 @@ use jsonwebtoken::crypto::sign;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use self::usage::Usage;
+
 const MEASURED: Duration = Duration::from_secs(10);
 const WARM: Duration = Duration::from_secs(2);
 const RUN: &str = include_str!("../../examples/run.json");
@@ -36,29 +43,38 @@ const REQUESTS: usize = 128;
 const CONNECTIONS: usize = 32;
 
 fn main() {
+    if std::env::args().any(|argument| argument == "flame-graph") {
+        return record_profile();
+    }
     println!(
         "{} Six policies decide on each token; the service and its clients share the processors.\n",
         machine()
     );
-    println!("| what | a second | p50 ms | p99 ms | target |\n|---|---|---|---|---|");
+    println!(
+        "| what | a second | CPU µs each | switches each | p50 ms | p99 ms | target |\n\
+         |---|---|---|---|---|---|---|"
+    );
     let (es256, _) = SigningKey::generate(Algorithm::Es256).expect("a key");
     let (rs256, text) = SigningKey::generate(Algorithm::Rs256).expect("a key");
-    let es256 = signatures(|input| es256.sign(input).is_ok());
-    let rs256 = signatures(|input| rs256.sign(input).is_ok());
+    let es256 = Signatures::measure(|input| es256.sign(input).is_ok());
+    let rs256 = Signatures::measure(|input| rs256.sign(input).is_ok());
     // The usual library parses the key for each signature, which is measured too.
     let key = EncodingKey::from_rsa_pem(text.expose().as_bytes()).expect("a key");
-    let library = signatures(|input| sign(input, &key, jsonwebtoken::Algorithm::RS256).is_ok());
-    println!("| signatures alone, ES256, two threads | {es256:.0} | | | |");
-    println!("| signatures alone, RS256, two threads | {rs256:.0} | | | |");
-    println!("| signatures alone, RS256, by jsonwebtoken, two threads | {library:.0} | | | |");
+    let library =
+        Signatures::measure(|input| sign(input, &key, jsonwebtoken::Algorithm::RS256).is_ok());
+    es256.print("ES256");
+    rs256.print("RS256");
+    library.print("RS256, by jsonwebtoken");
 
     let service = Served::start("runner-per-second = 1_000_000\nrunner-burst = 1_000_000");
     let name = format!("tokens of {CONNECTIONS} connections");
     let load = service.load(CONNECTIONS, AUDIENCES[0], MEASURED);
-    load.print(&format!("{name}, ES256"), &verdict(load.rate(), 2000.0, "≥ 2,000"));
+    let beyond = format!("≥ 2,000; {}", load.beyond(es256));
+    load.print(&format!("{name}, ES256"), &verdict(load.rate() >= 2000.0, &beyond));
     let load = service.load(CONNECTIONS, AUDIENCES[1], MEASURED);
-    let share = format!("≥ 0.8 × signatures ({:.2})", load.rate() / rs256);
-    load.print(&format!("{name}, RS256"), &verdict(load.rate(), 0.8 * rs256, &share));
+    let beyond = format!("CPU ≤ signature + 60 µs; {}", load.beyond(rs256));
+    let met = load.cpu_micros() <= rs256.cpu_micros + 60.0;
+    load.print(&format!("{name}, RS256"), &verdict(met, &beyond));
     let load = service.load(1, AUDIENCES[0], MEASURED);
     load.print("tokens of one connection, ES256", "");
     let overload = service.load(3 * REQUESTS, AUDIENCES[0], MEASURED);
@@ -74,30 +90,66 @@ fn main() {
     println!("\n{issued} tokens were given, and each is on record. Every request was answered.");
 }
 
-/// Signatures per second and nothing else, on two threads.
-fn signatures(sign: impl Fn(&[u8]) -> bool + Sync) -> f64 {
-    let input = [b'x'; 1200];
-    let started = Instant::now();
-    let count: u32 = thread::scope(|scope| {
-        let threads: Vec<_> = (0..2)
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut count = 0;
-                    while started.elapsed() < Duration::from_secs(3) {
-                        assert!(sign(&input), "no signature");
-                        count += 1;
-                    }
-                    count
-                })
-            })
-            .collect();
-        threads.into_iter().map(|thread| thread.join().expect("a count")).sum()
-    });
-    f64::from(count) / started.elapsed().as_secs_f64()
+/// Asks for tokens while `perf` records the service into the file that `PERF_DATA` names.
+fn record_profile() {
+    let file = std::env::var_os("PERF_DATA").expect("PERF_DATA");
+    let service = Served::start("runner-per-second = 1_000_000\nrunner-burst = 1_000_000");
+    let mut perf = Command::new("perf")
+        .args(["record", "--quiet", "--freq", "997", "--call-graph", "dwarf,16384", "--pid"])
+        .arg(service.child.id().to_string())
+        .arg("--output")
+        .arg(file)
+        .spawn()
+        .expect("`perf`");
+    let load = service.load(CONNECTIONS, AUDIENCES[0], MEASURED);
+    let stopped = Command::new("kill").args(["-INT", &perf.id().to_string()]).status();
+    assert!(stopped.expect("kill").success());
+    // It ends as the signal ends it, with the file complete.
+    perf.wait().expect("the end of `perf`");
+    println!("{:.0} µs of CPU a token, {:.0} tokens a second", load.cpu_micros(), load.rate());
+    service.stop();
 }
 
-fn verdict(found: f64, target: f64, text: &str) -> String {
-    if found >= target { format!("{text}: met") } else { format!("{text}: **missed**") }
+/// Signatures and nothing else, on two threads.
+#[derive(Clone, Copy)]
+struct Signatures {
+    rate: f64,
+    /// Of one signature.
+    cpu_micros: f64,
+}
+
+impl Signatures {
+    fn measure(sign: impl Fn(&[u8]) -> bool + Sync) -> Self {
+        let input = [b'x'; 1200];
+        let (started, before) = (Instant::now(), Usage::of("self"));
+        let count: u32 = thread::scope(|scope| {
+            let threads: Vec<_> = (0..2)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut count = 0;
+                        while started.elapsed() < Duration::from_secs(3) {
+                            assert!(sign(&input), "no signature");
+                            count += 1;
+                        }
+                        count
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().expect("a count")).sum()
+        });
+        let (count, used) = (f64::from(count), Usage::of("self").since(before));
+        let rate = count / started.elapsed().as_secs_f64();
+        Self { rate, cpu_micros: used.cpu_seconds * 1e6 / count }
+    }
+
+    fn print(self, what: &str) {
+        let Self { rate, cpu_micros } = self;
+        println!("| signatures alone, {what}, two threads | {rate:.0} | {cpu_micros:.0} | | | | |");
+    }
+}
+
+fn verdict(met: bool, text: &str) -> String {
+    if met { format!("{text}: met") } else { format!("{text}: **missed**") }
 }
 
 /// The responses that the clients got.
@@ -108,11 +160,28 @@ struct Load {
     statuses: BTreeMap<u16, usize>,
     /// The latencies of tokens, in milliseconds.
     times: Vec<f64>,
+    /// The service's own use meanwhile.
+    used: Usage,
 }
 
 impl Load {
     fn rate(&self) -> f64 {
         self.times.len() as f64 / self.seconds
+    }
+
+    fn responses(&self) -> f64 {
+        self.statuses.values().sum::<usize>() as f64
+    }
+
+    /// The service's own processor time of one response, in microseconds: the clients' is not in it.
+    fn cpu_micros(&self) -> f64 {
+        self.used.cpu_seconds * 1e6 / self.responses()
+    }
+
+    /// A token's processor time: that of its signature, and the rest.
+    fn beyond(&self, signature: Signatures) -> String {
+        let (signature, all) = (signature.cpu_micros, self.cpu_micros());
+        format!("signature {signature:.0} µs + {:.0}", all - signature)
     }
 
     fn percentile(&self, share: f64) -> f64 {
@@ -123,7 +192,11 @@ impl Load {
 
     fn print(&self, what: &str, target: &str) {
         let (p50, p99) = (self.percentile(0.5), self.percentile(0.99));
-        println!("| {what} | {:.0} | {p50:.2} | {p99:.2} | {target} |", self.rate());
+        let (cpu, switches) = (self.cpu_micros(), self.used.switches / self.responses());
+        println!(
+            "| {what} | {:.0} | {cpu:.0} | {switches:.1} | {p50:.2} | {p99:.2} | {target} |",
+            self.rate()
+        );
     }
 
     /// Asserts that there were no responses but tokens and these statuses.
@@ -223,11 +296,14 @@ impl Served {
                 })
                 .collect();
             thread::sleep(WARM);
+            let pid = self.child.id().to_string();
             measuring.store(true, Ordering::Relaxed);
-            let started = Instant::now();
+            let (started, before) = (Instant::now(), Usage::of(&pid));
             thread::sleep(time);
+            let used = Usage::of(&pid).since(before);
             stop.store(true, Ordering::Relaxed);
-            let mut all = Load { seconds: started.elapsed().as_secs_f64(), ..Load::default() };
+            let seconds = started.elapsed().as_secs_f64();
+            let mut all = Load { seconds, used, ..Load::default() };
             for client in clients {
                 let load = client.join().expect("a client whose requests were all answered");
                 all.times.extend(load.times);
