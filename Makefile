@@ -29,7 +29,7 @@ figures = grep -q '^<!-- $(1) -->' benches/README.md && awk '/^<!-- $(1) -->/ { 
 	&& mv target/figures.md benches/README.md
 
 .PHONY: help demo serve test e2e languages lint unit doc policies toolchain golden deny clean
-.PHONY: fuzz corpus bench bench-check bench-hostile bench-languages bench-tokens kills schemathesis
+.PHONY: fuzz corpus bench bench-check bench-hostile bench-languages bench-tokens flame-graph kills schemathesis
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -127,6 +127,12 @@ bench-tokens: toolchain ## Measure tokens per second of the service, with durabl
 	$(CARGO) bench $(CARGO_FLAGS) --bench tokens > target/tokens.md
 	@cat target/tokens.md
 	@$(call figures,tokens)
+
+flame-graph: toolchain ## Record the service under load: target/flame-graph.svg and .txt (needs perf: Debian's linux-perf)
+	@sh benches/flame-graph.sh tools
+	$(CARGO) build $(CARGO_FLAGS) --release --bin countersign
+	PERF_DATA=$(CURDIR)/target/perf.data $(CARGO) bench $(CARGO_FLAGS) --bench tokens -- flame-graph
+	@sh benches/flame-graph.sh draw
 
 bench-languages: toolchain ## Measure a policy in each language: size, evaluation, memory (needs python3 with venv, and npm)
 	$(CARGO) build $(CARGO_FLAGS) --release --bin countersign
