@@ -36,7 +36,7 @@ measure = mkdir -p target; (RUNS=$(RUNS); export RUNS; $(2)) > target/$(1).md; f
 	[ $$failed = 0 ] && $(call figures,$(1))
 
 .PHONY: help demo serve install test e2e languages lint unit doc policies engines toolchain golden deny clean
-.PHONY: fuzz corpus bench bench-build bench-check bench-hostile bench-languages bench-tokens kills schemathesis
+.PHONY: fuzz corpus bench bench-build bench-check bench-hostile bench-languages bench-tokens flame-graph kills schemathesis
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -143,6 +143,12 @@ bench-build: toolchain ## Measure the first build, test and installation, from n
 	$(CARGO) run $(CARGO_FLAGS) --quiet --bin countersign-first-build -- $(CURDIR) > target/build.md
 	@cat target/build.md
 	@$(call figures,build)
+
+flame-graph: toolchain ## Record the service under load: target/flame-graph.svg and .txt (needs perf: Debian's linux-perf)
+	@sh benches/flame-graph.sh tools
+	$(CARGO) build $(CARGO_FLAGS) --release --bin countersign
+	PERF_DATA=$(CURDIR)/target/perf.data $(CARGO) bench $(CARGO_FLAGS) --bench tokens -- flame-graph
+	@sh benches/flame-graph.sh draw
 
 bench-languages: toolchain engines ## Measure a policy in each language: size, evaluation, memory (needs python3 with venv, and npm)
 	$(CARGO) build $(CARGO_FLAGS) --release --bin countersign

@@ -155,7 +155,7 @@ fn record_profile() {
     let file = std::env::var_os("PERF_DATA").expect("PERF_DATA");
     let service = Served::start("runner-per-second = 1_000_000\nrunner-burst = 1_000_000");
     let mut perf = Command::new("perf")
-        .args(["record", "--quiet", "--freq", "997", "--call-graph", "dwarf,16384", "--pid"])
+        .args(["record", "--quiet", "--freq", "299", "--call-graph", "dwarf,32768", "--pid"])
         .arg(service.child.id().to_string())
         .arg("--output")
         .arg(file)

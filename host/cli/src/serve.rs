@@ -1,5 +1,6 @@
 //! `countersign serve`
 
+mod log_lines;
 mod logging;
 mod reload;
 mod signals;
@@ -45,7 +46,7 @@ API keys and trusted issuers are replaced separately, even if policies fail. Oth
 configuration require a restart. SIGTERM and SIGINT stop the service: requests finish, then log and
 database are closed.
 
-The service logs to stderr, a line of JSON for each event; `--log-format text` is for people. RUST_LOG sets the
+The service logs to stderr, a line of JSON for each event, within five milliseconds; `--log-format text` is for people. RUST_LOG sets the
 level (`RUST_LOG=countersign=debug`).
 
 Exit status: 0 stopped, 1 anything else.")]
@@ -64,7 +65,7 @@ pub(crate) struct Serve {
 
 impl Serve {
     pub(crate) fn run(&self) -> Result<Exit> {
-        logging::begin(self.log_format)?;
+        let _written_at_end = logging::begin(self.log_format)?;
         // From here on every message is a log line.
         match self.start() {
             Ok(done) => Ok(done),

@@ -9,10 +9,8 @@ use crate::limits::{
     AWS_TOKEN_CHARACTERS,
 };
 use crate::preflight::Violations;
-use crate::unsigned::UnsignedToken;
+use crate::unsigned::{TAGS, UnsignedToken};
 
-/// The claim with all session tags.
-const TAGS: &str = "https://aws.amazon.com/tags";
 /// The prefix of claims with one session tag each.
 const ONE_TAG: &str = "https://aws.amazon.com/tags/principal_tags/";
 
@@ -42,7 +40,7 @@ pub(crate) fn check(token: &UnsignedToken<'_>, clouds: &AudienceClouds, found: &
 fn session_tags(token: &UnsignedToken<'_>, found: &mut Violations) {
     const CODE: &str = "aws-session-tags";
     let mut tags: Vec<(&str, &Value)> = Vec::new();
-    for (name, value) in &token.claims.others {
+    for (name, value) in &token.session_tags.0 {
         if name == TAGS {
             match value.get("principal_tags").and_then(Value::as_object) {
                 Some(of_claim) => tags.extend(of_claim.iter().map(|(key, value)| (&**key, value))),

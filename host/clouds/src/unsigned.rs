@@ -1,10 +1,14 @@
 //! Parses a token before it is signed.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::Deserialize;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Number, Value};
+
+/// The claim with all session tags, and the beginning of those with one tag each.
+pub(crate) const TAGS: &str = "https://aws.amazon.com/tags";
 
 /// A token before it is signed: its header, its claims, and the length of the signed token.
 ///
@@ -13,6 +17,7 @@ use serde_json::{Number, Value};
 pub struct UnsignedToken<'t> {
     pub(crate) header: Header<'t>,
     pub(crate) claims: Claims<'t>,
+    pub(crate) session_tags: SessionTags<'t>,
     pub(crate) characters: usize,
 }
 
@@ -45,10 +50,12 @@ pub(crate) struct Claims<'t> {
     pub(crate) iat: Number,
     pub(crate) nbf: Option<Number>,
     pub(crate) exp: Number,
-    /// All other claims; session tags are checked.
-    #[serde(flatten)]
-    pub(crate) others: BTreeMap<String, Value>,
 }
+
+/// The claims with AWS' session tags. Read apart from the others: to keep every claim that has no field would take
+/// longer than all the checks.
+#[derive(Debug, Default)]
+pub(crate) struct SessionTags<'t>(pub(crate) Vec<(Cow<'t, str>, Value)>);
 
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
@@ -63,6 +70,34 @@ impl Audiences<'_> {
             Self::One(one) => std::slice::from_ref(one),
             Self::Several(several) => several,
         }
+    }
+}
+
+impl<'de: 't, 't> Deserialize<'de> for SessionTags<'t> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Claims;
+        impl<'de> Visitor<'de> for Claims {
+            type Value = SessionTags<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of claims")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut claims: A) -> Result<Self::Value, A::Error> {
+                let mut tags = Vec::new();
+                while let Some(Name(name)) = claims.next_key()? {
+                    if name.starts_with(TAGS) {
+                        tags.push((name, claims.next_value()?));
+                    } else {
+                        claims.next_value::<IgnoredAny>()?;
+                    }
+                }
+                Ok(SessionTags(tags))
+            }
+        }
+        #[derive(Deserialize)]
+        struct Name<'n>(#[serde(borrow)] Cow<'n, str>);
+        deserializer.deserialize_map(Claims)
     }
 }
 
@@ -81,6 +116,7 @@ impl<'t> UnsignedToken<'t> {
         Ok(Self {
             header: serde_json::from_slice(header).map_err(error("header"))?,
             claims: serde_json::from_slice(claims).map_err(error("claims"))?,
+            session_tags: serde_json::from_slice(claims).map_err(error("claims"))?,
             characters,
         })
     }

@@ -28,14 +28,28 @@ pub struct LogWriter {
     thread: Option<JoinHandle<()>>,
 }
 
-type Done = Box<dyn FnOnce(Result<Position, AppendError>) + Send>;
+type Done = Box<dyn FnOnce(Result<Position, NotDurable>) + Send>;
 
 struct Waiting {
     record: Vec<u8>,
     done: Done,
 }
 
-/// The errors of [`LogWriter::append`]: the record was not queued.
+/// A record that is not durable, as far as is known.
+#[derive(Debug, thiserror::Error)]
+pub enum NotDurable {
+    /// It was not queued.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// It could not be written.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The log was closed before.
+    #[error("the decision log is closed")]
+    Closed,
+}
+
+/// The reasons for which a record was not queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum QueueError {
     /// The queue is full. A later attempt may succeed.
@@ -70,26 +84,28 @@ impl LogWriter {
         Ok(Self { queue: Some(queue), failed, thread: Some(thread) })
     }
 
-    /// Queues a record. The writing thread calls `done` when the record is durable or the write failed; `done` must not
-    /// block.
-    ///
-    /// # Errors
-    /// Returns an error if the record was not queued; `done` is never called then.
+    /// Queues a record. The writing thread calls `done` when the record is durable or the write failed; this one does when
+    /// the record is not queued. `done` must not block.
     pub fn append(
         &self,
         record: Vec<u8>,
-        done: impl FnOnce(Result<Position, AppendError>) + Send + 'static,
-    ) -> Result<(), QueueError> {
-        if self.has_failed() {
-            return Err(QueueError::Closed);
+        done: impl FnOnce(Result<Position, NotDurable>) + Send + 'static,
+    ) {
+        if let Err((error, done)) = self.queue(record, Box::new(done)) {
+            done(Err(NotDurable::Queue(error)));
         }
+    }
+
+    fn queue(&self, record: Vec<u8>, done: Done) -> Result<(), (QueueError, Done)> {
+        let Some(queue) = self.queue.as_ref().filter(|_| !self.has_failed()) else {
+            return Err((QueueError::Closed, done));
+        };
         if record.len() > MAX_RECORD_BYTES {
-            return Err(QueueError::TooLong { bytes: record.len() });
+            return Err((QueueError::TooLong { bytes: record.len() }, done));
         }
-        let queue = self.queue.as_ref().ok_or(QueueError::Closed)?;
-        queue.try_send(Waiting { record, done: Box::new(done) }).map_err(|error| match error {
-            TrySendError::Full(_) => QueueError::Full,
-            TrySendError::Disconnected(_) => QueueError::Closed,
+        queue.try_send(Waiting { record, done }).map_err(|error| match error {
+            TrySendError::Full(waiting) => (QueueError::Full, waiting.done),
+            TrySendError::Disconnected(waiting) => (QueueError::Closed, waiting.done),
         })
     }
 
@@ -157,7 +173,7 @@ fn write<D: Disk>(
                 note(failed, &error);
                 let mut error = Some(error);
                 for done in callers {
-                    done(Err(error.take().unwrap_or(AppendError::Failed)));
+                    done(Err(error.take().unwrap_or(AppendError::Failed).into()));
                 }
             }
         }

@@ -15,7 +15,7 @@ use std::sync::mpsc::{TryRecvError, channel};
 use std::thread;
 
 use countersign_decision_log::{
-    AppendError, Damage, Folder, Log, LogConfig, LogWriter, MAX_RECORD_BYTES, QueueError, Reader,
+    Damage, Folder, Log, LogConfig, LogWriter, MAX_RECORD_BYTES, NotDurable, QueueError, Reader,
     verify,
 };
 use support::{FakeDisk, Key};
@@ -180,8 +180,8 @@ fn many_callers_share_syncs_and_each_is_told() {
             scope.spawn(move || {
                 for number in 0..200 {
                     let told = told.clone();
-                    let done = move |result: Result<_, AppendError>| told.send(result).unwrap();
-                    writer.append(record(caller * 1000 + number), done).unwrap();
+                    let done = move |result: Result<_, NotDurable>| told.send(result).unwrap();
+                    writer.append(record(caller * 1000 + number), done);
                 }
             });
         }
@@ -202,19 +202,20 @@ fn after_a_failed_sync_no_caller_is_told_that_it_is_durable() {
     let disk = FakeDisk::default();
     let (log, _) = Log::open(disk.clone(), LogConfig::default(), Box::new(Key)).unwrap();
     let writer = LogWriter::start(log, || 0).unwrap();
-    let append = || {
+    let append = |record: Vec<u8>| {
         let (told, telling) = channel();
-        writer.append(b"{}".to_vec(), move |result| told.send(result.is_ok()).unwrap())?;
-        Ok::<_, QueueError>(telling.recv().unwrap())
+        writer.append(record, move |result| told.send(result).unwrap());
+        telling.recv().unwrap()
     };
-    assert_eq!(append(), Ok(true));
+    let record = || b"{}".to_vec();
+    assert!(append(record()).is_ok());
     // The write is done, and the sync fails.
     disk.0.lock().unwrap().fail_at = Some(1);
-    assert_eq!(append(), Ok(false));
+    assert!(append(record()).is_err());
     for _ in 0..3 {
-        assert!(matches!(append(), Ok(false) | Err(QueueError::Closed)));
+        assert!(append(record()).is_err());
     }
     assert!(writer.has_failed());
-    let long = writer.append(vec![0; MAX_RECORD_BYTES + 1], |_| ());
-    assert_eq!(long, Err(QueueError::Closed));
+    let long = append(vec![0; MAX_RECORD_BYTES + 1]);
+    assert!(matches!(long, Err(NotDurable::Queue(QueueError::Closed))));
 }

@@ -9,18 +9,18 @@
 //! The service and the command line walk it alike: each only makes an [`IssueRequest`], and adds what it needs around
 //! (who may ask, how often, where records go).
 
+use std::sync::mpsc;
+
 use countersign::{
     Approval, Audience, Claims, Decision, Digest, Facts, Fault, PolicySet, Reason, ReasonSource,
     Run, RunnerId, SubjectError, SubjectFormat, SubjectFormats, Terms, TokenRequest,
     TokenRequestError,
 };
 use countersign_clouds::{AudienceClouds, Violation};
-use countersign_decision_log::{LogWriter, Position};
+use countersign_decision_log::{LogWriter, NotDurable, Position};
 use countersign_signing::{Algorithm, IssueError, Issuer, SignedToken, TokenId};
 
-use crate::record::{
-    DecisionRecord, IssuedRecord, NotDurable, RecordKind, Requester, durable, durable_blocking,
-};
+use crate::record::{DecisionRecord, IssuedRecord, RecordKind, Requester};
 use crate::runs::RegisteredRun;
 
 /// Everything that a decision follows from beside the request: replaced whole, and never while a request uses it.
@@ -358,30 +358,30 @@ impl PendingDecision {
         &self.faults
     }
 
-    /// Waits until the record is durable, and only then gives the decision.
-    ///
-    /// # Errors
-    /// When the record is not durable as far as is known; the token is dropped.
-    pub async fn commit(self, log: &LogWriter) -> Result<CommittedDecision, NotDurable> {
-        let position = durable(log, self.record).await?;
-        Ok(CommittedDecision {
-            decided: self.decided,
-            issued: self.issued,
-            position: Some(position),
-        })
+    /// Queues the record, and gives the decision to `done` when the record is durable; or an error when it is not, as far
+    /// as is known, and the token is dropped. `done` must not block.
+    pub fn commit(
+        self,
+        log: &LogWriter,
+        done: impl FnOnce(Result<CommittedDecision, NotDurable>) + Send + 'static,
+    ) {
+        let Self { record, decided, issued, .. } = self;
+        log.append(record, move |written| {
+            done(written.map(|position| {
+                let position = Some(position);
+                CommittedDecision { decided, issued, position }
+            }));
+        });
     }
 
-    /// [`PendingDecision::commit`], on a thread that may block and is in no runtime.
+    /// [`PendingDecision::commit`], waiting for it.
     ///
     /// # Errors
-    /// When the record is not durable as far as is known; the token is dropped.
+    /// When the record is not durable as far as is known.
     pub fn commit_blocking(self, log: &LogWriter) -> Result<CommittedDecision, NotDurable> {
-        let position = durable_blocking(log, self.record)?;
-        Ok(CommittedDecision {
-            decided: self.decided,
-            issued: self.issued,
-            position: Some(position),
-        })
+        let (done, committed) = mpsc::channel();
+        self.commit(log, move |result| drop(done.send(result)));
+        committed.recv().unwrap_or(Err(NotDurable::Closed))
     }
 
     /// Returns the decision without a record. The caller must tell the recipient of the token so.

@@ -53,7 +53,7 @@ pub use keys::{
     KeyTimes, Keys, Phase, RotateError,
 };
 pub use problem::{LogFields, Problem, ProblemKind, Refused};
-pub use record::{NotDurable, OpenLogError, RecordKind, Requester, open_log};
+pub use record::{OpenLogError, RecordKind, Requester, open_log};
 pub use runs::{
     Liveness, MAX_SECRET_BYTES, MIN_SECRET_BYTES, RegisteredRun, RunTokenError, SecretHash,
     run_token_of,

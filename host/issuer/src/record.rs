@@ -7,10 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use countersign::SubjectFormats;
 use countersign_clouds::Violation;
 use countersign_decision_log::{
-    AppendError, Disk, Log, LogConfig, LogWriter, OpenError, Position, QueueError, Recovered,
+    AppendError, Disk, Log, LogConfig, LogWriter, OpenError, Recovered,
 };
 use serde::Serialize;
-use tokio::sync::oneshot;
 
 use crate::checkpoint::CheckpointSigner;
 use crate::clock::{Clock, ClockError};
@@ -211,42 +210,4 @@ fn recovered_record(recovered: &Recovered, time: u64) -> Vec<u8> {
         saved_as: recovered.saved_as.as_deref(),
     };
     serde_json::to_vec(&record).unwrap_or_default()
-}
-
-/// A record that is not durable, as far as is known.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum NotDurable {
-    /// It is not even waiting.
-    #[error(transparent)]
-    Queue(#[from] QueueError),
-    /// It could not be written.
-    #[error(transparent)]
-    Append(AppendError),
-    /// The log was closed before.
-    #[error("the decision log is closed")]
-    Closed,
-}
-
-/// Waits until a record is durable.
-pub(crate) async fn durable(log: &LogWriter, record: Vec<u8>) -> Result<Position, NotDurable> {
-    appended(log, record)?.await.map_err(|_| NotDurable::Closed)?.map_err(NotDurable::Append)
-}
-
-/// The same, on a thread that may block.
-pub(crate) fn durable_blocking(log: &LogWriter, record: Vec<u8>) -> Result<Position, NotDurable> {
-    let result = appended(log, record)?.blocking_recv();
-    result.map_err(|_| NotDurable::Closed)?.map_err(NotDurable::Append)
-}
-
-fn appended(
-    log: &LogWriter,
-    record: Vec<u8>,
-) -> Result<oneshot::Receiver<Result<Position, AppendError>>, QueueError> {
-    let (done, waiting) = oneshot::channel();
-    log.append(record, move |result| {
-        // The requester may have gone.
-        let _ = done.send(result);
-    })?;
-    Ok(waiting)
 }

@@ -1,24 +1,24 @@
 //! The service: the state that its requests share.
 
 mod decide;
+mod deciders;
 mod exchange;
 mod registration;
 mod slot;
 
-use std::num::{NonZero, NonZeroU32};
-use std::sync::Arc;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::thread;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use countersign::{Audience, Digest, IssuerUrl, RunId, RunnerId, SubjectFormats};
-use countersign_decision_log::LogWriter;
+use countersign_decision_log::{LogWriter, NotDurable};
 use countersign_signing::{Algorithm, Issuer};
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter};
-use tokio::sync::Semaphore;
 
+use self::deciders::Deciders;
 use crate::access::Authorizer;
 use crate::clock::{Clock, ClockError};
 use crate::config::ServiceConfig;
@@ -67,8 +67,7 @@ pub struct Service {
     clock: Arc<dyn Clock>,
     runner_rate: DefaultKeyedRateLimiter<RunnerId>,
     run_rate: DefaultKeyedRateLimiter<RunId>,
-    /// Lets as many decide at a time as there are processors, as long as that is quick.
-    gate: Semaphore,
+    deciders: Arc<Deciders>,
     /// The last time that the clock gave.
     last_now: AtomicU64,
     stopping: AtomicBool,
@@ -128,7 +127,7 @@ impl Service {
             clock: parts.clock,
             runner_rate: RateLimiter::keyed(quota(config.runner_per_second, config.runner_burst)),
             run_rate: RateLimiter::keyed(quota(config.run_per_second, config.run_burst)),
-            gate: Semaphore::new(thread::available_parallelism().map_or(1, NonZero::get)),
+            deciders: Arc::new(Deciders::new()),
             last_now: AtomicU64::new(now),
             stopping: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
@@ -181,13 +180,19 @@ impl Service {
         let time = self.now()?;
         let log = self.log.load();
         let log = log.as_ref().ok_or_else(|| Problem::unavailable("stopping"))?;
-        let done = |result: Result<_, _>| {
-            if let Err(error) = result {
-                let error: &dyn std::error::Error = &error;
+        let (done, at_once) = mpsc::channel();
+        log.append(record::subjects_record(subjects, time), move |result| {
+            if let Err(error) = &result {
+                let error: &dyn std::error::Error = error;
                 tracing::error!(error, "failed to record the subject configuration");
             }
-        };
-        log.append(record::subjects_record(subjects, time), done).map_err(Problem::failed)
+            // Nobody waits for what is written.
+            let _ = done.send(result);
+        });
+        match at_once.try_recv() {
+            Ok(Err(error @ NotDurable::Queue(_))) => Err(Problem::failed(error)),
+            _ => Ok(()),
+        }
     }
 
     /// Replaces the principals that may call the service.

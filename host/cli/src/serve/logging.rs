@@ -4,6 +4,8 @@ use anyhow::{Result, anyhow};
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
+use super::log_lines::{FlushAtEnd, LogLines};
+
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum LogForm {
@@ -13,8 +15,8 @@ pub(super) enum LogForm {
     Text,
 }
 
-/// Starts logging to stderr.
-pub(super) fn begin(form: LogForm) -> Result<()> {
+/// Starts logging to stderr. All lines are written when the value is dropped.
+pub(super) fn begin(form: LogForm) -> Result<FlushAtEnd> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(directives) => {
             EnvFilter::try_new(directives).map_err(|error| anyhow!("RUST_LOG: {error}"))?
@@ -23,15 +25,16 @@ pub(super) fn begin(form: LogForm) -> Result<()> {
             EnvFilter::new("warn,countersign=info,countersign_http=info,countersign_issuer=info")
         }
     };
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false);
+    let (lines, at_end) =
+        LogLines::start().map_err(|error| anyhow!("failed to start logging: {error}"))?;
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines).with_target(false);
     let begun = match form {
         LogForm::Json => builder.json().flatten_event(true).with_span_list(false).try_init(),
         LogForm::Text => {
             builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init()
         }
     };
-    begun.map_err(|error| anyhow!("failed to start logging: {error}"))
+    begun.map_err(|error| anyhow!("failed to start logging: {error}"))?;
+    Ok(at_end)
 }

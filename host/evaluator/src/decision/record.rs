@@ -62,7 +62,12 @@ pub(crate) fn written(decision: &Decision) -> (Digest, Box<str>) {
     let body = json(&Body::new(decision));
     let id = Digest::of(body.as_bytes());
     let members = body.strip_prefix('{').unwrap_or_default();
-    (id, format!(r#"{{"id":"{id}",{members}"#).into())
+    // As long as it will be, so that it is copied once.
+    let mut record = String::with_capacity(members.len() + r#"{"id":"",}"#.len() + 71);
+    for part in [r#"{"id":""#, &id.to_string(), r#"","#, members] {
+        record.push_str(part);
+    }
+    (id, record.into())
 }
 
 /// Digest of everything that decides, given in the order of names.
@@ -76,7 +81,10 @@ fn digest(value: &impl Serialize) -> Digest {
 
 #[expect(clippy::expect_used, reason = "a digest of nothing would be worse")]
 fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("the mirrors have only strings for keys")
+    // A decision by five policies fits: growing there step by step would copy most of it once more.
+    let mut bytes = Vec::with_capacity(4096);
+    serde_json::to_writer(&mut bytes, value).expect("the mirrors have only strings for keys");
+    String::from_utf8(bytes).expect("JSON is UTF-8")
 }
 
 #[derive(Debug, Serialize)]

@@ -1,9 +1,14 @@
 //! Decisions of a service: no answer leaves before its record is durable.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use countersign::Digest;
+use countersign_decision_log::NotDurable;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::{KeysByAudience, Service, Slot};
 use crate::decider::{
@@ -15,6 +20,15 @@ use crate::record::{RecordKind, Requester};
 
 /// The time for which a request waits for others to decide.
 const GATE: Duration = Duration::from_millis(20);
+
+/// A decision whose record was queued.
+struct Answer {
+    /// The codes of the faults in its trace.
+    faults: Vec<&'static str>,
+    /// The time at which the record was queued.
+    queued: Instant,
+    committed: Result<CommittedDecision, NotDurable>,
+}
 
 impl Service {
     /// Decides, signs the approved token, and returns it once the record is durable.
@@ -60,6 +74,11 @@ impl Service {
         Ok(committed.await?.decided)
     }
 
+    /// Decides and signs on a thread that may be kept waiting, and waits until the record is durable. The slot stays with
+    /// the work until that is done, also when the requester has gone.
+    ///
+    /// A policy that takes long holds up its own callers only, which the evaluator sees to; so nobody waits here for a
+    /// thread for longer than [`GATE`].
     async fn committed(
         self: &Arc<Self>,
         request: IssueRequest,
@@ -68,40 +87,73 @@ impl Service {
         kind: RecordKind,
         slot: Slot,
     ) -> Result<CommittedDecision, Problem> {
-        let (pending, slot) = self.pending(request, requester, id, kind, slot).await?;
-        let committed = self.commit(pending).await?;
-        drop(slot);
+        let (done, answer) = oneshot::channel();
+        let service = Arc::clone(self);
+        self.deciders.submit(move || {
+            if done.is_closed() {
+                return;
+            }
+            let head = RecordHead { kind, request: &id, requester: &requester };
+            service.decide_and_commit(request, head, slot, done);
+        });
+        let mut answer = pin!(answer);
+        let answer = match timeout(GATE, &mut answer).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                self.deciders.relieve();
+                answer.await
+            }
+        };
+        // Dropped with the records that wait, where the log is closed before they are written.
+        let Answer { faults, queued, committed } =
+            answer.unwrap_or_else(|_| Err(Problem::unavailable(NotDurable::Closed)))?;
+        self.metrics
+            .stage_seconds
+            .with_label_values(&["durable"])
+            .observe(queued.elapsed().as_secs_f64());
+        let committed = committed.map_err(|error| self.not_durable(&error))?;
+        let outcome = if committed.decided.outcome.is_ok() { "approved" } else { "refused" };
+        self.metrics.decisions.with_label_values(&[kind.as_str(), outcome]).inc();
+        for fault in faults {
+            self.metrics.faults.with_label_values(&[fault]).inc();
+        }
         Ok(committed)
     }
 
-    /// Decides and signs on a thread that may be kept waiting. The slot stays with the work until that is done, also
-    /// when the requester has gone.
-    ///
-    /// As many do as there are processors: more would only take each other's turns. But a policy that takes
-    /// long holds up its own callers only, which the evaluator sees to; so nobody waits here for
-    /// longer than [`GATE`].
-    async fn pending(
-        self: &Arc<Self>,
+    /// Decides, signs, and queues the record, in one go: each other thread in between would have to be woken.
+    fn decide_and_commit(
+        &self,
         request: IssueRequest,
-        requester: Requester,
-        id: String,
-        kind: RecordKind,
+        head: RecordHead<'_>,
         slot: Slot,
-    ) -> Result<(PendingDecision, Slot), Problem> {
-        let _passed = tokio::time::timeout(GATE, self.gate.acquire()).await;
+        done: oneshot::Sender<Result<Answer, Problem>>,
+    ) {
         let started = Instant::now();
-        let service = Arc::clone(self);
-        let work = move || {
-            let head = RecordHead { kind, request: &id, requester: &requester };
-            service.decide_and_sign(request, head).map(|pending| (pending, slot))
-        };
-        let pending = tokio::task::spawn_blocking(work).await.map_err(|error| {
-            // The panic was reported where it happened.
-            Problem::new(ProblemKind::Internal, "the service failed").detail(error)
-        })?;
+        // The panic is reported where it happens; nothing of the request is used after it.
+        let decided = catch_unwind(AssertUnwindSafe(|| self.decide_and_sign(request, head)));
+        let decided = decided.unwrap_or_else(|_| {
+            Err(Problem::new(ProblemKind::Internal, "the service failed").detail("it panicked"))
+        });
         let decide = self.metrics.stage_seconds.with_label_values(&["decide"]);
         decide.observe(started.elapsed().as_secs_f64());
-        pending
+        let ready = decided.and_then(|pending| match self.log.load_full() {
+            Some(log) => Ok((pending, log)),
+            None => Err(Problem::unavailable("stopping")),
+        });
+        // The slot is free before the answer is there, and the requester may have gone.
+        match ready {
+            Err(problem) => {
+                drop(slot);
+                let _ = done.send(Err(problem));
+            }
+            Ok((pending, log)) => {
+                let (faults, queued) = (pending.faults().to_vec(), Instant::now());
+                pending.commit(&log, move |committed| {
+                    drop(slot);
+                    let _ = done.send(Ok(Answer { faults, queued, committed }));
+                });
+            }
+        }
     }
 
     fn decide_and_sign(
@@ -122,29 +174,13 @@ impl Service {
         })
     }
 
-    /// Waits until the record is durable. The decision leaves only then.
-    async fn commit(&self, pending: PendingDecision) -> Result<CommittedDecision, Problem> {
-        let started = Instant::now();
-        let log = self.log.load_full().ok_or_else(|| Problem::unavailable("stopping"))?;
-        let (kind, faults) = (pending.kind(), pending.faults().to_vec());
-        let committed = pending.commit(&log).await;
-        self.metrics
-            .stage_seconds
-            .with_label_values(&["durable"])
-            .observe(started.elapsed().as_secs_f64());
-        let committed = committed.map_err(|error| {
-            let error = with_sources(&error);
-            if log.has_failed() {
-                let why = log.failure();
-                tracing::error!(why, "the decision log has failed: no token until a restart");
-            }
-            Problem::unavailable(format!("no durable record: {error}"))
-        })?;
-        let outcome = if committed.decided.outcome.is_ok() { "approved" } else { "refused" };
-        self.metrics.decisions.with_label_values(&[kind.as_str(), outcome]).inc();
-        for fault in faults {
-            self.metrics.faults.with_label_values(&[fault]).inc();
+    /// The problem of a decision without a durable record, which does not leave.
+    fn not_durable(&self, error: &NotDurable) -> Problem {
+        let error = with_sources(error);
+        if let Some(log) = self.log.load().as_ref().filter(|log| log.has_failed()) {
+            let why = log.failure();
+            tracing::error!(why, "the decision log has failed: no token until a restart");
         }
-        Ok(committed)
+        Problem::unavailable(format!("no durable record: {error}"))
     }
 }
