@@ -5,6 +5,7 @@
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a bench")]
 
 #[path = "../../src/machine.rs"]
+#[allow(unreachable_pub, reason = "public in the library of the benches")]
 mod machine;
 
 use std::fs;
