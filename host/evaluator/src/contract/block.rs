@@ -45,8 +45,8 @@ impl Block {
         let (records, others) = self.bytes.split_at(RECORDS);
         let begin = cx.realloc(0, 0, ALIGNMENT, others.len())?;
         let memory = cx.as_slice_mut();
-        memory[place..][..RECORDS].copy_from_slice(records);
-        memory[begin..][..others.len()].copy_from_slice(others);
+        copy(memory, place, records)?;
+        copy(memory, begin, others)?;
         for at in &self.addresses {
             let to = match at.checked_sub(RECORDS) {
                 None => place + at,
@@ -80,6 +80,16 @@ impl Block {
         self.put(place, as_u32(address).to_le_bytes());
         self.put(place + 4, as_u32(length).to_le_bytes());
     }
+}
+
+/// Copies bytes to a place that an allocator gave, which Wasmtime has found to be in the memory.
+fn copy(memory: &mut [u8], place: usize, bytes: &[u8]) -> wasmtime::Result<()> {
+    memory
+        .get_mut(place..)
+        .and_then(|memory| memory.get_mut(..bytes.len()))
+        .ok_or_else(|| wasmtime::Error::msg("a place outside of the memory"))?
+        .copy_from_slice(bytes);
+    Ok(())
 }
 
 /// Claims are bounded far below what 32 bits can count.
