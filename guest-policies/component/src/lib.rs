@@ -2,9 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+mod build_script;
 mod encode;
 mod toolchain;
 
+pub use build_script::build_policies;
 pub use encode::{EncodeError, component};
 pub use toolchain::{
     Build, BuildError, COMPILED_FOLDER, Purpose, Toolchain, compile, compile_components,

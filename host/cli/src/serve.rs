@@ -46,8 +46,9 @@ API keys and trusted issuers are replaced separately, even if policies fail. Oth
 configuration require a restart. SIGTERM and SIGINT stop the service: requests finish, then log and
 database are closed.
 
-The service logs to stderr, a line of JSON for each event, within five milliseconds; `--log-format text` is for people. RUST_LOG sets the
-level (`RUST_LOG=countersign=debug`).
+The service logs to stderr, a line of JSON for each event: warnings and errors at once, others within
+five milliseconds. `--log-format text` is for people. RUST_LOG sets the level
+(`RUST_LOG=countersign=debug`).
 
 Exit status: 0 stopped, 1 anything else.")]
 pub(crate) struct Serve {

@@ -1,7 +1,6 @@
 //! The arguments of `evaluate`, made once a decision and lowered into each guest.
 
 use std::mem::MaybeUninit;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use wasmtime::component::__internal::wasmtime_environ::component::StringEncoding;
 use wasmtime::component::__internal::{
@@ -43,16 +42,9 @@ impl<'a> Arguments<'a> {
         Self { run, token, block }
     }
 
-    /// The arguments in this form; `lowered` is set when they have reached the guest.
-    ///
-    /// Wasmtime lowers all arguments before it enters a function, and its error for a place that is none, given
-    /// by the guest's allocator, has no type. When they were not lowered it was that, and not the result.
-    pub(crate) fn in_form<'b>(
-        &'b self,
-        form: ArgumentForm,
-        lowered: &'b AtomicBool,
-    ) -> LoweredArguments<'b, 'a> {
-        LoweredArguments { arguments: self, form, lowered }
+    /// The arguments in this form.
+    pub(crate) fn in_form<'b>(&'b self, form: ArgumentForm) -> LoweredArguments<'b, 'a> {
+        LoweredArguments { arguments: self, form }
     }
 }
 
@@ -60,7 +52,6 @@ impl<'a> Arguments<'a> {
 pub(crate) struct LoweredArguments<'b, 'a> {
     arguments: &'b Arguments<'a>,
     form: ArgumentForm,
-    lowered: &'b AtomicBool,
 }
 
 impl<'b> LoweredArguments<'b, '_> {
@@ -95,9 +86,7 @@ unsafe impl Lower for LoweredArguments<'_, '_> {
         ty: InterfaceType,
         dst: &mut MaybeUninit<Self::Lower>,
     ) -> wasmtime::Result<()> {
-        self.values().linear_lower_to_flat(cx, ty, dst)?;
-        self.lowered.store(true, Ordering::Relaxed);
-        Ok(())
+        self.values().linear_lower_to_flat(cx, ty, dst)
     }
 
     fn linear_lower_to_memory<U>(
@@ -109,11 +98,9 @@ unsafe impl Lower for LoweredArguments<'_, '_> {
         match self.form {
             // The block's texts are in UTF-8.
             ArgumentForm::Block if cx.options().string_encoding == StringEncoding::Utf8 => {
-                self.arguments.block.lower(cx, offset)?;
+                self.arguments.block.lower(cx, offset)
             }
-            _ => self.values().linear_lower_to_memory(cx, ty, offset)?,
+            _ => self.values().linear_lower_to_memory(cx, ty, offset),
         }
-        self.lowered.store(true, Ordering::Relaxed);
-        Ok(())
     }
 }

@@ -62,12 +62,8 @@ pub(crate) fn written(decision: &Decision) -> (Digest, Box<str>) {
     let body = json(&Body::new(decision));
     let id = Digest::of(body.as_bytes());
     let members = body.strip_prefix('{').unwrap_or_default();
-    // As long as it will be, so that it is copied once.
-    let mut record = String::with_capacity(members.len() + r#"{"id":"",}"#.len() + 71);
-    for part in [r#"{"id":""#, &id.to_string(), r#"","#, members] {
-        record.push_str(part);
-    }
-    (id, record.into())
+    // As long as it will be at once, so that it is copied once.
+    (id, [r#"{"id":""#, &id.to_string(), r#"","#, members].concat().into())
 }
 
 /// Digest of everything that decides, given in the order of names.

@@ -202,7 +202,8 @@ impl Guest {
         sandbox.store.set_hostcall_fuel(limits.output_bytes as usize);
         sandbox.refuel(limits.fuel)?;
         let lowered = AtomicBool::new(false);
-        match function.call(&mut sandbox.store, arguments.in_form(self.form, &lowered)) {
+        let arguments = LowerProbe::new(arguments.in_form(self.form), &lowered);
+        match function.call(&mut sandbox.store, arguments) {
             Ok((verdict,)) => Ok((verdict, sandbox)),
             Err(error) => Err(match sandbox.fault(&error) {
                 Some(fault) => fault,
@@ -236,7 +237,8 @@ fn no_state() -> wasmtime::Error {
 }
 
 /// The contract's `evaluate`, which takes claims in either form.
-type EvaluateFunction<'b, 'a> = TypedFunc<LoweredArguments<'b, 'a>, EvaluateResults>;
+type EvaluateFunction<'b, 'a> =
+    TypedFunc<LowerProbe<'b, LoweredArguments<'b, 'a>>, EvaluateResults>;
 
 /// An instance and the store that it lives in.
 struct Sandbox {

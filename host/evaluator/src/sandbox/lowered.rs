@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use wasmtime::component::__internal::{
     CanonicalAbiInfo, InstanceType, InterfaceType, LowerContext,
 };
-use wasmtime::component::{ComponentType, Lower};
+use wasmtime::component::{ComponentNamedList, ComponentType, Lower};
 
-/// The last argument of a call, which notes that it was lowered.
+/// The last argument of a call, or all of them, which notes that it was lowered.
 ///
 /// Wasmtime lowers all arguments before it enters a function, and its error for a place that is
 /// none, given by the guest's allocator, has no type. When the last argument was not lowered it was
@@ -24,7 +24,11 @@ impl<'a, T> LowerProbe<'a, T> {
     }
 }
 
-// SAFETY: everything is the argument's own, as in Wasmtime's own implementation for `&T`.
+// SAFETY: everything is the argument's own.
+#[expect(unsafe_code, reason = "Wasmtime's traits are unsafe to implement")]
+unsafe impl<T: ComponentNamedList> ComponentNamedList for LowerProbe<'_, T> {}
+
+// SAFETY: as above, and as in Wasmtime's own implementation for `&T`.
 #[expect(unsafe_code, reason = "Wasmtime's traits are unsafe to implement")]
 unsafe impl<T: ComponentType> ComponentType for LowerProbe<'_, T> {
     type Lower = T::Lower;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::num::NonZero;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -68,7 +69,8 @@ impl Deciders {
 impl Running {
     fn run(mut self) {
         while let Some(job) = self.next() {
-            job();
+            // A panic is reported where it happens, and must not take the thread from the jobs that wait.
+            let _ = catch_unwind(AssertUnwindSafe(job));
         }
     }
 
@@ -84,11 +86,80 @@ impl Running {
     }
 }
 
-/// Also where a job panicked, or the thread never began since the runtime is stopping.
+/// Also where the thread never began, since the runtime is stopping.
 impl Drop for Running {
     fn drop(&mut self) {
         if !self.ended {
             self.deciders.queue().running -= 1;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use tokio::runtime::{Builder, Runtime};
+
+    use super::*;
+
+    fn runtime() -> Runtime {
+        Builder::new_multi_thread().build().unwrap()
+    }
+
+    /// Keeps every thread busy, until what is returned is dropped.
+    fn occupy(deciders: &Arc<Deciders>) -> Vec<Sender<()>> {
+        let (began, begins) = channel();
+        let held = (0..deciders.threads).map(|_| {
+            let (release, released): (_, Receiver<()>) = channel();
+            let began = began.clone();
+            deciders.submit(move || {
+                began.send(()).unwrap();
+                let _ = released.recv();
+            });
+            release
+        });
+        let held = held.collect();
+        (0..deciders.threads).for_each(|_| begins.recv().unwrap());
+        held
+    }
+
+    #[test]
+    fn a_job_that_waits_gets_a_thread_of_its_own_when_it_is_relieved() {
+        let runtime = runtime();
+        let _entered = runtime.enter();
+        let deciders = Arc::new(Deciders::new());
+        let held = occupy(&deciders);
+        let (ran, runs) = channel();
+        for number in 0..2 {
+            let ran = ran.clone();
+            deciders.submit(move || ran.send(number).unwrap());
+        }
+        assert_eq!(deciders.queue().jobs.len(), 2, "nobody has a turn for them");
+        deciders.relieve();
+        assert_eq!(runs.recv(), Ok(0), "the one that has waited longest");
+        assert_eq!(deciders.queue().jobs.len(), 1);
+        drop(held);
+        assert_eq!(runs.recv(), Ok(1), "in its turn");
+        // Nothing waits, and nothing is started.
+        deciders.relieve();
+    }
+
+    #[test]
+    fn a_panic_and_an_end_leave_room_for_others() {
+        let runtime = runtime();
+        let _entered = runtime.enter();
+        let deciders = Arc::new(Deciders::new());
+        for _ in 0..=deciders.threads {
+            deciders.submit(|| panic!("as a test"));
+        }
+        // As many at once as before, which `occupy` waits for.
+        drop(occupy(&deciders));
+        while deciders.queue().running > 0 {
+            thread::yield_now();
+        }
+        assert!(deciders.queue().jobs.is_empty());
     }
 }
