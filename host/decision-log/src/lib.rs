@@ -43,4 +43,4 @@ pub use log::{AppendError, Log, LogConfig, OpenError, Position, Recovered};
 pub use reader::{Entry, ReadError, Reader};
 pub use segment::Damage;
 pub use verify::{Report, verify};
-pub use writer::{LogWriter, NotDurable, QueueError};
+pub use writer::{ExpectedRecord, LogWriter, NotDurable, QueueError};

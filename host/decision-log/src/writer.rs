@@ -1,9 +1,10 @@
 //! Shares a log, and each of its syncs, between many callers.
 
 use std::error::Error;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, OnceLock};
-use std::thread::{self, JoinHandle};
+use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use crate::disk::Disk;
@@ -16,16 +17,23 @@ const MAX_QUEUED: usize = 4096;
 const BATCH_BYTES: usize = 8 << 20;
 /// The maximum time before a record is covered by a checkpoint.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
-/// The time to gather a batch if the last one had several records: a sync for each record would delay the others more than
-/// this delays the first.
-const GATHER: Duration = Duration::from_micros(500);
+/// The maximum time to gather a batch: a sync for each record would delay the others more than this delays the first.
+const GATHER: Duration = Duration::from_millis(2);
 
 /// Appends for many callers with one thread. Records that arrive during a sync share the next one. A single record is
-/// written at once; after a batch of several, the next ones are gathered for half a millisecond.
+/// written at once; after a batch of several, the next one is gathered until no more records are
+/// [expected](Self::expect), for at most two milliseconds.
 pub struct LogWriter {
     queue: Option<SyncSender<Waiting>>,
+    expected: Arc<AtomicUsize>,
     failed: Arc<OnceLock<String>>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// A record on its way to the queue, until this is dropped.
+pub struct ExpectedRecord {
+    expected: Arc<AtomicUsize>,
+    writing: Option<Thread>,
 }
 
 type Done = Box<dyn FnOnce(Result<Position, NotDurable>) + Send>;
@@ -77,11 +85,20 @@ impl LogWriter {
     ) -> std::io::Result<Self> {
         let (queue, waiting) = sync_channel(MAX_QUEUED);
         let failed = Arc::new(OnceLock::new());
-        let of_thread = Arc::clone(&failed);
-        let thread = thread::Builder::new()
-            .name("decision-log".to_owned())
-            .spawn(move || write(log, &waiting, &clock, &of_thread))?;
-        Ok(Self { queue: Some(queue), failed, thread: Some(thread) })
+        let expected = Arc::new(AtomicUsize::new(0));
+        let (failed_of_thread, expected_of_thread) = (Arc::clone(&failed), Arc::clone(&expected));
+        let thread = thread::Builder::new().name("decision-log".to_owned()).spawn(move || {
+            write(log, &waiting, &expected_of_thread, &clock, &failed_of_thread);
+        })?;
+        Ok(Self { queue: Some(queue), expected, failed, thread: Some(thread) })
+    }
+
+    /// Announces a record, so that those before it may wait to share its sync. The value is dropped once the record is
+    /// queued, or will not be.
+    pub fn expect(&self) -> ExpectedRecord {
+        self.expected.fetch_add(1, Ordering::Relaxed);
+        let writing = self.thread.as_ref().map(|thread| thread.thread().clone());
+        ExpectedRecord { expected: Arc::clone(&self.expected), writing }
     }
 
     /// Queues a record. The writing thread calls `done` when the record is durable or the write failed; this one does when
@@ -120,6 +137,17 @@ impl LogWriter {
     }
 }
 
+/// Lets the thread write as soon as it waits for nobody else.
+impl Drop for ExpectedRecord {
+    fn drop(&mut self) {
+        if self.expected.fetch_sub(1, Ordering::AcqRel) == 1
+            && let Some(writing) = &self.writing
+        {
+            writing.unpark();
+        }
+    }
+}
+
 /// Writes the queued records, then a checkpoint.
 impl Drop for LogWriter {
     fn drop(&mut self) {
@@ -134,6 +162,7 @@ impl Drop for LogWriter {
 fn write<D: Disk>(
     mut log: Log<D>,
     waiting: &Receiver<Waiting>,
+    expected: &AtomicUsize,
     clock: &dyn Fn() -> u64,
     failed: &OnceLock<String>,
 ) {
@@ -152,8 +181,7 @@ fn write<D: Disk>(
             Err(RecvTimeoutError::Timeout) => continue,
         };
         if last > 1 {
-            // Sleeping avoids a wake-up for each record.
-            thread::sleep(GATHER);
+            gather(expected);
         }
         let mut bytes = first.record.len();
         let (mut records, mut callers) = (vec![first.record], vec![first.done]);
@@ -180,6 +208,17 @@ fn write<D: Disk>(
     }
     // If this fails, the records are durable all the same; only the checkpoint is missing.
     let _ = log.checkpoint(clock());
+}
+
+/// Waits until no more records are expected, without being woken for each of them.
+fn gather(expected: &AtomicUsize) {
+    let began = Instant::now();
+    while expected.load(Ordering::Acquire) > 0 {
+        let Some(left) = GATHER.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) else {
+            break;
+        };
+        thread::park_timeout(left);
+    }
 }
 
 /// Stores the first failure with the system's error.

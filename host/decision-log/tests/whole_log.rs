@@ -198,6 +198,28 @@ fn many_callers_share_syncs_and_each_is_told() {
 }
 
 #[test]
+fn an_expected_record_that_does_not_come_holds_nobody_up() {
+    let disk = FakeDisk::default();
+    let (log, _) = Log::open(disk, LogConfig::default(), Box::new(Key)).unwrap();
+    let writer = LogWriter::start(log, || 0).unwrap();
+    let _held = writer.expect();
+    let (told, telling) = channel();
+    // Those after a batch of several are gathered.
+    for number in 0..500 {
+        let told = told.clone();
+        let expected = writer.expect();
+        writer.append(record(number), move |result| told.send(result).unwrap());
+        drop(expected);
+        if number % 5 == 0 {
+            assert!(telling.recv().unwrap().is_ok());
+        }
+    }
+    drop(told);
+    // One in each five was waited for.
+    assert_eq!(telling.iter().filter(Result::is_ok).count(), 400);
+}
+
+#[test]
 fn after_a_failed_sync_no_caller_is_told_that_it_is_durable() {
     let disk = FakeDisk::default();
     let (log, _) = Log::open(disk.clone(), LogConfig::default(), Box::new(Key)).unwrap();

@@ -89,7 +89,10 @@ impl Service {
     ) -> Result<CommittedDecision, Problem> {
         let (done, answer) = oneshot::channel();
         let service = Arc::clone(self);
+        let expected = self.log.load().as_ref().map(|log| log.expect());
         self.deciders.submit(move || {
+            // Until the record is queued.
+            let _expected = expected;
             if done.is_closed() {
                 return;
             }
