@@ -7,6 +7,8 @@
 CARGO ?= cargo
 # One feature set and one target folder for everything, so that nothing is built twice.
 CARGO_FLAGS ?= --locked
+# The target folder, as cargo takes it.
+TARGET = $(abspath $(or $(CARGO_TARGET_DIR),target))
 # By the binary and not by its package: cargo then unifies features over the whole workspace, as for
 # the tests, and builds nothing twice.
 COUNTERSIGN = $(CARGO) run $(CARGO_FLAGS) --quiet --bin countersign --
@@ -36,7 +38,7 @@ measure = mkdir -p target; (RUNS=$(RUNS); export RUNS; $(2)) > target/$(1).md; f
 	[ $$failed = 0 ] && $(call figures,$(1))
 
 .PHONY: help demo serve install test e2e languages lint unit doc policies engines toolchain golden deny clean
-.PHONY: fuzz corpus bench bench-build bench-check bench-hostile bench-languages bench-tokens flame-graph kills schemathesis
+.PHONY: fuzz corpus bench bench-build bench-check bench-decisions bench-hostile bench-languages bench-threads bench-tokens flame-graph kills schemathesis
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,7 +66,7 @@ lint: toolchain
 	cd guest-policies/engines && $(CARGO) fmt --all --check
 	cd e2e/openidconnect && $(CARGO) fmt --all --check
 	$(CARGO) clippy $(CARGO_FLAGS) --workspace --all-targets -- --deny warnings
-	cd guest-policies/engines && $(CARGO) clippy $(CARGO_FLAGS) --all-targets --target-dir ../../target/tmp/engines -- --deny warnings
+	cd guest-policies/engines && $(CARGO) clippy $(CARGO_FLAGS) --all-targets --target-dir $(TARGET)/tmp/engines -- --deny warnings
 
 unit: toolchain engines
 	@echo "== tests"
@@ -130,8 +132,12 @@ bench-hostile: toolchain ## Measure time, memory and leaks of every hostile poli
 
 # The peers are a workspace of their own. The target folder is named as the root names it: policies are compiled with its
 # name among their flags, and would be compiled again for another.
-bench: toolchain ## Compare decisions with other engines, with signatures and between threads; fails on a regression (UPDATE=1 records)
+bench: bench-decisions bench-threads ## Compare decisions with other engines, with signatures and between threads; fails on a regression (UPDATE=1 records)
+
+bench-decisions: toolchain
 	@$(call measure,decisions,cd benches/peers && $(CARGO) bench $(CARGO_FLAGS) --target-dir $(CURDIR)/target --bench decisions)
+
+bench-threads: toolchain
 	@$(call measure,threads,$(CARGO) bench $(CARGO_FLAGS) --bench threads)
 
 bench-tokens: toolchain ## Measure tokens per second of the service, with durable records, and overload; fails on a regression (UPDATE=1 records)
@@ -144,11 +150,15 @@ bench-build: toolchain ## Measure the first build, test and installation, from n
 	@cat target/build.md
 	@$(call figures,build)
 
-flame-graph: toolchain ## Record the service under load: target/flame-graph.svg and .txt (needs perf: Debian's linux-perf)
+flame-graph: toolchain ## Record the service under load: a graph and a table for each algorithm (needs perf: Debian's linux-perf)
 	@sh benches/flame-graph.sh tools
 	$(CARGO) build $(CARGO_FLAGS) --release --bin countersign
-	PERF_DATA=$(CURDIR)/target/perf.data $(CARGO) bench $(CARGO_FLAGS) --bench tokens -- flame-graph
-	@sh benches/flame-graph.sh draw
+	@set -e; for algorithm in es256 rs256; do \
+		PERF_DATA=$(CURDIR)/target/perf-$$algorithm.data $(CARGO) bench $(CARGO_FLAGS) --bench tokens -- flame-graph $$algorithm \
+			> target/flame-graph-$$algorithm.micros; \
+		sh benches/flame-graph.sh draw $$algorithm; \
+	done
+	@$(call measure,parts,sh benches/flame-graph.sh parts)
 
 bench-languages: toolchain engines ## Measure a policy in each language: size, evaluation, memory (needs python3 with venv, and npm)
 	$(CARGO) build $(CARGO_FLAGS) --release --bin countersign

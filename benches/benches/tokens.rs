@@ -4,7 +4,7 @@
 //! connections that send the next request as soon as they have a response. Fails if an issued token has no record, a
 //! request gets no response, overload gets a status other than 429 and 503, or a ratio is worse than recorded.
 //!
-//! `-- flame-graph` asks for ES256 tokens while `perf` records the service, for `make flame-graph`.
+//! `-- flame-graph es256` (or `rs256`) asks for such tokens while `perf` records the service, for `make flame-graph`.
 #![expect(clippy::expect_used, clippy::print_stdout, clippy::indexing_slicing, reason = "a bench")]
 
 #[path = "tokens/usage.rs"]
@@ -48,8 +48,9 @@ const REQUESTS: usize = 128;
 const CONNECTIONS: usize = 32;
 
 fn main() -> ExitCode {
-    if std::env::args().any(|argument| argument == "flame-graph") {
-        record_profile();
+    let mut arguments = std::env::args().skip_while(|argument| argument != "flame-graph");
+    if let (Some(_), algorithm) = (arguments.next(), arguments.next()) {
+        record_profile(AUDIENCES[usize::from(algorithm.as_deref() == Some("rs256"))]);
         return ExitCode::SUCCESS;
     }
     println!(
@@ -150,8 +151,9 @@ impl Run {
     }
 }
 
-/// Asks for tokens while `perf` records the service into the file that `PERF_DATA` names.
-fn record_profile() {
+/// Asks for tokens while `perf` records the service into the file that `PERF_DATA` names, and prints the service's own
+/// processor time of a token in microseconds.
+fn record_profile(audience: &str) {
     let file = std::env::var_os("PERF_DATA").expect("PERF_DATA");
     let service = Served::start("runner-per-second = 1_000_000\nrunner-burst = 1_000_000");
     let mut perf = Command::new("perf")
@@ -161,12 +163,12 @@ fn record_profile() {
         .arg(file)
         .spawn()
         .expect("`perf`");
-    let load = service.load(CONNECTIONS, AUDIENCES[0], MEASURED);
+    let load = service.load(CONNECTIONS, audience, MEASURED);
     let stopped = Command::new("kill").args(["-INT", &perf.id().to_string()]).status();
     assert!(stopped.expect("kill").success());
     // It ends as the signal ends it, with the file complete.
     perf.wait().expect("the end of `perf`");
-    println!("{:.0} µs of CPU a token, {:.0} tokens a second", load.cpu_micros(), load.rate());
+    println!("{:.1}", load.cpu_micros());
     service.stop();
 }
 

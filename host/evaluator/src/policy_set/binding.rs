@@ -1,5 +1,6 @@
 //! One use of a policy, prepared.
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -21,6 +22,7 @@ use crate::sandbox::code_cache::CodeSlot;
 use crate::sandbox::evaluation_outcome::EvaluationOutcome;
 use crate::sandbox::fairness::FairShare;
 use crate::sandbox::guest::Guest;
+use crate::sandbox::scheduler::WorkerSlot;
 use crate::text::escape;
 
 /// The configuration of one use of a policy.
@@ -45,8 +47,8 @@ pub struct BindingConfig {
 /// One use of a policy.
 pub struct Binding {
     identity: Arc<BindingIdentity>,
-    /// Those of the identity, whose reference count every evaluation writes to.
-    limits: Limits,
+    /// By worker slot, a copy for the traces of the evaluations there, which write to its reference count.
+    identities: OnceLock<Box<[OnceLock<Arc<BindingIdentity>>]>>,
     policy: Arc<Policy>,
     settings: Settings,
     /// The result of the first preparing: later ones have the same.
@@ -167,8 +169,8 @@ impl Binding {
             claims: config.claims,
         };
         Ok(Self {
-            limits: identity.limits,
             identity: Arc::new(identity),
+            identities: OnceLock::new(),
             guest: policy.engine().new_code_slot(),
             policy,
             settings: config.settings,
@@ -209,11 +211,12 @@ impl Binding {
 
     /// Evaluates in a fresh instance. `arguments` are `claims` as the guest sees them.
     pub(crate) fn evaluate(&self, arguments: &Arguments<'_>, claims: &Claims) -> BindingTrace {
-        let outcome = self.attempt(None, arguments).map_or_else(
+        let worker = Cell::default();
+        let outcome = self.attempt(None, arguments, &worker).map_or_else(
             // The slot does not hold it: no permit is held while it is made.
             || {
                 let guest = self.guest().map_err(BindingError::into_fault)?;
-                self.attempt(Some(&guest), arguments).ok_or_else(missing_guest)
+                self.attempt(Some(&guest), arguments, &worker).ok_or_else(missing_guest)
             },
             Ok,
         );
@@ -222,19 +225,31 @@ impl Binding {
             Err(fault) => (Err(fault), EvaluationUsage::default()),
         };
         let result = result.and_then(|verdict| self.check(verdict, claims));
-        BindingTrace { binding: Arc::clone(&self.identity), result, used }
+        BindingTrace { binding: self.identity_at(worker.get()), result, used }
+    }
+
+    /// The identity, for a trace of an evaluation on a worker slot.
+    fn identity_at(&self, worker: WorkerSlot) -> Arc<BindingIdentity> {
+        let slots = self.policy.engine().worker_slots();
+        let copies = self.identities.get_or_init(|| vec![OnceLock::new(); slots].into());
+        let copy = copies.get(worker.0);
+        Arc::clone(copy.map_or(&self.identity, |copy| {
+            copy.get_or_init(|| Arc::new(BindingIdentity::clone(&self.identity)))
+        }))
     }
 
     /// Evaluates with a permit, with the guest of its worker slot or else with a copy of `made`; `None`
-    /// when there is neither.
+    /// when there is neither. Stores the slot in `at`.
     fn attempt(
         &self,
         made: Option<&Arc<Guest>>,
         arguments: &Arguments<'_>,
+        at: &Cell<WorkerSlot>,
     ) -> Option<EvaluationOutcome> {
         let settings = self.settings.as_json();
         let engine = self.policy.engine();
-        self.share.run(&self.limits, engine.scheduler(), |limits, worker| {
+        self.share.run(&self.identity.limits, engine.scheduler(), |limits, worker| {
+            at.set(worker);
             let slot = engine.code_slot(worker);
             if let Some(guest) = self.guest.at(slot) {
                 return Some(guest.evaluate(limits, settings, arguments));
@@ -260,7 +275,7 @@ impl Binding {
             if let Some(Err(error)) = self.prepared.get() {
                 return Err(error.clone());
             }
-            let made = self.policy.bind(&self.settings, &self.limits);
+            let made = self.policy.bind(&self.settings, &self.identity.limits);
             let (prepared, guest) = made.map_or_else(
                 |error| {
                     let error = BindingError::new(&self.identity.policy_name, error);

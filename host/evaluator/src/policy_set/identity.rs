@@ -7,7 +7,7 @@ use crate::request::identifier::{BindingName, ClaimName};
 
 /// The identity of a binding in decisions and records.
 #[derive(Debug, Clone, PartialEq, Eq)]
-// Apart from the reference count beside it, which every evaluation writes to.
+// Apart from the reference count beside it, which every evaluation of a worker slot writes to, and from those of others.
 #[repr(align(128))]
 pub struct BindingIdentity {
     /// The binding's name.

@@ -189,7 +189,12 @@ impl Engine {
 
     /// A slot of the code cache for one program.
     pub(crate) fn new_code_slot(&self) -> CodeSlot<Guest> {
-        CodeSlot::new(self.code_cache(), self.0.slots.len())
+        CodeSlot::new(self.code_cache(), self.worker_slots())
+    }
+
+    /// The number of worker slots.
+    pub(crate) fn worker_slots(&self) -> usize {
+        self.0.slots.len()
     }
 
     /// The slot whose engines and code an evaluation on a worker slot uses.
@@ -199,7 +204,7 @@ impl Engine {
 
     /// The slot whose engines and code this thread's next evaluation is likely to use.
     pub(crate) fn preferred_code_slot(&self) -> WorkerSlot {
-        WorkerSlot::preferred(self.0.slots.len())
+        WorkerSlot::preferred(self.worker_slots())
     }
 
     /// The Wasmtime engine of a slot whose guests have at most so many bytes of stack.

@@ -22,7 +22,7 @@ pub(crate) enum Priority {
 
 /// A worker slot: as many as evaluations run at a time, each with Wasmtime engines, pools and compiled code
 /// of its own. Memory that two processors write to in turn costs them more than an evaluation does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct WorkerSlot(pub(crate) usize);
 
 /// Lets as many evaluations run at a time as there are worker slots, slow ones on half of them (at least
