@@ -37,7 +37,7 @@ figures = grep -q '^<!-- $(1) -->' benches/README.md && awk '/^<!-- $(1) -->/ { 
 measure = mkdir -p target; (RUNS=$(RUNS); export RUNS; $(2)) > target/$(1).md; failed=$$?; cat target/$(1).md; \
 	[ $$failed = 0 ] && $(call figures,$(1))
 
-.PHONY: help demo serve install test e2e languages lint unit doc policies engines toolchain golden deny clean
+.PHONY: help demo serve install test e2e languages lint lint-engines unit doc policies engines toolchain golden deny clean
 .PHONY: fuzz corpus bench bench-build bench-check bench-decisions bench-hostile bench-languages bench-threads bench-tokens flame-graph kills schemathesis
 
 help: ## List the targets
@@ -66,6 +66,11 @@ lint: toolchain
 	cd guest-policies/engines && $(CARGO) fmt --all --check
 	cd e2e/openidconnect && $(CARGO) fmt --all --check
 	$(CARGO) clippy $(CARGO_FLAGS) --workspace --all-targets -- --deny warnings
+
+# The engines are a workspace of their own, with parsers and evaluators that nothing else here needs: what compiles them
+# as libraries goes with the other languages.
+lint-engines: toolchain
+	@sh .ci/toolchain lint
 	cd guest-policies/engines && $(CARGO) clippy $(CARGO_FLAGS) --all-targets --target-dir $(TARGET)/tmp/engines -- --deny warnings
 
 unit: toolchain engines
@@ -76,9 +81,9 @@ e2e: toolchain ## Exchange tokens at stand-ins of the clouds, with the clouds' o
 	@sh e2e/clients.sh
 	COUNTERSIGN_E2E=$(CURDIR)/target/e2e $(CARGO) test $(CARGO_FLAGS) --workspace --test clients -- --include-ignored
 
-languages: toolchain engines ## Create, build and test a policy in each language, with its own tools (needs python3 with venv, and npm with Node 20 or newer)
+languages: toolchain engines lint-engines ## Create, build and test a policy in each language, with its own tools (needs python3 with venv, and npm with Node 20 or newer); compare the engines with the libraries that they are made of
 	@echo "== languages"
-	$(CARGO) test $(CARGO_FLAGS) --workspace --test languages -- --include-ignored --nocapture --test-threads 1
+	$(CARGO) test $(CARGO_FLAGS) --workspace --test languages --test engines -- --include-ignored --nocapture --test-threads 1
 
 doc: toolchain
 	@echo "== documentation"

@@ -229,7 +229,7 @@ fn answer(result: &Result<Verdict, Fault>, token: &TokenRequest) -> Value {
 }
 
 /// Runs cargo on the engines' own workspace, whose packages are not of this one, and gives the target folder, which is
-/// that of `make lint`: they share what the build tools of the engines depend on.
+/// that of `make lint-engines`: they share what the build tools of the engines depend on.
 fn cargo(arguments: &[&str]) -> PathBuf {
     let engines = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest-policies/engines");
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("engines");
@@ -251,6 +251,7 @@ fn native() -> Command {
 
 /// Among them that the schemas in their folders are those of their settings.
 #[test]
+#[ignore = "compiles the engines as libraries, which takes minutes: `make languages`"]
 fn they_pass_their_own_tests() {
     cargo(&["test"]);
 }
@@ -322,6 +323,7 @@ fn cedar() -> Value {
 }
 
 #[test]
+#[ignore = "compiles the engines as libraries, which takes minutes: `make languages`"]
 fn rego_answers_as_regorus_does() {
     let met = compare("rego", &component(EngineName::Rego), &rego());
     // Every kind of answer was met, and often.
@@ -329,6 +331,7 @@ fn rego_answers_as_regorus_does() {
 }
 
 #[test]
+#[ignore = "compiles the engines as libraries, which takes minutes: `make languages`"]
 fn cedar_answers_as_cedar_policy_does() {
     let met = compare("cedar", &component(EngineName::Cedar), &cedar());
     let [permits, restrictions, denials, abstentions, faults] = met;
