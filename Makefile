@@ -38,7 +38,7 @@ measure = mkdir -p target; (RUNS=$(RUNS); export RUNS; $(2)) > target/$(1).md; f
 	[ $$failed = 0 ] && $(call figures,$(1))
 
 .PHONY: help demo serve install test e2e languages lint lint-engines unit doc policies engines toolchain golden deny clean
-.PHONY: fuzz corpus bench bench-build bench-check bench-decisions bench-hostile bench-languages bench-threads bench-tokens flame-graph kills schemathesis
+.PHONY: fuzz corpus bench bench-build bench-check bench-compiling bench-decisions bench-hostile bench-languages bench-threads bench-tokens flame-graph kills schemathesis
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -138,6 +138,9 @@ bench-hostile: toolchain ## Measure time, memory and leaks of every hostile poli
 # The peers are a workspace of their own. The target folder is named as the root names it: policies are compiled with its
 # name among their flags, and would be compiled again for another.
 bench: bench-decisions bench-threads ## Compare decisions with other engines, with signatures and between threads; fails on a regression (UPDATE=1 records)
+
+bench-compiling: toolchain ## Measure what compiling costs beside what is counted before it, and search for components that cost more (SECONDS=60)
+	@$(call measure,compiling,$(CARGO) bench $(CARGO_FLAGS) --bench compiling)
 
 bench-decisions: toolchain
 	@$(call measure,decisions,cd benches/peers && $(CARGO) bench $(CARGO_FLAGS) --target-dir $(CURDIR)/target --bench decisions)

@@ -6,7 +6,18 @@ use crate::Case;
 use crate::binary::{component, of_module, section};
 
 pub(crate) fn cases() -> Vec<Case> {
-    [instances(), bodies(), counts(), types(), images()].concat()
+    [
+        instances(),
+        bodies(),
+        carried(),
+        joined(),
+        operators(),
+        counts(),
+        initialised(),
+        types(),
+        images(),
+    ]
+    .concat()
 }
 
 fn refused(row: u8, name: impl Into<String>, component: Vec<u8>) -> Case {
@@ -111,7 +122,181 @@ fn bodies() -> Vec<Case> {
             &format!("(func (param i32) (block (br_table {targets} (local.get 0))))"),
         ),
         module("1,001 loops of 1,000 locals", &loops(1_001)),
-        Case::new(13, "1,000 loops of 1,000 locals", "missing-interface", of_module(&loops(1_000))),
+        Case::new(13, "800 loops of 1,000 locals", "missing-interface", of_module(&loops(800))),
+    ]
+}
+
+/// A type of so many values in and as many out, named `$b`.
+fn block_type(values: usize, ty: &str) -> String {
+    let values = format!("{ty} ").repeat(values);
+    format!("(type $b (func (param {values}) (result {values})))")
+}
+
+/// So many blocks in sequence, each of that type.
+fn sequence(block: &str, values: usize, count: usize) -> String {
+    let one = match block {
+        "if" => "(i32.const 1) (if (type $b) (then) (else))".to_owned(),
+        block => format!("({block} (type $b))"),
+    };
+    format!(
+        "{} (func {} {} {})",
+        block_type(values, "i32"),
+        "(i32.const 0) ".repeat(values),
+        format!("{one} ").repeat(count),
+        "drop ".repeat(values)
+    )
+}
+
+/// Values that blocks, branches and calls carry.
+fn carried() -> Vec<Case> {
+    let module = |name: &str, fields: &str| refused(23, name, of_module(fields));
+    let mut cases = Vec::new();
+    for (block, count) in [("block", 400), ("loop", 200), ("if", 200)] {
+        let name = format!("{count} {block}s of 1,000 values");
+        cases.push(module(&name, &sequence(block, 1_000, count)));
+        let count = count * 20;
+        let name = format!("{count} {block}s of 100 values");
+        cases.push(module(&name, &sequence(block, 100, count)));
+    }
+    let call = |values: usize, count: usize| {
+        format!(
+            "{} (func $f (type $b) unreachable) (func {} {} {})",
+            block_type(values, "i32"),
+            "(i32.const 0) ".repeat(values),
+            "(call $f) ".repeat(count),
+            "drop ".repeat(values)
+        )
+    };
+    cases.push(module("400 calls of 1,000 values", &call(1_000, 400)));
+    cases.push(module("10,000 calls of 100 values", &call(100, 10_000)));
+    let functions = |values: usize, count: usize| {
+        format!(
+            "{} {} (table funcref (elem {}))",
+            block_type(values, "v128"),
+            (0..count).map(|n| format!("(func $f{n} (type $b) unreachable)")).collect::<String>(),
+            (0..count).map(|n| format!("$f{n} ")).collect::<String>()
+        )
+    };
+    cases.push(module("500 functions of 2,000 vectors", &functions(1_000, 500)));
+    cases.push(module("8,000 functions of 200 vectors", &functions(100, 8_000)));
+    let table = |values: usize, blocks: usize| {
+        format!(
+            "(type $r (func (result {}))) (func {} {} (br_table {} (i32.const 0)) {}{})",
+            "i32 ".repeat(values),
+            "(block (type $r) ".repeat(blocks),
+            "(i32.const 0) ".repeat(values),
+            (0..blocks).map(|n| format!("{n} ")).collect::<String>(),
+            ")".repeat(blocks),
+            " drop".repeat(values)
+        )
+    };
+    cases.push(module("a `br_table` over 1,000 blocks of 100 values", &table(100, 1_000)));
+    cases
+}
+
+/// Joins, each of which may need a value of each local.
+fn joined() -> Vec<Case> {
+    let body = |ifs: usize, locals: usize, params: usize| {
+        let all = locals + params;
+        format!(
+            "(func (param {}) (local {}) {} {})",
+            "i32 ".repeat(params),
+            "i32 ".repeat(locals),
+            (0..ifs)
+                .map(|n| format!(
+                    "(if (local.get {}) (then (local.set {} (i32.const {n}))))",
+                    n % all,
+                    (n * 7) % all
+                ))
+                .collect::<String>(),
+            (0..all).map(|n| format!("(drop (local.get {n}))")).collect::<String>()
+        )
+    };
+    vec![
+        refused(23, "20,000 `if` of 5,000 locals", of_module(&body(20_000, 5_000, 0))),
+        refused(23, "5,000 `if` of 5,000 locals", of_module(&body(5_000, 5_000, 0))),
+        refused(
+            23,
+            "20,000 `if` of 200 parameters and 2,000 locals",
+            of_module(&body(20_000, 2_000, 200)),
+        ),
+    ]
+}
+
+/// Operators that are compiled to many instructions.
+fn operators() -> Vec<Case> {
+    let repeated = |name: &str, fields: &str, operator: &str, count: usize| {
+        let body = operator.repeat(count);
+        refused(23, name, of_module(&format!("{fields} (func {body})")))
+    };
+    vec![
+        refused(
+            23,
+            "200,000 `memory.grow`",
+            of_module(&format!(
+                "(memory 1) (func (result i32) (i32.const 0) {})",
+                "memory.grow ".repeat(200_000)
+            )),
+        ),
+        repeated(
+            "100,000 `table.grow`",
+            "(table 1 funcref)",
+            "(drop (table.grow (ref.null func) (i32.const 0)))",
+            100_000,
+        ),
+        repeated(
+            "120,000 `call_indirect`",
+            "(type $t (func)) (table 1 funcref)",
+            "(call_indirect (type $t) (i32.const 0))",
+            120_000,
+        ),
+        refused(
+            23,
+            "330,000 `f64.mul`",
+            of_module(
+                &format!(
+                    "(func (result f64) (f64.const 1) {})",
+                    "(local.get 0) f64.mul ".repeat(330_000)
+                )
+                .replace("(func (result f64)", "(func (param f64) (result f64)"),
+            ),
+        ),
+    ]
+}
+
+/// What each of many instances initialises.
+fn initialised() -> Vec<Case> {
+    let instances = |module: &str, count: usize| {
+        let instances = "(core instance (instantiate $m))".repeat(count);
+        component(&format!("(component (core module $m {module}) {instances})"))
+    };
+    let passive = |count: usize| r#"(data "")"#.repeat(count);
+    let globals = "(global i32 (i32.const 0))".repeat(1_200);
+    vec![
+        refused(24, "22,000 passive segments in 62 instances", instances(&passive(22_000), 62)),
+        refused(24, "39,000 passive segments in 62 instances", instances(&passive(39_000), 62)),
+        refused(
+            23,
+            "10,000 segments in 62 instances of one memory",
+            component(&format!(
+                r#"(component (core module $a (memory (export "m") 1)) (core instance $a (instantiate $a))
+                    (core module $m (import "a" "m" (memory 1)) {}) {})"#,
+                r#"(data (i32.const 0) "x")"#.repeat(10_000),
+                r#"(core instance (instantiate $m (with "a" (instance $a))))"#.repeat(62)
+            )),
+        ),
+        refused(
+            24,
+            "1,100 functions in a table of 62 instances",
+            instances(
+                &format!(
+                    "(table 1100 funcref) (func $f) (elem (i32.const 0) {})",
+                    "$f ".repeat(1_100)
+                ),
+                62,
+            ),
+        ),
+        refused(24, "1,200 globals in 62 instances", instances(&format!("{globals}{globals}"), 62)),
     ]
 }
 

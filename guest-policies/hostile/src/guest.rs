@@ -90,6 +90,12 @@ impl Guest<'_> {
         component_of(CONTRACT, Some(&self.module()))
     }
 
+    /// The component, with strings in Latin-1 or UTF-16, both lifted and lowered.
+    #[must_use]
+    pub fn component_in_either_encoding(&self) -> Vec<u8> {
+        component_in(StringEncoding::CompactUTF16, CONTRACT, Some(&self.module()))
+    }
+
     /// The component, with strings in UTF-16, both lifted and lowered.
     #[must_use]
     pub fn component_in_utf16(&self) -> Vec<u8> {
@@ -119,10 +125,29 @@ pub fn component_of(wit: &str, module: Option<&str>) -> Vec<u8> {
     component_in(StringEncoding::UTF8, wit, module)
 }
 
+/// A component of one of several worlds.
+pub(crate) fn component_in_world(
+    encoding: StringEncoding,
+    wit: &str,
+    world: &str,
+    module: &str,
+) -> Vec<u8> {
+    encoded(encoding, wit, Some(world), Some(module))
+}
+
 fn component_in(encoding: StringEncoding, wit: &str, module: Option<&str>) -> Vec<u8> {
+    encoded(encoding, wit, None, module)
+}
+
+fn encoded(
+    encoding: StringEncoding,
+    wit: &str,
+    world: Option<&str>,
+    module: Option<&str>,
+) -> Vec<u8> {
     let mut resolve = Resolve::default();
     let package = resolve.push_str("test.wit", wit).unwrap();
-    let world = resolve.select_world(&[package], None).unwrap();
+    let world = resolve.select_world(&[package], world).unwrap();
     let mut module = match module {
         Some(text) => wat::parse_str(text).unwrap(),
         None => {

@@ -3,7 +3,9 @@
 //! They come in rows: 1 loops, 2 recursion, 3 memory and tables, 4 bulk memory, 5 malformed values,
 //! 6 large values, 7 texts, 8 allocators, 9 traps, 10 state, 11 other worlds, 12 doubling, 13 costly to
 //! compile, 14 custom sections, 15 damaged files, 16 compiled code, 17 the bits of a NaN, 18 features,
-//! 19 wide grants, 20 `configure`. Tests, benches and fuzzing take them from here; attacks that need
+//! 19 wide grants, 20 `configure`, 22 components composed of others, 23 values that blocks and calls carry, 24 what
+//! instances initialise, 25 large texts in other encodings, 26 characters that are invisible or none, 27 handles, 28 storms
+//! of them. Tests, benches and fuzzing take them from here; attacks that need
 //! more than one component (two policies, 200 at once, a swapped file) are in the tests of the crate concerned.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "all components are constant")]
@@ -12,6 +14,7 @@ pub mod guest;
 
 mod binary;
 mod compiling;
+mod composed;
 mod files;
 mod running;
 mod values;
@@ -45,6 +48,7 @@ pub fn cases() -> Vec<Case> {
     cases.extend(values::cases());
     cases.extend(files::cases());
     cases.extend(compiling::cases());
+    cases.extend(composed::cases());
     cases.sort_by_key(|case| case.row);
     cases
 }

@@ -7,7 +7,7 @@ use crate::guest::{ABSTAIN, DENY, GUEST, Guest, PERMIT, RESTRICT};
 const LARGE: &str = r#"(memory (export "memory") 200)"#;
 
 pub(crate) fn cases() -> Vec<Case> {
-    [malformed(), too_large(), texts(), grants()].concat()
+    [malformed(), too_large(), texts(), other_encodings(), invisible(), grants()].concat()
 }
 
 fn case(row: u8, name: &str, code: &'static str, evaluate: &str) -> Case {
@@ -36,6 +36,20 @@ fn code_of(bytes: &[u8]) -> String {
     format!("{stores} {}", reason(4096, u32::try_from(bytes.len()).unwrap()))
 }
 
+/// A denial whose one reason has these bytes for a message.
+fn message_of(bytes: &[u8]) -> String {
+    let stores: String = bytes
+        .iter()
+        .enumerate()
+        .map(|(at, byte)| format!("(i32.store8 (i32.const {}) (i32.const {byte}))", 4096 + at))
+        .collect();
+    format!(
+        "{stores} (i32.store (i32.const 2312) (i32.const 4096))
+         (i32.store (i32.const 2316) (i32.const {})) {DENY}",
+        bytes.len()
+    )
+}
+
 /// A denial with a list of `length` reasons at 65,536, each of the given place for a code and of no
 /// message.
 fn reasons(length: u32, pointer: u32, size: u32) -> String {
@@ -51,6 +65,28 @@ fn reasons(length: u32, pointer: u32, size: u32) -> String {
          {DENY}",
         length * 16
     )
+}
+
+/// Texts of which the limit is passed before they are decoded, which would take twice or three times their size.
+fn other_encodings() -> Vec<Case> {
+    [("12 MiB of Latin-1", 12 << 20), ("6 M units of UTF-16", (6 << 20) | (1 << 31))]
+        .map(|(name, length)| {
+            let guest = Guest { memory: LARGE, evaluate: &reason(65_536, length), ..GUEST };
+            Case::new(25, name, "output-too-large", guest.component_in_either_encoding())
+        })
+        .into()
+}
+
+/// Characters that are shown as nothing, that turn the direction of writing, or that are none: escaped everywhere.
+fn invisible() -> Vec<Case> {
+    [
+        ("noncharacters", "a\u{fffe}\u{ffff}\u{fdd0}\u{1fffe}\u{10ffff}b"),
+        ("format characters of other planes", "a\u{1d173}\u{1d17a}\u{1bca0}\u{1bca3}\u{e0041}b"),
+        ("blanks", "a\u{2800}\u{3164}\u{115f}\u{ffa0}b"),
+        ("private use and unassigned", "a\u{e000}\u{f0000}\u{0378}b"),
+    ]
+    .map(|(name, text)| case(26, name, "deny", &message_of(text.as_bytes())))
+    .into()
 }
 
 fn malformed() -> Vec<Case> {

@@ -24,7 +24,10 @@ const LIMITS: Limits = Limits { prepare_ms: Limits::CEILING.prepare_ms, ..Limits
 /// A component that passes the pre-check, and takes long to compile and more than 32 MiB.
 fn costly() -> Vec<u8> {
     let function = format!("(func (local {}) {})", "i32 ".repeat(1_000), "(loop)".repeat(1_000));
-    wat::parse_str(format!("(component (core module {}))", function.repeat(20))).unwrap()
+    // As large as one may be that costs so much.
+    let data = format!("(data \"{}\")", "x".repeat(800_000));
+    let text = format!("(component (core module {} {data}))", function.repeat(15));
+    wat::parse_str(text).unwrap()
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The child's side.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::panic;
 use std::process::ExitCode;
 
 use countersign::{CompileError, CompiledCode, Form, Limits, Optimization, State};
@@ -21,6 +22,11 @@ const TWO_FUNCTIONS: &[u8] = b"\0asm\x0d\0\x01\0\x01\x1c\0asm\x01\0\0\0\x01\x04\
 /// [`ExitOnOom`](crate::ExitOnOom)), and 1 for an invalid request or a result that cannot be written.
 #[must_use]
 pub fn serve() -> ExitCode {
+    // The place of a panic is one of the machine that built this program, and says nothing to whoever reads the error.
+    panic::set_hook(Box::new(|info| {
+        let message = info.payload_as_str().unwrap_or("without a message");
+        let _ = writeln!(io::stderr(), "panicked: {message}");
+    }));
     match answer(&mut BufReader::new(io::stdin().lock()), &mut io::stdout().lock()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -107,7 +107,8 @@ limits! {
         summary: "Fuel of one evaluation: about one unit an instruction.",
         excludes: "`configure`, which has its own, and what the host does to read the verdict",
     }
-    /// Fuel of `configure`, which is run apart from an evaluation's own fuel.
+    /// Fuel of `configure`, which is run apart from an evaluation's own fuel, and of making the instance: 10 units for
+    /// what it links or initialises, 40 for an item of a table.
     configure_fuel: u64 {
         key: "configure-fuel",
         unit: Fuel,

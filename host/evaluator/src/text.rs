@@ -1,5 +1,7 @@
 //! Text that somebody else wrote, made safe to show.
 
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
+
 /// Escapes what could change how a terminal, a log or a reader takes the text, and cuts it to at
 /// most `limit` bytes.
 ///
@@ -47,28 +49,45 @@ pub fn visible(text: &str) -> String {
     visible
 }
 
-/// Tells whether a character must not reach a terminal, a log or a reader as it is: control characters,
-/// line and paragraph separators, and what is invisible or turns the direction of writing.
+/// Tells whether a character must not reach a terminal, a log or a reader as it is: control and format characters, line
+/// and paragraph separators, what is invisible, and what Unicode has not assigned or leaves to private use. XML 1.0 can
+/// hold every other character (section 2.2).
 pub(crate) fn is_misleading(character: char) -> bool {
-    character.is_control()
-        || matches!(
-            character,
-            '\u{00ad}'
-                | '\u{034f}'
-                | '\u{061c}'
-                | '\u{115f}'..='\u{1160}'
-                | '\u{17b4}'..='\u{17b5}'
-                | '\u{180b}'..='\u{180f}'
-                | '\u{200b}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}'
-                | '\u{3164}'
-                | '\u{fe00}'..='\u{fe0f}'
-                | '\u{feff}'
-                | '\u{ffa0}'
-                | '\u{fff0}'..='\u{fffb}'
-                | '\u{e0000}'..='\u{e0fff}'
-        )
+    use GeneralCategory::{
+        Control, Format, LineSeparator, ParagraphSeparator, PrivateUse, Surrogate, Unassigned,
+    };
+    if character.is_ascii() {
+        return character.is_ascii_control();
+    }
+    matches!(
+        character.general_category(),
+        Control
+            | Format
+            | LineSeparator
+            | ParagraphSeparator
+            | PrivateUse
+            | Surrogate
+            // Noncharacters too.
+            | Unassigned
+    ) || is_blank(character)
+}
+
+/// Tells whether a letter, mark or symbol is shown as nothing: those of Unicode's `Default_Ignorable_Code_Point` that its
+/// general category does not tell, and two symbols.
+fn is_blank(character: char) -> bool {
+    matches!(
+        character,
+        '\u{034f}'
+            | '\u{115f}'..='\u{1160}'
+            | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{2800}'
+            | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{ffa0}'
+            | '\u{1d159}'
+            | '\u{e0000}'..='\u{e0fff}'
+    )
 }
 
 #[cfg(test)]
@@ -84,8 +103,22 @@ mod tests {
             ("\u{202e}gnp", "\\u{202e}gnp"),
             ("zero\u{200b}width", "zero\\u{200b}width"),
             ("\\u{a}", "\\\\u{a}"),
+            // Format characters of every plane, noncharacters, private use, unassigned, blank.
+            ("\u{1d173}\u{1bca0}", "\\u{1d173}\\u{1bca0}"),
+            ("\u{fffe}\u{ffff}\u{10ffff}\u{fdd0}", "\\u{fffe}\\u{ffff}\\u{10ffff}\\u{fdd0}"),
+            ("\u{e000}\u{f0000}\u{0378}\u{2800}", "\\u{e000}\\u{f0000}\\u{378}\\u{2800}"),
+            ("naïve 工作区 ελ עב 🦀 ½", "naïve 工作区 ελ עב 🦀 ½"),
         ] {
             assert_eq!(escape(text, 100), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_shown_is_what_xml_can_hold() {
+        // XML 1.0, section 2.2, without the three control characters.
+        let is_xml = |character: char| matches!(character, '\u{20}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
+        for character in ('\0'..=char::MAX).filter(|character| !is_misleading(*character)) {
+            assert!(is_xml(character), "{character:?}");
         }
     }
 

@@ -73,6 +73,7 @@ fn load_errors() {
         LoadError::PrepareTime { limit_ms: 0 },
         LoadError::PrepareMemory { limit: 0 },
         LoadError::PrepareFailed { problem: text() },
+        LoadError::HostPanic { problem: text() },
         LoadError::MissingInterface { exports: text() },
         LoadError::UnsupportedVersion { version: text(), remedy: "".into() },
         LoadError::MissingFunction { function: "".into() },
@@ -91,6 +92,7 @@ fn load_errors() {
             | LoadError::PrepareTime { .. }
             | LoadError::PrepareMemory { .. }
             | LoadError::PrepareFailed { .. }
+            | LoadError::HostPanic { .. }
             | LoadError::MissingInterface { .. }
             | LoadError::UnsupportedVersion { .. }
             | LoadError::MissingFunction { .. }

@@ -11,9 +11,13 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::thread;
 
-use countersign::{CompiledCode, Fault, Form, Limits, Optimization, PolicySet};
+use countersign::{
+    Compile, CompileError, CompiledCode, Engine, EngineConfig, Fault, Form, Limits, LoadError,
+    Optimization, Policy, PolicySet, Preparation,
+};
 use countersign_hostile_policies::guest::{ABSTAIN, DENY, GUEST, Guest, PERMIT, RESTRICT};
 use countersign_hostile_policies::{Case, cases, endless_loop};
 use support::hostile::{LIMITS, binding, check, end_of, honest, load};
@@ -62,6 +66,13 @@ rows! {
     row_18_features: 18, 8;
     row_19_wide_grants: 19, 10;
     row_20_configure: 20, 5;
+    row_22_composed: 22, 15;
+    row_23_carried_values: 23, 19;
+    row_24_what_instances_initialise: 24, 4;
+    row_25_other_encodings: 25, 2;
+    row_26_invisible_characters: 26, 4;
+    row_27_traps_of_built_ins: 27, 5;
+    row_28_storms_of_handles: 28, 3;
 }
 
 /// Every case of a row ends as it must, and an honest request is answered as before.
@@ -91,6 +102,45 @@ fn row_7_texts_are_data() {
         let json: serde_json::Value = serde_json::from_str(&record).unwrap();
         assert!(json["reasons"].as_array().unwrap().len() <= 16, "{}", case.name);
     }
+}
+
+#[test]
+fn row_26_only_what_can_be_seen_is_shown() {
+    for case in cases().into_iter().filter(|case| case.row == 26) {
+        let set = PolicySet::new(vec![binding(load(&case.component).unwrap()).unwrap()]).unwrap();
+        let decision = set.evaluate(claims());
+        let countersign::Outcome::Refused(reasons) = decision.outcome() else { panic!() };
+        let message = &reasons[0].message;
+        assert!(message.is_ascii() && message.contains("\\u{"), "{}: {message}", case.name);
+    }
+}
+
+#[test]
+fn row_22_a_panic_of_the_host_is_an_error() {
+    struct Panics;
+
+    impl Compile for Panics {
+        fn compile(
+            &self,
+            _: &[u8],
+            _: Form<'_>,
+            _: Optimization,
+            _: &Limits,
+        ) -> Result<CompiledCode, CompileError> {
+            panic!("a message\u{1b}")
+        }
+
+        fn name(&self) -> &'static str {
+            "one that panics"
+        }
+    }
+
+    let preparation = Preparation::External(Arc::new(Panics));
+    let engine = Engine::with(EngineConfig { preparation, ..EngineConfig::default() }).unwrap();
+    let error = Policy::load(&engine, &GUEST.component(), &LIMITS).unwrap_err();
+    assert_eq!(error, LoadError::HostPanic { problem: "a message\\u{1b}".to_owned() });
+    // The engine goes on.
+    assert_eq!(Policy::load(&engine, &GUEST.component(), &LIMITS).unwrap_err(), error);
 }
 
 #[test]

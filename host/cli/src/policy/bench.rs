@@ -22,10 +22,10 @@ Examples:
   countersign policy bench --max-fuel 20000        # for CI: fails if a case takes more
 
 Fuel, memory and output are the same on every machine. Time is the median of --times evaluations on this
-machine, each in a fresh instance.
+machine, each in a fresh instance; or of those that end within a second.
 
 The JSON has `component_bytes`, `limits` (`fuel`, `memory_bytes`, `output_bytes`), `cases` (`name`,
-`fuel`, `memory_bytes`, `output_bytes`, `nanoseconds`), and `over_max_fuel`, the names of cases.
+`fuel`, `memory_bytes`, `output_bytes`, `nanoseconds`, `evaluations`), and `over_max_fuel`, the names of cases.
 
 Exit status: 0 if no case takes more than --max-fuel, 1 otherwise and on errors.")]
 pub(super) struct Bench {
@@ -36,7 +36,7 @@ pub(super) struct Bench {
     #[arg(long, value_name = "FUEL")]
     max_fuel: Option<u64>,
 
-    /// The number of evaluations of each case
+    /// The number of evaluations of each case, which end after a second
     #[arg(long, value_name = "TIMES", default_value_t = 1000)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     times: u32,
@@ -68,6 +68,7 @@ struct PrintedCase<'m> {
     memory_bytes: Option<u64>,
     output_bytes: Option<u64>,
     nanoseconds: u64,
+    evaluations: usize,
 }
 
 impl Bench {
@@ -114,6 +115,7 @@ fn printed<'m>(measurement: &'m Measurement, over: &[&'m str]) -> Printed<'m> {
                 memory_bytes: case.memory_bytes,
                 output_bytes: case.output_bytes,
                 nanoseconds: case.nanoseconds,
+                evaluations: case.evaluations,
             })
             .collect(),
         over_max_fuel: over.to_vec(),

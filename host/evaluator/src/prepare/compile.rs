@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use wasmtime::component::Component;
 
 use super::component::{check_component, invalid};
+use super::guarded::guarded;
 use super::load_error::LoadError;
+use super::metered::metered;
 use super::snapshot::{self, State};
 use crate::limits::Limits;
 use crate::sandbox::wasmtime_config::{Optimization, compiling};
@@ -87,8 +89,17 @@ impl CompiledCode {
     ///
     /// # Errors
     /// When the component is too large, malformed, imports something, would cost too much to
-    /// compile, does not validate, or has not the form.
+    /// compile, does not validate, or has not the form; and when the compiler panics over it.
     pub fn compile(
+        component: &[u8],
+        form: Form<'_>,
+        optimization: Optimization,
+        limits: &Limits,
+    ) -> Result<Self, CompileError> {
+        guarded(|| Self::compile_unguarded(component, form, optimization, limits))
+    }
+
+    fn compile_unguarded(
         component: &[u8],
         form: Form<'_>,
         optimization: Optimization,
@@ -97,7 +108,7 @@ impl CompiledCode {
         check_component(component, limits)?;
         let no_snapshot = |reason| CompileError::NoSnapshot { reason };
         let formed = match form {
-            Form::Original => Cow::Borrowed(component),
+            Form::Original => metered(component)?.map_or(Cow::Borrowed(component), Cow::Owned),
             Form::Instrumented => {
                 Cow::Owned(snapshot::instrumented(component).map_err(no_snapshot)?)
             }

@@ -63,9 +63,26 @@ pub(super) fn check_component(bytes: &[u8], limits: &Limits) -> Result<(), LoadE
     precheck::precheck(bytes)
 }
 
+/// The facts about a component that its compiled code does not tell.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    /// The way in which it takes the arguments of `evaluate`.
+    pub(crate) form: ArgumentForm,
+    /// The fuel of making its instances.
+    pub(crate) instantiation_fuel: u64,
+}
+
+impl Shape {
+    /// The shape of a component that was checked, or will be.
+    pub(super) fn of(component: &[u8]) -> Self {
+        let instantiation_fuel = precheck::instantiation_fuel(component);
+        Self { form: argument_form(component), instantiation_fuel }
+    }
+}
+
 /// The way in which a component takes the arguments of `evaluate`: as a block if its only core module says
 /// that its [memory is one-way](ONE_WAY_MEMORY). Of several modules, one may free what another one was given.
-pub(super) fn argument_form(component: &[u8]) -> ArgumentForm {
+fn argument_form(component: &[u8]) -> ArgumentForm {
     let (mut modules, mut in_module, mut says_so) = (0, false, false);
     for payload in Parser::new(0).parse_all(component) {
         match payload {

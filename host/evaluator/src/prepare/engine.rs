@@ -44,7 +44,7 @@ const SHARE_ENGINES: bool = false;
 /// One that takes more than 100,000 units of fuel, in `configure` or in `evaluate`, 4 MiB of memory or
 /// 10 ms is slow: it is begun again and runs beside others of its kind on half of the processors (at
 /// least one). After three slow ones in a row the next start there, until one needs half of that fuel.
-/// A fault counts as slow.
+/// A fault counts as slow, and so does one that took longer than a millisecond, whatever its fuel.
 ///
 /// So a policy that burns all its fuel keeps its own callers waiting. Others wait for one evaluation
 /// of each binding that waits too, and with two processors or more for fast ones only. Evaluations

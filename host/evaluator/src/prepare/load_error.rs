@@ -78,6 +78,15 @@ pub enum LoadError {
         /// The problem, escaped and cut.
         problem: String,
     },
+    /// The host panicked over the component while it was checked, compiled or asked what it is: a defect of the host, the
+    /// same on every machine.
+    #[error(
+        "the host panicked over it, which is a defect of this version and may be reported: {problem}"
+    )]
+    HostPanic {
+        /// The message of the panic, escaped and cut, without its place.
+        problem: String,
+    },
     /// The component does not export the contract's interface in any version.
     #[serde(skip)]
     #[error("does not export `{INTERFACE}`; its exports are: {exports}")]
@@ -144,6 +153,7 @@ impl LoadError {
             Self::PrepareTime { .. } => "prepare-time",
             Self::PrepareMemory { .. } => "prepare-memory",
             Self::PrepareFailed { .. } => "prepare-failed",
+            Self::HostPanic { .. } => "host-panic",
             Self::Describe { fault } => fault.code(),
             Self::Description { .. } => "description",
         }

@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::cache::{CacheEntry, EntryOf};
 use super::compile::{CompileError, CompiledCode, Form, Preparation};
-use super::component::{WrongType, argument_form, check_size, functions, invalid};
+use super::component::{Shape, WrongType, check_size, functions, invalid};
 use super::engine::Engine;
+use super::guarded::guarded;
 use super::load_error::LoadError;
 use super::snapshot::State;
-use crate::contract::{ArgumentForm, Description, Problem};
+use crate::contract::{Description, Problem};
 use crate::decision::fault::Fault;
 use crate::digest::Digest;
 use crate::limits::{ConfigureUsage, Limits};
@@ -23,7 +24,7 @@ use crate::sandbox::wasmtime_config::{Optimization, stack_of};
 use crate::text::escape;
 
 /// Raised whenever the same key would have to mean another entry.
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 
 /// A component that is loaded, with the guest that takes settings.
 pub(crate) struct LoadedComponent {
@@ -34,7 +35,7 @@ pub(crate) struct LoadedComponent {
     limits: Limits,
     /// The reason why its state cannot be read, if it cannot.
     no_snapshot: Option<String>,
-    form: ArgumentForm,
+    shape: Shape,
     guest: CodeSlot<Guest>,
 }
 
@@ -72,10 +73,18 @@ impl LoadedComponent {
         bytes: &[u8],
         limits: &Limits,
     ) -> Result<(Self, Description, ConfigureUsage), LoadError> {
+        guarded(|| Self::load_unguarded(engine, bytes, limits))
+    }
+
+    fn load_unguarded(
+        engine: &Engine,
+        bytes: &[u8],
+        limits: &Limits,
+    ) -> Result<(Self, Description, ConfigureUsage), LoadError> {
         check_size(bytes, limits)?;
         let digest = Digest::of(bytes);
-        let form = argument_form(bytes);
-        let (about, guest) = prepare(engine, &Policy { engine, digest, bytes, form, limits })?;
+        let shape = Shape::of(bytes);
+        let (about, guest) = prepare(engine, &Policy { engine, digest, bytes, shape, limits })?;
         let permit = engine.scheduler().acquire_to_prepare();
         let guest = on_slot(engine, &guest, engine.code_slot(permit.slot))?;
         let describe = |fault| LoadError::Describe { fault };
@@ -95,7 +104,7 @@ impl LoadedComponent {
             bytes: bytes.into(),
             limits: *limits,
             no_snapshot: about.no_snapshot,
-            form,
+            shape,
             guest: slot,
         };
         Ok((loaded, description, usage))
@@ -108,9 +117,11 @@ impl LoadedComponent {
         settings: &Settings,
         limits: &Limits,
     ) -> Result<(Prepared, Arc<Guest>), PrepareError> {
-        let (About { usage, no_snapshot }, guest) =
-            prepare(&self.engine, &Binding { component: self, settings, limits })?;
-        Ok((Prepared { usage, no_snapshot }, guest))
+        guarded(|| {
+            let (About { usage, no_snapshot }, guest) =
+                prepare(&self.engine, &Binding { component: self, settings, limits })?;
+            Ok((Prepared { usage, no_snapshot }, guest))
+        })
     }
 
     /// The guest for a worker slot. One that all bindings of this component share is copied there once.
@@ -121,12 +132,12 @@ impl LoadedComponent {
     ) -> Result<Arc<Guest>, LoadError> {
         let shared = self.guest.at(guest.slot()).is_some_and(|own| Arc::ptr_eq(&own, guest));
         if !shared {
-            return on_slot(&self.engine, guest, slot);
+            return guarded(|| on_slot(&self.engine, guest, slot));
         }
         if let Some(there) = self.guest.at(slot) {
             return Ok(there);
         }
-        let there = on_slot(&self.engine, guest, slot)?;
+        let there = guarded(|| on_slot(&self.engine, guest, slot))?;
         self.guest.put(slot, &there);
         Ok(there)
     }
@@ -147,8 +158,8 @@ impl LoadedComponent {
     fn guest(&self, limits: &Limits) -> Result<Arc<Guest>, LoadError> {
         let (engine, bytes) = (&self.engine, &*self.bytes);
         let guest = self.guest.any_or_make(|| {
-            let Self { digest, form, ref limits, .. } = *self;
-            let policy = Policy { engine, digest, bytes, form, limits };
+            let Self { digest, shape, ref limits, .. } = *self;
+            let policy = Policy { engine, digest, bytes, shape, limits };
             prepare(engine, &policy).map(|(_, guest)| (guest.slot(), guest))
         })?;
         if stack_of(limits.stack_bytes) == stack_of(self.limits.stack_bytes) {
@@ -236,7 +247,7 @@ struct Policy<'p> {
     engine: &'p Engine,
     digest: Digest,
     bytes: &'p [u8],
-    form: ArgumentForm,
+    shape: Shape,
     limits: &'p Limits,
 }
 
@@ -265,7 +276,7 @@ impl Stage for Policy<'_> {
     }
 
     fn link(&self, code: &CompiledCode, _: bool) -> Result<Arc<Guest>, LoadError> {
-        link(self.engine, code, self.form, self.limits).map(Arc::new)
+        link(self.engine, code, self.shape, self.limits).map(Arc::new)
     }
 }
 
@@ -317,7 +328,7 @@ impl Stage for Binding<'_> {
         if !is_snapshot && code.as_bytes().is_empty() {
             return self.component.guest(self.limits);
         }
-        let guest = link(&self.component.engine, code, self.component.form, self.limits)?;
+        let guest = link(&self.component.engine, code, self.component.shape, self.limits)?;
         Ok(Arc::new(if is_snapshot { guest.configured() } else { guest }))
     }
 }
@@ -352,10 +363,10 @@ fn unmodified(
 fn link(
     engine: &Engine,
     code: &CompiledCode,
-    form: ArgumentForm,
+    shape: Shape,
     limits: &Limits,
 ) -> Result<Guest, LoadError> {
-    link_on(engine, engine.preferred_code_slot(), limits.stack_bytes, code, form)
+    link_on(engine, engine.preferred_code_slot(), limits.stack_bytes, code, shape)
 }
 
 fn link_on(
@@ -363,7 +374,7 @@ fn link_on(
     slot: WorkerSlot,
     stack_bytes: u32,
     code: &CompiledCode,
-    form: ArgumentForm,
+    shape: Shape,
 ) -> Result<Guest, LoadError> {
     let wasmtime = engine
         .on_slot(slot, stack_bytes)
@@ -371,7 +382,7 @@ fn link_on(
     let component = code.load(wasmtime)?;
     let functions = functions(&component)?;
     let code = engine.code_cache().count(code.as_bytes().len() as u64);
-    Guest::new(&component, functions, form, Placement { slot, stack_bytes, code })
+    Guest::new(&component, functions, shape, Placement { slot, stack_bytes, code })
         .map_err(|error| invalid(&error))
 }
 
@@ -391,7 +402,7 @@ fn recompile_for(
     stack_bytes: u32,
 ) -> Result<Arc<Guest>, LoadError> {
     let code = CompiledCode::of(guest.component())?;
-    let copy = link_on(engine, slot, stack_bytes, &code, guest.form())?;
+    let copy = link_on(engine, slot, stack_bytes, &code, guest.shape())?;
     Ok(Arc::new(if guest.is_configured() { copy.configured() } else { copy }))
 }
 

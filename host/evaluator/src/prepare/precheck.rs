@@ -8,10 +8,13 @@
 
 mod body;
 mod instances;
+mod module;
+mod weights;
 
 use wasmparser::{ComponentDefinedType, ComponentType, DataKind, Parser, Payload};
 
 use self::instances::{Components, Count};
+use self::module::Module;
 use super::load_error::LoadError;
 use crate::sandbox::bounds::{
     COMPONENT_INSTANCES, CORE_INSTANCES, MAX_LOADED_TABLE_ELEMENTS, MEMORIES_AND_TABLES,
@@ -52,9 +55,17 @@ const SEGMENTS: u64 = 40_000;
 /// are compiled one by one, into a single function.
 const INITIALISER_BYTES: u64 = 256 << 10;
 
+/// The functions that siblings in a component lower, once instantiated: an adapter is compiled for each.
+const LOWERED: u64 = 1_000;
+
+/// Those times the members of all types: an adapter has code for each member of its function's types.
+const LOWERED_TIMES_MEMBERS: u64 = 1_000_000;
+
 /// The counts so far.
 #[derive(Default)]
 struct Totals {
+    weight: u64,
+    type_members: u64,
     functions: u64,
     parts: u64,
     types: u64,
@@ -66,11 +77,25 @@ struct Totals {
     initialisers: u64,
 }
 
+/// The fuel of making the instances of a component that was checked.
+pub(super) fn instantiation_fuel(component: &[u8]) -> u64 {
+    let mut components = Components::default();
+    for payload in Parser::new(0).parse_all(component) {
+        // It is refused elsewhere.
+        if payload.is_ok_and(|payload| components.observe(&payload).is_err()) {
+            break;
+        }
+    }
+    components.expanded().fuel()
+}
+
 /// Refuses a component that would cost too much to compile or to instantiate.
 pub(super) fn precheck(component: &[u8]) -> Result<(), LoadError> {
     let functions = FUNCTIONS.max(component.len() as u64 / BYTES_A_FUNCTION);
     let mut totals = Totals::default();
     let mut components = Components::default();
+    let mut module = Module::default();
+    let weight = weights::BASE.max((component.len() as u64).saturating_mul(weights::A_BYTE));
     let mut nested = 0_usize;
     for payload in Parser::new(0).parse_all(component) {
         let payload = payload.map_err(malformed)?;
@@ -84,7 +109,11 @@ pub(super) fn precheck(component: &[u8]) -> Result<(), LoadError> {
             Payload::FunctionSection(section) => {
                 count(&mut totals.functions, "functions", section.count(), functions)?;
             }
-            Payload::CodeSectionEntry(body) => body::check(body)?,
+            Payload::CodeSectionEntry(body) => {
+                let signature = module.next_body();
+                let more = body::check(body, &module, signature)?;
+                count(&mut totals.weight, "units of compiling", more, weight)?;
+            }
             Payload::TypeSection(section) => {
                 count(&mut totals.types, "types", section.count(), TYPES)?;
             }
@@ -138,16 +167,26 @@ pub(super) fn precheck(component: &[u8]) -> Result<(), LoadError> {
             }
             _ => {}
         }
+        module.observe(&payload)?;
         components.observe(&payload)?;
     }
-    let Count { core, component, memories_and_tables, bags, linked } = components.expanded();
+    let Count { core, component, memories_and_tables, bags, linked, items, segments, lowered } =
+        components.expanded();
     // A component that is instantiated once passes with all that it has.
-    let max_linked = functions + IMPORTS_AND_EXPORTS + GLOBALS;
+    let max_linked = functions + IMPORTS_AND_EXPORTS + GLOBALS + SEGMENTS;
     for (what, found, limit) in [
         ("core instances once instantiated", core, CORE_INSTANCES.into()),
         ("core instances of exports once instantiated", bags, instances::BAGS),
         ("component instances once instantiated", component, COMPONENT_INSTANCES.into()),
-        ("imports, functions, globals and items once instantiated", linked, max_linked),
+        ("imports, functions, globals and segments once instantiated", linked, max_linked),
+        ("items of tables once instantiated", items, functions + IMPORTS_AND_EXPORTS),
+        ("segments once instantiated", segments, SEGMENTS),
+        ("calls between components once instantiated", lowered, LOWERED),
+        (
+            "calls between components times members of types",
+            lowered.saturating_mul(totals.type_members),
+            LOWERED_TIMES_MEMBERS,
+        ),
         ("memories and tables once instantiated", memories_and_tables, MEMORIES_AND_TABLES.into()),
     ] {
         at_most(what, found, limit)?;
@@ -161,6 +200,11 @@ fn initialisers(totals: &mut Totals, range: &std::ops::Range<usize>) -> Result<(
 }
 
 impl Totals {
+    fn members(&mut self, more: usize) -> Result<(), LoadError> {
+        self.type_members = self.type_members.saturating_add(more as u64);
+        at_most("members of one type", more as u64, TYPE_MEMBERS)
+    }
+
     fn imports_and_exports(&mut self, more: u32) -> Result<(), LoadError> {
         count(
             &mut self.imports_and_exports,
@@ -182,13 +226,11 @@ fn component_type(ty: &ComponentType<'_>, totals: &mut Totals) -> Result<(), Loa
                 ComponentDefinedType::Flags(names) | ComponentDefinedType::Enum(names) => {
                     names.len()
                 }
-                _ => 0,
+                _ => 1,
             };
-            at_most("members of one type", members as u64, TYPE_MEMBERS)
+            totals.members(members)
         }
-        ComponentType::Func(ty) => {
-            at_most("members of one type", ty.params.len() as u64, TYPE_MEMBERS)
-        }
+        ComponentType::Func(ty) => totals.members(ty.params.len() + 1),
         ComponentType::Component(declarations) => {
             count(&mut totals.types, "types", declarations.len(), TYPES)?;
             declarations.iter().try_for_each(|declaration| match declaration {

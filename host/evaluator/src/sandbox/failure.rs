@@ -31,7 +31,13 @@ pub(super) fn fault<'s>(
     if error.downcast_ref::<HostExhausted>().is_some() {
         return Some(Fault::Host { problem: HostExhausted.to_string() });
     }
-    let trap = *error.downcast_ref::<Trap>()?;
+    let Some(trap) = error.downcast_ref::<Trap>().copied() else {
+        // What ended the guest while it ran left a dump, also a built-in of the component model, whose errors have no
+        // type. Lifting what it returned happens when it runs no more.
+        return error
+            .downcast_ref::<WasmCoreDump>()
+            .map(|_| Fault::Trap { reason: escape(&error.root_cause().to_string(), 256) });
+    };
     Some(match trap {
         Trap::OutOfFuel => Fault::OutOfFuel { limit: ledger.fuel_limit },
         Trap::Interrupt => Fault::Deadline { limit_ms: ledger.limits.wall_clock_ms },

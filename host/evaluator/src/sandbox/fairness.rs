@@ -1,6 +1,7 @@
 //! Fairness: no binding keeps the callers of another waiting.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use super::scheduler::{Priority, Scheduler, WorkerSlot};
 use crate::limits::Limits;
@@ -11,6 +12,10 @@ const FAST_MEMORY_BYTES: u64 = 4 << 20;
 
 /// Bounds by time where fuel is not what an evaluation takes: a tick of the engine's clock, twice at most.
 const FAST_MS: u32 = 10;
+
+/// The time after which an evaluation was not fast, whatever its fuel says: ten times that of its fuel. It only decides
+/// who waits for whom, and shows in no decision.
+const FAST_TIME: Duration = Duration::from_millis(1);
 
 /// The number of slow evaluations in a row after which the next is not tried as a fast one.
 const SLOW_IN_A_ROW: u32 = 3;
@@ -43,12 +48,14 @@ pub(crate) struct FairShare {
     /// The number of last evaluations that were slow, or failed, which costs more than fuel and memory
     /// tell.
     slow: AtomicU32,
+    now: fn() -> Instant,
 }
 
 impl FairShare {
     pub(crate) fn new() -> Self {
         static BINDINGS: AtomicU64 = AtomicU64::new(0);
-        Self { binding: BINDINGS.fetch_add(1, Ordering::Relaxed), slow: AtomicU32::new(0) }
+        let binding = BINDINGS.fetch_add(1, Ordering::Relaxed);
+        Self { binding, slow: AtomicU32::new(0), now: Instant::now }
     }
 
     /// Runs `attempt` with a permit: under the limits, or first under smaller ones. It must be pure: the
@@ -62,24 +69,32 @@ impl FairShare {
         let fast = fast(limits);
         if self.slow.load(Ordering::Relaxed) < SLOW_IN_A_ROW {
             let permit = scheduler.acquire(self.binding, Priority::Fast);
+            let began = (self.now)();
             let outcome = attempt(&fast, permit.slot)?;
             drop(permit);
             if fast == *limits || !was_cut_off(&outcome, &fast, limits) {
-                self.remember(outcome.failed());
+                self.remember(outcome.failed() || self.was_long(began));
                 return Some(outcome);
             }
         }
         let permit = scheduler.acquire(self.binding, Priority::Slow);
+        let began = (self.now)();
         let outcome = attempt(limits, permit.slot)?;
+        let was_long = self.was_long(began);
         // Half of it, so that one at the limit does not go back and forth.
         let fits = |used: Option<u64>, limit| used.is_some_and(|used| used <= limit);
         let cost = outcome.cost();
         let was_fast = !outcome.failed()
+            && !was_long
             && fits(cost.fuel, fast.fuel / 2)
             && fits(cost.configure_fuel, fast.configure_fuel / 2)
             && fits(cost.memory_bytes, fast.memory_bytes);
         self.remember(!was_fast);
         Some(outcome)
+    }
+
+    fn was_long(&self, began: Instant) -> bool {
+        (self.now)().saturating_duration_since(began) > FAST_TIME
     }
 
     fn remember(&self, was_slow: bool) {
@@ -121,6 +136,7 @@ fn was_cut_off(outcome: &impl Attempt, fast: &Limits, full: &Limits) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
+    use std::cell::Cell;
     use std::sync::Mutex;
 
     use super::*;
@@ -151,6 +167,15 @@ mod tests {
         }
     }
 
+    thread_local! {
+        /// Stands still, but where a test moves it.
+        static CLOCK: Cell<Instant> = Cell::new(Instant::now());
+    }
+
+    fn share() -> FairShare {
+        FairShare { now: || CLOCK.get(), ..FairShare::new() }
+    }
+
     /// Runs attempts that end so, and returns the fuel limits that they were tried under.
     fn tries(share: &FairShare, limits: &Limits, end: impl Fn(&Limits) -> End) -> (End, Vec<u64>) {
         let tries = Mutex::new(Vec::new());
@@ -163,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_slow_evaluation_is_begun_again_and_remembered() {
-        let share = FairShare::new();
+        let share = share();
         let tries = |limits: &Limits, fuel: u64| {
             let (end, tries) = tries(&share, limits, |limits| match fuel > limits.fuel {
                 true => End::OutOfFuel,
@@ -189,7 +214,7 @@ mod tests {
 
     #[test]
     fn failures_are_remembered_too() {
-        let share = FairShare::new();
+        let share = share();
         let limits_of = |end: End| tries(&share, &FULL, |_| end).1;
         // A single one costs nothing.
         assert_eq!(limits_of(End::BadOutput), [100_000]);
@@ -202,6 +227,24 @@ mod tests {
         assert_eq!(limits_of(End::Verdict(1)), [100_000]);
         // Too little time is begun again, with all of it.
         assert_eq!(limits_of(End::Deadline), [100_000, 1_000_000]);
+    }
+
+    #[test]
+    fn one_that_takes_long_is_slow_whatever_its_fuel_says() {
+        let share = share();
+        let limits_of = |milliseconds: u64| {
+            let end = |_: &Limits| {
+                CLOCK.set(CLOCK.get() + Duration::from_millis(milliseconds));
+                End::Verdict(1)
+            };
+            tries(&share, &FULL, end).1
+        };
+        for _ in 0..SLOW_IN_A_ROW {
+            assert_eq!(limits_of(2), [100_000], "once is enough");
+        }
+        assert_eq!(limits_of(2), [1_000_000]);
+        assert_eq!(limits_of(0), [1_000_000]);
+        assert_eq!(limits_of(0), [100_000]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A guest in a fresh instance: called once, then thrown away.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use wasmtime::component::types::{ComponentItem, Type};
@@ -17,12 +18,13 @@ use super::ledger::Ledger;
 use super::lowered::LowerProbe;
 use super::scheduler::WorkerSlot;
 use crate::contract::{
-    ArgumentForm, Arguments, ConfigureParams, ConfigureResults, DescribeParams, DescribeResults,
-    Description, EvaluateParams, EvaluateResults, LoweredArguments, Problem, Verdict,
+    Arguments, ConfigureParams, ConfigureResults, DescribeParams, DescribeResults, Description,
+    EvaluateParams, EvaluateResults, LoweredArguments, Problem, Verdict,
 };
 use crate::decision::fault::Fault;
 use crate::limits::{ConfigureUsage, EvaluationUsage, Limits};
-use crate::prepare::component::{Functions, WrongType};
+use crate::prepare::component::{Functions, Shape, WrongType};
+use crate::prepare::guarded;
 use crate::prepare::snapshot::{STATE_INSTANCE, State, Value};
 use crate::text::escape;
 
@@ -40,8 +42,7 @@ const NO_RESTRICT: &str = "its verdict has no `restrict`, which the contract has
 pub(crate) struct Guest {
     instance: InstancePre<Ledger>,
     functions: Functions,
-    /// The way in which it takes claims.
-    form: ArgumentForm,
+    shape: Shape,
     /// It begins in the state that its settings left it in.
     configured: bool,
     placement: Placement,
@@ -61,11 +62,11 @@ impl Guest {
     pub(crate) fn new(
         component: &Component,
         functions: Functions,
-        form: ArgumentForm,
+        shape: Shape,
         placement: Placement,
     ) -> wasmtime::Result<Self> {
         let instance = Linker::new(component.engine()).instantiate_pre(component)?;
-        Ok(Self { instance, functions, form, configured: false, placement })
+        Ok(Self { instance, functions, shape, configured: false, placement })
     }
 
     /// The same guest, whose component is a snapshot: it has taken its settings already.
@@ -88,9 +89,9 @@ impl Guest {
         self.placement.stack_bytes
     }
 
-    /// The way in which it takes claims.
-    pub(crate) fn form(&self) -> ArgumentForm {
-        self.form
+    /// The shape of its component.
+    pub(crate) fn shape(&self) -> Shape {
+        self.shape
     }
 
     /// The compiled component.
@@ -157,8 +158,21 @@ impl Guest {
         Ok(accepted.map(|()| (usage, sandbox.read_state(limits))))
     }
 
-    /// Evaluates in a fresh instance.
+    /// Evaluates in a fresh instance. A panic of the host is a fault.
     pub(crate) fn evaluate(
+        &self,
+        limits: &Limits,
+        settings: &str,
+        arguments: &Arguments<'_>,
+    ) -> EvaluationOutcome {
+        let evaluated = AssertUnwindSafe(|| self.evaluate_unguarded(limits, settings, arguments));
+        catch_unwind(evaluated).unwrap_or_else(|panic| {
+            let problem = format!("panicked: {}", guarded::message(&*panic));
+            EvaluationOutcome::fault(Fault::Host { problem: escape(&problem, 512) })
+        })
+    }
+
+    fn evaluate_unguarded(
         &self,
         limits: &Limits,
         settings: &str,
@@ -202,7 +216,7 @@ impl Guest {
         sandbox.store.set_hostcall_fuel(limits.output_bytes as usize);
         sandbox.refuel(limits.fuel)?;
         let lowered = AtomicBool::new(false);
-        let arguments = LowerProbe::new(arguments.in_form(self.form), &lowered);
+        let arguments = LowerProbe::new(arguments.in_form(self.shape.form), &lowered);
         match function.call(&mut sandbox.store, arguments) {
             Ok((verdict,)) => Ok((verdict, sandbox)),
             Err(error) => Err(match sandbox.fault(&error) {
@@ -218,9 +232,15 @@ impl Guest {
         let mut store = Store::new(self.component().engine(), Ledger::new(limits));
         store.limiter(|ledger| ledger);
         store.set_epoch_deadline(ticks(limits));
-        store.set_fuel(limits.configure_fuel).map_err(fault_of_the_host)?;
+        // Wasmtime charges nothing for what it links and initialises, and nothing interrupts it.
+        let fuel = limits.configure_fuel.checked_sub(self.shape.instantiation_fuel);
+        let fuel = fuel.ok_or(Fault::OutOfFuel { limit: limits.configure_fuel })?;
+        store.set_fuel(fuel).map_err(fault_of_the_host)?;
         match self.instance.instantiate(&mut store) {
-            Ok(instance) => Ok(Sandbox { store, instance, configure_fuel: 0 }),
+            Ok(instance) => {
+                let configure_fuel = self.shape.instantiation_fuel;
+                Ok(Sandbox { store, instance, configure_fuel })
+            }
             Err(error) => Err(fault(&error, &store).unwrap_or_else(|| fault_of_the_host(error))),
         }
     }
@@ -244,7 +264,7 @@ type EvaluateFunction<'b, 'a> =
 struct Sandbox {
     store: Store<Ledger>,
     instance: Instance,
-    /// Fuel that `configure` used.
+    /// Fuel that making the instance used, and `configure`.
     configure_fuel: u64,
 }
 

@@ -37,9 +37,10 @@ pub(crate) fn compiling(optimization: Optimization) -> wasmtime::Result<wasmtime
 }
 
 /// One unit an instruction but for those that are none. A loop's header is one: it looks at fuel and
-/// time. And growing calls the host, also when nothing grows.
+/// time. Growing calls the host, also when nothing grows; and a `nop` stands for a call of the host, where
+/// such calls are metered (`prepare/metered.rs`).
 fn cost() -> OperatorCost {
-    OperatorCost { Loop: 1, MemoryGrow: 100, TableGrow: 100, ..OperatorCost::default() }
+    OperatorCost { Loop: 1, MemoryGrow: 100, TableGrow: 100, Nop: 50, ..OperatorCost::default() }
 }
 
 /// Pooled memories, of all worker slots together and for each size of the stack: each takes 4 GiB of the
@@ -106,12 +107,13 @@ pub(crate) fn config(optimization: Optimization) -> Config {
         .wasm_function_references(false)
         .wasm_exceptions(false)
         .wasm_memory64(false)
-        .wasm_multi_memory(false)
         .wasm_stack_switching(false)
         .wasm_tail_call(false)
         .wasm_wide_arithmetic(false)
         .wasm_custom_page_sizes(false)
         .concurrency_support(false)
+        // Only for the adapters that Wasmtime makes between components: modules are checked to have one at most.
+        .wasm_multi_memory(true)
         .memory_reservation(MEMORY_RESERVATION as u64)
         // An image can be mapped, where single pieces would be copied into each instance. But larger
         // ones are as large as the file's own data, not up to 16 MiB for two bytes.

@@ -1,7 +1,9 @@
 //! The body of a function.
 
-use wasmparser::{FunctionBody, Operator};
+use wasmparser::{BlockType, FunctionBody, Operator};
 
+use super::module::{Module, Signature};
+use super::weights::{self, Weight};
 use super::{at_most, malformed};
 use crate::prepare::load_error::LoadError;
 
@@ -21,46 +23,104 @@ const NESTED_LOOPS: u64 = 32;
 /// local.
 const LOOPS: u64 = 1_500;
 
-/// The maximum of of loops times locals: each loop may need a value of each local.
+/// The maximum of loops times locals and parameters: each loop may need a value of each.
 const LOOPS_TIMES_LOCALS: u64 = 1_000_000;
 
 /// The maximum of targets of all `br_table` together.
 const BRANCH_TARGETS: u64 = 20_000;
 
-/// Refuses a body that would cost too much to compile.
-pub(super) fn check(body: &FunctionBody<'_>) -> Result<(), LoadError> {
+/// A block that is open.
+struct Block {
+    is_loop: bool,
+    signature: Signature,
+}
+
+impl Block {
+    /// The values that a branch to it carries.
+    fn carried(&self) -> u64 {
+        if self.is_loop { self.signature.params } else { self.signature.results }
+    }
+}
+
+/// Refuses a body that would cost too much to compile, and returns what it costs.
+pub(super) fn check(
+    body: &FunctionBody<'_>,
+    module: &Module,
+    signature: Signature,
+) -> Result<Weight, LoadError> {
     at_most("bytes of one function", body.range().len() as u64, BODY_BYTES)?;
     let mut locals = 0_u64;
     for declaration in body.get_locals_reader().map_err(malformed)? {
         locals = locals.saturating_add(declaration.map_err(malformed)?.0.into());
         at_most("locals of one function", locals, LOCALS)?;
     }
-    let mut blocks: Vec<bool> = Vec::new();
-    let (mut loops, mut all_loops, mut targets) = (0_u64, 0_u64, 0_u64);
+    let variables = locals.saturating_add(signature.params);
+    // The body is a block too, which `return` and branches leave.
+    let mut blocks = vec![Block { is_loop: false, signature }];
+    let (mut loops, mut all_loops, mut targets, mut joins) = (0_u64, 0_u64, 0_u64, 0_u64);
+    let mut weight = weights::body(signature, locals);
     let mut operators = body.get_operators_reader().map_err(malformed)?;
     while !operators.eof() {
-        match operators.read().map_err(malformed)? {
-            Operator::Loop { .. } => {
+        let operator = operators.read().map_err(malformed)?;
+        weight += weights::operator(&operator);
+        let carried = |depth: u32, blocks: &[Block]| {
+            blocks.iter().rev().nth(depth as usize).map_or(0, Block::carried)
+        };
+        match operator {
+            Operator::Loop { blockty } => {
                 loops += 1;
                 at_most("nested loops", loops, NESTED_LOOPS)?;
                 all_loops += 1;
                 at_most("loops of one function", all_loops, LOOPS)?;
-                let product = all_loops.saturating_mul(locals);
-                at_most("loops times locals of one function", product, LOOPS_TIMES_LOCALS)?;
-                blocks.push(true);
+                let product = all_loops.saturating_mul(variables);
+                let what = "loops times locals and parameters of one function";
+                at_most(what, product, LOOPS_TIMES_LOCALS)?;
+                let signature = of_block(blockty, module);
+                weight += weights::loop_values(signature.values());
+                joins += 1;
+                blocks.push(Block { is_loop: true, signature });
             }
-            Operator::Block { .. } | Operator::If { .. } => blocks.push(false),
+            Operator::Block { blockty } | Operator::If { blockty } => {
+                let signature = of_block(blockty, module);
+                weight += weights::block_values(signature.values());
+                joins += 1;
+                blocks.push(Block { is_loop: false, signature });
+            }
             Operator::End => {
-                let was_loop = blocks.pop().unwrap_or(false);
+                let was_loop = blocks.pop().is_some_and(|block| block.is_loop);
                 loops -= u64::from(was_loop);
             }
+            Operator::Br { relative_depth } | Operator::BrIf { relative_depth } => {
+                weight += weights::block_values(carried(relative_depth, &blocks));
+            }
+            Operator::Return => weight += weights::block_values(signature.results),
             Operator::BrTable { targets: table } => {
                 targets = targets.saturating_add(table.len().into());
                 at_most("branch targets of one function", targets, BRANCH_TARGETS)?;
+                for target in table.targets() {
+                    let target = target.map_err(malformed)?;
+                    weight += weights::block_values(carried(target, &blocks));
+                }
+                weight += weights::block_values(carried(table.default(), &blocks));
+            }
+            Operator::Call { function_index } => {
+                weight += weights::call_values(module.function(function_index).values());
+            }
+            Operator::CallIndirect { type_index, .. } => {
+                weight += weights::call_values(module.signature(type_index).values());
             }
             _ => {}
         }
         at_most("nested blocks", blocks.len() as u64, NESTED_BLOCKS)?;
     }
-    Ok(())
+    weight += weights::joins(joins, variables);
+    Ok(weights::whole(weight))
+}
+
+fn of_block(ty: BlockType, module: &Module) -> Signature {
+    match ty {
+        BlockType::Empty => Signature::default(),
+        BlockType::Type(_) => Signature { params: 0, results: 1 },
+        BlockType::FuncType(index) => module.signature(index),
+    }
 }

@@ -5,8 +5,8 @@
 //! million instances and 21 additions.
 
 use wasmparser::{
-    ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind,
-    ComponentTypeRef, ElementItems, Instance, Payload,
+    CanonicalFunction, ComponentAlias, ComponentExternalKind, ComponentInstance,
+    ComponentOuterAliasKind, ComponentTypeRef, ElementItems, Instance, Payload, TypeRef,
 };
 
 use super::malformed;
@@ -23,9 +23,42 @@ pub(super) struct Count {
     pub(super) memories_and_tables: u64,
     /// Core instances that are only made of exports.
     pub(super) bags: u64,
-    /// Imports, functions, globals and items of tables of core instances, and functions that
-    /// component instances lower: each is linked anew in every evaluation, which costs no fuel.
+    /// Imports, functions, globals and segments of core instances, and canonical functions of component instances: each
+    /// is linked or initialised anew in every evaluation.
     pub(super) linked: u64,
+    /// Items of the segments of tables, likewise.
+    pub(super) items: u64,
+    /// Segments, passive ones too, which are among the linked.
+    pub(super) segments: u64,
+    /// Functions that component instances lower. A policy imports nothing, so each is a sibling's, for which an adapter
+    /// is compiled.
+    pub(super) lowered: u64,
+}
+
+/// Units of fuel for a thing that an instance links or initialises, and for an item of a table: nanoseconds, as a unit of
+/// fuel is one or less.
+const LINKED_FUEL: u64 = 10;
+const ITEM_FUEL: u64 = 40;
+
+impl Count {
+    /// The fuel of making the instances, which no instruction is charged for.
+    pub(super) fn fuel(&self) -> u64 {
+        let linked = self.linked.saturating_mul(LINKED_FUEL);
+        linked.saturating_add(self.items.saturating_mul(ITEM_FUEL))
+    }
+
+    fn plus(self, more: Self) -> Self {
+        Self {
+            core: self.core.saturating_add(more.core),
+            component: self.component.saturating_add(more.component),
+            memories_and_tables: self.memories_and_tables.saturating_add(more.memories_and_tables),
+            bags: self.bags.saturating_add(more.bags),
+            linked: self.linked.saturating_add(more.linked),
+            items: self.items.saturating_add(more.items),
+            segments: self.segments.saturating_add(more.segments),
+            lowered: self.lowered.saturating_add(more.lowered),
+        }
+    }
 }
 
 /// The components that are being read, outermost first, with the definitions in each.
@@ -39,6 +72,8 @@ pub(super) struct Components {
 #[derive(Default)]
 struct Frame {
     is_module: bool,
+    /// Imported ones too.
+    memories: u32,
     count: Count,
     /// The component index space: the count of each, and `None` where it comes from elsewhere.
     components: Vec<Option<Count>>,
@@ -134,19 +169,39 @@ impl Components {
                     }
                 }
             }
-            Payload::MemorySection(section) => self.add_memories_and_tables(section.count()),
+            Payload::MemorySection(section) => {
+                self.add_memories_and_tables(section.count());
+                self.one_memory(section.count())?;
+            }
             Payload::TableSection(section) => self.add_memories_and_tables(section.count()),
             // Each instance of a component has an adapter for each function that it lowers.
-            Payload::ComponentCanonicalSection(section) => self.add_linked(section.count()),
-            Payload::ElementSection(section) => {
-                for element in section.clone() {
-                    self.add_linked(match element.map_err(malformed)?.items {
-                        ElementItems::Functions(items) => items.count(),
-                        ElementItems::Expressions(_, items) => items.count(),
-                    });
+            Payload::ComponentCanonicalSection(section) => {
+                self.add_linked(section.count());
+                for function in section.clone() {
+                    let lowers =
+                        matches!(function.map_err(malformed)?, CanonicalFunction::Lower { .. });
+                    self.add(Count { lowered: lowers.into(), ..Count::default() });
                 }
             }
-            Payload::ImportSection(section) => self.add_linked(section.count()),
+            Payload::ElementSection(section) => {
+                self.add_segments(section.count());
+                for element in section.clone() {
+                    let items = match element.map_err(malformed)?.items {
+                        ElementItems::Functions(items) => items.count(),
+                        ElementItems::Expressions(_, items) => items.count(),
+                    };
+                    self.add(Count { items: items.into(), ..Count::default() });
+                }
+            }
+            Payload::DataSection(section) => self.add_segments(section.count()),
+            Payload::ImportSection(section) => {
+                for import in section.clone().into_imports() {
+                    self.add_linked(1);
+                    if let TypeRef::Memory(_) = import.map_err(malformed)?.ty {
+                        self.one_memory(1)?;
+                    }
+                }
+            }
             Payload::FunctionSection(section) => self.add_linked(section.count()),
             Payload::GlobalSection(section) => self.add_linked(section.count()),
             _ => {}
@@ -196,13 +251,24 @@ impl Components {
 
     fn add(&mut self, more: Count) {
         if let Some(Frame { count, .. }) = self.open.last_mut() {
-            count.core = count.core.saturating_add(more.core);
-            count.component = count.component.saturating_add(more.component);
-            count.bags = count.bags.saturating_add(more.bags);
-            count.memories_and_tables =
-                count.memories_and_tables.saturating_add(more.memories_and_tables);
-            count.linked = count.linked.saturating_add(more.linked);
+            *count = count.plus(more);
         }
+    }
+
+    /// Counts memories of a module, which has one at most. Wasmtime takes several, since the adapters that it makes for
+    /// the calls between components have the memories of both.
+    fn one_memory(&mut self, more: u32) -> Result<(), LoadError> {
+        let Some(frame) = self.open.last_mut() else { return Ok(()) };
+        frame.memories = frame.memories.saturating_add(more);
+        if frame.memories > 1 {
+            return Err(LoadError::Invalid { problem: "a module has several memories".to_owned() });
+        }
+        Ok(())
+    }
+
+    fn add_segments(&mut self, more: u32) {
+        let segments = more.into();
+        self.add(Count { linked: segments, segments, ..Count::default() });
     }
 
     fn add_memories_and_tables(&mut self, more: u32) {
