@@ -10,6 +10,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "all components are constant")]
 
+use std::sync::LazyLock;
+
 pub mod guest;
 
 mod binary;
@@ -41,9 +43,14 @@ impl Case {
     }
 }
 
-/// Every case, in the order of rows: a few megabytes of components.
+/// Every case, in the order of rows: a few megabytes of components, made once.
 #[must_use]
 pub fn cases() -> Vec<Case> {
+    static CASES: LazyLock<Vec<Case>> = LazyLock::new(all);
+    CASES.clone()
+}
+
+fn all() -> Vec<Case> {
     let mut cases = running::cases();
     cases.extend(values::cases());
     cases.extend(files::cases());
