@@ -183,7 +183,9 @@ fn one() -> ExitCode {
             println!("{milliseconds} {}", (peak() - before).max(0.0));
             ExitCode::SUCCESS
         }
-        Err(CompileError::Load(LoadError::TooComplex { .. })) => ExitCode::SUCCESS,
+        Err(CompileError::Load(LoadError::TooComplex { .. } | LoadError::TooLarge { .. })) => {
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln(&error.to_string());
             ExitCode::FAILURE
