@@ -1,8 +1,10 @@
-//! What compiling costs beside what the check before it counts.
+//! The cost of compiling beside what the check before it counts.
 //!
 //! Each component is compiled in a process of its own, as the library does it in one process: without a bound. Of each kind
 //! of part, the most that passes the check is measured; then candidates are searched, random ones and variants of the worst,
 //! for one that passes and takes more time or memory than a component may.
+//!
+//! `-- rates` prints what one of each operator costs, from which the weights are made.
 //!
 //! Fails if there is one. `SECONDS` is the time of the search, `SEED` where it begins.
 #![expect(clippy::expect_used, clippy::print_stdout, clippy::indexing_slicing, reason = "a bench")]
@@ -37,7 +39,7 @@ struct Cost {
 }
 
 impl Cost {
-    /// How much of what it may cost it does: more than 1 is too much.
+    /// The part of what it may cost: more than 1 is too much.
     fn share(&self) -> f64 {
         let more = (self.bytes as f64 / MAX_BYTES as f64).max(1.0);
         (self.milliseconds / MAX_MS).max(self.mebibytes / MAX_MIB) / more

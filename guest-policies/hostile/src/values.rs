@@ -26,23 +26,21 @@ fn reason(pointer: u32, length: u32) -> String {
     )
 }
 
+/// Instructions that store bytes at 4096.
+fn stores(bytes: &[u8]) -> String {
+    let store = |(at, byte)| format!("(i32.store8 (i32.const {}) (i32.const {byte}))", 4096 + at);
+    bytes.iter().enumerate().map(store).collect()
+}
+
 /// A denial whose one reason has these bytes for a code.
 fn code_of(bytes: &[u8]) -> String {
-    let stores: String = bytes
-        .iter()
-        .enumerate()
-        .map(|(at, byte)| format!("(i32.store8 (i32.const {}) (i32.const {byte}))", 4096 + at))
-        .collect();
+    let stores = stores(bytes);
     format!("{stores} {}", reason(4096, u32::try_from(bytes.len()).unwrap()))
 }
 
 /// A denial whose one reason has these bytes for a message.
 fn message_of(bytes: &[u8]) -> String {
-    let stores: String = bytes
-        .iter()
-        .enumerate()
-        .map(|(at, byte)| format!("(i32.store8 (i32.const {}) (i32.const {byte}))", 4096 + at))
-        .collect();
+    let stores = stores(bytes);
     format!(
         "{stores} (i32.store (i32.const 2312) (i32.const 4096))
          (i32.store (i32.const 2316) (i32.const {})) {DENY}",

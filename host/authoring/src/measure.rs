@@ -35,8 +35,8 @@ pub struct Measured {
 /// The maximum time of a case in nanoseconds, after which no other evaluation of it begins.
 const CASE_NANOSECONDS: u64 = 1_000_000_000;
 
-/// Evaluates each case `times` times, or for a second if that ends sooner. `time` gives nanoseconds since any moment; it is the caller's, since nothing here
-/// reads a clock.
+/// Evaluates each case `times` times, or for a second if that ends sooner. `time` gives nanoseconds since any moment; it is
+/// the caller's, since nothing here reads a clock.
 ///
 /// # Errors
 /// When a case makes no valid request.

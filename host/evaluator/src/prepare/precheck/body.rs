@@ -63,9 +63,6 @@ pub(super) fn check(
     while !operators.eof() {
         let operator = operators.read().map_err(malformed)?;
         weight += weights::operator(&operator);
-        let carried = |depth: u32, blocks: &[Block]| {
-            blocks.iter().rev().nth(depth as usize).map_or(0, Block::carried)
-        };
         match operator {
             Operator::Loop { blockty } => {
                 loops += 1;
@@ -115,6 +112,11 @@ pub(super) fn check(
     }
     weight += weights::joins(joins, variables);
     Ok(weights::whole(weight))
+}
+
+/// The values that a branch so many blocks out carries.
+fn carried(depth: u32, blocks: &[Block]) -> u64 {
+    blocks.iter().rev().nth(depth as usize).map_or(0, Block::carried)
 }
 
 fn of_block(ty: BlockType, module: &Module) -> Signature {

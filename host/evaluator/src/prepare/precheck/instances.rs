@@ -23,12 +23,12 @@ pub(super) struct Count {
     pub(super) memories_and_tables: u64,
     /// Core instances that are only made of exports.
     pub(super) bags: u64,
-    /// Imports, functions, globals and segments of core instances, and canonical functions of component instances: each
-    /// is linked or initialised anew in every evaluation.
+    /// Imports, functions and globals of core instances, and canonical functions of component instances: each is linked
+    /// or initialised anew in every evaluation.
     pub(super) linked: u64,
     /// Items of the segments of tables, likewise.
     pub(super) items: u64,
-    /// Segments, passive ones too, which are among the linked.
+    /// Segments, passive ones too, likewise.
     pub(super) segments: u64,
     /// Functions that component instances lower. A policy imports nothing, so each is a sibling's, for which an adapter
     /// is compiled.
@@ -43,7 +43,7 @@ const ITEM_FUEL: u64 = 40;
 impl Count {
     /// The fuel of making the instances, which no instruction is charged for.
     pub(super) fn fuel(&self) -> u64 {
-        let linked = self.linked.saturating_mul(LINKED_FUEL);
+        let linked = self.linked.saturating_add(self.segments).saturating_mul(LINKED_FUEL);
         linked.saturating_add(self.items.saturating_mul(ITEM_FUEL))
     }
 
@@ -267,8 +267,7 @@ impl Components {
     }
 
     fn add_segments(&mut self, more: u32) {
-        let segments = more.into();
-        self.add(Count { linked: segments, segments, ..Count::default() });
+        self.add(Count { segments: more.into(), ..Count::default() });
     }
 
     fn add_memories_and_tables(&mut self, more: u32) {

@@ -1,4 +1,4 @@
-//! What compiling costs, by what is in a body.
+//! The cost of compiling a body, by its parts.
 //!
 //! The weights are fitted to measured time and memory by `make bench-compiling`, which also searches for bodies that cost
 //! more than they weigh. A unit is about a microsecond of one processor, or a kilobyte of memory, whichever is more.
