@@ -24,7 +24,7 @@ use countersign_benches::{
 };
 use countersign_clouds::AudienceClouds;
 use countersign_issuer::{
-    Decider, DecisionContext, IssueRequest, RecordHead, RecordKind, Requester,
+    Decider, DecisionContext, IssueRequest, RecordHead, RecordKind, RequestOrigin, Requester,
 };
 use countersign_signing::{Algorithm, Issuer, SigningKey};
 use serde_json::{Value, json};
@@ -104,7 +104,9 @@ fn tokens() -> Box<dyn FnMut() -> Work> {
         let request = request.clone();
         Box::new(move || {
             let kind = RecordKind::Token;
-            let head = RecordHead { kind, request: "a-request", requester: &requester };
+            let origin = RequestOrigin { id: "a-request".to_owned(), client: None };
+            let (used, changes) = (None, Some(1));
+            let head = RecordHead { kind, origin: &origin, requester: &requester, used, changes };
             let pending = Decider::new(&context, &*issuer).decide_and_sign(request, head);
             let committed = pending.expect("a decision").without_record();
             assert!(committed.issued.is_some(), "a token");

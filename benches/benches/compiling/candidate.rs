@@ -76,6 +76,9 @@ enum Kind {
     Operator(&'static str),
 }
 
+/// The most that the bodies of a candidate have as text: several times that of what passes.
+const MAX_TEXT_BYTES: u64 = 64 << 20;
+
 /// Operators without an effect on the stack, as text.
 pub(crate) const OPERATORS: [&str; 40] = [
     "(drop (memory.grow (i32.const 0)))",
@@ -218,8 +221,12 @@ impl Candidate {
         }
     }
 
-    /// The component as text.
-    pub(crate) fn text(&self) -> String {
+    /// The component as text; nothing where that is far longer than a component that passes has.
+    pub(crate) fn text(&self) -> Option<String> {
+        let body = self.body()?;
+        if self.functions.saturating_mul(body.len() as u64 + 4 * self.locals) > MAX_TEXT_BYTES {
+            return None;
+        }
         let Self { functions, params, results, ty, locals, .. } = *self;
         let mut text = String::from("(component (core module $m (type $empty (func))");
         for _ in 0..self.types {
@@ -244,7 +251,6 @@ impl Candidate {
         for (number, _) in carried.iter().enumerate() {
             let _ = write!(text, "(func $c{number} (type $p{number}) unreachable)");
         }
-        let body = self.body();
         for number in 0..functions {
             let _ =
                 write!(text, "(func $f{number} (type $body) (local {}) {body})", values(locals));
@@ -269,16 +275,19 @@ impl Candidate {
             text.push_str("(core instance (instantiate $m))");
         }
         text.push(')');
-        text
+        Some(text)
     }
 
-    fn body(&self) -> String {
+    fn body(&self) -> Option<String> {
         let mut body = String::new();
         for (number, part) in self.parts.iter().enumerate() {
+            if part.count.saturating_mul(64 + 8 * part.values) > MAX_TEXT_BYTES {
+                return None;
+            }
             self.part(&mut body, number, *part);
         }
         body.push_str(&self.constants(self.results));
-        body
+        Some(body)
     }
 
     fn constants(&self, count: u64) -> String {

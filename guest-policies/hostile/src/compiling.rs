@@ -220,7 +220,32 @@ fn joined() -> Vec<Case> {
             "20,000 `if` of 200 parameters and 2,000 locals",
             of_module(&body(20_000, 2_000, 200)),
         ),
+        // Their square costs more than their bytes may: exports make a component larger, and little more.
+        refused(
+            23,
+            "10,000 `if` beside 9,000 exports",
+            branches("global.get $g if else end ", 10_000),
+        ),
+        refused(
+            23,
+            "10,000 `br_if` beside 9,000 exports",
+            branches("global.get $g br_if 0 ", 10_000),
+        ),
+        refused(
+            23,
+            "10,000 `br_table` beside 9,000 exports",
+            branches("block global.get $g br_table 0 0 end ", 10_000),
+        ),
     ]
+}
+
+/// One body with so many branches, in a component that is mostly exports.
+fn branches(branch: &str, count: usize) -> Vec<u8> {
+    let exports: String = (0..9_000).map(|n| format!(r#"(export "{n}" (func $f))"#)).collect();
+    of_module(&format!(
+        "(global $g (mut i32) (i32.const 7)) (func $f {}) {exports}",
+        branch.repeat(count)
+    ))
 }
 
 /// Operators that are compiled to many instructions.

@@ -7,7 +7,7 @@ use clap::Args;
 use countersign::{Audience, Decision, Facts, IssuerUrl, Optimization, PolicySet, Run};
 use countersign_deployment::{Manifest, ManifestBundle, ManifestFiles, engine};
 use countersign_issuer::{
-    Decider, DecisionContext, IssueRequest, RecordHead, RecordKind, Requester,
+    Decider, DecisionContext, IssueRequest, RecordHead, RecordKind, RequestOrigin, Requester,
 };
 use countersign_signing::{Algorithm, Issuer, KeySet, SigningKey, TokenId};
 use jsonwebtoken::jwk::JwkSet;
@@ -108,7 +108,14 @@ impl Prepared {
         let id =
             TokenId::random().context("the system's random number generator failed")?.to_string();
         let requester = Requester::CommandLine { command: "demo".to_owned() };
-        let head = RecordHead { kind: RecordKind::Token, request: &id, requester: &requester };
+        let origin = RequestOrigin { id, client: None };
+        let head = RecordHead {
+            kind: RecordKind::Token,
+            origin: &origin,
+            requester: &requester,
+            used: None,
+            changes: None,
+        };
         let pending = Decider::new(&self.context, &self.issuer).conclude(decision, head)?;
         // The key is dropped when the demonstration ends, so no token outlives it.
         let Some(issued) = pending.without_record().issued else {

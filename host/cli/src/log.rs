@@ -1,6 +1,7 @@
 //! `countersign log`
 
 mod records;
+mod retention;
 mod show;
 mod subjects;
 mod verify;
@@ -16,7 +17,7 @@ use crate::output::Exit;
 pub(crate) use self::records::RecordView;
 pub(crate) use self::verify::verified;
 
-/// Show and verify the decision log
+/// Show, verify, archive and prune the decision log
 #[derive(Args)]
 #[command(after_help = "\
 The log is the folder `log` in the state of `countersign serve`. It can be read while the
@@ -26,7 +27,9 @@ Examples:
   countersign log verify state/log
   countersign log show state/log --run b3116611-e08b-4b00-91c5-10365b25a6ef
   countersign log tail state/log --follow
-  countersign log subjects state/log")]
+  countersign log subjects state/log
+  countersign log archive state/log --to /archive/log
+  countersign log prune --config issuer.toml --archived /archive/log")]
 pub(crate) struct LogCommands {
     #[command(subcommand)]
     command: LogCommand,
@@ -38,6 +41,8 @@ enum LogCommand {
     Show(show::Show),
     Tail(show::Tail),
     Subjects(subjects::Subjects),
+    Archive(retention::Archive),
+    Prune(retention::Prune),
 }
 
 /// The folder of a log.
@@ -74,6 +79,8 @@ impl LogCommands {
             LogCommand::Show(command) => command.run(),
             LogCommand::Tail(command) => command.run(),
             LogCommand::Subjects(command) => command.run(),
+            LogCommand::Archive(command) => command.run(),
+            LogCommand::Prune(command) => command.run(),
         }
     }
 }

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod api_key;
+mod backup;
 mod base_directory;
 mod cache;
 mod can_permit;
@@ -66,6 +67,8 @@ enum Command {
     Verify(verify::Verify),
     Check(check::Check),
     Serve(serve::Serve),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
     Token(token::Token),
     Env(env::Env),
     Trust(trust::Trust),
@@ -100,6 +103,8 @@ fn main() -> ExitCode {
         Command::Verify(command) => command.run(),
         Command::Check(command) => command.run(),
         Command::Serve(command) => command.run(),
+        Command::Backup(command) => command.run(),
+        Command::Restore(command) => command.run(),
         Command::Token(command) => command.run(),
         Command::Env(command) => command.run(),
         Command::Trust(command) => command.run(),

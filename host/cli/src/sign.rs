@@ -13,7 +13,7 @@ use countersign_clouds::Violation;
 use countersign_decision_log::Position;
 use countersign_deployment::Manifest;
 use countersign_issuer::{
-    Decider, DecisionContext, IssueRequest, RecordHead, RecordKind, Requester,
+    Decider, DecisionContext, IssueRequest, RecordHead, RecordKind, RequestOrigin, Requester,
 };
 use countersign_signing::{Issuer, MAX_PEM_BYTES, SigningKey, TokenId};
 use serde::Serialize;
@@ -129,7 +129,14 @@ impl Sign {
         let id =
             TokenId::random().context("the system's random number generator failed")?.to_string();
         let requester = Requester::CommandLine { command: "sign".to_owned() };
-        let head = RecordHead { kind: RecordKind::Token, request: &id, requester: &requester };
+        let origin = RequestOrigin { id, client: None };
+        let head = RecordHead {
+            kind: RecordKind::Token,
+            origin: &origin,
+            requester: &requester,
+            used: None,
+            changes: None,
+        };
         let pending = decider.conclude(decision, head)?;
         let committed = match &log {
             Some(log) => log.commit(pending)?,

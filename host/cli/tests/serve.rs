@@ -211,13 +211,16 @@ fn a_log_is_looked_at_and_checked_from_the_command_line() {
     // Also while it is written.
     let shown = countersign(folder.path(), "log show state/log");
     let lines: Vec<_> = shown.stdout.lines().collect();
-    assert_eq!(lines.len(), 3, "{}", shown.stdout);
+    assert_eq!(lines.len(), 5, "{}", shown.stdout);
     // The subject format is recorded at each start.
     assert!(lines[0].ends_with(" subjects"), "{}", lines[0]);
+    assert!(lines[1].ends_with(&format!(" registered run {RUN_ID}")), "{}", lines[1]);
     assert!(
-        lines[1].contains("of my-workspace by my-workspace") && lines[1].contains("issued RS256")
+        lines[2].contains("of my-workspace by my-workspace") && lines[2].contains("issued RS256")
     );
-    assert!(lines[2].contains("by team-b") && lines[2].contains("refused"), "{}", lines[2]);
+    assert!(lines[4].contains("by team-b") && lines[4].contains("refused"), "{}", lines[4]);
+    let of_run = countersign(folder.path(), &format!("log show state/log --run {RUN_ID}"));
+    assert_eq!(of_run.stdout.lines().collect::<Vec<_>>(), lines[1..3]);
 
     // The token verifies with the published keys, as a cloud verifies it.
     let keys = client.ask("GET", "/jwks.json", "", "").unwrap().body;
@@ -240,13 +243,13 @@ fn a_log_is_looked_at_and_checked_from_the_command_line() {
         format!("log show state/log --format json --jti {}", claims["jti"].as_str().unwrap());
     let of_token: Value =
         serde_json::from_str(&countersign(folder.path(), &of_token).stdout).unwrap();
-    assert_eq!(of_token["sequence"], 2);
+    assert_eq!(of_token["sequence"], 3);
     assert_eq!(of_token["record"]["issued"]["token"], digest(&issued));
     let digest = format!("log show state/log --digest {}", digest(&issued));
     assert_eq!(countersign(folder.path(), &digest).stdout.lines().count(), 1);
     assert_eq!(countersign(folder.path(), "log show state/log --jti other").status, 1);
     let tail = countersign(folder.path(), "log tail state/log -n 1");
-    assert_eq!(tail.stdout.trim_end(), lines[2]);
+    assert_eq!(tail.stdout.trim_end(), lines[4]);
     let subjects = countersign(folder.path(), "log subjects state/log --format json");
     let subjects: Value = serde_json::from_str(&subjects.stdout).unwrap();
     assert_eq!(

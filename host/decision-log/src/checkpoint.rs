@@ -103,6 +103,20 @@ pub(crate) fn read(bytes: &[u8], key: &dyn CheckpointKey) -> Checkpoints {
     Checkpoints { signed, damage, lines, unfinished: unfinished.len() }
 }
 
+/// The complete lines of the file whose checkpoints cover no record after `last`, as they are.
+pub(crate) fn up_to(bytes: &[u8], last: u64) -> Vec<u8> {
+    let is_within = |line: &&[u8]| {
+        serde_json::from_slice::<Line>(line).is_ok_and(|line| line.checkpoint.sequence <= last)
+    };
+    bytes.split_inclusive(|byte| *byte == b'\n').filter(is_within).flatten().copied().collect()
+}
+
+/// The checkpoint of the last line. Its signature is not looked at.
+pub(crate) fn last_of(lines: &[u8]) -> Option<Checkpoint> {
+    let line = lines.split_inclusive(|byte| *byte == b'\n').next_back()?;
+    serde_json::from_slice::<Line>(line).ok().map(|line| line.checkpoint)
+}
+
 fn read_line(text: &[u8], key: &dyn CheckpointKey) -> Result<Checkpoint, &'static str> {
     const NONE: &str = "not a checkpoint";
     let line: Line = serde_json::from_slice(text).map_err(|_| NONE)?;

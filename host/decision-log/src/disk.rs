@@ -5,6 +5,10 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::checkpoint;
+use crate::places::{Places, room};
+use crate::segment::first_of;
+
 /// A folder of append-only files. It is a trait so that a test can have one that loses unsynced writes.
 pub trait Disk: Send {
     /// Lists the names of all files.
@@ -54,6 +58,26 @@ pub trait Disk: Send {
     /// # Errors
     /// Returns an error if it cannot be removed.
     fn remove(&mut self, name: &str) -> io::Result<()>;
+
+    /// Looks whether the folder and the files of the log are still in their places, and returns the names of those
+    /// that are missing. Files that were there when the folder was opened, or were created since, are looked for. The
+    /// default finds everything in its place.
+    ///
+    /// # Errors
+    /// Returns an error if the folder or a file was replaced by another one, or could not be looked at.
+    fn missing(&mut self) -> io::Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    /// Stops looking for a missing file.
+    fn forget(&mut self, name: &str) {
+        let _ = name;
+    }
+
+    /// The bytes that can still be written to the file system; `None` if that is unknown, as by default.
+    fn room(&mut self) -> Option<u64> {
+        None
+    }
 }
 
 /// A folder of the file system, locked for one process at a time.
@@ -61,6 +85,7 @@ pub trait Disk: Send {
 pub struct Folder {
     path: PathBuf,
     files: HashMap<String, File>,
+    places: Places,
     /// Holds the lock until the folder is dropped.
     _lock: File,
 }
@@ -89,7 +114,13 @@ impl Folder {
             }
             Err(TryLockError::Error(error)) => return Err(error),
         }
-        Ok(Self { path: path.to_owned(), files: HashMap::new(), _lock: lock })
+        let mut places = Places::new(path);
+        for name in list(path)? {
+            if is_watched(&name) {
+                places.add(&name)?;
+            }
+        }
+        Ok(Self { path: path.to_owned(), files: HashMap::new(), places, _lock: lock })
     }
 
     fn file(&mut self, name: &str) -> io::Result<&mut File> {
@@ -115,7 +146,7 @@ impl Disk for Folder {
         self.files.retain(|open, _| !open.ends_with(".log"));
         let file = private().append(true).create_new(true).open(self.path.join(name))?;
         self.files.insert(name.to_owned(), file);
-        Ok(())
+        if is_watched(name) { self.places.add(name) } else { Ok(()) }
     }
 
     fn append(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
@@ -127,31 +158,60 @@ impl Disk for Folder {
     }
 
     fn sync_names(&mut self) -> io::Result<()> {
-        // Other systems cannot open a folder as a file; there the names are durable with the files.
-        #[cfg(unix)]
-        File::open(&self.path)?.sync_all()?;
-        Ok(())
+        sync_folder(&self.path)
     }
 
     fn replace(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let (path, new) = (self.path.join(name), self.path.join(format!("{name}.new")));
         self.files.remove(name);
-        // An earlier crash may have left one.
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = private().write(true).create_new(true).open(&new)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&new, &path)?;
-        self.sync_names()
+        write_private(&self.path, name, bytes)?;
+        if is_watched(name) { self.places.add(name) } else { Ok(()) }
     }
 
     fn remove(&mut self, name: &str) -> io::Result<()> {
         self.files.remove(name);
+        self.places.remove(name);
         fs::remove_file(self.path.join(name))
     }
+
+    fn missing(&mut self) -> io::Result<Vec<String>> {
+        self.places.missing()
+    }
+
+    fn forget(&mut self, name: &str) {
+        self.places.remove(name);
+    }
+
+    fn room(&mut self) -> Option<u64> {
+        room(&self.path)
+    }
+}
+
+/// True for the files without which the log is not whole. Those that were put aside may be taken away.
+fn is_watched(name: &str) -> bool {
+    first_of(name).is_some() || name == checkpoint::FILE || name == LOCK
+}
+
+/// Replaces a file durably and atomically.
+pub(crate) fn write_private(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let (path, new) = (folder.join(name), folder.join(format!("{name}.new")));
+    // An earlier crash may have left one.
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = private().write(true).create_new(true).open(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&new, &path)?;
+    sync_folder(folder)
+}
+
+/// Makes the names of files durable.
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+    // Other systems cannot open a folder as a file; there the names are durable with the files.
+    #[cfg(unix)]
+    File::open(path)?.sync_all()?;
+    Ok(())
 }
 
 /// Lists the files of a folder. The log writes no name that is not UTF-8, so those are skipped.
@@ -161,7 +221,8 @@ pub(crate) fn list(path: &Path) -> io::Result<Vec<String>> {
         .collect()
 }
 
-fn private() -> OpenOptions {
+/// Options for a file that only its owner can read.
+pub(crate) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);

@@ -16,7 +16,12 @@
 //! - An acknowledged record is found again after a crash, or opening the log reports that it is missing.
 //! - An incomplete record that a crash left was never acknowledged. Opening moves it to a file of its own and reports it
 //!   ([`Recovered`]).
+//! - No record is acknowledged whose file, or that of an earlier record, was taken away or replaced by then.
 //! - [`verify()`] finds every changed byte of every segment and of the checkpoints.
+//!
+//! # Retention
+//! [`archive()`] copies full segments, compressed, to a folder that is read and verified as the log is. [`prune()`] removes
+//! segments up to one before which a checkpoint was signed, and leaves a signed statement of it.
 //!
 //! # Limitations
 //! - Whoever can write to the folder can remove records that no checkpoint covers yet, or truncate both records and
@@ -26,20 +31,27 @@
 
 #![forbid(unsafe_code)]
 
+mod archive;
 mod checkpoint;
+mod copy;
 mod disk;
 pub mod frame;
 mod log;
+mod places;
+mod pruned;
 mod reader;
 mod scan;
 mod segment;
 mod verify;
 mod writer;
 
+pub use archive::{ArchiveReport, archive};
 pub use checkpoint::{Checkpoint, CheckpointKey};
+pub use copy::{CopyReport, copy_log};
 pub use disk::{Disk, Folder};
 pub use frame::{ChainHash, MAX_RECORD_BYTES};
 pub use log::{AppendError, Log, LogConfig, OpenError, Position, Recovered};
+pub use pruned::{PruneError, PruneReport, Pruned, prune};
 pub use reader::{Entry, ReadError, Reader};
 pub use segment::Damage;
 pub use verify::{Report, verify};

@@ -5,8 +5,9 @@ use std::io;
 use crate::checkpoint::{self, Checkpoint, CheckpointKey};
 use crate::disk::Disk;
 use crate::frame::{self, ChainHash, MAX_RECORD_BYTES};
+use crate::pruned::Pruned;
 use crate::scan::Scan;
-use crate::segment::{Damage, HEADING_BYTES, Heading, name_of, segments};
+use crate::segment::{Damage, HEADING_BYTES, Heading, Segment, first_of, name_of, segments};
 
 /// A log open for appending. One thread owns it; [`LogWriter`](crate::LogWriter) shares it.
 pub struct Log<D> {
@@ -101,6 +102,16 @@ pub enum AppendError {
     /// A checkpoint could not be signed. Nothing is appended until the log is opened again.
     #[error("a checkpoint could not be signed: nothing is appended until the log is opened again")]
     Unsigned,
+    /// A file of the log was taken away while the log was being written. Nothing is appended until the log is opened
+    /// again.
+    #[error(
+        "{file} was taken away while the log was being written: nothing is appended until it is put back and the \
+         log is opened again"
+    )]
+    Missing {
+        /// The file.
+        file: String,
+    },
     /// An earlier write failed.
     #[error("the log failed before: nothing is appended until it is opened, and so checked, again")]
     Failed,
@@ -137,7 +148,7 @@ impl<D: Disk> Log<D> {
         let (segment, end) = loop {
             match names.pop() {
                 None => break begin(&mut disk)?,
-                Some((_, name)) => {
+                Some(Segment { name, .. }) => {
                     if let Some(end) =
                         open_segment(&mut disk, &name, covered.as_ref(), &mut recovered)?
                     {
@@ -213,6 +224,45 @@ impl<D: Disk> Log<D> {
         self.next - 1
     }
 
+    /// The position of the last record; `None` if there is none.
+    pub fn end(&self) -> Option<Position> {
+        (self.next > 1).then_some(Position { sequence: self.next - 1, hash: self.hash })
+    }
+
+    /// Checks that the files of the log are where they were opened or created. Segments that were
+    /// [pruned](crate::prune) are not missed.
+    ///
+    /// # Errors
+    /// Returns an error if a file was taken away or replaced; the log accepts no more records then.
+    pub fn check_places(&mut self) -> Result<(), AppendError> {
+        if self.failed {
+            return Err(AppendError::Failed);
+        }
+        let looked = self.look();
+        self.failed = looked.is_err();
+        looked
+    }
+
+    /// The bytes that can still be written to the disk, where that is known.
+    pub(crate) fn room(&mut self) -> Option<u64> {
+        self.disk.room()
+    }
+
+    fn look(&mut self) -> Result<(), AppendError> {
+        let missing = self.disk.missing().map_err(AppendError::Io)?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let kept = Pruned::of(&mut self.disk, &*self.key).map_or(0, |pruned| pruned.first);
+        for file in missing {
+            if first_of(&file).is_none_or(|first| first >= kept) || file == self.segment {
+                return Err(AppendError::Missing { file });
+            }
+            self.disk.forget(&file);
+        }
+        Ok(())
+    }
+
     fn write(&mut self, records: &[Vec<u8>], now: u64) -> Result<Vec<Position>, AppendError> {
         if self.segment_bytes >= self.config.segment_bytes {
             // A checkpoint before each new segment lets opening read the last one only.
@@ -232,6 +282,8 @@ impl<D: Disk> Log<D> {
         }
         self.disk.append(&self.segment, &bytes).map_err(AppendError::Io)?;
         self.disk.sync(&self.segment).map_err(AppendError::Io)?;
+        // Before the records are acknowledged: what is written to a file without a name is not found again.
+        self.look()?;
         (self.hash, self.next) = (hash, next);
         self.segment_bytes += bytes.len() as u64;
         if self.last() - self.covered >= self.config.checkpoint_records {
@@ -288,7 +340,7 @@ fn open_segment(
     recovered: &mut Vec<Recovered>,
 ) -> Result<Option<End>, OpenError> {
     let bytes = disk.read(name).map_err(io_error(name))?;
-    let first = crate::segment::first_of(name).unwrap_or_default();
+    let first = first_of(name).unwrap_or_default();
     let Some((heading, records)) = Heading::read(&bytes).filter(|(h, _)| h.first == first) else {
         if bytes.len() > HEADING_BYTES {
             return Err(OpenError::Damaged(Damage::Heading { segment: name.to_owned() }));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::disk;
 use crate::frame::{self, ChainHash, NoFrame};
 use crate::scan::Scan;
-use crate::segment::{Damage, HEADING_BYTES, Heading, segments};
+use crate::segment::{self, COMPRESSED, Damage, HEADING_BYTES, Heading, segments};
 
 /// A record of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,9 +73,9 @@ impl Reader {
     pub fn tail(folder: &Path, records: u64) -> Result<Self, ReadError> {
         let names = disk::list(folder).map_err(io_error(&folder.to_string_lossy()))?;
         let segments = segments(names);
-        let last = segments.last().map_or(1, |(first, _)| *first);
-        let from = segments.iter().rfind(|(first, _)| *first + records <= last);
-        Ok(Self::new(folder, from.map_or(1, |(first, _)| *first)))
+        let last = segments.last().map_or(1, |segment| segment.first);
+        let from = segments.iter().rfind(|segment| segment.first + records <= last);
+        Ok(Self::new(folder, from.map_or(1, |segment| segment.first)))
     }
 
     /// Reads the next record; `None` if there is none yet. A later call tries again.
@@ -111,16 +111,17 @@ impl Reader {
         let names = disk::list(&self.folder).map_err(io_error(&self.folder.to_string_lossy()))?;
         let segments = segments(names);
         let place = match after {
-            Some(after) => segments.iter().position(|(first, _)| *first > after),
+            Some(after) => segments.iter().position(|segment| segment.first > after),
             None => segments
                 .iter()
-                .rposition(|(first, _)| *first <= self.next)
+                .rposition(|segment| segment.first <= self.next)
                 .or((!segments.is_empty()).then_some(0)),
         };
-        let Some((first, name)) = place.and_then(|place| segments.into_iter().nth(place)) else {
+        let found = place.and_then(|place| segments.into_iter().nth(place));
+        let Some(segment::Segment { first, name }) = found else {
             return Ok(false);
         };
-        let bytes = fs::read(self.folder.join(&name)).map_err(io_error(&name))?;
+        let bytes = segment::read(&self.folder, &name).map_err(io_error(&name))?;
         let Some((heading, _)) = Heading::read(&bytes).filter(|(h, _)| h.first == first) else {
             if after.is_none() || bytes.len() > HEADING_BYTES {
                 return Err(ReadError::Damaged(Damage::Heading { segment: name }));
@@ -174,6 +175,8 @@ impl Segment {
                         problem: problem.problem(),
                     }));
                 }
+                // An archive does not grow.
+                Ok(None) | Err(_) if self.name.ends_with(COMPRESSED) => looked = true,
                 Ok(None) | Err(_) => {
                     let path = folder.join(&self.name);
                     let length = fs::metadata(&path).map_err(io_error(&self.name))?.len();

@@ -1,5 +1,11 @@
 //! One file of the chain: its name, its heading, and the kinds of damage.
 
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
+
 use crate::frame::{ChainHash, NoFrame};
 
 /// The length of a heading: magic and version, the first record's sequence, the previous hash, and the hash of these.
@@ -49,12 +55,56 @@ pub(crate) fn first_of(name: &str) -> Option<u64> {
     (first > 0 && name_of(first) == name).then_some(first)
 }
 
-/// Selects the segments among the names of files, in order.
-pub(crate) fn segments(names: impl IntoIterator<Item = String>) -> Vec<(u64, String)> {
-    let mut segments: Vec<_> =
-        names.into_iter().filter_map(|name| Some((first_of(&name)?, name))).collect();
-    segments.sort_unstable();
+/// The end of the name of a segment in an archive.
+pub(crate) const COMPRESSED: &str = ".gz";
+
+/// The maximum size of a segment that was compressed, in bytes: [`LogConfig`](crate::LogConfig)'s with room for the last
+/// batch, several times.
+const MAX_DECOMPRESSED: u64 = 1 << 30;
+
+/// A segment's file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Segment {
+    /// The first record's sequence.
+    pub(crate) first: u64,
+    /// The file's name.
+    pub(crate) name: String,
+}
+
+/// Selects the segments among the names of files, in order. Where one is there as it was written and compressed as well,
+/// it is the former.
+pub(crate) fn segments(names: impl IntoIterator<Item = String>) -> Vec<Segment> {
+    let segment = |name: String| {
+        let first = first_of(name.strip_suffix(COMPRESSED).unwrap_or(&name))?;
+        Some(Segment { first, name })
+    };
+    let mut segments: Vec<_> = names.into_iter().filter_map(segment).collect();
+    segments.sort_unstable_by(|one, other| (one.first, &one.name).cmp(&(other.first, &other.name)));
+    segments.dedup_by_key(|segment| segment.first);
     segments
+}
+
+/// Reads the segment in a file of a folder.
+///
+/// # Errors
+/// If it cannot be read, or is compressed and longer than any segment.
+pub(crate) fn read(folder: &Path, name: &str) -> io::Result<Vec<u8>> {
+    let path = folder.join(name);
+    if name.ends_with(COMPRESSED) { decompressed(File::open(path)?) } else { fs::read(path) }
+}
+
+/// Decompresses a segment.
+///
+/// # Errors
+/// If it is not of gzip's format, or longer than any segment.
+pub(crate) fn decompressed(file: File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    MultiGzDecoder::new(file).take(MAX_DECOMPRESSED + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_DECOMPRESSED {
+        let problem = format!("longer than {MAX_DECOMPRESSED} bytes when it is decompressed");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+    }
+    Ok(bytes)
 }
 
 /// One damage of a log, with its place.
@@ -82,6 +132,14 @@ pub enum Damage {
     Beginning {
         /// The first record found.
         first: u64,
+    },
+    /// The statement of what was pruned is not the key's.
+    #[error(
+        "{file}: the statement of what was removed is not signed by the key of the checkpoints"
+    )]
+    Statement {
+        /// The statement's file.
+        file: String,
     },
     /// A record was changed.
     #[error("{segment}: record {sequence}, at byte {offset}: {problem}")]

@@ -1,5 +1,6 @@
 //! Verifies a whole log.
 
+use std::cmp::Ordering;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -10,8 +11,9 @@ use crate::checkpoint::{self, CheckpointKey};
 use crate::disk;
 use crate::frame::{self, ChainHash, NoFrame};
 use crate::log::{LogConfig, MAX_BATCH_RECORDS};
+use crate::pruned::{self, Pruned};
 use crate::scan::Scan;
-use crate::segment::{Damage, Heading, segments};
+use crate::segment::{self, Damage, Heading, Segment, segments};
 
 /// The result of [`verify`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,8 +24,10 @@ pub struct Report {
     pub segments: usize,
     /// The number of checkpoints that are signed and agree with the records.
     pub checkpoints: usize,
-    /// The first record's sequence; 1 unless segments are missing.
+    /// The first record's sequence; 1 unless segments were [pruned](crate::prune) or are missing.
     pub first: u64,
+    /// The hash of the record before the first, to be compared with an archive's.
+    pub before: ChainHash,
     /// The last record's sequence; 0 if there is none.
     pub last: u64,
     /// The last record covered by a checkpoint that is signed and agrees; 0 if there is none. Whoever can write to the
@@ -57,6 +61,7 @@ pub fn verify(folder: &Path, config: &LogConfig, key: &dyn CheckpointKey) -> io:
         segments: 0,
         checkpoints: 0,
         first: 1,
+        before: ChainHash::GENESIS,
         last: 0,
         covered: 0,
         hash: ChainHash::GENESIS,
@@ -68,9 +73,10 @@ pub fn verify(folder: &Path, config: &LogConfig, key: &dyn CheckpointKey) -> io:
     let mut due = due.into_iter().peekable();
     let segments = segments(names);
     let count = segments.len();
-    for (index, (first, name)) in segments.into_iter().enumerate() {
+    let pruned = statement(folder, key, &mut report)?;
+    for (index, Segment { first, name }) in segments.into_iter().enumerate() {
         let (path, is_last) = (folder.join(&name), index + 1 == count);
-        let bytes = fs::read(&path)?;
+        let bytes = segment::read(folder, &name)?;
         report.segments += 1;
         let Some((heading, records)) = Heading::read(&bytes).filter(|(h, _)| h.first == first)
         else {
@@ -78,8 +84,20 @@ pub fn verify(folder: &Path, config: &LogConfig, key: &dyn CheckpointKey) -> io:
             continue;
         };
         if report.segments == 1 && first != 1 {
-            report.damage.push(Damage::Beginning { first });
             (report.first, report.last, report.hash) = (first, first - 1, heading.previous);
+            report.before = heading.previous;
+            // A prune that was interrupted has removed fewer than it says; a checkpoint was signed before each segment.
+            let is_said = pruned.as_ref().is_some_and(|pruned| match pruned.first.cmp(&first) {
+                Ordering::Less => false,
+                Ordering::Equal => pruned.before == heading.previous.to_string(),
+                Ordering::Greater => due.clone().any(|(_, checkpoint)| {
+                    checkpoint.sequence == first - 1
+                        && checkpoint.hash == heading.previous.to_string()
+                }),
+            });
+            if !is_said {
+                report.damage.push(Damage::Beginning { first });
+            }
         }
         if first != report.last + 1 || heading.previous != report.hash {
             report.damage.push(Damage::Link { segment: name.clone(), last: report.last });
@@ -139,6 +157,24 @@ pub fn verify(folder: &Path, config: &LogConfig, key: &dyn CheckpointKey) -> io:
         report.damage.push(Damage::Checkpoint { line, problem: "the line has no end" });
     }
     Ok(report)
+}
+
+/// The statement of what was pruned, if there is one.
+fn statement(
+    folder: &Path,
+    key: &dyn CheckpointKey,
+    report: &mut Report,
+) -> io::Result<Option<Pruned>> {
+    let text = match fs::read(folder.join(pruned::FILE)) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let pruned = Pruned::read(&text, key);
+    if pruned.is_none() {
+        report.damage.push(Damage::Statement { file: pruned::FILE.to_owned() });
+    }
+    Ok(pruned)
 }
 
 /// Returns true if a file has grown, so that another process is writing it.

@@ -1,9 +1,10 @@
 //! Shares a log, and each of its syncs, between many callers.
 
 use std::error::Error;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::io;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,8 @@ const MAX_QUEUED: usize = 4096;
 const BATCH_BYTES: usize = 8 << 20;
 /// The maximum time before a record is covered by a checkpoint.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
+/// The time between two looks at the files of the log while nothing is written.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The maximum time to gather a batch: a sync for each record would delay the others more than this delays the first.
 const GATHER: Duration = Duration::from_millis(2);
 
@@ -27,7 +30,16 @@ pub struct LogWriter {
     queue: Option<SyncSender<Waiting>>,
     expected: Arc<AtomicUsize>,
     failed: Arc<OnceLock<String>>,
+    state: Arc<State>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// The state of the log, as its thread saw it last.
+#[derive(Debug)]
+struct State {
+    end: Mutex<Option<Position>>,
+    /// [`u64::MAX`] while it is unknown.
+    room: AtomicU64,
 }
 
 /// A record on its way to the queue, until this is dropped.
@@ -52,6 +64,9 @@ pub enum NotDurable {
     /// It could not be written.
     #[error(transparent)]
     Append(#[from] AppendError),
+    /// Something else that its meaning depends on is not in its place.
+    #[error("a check beside the log failed")]
+    Guard(#[source] std::io::Error),
     /// The log was closed before.
     #[error("the decision log is closed")]
     Closed,
@@ -77,20 +92,33 @@ pub enum QueueError {
 impl LogWriter {
     /// Starts the thread. `clock` returns the time in seconds since 1970, for checkpoints.
     ///
+    /// `guard` checks whatever else records depend on, such as a database: after each sync, before its records are
+    /// acknowledged, and each second. Once it fails, the log has failed. It must not block.
+    ///
     /// # Errors
     /// Returns an error if the thread cannot be started.
     pub fn start<D: Disk + 'static>(
         log: Log<D>,
         clock: impl Fn() -> u64 + Send + 'static,
+        guard: impl Fn() -> std::io::Result<()> + Send + 'static,
     ) -> std::io::Result<Self> {
         let (queue, waiting) = sync_channel(MAX_QUEUED);
         let failed = Arc::new(OnceLock::new());
         let expected = Arc::new(AtomicUsize::new(0));
-        let (failed_of_thread, expected_of_thread) = (Arc::clone(&failed), Arc::clone(&expected));
-        let thread = thread::Builder::new().name("decision-log".to_owned()).spawn(move || {
-            write(log, &waiting, &expected_of_thread, &clock, &failed_of_thread);
-        })?;
-        Ok(Self { queue: Some(queue), expected, failed, thread: Some(thread) })
+        let state = State { end: Mutex::new(log.end()), room: AtomicU64::new(u64::MAX) };
+        let state = Arc::new(state);
+        let writing = Writing {
+            log,
+            expected: Arc::clone(&expected),
+            clock: Box::new(clock),
+            guard: Box::new(guard),
+            failed: Arc::clone(&failed),
+            state: Arc::clone(&state),
+        };
+        let thread = thread::Builder::new()
+            .name("decision-log".to_owned())
+            .spawn(move || writing.run(&waiting))?;
+        Ok(Self { queue: Some(queue), expected, failed, state, thread: Some(thread) })
     }
 
     /// Announces a record, so that those before it may wait to share its sync. The value is dropped once the record is
@@ -131,6 +159,17 @@ impl LogWriter {
         self.failed.get().is_some()
     }
 
+    /// The position of the last durable record; `None` if there is none.
+    pub fn end(&self) -> Option<Position> {
+        *self.state.end.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The bytes that can still be written to the log's disk, as of a second ago at most; `None` if that is unknown.
+    pub fn room(&self) -> Option<u64> {
+        let room = self.state.room.load(Ordering::Relaxed);
+        (room != u64::MAX).then_some(room)
+    }
+
     /// The reason of the failure, if the log has failed.
     pub fn failure(&self) -> Option<&str> {
         self.failed.get().map(String::as_str)
@@ -159,55 +198,97 @@ impl Drop for LogWriter {
     }
 }
 
-fn write<D: Disk>(
-    mut log: Log<D>,
-    waiting: &Receiver<Waiting>,
-    expected: &AtomicUsize,
-    clock: &dyn Fn() -> u64,
-    failed: &OnceLock<String>,
-) {
-    let mut checkpointed = Instant::now();
-    let mut last = 1;
-    loop {
-        if checkpointed.elapsed() >= CHECKPOINT_EVERY && failed.get().is_none() {
-            checkpointed = Instant::now();
-            if let Err(error) = log.checkpoint(clock()) {
-                note(failed, &error);
+/// The thread's own.
+struct Writing<D> {
+    log: Log<D>,
+    expected: Arc<AtomicUsize>,
+    clock: Box<dyn Fn() -> u64 + Send>,
+    guard: Box<dyn Fn() -> io::Result<()> + Send>,
+    failed: Arc<OnceLock<String>>,
+    state: Arc<State>,
+}
+
+impl<D: Disk> Writing<D> {
+    fn run(mut self, waiting: &Receiver<Waiting>) {
+        let (mut checkpointed, mut looked) = (Instant::now(), Instant::now());
+        let mut last = 1;
+        self.look();
+        loop {
+            if checkpointed.elapsed() >= CHECKPOINT_EVERY && self.failed.get().is_none() {
+                checkpointed = Instant::now();
+                if let Err(error) = self.log.checkpoint((self.clock)()) {
+                    self.note(&error);
+                }
             }
+            if looked.elapsed() >= LOOK_EVERY {
+                looked = Instant::now();
+                self.look();
+            }
+            let first = match waiting.recv_timeout(LOOK_EVERY) {
+                Ok(first) => first,
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => continue,
+            };
+            if last > 1 {
+                gather(&self.expected);
+            }
+            let mut bytes = first.record.len();
+            let (mut records, mut callers) = (vec![first.record], vec![first.done]);
+            while (records.len() as u64) < MAX_BATCH_RECORDS && bytes < BATCH_BYTES {
+                let Ok(next) = waiting.try_recv() else { break };
+                bytes += next.record.len();
+                records.push(next.record);
+                callers.push(next.done);
+            }
+            last = records.len();
+            self.append(&records, callers);
         }
-        let first = match waiting.recv_timeout(CHECKPOINT_EVERY) {
-            Ok(first) => first,
-            Err(RecvTimeoutError::Disconnected) => break,
-            Err(RecvTimeoutError::Timeout) => continue,
+        // If this fails, the records are durable all the same; only the checkpoint is missing.
+        let _ = self.log.checkpoint((self.clock)());
+    }
+
+    fn append(&mut self, records: &[Vec<u8>], callers: Vec<Done>) {
+        // A guard that failed before has not closed the log itself.
+        let appended = match self.failed.get() {
+            Some(_) => Err(AppendError::Failed.into()),
+            None => self.log.append(records, (self.clock)()).map_err(NotDurable::from),
         };
-        if last > 1 {
-            gather(expected);
-        }
-        let mut bytes = first.record.len();
-        let (mut records, mut callers) = (vec![first.record], vec![first.done]);
-        while (records.len() as u64) < MAX_BATCH_RECORDS && bytes < BATCH_BYTES {
-            let Ok(next) = waiting.try_recv() else { break };
-            bytes += next.record.len();
-            records.push(next.record);
-            callers.push(next.done);
-        }
-        last = records.len();
-        match log.append(&records, clock()) {
+        let guarded = appended.and_then(|positions| match (self.guard)() {
+            Ok(()) => Ok(positions),
+            Err(error) => Err(NotDurable::Guard(error)),
+        });
+        match guarded {
             Ok(positions) => {
+                *self.state.end.lock().unwrap_or_else(PoisonError::into_inner) = self.log.end();
                 callers.into_iter().zip(positions).for_each(|(done, at)| done(Ok(at)));
             }
             Err(error) => {
                 // No later record may be reported as durable.
-                note(failed, &error);
+                self.note(&error);
                 let mut error = Some(error);
                 for done in callers {
-                    done(Err(error.take().unwrap_or(AppendError::Failed).into()));
+                    done(Err(error.take().unwrap_or(AppendError::Failed.into())));
                 }
             }
         }
     }
-    // If this fails, the records are durable all the same; only the checkpoint is missing.
-    let _ = log.checkpoint(clock());
+
+    /// Looks at the files of the log and what the guard sees to, also while nobody has a record.
+    fn look(&mut self) {
+        self.state.room.store(self.log.room().unwrap_or(u64::MAX), Ordering::Relaxed);
+        if self.failed.get().is_some() {
+            return;
+        }
+        let looked = self.log.check_places().map_err(NotDurable::from);
+        if let Err(error) = looked.and_then(|()| (self.guard)().map_err(NotDurable::Guard)) {
+            self.note(&error);
+        }
+    }
+
+    /// Stores the first failure with the system's error. Later ones only report that the log failed before.
+    fn note(&self, error: &dyn Error) {
+        let _ = self.failed.set(with_sources(error));
+    }
 }
 
 /// Waits until no more records are expected, without being woken for each of them.
@@ -221,9 +302,17 @@ fn gather(expected: &AtomicUsize) {
     }
 }
 
-/// Stores the first failure with the system's error.
-fn note(failed: &OnceLock<String>, error: &AppendError) {
-    let source = error.source().map_or_else(String::new, |source| format!(": {source}"));
-    // Later failures only report that the log failed before.
-    let _ = failed.set(format!("{error}{source}"));
+/// An error with its sources.
+fn with_sources(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let error_text = error.to_string();
+        // A transparent error has the text of its source.
+        if !text.ends_with(&error_text) {
+            text = format!("{text}: {error_text}");
+        }
+        source = error.source();
+    }
+    text
 }

@@ -29,6 +29,8 @@
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "service")]
+mod backup;
+#[cfg(feature = "service")]
 mod bundle;
 #[cfg(feature = "service")]
 pub mod engine;
@@ -58,6 +60,8 @@ mod snapshot;
 mod subject_migration;
 
 #[cfg(feature = "service")]
+pub use backup::{BACKUP_FILE, Backup, BackupError, Restored, backup, restore};
+#[cfg(feature = "service")]
 pub use bundle::ManifestBundle;
 #[cfg(feature = "service")]
 pub use error::DeploymentError;
@@ -80,7 +84,9 @@ pub use service_config::{
     Config, ConfigError, KeysEntry, ListenEntry, MAX_CONFIG_BYTES, TlsEntry, TrustedIssuerEntry,
 };
 #[cfg(feature = "service")]
-pub use service_state::{OpenStateError, ServiceState, existing_keys, open_record_log};
+pub use service_state::{
+    OpenStateError, ServiceState, checkpoint_signer, existing_keys, open_record_log,
+};
 #[cfg(feature = "service")]
 pub use snapshot::{FileFingerprints, Snapshot};
 pub use subject_migration::{

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use countersign_decision_log::{Folder, LogConfig, LogWriter, Recovered};
 use countersign_issuer::{
-    Authorizer, CheckpointKeyError, CheckpointSigner, Clock, KeyFolder, KeyFolderError, KeyRing,
-    KeyRingError, KeyTimes, OpenLogError, ServiceParts, SqliteStore, Store, StoreError,
-    SystemClock, open_log,
+    Authorizer, CHECKPOINT_KEY_FILE, CheckpointKeyError, CheckpointSigner, Clock, KeyFolder,
+    KeyFolderError, KeyRing, KeyRingError, KeyTimes, OpenLogError, ServiceParts, SqliteStore,
+    Store, StoreError, SystemClock, UnboundError, check_bound, open_log,
 };
 
 use crate::error::DeploymentError;
@@ -62,6 +62,14 @@ pub enum OpenStateError {
         /// The reason.
         source: OpenLogError,
     },
+    /// The store is not of the same time as the log.
+    #[error("{}", .path.display())]
+    Unbound {
+        /// The database.
+        path: PathBuf,
+        /// The reason.
+        source: UnboundError,
+    },
     /// The store cannot be opened.
     #[error("{}", .path.display())]
     Store {
@@ -81,11 +89,28 @@ impl ServiceState {
         let state = loader.path(&loader.config().state);
         private_folder(&state)?;
         let keys = KeyFolder::open(&keys_in(&state))?;
-        let log = state.join("log");
-        let (log, clock, recovered) = decision_log(log_folder(&log)?, &log, &keys)?;
+        let folder = state.join("log");
+        // Locked before anything is touched that a running service holds.
+        let disk = log_folder(&folder)?;
         let path = state.join("issuer.db");
-        let store = SqliteStore::open(&path).await;
-        let store = Arc::new(store.map_err(|source| OpenStateError::Store { path, source })?);
+        let opened = async {
+            let store = SqliteStore::open(&path).await?;
+            let mark = store.mark().await?;
+            Ok((Arc::new(store), mark))
+        };
+        let opened: Result<(Arc<dyn Store>, _), StoreError> =
+            opened.await.map(|(store, mark)| (store as Arc<dyn Store>, mark));
+        let (store, mark) =
+            opened.map_err(|source| OpenStateError::Store { path: path.clone(), source })?;
+        check_bound(&folder, &mark)
+            .map_err(|source| OpenStateError::Unbound { path: path.clone(), source })?;
+        let guarded = (Arc::clone(&store), keys.clone());
+        let guard = move || {
+            let (store, keys) = &guarded;
+            store.check_place()?;
+            keys.check_place()
+        };
+        let (log, clock, recovered) = decision_log(disk, &folder, &keys, guard)?;
         Ok(Self { keys, store, log, clock, recovered })
     }
 
@@ -120,6 +145,22 @@ pub fn existing_keys(config: &Path) -> Result<(KeyRing, KeyTimes), OpenStateErro
     Ok((keys, parsed.settings.key_times))
 }
 
+/// Opens the key that signs the checkpoints of a service's log, beside the service. Gives the folder of the log with it.
+///
+/// # Errors
+/// When the configuration cannot be used, or the service has no log or no key.
+pub fn checkpoint_signer(config: &Path) -> Result<(PathBuf, CheckpointSigner), OpenStateError> {
+    let parsed = read_config(config)?;
+    let state = resolve_relative_to(config, &parsed.state);
+    let log = state.join("log");
+    let keys = KeyFolder::existing(&keys_in(&state))?;
+    // A log without its public key is none, and must not become one here.
+    std::fs::metadata(log.join(CHECKPOINT_KEY_FILE))
+        .map_err(|source| OpenStateError::LogFolder { path: log.clone(), source })?;
+    let key = CheckpointSigner::open(&keys, &log)?;
+    Ok((log, key))
+}
+
 fn keys_in(state: &Path) -> PathBuf {
     state.join("keys")
 }
@@ -135,7 +176,7 @@ pub fn open_record_log(
 ) -> Result<(LogWriter, Vec<Recovered>), OpenStateError> {
     // First, so that nothing is touched of a log that a running service holds.
     let disk = log_folder(path)?;
-    let (log, _, recovered) = decision_log(disk, path, &KeyFolder::open(keys)?)?;
+    let (log, _, recovered) = decision_log(disk, path, &KeyFolder::open(keys)?, || Ok(()))?;
     Ok((log, recovered))
 }
 
@@ -146,10 +187,15 @@ fn log_folder(path: &Path) -> Result<Folder, OpenStateError> {
 /// An open log, a clock that never runs before it, and what a crash had left in it.
 type OpenLog = (LogWriter, Arc<dyn Clock>, Vec<Recovered>);
 
-fn decision_log(disk: Folder, path: &Path, keys: &KeyFolder) -> Result<OpenLog, OpenStateError> {
+fn decision_log(
+    disk: Folder,
+    path: &Path,
+    keys: &KeyFolder,
+    guard: impl Fn() -> std::io::Result<()> + Send + 'static,
+) -> Result<OpenLog, OpenStateError> {
     let key = CheckpointSigner::open(keys, path)?;
     let clock = Arc::new(SystemClock::monotonic_from(key.last_signed()?.unwrap_or(0)));
-    let (log, recovered) = open_log(disk, LogConfig::default(), key, clock.clone())
+    let (log, recovered) = open_log(disk, LogConfig::default(), key, clock.clone(), guard)
         .map_err(|source| OpenStateError::Log { path: path.to_owned(), source })?;
     Ok((log, clock, recovered))
 }

@@ -108,6 +108,14 @@ impl Snapshot {
         FileFingerprints(files.collect())
     }
 
+    /// The digests of the files that could be read, but for private keys.
+    pub(crate) fn digests(&self) -> impl Iterator<Item = (&Path, Digest)> {
+        self.files.iter().filter_map(|(path, state)| {
+            let file = state.as_ref().ok().filter(|file| !file.secret)?;
+            Some((path.as_path(), file.digest))
+        })
+    }
+
     /// A file of it.
     pub(crate) fn file(&self, path: &Path) -> Result<&Arc<SnapshotFile>, DeploymentError> {
         match self.files.get(path) {

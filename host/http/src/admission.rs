@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use tracing::{Instrument, Span, info_span};
 
 use super::answer::{Detail, Rejection};
-use countersign_issuer::{LogFields, Problem, Service};
+use countersign_issuer::{LogFields, Problem, RequestOrigin, Service};
 use countersign_signing::TokenId;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -32,6 +32,13 @@ const STANDARD: [Method; 9] = [
 /// The id of a request: in its answer, in the log, and in the record of its decision.
 #[derive(Clone)]
 pub(super) struct RequestId(pub(super) String);
+
+impl RequestId {
+    /// The request, as records have it.
+    pub(super) fn origin(self) -> RequestOrigin {
+        RequestOrigin { id: self.0, client: None }
+    }
+}
 
 /// A request until its line is logged, which it is also when the client goes before.
 struct Admitted {

@@ -3,9 +3,9 @@
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 
-use countersign_issuer::{Permission, Problem, ProblemKind, Service};
+use countersign_issuer::{Permission, Principal, Problem, ProblemKind, Service};
 
-/// The name of the caller, if it has the permission: by an API key, or a token of a trusted issuer.
+/// The caller, if it has the permission: by an API key, or a token of a trusted issuer.
 ///
 /// # Errors
 /// When there are no credentials, they are not accepted, or the caller lacks the permission.
@@ -13,7 +13,7 @@ pub(super) async fn authenticate(
     service: &Service,
     headers: &HeaderMap,
     permission: Permission,
-) -> Result<String, Problem> {
+) -> Result<Principal, Problem> {
     let bearer = bearer(headers, "an API key or a token")?;
     service.authenticate(bearer, permission).await
 }

@@ -16,7 +16,7 @@ use super::answer::{ReasonBody, Rejection, ok};
 use super::caller::authenticate;
 use super::input::{self, identifier};
 use super::registration;
-use countersign_issuer::{IssueRequest, LogFields, Permission, Problem, Requester, Service};
+use countersign_issuer::{IssueRequest, LogFields, Permission, Problem, Service};
 
 /// The body of a request.
 #[derive(Deserialize)]
@@ -55,19 +55,19 @@ struct TermsBody<'d> {
 
 pub(super) async fn decide(
     State(service): State<Arc<Service>>,
-    Extension(RequestId(id)): Extension<RequestId>,
+    Extension(request_id): Extension<RequestId>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Rejection> {
-    let name = authenticate(&service, &headers, Permission::Decisions).await?;
+    let principal = authenticate(&service, &headers, Permission::Decisions).await?;
     // A run object, and the members beside it.
     let max = MAX_RUN_BYTES + registration::MAX_FACTS_BYTES + 8192;
     let body = input::body(&headers, body, &["application/json"], max, service.config()).await?;
     let slot = service.slot()?;
     let request = parse(&body, service.now()?)?;
     drop(body);
-    let (run, caller) = (Some(request.run.id.to_string()), Some(name.clone()));
-    let decided = service.decide(request, Requester::ControlPlane { name }, id, slot).await?;
+    let (run, caller) = (Some(request.run.id.to_string()), Some(principal.name.clone()));
+    let decided = service.decide(request, &principal, request_id.origin(), slot).await?;
     let (terms, reasons) = match &decided.outcome {
         Ok(terms) => {
             let terms = TermsBody {

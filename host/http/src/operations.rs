@@ -12,9 +12,10 @@ use countersign_issuer::{Permission, Service};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// Answers as long as the process does.
-pub(super) async fn healthz() -> Response {
-    document("alive\n", TEXT, "no-store")
+/// Answers with success until the service can only recover by a restart.
+pub(super) async fn healthz(State(service): State<Arc<Service>>) -> Result<Response, Rejection> {
+    service.healthy()?;
+    Ok(document("alive\n", TEXT, "no-store"))
 }
 
 /// Answers with success when a token could be issued now.

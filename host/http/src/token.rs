@@ -48,7 +48,7 @@ struct TokenBody<'t> {
 
 pub(super) async fn exchange(
     State(service): State<Arc<Service>>,
-    Extension(RequestId(id)): Extension<RequestId>,
+    Extension(id): Extension<RequestId>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Rejection> {
@@ -81,7 +81,7 @@ struct ValueBody<'t> {
 pub(super) async fn get(
     method: Method,
     State(service): State<Arc<Service>>,
-    Extension(RequestId(id)): Extension<RequestId>,
+    Extension(id): Extension<RequestId>,
     run: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -121,13 +121,15 @@ pub(super) async fn get(
 async fn exchanged(
     service: &Arc<Service>,
     request: ExchangeRequest,
-    id: String,
+    id: RequestId,
     slot: Slot,
 ) -> Result<(Issued, LogFields), Problem> {
     let run = Some(request.run.to_string());
     let about = LogFields { run: run.clone(), ..LogFields::default() };
-    let issued =
-        service.exchange(request, id, slot).await.map_err(|problem| problem.about(about))?;
+    let issued = service
+        .exchange(request, id.origin(), slot)
+        .await
+        .map_err(|problem| problem.about(about))?;
     let (jti, decision) = (Some(issued.jti.clone()), Some(issued.decision.to_string()));
     Ok((issued, LogFields { run, jti, decision, ..LogFields::default() }))
 }

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use countersign_decision_log::{Disk, Folder};
+use countersign_issuer::{SqliteStore, Store};
 use reqwest::StatusCode;
 use serde_json::json;
 use support::{AWS, RUN, Running, SHARED_RUNNER, Setup, answer, folder, records, run};
@@ -125,7 +126,8 @@ async fn a_failing_disk_gives_no_token_until_a_restart() {
             refused().await;
         }
         assert_eq!(service.get("/readyz").await.status(), StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(service.get("/healthz").await.status(), StatusCode::OK);
+        // Whoever supervises it restarts it by this.
+        assert_eq!(service.get("/healthz").await.status(), StatusCode::SERVICE_UNAVAILABLE);
         service.stop().await;
 
         let service = Running::start(folder.path()).await;
@@ -162,10 +164,22 @@ async fn a_run_that_ends_while_its_token_is_signed_gets_none() {
     let asking = service.by_run_token(RUN, AWS);
     let ending = async {
         until_in_flight(&service, 1).await;
-        assert_eq!(service.finish(RUN).await.status(), StatusCode::NO_CONTENT);
+        service.finish(RUN).await.status()
+    };
+    let released = async {
+        // It is finished before that is on record, which waits for the disk as well.
+        let is_finished = async || {
+            // A store of its own each time: it keeps what it has read of a run.
+            let store = SqliteStore::open(&folder.path().join("issuer.db")).await.unwrap();
+            let run = store.run(&RUN.parse().unwrap()).await.unwrap().unwrap();
+            store.close().await;
+            run.finished_at.is_some()
+        };
+        while !is_finished().await {}
         drop(hold);
     };
-    let (response, ()) = tokio::join!(asking, ending);
+    let (response, ended, ()) = tokio::join!(asking, ending, released);
+    assert_eq!(ended, StatusCode::NO_CONTENT);
     let (status, body) = answer(response).await;
     assert_eq!(
         (status, &body["reasons"][0]["code"]),

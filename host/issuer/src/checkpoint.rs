@@ -17,7 +17,7 @@ use countersign_signing::{KeySet, SigningKey};
 pub const CHECKPOINT_KEY_FILE: &str = "checkpoint-key.json";
 
 /// The file beside the keys that has the last checkpoint: whoever can write to the log only cannot change it.
-const LAST_CHECKPOINT_FILE: &str = "last-checkpoint.json";
+pub(crate) const LAST_CHECKPOINT_FILE: &str = "last-checkpoint.json";
 
 /// Signs checkpoints, verifies them, and keeps the last one beside its key.
 pub struct CheckpointSigner {

@@ -20,7 +20,9 @@ use countersign_clouds::{AudienceClouds, Violation};
 use countersign_decision_log::{LogWriter, NotDurable, Position};
 use countersign_signing::{Algorithm, IssueError, Issuer, SignedToken, TokenId};
 
-use crate::record::{DecisionRecord, IssuedRecord, RecordKind, Requester};
+use crate::record::{
+    DecisionRecord, IssuedRecord, RecordKind, RequestOrigin, Requester, UsedToken,
+};
 use crate::runs::RegisteredRun;
 
 /// Everything that a decision follows from beside the request: replaced whole, and never while a request uses it.
@@ -68,10 +70,14 @@ pub struct Decider<'d> {
 pub struct RecordHead<'r> {
     /// With a token, or without one.
     pub kind: RecordKind,
-    /// The id of the request.
-    pub request: &'r str,
+    /// The request.
+    pub origin: &'r RequestOrigin,
     /// The requester.
     pub requester: &'r Requester,
+    /// The token whose only use the request is.
+    pub used: Option<&'r UsedToken>,
+    /// The number of changes that the store has, where there is one.
+    pub changes: Option<u64>,
 }
 
 /// A decision that is not on record yet, and the token that waits for it. Nothing of it leaves the service before it
@@ -278,7 +284,7 @@ impl<'d> Decider<'d> {
         let (subject, now) = (claims.subject().as_str().to_owned(), claims.token().issued_at());
         let profile = self.context.subjects.of(claims.run()).profile;
         let policy_set = decision.policy_set();
-        let mut record = DecisionRecord::new(head.kind, head.request, now, head.requester);
+        let mut record = DecisionRecord::new(head, now);
         let (decision, outcome, issued) = match decision.into_approval() {
             Err(refusal) => (refusal.decision, Err(refusal.reasons), None),
             Ok(approval) => {

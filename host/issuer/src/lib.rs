@@ -53,15 +53,16 @@ pub use keys::{
     KeyTimes, Keys, Phase, RotateError,
 };
 pub use problem::{LogFields, Problem, ProblemKind, Refused};
-pub use record::{OpenLogError, RecordKind, Requester, open_log};
+pub use record::{OpenLogError, RecordKind, RequestOrigin, Requester, UsedToken, open_log};
 pub use runs::{
     Liveness, MAX_SECRET_BYTES, MIN_SECRET_BYTES, RegisteredRun, RunTokenError, SecretHash,
     run_token_of,
 };
 pub use service::{
-    ExchangeRequest, Registration, Service, ServiceError, ServiceParts, Slot, SubjectToken,
+    ExchangeRequest, Principal, Registration, Service, ServiceError, ServiceParts, Slot,
+    SubjectToken,
 };
-pub use store::{Registered, SqliteStore, Store, StoreError};
+pub use store::{Registered, SqliteStore, Store, StoreError, StoreMark, UnboundError, check_bound};
 
 /// A future that a trait's method gives.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -30,6 +30,12 @@ pub(crate) struct Metrics {
     pub(crate) keys: IntGaugeVec,
     /// 1 once the log has failed.
     pub(crate) log_failed: IntGauge,
+    /// The sequence of the last durable record.
+    pub(crate) log_records: IntGauge,
+    pub(crate) log_room_bytes: IntGauge,
+    /// 1 while the clock fails.
+    pub(crate) clock_failed: IntGauge,
+    pub(crate) clock_unsettled_seconds: IntGauge,
     pub(crate) connection_errors: IntCounter,
 }
 
@@ -117,6 +123,22 @@ impl Metrics {
             log_failed: gauge(
                 "countersign_log_failed",
                 "1 once the decision log has failed: no token until a restart.",
+            )?,
+            log_records: gauge(
+                "countersign_log_records",
+                "The sequence of the last durable record of the decision log.",
+            )?,
+            log_room_bytes: gauge(
+                "countersign_log_room_bytes",
+                "Bytes that can still be written to the disk of the decision log.",
+            )?,
+            clock_failed: gauge(
+                "countersign_clock_failed",
+                "1 while the clock is behind an earlier reading or has just jumped: no token meanwhile.",
+            )?,
+            clock_unsettled_seconds: gauge(
+                "countersign_clock_unsettled_seconds",
+                "Seconds by which the clock was set ahead within a day, also while the service was stopped.",
             )?,
             connection_errors,
             registry,

@@ -1,6 +1,10 @@
 //! The records of decisions, each durable before its answer leaves.
 
+mod changes;
+
 use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,6 +17,9 @@ use serde::Serialize;
 
 use crate::checkpoint::CheckpointSigner;
 use crate::clock::{Clock, ClockError};
+use crate::decider::RecordHead;
+
+pub(crate) use self::changes::{ChangeRecord, finished_record, registered_record};
 
 /// The requester, as records have it.
 #[derive(Debug, Clone, Serialize)]
@@ -36,12 +43,35 @@ pub enum Requester {
     ControlPlane {
         /// The name of its API key, or the subject of its token.
         name: String,
+        /// The issuer of its token; absent for an API key.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        issuer: Option<String>,
     },
     /// An operator at a command line, who has the signing key in a file: no service stands in between.
     CommandLine {
         /// The command, such as `sign`.
         command: String,
     },
+}
+
+/// The request that a decision or a change comes from.
+#[derive(Debug, Clone)]
+pub struct RequestOrigin {
+    /// Its id, as it is in the service's own log.
+    pub id: String,
+    /// The address of the client, where it is known.
+    pub client: Option<IpAddr>,
+}
+
+/// A token that its issuer lets be used once, and whose use a request is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UsedToken {
+    /// Its issuer.
+    pub issuer: String,
+    /// Its `jti`.
+    pub token_id: String,
+    /// Its end, in seconds since 1970.
+    pub expires_at: u64,
 }
 
 /// The kind of a decision's record.
@@ -71,9 +101,18 @@ pub(crate) struct DecisionRecord<'r> {
     pub(crate) kind: &'static str,
     /// The id of the request, as it is in the service's own log.
     pub(crate) request: &'r str,
+    /// The address of the client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) client: Option<IpAddr>,
     /// Seconds since 1970.
     pub(crate) time: u64,
     pub(crate) requester: &'r Requester,
+    /// The token whose only use this is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) used: Option<&'r UsedToken>,
+    /// The number of changes that the store had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) changes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) issued: Option<IssuedRecord>,
     /// The violations for which nothing was signed although the policies approved: the cloud would reject the token.
@@ -94,14 +133,20 @@ pub(crate) struct IssuedRecord {
 }
 
 impl<'r> DecisionRecord<'r> {
-    pub(crate) fn new(
-        kind: RecordKind,
-        request: &'r str,
-        time: u64,
-        requester: &'r Requester,
-    ) -> Self {
-        let preflight = Vec::new();
-        Self { version: 1, kind: kind.as_str(), request, time, requester, issued: None, preflight }
+    pub(crate) fn new(head: RecordHead<'r>, time: u64) -> Self {
+        let RecordHead { kind, origin, requester, used, changes } = head;
+        Self {
+            version: 1,
+            kind: kind.as_str(),
+            request: &origin.id,
+            client: origin.client,
+            time,
+            requester,
+            used,
+            changes,
+            issued: None,
+            preflight: Vec::new(),
+        }
     }
 
     /// The record, whose last member is `decision`: the decision's own record, as it is.
@@ -116,7 +161,8 @@ impl<'r> DecisionRecord<'r> {
     }
 }
 
-/// Opens a log, and first of all puts on record what a crash had left in it.
+/// Opens a log, and first of all puts on record what a crash had left in it. `guard` is that of
+/// [`LogWriter::start`].
 ///
 /// # Errors
 /// When it cannot be opened, or takes no records.
@@ -125,6 +171,7 @@ pub fn open_log<D: Disk + 'static>(
     config: LogConfig,
     key: CheckpointSigner,
     clock: Arc<dyn Clock>,
+    guard: impl Fn() -> io::Result<()> + Send + 'static,
 ) -> Result<(LogWriter, Vec<Recovered>), OpenLogError> {
     let (mut log, recovered) = Log::open(disk, config, Box::new(key))?;
     if !recovered.is_empty() {
@@ -141,7 +188,7 @@ pub fn open_log<D: Disk + 'static>(
         }
         Err(_) => latest.load(Ordering::Relaxed),
     };
-    let writer = LogWriter::start(log, now).map_err(OpenLogError::Thread)?;
+    let writer = LogWriter::start(log, now, guard).map_err(OpenLogError::Thread)?;
     Ok((writer, recovered))
 }
 

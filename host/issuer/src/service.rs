@@ -3,6 +3,8 @@
 mod decide;
 mod deciders;
 mod exchange;
+mod principal;
+mod recording;
 mod registration;
 mod slot;
 
@@ -23,7 +25,6 @@ use crate::access::Authorizer;
 use crate::clock::{Clock, ClockError};
 use crate::config::ServiceConfig;
 use crate::decider::{DecisionContext, SelectIssuer};
-use crate::identity::{Identity, IdentityError, Permission, Verified, unverified_claims};
 use crate::keys::{KeyRing, KeyRingError, Keys, Phase};
 use crate::metrics::Metrics;
 use crate::problem::{Problem, ProblemKind};
@@ -31,6 +32,7 @@ use crate::record;
 use crate::store::Store;
 
 pub use exchange::{ExchangeRequest, SubjectToken};
+pub use principal::Principal;
 pub use registration::Registration;
 pub use slot::Slot;
 
@@ -114,7 +116,8 @@ impl Service {
     pub fn start(parts: ServiceParts) -> Result<Arc<Self>, ServiceError> {
         let now = parts.clock.now()?;
         let config = parts.config;
-        parts.keys.keep_schedule(config.algorithms(), &config.key_times, now)?;
+        let settled = parts.clock.settled()?;
+        parts.keys.keep_schedule(config.algorithms(), &config.key_times, now, settled)?;
         let keys = parts.keys.load(&parts.url, now)?;
         let service = Self {
             url: parts.url,
@@ -214,20 +217,22 @@ impl Service {
         self.runner_rate.retain_recent();
         self.run_rate.retain_recent();
         let now = self.now()?;
-        let ended_before = now.saturating_sub(self.config.keep_runs_seconds);
-        let forgotten = self.store.forget(ended_before, now).await;
+        // What is forgotten or destroyed by a clock that is wrong is not there again when it is right.
+        let settled = self.clock.settled().map_err(Problem::failed)?;
+        let ended_before = settled.saturating_sub(self.config.keep_runs_seconds);
+        let forgotten = self.store.forget(ended_before, settled).await;
         // It makes keys, and waits for another process that does.
         let service = Arc::clone(self);
-        tokio::task::spawn_blocking(move || service.maintain_keys(now))
+        tokio::task::spawn_blocking(move || service.maintain_keys(now, settled))
             .await
             .map_err(Problem::failed)?
             .map_err(Problem::failed)?;
         forgotten.map(drop).map_err(Problem::failed)
     }
 
-    fn maintain_keys(&self, now: u64) -> Result<(), KeyRingError> {
+    fn maintain_keys(&self, now: u64, settled: u64) -> Result<(), KeyRingError> {
         let ring = &self.key_ring;
-        ring.keep_schedule(self.config.algorithms(), &self.config.key_times, now)?;
+        ring.keep_schedule(self.config.algorithms(), &self.config.key_times, now, settled)?;
         if ring.plan()? != *self.keys.load().plan() {
             self.keys.store(Arc::new(ring.load(&self.url, now)?));
             tracing::info!("reloaded signing keys");
@@ -277,13 +282,38 @@ impl Service {
         self.store.ready().await.map_err(Problem::failed)
     }
 
+    /// Checks that the service can recover without a restart. Once the decision log has failed, or a file of the state was
+    /// taken away, it cannot; whoever supervises the process restarts it by this answer.
+    ///
+    /// # Errors
+    /// When a restart is needed.
+    pub fn healthy(&self) -> Result<(), Problem> {
+        match self.log.load().as_ref().and_then(|log| log.failure()) {
+            None => Ok(()),
+            Some(why) => {
+                let detail = format!("the decision log: {why}");
+                Err(Problem::unavailable(detail))
+            }
+        }
+    }
+
     /// The metrics, in Prometheus' text format.
     ///
     /// # Errors
     /// When they cannot be written.
     pub fn metrics_text(&self) -> Result<Vec<u8>, Problem> {
-        self.metrics.log_failed.set(self.log_has_failed().into());
-        self.metrics.text().map_err(Problem::failed)
+        let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let metrics = &self.metrics;
+        metrics.log_failed.set(self.log_has_failed().into());
+        if let Some(log) = self.log.load().as_ref() {
+            metrics.log_records.set(number(log.end().map_or(0, |end| end.sequence)));
+            if let Some(room) = log.room() {
+                metrics.log_room_bytes.set(number(room));
+            }
+        }
+        metrics.clock_failed.set(self.clock.now().is_err().into());
+        metrics.clock_unsettled_seconds.set(number(self.clock.unsettled_seconds()));
+        metrics.text().map_err(Problem::failed)
     }
 
     fn log_has_failed(&self) -> bool {
@@ -323,73 +353,6 @@ impl Service {
         Ok(now)
     }
 
-    /// The name of the principal of the control plane that holds a bearer token, if it has the permission.
-    ///
-    /// # Errors
-    /// When the token is not accepted, or its holder lacks the permission.
-    pub async fn authenticate(
-        &self,
-        bearer: &str,
-        permission: Permission,
-    ) -> Result<String, Problem> {
-        let authorizer = self.authorizer.load_full();
-        let (name, permissions) = if Authorizer::is_api_key(bearer) {
-            let key = authorizer.api_key(bearer).ok_or_else(|| {
-                Problem::new(ProblemKind::Unauthenticated, "the API key is unknown")
-            })?;
-            (key.name.clone(), key.permissions.clone())
-        } else if bearer.split('.').count() != 3 {
-            let description = "expected an API key (`csk_…`) or a signed JWT";
-            return Err(Problem::new(ProblemKind::Unauthenticated, description));
-        } else {
-            let checked = async {
-                let verified = self.verify(&authorizer, bearer).await?;
-                self.use_once(&verified).await?;
-                Ok(verified)
-            };
-            let verified = checked.await.map_err(|error| {
-                let problem = identity_problem(&error, bearer);
-                match problem.kind {
-                    ProblemKind::InvalidRequest => {
-                        Problem { kind: ProblemKind::Unauthenticated, ..problem }
-                    }
-                    _ => problem,
-                }
-            })?;
-            match verified.identity {
-                Identity::ControlPlane(permissions) => (verified.subject, permissions),
-                Identity::Runner(_) => (verified.subject, Vec::new()),
-            }
-        };
-        if !permissions.contains(&permission) {
-            let word = permission.as_str();
-            let description = format!("the caller lacks the permission `{word}`");
-            return Err(Problem::new(ProblemKind::Forbidden, description).detail(name));
-        }
-        Ok(name)
-    }
-
-    /// The identity that a token proves.
-    async fn verify(
-        &self,
-        authorizer: &Authorizer,
-        token: &str,
-    ) -> Result<Verified, IdentityError> {
-        let now = self.clock.now().map_err(|_| IdentityError::Unavailable)?;
-        authorizer.trusted.verify(token, now).await
-    }
-
-    /// Notes the use of a token that may be used once. Comes last, after every check that could still reject it.
-    async fn use_once(&self, verified: &Verified) -> Result<(), IdentityError> {
-        let Some((id, expires_at)) = &verified.once else { return Ok(()) };
-        let first = self.store.use_once(&verified.issuer, id, *expires_at).await;
-        if first.map_err(|_| IdentityError::Unavailable)? {
-            Ok(())
-        } else {
-            Err(IdentityError::Used)
-        }
-    }
-
     /// Fails when a runner exceeds its rate, and says when it may ask again.
     fn check_runner_rate(&self, runner: &RunnerId) -> Result<(), Problem> {
         self.runner_rate.check_key(runner).map_err(|until| {
@@ -422,18 +385,6 @@ impl Service {
             let labels = [key.algorithm.as_str(), phase.as_str()];
             self.metrics.keys.with_label_values(&labels).inc();
         }
-    }
-}
-
-/// The problem of a token that is not accepted.
-fn identity_problem(error: &IdentityError, token: &str) -> Problem {
-    let detail = || match unverified_claims(token) {
-        Some(claims) => format!("{error}; unverified, it has {claims}"),
-        None => error.to_string(),
-    };
-    match error {
-        IdentityError::Unavailable => Problem::unavailable(detail()),
-        _ => Problem::invalid(error.to_string()).detail(detail()),
     }
 }
 

@@ -1,14 +1,18 @@
 //! The state of an issuer: its runs, and the tokens that were used once.
 
+mod bound;
 mod sqlite;
 
+use std::io;
 use std::sync::Arc;
 
 use countersign::RunId;
+use countersign_decision_log::Position;
 
 use crate::BoxFuture;
 use crate::runs::RegisteredRun;
 
+pub use bound::{StoreMark, UnboundError, check_bound};
 pub use sqlite::SqliteStore;
 
 /// Keeps runs, and tokens that may be used once. What it has acknowledged survives a crash.
@@ -39,6 +43,28 @@ pub trait Store: Send + Sync {
     /// Forgets some of the runs that had both ended and expired before `ended_before`, and of the used tokens
     /// that had expired a day before `now`. Gives the number of runs.
     fn forget(&self, ended_before: u64, now: u64) -> BoxFuture<'_, Result<u64, StoreError>>;
+
+    /// Takes back the use of a token: nothing was given for it, and the same request may come again.
+    fn release<'s>(
+        &'s self,
+        issuer: &'s str,
+        token_id: &'s str,
+    ) -> BoxFuture<'s, Result<(), StoreError>>;
+
+    /// The number of registrations, finishes and uses of tokens that the store has acknowledged in its life. Records of
+    /// the decision log have it, so that a store that is older than the log is found out.
+    fn changes(&self) -> u64;
+
+    /// Tells the store how far the decision log has durably reached. It goes with the next change, so that a log that is
+    /// older than the store is found out.
+    fn log_reached(&self, position: Position);
+
+    /// Checks that what the store writes to is where it was opened. It is called before each answer, and does not block
+    /// for longer than a look at a file does.
+    ///
+    /// # Errors
+    /// When a file was taken away or replaced: what is written to it is not found again.
+    fn check_place(&self) -> io::Result<()>;
 
     /// Answers when the store does.
     fn ready(&self) -> BoxFuture<'_, Result<(), StoreError>>;

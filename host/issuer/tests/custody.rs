@@ -26,7 +26,7 @@ fn load(ring: &KeyRing, now: u64) -> Result<Keys, KeyRingError> {
 fn ring(folder: &std::path::Path) -> (KeyRing, MemoryCustody) {
     let custody = MemoryCustody::default();
     let ring = KeyRing::open(&folder.join("plan"), Arc::new(custody.clone())).unwrap();
-    assert!(ring.keep_schedule(&BOTH, &TIMES, START).unwrap());
+    assert!(ring.keep_schedule(&BOTH, &TIMES, START, START).unwrap());
     (ring, custody)
 }
 
@@ -36,7 +36,7 @@ fn every_custody_goes_through_the_same_plan() {
     let (in_memory, _) = ring(folder.path());
     let keys = KeyFolder::open(&folder.path().join("keys")).unwrap();
     let in_folder = KeyRing::in_folder(&keys);
-    in_folder.keep_schedule(&BOTH, &TIMES, START).unwrap();
+    in_folder.keep_schedule(&BOTH, &TIMES, START, START).unwrap();
     for ring in [in_memory, in_folder] {
         let first = ring.plan().unwrap().keys;
         assert_eq!(first.len(), 2);
@@ -48,14 +48,14 @@ fn every_custody_goes_through_the_same_plan() {
         }
         // The next ones are published, sign, and have those before destroyed.
         let due = START + 29 * DAY;
-        assert!(ring.keep_schedule(&BOTH, &TIMES, due).unwrap());
+        assert!(ring.keep_schedule(&BOTH, &TIMES, due, due).unwrap());
         assert_eq!(ring.plan().unwrap().keys.len(), 4);
-        assert!(!ring.keep_schedule(&BOTH, &TIMES, due + 1).unwrap());
+        assert!(!ring.keep_schedule(&BOTH, &TIMES, due + 1, due + 1).unwrap());
         let error = ring.rotate(Algorithm::Rs256, &TIMES, false, due + 1).unwrap_err();
         assert!(matches!(error, KeyRingError::Rotate(_)), "{error}");
         assert!(ring.unplanned().unwrap().is_empty(), "no key is made for a rotation that is not");
         let after = due + DAY + TIMES.overlap();
-        assert!(ring.keep_schedule(&BOTH, &TIMES, after).unwrap());
+        assert!(ring.keep_schedule(&BOTH, &TIMES, after, after).unwrap());
         let left = ring.plan().unwrap().keys;
         assert!(left.len() == 2 && left.iter().all(|key| !first.contains(key)), "{left:?}");
         assert!(ring.unplanned().unwrap().is_empty());
@@ -76,7 +76,7 @@ fn a_key_that_the_custody_does_not_have_is_an_error() {
     );
     let keys = KeyFolder::open(&folder.path().join("keys")).unwrap();
     let ring = KeyRing::in_folder(&keys);
-    ring.keep_schedule(&BOTH, &TIMES, START).unwrap();
+    ring.keep_schedule(&BOTH, &TIMES, START, START).unwrap();
     let kid = ring.plan().unwrap().keys[0].kid.clone();
     fs::remove_file(keys.path().join(format!("{kid}.pem"))).unwrap();
     let error = load(&ring, START).err().unwrap();
@@ -109,7 +109,7 @@ fn another_key_under_the_name_of_one_is_an_error() {
     // In a folder the name of the file is not enough either.
     let keys = KeyFolder::open(&folder.path().join("keys")).unwrap();
     let ring = KeyRing::in_folder(&keys);
-    ring.keep_schedule(&BOTH, &TIMES, START).unwrap();
+    ring.keep_schedule(&BOTH, &TIMES, START, START).unwrap();
     let plan = ring.plan().unwrap().keys;
     let file = |kid: &str| keys.path().join(format!("{kid}.pem"));
     fs::copy(file(&plan[0].kid), file(&plan[1].kid)).unwrap();
@@ -126,17 +126,17 @@ fn a_custody_that_fails_changes_no_plan() {
         let error = ring.rotate(Algorithm::Rs256, &TIMES, at_once, START + 1).unwrap_err();
         assert!(matches!(error, KeyRingError::Custody(CustodyError::Failed { .. })), "{error}");
     }
-    assert!(ring.keep_schedule(&BOTH, &TIMES, START + 29 * DAY).is_err());
+    assert!(ring.keep_schedule(&BOTH, &TIMES, START + 29 * DAY, START + 29 * DAY).is_err());
     assert!(load(&ring, START).is_err());
     assert_eq!(ring.plan().unwrap(), before);
     // It answers again, and so does the schedule.
     custody.device().fails.store(false, Ordering::SeqCst);
-    assert!(ring.keep_schedule(&BOTH, &TIMES, START + 29 * DAY).unwrap());
+    assert!(ring.keep_schedule(&BOTH, &TIMES, START + 29 * DAY, START + 29 * DAY).unwrap());
     // Keys of others are named, and left alone.
     let (other, _) = SigningKey::generate(Algorithm::Es256).unwrap();
     let kid = other.public().kid().to_owned();
     custody.put(&kid, other);
     assert_eq!(ring.unplanned().unwrap(), std::slice::from_ref(&kid));
-    ring.keep_schedule(&BOTH, &TIMES, START + 400 * DAY).unwrap();
+    ring.keep_schedule(&BOTH, &TIMES, START + 400 * DAY, START + 400 * DAY).unwrap();
     assert!(custody.list().unwrap().contains(&kid));
 }

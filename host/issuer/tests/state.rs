@@ -112,7 +112,7 @@ fn log(folder: &Path, records: usize) -> Result<(), String> {
     let key = CheckpointSigner::open(&keys, &path).map_err(|error| error.to_string())?;
     let clock = Arc::new(TestClock(Arc::new(AtomicU64::new(START))));
     let config = LogConfig { checkpoint_records: 4, ..LogConfig::default() };
-    let opened = open_log(disk, config, key, clock);
+    let opened = open_log(disk, config, key, clock, || Ok(()));
     let (log, _): (LogWriter, _) = opened
         .map_err(|error| format!("{error}: {}", std::error::Error::source(&error).unwrap()))?;
     for _ in 0..records {

@@ -22,10 +22,20 @@ const OF_THE_SERVICE: [&str; 12] = [
     "tokio",
 ];
 
+/// The platform of the compiler, as it names itself.
+fn platform() -> String {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc).arg("-vV").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().find_map(|line| line.strip_prefix("host: ")).unwrap().to_owned()
+}
+
 /// The names of all crates that a package is built of, its tests and build scripts left out.
 fn built_of(package: &str) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))
+        // Of this platform: crates that others need have not been downloaded where only this one was built.
         .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+        .args(["--filter-platform", &platform()])
         .arg("--manifest-path")
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
         .output()

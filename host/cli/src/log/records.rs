@@ -25,6 +25,18 @@ pub(crate) struct RecordView<'r> {
     pub preflight: Vec<ReasonView>,
     #[serde(borrow, default)]
     pub decision: Option<DecisionView<'r>>,
+    /// The facts of a run that was registered.
+    #[serde(borrow, default)]
+    pub registered: Option<RegisteredView<'r>>,
+    /// The id of a run that was finished.
+    #[serde(default)]
+    pub run: Option<&'r str>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct RegisteredView<'r> {
+    #[serde(borrow)]
+    pub run: RunView<'r>,
 }
 
 #[derive(Deserialize)]
@@ -99,11 +111,19 @@ impl<'r> RecordView<'r> {
         serde_json::from_slice(&entry.record).ok()
     }
 
+    /// The run that the record is about.
+    pub(crate) fn run_id(&self) -> Option<&'r str> {
+        let of_decision = self.decision.as_ref().map(|decision| decision.claims.run.id);
+        let of_registration = self.registered.as_ref().map(|registered| registered.run.id);
+        of_decision.or(of_registration).or(self.run)
+    }
+
     /// Formats one line for people.
     pub(crate) fn line(&self, sequence: u64) -> String {
         let time = output::time(self.time);
         let Some(decision) = &self.decision else {
-            return format!("{sequence} {time} {}", self.kind);
+            let run = self.run_id().map_or_else(String::new, |run| format!(" run {run}"));
+            return format!("{sequence} {time} {}{run}", self.kind);
         };
         let run = &decision.claims.run;
         let what = match (decision.outcome, &self.issued) {

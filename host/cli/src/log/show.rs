@@ -25,8 +25,10 @@ Examples:
 
 A line has: sequence, time, kind, run, behavior, definition workspace, owning
 workspace, audiences, and outcome. The JSON is one object a line, with `sequence`, `hash` and
-`record` as the log has it: `kind` (`token`, `decision`, `subjects` or `recovered`), `time`,
-`request` (the id of the request), `requester`, `issued` (`jti`, the SHA-256 of the token, `kid`,
+`record` as the log has it: `kind` (`token`, `decision`, `registered`, `finished`, `subjects` or
+`recovered`), `time`, `request` (the id of the request), `client` (the address of the caller),
+`requester`, `used` (the token that may be used once, if it was one), `changes` (of the database),
+`registered` (the facts of the run), `run` (of the run that was finished), `issued` (`jti`, the SHA-256 of the token, `kid`,
 `algorithm`, `subject_profile`, `expires_at`) if a token was issued, `preflight` (`code` and
 `message` each) if an approved token violates a limit of its cloud, and `decision`, as
 `countersign evaluate` prints it.
@@ -111,10 +113,8 @@ impl Show {
         let view = view.as_ref();
         let decision = view.and_then(|view| view.decision.as_ref());
         let issued = view.and_then(|view| view.issued.as_ref());
-        is(
-            &self.run.as_ref().map(ToString::to_string),
-            &[decision.map(|decision| decision.claims.run.id)],
-        ) && is(&self.jti, &[issued.map(|issued| issued.jti)])
+        is(&self.run.as_ref().map(ToString::to_string), &[view.and_then(RecordView::run_id)])
+            && is(&self.jti, &[issued.map(|issued| issued.jti)])
             && is(&self.request, &[view.and_then(|view| view.request)])
             && is(
                 &self.digest.map(|digest| digest.to_string()),

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
-use countersign_decision_log::{LogConfig, Report};
+use countersign_decision_log::{ChainHash, LogConfig, Reader, Report};
 use countersign_issuer::{CHECKPOINT_KEY_FILE, CheckpointVerifier};
 use serde::Serialize;
 
@@ -20,11 +20,15 @@ use countersign_deployment::files;
 Examples:
   countersign log verify state/log
   countersign log verify state/log --key checkpoint-key.json --at-least 1200000
+  countersign log verify state/log --after /archive/log
 
 Whoever can write to the folder can also remove records that no checkpoint covers yet, truncate
 records and checkpoints together, or replace everything including the key. So keep
 `checkpoint-key.json` elsewhere and give it with --key; note the last covered record, and give it with
 --at-least. A service refuses to start with a log that has not reached its last checkpoint.
+
+A log that was pruned begins with the record that its signed statement names; `--after` verifies the archive
+as well, and that the log goes on where it ends.
 
 The JSON has `first`, `last`, `hash` (of the last record), `records`, `segments`, `checkpoints` (that
 are signed and agree), `covered` (the last record that one covers), and `damage` (a list, empty for an
@@ -42,6 +46,10 @@ pub(super) struct Verify {
     /// The record that checkpoints must cover at least
     #[arg(long, value_name = "SEQUENCE", default_value_t = 0)]
     at_least: u64,
+
+    /// The archive that the log goes on from
+    #[arg(long, value_name = "FOLDER")]
+    after: Option<PathBuf>,
 
     /// The form of the output
     #[arg(long, value_enum, default_value_t = Format::Human)]
@@ -67,7 +75,17 @@ impl Verify {
         let default = || folder.join(CHECKPOINT_KEY_FILE);
         let key_file = self.key.clone().unwrap_or_else(default);
         let report = verified_by(folder, &key_file).with_context(name)?;
-        let printed = self.printed(&report);
+        let mut printed = self.printed(&report);
+        if let Some(archive) = &self.after {
+            let archived = verified_by(super::folder_of(archive)?, &key_file)
+                .with_context(|| archive.display().to_string())?;
+            let damage = archived.damage.iter();
+            printed.damage.extend(damage.map(|damage| format!("{}: {damage}", archive.display())));
+            let before = Some(report.before);
+            if let Err(error) = continues(archive, &archived, folder, report.first, before) {
+                printed.damage.push(format!("{error:#}"));
+            }
+        }
         match self.format {
             Format::Json => output::print_json(&printed)?,
             Format::Human => output::print(&text(&printed))?,
@@ -99,6 +117,41 @@ impl Verify {
 /// Verifies a log with the key in its folder.
 pub(crate) fn verified(folder: &Path) -> Result<Report> {
     verified_by(super::folder_of(folder)?, &folder.join(CHECKPOINT_KEY_FILE))
+}
+
+/// Checks that a log goes on from the end of its archive, or has the archive's last record. The log begins with the
+/// record `first`; `before` is the hash of the one before that, where it is known.
+pub(super) fn continues(
+    archive: &Path,
+    archived: &Report,
+    log: &Path,
+    first: u64,
+    before: Option<ChainHash>,
+) -> Result<()> {
+    let (name, last) = (archive.display(), archived.last);
+    if last == 0 {
+        return Ok(());
+    }
+    if first > last + 1 {
+        bail!(
+            "{}: does not go on from {name}: records {} to {} are missing",
+            log.display(),
+            last + 1,
+            first - 1
+        );
+    }
+    let hash = if first == last + 1 {
+        before
+    } else {
+        Reader::new(log, last)
+            .read()?
+            .filter(|entry| entry.sequence == last)
+            .map(|entry| entry.hash)
+    };
+    if hash.is_some_and(|hash| hash != archived.hash) {
+        bail!("{}: not the log of {name}: record {last} has another hash", log.display());
+    }
+    Ok(())
 }
 
 fn verified_by(folder: &Path, key_file: &Path) -> Result<Report> {

@@ -129,7 +129,7 @@ impl Running {
         let log = folder.join("log");
         let checkpoint = CheckpointSigner::open(&keys, &log).unwrap();
         let of_log = Arc::new(clock.clone());
-        let (log, _) = open_log(disk, LogConfig::default(), checkpoint, of_log).unwrap();
+        let (log, _) = open_log(disk, LogConfig::default(), checkpoint, of_log, || Ok(())).unwrap();
         let store = SqliteStore::open(&folder.join("issuer.db")).await.unwrap();
         let cluster = Cluster {
             key: SigningKey::from_pem(RSA_KEY).unwrap(),
@@ -309,10 +309,14 @@ pub(crate) async fn answer(response: Response) -> (StatusCode, Value) {
     (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
 }
 
-/// All records of a log but those of the forms of subjects, of which there is one at each start.
+/// All records of a log but those of the forms of subjects, of which there is one at each start, and of runs.
 pub(crate) fn records(folder: &Path) -> Vec<Value> {
     let mut records = all_records(folder);
-    records.retain(|record| record["kind"] != "subjects");
+    let is_of_state = |record: &Value| {
+        let kind = record["kind"].as_str().unwrap();
+        ["subjects", "registered", "finished"].contains(&kind)
+    };
+    records.retain(|record| !is_of_state(record));
     records
 }
 

@@ -1,21 +1,37 @@
 //! Keys in a folder: the custody that needs nothing but a file system.
 
-use std::fs::{self, File, OpenOptions};
+use std::collections::BTreeMap;
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use countersign_decision_log::Checkpoint;
 use countersign_signing::{Algorithm, KeyError, MAX_PEM_BYTES, PublicKey, Signer, SigningKey};
 
+use zeroize::Zeroizing;
+
 use super::custody::{CustodyError, KeyCustody};
-use super::ring::lock;
+use super::ring::{PLAN, lock};
+use crate::checkpoint::LAST_CHECKPOINT_FILE;
 
 /// The length of a `kid`: SHA-256 in base64url.
 const KID_CHARACTERS: usize = 43;
 
 /// A folder with private keys, each in a file `KID.pem` that only its owner can read.
 #[derive(Debug, Clone)]
-pub struct KeyFolder(PathBuf);
+pub struct KeyFolder {
+    path: PathBuf,
+    /// The keys that were read or made, by the names of their files.
+    in_use: Arc<Mutex<BTreeMap<String, InUse>>>,
+}
+
+/// A key that was read or made, and the file that it was in.
+#[derive(Debug)]
+struct InUse {
+    kid: String,
+    file: Metadata,
+}
 
 /// A folder whose keys cannot be read or made.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +91,7 @@ impl KeyFolder {
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.create(path).map_err(io_error(path))?;
-        Ok(Self(path.to_owned()))
+        Ok(Self::at(path))
     }
 
     /// The folder at `path`, which is not made: a command that only looks leaves nothing behind.
@@ -86,12 +102,79 @@ impl KeyFolder {
         if !path.is_dir() {
             return Err(KeyFolderError::NoFolder { folder: path.display().to_string() });
         }
-        Ok(Self(path.to_owned()))
+        Ok(Self::at(path))
+    }
+
+    fn at(path: &Path) -> Self {
+        Self { path: path.to_owned(), in_use: Arc::default() }
     }
 
     /// The path of the folder.
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
+    }
+
+    /// Checks that the keys that were read or made here are where they were: a service whose keys were taken away would
+    /// sign until it is restarted, and then publish others.
+    ///
+    /// # Errors
+    /// When the file of a key was taken away, or has another key.
+    pub fn check_place(&self) -> io::Result<()> {
+        let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, InUse { kid, file }) in in_use.iter_mut() {
+            let path = self.path_of(name);
+            let now = fs::metadata(&path).map_err(|error| {
+                let problem = format!("the key {name}.pem was taken away: {error}");
+                io::Error::new(error.kind(), problem)
+            })?;
+            if same_file(file, &now) {
+                continue;
+            }
+            // It may have been put back as it was.
+            if read_key(&path).is_ok_and(|key| key.public().kid() == kid) {
+                *file = now;
+            } else {
+                return Err(io::Error::other(format!("{name}.pem was replaced by another key")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies the keys and their plan to another folder, as they are while nobody changes them, with the checkpoint that
+    /// the log's copy has reached.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written.
+    pub fn copy_to(
+        &self,
+        to: &Path,
+        checkpoint: Option<&Checkpoint>,
+    ) -> Result<(), KeyFolderError> {
+        let _lock = lock(&self.path).map_err(io_error(&self.path))?;
+        for entry in fs::read_dir(&self.path).map_err(io_error(&self.path))? {
+            let name = entry.map_err(io_error(&self.path))?.file_name();
+            let is_of_keys =
+                name.to_str().is_some_and(|name| name.ends_with(".pem") || name == PLAN);
+            if is_of_keys {
+                let path = self.path.join(&name);
+                let bytes = Zeroizing::new(fs::read(&path).map_err(io_error(&path))?);
+                write_private(&to.join(&name), &bytes).map_err(io_error(&path))?;
+            }
+        }
+        if let Some(checkpoint) = checkpoint {
+            let path = to.join(LAST_CHECKPOINT_FILE);
+            let text =
+                serde_json::to_vec(checkpoint).map_err(|error| io_error(&path)(error.into()))?;
+            write_private(&path, &text).map_err(io_error(&path))?;
+        }
+        Ok(())
+    }
+
+    fn use_key(&self, name: &str, key: &PublicKey) -> io::Result<()> {
+        let (kid, file) = (key.kid().to_owned(), fs::metadata(self.path_of(name))?);
+        let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
+        in_use.insert(name.to_owned(), InUse { kid, file });
+        Ok(())
     }
 
     /// The key in `NAME.pem`, made where there is none: one that signs no tokens, and is in no plan.
@@ -99,18 +182,21 @@ impl KeyFolder {
     /// # Errors
     /// When it cannot be read or made.
     pub fn key_of_its_own(&self, name: &str) -> Result<SigningKey, KeyFolderError> {
-        let _lock = lock(&self.0).map_err(io_error(&self.0))?;
+        let _lock = lock(&self.path).map_err(io_error(&self.path))?;
         let path = self.path_of(name);
-        if path.exists() {
-            return read_key(&path);
-        }
-        let (key, text) = SigningKey::generate(Algorithm::Es256).map_err(key_error(&path))?;
-        write_private(&path, text.expose().as_bytes()).map_err(io_error(&path))?;
+        let key = if path.exists() {
+            read_key(&path)?
+        } else {
+            let (key, text) = SigningKey::generate(Algorithm::Es256).map_err(key_error(&path))?;
+            write_private(&path, text.expose().as_bytes()).map_err(io_error(&path))?;
+            key
+        };
+        self.use_key(name, key.public()).map_err(io_error(&path))?;
         Ok(key)
     }
 
     fn path_of(&self, name: &str) -> PathBuf {
-        self.0.join(format!("{name}.pem"))
+        self.path.join(format!("{name}.pem"))
     }
 
     /// The file of a key, where the name is one: a plan that was tampered with reaches no other file.
@@ -120,7 +206,7 @@ impl KeyFolder {
 
     fn missing(&self, kid: &str) -> CustodyError {
         CustodyError::Missing {
-            custody: self.0.display().to_string(),
+            custody: self.path.display().to_string(),
             kid: kid.escape_debug().take(64).collect(),
         }
     }
@@ -134,8 +220,8 @@ fn is_kid(text: &str) -> bool {
 impl KeyCustody for KeyFolder {
     fn list(&self) -> Result<Vec<String>, CustodyError> {
         let mut kids = Vec::new();
-        for entry in fs::read_dir(&self.0).map_err(io_error(&self.0))? {
-            let name = entry.map_err(io_error(&self.0))?.file_name();
+        for entry in fs::read_dir(&self.path).map_err(io_error(&self.path))? {
+            let name = entry.map_err(io_error(&self.path))?.file_name();
             // The key of the checkpoints is beside them, under a name of its own.
             let kid = name.to_str().and_then(|name| name.strip_suffix(".pem"));
             kids.extend(kid.filter(|kid| is_kid(kid)).map(str::to_owned));
@@ -144,9 +230,10 @@ impl KeyCustody for KeyFolder {
     }
 
     fn make(&self, algorithm: Algorithm) -> Result<PublicKey, CustodyError> {
-        let (key, text) = SigningKey::generate(algorithm).map_err(key_error(&self.0))?;
+        let (key, text) = SigningKey::generate(algorithm).map_err(key_error(&self.path))?;
         let path = self.path_of(key.public().kid());
         write_private(&path, text.expose().as_bytes()).map_err(io_error(&path))?;
+        self.use_key(key.public().kid(), key.public()).map_err(io_error(&path))?;
         Ok(key.public().clone())
     }
 
@@ -160,16 +247,30 @@ impl KeyCustody for KeyFolder {
             let (file, found) = (path.display().to_string(), key.public().kid().to_owned());
             return Err(KeyFolderError::OtherKey { file, found }.into());
         }
+        self.use_key(kid, key.public()).map_err(io_error(&path))?;
         Ok(Arc::new(key))
     }
 
     fn destroy(&self, kid: &str) -> Result<(), CustodyError> {
         let path = self.path_of_kid(kid)?;
+        self.in_use.lock().unwrap_or_else(PoisonError::into_inner).remove(kid);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error(&path)(error))?,
             _ => Ok(()),
         }
     }
+}
+
+#[cfg(unix)]
+fn same_file(one: &Metadata, other: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let identity = |file: &Metadata| (file.dev(), file.ino(), file.ctime(), file.ctime_nsec());
+    identity(one) == identity(other)
+}
+
+#[cfg(not(unix))]
+fn same_file(one: &Metadata, other: &Metadata) -> bool {
+    one.len() == other.len() && one.modified().ok() == other.modified().ok()
 }
 
 fn read_key(path: &Path) -> Result<SigningKey, KeyFolderError> {
@@ -182,7 +283,7 @@ fn read_key(path: &Path) -> Result<SigningKey, KeyFolderError> {
         let bytes = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
         return Err(key_error(path)(KeyError::TooLarge { bytes }));
     }
-    let text = zeroize::Zeroizing::new(fs::read(path).map_err(io_error(path))?);
+    let text = Zeroizing::new(fs::read(path).map_err(io_error(path))?);
     SigningKey::from_pem(&text).map_err(key_error(path))
 }
 

@@ -14,7 +14,7 @@ use super::folder::{KeyFolder, private, write_private};
 use super::plan::{KeyPlan, KeyTimes, Phase, RotateError};
 
 /// The file with the times of keys.
-const PLAN: &str = "keys.json";
+pub(super) const PLAN: &str = "keys.json";
 /// Held while the plan is changed.
 const LOCK: &str = "keys.lock";
 const MAX_PLAN_BYTES: u64 = 1 << 20;
@@ -185,7 +185,8 @@ impl KeyRing {
         self.rotate_locked(algorithm, times, at_once, now)
     }
 
-    /// Makes the keys of `algorithms` that are due, and destroys those that are removed. True when anything changed.
+    /// Makes the keys of `algorithms` that are due at `now`, and destroys those that are removed at `settled`, a time that
+    /// is not taken back ([`Clock::settled`](crate::Clock::settled)). True when anything changed.
     ///
     /// # Errors
     /// When a key cannot be made or destroyed.
@@ -194,9 +195,10 @@ impl KeyRing {
         algorithms: &[Algorithm],
         times: &KeyTimes,
         now: u64,
+        settled: u64,
     ) -> Result<bool, KeyRingError> {
         let is_due = |plan: &KeyPlan| {
-            let gone = plan.keys.iter().any(|key| key.phase(now) == Phase::Removed);
+            let gone = plan.keys.iter().any(|key| key.phase(settled) == Phase::Removed);
             gone || algorithms.iter().any(|algorithm| plan.is_due(*algorithm, times, now))
         };
         if !is_due(&self.plan()?) {
@@ -211,7 +213,7 @@ impl KeyRing {
         }
         let mut plan = self.plan()?;
         let gone: Vec<_> =
-            plan.keys.extract_if(.., |key| key.phase(now) == Phase::Removed).collect();
+            plan.keys.extract_if(.., |key| key.phase(settled) == Phase::Removed).collect();
         if !gone.is_empty() {
             // The plan before the keys: a plan never names a key that is not there.
             self.write_plan(&plan)?;

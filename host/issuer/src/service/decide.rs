@@ -10,16 +10,23 @@ use countersign_decision_log::NotDurable;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::{KeysByAudience, Service, Slot};
+use super::{KeysByAudience, Principal, Service, Slot};
 use crate::decider::{
     CommittedDecision, ConcludeError, DecideError, Decided, Decider, IssueRequest, Issued,
     PendingDecision, RecordHead,
 };
 use crate::problem::{Problem, ProblemKind, with_sources};
-use crate::record::{RecordKind, Requester};
+use crate::record::{RecordKind, RequestOrigin, Requester, UsedToken};
 
 /// The time for which a request waits for others to decide.
 const GATE: Duration = Duration::from_millis(20);
+
+/// The head of a decision's record, until it is decided.
+pub(super) struct Head {
+    pub(super) requester: Requester,
+    pub(super) origin: RequestOrigin,
+    pub(super) used: Option<UsedToken>,
+}
 
 /// A decision whose record was queued.
 struct Answer {
@@ -38,11 +45,10 @@ impl Service {
     pub(super) async fn issue(
         self: &Arc<Self>,
         request: IssueRequest,
-        requester: Requester,
-        id: String,
+        head: Head,
         slot: Slot,
     ) -> Result<Issued, Problem> {
-        let committed = self.committed(request, requester, id, RecordKind::Token, slot).await?;
+        let committed = self.committed(request, head, RecordKind::Token, slot).await?;
         let CommittedDecision { decided, issued, .. } = committed;
         match (decided.outcome, issued) {
             (Ok(_), Some(issued)) => Ok(issued),
@@ -59,19 +65,21 @@ impl Service {
         }
     }
 
-    /// Decides, and returns the decision once its record is durable. `id` identifies the request.
+    /// Decides, and returns the decision once its record is durable.
     ///
     /// # Errors
     /// When there can be no record.
     pub async fn decide(
         self: &Arc<Self>,
         request: IssueRequest,
-        requester: Requester,
-        id: String,
+        principal: &Principal,
+        origin: RequestOrigin,
         slot: Slot,
     ) -> Result<Decided, Problem> {
-        let committed = self.committed(request, requester, id, RecordKind::Decision, slot);
-        Ok(committed.await?.decided)
+        let used = principal.used.clone();
+        let head = Head { requester: principal.requester(), origin, used };
+        let committed = self.committed(request, head, RecordKind::Decision, slot).await;
+        Ok(self.repeatable(principal.used.as_ref(), committed).await?.decided)
     }
 
     /// Decides and signs on a thread that may be kept waiting, and waits until the record is durable. The slot stays with
@@ -82,8 +90,7 @@ impl Service {
     async fn committed(
         self: &Arc<Self>,
         request: IssueRequest,
-        requester: Requester,
-        id: String,
+        head: Head,
         kind: RecordKind,
         slot: Slot,
     ) -> Result<CommittedDecision, Problem> {
@@ -96,7 +103,9 @@ impl Service {
             if done.is_closed() {
                 return;
             }
-            let head = RecordHead { kind, request: &id, requester: &requester };
+            let Head { requester, origin, used } = &head;
+            let (used, changes) = (used.as_ref(), Some(service.store.changes()));
+            let head = RecordHead { kind, origin, requester, used, changes };
             service.decide_and_commit(request, head, slot, done);
         });
         let mut answer = pin!(answer);
@@ -115,6 +124,9 @@ impl Service {
             .with_label_values(&["durable"])
             .observe(queued.elapsed().as_secs_f64());
         let committed = committed.map_err(|error| self.not_durable(&error))?;
+        if let Some(position) = committed.position {
+            self.store.log_reached(position);
+        }
         let outcome = if committed.decided.outcome.is_ok() { "approved" } else { "refused" };
         self.metrics.decisions.with_label_values(&[kind.as_str(), outcome]).inc();
         for fault in faults {
@@ -178,7 +190,7 @@ impl Service {
     }
 
     /// The problem of a decision without a durable record, which does not leave.
-    fn not_durable(&self, error: &NotDurable) -> Problem {
+    pub(super) fn not_durable(&self, error: &NotDurable) -> Problem {
         let error = with_sources(error);
         if let Some(log) = self.log.load().as_ref().filter(|log| log.has_failed()) {
             let why = log.failure();

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use countersign::{Audience, Reason, ReasonSource, RunId};
 use zeroize::Zeroizing;
 
-use super::{Service, Slot, identity_problem};
+use super::decide::Head;
+use super::principal::{identity_problem, used_token};
+use super::{Service, Slot};
 use crate::decider::{IssueRequest, Issued};
 use crate::identity::{Identity, Verified};
 use crate::problem::{Problem, ProblemKind};
-use crate::record::Requester;
+use crate::record::{RequestOrigin, Requester};
 use crate::runs::{Liveness, RegisteredRun, SecretHash};
 
 /// A run may have no token any more: it was finished.
@@ -46,7 +48,7 @@ pub enum SubjectToken {
 }
 
 impl Service {
-    /// Issues a token for a run to a caller that may have it. `id` is the request's.
+    /// Issues a token for a run to a caller that may have it.
     ///
     /// # Errors
     /// When the subject token is not accepted or is not for this run, with one answer for a run that is
@@ -54,7 +56,7 @@ impl Service {
     pub async fn exchange(
         self: &Arc<Self>,
         request: ExchangeRequest,
-        id: String,
+        origin: RequestOrigin,
         slot: Slot,
     ) -> Result<Issued, Problem> {
         let max = self.config.max_audiences;
@@ -80,15 +82,27 @@ impl Service {
             self.check_run_rate(&request.run)?;
         }
         self.check_runner_rate(&registered.runner)?;
-        if let (Some(verified), SubjectToken::RunnerIdentity(token)) =
-            (verified, &request.subject_token)
-        {
-            self.use_once(&verified).await.map_err(|error| identity_problem(&error, token))?;
+        let used = verified.as_ref().and_then(used_token);
+        if let SubjectToken::RunnerIdentity(token) = &request.subject_token {
+            let noted = self.use_once(used.as_ref()).await;
+            noted.map_err(|error| identity_problem(&error, token))?;
         }
         let issue = IssueRequest::for_run(&registered, request.audiences, ttl_seconds, now);
-        let issued = self.issue(issue, requester, id, slot).await?;
+        let head = Head { requester, origin, used: used.clone() };
+        let issued = self.issued(issue, head, &request.run, slot).await;
+        self.repeatable(used.as_ref(), issued).await
+    }
+
+    async fn issued(
+        self: &Arc<Self>,
+        request: IssueRequest,
+        head: Head,
+        run: &RunId,
+        slot: Slot,
+    ) -> Result<Issued, Problem> {
+        let issued = self.issue(request, head, slot).await?;
         // The run may have ended meanwhile: no token after that. The record of the signed one stays.
-        let registered = self.find(&request.run).await?;
+        let registered = self.find(run).await?;
         let registered = registered.ok_or_else(|| Problem::unavailable("the run is gone"))?;
         live(&registered, self.now()?)?;
         self.metrics.tokens.with_label_values(&issued.labels()).inc();

@@ -2,8 +2,9 @@
 
 use countersign::{Facts, Run, RunId, RunnerId};
 
-use super::Service;
+use super::{Principal, Service};
 use crate::problem::{Problem, ProblemKind};
+use crate::record::{RequestOrigin, finished_record, registered_record};
 use crate::runs::{Liveness, RegisteredRun, SecretHash};
 use crate::store::Registered;
 
@@ -22,11 +23,36 @@ pub struct Registration {
 }
 
 impl Service {
-    /// Registers a run, and is true for a new one; the same registration again changes nothing.
+    /// Registers a run, and is true for a new one; the same registration again changes nothing. Either is on record
+    /// before this returns.
     ///
     /// # Errors
-    /// When the run has other facts than before, or has ended.
+    /// When the run has other facts than before, or has ended; or when there can be no record.
     pub async fn register(
+        &self,
+        registration: Registration,
+        principal: &Principal,
+        origin: &RequestOrigin,
+    ) -> Result<(bool, RegisteredRun), Problem> {
+        let registered = self.register_on_record(registration, principal, origin).await;
+        self.repeatable(principal.used.as_ref(), registered).await
+    }
+
+    async fn register_on_record(
+        &self,
+        registration: Registration,
+        principal: &Principal,
+        origin: &RequestOrigin,
+    ) -> Result<(bool, RegisteredRun), Problem> {
+        let (is_new, run) = self.registered(registration).await?;
+        let now = self.now()?;
+        // Also when it was registered before: its record may have failed then.
+        self.record_change(principal, origin, now, |change| registered_record(&run, change))
+            .await?;
+        Ok((is_new, run))
+    }
+
+    async fn registered(
         &self,
         registration: Registration,
     ) -> Result<(bool, RegisteredRun), Problem> {
@@ -61,16 +87,30 @@ impl Service {
         }
     }
 
-    /// Ends a run: no token after that. Ending it again changes nothing.
+    /// Ends a run: no token after that. Ending it again changes nothing. Either is on record before this returns.
     ///
     /// # Errors
-    /// When there is no such run.
-    pub async fn finish(&self, run: &RunId) -> Result<(), Problem> {
+    /// When there is no such run. When there can be no record, the run is ended all the same.
+    pub async fn finish(
+        &self,
+        run: &RunId,
+        principal: &Principal,
+        origin: &RequestOrigin,
+    ) -> Result<(), Problem> {
+        let finished = self.finish_on_record(run, principal, origin).await;
+        self.repeatable(principal.used.as_ref(), finished).await
+    }
+
+    async fn finish_on_record(
+        &self,
+        run: &RunId,
+        principal: &Principal,
+        origin: &RequestOrigin,
+    ) -> Result<(), Problem> {
         let now = self.now()?;
-        if self.store.finish(run, now).await.map_err(Problem::failed)? {
-            Ok(())
-        } else {
-            Err(Problem::new(ProblemKind::NotFound, "there is no such run"))
+        if !self.store.finish(run, now).await.map_err(Problem::failed)? {
+            return Err(Problem::new(ProblemKind::NotFound, "there is no such run"));
         }
+        self.record_change(principal, origin, now, |change| finished_record(run, change)).await
     }
 }

@@ -1,19 +1,22 @@
 //! The store in a file: SQLite.
 
 use std::collections::HashMap;
-use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use countersign::{RunId, RunnerId, read_run, run_record};
+use countersign_decision_log::Position;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
-    SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteRow, SqliteSynchronous,
 };
 use sqlx::{Row, SqlSafeStr, query};
 
-use super::{Registered, Store, StoreError};
+use super::{Registered, Store, StoreError, StoreMark};
 use crate::BoxFuture;
 use crate::runs::{RegisteredRun, SecretHash};
 
@@ -25,6 +28,10 @@ pub struct SqliteStore {
     writer: SqlitePool,
     readers: SqlitePool,
     known: Known,
+    /// The number of changes that are committed.
+    changes: AtomicU64,
+    log_reached: Mutex<Option<Position>>,
+    places: Vec<Place>,
 }
 
 /// Recently read runs, as they are in the database: one process has it, so nobody else changes
@@ -96,22 +103,82 @@ impl SqliteStore {
             new.write(true).create(true).truncate(false).mode(0o600);
             new.open(path).map_err(sqlx::Error::Io)?;
         }
-        let timeout = Duration::from_secs(5);
-        let writer = SqlitePoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(timeout)
-            .connect_with(options.clone())
-            .await?;
+        // Connections are kept: the last one to close would take the write-ahead log with it, whose place is watched.
+        let pool = |connections| {
+            SqlitePoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(Duration::from_secs(5))
+                .idle_timeout(None)
+                .max_lifetime(None)
+        };
+        let writer = pool(1).connect_with(options.clone()).await?;
         migrator().run(&writer).await.map_err(|error| match error {
             MigrateError::VersionMismatch(_) => StoreError::Unreleased,
             error => error.into(),
         })?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(2)
-            .acquire_timeout(timeout)
-            .connect_with(options.read_only(true))
-            .await?;
-        Ok(Self { writer, readers, known: Known::default() })
+        let readers = pool(2).connect_with(options.read_only(true)).await?;
+        // A read makes the write-ahead log where there is none.
+        let changes = mark_of(&writer).await?.changes;
+        let places = ["", "-wal"].map(|end| Place::of(path, end));
+        Ok(Self {
+            writer,
+            readers,
+            known: Known::default(),
+            changes: AtomicU64::new(changes),
+            log_reached: Mutex::new(None),
+            places: places.into_iter().flatten().collect(),
+        })
+    }
+
+    /// The state of the database, to be compared with a log.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn mark(&self) -> Result<StoreMark, StoreError> {
+        mark_of(&self.writer).await
+    }
+
+    /// Writes a consistent copy of the database at `path` to a new file, also while a service uses it.
+    ///
+    /// # Errors
+    /// When it cannot be read or written, or there is a file already.
+    pub async fn copy(path: &Path, to: &Path) -> Result<StoreMark, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(false)
+            .busy_timeout(Duration::from_secs(30));
+        let database = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
+        let copied = query("VACUUM INTO ?").bind(to.to_string_lossy()).execute(&database).await;
+        database.close().await;
+        copied?;
+        let copy = SqliteConnectOptions::new().filename(to).create_if_missing(false);
+        let copy = SqlitePoolOptions::new().max_connections(1).connect_with(copy).await?;
+        let mark = mark_of(&copy).await;
+        copy.close().await;
+        mark
+    }
+
+    /// Counts a change, with the position of the log, in the transaction of the change.
+    async fn count(&self, transaction: &mut SqliteConnection) -> Result<u64, StoreError> {
+        let reached = *self.log_reached.lock().unwrap_or_else(PoisonError::into_inner);
+        let (sequence, hash) = reached
+            .map_or((0, String::new()), |position| (position.sequence, position.hash.to_string()));
+        let row = query(
+            "UPDATE mark SET changes = changes + 1, \
+             log_hash = CASE WHEN ?1 >= log_sequence THEN ?2 ELSE log_hash END, \
+             log_sequence = max(log_sequence, ?1) RETURNING changes",
+        )
+        .bind(integer(sequence))
+        .bind(hash)
+        .fetch_one(transaction)
+        .await?;
+        let changes: i64 = row.try_get("changes")?;
+        Ok(u64::try_from(changes).unwrap_or_default())
+    }
+
+    /// Shows a change that is committed.
+    fn show(&self, changes: u64) {
+        self.changes.fetch_max(changes, Ordering::AcqRel);
     }
 
     async fn find(
@@ -136,6 +203,7 @@ impl Store for SqliteStore {
         run: &'s RegisteredRun,
     ) -> BoxFuture<'s, Result<Registered, StoreError>> {
         Box::pin(async {
+            let mut transaction = self.writer.begin().await?;
             let done = query(
                 "INSERT INTO run (id, record, runner, run_token_sha256, registered_at, expires_at) \
                  VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
@@ -146,11 +214,15 @@ impl Store for SqliteStore {
             .bind(run.run_token.as_ref().map(|hash| hash.as_bytes().to_vec()))
             .bind(integer(run.registered_at))
             .bind(integer(run.expires_at))
-            .execute(&self.writer)
+            .execute(&mut *transaction)
             .await?;
             if done.rows_affected() == 1 {
+                let changes = self.count(&mut transaction).await?;
+                transaction.commit().await?;
+                self.show(changes);
                 return Ok(Registered::New);
             }
+            transaction.rollback().await?;
             let before = self.find(&self.writer, &run.run.id).await?;
             before.map_or_else(
                 // It was forgotten just now, and can be registered again.
@@ -179,14 +251,27 @@ impl Store for SqliteStore {
 
     fn finish<'s>(&'s self, id: &'s RunId, now: u64) -> BoxFuture<'s, Result<bool, StoreError>> {
         Box::pin(async move {
-            let done = query("UPDATE run SET finished_at = coalesce(finished_at, ?) WHERE id = ?")
-                .bind(integer(now))
-                .bind(id.as_str())
-                .execute(&self.writer)
-                .await;
+            let finished = async {
+                let mut transaction = self.writer.begin().await?;
+                let done =
+                    query("UPDATE run SET finished_at = ? WHERE id = ? AND finished_at IS NULL")
+                        .bind(integer(now))
+                        .bind(id.as_str())
+                        .execute(&mut *transaction)
+                        .await?;
+                if done.rows_affected() == 1 {
+                    let changes = self.count(&mut transaction).await?;
+                    transaction.commit().await?;
+                    self.show(changes);
+                    return Ok(true);
+                }
+                transaction.rollback().await?;
+                Ok(self.find(&self.writer, id).await?.is_some())
+            }
+            .await;
             // Also where it failed: what is in the database is not known then.
             self.known.forget(id);
-            Ok(done?.rows_affected() == 1)
+            finished
         })
     }
 
@@ -197,6 +282,7 @@ impl Store for SqliteStore {
         expires_at: u64,
     ) -> BoxFuture<'s, Result<bool, StoreError>> {
         Box::pin(async move {
+            let mut transaction = self.writer.begin().await?;
             let done = query(
                 "INSERT INTO used_token (issuer, token_id, expires_at) VALUES (?, ?, ?) \
                  ON CONFLICT DO NOTHING",
@@ -204,10 +290,46 @@ impl Store for SqliteStore {
             .bind(issuer)
             .bind(token_id)
             .bind(integer(expires_at))
-            .execute(&self.writer)
+            .execute(&mut *transaction)
             .await?;
-            Ok(done.rows_affected() == 1)
+            if done.rows_affected() == 0 {
+                return Ok(false);
+            }
+            let changes = self.count(&mut transaction).await?;
+            transaction.commit().await?;
+            self.show(changes);
+            Ok(true)
         })
+    }
+
+    fn release<'s>(
+        &'s self,
+        issuer: &'s str,
+        token_id: &'s str,
+    ) -> BoxFuture<'s, Result<(), StoreError>> {
+        Box::pin(async move {
+            query("DELETE FROM used_token WHERE issuer = ? AND token_id = ?")
+                .bind(issuer)
+                .bind(token_id)
+                .execute(&self.writer)
+                .await?;
+            Ok(())
+        })
+    }
+
+    fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    fn log_reached(&self, position: Position) {
+        let mut reached = self.log_reached.lock().unwrap_or_else(PoisonError::into_inner);
+        if reached.is_none_or(|before| before.sequence < position.sequence) {
+            *reached = Some(position);
+        }
+    }
+
+    fn check_place(&self) -> io::Result<()> {
+        self.places.iter().try_for_each(Place::check)
     }
 
     fn forget(&self, ended_before: u64, now: u64) -> BoxFuture<'_, Result<u64, StoreError>> {
@@ -280,12 +402,73 @@ fn registered_run(id: &RunId, row: &SqliteRow) -> Result<RegisteredRun, StoreErr
     })
 }
 
+async fn mark_of(pool: &SqlitePool) -> Result<StoreMark, StoreError> {
+    let row = query("SELECT changes, log_sequence, log_hash FROM mark").fetch_one(pool).await?;
+    let number = |column| Ok::<_, StoreError>(row.try_get::<i64, _>(column)?);
+    let unsigned = |number: i64| u64::try_from(number).unwrap_or_default();
+    Ok(StoreMark {
+        changes: unsigned(number("changes")?),
+        log_sequence: unsigned(number("log_sequence")?),
+        log_hash: row.try_get("log_hash")?,
+    })
+}
+
+/// A file of the database, and the place that it had when it was opened. SQLite writes on to a file whose name is gone.
+#[derive(Debug)]
+struct Place {
+    path: PathBuf,
+    #[cfg(unix)]
+    identity: (u64, u64),
+}
+
+impl Place {
+    /// The file at the database's path with an end; `None` if there is none.
+    fn of(database: &Path, end: &str) -> Option<Self> {
+        let mut path = database.as_os_str().to_owned();
+        path.push(end);
+        let path = PathBuf::from(path);
+        let metadata = std::fs::metadata(&path).ok()?;
+        Some(Self {
+            path,
+            #[cfg(unix)]
+            identity: identity_of(&metadata),
+        })
+    }
+
+    fn check(&self) -> io::Result<()> {
+        let name = || self.path.file_name().unwrap_or_default().display().to_string();
+        let metadata = match std::fs::metadata(&self.path) {
+            Ok(metadata) => metadata,
+            Err(error) => {
+                return Err(io::Error::new(
+                    error.kind(),
+                    format!("{} was taken away: {error}", name()),
+                ));
+            }
+        };
+        #[cfg(unix)]
+        if identity_of(&metadata) != self.identity {
+            return Err(io::Error::other(format!("{} was replaced by another file", name())));
+        }
+        let _ = metadata;
+        Ok(())
+    }
+}
+
+#[cfg(unix)]
+fn identity_of(metadata: &std::fs::Metadata) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt;
+    (metadata.dev(), metadata.ino())
+}
+
 /// The tables of this version, and the way there. Not by sqlx's macro, which builds its database drivers once more
 /// for the compiler's own use.
 fn migrator() -> Migrator {
     let runs = include_str!("../../migrations/0001_runs.sql").into_sql_str();
     let runs = Migration::new(1, "runs".into(), MigrationType::Simple, runs, false);
-    Migrator::with_migrations(vec![runs])
+    let mark = include_str!("../../migrations/0002_mark.sql").into_sql_str();
+    let mark = Migration::new(2, "mark".into(), MigrationType::Simple, mark, false);
+    Migrator::with_migrations(vec![runs, mark])
 }
 
 /// SQLite's integers are signed; no time that is taken here comes near.

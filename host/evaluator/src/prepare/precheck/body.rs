@@ -58,11 +58,16 @@ pub(super) fn check(
     // The body is a block too, which `return` and branches leave.
     let mut blocks = vec![Block { is_loop: false, signature }];
     let (mut loops, mut all_loops, mut targets, mut joins) = (0_u64, 0_u64, 0_u64, 0_u64);
+    let mut branches = 0_u64;
     let mut weight = weights::body(signature, locals);
     let mut operators = body.get_operators_reader().map_err(malformed)?;
     while !operators.eof() {
         let operator = operators.read().map_err(malformed)?;
         weight += weights::operator(&operator);
+        branches += u64::from(matches!(
+            operator,
+            Operator::If { .. } | Operator::BrIf { .. } | Operator::BrTable { .. }
+        ));
         match operator {
             Operator::Loop { blockty } => {
                 loops += 1;
@@ -111,6 +116,7 @@ pub(super) fn check(
         at_most("nested blocks", blocks.len() as u64, NESTED_BLOCKS)?;
     }
     weight += weights::joins(joins, variables);
+    weight = weight.saturating_add(weights::branches(branches));
     Ok(weights::whole(weight))
 }
 

@@ -44,6 +44,11 @@ pub(super) fn joins(joins: u64, variables: u64) -> Weight {
     joins.saturating_mul(variables) / 4
 }
 
+/// Branches that are taken or not: compiling costs the square of those of one body, besides what each costs.
+pub(super) fn branches(branches: u64) -> Weight {
+    branches.saturating_mul(branches) / 125
+}
+
 /// A body as a whole: one that is larger than all of a small component may be costs more than in proportion.
 pub(super) fn whole(body: Weight) -> Weight {
     body.saturating_mul((body / BASE).isqrt().max(1))
