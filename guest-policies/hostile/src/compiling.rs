@@ -220,6 +220,11 @@ fn joined() -> Vec<Case> {
             "20,000 `if` of 200 parameters and 2,000 locals",
             of_module(&body(20_000, 2_000, 200)),
         ),
+        refused(
+            23,
+            "1,000 `if` and then 1,400 loops of 128 parameters",
+            of_module(&if_loops(1_000, 1_400, 128)),
+        ),
         // Their square costs more than their bytes may: exports make a component larger, and little more.
         refused(
             23,
@@ -237,6 +242,21 @@ fn joined() -> Vec<Case> {
             branches("block global.get $g br_table 0 0 end ", 10_000),
         ),
     ]
+}
+
+/// Joins of parameters that are read in loops after all of them.
+fn if_loops(ifs: usize, loops: usize, params: usize) -> String {
+    let local = |n: usize| n % params;
+    let ifs = (0..ifs).map(|n| {
+        let (on, to, from) = (local(n), local(n * 7), local(n * 3));
+        format!("(if (local.get {on}) (then (local.set {to} (local.get {from}))))")
+    });
+    let loops = (0..loops).map(|n| {
+        let (on, to, from) = (local(n), local(n * 7), local(n * 3));
+        format!("(loop (local.set {to} (local.get {from})) (br_if 0 (local.get {on})))")
+    });
+    let (ifs, loops): (String, String) = (ifs.collect(), loops.collect());
+    format!("(func (param {}) {ifs} {loops})", "i32 ".repeat(params))
 }
 
 /// One body with so many branches, in a component that is mostly exports.

@@ -261,8 +261,8 @@ fn a_log_is_looked_at_and_checked_from_the_command_line() {
     let verified = countersign(folder.path(), "log verify state/log --format json");
     assert_eq!(verified.status, 0, "{}", verified.stdout);
     let report: Value = serde_json::from_str(&verified.stdout).unwrap();
-    assert_eq!((&report["records"], &report["checkpoints"]), (&json!(3), &json!(1)));
-    assert_eq!(countersign(folder.path(), "log verify state/log --at-least 4").status, 1);
+    assert_eq!((&report["records"], &report["checkpoints"]), (&json!(5), &json!(1)));
+    assert_eq!(countersign(folder.path(), "log verify state/log --at-least 6").status, 1);
     // A sample of bytes; the log's own tests flip each.
     for entry in fs::read_dir(folder.path().join("state/log")).unwrap() {
         let path = entry.unwrap().path();
