@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use countersign::{
-    Binding, BindingConfig, BindingError, BindingName, Engine, EvaluationUsage, Fault, Grant,
-    Limits, LoadError, Mode, Policy, PolicySet, Scope, Settings, SettingsValidator, Verdict,
+    Binding, BindingConfig, BindingError, BindingName, Engine, EvaluationUsage, Fault, Limits,
+    LoadError, Mode, Policy, PolicySet, Scope, Settings, SettingsValidator, Verdict,
 };
 use serde_json::Value;
 
-use crate::cases::{Case, Cases, CasesError, Expectation, ExpectedGrant};
+use crate::budget::EvaluationBudget;
+use crate::cases::{Case, Cases, CasesError};
 use crate::claim_mutation::claim_mutations;
 use crate::decision_input::DecisionInput;
 use crate::mutation::Mutations;
 use crate::settings_literals::SettingsLiterals;
+use crate::test_report::{CaseOutcome, SettingsOutcome, TestReport};
+use crate::verdict_text::{detail, expected, found};
 
 /// Runs the cases of a policy through its component.
 pub struct CaseRunner<'c> {
@@ -62,69 +65,30 @@ pub enum CaseRunnerError {
     },
 }
 
-/// The outcomes of all cases.
-#[derive(Debug)]
-pub struct TestReport {
-    /// The outcome of each case, in the order of the file.
-    pub cases: Vec<CaseOutcome>,
-    /// The outcome of each case of settings, in the order of the file.
-    pub settings: Vec<SettingsOutcome>,
-    /// The mutations of claims; `None` where cases failed, since they would show nothing then.
-    pub mutations: Option<Mutations>,
-}
-
-/// The outcome of a case.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CaseOutcome {
-    /// Its name.
-    pub name: String,
-    /// The expected verdict, as the file has it.
-    pub expected: String,
-    /// The verdict found, in the same form.
-    pub found: String,
-    /// The messages of a denial or the description of a fault, for people.
-    pub detail: Vec<String>,
-    /// The usage of its limits.
-    pub used: EvaluationUsage,
-}
-
-impl CaseOutcome {
-    /// Tells whether the verdict is the expected one.
-    pub fn passed(&self) -> bool {
-        self.expected == self.found
-    }
-}
-
-/// The outcome of a case of settings that do not fit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SettingsOutcome {
-    /// Its name.
-    pub name: String,
-    /// The expected pointer of the first problem.
-    pub expected: String,
-    /// The pointer of the first problem that the policy found; `None` where it took the settings.
-    pub found: Option<String>,
-    /// The problems, for people.
-    pub detail: Vec<String>,
-}
-
-impl SettingsOutcome {
-    /// Tells whether the first problem is the expected one.
-    pub fn passed(&self) -> bool {
-        self.found.as_ref() == Some(&self.expected)
-    }
-}
-
-impl TestReport {
-    /// Tells whether all cases passed, those of settings included.
-    pub fn cases_passed(&self) -> bool {
-        self.cases.iter().all(CaseOutcome::passed)
-            && self.settings.iter().all(SettingsOutcome::passed)
+impl CaseRunnerError {
+    /// Returns the name of the case that it is about, if it is about one.
+    pub fn case(&self) -> Option<&str> {
+        match self {
+            Self::Cases(CasesError::Case { case, .. }) | Self::Binding { case, .. } => Some(case),
+            Self::Other { case, .. } => {
+                Some(case).filter(|case| !case.is_empty()).map(String::as_str)
+            }
+            Self::Load { .. } | Self::Cases(_) => None,
+        }
     }
 
-    /// Tells whether all cases passed and the policy depends on the declared claims.
-    pub fn passed(&self) -> bool {
-        self.cases_passed() && self.mutations.as_ref().is_none_or(Mutations::passed)
+    /// Returns the code of the load error or the fault, if it is one.
+    pub fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::Load { problem }
+            | Self::Binding { problem: BindingError::Policy { problem, .. }, .. } => {
+                Some(problem.code())
+            }
+            Self::Binding { problem: BindingError::Configure { fault, .. }, .. } => {
+                Some(fault.code())
+            }
+            Self::Binding { .. } | Self::Cases(_) | Self::Other { .. } => None,
+        }
     }
 }
 
@@ -163,16 +127,19 @@ impl<'c> CaseRunner<'c> {
         &self.policy
     }
 
-    /// Runs all cases and, where they pass, each again with each claim changed.
+    /// Runs all cases and, where they pass, each again with each claim changed, as far as the budget goes.
     ///
     /// # Errors
     /// When a case makes no valid request, or the policy does not take its settings.
-    pub fn run(&self) -> Result<TestReport, CaseRunnerError> {
-        let prepared_cases = self.prepare_cases()?;
-        let mut outcomes = Vec::new();
+    pub fn run(&self, budget: &mut EvaluationBudget<'_>) -> Result<TestReport, CaseRunnerError> {
+        let prepared_cases = self.prepare_cases(budget)?;
+        let mut cases = Vec::new();
         for case in &prepared_cases {
-            let (result, used) = case.verdict(&case.input)?;
-            outcomes.push(CaseOutcome {
+            if budget.stopped_by().is_some() {
+                break;
+            }
+            let (result, used) = case.verdict(&case.input, budget)?;
+            cases.push(CaseOutcome {
                 name: case.case.name.clone(),
                 expected: expected(&case.case.expect),
                 found: found(&result),
@@ -180,19 +147,33 @@ impl<'c> CaseRunner<'c> {
                 used,
             });
         }
-        let settings = self.cases.settings.iter().map(|case| self.settings_case(case));
-        let settings = settings.collect::<Result<_, CaseRunnerError>>()?;
-        let mutations = if outcomes.iter().all(CaseOutcome::passed) {
-            Some(self.mutations(&prepared_cases, &outcomes)?)
+        let mut settings = Vec::new();
+        for case in &self.cases.settings {
+            if budget.stopped_by().is_some() {
+                break;
+            }
+            settings.push(self.settings_case(case, budget)?);
+        }
+        let all = self.cases.case.len() + self.cases.settings.len();
+        let cases_left = all - cases.len() - settings.len();
+        let mut left = cases_left;
+        let mutations = if cases_left == 0 && cases.iter().all(CaseOutcome::passed) {
+            let (mutations, unevaluated) = self.mutations(&prepared_cases, &cases, budget)?;
+            left = unevaluated;
+            Some(mutations)
         } else {
             None
         };
-        Ok(TestReport { cases: outcomes, settings, mutations })
+        let evaluations = budget.counted(left);
+        Ok(TestReport { cases, settings, cases_left, mutations, evaluations })
     }
 
     /// Makes the input of each case, in the order of the file, with the policy set that decides on it. Settings that
-    /// several cases share are prepared once.
-    pub(crate) fn prepare_cases(&self) -> Result<Vec<PreparedCase<'c>>, CaseRunnerError> {
+    /// several cases share are prepared once. Those after the end of the budget are left out.
+    pub(crate) fn prepare_cases(
+        &self,
+        budget: &mut EvaluationBudget<'_>,
+    ) -> Result<Vec<PreparedCase<'c>>, CaseRunnerError> {
         let mut prepared: BTreeMap<String, Arc<PolicySet>> = BTreeMap::new();
         let mut prepared_cases = Vec::new();
         for case in &self.cases.case {
@@ -201,11 +182,13 @@ impl<'c> CaseRunner<'c> {
             let json = settings.as_json().to_owned();
             let set = match prepared.get(&json) {
                 Some(set) => Arc::clone(set),
+                None if budget.stopped_by().is_some() => break,
                 None => {
                     let error =
                         |problem| CaseRunnerError::Binding { case: case.name.clone(), problem };
                     self.check(&settings).map_err(error)?;
                     let binding = self.bind(settings).map_err(error)?;
+                    budget.spend(binding.prepared().map_or(0, |prepared| prepared.usage.fuel));
                     let set =
                         PolicySet::new(vec![binding]).map_err(|error| CaseRunnerError::Other {
                             case: case.name.clone(),
@@ -225,26 +208,37 @@ impl<'c> CaseRunner<'c> {
         &self.limits
     }
 
+    /// Runs the cases with each claim changed, and counts the mutations that are left when the budget ends.
     fn mutations(
         &self,
         prepared_cases: &[PreparedCase<'_>],
         outcomes: &[CaseOutcome],
-    ) -> Result<Mutations, CaseRunnerError> {
+        budget: &mut EvaluationBudget<'_>,
+    ) -> Result<(Mutations, usize), CaseRunnerError> {
         let mut mutations = Mutations::new(self.cases.depends_on.clone());
+        let mut left = 0;
         for (case, outcome) in prepared_cases.iter().zip(outcomes) {
             let mut literals = SettingsLiterals::default();
             literals.add(&case.settings);
             for mutation in claim_mutations(&case.input, &literals) {
-                let changed = found(&case.verdict(&mutation.input)?.0);
+                if budget.stopped_by().is_some() {
+                    left += 1;
+                    continue;
+                }
+                let changed = found(&case.verdict(&mutation.input, budget)?.0);
                 mutations.add(&case.case.name, &mutation, changed != outcome.found);
             }
         }
-        Ok(mutations)
+        if left > 0 {
+            mutations.set_incomplete();
+        }
+        Ok((mutations, left))
     }
 
     fn settings_case(
         &self,
         case: &crate::SettingsCase,
+        budget: &mut EvaluationBudget<'_>,
     ) -> Result<SettingsOutcome, CaseRunnerError> {
         let outcome = |found, detail| SettingsOutcome {
             name: case.name.clone(),
@@ -253,8 +247,12 @@ impl<'c> CaseRunner<'c> {
             detail,
         };
         match self.bind(case.settings()?) {
-            Ok(_) => Ok(outcome(None, Vec::new())),
-            Err(BindingError::Settings { problems, .. }) => {
+            Ok(binding) => {
+                budget.count_fuel(binding.prepared().map_or(0, |prepared| prepared.usage.fuel));
+                Ok(outcome(None, Vec::new()))
+            }
+            Err(BindingError::Settings { problems, used, .. }) => {
+                budget.count_fuel(used.map_or(0, |used| used.fuel));
                 let detail = problems.iter().map(|p| format!("{}: {}", p.pointer, p.message));
                 let first = problems.first().map(|problem| problem.pointer.clone());
                 Ok(outcome(first, detail.collect()))
@@ -268,7 +266,10 @@ impl<'c> CaseRunner<'c> {
         let problems = self.check.as_ref().map(|check| check.check(description, settings));
         match problems.unwrap_or_default() {
             none if none.is_empty() => Ok(()),
-            problems => Err(BindingError::Settings { policy: description.name.clone(), problems }),
+            problems => {
+                let policy = description.name.clone();
+                Err(BindingError::Settings { policy, problems, used: None })
+            }
         }
     }
 
@@ -299,9 +300,11 @@ impl PreparedCase<'_> {
     fn verdict(
         &self,
         input: &DecisionInput,
+        budget: &mut EvaluationBudget<'_>,
     ) -> Result<(Result<Verdict, Fault>, EvaluationUsage), CaseRunnerError> {
         let claims = input.claims().map_err(|error| self.problem(error.to_string()))?;
         let decision = self.set.evaluate(claims);
+        budget.count(&self.set, &decision);
         let entry = decision.trace().first();
         let entry = entry.ok_or_else(|| self.problem("the policy was not evaluated".to_owned()))?;
         Ok((entry.result.clone(), entry.used))
@@ -309,77 +312,5 @@ impl PreparedCase<'_> {
 
     pub(crate) fn problem(&self, problem: String) -> CaseRunnerError {
         CaseRunnerError::Other { case: self.case.name.clone(), problem }
-    }
-}
-
-/// Writes an expectation as the file has it.
-fn expected(expect: &Expectation) -> String {
-    match expect {
-        Expectation::Permit(grant) => expected_grant("permit", grant),
-        Expectation::Restrict(grant) => expected_grant("restrict", grant),
-        Expectation::Deny(codes) => deny(codes.as_slice().iter().map(String::as_str)),
-        Expectation::Abstain => "abstain".to_owned(),
-        Expectation::Fault(code) => format!("fault = {code:?}"),
-    }
-}
-
-/// Writes a verdict in the same form.
-fn found(result: &Result<Verdict, Fault>) -> String {
-    match result {
-        Ok(Verdict::Permit(grant)) => found_grant("permit", grant),
-        Ok(Verdict::Restrict(grant)) => found_grant("restrict", grant),
-        Ok(Verdict::Deny(reasons)) => deny(reasons.iter().map(|reason| reason.code.as_str())),
-        Ok(Verdict::Abstain) => "abstain".to_owned(),
-        Err(fault) => format!("fault = {:?}", fault.code()),
-    }
-}
-
-fn detail(result: &Result<Verdict, Fault>) -> Vec<String> {
-    match result {
-        Ok(Verdict::Deny(reasons)) => reasons.iter().map(|reason| reason.message.clone()).collect(),
-        Err(fault) => vec![fault.to_string()],
-        Ok(Verdict::Permit(_) | Verdict::Restrict(_) | Verdict::Abstain) => Vec::new(),
-    }
-}
-
-fn expected_grant(verdict: &str, grant: &ExpectedGrant) -> String {
-    let ExpectedGrant { max_ttl, audiences, claims } = grant;
-    let claims = claims.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    narrowing(verdict, *max_ttl, audiences.clone(), claims)
-}
-
-fn found_grant(verdict: &str, grant: &Grant) -> String {
-    let Grant { max_ttl, audiences, claims } = grant;
-    let audiences = audiences
-        .as_ref()
-        .map(|kept| kept.iter().map(|audience| audience.as_str().to_owned()).collect());
-    let claims = claims.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    narrowing(verdict, *max_ttl, audiences, claims)
-}
-
-fn narrowing<'c>(
-    verdict: &str,
-    max_ttl: Option<u32>,
-    audiences: Option<Vec<String>>,
-    claims: impl Iterator<Item = (&'c str, &'c str)>,
-) -> String {
-    let mut members = Vec::new();
-    members.extend(max_ttl.map(|seconds| format!("max-ttl = {seconds}")));
-    members.extend(audiences.map(|kept| format!("audiences = {kept:?}")));
-    let claims: Vec<_> = claims.map(|(name, value)| format!("{name:?} = {value:?}")).collect();
-    if !claims.is_empty() {
-        members.push(format!("claims = {{ {} }}", claims.join(", ")));
-    }
-    match members.as_slice() {
-        [] => format!("{verdict} = {{}}"),
-        members => format!("{verdict} = {{ {} }}", members.join(", ")),
-    }
-}
-
-fn deny<'c>(codes: impl Iterator<Item = &'c str>) -> String {
-    let codes: Vec<_> = codes.collect();
-    match codes.as_slice() {
-        [one] => format!("deny = {one:?}"),
-        several => format!("deny = {several:?}"),
     }
 }

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
+use crate::budget::{EvaluationBudget, EvaluationCount};
 use crate::case_runner::CaseRunner;
 use crate::cases::{CasesError, Expectation};
 use run::{Answer, Guest};
@@ -76,6 +77,21 @@ pub enum CoverageError {
         /// The end of the source's evaluation.
         found: String,
     },
+    /// The budget ended before all cases were run.
+    #[error("coverage: {0}")]
+    Stopped(EvaluationCount),
+}
+
+impl CoverageError {
+    /// Returns the name of the case that it is about, if it is about one.
+    pub fn case(&self) -> Option<&str> {
+        match self {
+            Self::Cases(CasesError::Case { case, .. })
+            | Self::Case { case, .. }
+            | Self::Differs { case, .. } => Some(case),
+            Self::Module(_) | Self::NoLines | Self::Cases(_) | Self::Stopped(_) => None,
+        }
+    }
 }
 
 impl Coverage {
@@ -109,14 +125,16 @@ impl CaseRunner<'_> {
     ///
     /// Code without optimisation takes more of everything, so a case has a hundred times the fuel that the limits give
     /// it, the memory of [`Limits::CEILING`](countersign::Limits::CEILING), and 1 MiB of native stack: the thread needs
-    /// 2 MiB. No time is measured.
+    /// 2 MiB. No time is measured; the budget bounds the fuel of all cases together.
     ///
     /// # Errors
-    /// When the file is not a module or has no lines of the policy, and when a case ends otherwise than expected.
+    /// When the file is not a module or has no lines of the policy, when a case ends otherwise than expected, and when
+    /// the budget ends.
     pub fn coverage(
         &self,
         module: &[u8],
         own: &dyn Fn(&Path) -> Option<SourceFile>,
+        budget: &mut EvaluationBudget<'_>,
     ) -> Result<Coverage, CoverageError> {
         let blocks = blocks::of(module)?;
         let mut lines = BTreeMap::new();
@@ -133,20 +151,28 @@ impl CaseRunner<'_> {
         }
         let marked = marks::insert(module, lines.values().flatten().copied().collect())?;
         let guest = Guest::new(&marked, self.limits())?;
-        let reached = self.reached(&guest)?;
+        let reached = self.reached(&guest, budget)?;
         let lines =
             lines.into_iter().map(|(line, blocks)| (line, !blocks.is_disjoint(&reached))).collect();
         Ok(Coverage { lines })
     }
 
     /// Returns the offsets of the blocks that any case reaches.
-    fn reached(&self, guest: &Guest) -> Result<BTreeSet<usize>, CoverageError> {
+    fn reached(
+        &self,
+        guest: &Guest,
+        budget: &mut EvaluationBudget<'_>,
+    ) -> Result<BTreeSet<usize>, CoverageError> {
         let mut reached = BTreeSet::new();
+        let mut left = self.cases.case.len() + self.cases.settings.len();
         for case in &self.cases.case {
+            within(budget, left)?;
+            left -= 1;
             let error = |problem| CoverageError::Case { case: case.name.clone(), problem };
             let claims = case.input(self.run)?.claims().map_err(|e| error(e.to_string()))?;
             let settings = case.settings(&self.settings)?;
             let ran = guest.run(settings.as_json(), Some(&claims)).map_err(error)?;
+            budget.count_fuel(ran.fuel);
             let expected = match &case.expect {
                 Expectation::Permit(_) => "permit",
                 Expectation::Restrict(_) => "restrict",
@@ -173,10 +199,22 @@ impl CaseRunner<'_> {
             reached.extend(ran.reached);
         }
         for case in &self.cases.settings {
+            within(budget, left)?;
+            left -= 1;
             let error = |problem| CoverageError::Case { case: case.name.clone(), problem };
-            reached.extend(guest.run(case.settings()?.as_json(), None).map_err(error)?.reached);
+            let ran = guest.run(case.settings()?.as_json(), None).map_err(error)?;
+            budget.count_fuel(ran.fuel);
+            reached.extend(ran.reached);
         }
         Ok(reached)
+    }
+}
+
+/// Fails where the budget ended with so many cases left.
+fn within(budget: &EvaluationBudget<'_>, left: usize) -> Result<(), CoverageError> {
+    match budget.stopped_by() {
+        None => Ok(()),
+        Some(_) => Err(CoverageError::Stopped(budget.counted(left))),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use countersign::{BindingName, Decision, Outcome as OfDecision, PolicySet, SubjectError, Verdict};
 
+use crate::budget::{EvaluationBudget, EvaluationCount};
 use crate::claim_mutation::{Claim, ClaimMutation, claim_mutations};
 use crate::decision_input::DecisionInput;
 use crate::settings_literals::SettingsLiterals;
@@ -77,8 +78,8 @@ pub struct Explanation {
     pub counterfactuals: Vec<Vec<Change>>,
     /// The explanation of each binding that applied, in the order of names.
     pub bindings: Vec<BindingExplanation>,
-    /// Number of decisions made.
-    pub evaluations: usize,
+    /// The decisions made.
+    pub evaluations: EvaluationCount,
 }
 
 /// The claims that determined the verdict of one binding.
@@ -95,7 +96,8 @@ pub struct BindingExplanation {
     pub counterfactuals: Vec<(Change, Outcome)>,
 }
 
-/// Decides, and decides again with each claim changed.
+/// Decides, and decides again with each claim changed, as far as the budget goes: what it finds then was found, and more
+/// may be there.
 ///
 /// Values are those near the input, the `literals` of settings, and ones that no installation has. So a claim that is
 /// found did determine the decision; one that is not found may still do so for another value.
@@ -106,14 +108,18 @@ pub fn explain(
     policies: &PolicySet,
     input: &DecisionInput,
     literals: &SettingsLiterals,
+    budget: &mut EvaluationBudget<'_>,
 ) -> Result<Explanation, SubjectError> {
-    let decision = policies.evaluate(input.claims()?);
+    let decision = decide(policies, input, budget)?;
     let base = Compared::of(&decision);
-    let mut evaluations = 1;
     let mut tried = Vec::new();
+    let mut left = 0;
     for mutation in claim_mutations(input, literals) {
-        let compared = Compared::of(&policies.evaluate(mutation.input.claims()?));
-        evaluations += 1;
+        if budget.stopped_by().is_some() {
+            left += 1;
+            continue;
+        }
+        let compared = Compared::of(&decide(policies, &mutation.input, budget)?);
         tried.push((mutation, compared));
     }
     let mut counterfactuals: Vec<Vec<Change>> = tried
@@ -121,10 +127,9 @@ pub fn explain(
         .filter(|(_, compared)| compared.outcome != base.outcome)
         .map(|(mutation, _)| vec![change(mutation)])
         .collect();
-    if counterfactuals.is_empty() {
-        let of_pairs;
-        (counterfactuals, of_pairs) = pairs(policies, &base, &tried, literals)?;
-        evaluations += of_pairs;
+    // A single change that was left out may be the smallest one.
+    if counterfactuals.is_empty() && left == 0 {
+        (counterfactuals, left) = pairs(policies, &base, &tried, literals, budget)?;
     }
     counterfactuals.truncate(MAX_COUNTERFACTUALS);
     let mut claims: Vec<_> = tried
@@ -137,7 +142,18 @@ pub fn explain(
     claims.dedup();
     let bindings = base.verdicts.iter().map(|(name, verdict)| of_binding(name, verdict, &tried));
     let bindings = bindings.collect();
+    let evaluations = budget.counted(left);
     Ok(Explanation { claims, counterfactuals, bindings, evaluations, decision })
+}
+
+fn decide(
+    policies: &PolicySet,
+    input: &DecisionInput,
+    budget: &mut EvaluationBudget<'_>,
+) -> Result<Decision, SubjectError> {
+    let decision = policies.evaluate(input.claims()?);
+    budget.count(policies, &decision);
+    Ok(decision)
 }
 
 /// The parts of a decision that are compared.
@@ -198,16 +214,17 @@ fn change(mutation: &ClaimMutation) -> Change {
     Change { claim: *claim, from: from.clone(), to: to.clone() }
 }
 
-/// Finds two changes that together make the other outcome, and counts the decisions made. One of the two changes a
-/// verdict alone: other pairs are not tried.
+/// Finds two changes that together make the other outcome, and counts the pairs that are left when the budget ends. One
+/// of the two changes a verdict alone: other pairs are not tried.
 fn pairs(
     policies: &PolicySet,
     base: &Compared,
     tried: &[(ClaimMutation, Compared)],
     literals: &SettingsLiterals,
+    budget: &mut EvaluationBudget<'_>,
 ) -> Result<(Vec<Vec<Change>>, usize), SubjectError> {
     let mut counterfactuals = Vec::new();
-    let mut evaluations = 0;
+    let mut left = 0;
     let matters = tried.iter().filter(|(_, compared)| compared.verdicts != base.verdicts);
     let firsts: Vec<_> = matters.map(|(mutation, _)| mutation).take(MAX_IN_PAIRS).collect();
     for (at, first) in firsts.iter().enumerate() {
@@ -220,17 +237,20 @@ fn pairs(
             if second.claim == first.claim || was_first(&second) {
                 continue;
             }
-            let decision = policies.evaluate(second.input.claims()?);
-            evaluations += 1;
+            if budget.stopped_by().is_some() {
+                left += 1;
+                continue;
+            }
+            let decision = decide(policies, &second.input, budget)?;
             if Outcome::of(&decision) != base.outcome {
                 counterfactuals.push(vec![change(first), change(&second)]);
                 if counterfactuals.len() == MAX_COUNTERFACTUALS {
-                    return Ok((counterfactuals, evaluations));
+                    return Ok((counterfactuals, left));
                 }
             }
         }
     }
-    Ok((counterfactuals, evaluations))
+    Ok((counterfactuals, left))
 }
 
 fn of_binding(

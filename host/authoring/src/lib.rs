@@ -2,12 +2,13 @@
 //!
 //! [Cases] are run through the real component in the real sandbox by a [`CaseRunner`], each again with
 //! [every claim changed](claim_mutations), and it counts the [lines of a policy](Coverage) that they reach. [`explain`]
-//! finds the claims that determined a decision.
+//! finds the claims that determined a decision. An [`EvaluationBudget`] bounds what all their evaluations take together.
 //!
 //! The crate does no I/O and reads no clock: files and time are the caller's.
 
 #![forbid(unsafe_code)]
 
+mod budget;
 mod case_runner;
 mod cases;
 mod claim_mutation;
@@ -17,8 +18,11 @@ mod explain;
 mod measure;
 mod mutation;
 mod settings_literals;
+mod test_report;
+mod verdict_text;
 
-pub use case_runner::{CaseOutcome, CaseRunner, CaseRunnerError, SettingsOutcome, TestReport};
+pub use budget::{EvaluationBudget, EvaluationCount, StoppedBy};
+pub use case_runner::{CaseRunner, CaseRunnerError};
 pub use cases::{Case, Cases, CasesError, Codes, Expectation, ExpectedGrant, SettingsCase};
 pub use claim_mutation::{Claim, ClaimMutation, claim_mutations};
 pub use coverage::{CodeLine, Coverage, CoverageError, SourceFile};
@@ -27,3 +31,4 @@ pub use explain::{BindingExplanation, Change, Explanation, Outcome, explain};
 pub use measure::{Measured, Measurement, measure};
 pub use mutation::{ClaimReport, Mutations};
 pub use settings_literals::SettingsLiterals;
+pub use test_report::{CaseOutcome, SettingsOutcome, TestReport};

@@ -2,6 +2,7 @@
 
 use countersign::Limits;
 
+use crate::budget::EvaluationBudget;
 use crate::case_runner::{CaseRunner, CaseRunnerError};
 
 /// The usage of limits by the cases of a policy.
@@ -47,7 +48,9 @@ pub fn measure(
 ) -> Result<Measurement, CaseRunnerError> {
     let (limits, component_bytes) = (*runner.limits(), runner.policy().component_bytes());
     let mut cases = Vec::new();
-    for prepared in runner.prepare_cases()? {
+    // Each case has its time.
+    let mut unbounded = EvaluationBudget::new(u64::MAX);
+    for prepared in runner.prepare_cases(&mut unbounded)? {
         let (set, name) = (&prepared.set, prepared.case.name.clone());
         let claims =
             || prepared.input.claims().map_err(|error| prepared.problem(error.to_string()));

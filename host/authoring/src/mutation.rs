@@ -10,6 +10,8 @@ pub struct Mutations {
     /// The claims of `depends-on`, if given.
     declared: Option<Vec<Claim>>,
     claims: BTreeMap<Claim, ClaimReport>,
+    /// Every mutation was evaluated.
+    complete: bool,
 }
 
 /// The mutations of one claim.
@@ -26,7 +28,7 @@ pub struct ClaimReport {
 impl Mutations {
     pub(crate) fn new(declared: Option<Vec<Claim>>) -> Self {
         let claims = changeable().map(|claim| (claim, ClaimReport::default())).collect();
-        Self { declared, claims }
+        Self { declared, claims, complete: true }
     }
 
     pub(crate) fn add(&mut self, case: &str, mutation: &ClaimMutation, noticed: bool) {
@@ -37,6 +39,16 @@ impl Mutations {
             let change = || format!("{} instead of {}", mutation.to, mutation.from);
             report.example.get_or_insert_with(|| (case.to_owned(), change()));
         }
+    }
+
+    /// Takes down that mutations are left which were not evaluated.
+    pub(crate) fn set_incomplete(&mut self) {
+        self.complete = false;
+    }
+
+    /// Tells whether every mutation was evaluated.
+    pub fn is_complete(&self) -> bool {
+        self.complete
     }
 
     /// Returns every claim with its mutations.
@@ -55,8 +67,11 @@ impl Mutations {
     }
 
     /// Returns the declared claims whose mutation no case notices: either the policy does not look at one, or no case
-    /// is about it.
+    /// is about it. None is known where not every mutation was evaluated.
     pub fn missed(&self) -> Vec<Claim> {
+        if !self.complete {
+            return Vec::new();
+        }
         let unnoticed = self.unnoticed();
         let declared = self.declared.iter().flatten().copied();
         declared.filter(|claim| unnoticed.contains(claim)).collect()
@@ -75,7 +90,8 @@ impl Mutations {
     }
 
     /// Tells whether the policy depends on the declared claims and on no others. Without a declaration nothing is wrong.
+    /// It takes every mutation to tell.
     pub fn passed(&self) -> bool {
-        self.missed().is_empty() && self.undeclared().is_empty()
+        self.complete && self.missed().is_empty() && self.undeclared().is_empty()
     }
 }

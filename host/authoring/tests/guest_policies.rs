@@ -14,7 +14,7 @@ use countersign::{
     Binding, BindingConfig, BindingError, Engine, EngineConfig, Limits, Mode, Optimization, Policy,
     PolicySet, Scope, Settings, imports,
 };
-use countersign_authoring::{CaseRunner, Cases, Expectation, ExpectedGrant};
+use countersign_authoring::{CaseRunner, Cases, EvaluationBudget, Expectation, ExpectedGrant};
 use countersign_policy_artifacts::{ALLOWED_CONSUMERS, POLICIES};
 use serde_json::{Value, json};
 
@@ -46,7 +46,7 @@ fn check(engine: &Engine, name: &str, component: &[u8]) {
     let description = runner.policy().description();
     assert_eq!(description.name, name);
     assert_eq!(description.settings_schema, Some(read("settings.schema.json")));
-    let report = runner.run().unwrap();
+    let report = runner.run(&mut EvaluationBudget::new(EvaluationBudget::DEFAULT_FUEL)).unwrap();
     for outcome in &report.cases {
         assert_eq!(
             outcome.found, outcome.expected,

@@ -21,6 +21,7 @@ use countersign_signing::{Algorithm, Issuer, PublicKey, SignError, Signer};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::bounds;
 use crate::cache::CacheArguments;
 use crate::can_permit::{CanPermit, PermitArguments};
 use crate::output::{self, Exit, FAILURE, Format, SUCCESS, Styled};
@@ -154,8 +155,7 @@ impl Check {
             self.cache.open()?,
             output::warn_or_log,
         )?;
-        let policies = progress::with_spinner("preparing the policies", || bundle.prepare(&engine))
-            .with_context(name)?;
+        let policies = bounds::prepare(&bundle, &engine, || true).with_context(name)?;
         Ok((policies, installation))
     }
 

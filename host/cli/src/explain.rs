@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use clap::Args;
 use countersign::{Optimization, visible};
-use countersign_authoring::{Change, Claim, Explanation, SettingsLiterals, explain};
+use countersign_authoring::{Change, Claim, Explanation, SettingsLiterals, StoppedBy, explain};
 use serde::Serialize;
 
+use crate::bounds::{self, TotalFuel, TotalPrepareTime};
 use crate::output::{self, DIM, Exit, FAILURE, Format, STRONG, SUCCESS, Styled};
 use crate::progress;
 use crate::request::RequestArguments;
@@ -28,13 +29,25 @@ ones, or if there are none, pairs.
 
 The JSON has `outcome`, `decision` (its id), `claims` (paths of the contract, wit/policy.wit), `counterfactuals`
 (a list of lists of `claim`, `from` and `to`), `bindings` (each with `binding`, `outcome`: permit, restrict,
-deny, abstain or fault, `claims` and `counterfactuals`, which also have the `outcome` that they lead to) and
-`evaluations`. A permit of a binding with `may-permit = false` is a restrict.
+deny, abstain or fault, `claims` and `counterfactuals`, which also have the `outcome` that they lead to),
+`evaluations`, `evaluations_planned` and `stopped_by`. A permit of a binding with `may-permit = false` is a restrict.
 
-Exit status: 0 explained, 1 anything else.")]
+The evaluations stop before the next one when all of them together took --total-fuel, or, for those that ended
+by `deadline`, a minute of `wall-clock-ms`. What is reported then is true, and not all: `stopped_by` is `fuel`
+or `deadline` (null if all were made), and `evaluations_planned` is how many there would have been, at least.
+Each evaluation of a policy counts for its fuel, or its whole limit where the fuel cannot be read (a trap), for 1 unit
+for 16 bytes of its memory and for 10,000 units.
+
+Exit status: 0 explained, 1 anything else, also if the evaluations stopped.")]
 pub(crate) struct Explain {
     #[command(flatten)]
     request: RequestArguments,
+
+    #[command(flatten)]
+    total_fuel: TotalFuel,
+
+    #[command(flatten)]
+    total_prepare_time: TotalPrepareTime,
 
     /// The form of the output
     #[arg(long, value_enum, default_value_t = Format::Human)]
@@ -49,6 +62,8 @@ struct Printed<'e> {
     counterfactuals: Vec<Vec<PrintedChange<'e>>>,
     bindings: Vec<PrintedBinding<'e>>,
     evaluations: usize,
+    evaluations_planned: usize,
+    stopped_by: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -70,20 +85,23 @@ struct PrintedBinding<'e> {
 
 impl Explain {
     pub(crate) fn run(&self) -> Result<Exit> {
-        let (bundle, _) = self.request.load()?;
+        let (bundle, manifest) = self.request.load()?;
         let input = self.request.input(&bundle)?;
         let mut literals = SettingsLiterals::default();
         for entry in &bundle.manifest.bindings {
             literals.add(bundle.settings_of(entry)?);
         }
-        let policies = self.request.prepare(&bundle, Optimization::Speed)?;
-        let explained =
-            progress::with_spinner("changing claims", || explain(&policies, &input, &literals))?;
+        let engine = self.request.engine(&bundle, Optimization::Speed)?;
+        let policies = self.total_prepare_time.prepare(&bundle, manifest, &engine)?;
+        let explained = progress::with_progress("changing claims", "evaluations", |progress| {
+            let mut budget = self.total_fuel.budget(progress);
+            explain(&policies, &input, &literals, &mut budget)
+        })?;
         match self.format {
             Format::Human => output::print(&text(&explained))?,
             Format::Json => output::print_json(&printed(&explained))?,
         }
-        Ok(Exit::Success)
+        Ok(if explained.evaluations.is_complete() { Exit::Success } else { Exit::Failed })
     }
 }
 
@@ -119,7 +137,9 @@ fn printed(explained: &Explanation) -> Printed<'_> {
                     .collect(),
             })
             .collect(),
-        evaluations: explained.evaluations,
+        evaluations: explained.evaluations.made,
+        evaluations_planned: explained.evaluations.planned,
+        stopped_by: explained.evaluations.stopped_by.map(StoppedBy::as_str),
     }
 }
 
@@ -172,8 +192,13 @@ fn write(text: &mut String, explained: &Explanation) -> std::fmt::Result {
             writeln!(text, "  {} if {}", word_of(*outcome), shown(change))?;
         }
     }
-    let tried = format!("{} evaluations", explained.evaluations);
-    writeln!(text, "\n{} {}", Styled(DIM, tried), Styled(DIM, explained.decision.id()))
+    let (count, decision) = (explained.evaluations, Styled(DIM, explained.decision.id()));
+    if count.is_complete() {
+        return writeln!(text, "\n{} {decision}", Styled(DIM, count));
+    }
+    writeln!(text, "\n{} {decision}", Styled(FAILURE, count))?;
+    let remedy = bounds::remedy(&count).unwrap_or_default();
+    writeln!(text, "claims and changes may be missing above; {remedy}")
 }
 
 fn shown(change: &Change) -> String {

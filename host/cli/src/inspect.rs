@@ -10,6 +10,7 @@ use clap::Args;
 use countersign::{Limits, Optimization};
 
 use self::component::Inspected;
+use crate::bounds::TotalPrepareTime;
 use crate::can_permit::PermitArguments;
 use crate::output::{self, Exit, Format};
 use crate::progress;
@@ -42,7 +43,11 @@ cache. The first binding that cannot be prepared is an error, and nothing is pri
 if unknown before an evaluation or unreadable. Components and bindings are compiled in a child process,
 which `prepare_ms` and `prepare_memory_bytes` limit.
 
-Exit status: 0 everything loads; 1 something does not, or, with --strict, no binding can permit the runs of a
+Each component is bounded by --prepare-ms, each binding by its `prepare-ms` for each time that it is compiled (the
+component, and with its settings), and by `configure-fuel`; all together by --total-prepare-ms, after which no
+other begins: then those of components that were inspected are printed, and of bindings nothing.
+
+Exit status: 0 everything loads; 1 something does not, or was not come to, or, with --strict, no binding can permit the runs of a
 given definition or of a scope.")]
 pub(crate) struct Inspect {
     /// The components
@@ -68,6 +73,9 @@ pub(crate) struct Inspect {
     ))]
     prepare_memory_bytes: u64,
 
+    #[command(flatten)]
+    total_prepare_time: TotalPrepareTime,
+
     /// Print only the JSON Schema of the settings, of a single component
     #[arg(long, conflicts_with = "policies")]
     settings_schema: bool,
@@ -80,7 +88,12 @@ pub(crate) struct Inspect {
 impl Inspect {
     pub(crate) fn run(&self) -> Result<Exit> {
         if let Some(manifest) = &self.policies {
-            return bindings::inspect(manifest, &self.permits, self.format);
+            return bindings::inspect(
+                manifest,
+                &self.permits,
+                self.total_prepare_time,
+                self.format,
+            );
         }
         if self.permits.strict || !self.permits.definitions.is_empty() {
             anyhow::bail!("--definition and --strict require --policies");
@@ -91,9 +104,15 @@ impl Inspect {
             prepare_memory_bytes: self.prepare_memory_bytes,
             ..Limits::DEFAULT
         };
-        let inspected: Vec<Inspected> = progress::with_spinner("compiling", || {
-            let inspect = |path: &PathBuf| Inspected::new(&engine, path, &prepare);
-            self.files.iter().map(inspect).collect::<Result<_>>()
+        let clock = self.total_prepare_time.start();
+        let inspected = progress::with_progress("compiling", "components", |progress| {
+            progress.set_of(self.files.len());
+            let mut inspected = Vec::new();
+            for path in self.files.iter().take_while(|_| clock.is_left()) {
+                inspected.push(Inspected::new(&engine, path, &prepare)?);
+                progress.set(inspected.len());
+            }
+            anyhow::Ok(inspected)
         })?;
         if self.settings_schema {
             return settings_schema(&inspected);
@@ -106,6 +125,15 @@ impl Inspect {
             Format::Json => {
                 output::print_json(&inspected.iter().map(Inspected::json).collect::<Vec<_>>())?;
             }
+        }
+        if let Some(next) = self.files.get(inspected.len()) {
+            let of = self.files.len();
+            anyhow::bail!(
+                "{}: stopped before it, after {} of {of} components: {}",
+                next.display(),
+                inspected.len(),
+                clock.end()
+            );
         }
         let all_load = inspected.iter().all(|inspected| inspected.policy.is_ok());
         Ok(if all_load { Exit::Success } else { Exit::Failed })

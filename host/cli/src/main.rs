@@ -8,6 +8,7 @@
 mod api_key;
 mod backup;
 mod base_directory;
+mod bounds;
 mod cache;
 mod can_permit;
 mod check;

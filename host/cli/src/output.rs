@@ -94,8 +94,17 @@ pub(crate) fn warn_or_log(text: &str) {
 /// Reports an error. Paths and quoted lines are untrusted: they are escaped, so that they cannot
 /// control the terminal.
 pub(crate) fn error(error: &anyhow::Error) {
-    let text = countersign::visible(&format!("{error:#}"));
-    status(&format!("{} {text}", Styled(FAILURE, "error:")));
+    status(&format!("{} {}", Styled(FAILURE, "error:"), error_text(error)));
+}
+
+/// The text of an error, safe to show.
+pub(crate) fn error_text(error: &anyhow::Error) -> String {
+    countersign::visible(&format!("{error:#}"))
+}
+
+/// Makes a text safe to show on one line: a line break could forge the next one.
+pub(crate) fn one_line(text: &str) -> String {
+    countersign::visible(text).replace('\n', "\\u{a}")
 }
 
 /// Tells whether the reader of the output has gone, as `head` does, which is no error to report.

@@ -4,7 +4,6 @@ mod bench;
 mod build;
 mod coverage;
 mod folder;
-mod junit;
 mod language;
 mod new;
 mod rust;

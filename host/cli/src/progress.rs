@@ -1,28 +1,95 @@
-//! A status line for work that takes longer than a second.
+//! Status lines for work that takes longer than a second.
 
 use std::io::{self, IsTerminal};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
 use crate::output::status;
 
+/// The time without a line at first, and the time between lines.
+const FIRST: Duration = Duration::from_secs(1);
+const NEXT: Duration = Duration::from_secs(10);
+
+/// How far work has come, in steps of one kind.
+#[derive(Default)]
+pub(crate) struct Progress {
+    done: AtomicUsize,
+    /// All steps; 0 where that is not known.
+    of: AtomicUsize,
+}
+
+impl Progress {
+    /// Takes down the number of steps that are done.
+    pub(crate) fn set(&self, done: usize) {
+        self.done.store(done, Ordering::Relaxed);
+    }
+
+    /// Takes down the number of all steps.
+    pub(crate) fn set_of(&self, of: usize) {
+        self.of.store(of, Ordering::Relaxed);
+    }
+
+    /// The line about work and its steps.
+    fn line(&self, what: &str, steps: &str) -> String {
+        let (done, of) = (self.done.load(Ordering::Relaxed), self.of.load(Ordering::Relaxed));
+        match (done, of) {
+            (0, 0) => format!("{what} …"),
+            (done, 0) => format!("{what} … {done} {steps}"),
+            (done, of) => format!("{what} … {done} of {of} {steps}"),
+        }
+    }
+}
+
 /// Runs `work`, and prints a status line when it takes longer than a second: to stderr, where that is a terminal. The
 /// output that a script reads does not depend on how busy the machine is.
 pub(crate) fn with_spinner<T>(what: &str, work: impl FnOnce() -> T) -> T {
+    with_progress(what, "", |_| work())
+}
+
+/// Runs `work` as [`with_spinner`] does, and prints another line every ten seconds with the steps that it has done.
+pub(crate) fn with_progress<T>(what: &str, steps: &str, work: impl FnOnce(&Progress) -> T) -> T {
+    let progress = Progress::default();
     if !io::stderr().is_terminal() {
-        return work();
+        return work(&progress);
     }
-    let (done, waiting) = mpsc::channel::<()>();
-    let text = format!("{what} …");
-    let watch = thread::spawn(move || {
-        if waiting.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
-            status(&text);
-        }
-    });
-    let result = work();
-    drop(done);
-    // The thread only waits; it has nothing that could fail.
-    let _ = watch.join();
-    result
+    thread::scope(|scope| {
+        let (done, waiting) = mpsc::channel::<()>();
+        let progress = &progress;
+        scope.spawn(move || {
+            let mut wait = FIRST;
+            let mut printed = String::new();
+            while waiting.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
+                let line = progress.line(what, steps);
+                // Work that tells no steps has nothing more to say.
+                if line != printed {
+                    status(&line);
+                    printed = line;
+                }
+                wait = NEXT;
+            }
+        });
+        // Dropped when the work ends, by a panic too: the thread would wait for ever.
+        let _done = done;
+        work(progress)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_how_far_the_work_has_come() {
+        let progress = Progress::default();
+        assert_eq!(progress.line("compiling", ""), "compiling …");
+        progress.set(12);
+        assert_eq!(
+            progress.line("changing claims", "evaluations"),
+            "changing claims … 12 evaluations"
+        );
+        progress.set_of(40);
+        assert_eq!(progress.line("preparing", "steps"), "preparing … 12 of 40 steps");
+    }
 }

@@ -7,15 +7,15 @@ use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use countersign::{
-    Audience, Decision, Facts, MAX_RUN_BYTES, MeshstackId, Optimization, PolicySet, Run, RunnerId,
-    SubjectError, SubjectFormat, SubjectTemplate, TokenRequest,
+    Audience, Decision, Engine, Facts, MAX_RUN_BYTES, MeshstackId, Optimization, PolicySet, Run,
+    RunnerId, SubjectError, SubjectFormat, SubjectTemplate, TokenRequest,
 };
 use countersign_authoring::DecisionInput;
 use countersign_deployment::{ManifestBundle, engine, files};
 
 use crate::cache::CacheArguments;
 use crate::output;
-use crate::{clock, progress};
+use crate::{bounds, clock};
 
 /// The token request, and the policies that decide on it.
 #[derive(Args)]
@@ -82,20 +82,25 @@ impl RequestArguments {
     /// Prepares the policies and decides.
     pub(crate) fn decide(&self, bundle: &ManifestBundle) -> Result<Decision> {
         let claims = self.input(bundle)?.claims().map_err(no_runner)?;
-        // Optimising the policies costs more than it saves for a single decision.
-        Ok(self.prepare(bundle, Optimization::None)?.evaluate(claims))
+        Ok(self.prepare(bundle)?.evaluate(claims))
     }
 
-    /// Prepares the policies.
-    pub(crate) fn prepare(
+    /// Prepares the policies, for a single decision.
+    pub(crate) fn prepare(&self, bundle: &ManifestBundle) -> Result<PolicySet> {
+        // Optimising the policies costs more than it saves.
+        let engine = self.engine(bundle, Optimization::None)?;
+        bounds::prepare(bundle, &engine, || true)
+            .with_context(|| self.policies.display().to_string())
+    }
+
+    /// Makes the engine that prepares the policies.
+    pub(crate) fn engine(
         &self,
         bundle: &ManifestBundle,
         optimization: Optimization,
-    ) -> Result<PolicySet> {
+    ) -> Result<Engine> {
         let (entry, cache) = (bundle.manifest.preparation, self.cache.open()?);
-        let engine = engine::engine_with(optimization, entry, cache, output::warn_or_log)?;
-        progress::with_spinner("preparing the policies", || bundle.prepare(&engine))
-            .with_context(|| self.policies.display().to_string())
+        Ok(engine::engine_with(optimization, entry, cache, output::warn_or_log)?)
     }
 
     /// Builds the input of the decision.

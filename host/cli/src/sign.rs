@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use countersign::{Decision, IssuerUrl, Optimization, SubjectFormats, visible};
+use countersign::{Decision, IssuerUrl, SubjectFormats, visible};
 use countersign_clouds::Violation;
 use countersign_decision_log::Position;
 use countersign_deployment::Manifest;
@@ -103,7 +103,7 @@ impl Sign {
         let clouds = bundle.manifest.issuer.as_ref().map(|entry| entry.audiences.clone());
         let context = DecisionContext {
             // Optimising the policies costs more than it saves for a single decision.
-            policies: self.request.prepare(&bundle, Optimization::None)?,
+            policies: self.request.prepare(&bundle)?,
             subjects: SubjectFormats {
                 meshstack_id: input.subject.meshstack_id.clone(),
                 profile: input.subject.profile,

@@ -11,7 +11,7 @@ use crate::files::{FileSystem, resolve_relative_to, text_of};
 use crate::installation::Installation;
 use crate::manifest::{BindingEntry, Manifest, SettingsSource};
 use crate::manifest_files::ManifestFiles;
-use crate::policies::prepare_from;
+use crate::policies::{PrepareStep, prepare_from};
 use crate::snapshot::{Snapshot, SnapshotFile};
 
 /// A manifest and the bytes of all files that it names: everything that a decision depends on.
@@ -118,7 +118,20 @@ impl ManifestBundle {
     /// # Errors
     /// At the first binding that does not become active.
     pub fn prepare(&self, engine: &Engine) -> Result<PolicySet, DeploymentError> {
-        Ok(prepare_from(engine, &self.manifest, &|path| self.file(path))?)
+        self.prepare_watched(engine, &mut |_| true)
+    }
+
+    /// Loads and prepares the policies as [`ManifestBundle::prepare`] does. `watch` is told of each step before it begins,
+    /// and tells whether it is to.
+    ///
+    /// # Errors
+    /// At the first binding that does not become active, and at the step that `watch` does not want.
+    pub fn prepare_watched(
+        &self,
+        engine: &Engine,
+        watch: &mut dyn FnMut(PrepareStep) -> bool,
+    ) -> Result<PolicySet, DeploymentError> {
+        Ok(prepare_from(engine, &self.manifest, &|path| self.file(path), watch)?)
     }
 }
 

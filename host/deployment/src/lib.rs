@@ -76,7 +76,7 @@ pub use manifest::{
     PreparationEntry, PreparationTiming, SettingsSource, manifest_schema,
 };
 pub use manifest_files::ManifestFiles;
-pub use policies::{PreparePoliciesError, prepare_policies};
+pub use policies::{PreparePoliciesError, PrepareStep, prepare_policies};
 #[cfg(feature = "service")]
 pub use read::read_manifest;
 #[cfg(feature = "service")]

@@ -66,7 +66,29 @@ pub enum PreparePoliciesError {
     /// The bindings form no set.
     #[error(transparent)]
     Set(#[from] PolicySetError),
+    /// The caller did not want to go on.
+    #[error("binding `{binding}`: stopped before it, after {done} of {of} steps")]
+    Stopped {
+        /// The binding that is next.
+        binding: BindingName,
+        /// Steps that were done.
+        done: usize,
+        /// All steps.
+        of: usize,
+    },
 }
+
+/// How far preparing has come: each binding is loaded, and then prepared where that is not left for later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PrepareStep {
+    /// Steps that are done.
+    pub done: usize,
+    /// All steps.
+    pub of: usize,
+}
+
+/// Is told of each step before it begins, and tells whether it is to.
+type Watch<'w> = &'w mut dyn FnMut(PrepareStep) -> bool;
 
 /// Loads every policy of a manifest, and prepares every binding or, as the manifest says, leaves
 /// that for when it is needed.
@@ -82,7 +104,7 @@ pub fn prepare_policies(
     manifest: &Manifest,
     files: &ManifestFiles,
 ) -> Result<PolicySet, PreparePoliciesError> {
-    prepare_from(engine, manifest, &|path| files.get(path).map(Vec::as_slice))
+    prepare_from(engine, manifest, &|path| files.get(path).map(Vec::as_slice), &mut |_| true)
 }
 
 /// The same, with the bytes of files wherever they are.
@@ -90,14 +112,18 @@ pub(crate) fn prepare_from<'f>(
     engine: &Engine,
     manifest: &Manifest,
     files: &dyn Fn(&str) -> Option<&'f [u8]>,
+    watch: Watch<'_>,
 ) -> Result<PolicySet, PreparePoliciesError> {
     let mut policies: BTreeMap<(&str, Limits), Arc<Policy>> = BTreeMap::new();
     let mut bindings = Vec::new();
     let at_start = manifest.preparation.bindings == PreparationTiming::AtStart;
     // All settings are checked before the first policy is given its own.
     let at_once = at_start && !engine.checks_settings();
+    let later = if at_start && !at_once { manifest.bindings.len() } else { 0 };
+    let mut steps = Steps { next: 0, of: manifest.bindings.len() + later, watch };
     for entry in &manifest.bindings {
         let binding = &entry.name;
+        steps.begin(binding)?;
         let file = |path: &str| {
             files(path).ok_or_else(|| PreparePoliciesError::MissingFile {
                 binding: binding.clone(),
@@ -153,6 +179,7 @@ pub(crate) fn prepare_from<'f>(
     }
     if at_start && !at_once {
         for binding in &bindings {
+            steps.begin(&binding.identity().name)?;
             binding.ensure_prepared().map_err(|problem| PreparePoliciesError::Binding {
                 binding: binding.identity().name.clone(),
                 problem,
@@ -160,6 +187,25 @@ pub(crate) fn prepare_from<'f>(
         }
     }
     Ok(PolicySet::new(bindings)?)
+}
+
+/// The steps of preparing.
+struct Steps<'w> {
+    next: usize,
+    of: usize,
+    watch: Watch<'w>,
+}
+
+impl Steps<'_> {
+    /// Begins the next step, which is about a binding, or fails where the caller does not want it.
+    fn begin(&mut self, binding: &BindingName) -> Result<(), PreparePoliciesError> {
+        let (done, of) = (self.next, self.of);
+        if !(self.watch)(PrepareStep { done, of }) {
+            return Err(PreparePoliciesError::Stopped { binding: binding.clone(), done, of });
+        }
+        self.next += 1;
+        Ok(())
+    }
 }
 
 fn settings_file(bytes: &[u8]) -> Result<Settings, SettingsError> {

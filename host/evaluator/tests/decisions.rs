@@ -306,16 +306,21 @@ fn a_panic_is_told_to_the_operator_and_not_to_the_requester() {
 
 #[test]
 fn fuel_is_on_record_where_it_can_be_trusted() {
-    let policies =
-        set(&[enforce("a", PERMIT), enforce("b", r#""loop""#), enforce("c", r#""grow""#)]);
+    let policies = set(&[
+        enforce("a", PERMIT),
+        enforce("b", r#""loop""#),
+        enforce("c", r#""grow""#),
+        enforce("d", r#"{"panic": "no"}"#),
+    ]);
     let decision = policies.evaluate(claims());
     let fuel: Vec<_> = decision.trace().iter().map(|entry| entry.used.fuel).collect();
     assert!(fuel[0].is_some_and(|fuel| (1_000..100_000).contains(&fuel)), "{fuel:?}");
     assert_eq!(fuel[1], Some(Limits::DEFAULT.fuel));
     assert_eq!(fuel[2], None);
+    assert!(fuel[3].is_some_and(|fuel| (1_000..100_000).contains(&fuel)), "{fuel:?}");
     let memory: Vec<_> = decision.trace().iter().map(|entry| entry.used.memory_bytes).collect();
     assert!(memory[0].is_some_and(|bytes| bytes > 0 && bytes % 65_536 == 0), "{memory:?}");
-    assert_eq!(memory[1..], [None, None]);
+    assert_eq!(memory[1..], [None, None, None]);
     let again = policies.evaluate(claims());
     assert_eq!(decision.trace(), again.trace());
 }

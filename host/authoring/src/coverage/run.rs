@@ -3,7 +3,8 @@
 use countersign::{Claims, Limits};
 use wasmtime::component::{Component, Linker};
 use wasmtime::{
-    AsContextMut, Config, Engine, OptLevel, Store, StoreLimits, StoreLimitsBuilder, WasmCoreDump,
+    AsContextMut, Config, Engine, OptLevel, Store, StoreLimits, StoreLimitsBuilder, Trap,
+    WasmCoreDump,
 };
 
 use super::guest::{self, TokenPolicy, TokenPolicyPre};
@@ -27,6 +28,8 @@ pub(super) struct Ran {
     pub(super) answer: Answer,
     /// Offsets of the blocks that were run.
     pub(super) reached: Vec<usize>,
+    /// Fuel that it used, or all that it had where no reading can be trusted.
+    pub(super) fuel: u64,
 }
 
 pub(super) enum Answer {
@@ -63,26 +66,41 @@ impl<'m> Guest<'m> {
         let mut store = Store::new(&self.engine, limits);
         store.limiter(|limits| limits);
         let instance = self.policy.instantiate(&mut store).map_err(|e| format!("{e:#}"))?;
-        let (answer, trap) = match self.answer(&mut store, &instance, settings, claims) {
-            Ok(answer) => (answer, ended(&mut store, &instance)?),
-            Err(trap) => (Answer::Trap(trap.root_cause().to_string()), trap),
+        let mut given = 0;
+        let answered = self.answer(&mut store, &instance, settings, claims, &mut given);
+        let left = store.get_fuel().map_err(|e| format!("{e:#}"))?;
+        let (answer, left, trap) = match answered {
+            Ok(answer) => (answer, left, ended(&mut store, &instance)?),
+            Err(trap) => {
+                // As in the sandbox that decides: only before `unreachable` is the counter written down.
+                let code = trap.downcast_ref::<Trap>();
+                let is_written = code.is_some_and(|code| *code == Trap::UnreachableCodeReached);
+                let left = if is_written { left } else { 0 };
+                (Answer::Trap(trap.root_cause().to_string()), left, trap)
+            }
         };
-        Ok(Ran { answer, reached: self.marks(&store, &trap) })
+        let fuel = given.saturating_sub(left);
+        Ok(Ran { answer, reached: self.marks(&store, &trap), fuel })
     }
 
+    /// Answers, and sums in `given` the fuel that it may have used when it ends.
     fn answer(
         &self,
         mut store: &mut Store<StoreLimits>,
         instance: &TokenPolicy,
         settings: &str,
         claims: Option<&Claims>,
+        given: &mut u64,
     ) -> wasmtime::Result<Answer> {
         let policy = instance.countersign_policy_policy();
         store.set_fuel(self.configure_fuel)?;
+        *given = self.configure_fuel;
         if policy.call_configure(&mut store, settings)?.is_err() {
             return Ok(Answer::Problems);
         }
         let Some(claims) = claims else { return Ok(Answer::Configured) };
+        // What is given is what was used so far, and all that is left to use.
+        *given = given.saturating_sub(store.get_fuel()?).saturating_add(self.evaluate_fuel);
         store.set_fuel(self.evaluate_fuel)?;
         let (run, token) = (guest::run(claims), guest::token(claims));
         let verdict = policy.call_evaluate(&mut store, &run, &token)?;

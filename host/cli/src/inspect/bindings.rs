@@ -5,15 +5,15 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use countersign::{Binding, Digest, Optimization, Scope, visible};
 use countersign_deployment::{ManifestBundle, PreparationTiming, engine};
 use serde::Serialize;
 
+use crate::bounds::TotalPrepareTime;
 use crate::can_permit::{CanPermit, PermitArguments, scope_text};
 use crate::limits_text::LimitsJson;
 use crate::output::{self, DIM, Exit, Format, SUCCESS, Styled};
-use crate::progress;
 
 /// The JSON of `--policies`.
 #[derive(Serialize)]
@@ -44,13 +44,17 @@ struct PolicyJson<'a> {
     version: &'a str,
 }
 
-pub(super) fn inspect(manifest: &Path, permits: &PermitArguments, format: Format) -> Result<Exit> {
+pub(super) fn inspect(
+    manifest: &Path,
+    permits: &PermitArguments,
+    time: TotalPrepareTime,
+    format: Format,
+) -> Result<Exit> {
     let mut bundle = ManifestBundle::read(manifest)?;
     // Prepared as by a service, but all of them now.
     Arc::make_mut(&mut bundle.manifest).preparation.bindings = PreparationTiming::AtStart;
     let engine = engine::engine(Optimization::Speed, output::warn_or_log)?;
-    let set = progress::with_spinner("preparing the policies", || bundle.prepare(&engine))
-        .with_context(|| manifest.display().to_string())?;
+    let set = time.prepare(&bundle, manifest, &engine)?;
     let entries = bundle.manifest.bindings.iter();
     let paths: BTreeMap<&str, &str> =
         entries.map(|entry| (entry.name.as_str(), entry.policy.as_str())).collect();

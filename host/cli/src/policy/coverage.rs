@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use countersign::visible;
-use countersign_authoring::{CaseRunner, CodeLine, Coverage};
+use countersign_authoring::{CaseRunner, CodeLine, Coverage, EvaluationBudget};
 use countersign_component::Toolchain;
 use serde::Serialize;
 
@@ -25,7 +25,12 @@ pub(super) struct PolicyCoverage {
 
 impl PolicyCoverage {
     /// Compiles the policy in a folder once more, and follows the cases through it.
-    pub(super) fn of(runner: &CaseRunner<'_>, folder: &Path, min: Option<u8>) -> Result<Self> {
+    pub(super) fn of(
+        runner: &CaseRunner<'_>,
+        folder: &Path,
+        min: Option<u8>,
+        budget: &mut EvaluationBudget<'_>,
+    ) -> Result<Self> {
         let language = Language::of(folder)
             .context("coverage is only available for policies in Rust, and needs their source")?;
         if language != Language::Rust {
@@ -39,7 +44,7 @@ impl PolicyCoverage {
         let module = progress::with_spinner("compiling for coverage", || {
             package.module_for_coverage(toolchain)
         })?;
-        let coverage = runner.coverage(&module, &|path| package.own(path))?;
+        let coverage = runner.coverage(&module, &|path| package.own(path), budget)?;
         let text = |line: &CodeLine| package.line(&line.file, line.line).unwrap_or_default();
         let missed = coverage.missed().map(|line| (line.clone(), text(line))).collect();
         Ok(Self { coverage, missed, min })
@@ -48,6 +53,11 @@ impl PolicyCoverage {
     /// Returns true if the required percentage of lines is reached.
     pub(super) fn passed(&self) -> bool {
         self.min.is_none_or(|min| self.coverage.is_at_least(min))
+    }
+
+    /// Returns the required percentage of lines, and the counts of those that are reached and of all.
+    pub(super) fn required(&self) -> Option<(u8, usize, usize)> {
+        self.min.map(|min| (min, self.coverage.covered(), self.coverage.lines()))
     }
 
     /// Writes the report for people.

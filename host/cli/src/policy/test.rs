@@ -1,26 +1,29 @@
 //! `countersign policy test`
 
-use std::fmt::Write as _;
+mod json;
+mod junit;
+mod text;
+
 use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use countersign::{Engine, Optimization, visible};
-use countersign_authoring::{
-    CaseOutcome, CaseRunner, Claim, Mutations, SettingsOutcome, TestReport,
-};
-use serde::Serialize;
+use countersign::{Engine, Optimization};
+use countersign_authoring::{CaseRunner, CaseRunnerError, CasesError, CoverageError, TestReport};
 
-use super::coverage::{PolicyCoverage, PrintedCoverage};
+use super::coverage::PolicyCoverage;
 use super::folder::FolderArguments;
-use super::junit;
-use crate::output::{self, DIM, Exit, FAILURE, STRONG, SUCCESS, Styled};
+use crate::bounds::TotalFuel;
+use crate::output::{self, Exit};
 use crate::progress;
 use countersign_deployment::engine;
 
 /// The interval at which `--watch` compares file fingerprints.
 const WATCH_INTERVAL: Duration = Duration::from_millis(300);
+
+/// The finding of a case of settings that the policy did not reject.
+const ACCEPTED: &str = "no problem: the settings were accepted";
 
 /// Run the test cases of a policy through its component, and again with each claim changed
 #[derive(Args)]
@@ -42,13 +45,21 @@ without that check.
 
 --coverage finds the lines of the policy that no case reaches. It compiles the source once more, without
 optimisation, into target/coverage, and is only available for policies in Rust. Coverage is measured if all cases
-pass, and is not part of JUnit's XML.
+pass; of it, JUnit's XML has only whether --min-coverage is reached.
+
+The evaluations stop before the next one when all of them together took --total-fuel, or, for those that ended
+by `deadline`, a minute of `wall-clock-ms`; then the test fails. Each evaluation counts for its fuel, and that of
+`configure`, or for a whole limit where the fuel cannot be read (a trap), for 1 unit for 16 bytes of its memory
+and for 10,000 units. Coverage counts in the same way.
 
 The JSON has `policy`, `version`, `digest`, `passed`, `cases` (`name`, `expected`, `found`, `passed`,
 `detail`, `fuel`, `memory_bytes`, `output_bytes`), `settings` (`name`, `expected`, `found`, `passed`,
 `detail`), `claims` (`claim`, `changes`, `noticed`, `example`), `missed` and `undeclared`, which are
-null where cases failed, and `coverage` (`covered`, `lines`, `missed`: `file`, `line`), which is null
-without --coverage as well.
+null where cases failed (`missed` also where evaluations stopped), `coverage` (`covered`, `lines`, `missed`:
+`file`, `line`), which is null without --coverage as well, `evaluations`, `evaluations_planned`, `stopped_by`
+(`fuel`, `deadline` or null), and `error`: null, or `case` (or null), `code` (of docs/codes.md, or null) and
+`message` of what ended the test, such as a component that does not load or settings that the policy rejects.
+What is not known then is null or empty. JUnit's XML has it as an error. Either is a whole document.
 
 Exit status: 0 if everything passed, 1 otherwise.")]
 pub(super) struct Test {
@@ -68,6 +79,9 @@ pub(super) struct Test {
     #[arg(value_parser = clap::value_parser!(u8).range(0..=100))]
     min_coverage: Option<u8>,
 
+    #[command(flatten)]
+    total_fuel: TotalFuel,
+
     /// The form of the output
     #[arg(long, value_enum, default_value_t = TestFormat::Human)]
     format: TestFormat,
@@ -83,67 +97,114 @@ enum TestFormat {
     Junit,
 }
 
-/// A tested policy with its report.
-pub(super) struct Tested {
-    pub policy: String,
-    pub version: String,
-    pub digest: String,
-    pub report: TestReport,
+/// A test, as far as it came.
+#[derive(Default)]
+struct Tested {
+    /// The policy, where its component loaded.
+    policy: Option<TestedPolicy>,
+    /// The outcomes, where nothing ended the test before.
+    report: Option<TestReport>,
     /// Measured where it was requested and all cases passed.
-    pub coverage: Option<PolicyCoverage>,
+    coverage: Option<PolicyCoverage>,
+}
+
+struct TestedPolicy {
+    name: String,
+    version: String,
+    digest: String,
+}
+
+/// An error that ended a test, for programs.
+struct TestError {
+    /// The case that it is about, if it is about one.
+    case: Option<String>,
+    /// The code of a load error or a fault, if it is one.
+    code: Option<&'static str>,
+    /// The text that is shown for it.
+    message: String,
 }
 
 impl Tested {
     fn passed(&self) -> bool {
-        self.report.passed() && self.coverage.as_ref().is_none_or(PolicyCoverage::passed)
+        self.report.as_ref().is_some_and(TestReport::passed)
+            && self.coverage.as_ref().is_none_or(PolicyCoverage::passed)
+    }
+}
+
+impl TestError {
+    fn new(error: &anyhow::Error) -> Self {
+        let of_run = error.downcast_ref::<CaseRunnerError>();
+        let of_coverage = error.downcast_ref::<CoverageError>();
+        let of_cases = match error.downcast_ref::<CasesError>() {
+            Some(CasesError::Case { case, .. }) => Some(case.as_str()),
+            _ => None,
+        };
+        let case = of_run.and_then(CaseRunnerError::case);
+        let case = case.or_else(|| of_coverage.and_then(CoverageError::case)).or(of_cases);
+        Self {
+            case: case.map(str::to_owned),
+            code: of_run.and_then(CaseRunnerError::code),
+            message: output::error_text(error),
+        }
     }
 }
 
 impl Test {
     pub(super) fn run(&self) -> Result<Exit> {
-        let engine = engine::engine_without_check(Optimization::None)?;
         if self.watch {
-            return self.watch(&engine);
+            return self.watch(&engine::engine_without_check(Optimization::None)?);
         }
-        let tested = self.test(&engine)?;
+        let mut tested = Tested::default();
+        let done = engine::engine_without_check(Optimization::None)
+            .map_err(anyhow::Error::from)
+            .and_then(|engine| self.test(&engine, &mut tested));
+        let error = done.as_ref().err().map(TestError::new);
         match self.format {
-            TestFormat::Human => output::print(&text(&tested))?,
-            TestFormat::Json => output::print_json(&Printed::new(&tested))?,
-            TestFormat::Junit => output::print(&junit::report(&tested)?)?,
+            TestFormat::Human => {
+                done?;
+                output::print(&text::report(&tested))?;
+                return Ok(if tested.passed() { Exit::Success } else { Exit::Failed });
+            }
+            // A program reads a whole document, whatever happened.
+            TestFormat::Json => output::print_json(&json::Printed::new(&tested, error.as_ref()))?,
+            TestFormat::Junit => output::print(&junit::report(&tested, error.as_ref())?)?,
         }
+        done?;
         Ok(if tested.passed() { Exit::Success } else { Exit::Failed })
     }
 
-    fn test(&self, engine: &Engine) -> Result<Tested> {
+    /// Tests the policy, and takes down in `tested` what comes out.
+    fn test(&self, engine: &Engine, tested: &mut Tested) -> Result<()> {
         let folder = self.folder.read()?;
-        let (runner, report) = progress::with_spinner("testing", || {
-            let (cases, run, settings) = (&folder.cases, &folder.run, folder.settings.clone());
+        let (cases, run, settings) = (&folder.cases, &folder.run, folder.settings.clone());
+        progress::with_progress("testing", "evaluations", |progress| {
             let component = &folder.component;
             let runner = CaseRunner::new(engine, component, folder.limits, cases, run, settings)?;
             let runner = runner.checked_by(engine::settings_check(output::warn_or_log));
-            let report = runner.run()?;
-            anyhow::Ok((runner, report))
-        })?;
-        let coverage = if self.coverage && report.cases_passed() {
-            Some(PolicyCoverage::of(&runner, self.folder.folder(), self.min_coverage)?)
-        } else {
-            None
-        };
-        let description = runner.policy().description();
-        Ok(Tested {
-            policy: description.name.clone(),
-            version: description.version.clone(),
-            digest: runner.policy().digest().to_string(),
-            report,
-            coverage,
+            let description = runner.policy().description();
+            tested.policy = Some(TestedPolicy {
+                name: description.name.clone(),
+                version: description.version.clone(),
+                digest: runner.policy().digest().to_string(),
+            });
+            let mut budget = self.total_fuel.budget(progress);
+            let report = runner.run(&mut budget)?;
+            let cases_passed = report.cases_passed();
+            tested.report = Some(report);
+            if self.coverage && cases_passed {
+                let (folder, min) = (self.folder.folder(), self.min_coverage);
+                tested.coverage = Some(PolicyCoverage::of(&runner, folder, min, &mut budget)?);
+            }
+            Ok(())
         })
     }
 
     fn watch(&self, engine: &Engine) -> Result<Exit> {
         loop {
             let fingerprints = self.folder.fingerprints();
-            match self.test(engine) {
-                Ok(tested) => output::print(&text(&tested))?,
+            let mut tested = Tested::default();
+            match self.test(engine, &mut tested) {
+                Ok(()) => output::print(&text::report(&tested))?,
                 Err(error) => output::error(&error),
             }
             output::status("waiting for changes; press Ctrl-C to stop");
@@ -152,185 +213,4 @@ impl Test {
             }
         }
     }
-}
-
-#[derive(Serialize)]
-struct Printed<'t> {
-    policy: &'t str,
-    version: &'t str,
-    digest: &'t str,
-    passed: bool,
-    cases: Vec<PrintedCase<'t>>,
-    settings: Vec<PrintedSettings<'t>>,
-    claims: Option<Vec<PrintedClaim<'t>>>,
-    missed: Option<Vec<&'static str>>,
-    undeclared: Option<Vec<&'static str>>,
-    coverage: Option<PrintedCoverage<'t>>,
-}
-
-#[derive(Serialize)]
-struct PrintedCase<'t> {
-    name: &'t str,
-    expected: &'t str,
-    found: &'t str,
-    passed: bool,
-    detail: &'t [String],
-    fuel: Option<u64>,
-    memory_bytes: Option<u64>,
-    output_bytes: Option<u64>,
-}
-
-#[derive(Serialize)]
-struct PrintedSettings<'t> {
-    name: &'t str,
-    expected: &'t str,
-    found: Option<&'t str>,
-    passed: bool,
-    detail: &'t [String],
-}
-
-#[derive(Serialize)]
-struct PrintedClaim<'t> {
-    claim: &'static str,
-    changes: usize,
-    noticed: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    example: Option<PrintedExample<'t>>,
-}
-
-#[derive(Serialize)]
-struct PrintedExample<'t> {
-    case: &'t str,
-    change: &'t str,
-}
-
-impl<'t> Printed<'t> {
-    fn new(tested: &'t Tested) -> Self {
-        let report = &tested.report;
-        let paths = |claims: Vec<Claim>| claims.into_iter().map(Claim::path).collect();
-        let mutations = report.mutations.as_ref();
-        Self {
-            policy: &tested.policy,
-            version: &tested.version,
-            digest: &tested.digest,
-            passed: tested.passed(),
-            cases: report.cases.iter().map(of_case).collect(),
-            settings: report.settings.iter().map(of_settings).collect(),
-            claims: mutations.map(|mutations| {
-                let claims = mutations.claims();
-                claims
-                    .map(|(claim, report)| PrintedClaim {
-                        claim: claim.path(),
-                        changes: report.changes,
-                        noticed: report.noticed,
-                        example: report
-                            .example
-                            .as_ref()
-                            .map(|(case, change)| PrintedExample { case, change }),
-                    })
-                    .collect()
-            }),
-            missed: mutations.map(|mutations| paths(mutations.missed())),
-            undeclared: mutations.map(|mutations| paths(mutations.undeclared())),
-            coverage: tested.coverage.as_ref().map(PolicyCoverage::printed),
-        }
-    }
-}
-
-fn of_case(case: &CaseOutcome) -> PrintedCase<'_> {
-    PrintedCase {
-        name: &case.name,
-        expected: &case.expected,
-        found: &case.found,
-        passed: case.passed(),
-        detail: &case.detail,
-        fuel: case.used.fuel,
-        memory_bytes: case.used.memory_bytes,
-        output_bytes: case.used.output_bytes,
-    }
-}
-
-fn of_settings(case: &SettingsOutcome) -> PrintedSettings<'_> {
-    PrintedSettings {
-        name: &case.name,
-        expected: &case.expected,
-        found: case.found.as_deref(),
-        passed: case.passed(),
-        detail: &case.detail,
-    }
-}
-
-fn text(tested: &Tested) -> String {
-    let mut text = String::new();
-    // Writing to a string does not fail.
-    let _ = write(&mut text, tested);
-    text
-}
-
-fn write(text: &mut String, tested: &Tested) -> std::fmt::Result {
-    let Tested { policy, version, digest, report, coverage } = tested;
-    writeln!(text, "{} {version} {}", Styled(STRONG, policy), Styled(DIM, digest))?;
-    for case in &report.cases {
-        outcome(text, case.passed(), &case.name, &case.expected, &case.found, &case.detail)?;
-    }
-    for case in &report.settings {
-        let name = format!("settings: {}", case.name);
-        let found = case.found.as_deref().unwrap_or("no problem: the settings were accepted");
-        outcome(text, case.passed(), &name, &case.expected, found, &case.detail)?;
-    }
-    let count = report.cases.len() + report.settings.len();
-    let failed = report.cases.iter().filter(|case| !case.passed()).count()
-        + report.settings.iter().filter(|case| !case.passed()).count();
-    writeln!(text, "\n{count} cases, {failed} failed")?;
-    match &report.mutations {
-        Some(mutations) => of_mutations(text, mutations),
-        None => writeln!(text, "claims are changed once all cases pass"),
-    }?;
-    coverage.iter().try_for_each(|coverage| coverage.write(text))
-}
-
-fn outcome(
-    text: &mut String,
-    passed: bool,
-    name: &str,
-    expected: &str,
-    found: &str,
-    detail: &[String],
-) -> std::fmt::Result {
-    if passed {
-        return writeln!(text, "  {}  {}", Styled(SUCCESS, "pass"), visible(name));
-    }
-    writeln!(text, "  {}  {}", Styled(FAILURE, "FAIL"), visible(name))?;
-    writeln!(text, "        expected  {}", visible(expected))?;
-    writeln!(text, "        found     {}", visible(found))?;
-    detail.iter().try_for_each(|line| writeln!(text, "                  {}", visible(line)))
-}
-
-fn of_mutations(text: &mut String, mutations: &Mutations) -> std::fmt::Result {
-    writeln!(
-        text,
-        "changed single claims {} times; the cases notice changes of",
-        mutations.changes()
-    )?;
-    for (claim, report) in mutations.claims().filter(|(_, report)| report.noticed > 0) {
-        let (noticed, changes) = (report.noticed, report.changes);
-        writeln!(text, "  {:<30} {noticed} of {changes}", claim.path())?;
-    }
-    let paths = |claims: &[Claim]| claims.iter().map(|c| c.path()).collect::<Vec<_>>().join(", ");
-    let unnoticed = mutations.unnoticed();
-    writeln!(text, "and of no other: {}", Styled(DIM, paths(&unnoticed)))?;
-    let (missed, undeclared) = (mutations.missed(), mutations.undeclared());
-    if !missed.is_empty() {
-        let what = "missed: declared in `depends-on`, but no case notices a change:";
-        writeln!(text, "  {} {}", Styled(FAILURE, what), paths(&missed))?;
-    }
-    if !undeclared.is_empty() {
-        let what = "undeclared: not in `depends-on`, but a verdict depends on it:";
-        writeln!(text, "  {} {}", Styled(FAILURE, what), paths(&undeclared))?;
-    }
-    if !mutations.is_declared() {
-        let what = "declare the claims that verdicts depend on with `depends-on` in cases.toml";
-        writeln!(text, "  {}", Styled(DIM, what))?;
-    }
-    Ok(())
 }

@@ -13,6 +13,7 @@ pub(crate) const MANIFEST: &str = include_str!("../../../../examples/countersign
 pub(crate) const RUN: &str = include_str!("../../../../examples/run.json");
 
 /// The result of a command.
+#[derive(Debug)]
 pub(crate) struct Ran {
     pub status: i32,
     pub stdout: String,

@@ -15,7 +15,8 @@ pub struct ConfigureUsage {
 /// Usage of one evaluation, where the reading can be trusted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct EvaluationUsage {
-    /// Fuel that `evaluate` used, without that of `configure`: after a verdict, and when fuel ran out.
+    /// Fuel that `evaluate` used, without that of `configure`: after a verdict, a panic or another `unreachable`, and when
+    /// fuel ran out.
     pub fuel: Option<u64>,
     /// Linear memory at its peak in bytes, summed over all memories: after a verdict.
     pub memory_bytes: Option<u64>,

@@ -13,7 +13,7 @@ use crate::contract::{self, Arguments};
 use crate::decision::fault::{Fault, GrantFault};
 use crate::decision::outcome::BindingTrace;
 use crate::decision::verdict::{Grant, MAX_REASONS, PolicyReason, RawGrant, Verdict};
-use crate::limits::{EvaluationUsage, Limits};
+use crate::limits::{ConfigureUsage, EvaluationUsage, Limits};
 use crate::prepare::load_error::LoadError;
 use crate::prepare::pipeline::{PrepareError, Prepared};
 use crate::request::claims::{Claims, is_reserved_claim};
@@ -21,7 +21,7 @@ use crate::request::identifier::{BindingName, ClaimName};
 use crate::sandbox::code_cache::CodeSlot;
 use crate::sandbox::evaluation_outcome::EvaluationOutcome;
 use crate::sandbox::fairness::FairShare;
-use crate::sandbox::guest::Guest;
+use crate::sandbox::guest::{Guest, Rejection};
 use crate::sandbox::scheduler::WorkerSlot;
 use crate::text::escape;
 
@@ -68,6 +68,8 @@ pub enum BindingError {
         policy: String,
         /// The problems: at least one, at most 32.
         problems: Vec<SettingsProblem>,
+        /// The policy's usage until it had found them; `None` where it was not given the settings.
+        used: Option<ConfigureUsage>,
     },
     /// The policy faulted while it took the settings.
     #[error("policy `{policy}`: `configure` failed: {fault}")]
@@ -100,9 +102,11 @@ impl BindingError {
         match error {
             PrepareError::Load(problem) => Self::Policy { policy, problem },
             PrepareError::Configure(fault) => Self::Configure { policy, fault },
-            PrepareError::Settings(problems) => {
-                Self::Settings { policy, problems: rejection_problems(&problems) }
-            }
+            PrepareError::Settings(Rejection { problems, usage }) => Self::Settings {
+                policy,
+                problems: rejection_problems(&problems),
+                used: Some(usage),
+            },
         }
     }
 
@@ -153,7 +157,8 @@ impl Binding {
             if !problems.is_empty() {
                 let problems = problems.iter().map(|p| (p.pointer.as_str(), p.message.as_str()));
                 let policy = description.name.clone();
-                return Err(BindingError::Settings { policy, problems: sanitise(problems) });
+                let problems = sanitise(problems);
+                return Err(BindingError::Settings { policy, problems, used: None });
             }
         }
         let identity = BindingIdentity {

@@ -12,13 +12,13 @@ use super::engine::Engine;
 use super::guarded::guarded;
 use super::load_error::LoadError;
 use super::snapshot::State;
-use crate::contract::{Description, Problem};
+use crate::contract::Description;
 use crate::decision::fault::Fault;
 use crate::digest::Digest;
 use crate::limits::{ConfigureUsage, Limits};
 use crate::policy_set::settings::Settings;
 use crate::sandbox::code_cache::CodeSlot;
-use crate::sandbox::guest::{Guest, Placement};
+use crate::sandbox::guest::{Guest, Placement, Rejection};
 use crate::sandbox::scheduler::WorkerSlot;
 use crate::sandbox::wasmtime_config::{Optimization, stack_of};
 use crate::text::escape;
@@ -57,7 +57,7 @@ pub(crate) enum PrepareError {
     /// The policy faulted while it took the settings.
     Configure(Fault),
     /// The policy rejects the settings.
-    Settings(Vec<Problem>),
+    Settings(Rejection),
 }
 
 impl From<LoadError> for PrepareError {

@@ -120,16 +120,15 @@ fn fast(limits: &Limits) -> Limits {
 }
 
 /// Tells whether the outcome may be another one under the full limits. Fuel is not checked after every
-/// instruction, so a guest can also end well a little beyond it; its reading then is not the whole.
+/// instruction, so a guest can also end a little beyond it, well or by a panic; its reading then is not the whole.
 fn was_cut_off(outcome: &impl Attempt, fast: &Limits, full: &Limits) -> bool {
     let used_up = |used: Option<u64>, fast: u64, full: u64| {
         fast < full && used.is_some_and(|used| used >= fast)
     };
     let cost = outcome.cost();
     outcome.hit_limit()
-        || (!outcome.failed()
-            && (used_up(cost.fuel, fast.fuel, full.fuel)
-                || used_up(cost.configure_fuel, fast.configure_fuel, full.configure_fuel)))
+        || used_up(cost.fuel, fast.fuel, full.fuel)
+        || used_up(cost.configure_fuel, fast.configure_fuel, full.configure_fuel)
 }
 
 #[cfg(test)]
@@ -147,6 +146,7 @@ mod tests {
     #[derive(Debug, Clone, Copy, PartialEq)]
     enum End {
         Verdict(u64),
+        Panic(u64),
         BadOutput,
         OutOfFuel,
         Deadline,
@@ -162,7 +162,7 @@ mod tests {
         }
 
         fn cost(&self) -> AttemptCost {
-            let fuel = if let Self::Verdict(fuel) = self { *fuel } else { 1 };
+            let fuel = if let Self::Verdict(fuel) | Self::Panic(fuel) = self { *fuel } else { 1 };
             AttemptCost { fuel: Some(fuel), configure_fuel: Some(0), memory_bytes: Some(0) }
         }
     }
@@ -207,6 +207,10 @@ mod tests {
         assert_eq!(tries(&FULL, 10), [100_000]);
         // A guest that ended well at the limit or a little beyond it: the reading is not the whole.
         assert_eq!(tries(&FULL, 100_000), [100_000, 1_000_000]);
+        // One that ended by a panic there.
+        let panics = |fuel: u64| self::tries(&self::share(), &FULL, |_| End::Panic(fuel)).1;
+        assert_eq!(panics(99_999), [100_000]);
+        assert_eq!(panics(100_000), [100_000, 1_000_000]);
         // Where the limits are a fast one's, there is nothing to be tried again.
         let small = fast(&Limits { fuel: 100, ..Limits::DEFAULT });
         assert_eq!(tries(&small, 200), [100]);

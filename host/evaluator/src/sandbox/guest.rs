@@ -8,7 +8,7 @@ use wasmtime::component::{
     Component, ComponentExportIndex, ComponentNamedList, Instance, InstancePre, Lift, Linker,
     Lower, TypedFunc, WasmList,
 };
-use wasmtime::{AsContext, Store};
+use wasmtime::{AsContext, Store, Trap};
 
 use super::bounds::{MEMORIES_AND_TABLES, TICK};
 use super::code_cache::CodeBytes;
@@ -46,6 +46,14 @@ pub(crate) struct Guest {
     /// It begins in the state that its settings left it in.
     configured: bool,
     placement: Placement,
+}
+
+/// The settings were rejected.
+pub(crate) struct Rejection {
+    /// The problems that the policy finds with them.
+    pub(crate) problems: Vec<Problem>,
+    /// The usage until it had found them.
+    pub(crate) usage: ConfigureUsage,
 }
 
 /// The worker slot of a guest, and the stack that it has there.
@@ -137,11 +145,11 @@ impl Guest {
         &self,
         limits: &Limits,
         settings: &str,
-    ) -> Result<Result<ConfigureUsage, Vec<Problem>>, Fault> {
+    ) -> Result<Result<ConfigureUsage, Rejection>, Fault> {
         let mut sandbox = self.instantiate(limits)?;
         let accepted = sandbox.configure(&self.functions, settings)?;
         let usage = sandbox.usage(limits)?;
-        Ok(accepted.map(|()| usage))
+        Ok(accepted.map(|()| usage).map_err(|problems| Rejection { problems, usage }))
     }
 
     /// Calls `configure`, as [`Guest::configure`] does, and reads the state that it leads to. The innermost
@@ -151,11 +159,13 @@ impl Guest {
         &self,
         limits: &Limits,
         settings: &str,
-    ) -> Result<Result<(ConfigureUsage, Result<State, String>), Vec<Problem>>, Fault> {
+    ) -> Result<Result<(ConfigureUsage, Result<State, String>), Rejection>, Fault> {
         let mut sandbox = self.instantiate(limits)?;
         let accepted = sandbox.configure(&self.functions, settings)?;
         let usage = sandbox.usage(limits)?;
-        Ok(accepted.map(|()| (usage, sandbox.read_state(limits))))
+        Ok(accepted
+            .map(|()| (usage, sandbox.read_state(limits)))
+            .map_err(|problems| Rejection { problems, usage }))
     }
 
     /// Evaluates in a fresh instance. A panic of the host is a fault.
@@ -189,9 +199,11 @@ impl Guest {
                 let configure_fuel = Some(sandbox.configure_fuel);
                 EvaluationOutcome { result: Ok(verdict), usage, configure_fuel }
             }
-            Err(fault) => {
-                // After any other trap a store is thrown away, and its readings with it.
-                let fuel = matches!(fault, Fault::OutOfFuel { .. }).then_some(limits.fuel);
+            Err(Ended { fault, left }) => {
+                let fuel = match fault {
+                    Fault::OutOfFuel { .. } => Some(limits.fuel),
+                    _ => left.map(|left| limits.fuel.saturating_sub(left)),
+                };
                 let usage = EvaluationUsage { fuel, ..EvaluationUsage::default() };
                 EvaluationOutcome { result: Err(fault), usage, configure_fuel: None }
             }
@@ -203,11 +215,11 @@ impl Guest {
         limits: &Limits,
         settings: &str,
         arguments: &Arguments<'_>,
-    ) -> Result<(Verdict, Sandbox), Fault> {
+    ) -> Result<(Verdict, Sandbox), Ended> {
         let mut sandbox = self.instantiate(limits)?;
         if !self.configured {
             if sandbox.configure(&self.functions, settings)?.is_err() {
-                return Err(Fault::Configure);
+                return Err(Fault::Configure.into());
             }
             sandbox.configure_fuel = sandbox.usage(limits)?.fuel;
         }
@@ -219,11 +231,18 @@ impl Guest {
         let arguments = LowerProbe::new(arguments.in_form(self.shape.form), &lowered);
         match function.call(&mut sandbox.store, arguments) {
             Ok((verdict,)) => Ok((verdict, sandbox)),
-            Err(error) => Err(match sandbox.fault(&error) {
-                Some(fault) => fault,
-                None if lowered.into_inner() => classify_lift_failure(&error, limits.output_bytes),
-                None => Fault::allocator(),
-            }),
+            Err(error) => {
+                let fault = sandbox.fault(&error).unwrap_or_else(|| match lowered.into_inner() {
+                    true => classify_lift_failure(&error, limits.output_bytes),
+                    false => Fault::allocator(),
+                });
+                // Compiled code writes its counter down before `unreachable`. At any other trap it is in a register, and
+                // what the store has is from some call before.
+                let trap = error.downcast_ref::<Trap>();
+                let is_written = trap.is_some_and(|t| *t == Trap::UnreachableCodeReached);
+                let left = is_written.then(|| sandbox.store.get_fuel().ok()).flatten();
+                Err(Ended { fault, left })
+            }
         }
     }
 
@@ -259,6 +278,19 @@ fn no_state() -> wasmtime::Error {
 /// The contract's `evaluate`, which takes claims in either form.
 type EvaluateFunction<'b, 'a> =
     TypedFunc<LowerProbe<'b, LoweredArguments<'b, 'a>>, EvaluateResults>;
+
+/// The end of an evaluation that gave no verdict.
+struct Ended {
+    fault: Fault,
+    /// Fuel of `evaluate` that was left, where the reading can be trusted.
+    left: Option<u64>,
+}
+
+impl From<Fault> for Ended {
+    fn from(fault: Fault) -> Self {
+        Self { fault, left: None }
+    }
+}
 
 /// An instance and the store that it lives in.
 struct Sandbox {
