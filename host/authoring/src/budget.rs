@@ -22,6 +22,7 @@ const BYTES_PER_FUEL: u64 = 16;
 pub struct EvaluationBudget<'w> {
     max_fuel: u64,
     fuel: u64,
+    max_deadline_ms: u64,
     deadline_ms: u64,
     made: usize,
     watch: Option<Box<dyn FnMut(usize) + 'w>>,
@@ -47,12 +48,15 @@ pub enum StoppedBy {
         max: u64,
     },
     /// Those that ended by `deadline` took as much of their wall-clock limits as they may together.
-    Deadline,
+    Deadline {
+        /// The bound, in milliseconds.
+        max_ms: u64,
+    },
 }
 
 impl<'w> EvaluationBudget<'w> {
-    /// Units of fuel for all evaluations together, unless given: minutes of a processor. Ten cases of a policy that takes
-    /// all of a compiled policy's fuel in each evaluation are within it.
+    /// Units of fuel for all evaluations together, unless given: a minute of a processor, or some for what costs it most. A
+    /// policy that takes all of a compiled policy's fuel in each evaluation is within it with a hundred cases.
     pub const DEFAULT_FUEL: u64 = 100_000_000_000;
 
     /// Milliseconds of the wall-clock limits of evaluations that these ended: a minute.
@@ -60,7 +64,14 @@ impl<'w> EvaluationBudget<'w> {
 
     /// A bound of `max_fuel` units of fuel. One that is reached is noticed before the next evaluation.
     pub fn new(max_fuel: u64) -> Self {
-        Self { max_fuel, fuel: 0, deadline_ms: 0, made: 0, watch: None }
+        let max_deadline_ms = Self::MAX_DEADLINE_MS;
+        Self { max_fuel, fuel: 0, max_deadline_ms, deadline_ms: 0, made: 0, watch: None }
+    }
+
+    /// The same with another bound than [`EvaluationBudget::MAX_DEADLINE_MS`], in milliseconds.
+    #[must_use]
+    pub fn with_max_deadline_ms(self, max_deadline_ms: u64) -> Self {
+        Self { max_deadline_ms, ..self }
     }
 
     /// Calls `watch` with the number of evaluations that were made, after each.
@@ -74,8 +85,8 @@ impl<'w> EvaluationBudget<'w> {
     pub fn stopped_by(&self) -> Option<StoppedBy> {
         if self.fuel >= self.max_fuel {
             Some(StoppedBy::Fuel { max: self.max_fuel })
-        } else if self.deadline_ms >= Self::MAX_DEADLINE_MS {
-            Some(StoppedBy::Deadline)
+        } else if self.deadline_ms >= self.max_deadline_ms {
+            Some(StoppedBy::Deadline { max_ms: self.max_deadline_ms })
         } else {
             None
         }
@@ -135,7 +146,7 @@ impl StoppedBy {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Fuel { .. } => "fuel",
-            Self::Deadline => "deadline",
+            Self::Deadline { .. } => "deadline",
         }
     }
 }
@@ -154,9 +165,8 @@ impl fmt::Display for StoppedBy {
             Self::Fuel { max } => {
                 write!(f, "together they took the maximum of {max} units of fuel")
             }
-            Self::Deadline => {
-                let max = EvaluationBudget::MAX_DEADLINE_MS;
-                write!(f, "those that ended by `deadline` took the maximum of {max} ms together")
+            Self::Deadline { max_ms } => {
+                write!(f, "those that ended by `deadline` took the maximum of {max_ms} ms together")
             }
         }
     }
@@ -164,10 +174,11 @@ impl fmt::Display for StoppedBy {
 
 impl fmt::Debug for EvaluationBudget<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { max_fuel, fuel, deadline_ms, made, watch: _ } = self;
+        let Self { max_fuel, fuel, max_deadline_ms, deadline_ms, made, watch: _ } = self;
         f.debug_struct("EvaluationBudget")
             .field("max_fuel", max_fuel)
             .field("fuel", fuel)
+            .field("max_deadline_ms", max_deadline_ms)
             .field("deadline_ms", deadline_ms)
             .field("made", made)
             .finish()

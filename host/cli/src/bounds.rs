@@ -111,6 +111,6 @@ pub(crate) fn prepare(
 pub(crate) fn remedy(count: &EvaluationCount) -> Option<&'static str> {
     Some(match count.stopped_by? {
         StoppedBy::Fuel { .. } => "--total-fuel raises the maximum",
-        StoppedBy::Deadline => "a smaller `wall-clock-ms` lets each of them end sooner",
+        StoppedBy::Deadline { .. } => "a smaller `wall-clock-ms` lets each of them end sooner",
     })
 }

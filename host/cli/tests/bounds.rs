@@ -188,6 +188,39 @@ fn an_explanation_without_a_bound_reached_is_whole() {
     assert_eq!(explained["evaluations"], explained["evaluations_planned"]);
 }
 
+/// Singles that were left out keep pairs from being tried; pairs that were left out are counted.
+#[test]
+fn what_an_explanation_reports_when_it_stops_was_found() {
+    let folder = folder();
+    let mut run: Value = serde_json::from_str(support::RUN).unwrap();
+    run["spec"]["buildingBlock"]["spec"]["workspaceIdentifier"] = json!("team-b");
+    fs::write(folder.path().join("run.json"), run.to_string()).unwrap();
+    let ask = ASK.replace("aws-workload", "gcp-workload");
+    let line = format!("explain --policies countersign.toml {ask} --format json --total-fuel");
+    let explain = |total: u64| {
+        let ran = countersign(folder.path(), &format!("{line} {total}"));
+        let explained = json_of(&ran);
+        assert_eq!(ran.status, if explained["stopped_by"].is_null() { 0 } else { 1 });
+        explained
+    };
+    let list = |value: &Value| value.as_array().unwrap().clone();
+    let whole = explain(100_000_000_000);
+    let (pairs, singles) = (whole["evaluations_planned"].as_u64().unwrap(), 1_000);
+    assert!(whole["stopped_by"].is_null() && pairs > singles, "{whole}");
+    let mut planned = Vec::new();
+    for total in [1, 1_000_000, 4_000_000, 10_000_000, 20_000_000] {
+        let explained = explain(total);
+        assert_eq!(explained["stopped_by"], "fuel", "{total}");
+        for part in ["claims", "counterfactuals"] {
+            let (found, all) = (list(&explained[part]), list(&whole[part]));
+            assert!(found.iter().all(|one| all.contains(one)), "{total}: {found:?}");
+        }
+        planned.push(explained["evaluations_planned"].as_u64().unwrap());
+    }
+    assert!(planned.is_sorted() && planned.first() < Some(&singles), "{planned:?}");
+    assert_eq!(planned.last(), Some(&pairs));
+}
+
 #[test]
 fn inspecting_has_a_bound_of_time() {
     let folder = folder();
