@@ -299,6 +299,8 @@ fn lines_that_no_case_reaches_are_found(policy: &Path) {
     assert!(all["lines"].as_u64() >= Some(6), "{all}");
     assert_eq!(all["covered"], all["lines"]);
 
+    coverage_has_the_bound_of_the_test(policy);
+
     // A branch that no case reaches, and one that ends in a fault. The derived code of types does not count.
     let (lib, cases) = (policy.join("src/lib.rs"), policy.join("cases.toml"));
     let source = fs::read_to_string(&lib).unwrap();
@@ -368,4 +370,29 @@ fn lines_that_no_case_reaches_are_found(policy: &Path) {
         status == 1 && stderr.contains("coverage is only available for policies in Rust"),
         "{stderr}"
     );
+}
+
+/// With the least that the cases and their changes can be run with, nothing is left for coverage.
+#[track_caller]
+fn coverage_has_the_bound_of_the_test(policy: &Path) {
+    let test = |total: u64, options: &str| {
+        let line = format!("policy test --format json --total-fuel {total} {options}");
+        let ran = countersign(policy, &line);
+        (ran.status, serde_json::from_str::<Value>(&ran.stdout).unwrap())
+    };
+    let (mut too_little, mut enough) = (1, 100_000_000_000);
+    while enough - too_little > 1 {
+        let total = too_little + (enough - too_little) / 2;
+        match test(total, "").1["stopped_by"].is_null() {
+            true => enough = total,
+            false => too_little = total,
+        }
+    }
+    assert_eq!(test(enough, "").0, 0);
+    let (status, tested) = test(enough, "--coverage");
+    assert_eq!((status, &tested["passed"], &tested["coverage"]), (1, &json!(false), &Value::Null));
+    assert!(!tested["cases"].as_array().unwrap().is_empty(), "{tested}");
+    let says = tested["error"]["message"].as_str().unwrap();
+    assert!(says.starts_with("coverage: stopped after "), "{says}");
+    assert!(says.ends_with(" units of fuel; --total-fuel raises the maximum"), "{says}");
 }

@@ -1,6 +1,12 @@
 //! The bounds of `policy test`, `explain` and `inspect`: a policy that takes all that each evaluation gives it does not
 //! keep them busy for hours.
-#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
 
 mod support;
 

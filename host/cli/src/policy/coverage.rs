@@ -5,12 +5,13 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use countersign::visible;
-use countersign_authoring::{CaseRunner, CodeLine, Coverage, EvaluationBudget};
+use countersign_authoring::{CaseRunner, CodeLine, Coverage, CoverageError, EvaluationBudget};
 use countersign_component::Toolchain;
 use serde::Serialize;
 
 use super::language::Language;
 use super::rust::RustPackage;
+use crate::bounds;
 use crate::output::{DIM, FAILURE, Styled};
 use crate::progress;
 
@@ -44,7 +45,12 @@ impl PolicyCoverage {
         let module = progress::with_spinner("compiling for coverage", || {
             package.module_for_coverage(toolchain)
         })?;
-        let coverage = runner.coverage(&module, &|path| package.own(path), budget)?;
+        let coverage = match runner.coverage(&module, &|path| package.own(path), budget) {
+            Err(stopped @ CoverageError::Stopped(count)) => {
+                bail!("{stopped}; {}", bounds::remedy(&count).unwrap_or_default())
+            }
+            measured => measured?,
+        };
         let text = |line: &CodeLine| package.line(&line.file, line.line).unwrap_or_default();
         let missed = coverage.missed().map(|line| (line.clone(), text(line))).collect();
         Ok(Self { coverage, missed, min })
