@@ -40,8 +40,7 @@ pub enum CaseRunnerError {
     /// The component is not a policy.
     #[error("the component does not load: {problem} ({})", .problem.code())]
     Load {
-        /// The reason.
-        #[from]
+        /// The reason, which the message has: it is no source.
         problem: LoadError,
     },
     /// A case makes no valid request.
@@ -106,7 +105,8 @@ impl<'c> CaseRunner<'c> {
         run: &'c Value,
         settings: Settings,
     ) -> Result<Self, CaseRunnerError> {
-        let policy = Arc::new(Policy::load(engine, component, &limits)?);
+        let policy = Policy::load(engine, component, &limits);
+        let policy = Arc::new(policy.map_err(|problem| CaseRunnerError::Load { problem })?);
         let name = BindingName::parse("case").map_err(|error| CaseRunnerError::Other {
             case: String::new(),
             problem: error.to_string(),

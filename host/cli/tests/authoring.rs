@@ -335,6 +335,10 @@ fn lines_that_no_case_reaches_are_found(policy: &Path) {
     let ran = countersign(policy, "policy test --coverage --min-coverage 100");
     assert_eq!(ran.status, 1);
     assert!(ran.stdout.contains(" lines are reached by a case less than 100%\n"), "{}", ran.stdout);
+    let junit =
+        countersign(policy, "policy test --coverage --min-coverage 100 --format junit").stdout;
+    assert!(junit.contains("<testcase name=\"cases reach 100% of the lines\">"), "{junit}");
+    assert!(junit.contains("failures=\"1\""), "{junit}");
     let shown = format!("  src/lib.rs:{abstains}  return Verdict::abstain();\n");
     assert!(ran.stdout.contains(&shown), "{}", ran.stdout);
 
