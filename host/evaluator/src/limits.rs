@@ -4,10 +4,12 @@
 //! structure, its presets, records, the manifest and its JSON Schema, `inspect` and the reference in the documentation
 //! are made from the rows.
 
+mod field;
+mod record;
 mod usage;
 
-use crate::strict_json::{self, JsonError, JsonLimits, Value};
-
+pub use self::field::{LimitError, LimitField, LimitRule, LimitUnit};
+pub use self::record::LimitsRecordError;
 pub use self::usage::{ConfigureUsage, EvaluationUsage};
 
 /// The maximum of elements of all tables of one instance, summed.
@@ -204,163 +206,6 @@ limits! {
     }
 }
 
-/// One limit: a row of the table.
-#[derive(Debug, Clone, Copy)]
-pub struct LimitField {
-    /// Key in a manifest.
-    pub key: &'static str,
-    /// Name of the member in a record: the key with underscores.
-    pub member: &'static str,
-    /// Unit of its value.
-    pub unit: LimitUnit,
-    /// The smallest value.
-    pub min: u64,
-    /// Which values between the smallest and the ceiling it can have.
-    pub rule: LimitRule,
-    /// One sentence for operators.
-    pub summary: &'static str,
-    /// The costs that the limit does not cover.
-    pub excludes: &'static str,
-    get: fn(&Limits) -> u64,
-    set: fn(&mut Limits, u64) -> bool,
-}
-
-/// Unit of a limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LimitUnit {
-    /// Bytes.
-    Bytes,
-    /// Units of fuel.
-    Fuel,
-    /// Milliseconds.
-    Milliseconds,
-}
-
-/// Values that a limit can have between its smallest and its ceiling.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LimitRule {
-    /// All of them.
-    Range,
-    /// The powers of two.
-    PowerOfTwo,
-}
-
-/// The reason that a number cannot be the value of a limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum LimitError {
-    /// The value is 0 or above the ceiling.
-    #[error("{limit}: {found} is not in 1 to {ceiling}")]
-    Range {
-        /// The limit's key.
-        limit: &'static str,
-        /// The value.
-        found: u64,
-        /// The maximum value.
-        ceiling: u64,
-    },
-    /// The value is too low for any policy.
-    #[error("{limit}: {found} is less than {min}, which is needed for any policy")]
-    TooLow {
-        /// The limit's key.
-        limit: &'static str,
-        /// The value.
-        found: u64,
-        /// The minimum value.
-        min: u64,
-    },
-    /// The value is not one of the powers of two that the limit can have.
-    #[error("{limit}: {found} is not a power of two from {min} to {ceiling}")]
-    PowerOfTwo {
-        /// The limit's key.
-        limit: &'static str,
-        /// The value.
-        found: u64,
-        /// The minimum value.
-        min: u64,
-        /// The maximum value.
-        ceiling: u64,
-    },
-}
-
-/// The reason that the limits of a record are rejected.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum LimitsRecordError {
-    /// The text is too large, not JSON, too deep, or has a key twice.
-    #[error(transparent)]
-    Json(#[from] JsonError),
-    /// The text is not an object.
-    #[error("expected an object, found {found}")]
-    NotObject {
-        /// The kind of value that was found.
-        found: &'static str,
-    },
-    /// A limit is missing.
-    #[error("/{member}: missing, expected a whole number")]
-    Missing {
-        /// Name of the member.
-        member: &'static str,
-    },
-    /// A limit is not a whole number.
-    #[error("/{member}: expected a whole number, found {found}")]
-    WrongType {
-        /// Name of the member.
-        member: &'static str,
-        /// The kind of value that was found.
-        found: &'static str,
-    },
-    /// The record has more members than there are limits in this version.
-    #[error("{found} members, of which this version knows {}", Limits::FIELDS.len())]
-    Unknown {
-        /// The number of members.
-        found: usize,
-    },
-    /// A limit has a value that it cannot have.
-    #[error(transparent)]
-    Limit(#[from] LimitError),
-}
-
-impl LimitField {
-    /// The limit's value.
-    pub fn get(&self, limits: &Limits) -> u64 {
-        (self.get)(limits)
-    }
-
-    /// The values that the limit can have, where they are few: those of a power of two.
-    pub fn choices(&self) -> Option<Vec<u64>> {
-        let ceiling = self.get(&Limits::CEILING);
-        let powers = std::iter::successors(Some(self.min), |value| value.checked_mul(2));
-        (self.rule == LimitRule::PowerOfTwo)
-            .then(|| powers.take_while(|value| *value <= ceiling).collect())
-    }
-
-    /// Checks a value that is within 1 and its ceiling against the limit's own rule.
-    fn check_rule(&self, found: u64) -> Result<(), LimitError> {
-        let limit = self.key;
-        let (min, ceiling) = (self.min, self.get(&Limits::CEILING));
-        match self.rule {
-            LimitRule::Range if found < min => Err(LimitError::TooLow { limit, found, min }),
-            LimitRule::PowerOfTwo
-                if !found.is_power_of_two() || !(min..=ceiling).contains(&found) =>
-            {
-                Err(LimitError::PowerOfTwo { limit, found, min, ceiling })
-            }
-            LimitRule::Range | LimitRule::PowerOfTwo => Ok(()),
-        }
-    }
-}
-
-impl LimitUnit {
-    /// The unit as documentation writes it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Bytes => "bytes",
-            Self::Fuel => "units of fuel",
-            Self::Milliseconds => "milliseconds",
-        }
-    }
-}
-
 impl Limits {
     /// The smallest stack in bytes.
     pub const MIN_STACK_BYTES: u32 = 64 << 10;
@@ -387,38 +232,6 @@ impl Limits {
     }
 }
 
-impl Limits {
-    /// Parses the `limits` of a binding in a decision's record, with the bounds of [`Limits::CEILING`].
-    ///
-    /// # Errors
-    /// When a limit is missing, unknown or out of its bounds.
-    pub fn from_record(text: &[u8]) -> Result<Self, LimitsRecordError> {
-        let value = strict_json::parse(text, JsonLimits { bytes: 4096, depth: 1 })?;
-        let Value::Object(members) = value else {
-            return Err(LimitsRecordError::NotObject { found: value.kind() });
-        };
-        for LimitField { member, .. } in Self::FIELDS {
-            match members.get(member) {
-                Some(Value::Unsigned(_)) => {}
-                Some(other) => {
-                    return Err(LimitsRecordError::WrongType { member, found: other.kind() });
-                }
-                None => return Err(LimitsRecordError::Missing { member }),
-            }
-        }
-        let found = members.iter().count();
-        if found != Self::FIELDS.len() {
-            return Err(LimitsRecordError::Unknown { found });
-        }
-        let value = |field: &LimitField| match members.get(field.member) {
-            Some(Value::Unsigned(value)) => *value,
-            // Refused above, and 0 by every limit.
-            _ => 0,
-        };
-        Ok(Self::bounded(value, &Self::CEILING)?)
-    }
-}
-
 impl Default for Limits {
     fn default() -> Self {
         Self::DEFAULT
@@ -427,8 +240,6 @@ impl Default for Limits {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::indexing_slicing, reason = "tests")]
-
     use super::*;
 
     #[test]
@@ -436,34 +247,6 @@ mod tests {
         for preset in [Limits::DEFAULT, Limits::INTERPRETER, Limits::CEILING] {
             assert_eq!(Limits::bounded(|field| field.get(&preset), &Limits::CEILING), Ok(preset));
         }
-    }
-
-    #[test]
-    fn a_record_is_read_with_the_same_bounds() {
-        let record = |of: &LimitField, value: &str| {
-            let members = Limits::FIELDS.iter().map(|field| match field.key == of.key {
-                true => format!(r#""{}":{value}"#, field.member),
-                false => format!(r#""{}":{}"#, field.member, field.get(&Limits::DEFAULT)),
-            });
-            Limits::from_record(format!("{{{}}}", members.collect::<Vec<_>>().join(",")).as_bytes())
-        };
-        for field in Limits::FIELDS {
-            let default = field.get(&Limits::DEFAULT).to_string();
-            assert_eq!(record(field, &default), Ok(Limits::DEFAULT));
-            for wrong in ["0", "-1", "1.5", "null", "\"1\"", "18446744073709551615"] {
-                assert!(record(field, wrong).is_err(), "{}: {wrong}", field.key);
-            }
-            let ceiling = (field.get(&Limits::CEILING) + 1).to_string();
-            assert!(record(field, &ceiling).is_err(), "{}", field.key);
-            let more = format!(r#"{default},"more":1"#);
-            assert_eq!(record(field, &more), Err(LimitsRecordError::Unknown { found: 10 }));
-            let twice = format!(r#"{default},"{}":{default}"#, field.member);
-            assert!(matches!(record(field, &twice), Err(LimitsRecordError::Json(_))));
-        }
-        let missing = Limits::from_record(b"{}");
-        let member = Limits::FIELDS[0].member;
-        assert_eq!(missing, Err(LimitsRecordError::Missing { member }));
-        assert!(Limits::from_record(b"[]").is_err());
     }
 
     #[test]

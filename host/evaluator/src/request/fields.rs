@@ -4,120 +4,27 @@
 //! of a decision, its form and bounds, and how it is read from [`Claims`]. Run objects and records are parsed by the
 //! rows; the contract, the schemas, the engines' inputs and the documentation are compared with them by tests.
 
+mod form;
+mod value;
+
 use std::fmt;
 
+pub use self::form::{FieldForm, PARENT_MEMBERS, ParentMember};
+pub(crate) use self::form::{PARENT_BUILDING_BLOCK, PARENT_DEFINITION};
+pub use self::value::FieldValue;
 use super::claims::{Claims, MAX_AUDIENCES, MAX_TIMESTAMP, MAX_TTL_SECONDS};
-use super::facts::{Facts, MAX_FACT_VALUE_BYTES, MAX_FACTS};
+use super::facts::{MAX_FACT_VALUE_BYTES, MAX_FACTS};
 use super::identifier::{
     Audience, BuildingBlockId, DefinitionId, FactName, Platform, Project, RunId, RunnerId, Subject,
     Workspace,
 };
-use super::run::{AuthorKind, Behavior, Implementation, Parent, Trigger};
+use super::run::{AuthorKind, Behavior, Implementation, Trigger};
 
 /// The maximum number of parents of a building block.
 const MAX_PARENTS: usize = 256;
 
 /// The largest integer that JSON carries without loss (RFC 8259 section 6).
 const MAX_INTEGER: u64 = (1 << 53) - 1;
-
-/// The form of a field's value, and its bounds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FieldForm {
-    /// An identifier, with its form in words.
-    Identifier(&'static str),
-    /// One word of a closed list.
-    Word(&'static [&'static str]),
-    /// A whole number.
-    Integer {
-        /// The smallest.
-        min: u64,
-        /// The largest.
-        max: u64,
-        /// The bounds in words.
-        expected: &'static str,
-    },
-    /// A text of at least one byte without control characters.
-    Line {
-        /// Its greatest length in bytes.
-        max_bytes: usize,
-        /// The bounds in words.
-        expected: &'static str,
-    },
-    /// A list of identifiers, each once.
-    Identifiers {
-        /// The minimum number.
-        min: usize,
-        /// The maximum number.
-        max: usize,
-        /// The form of each in words.
-        each: &'static str,
-        /// The bounds in words.
-        expected: &'static str,
-    },
-    /// A list of parents: objects with the members [`PARENT_MEMBERS`].
-    Parents {
-        /// The maximum number.
-        max: usize,
-        /// The bounds in words.
-        expected: &'static str,
-    },
-    /// Named texts, each name once.
-    Facts {
-        /// The maximum number.
-        max: usize,
-        /// The form of names in words.
-        name: &'static str,
-        /// The greatest length of a value in bytes.
-        max_bytes: usize,
-    },
-}
-
-/// A member of each parent.
-#[derive(Debug, Clone, Copy)]
-pub struct ParentMember {
-    /// Its name in the contract's record `parent`.
-    pub name: &'static str,
-    /// Its key in the run object.
-    pub object: &'static str,
-    /// Its key in a record.
-    pub record: &'static str,
-    /// The form of its text in words.
-    pub expected: &'static str,
-}
-
-/// The members of a parent.
-pub const PARENT_MEMBERS: &[ParentMember] = &[PARENT_BUILDING_BLOCK, PARENT_DEFINITION];
-
-pub(crate) const PARENT_BUILDING_BLOCK: ParentMember = ParentMember {
-    name: "building-block",
-    object: "buildingBlockUuid",
-    record: "building_block",
-    expected: BuildingBlockId::EXPECTED,
-};
-
-pub(crate) const PARENT_DEFINITION: ParentMember = ParentMember {
-    name: "definition",
-    object: "definitionUuid",
-    record: "definition",
-    expected: DefinitionId::EXPECTED,
-};
-
-/// The value of a field.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FieldValue<'c> {
-    /// The claims have none.
-    Absent,
-    /// An identifier, a word or a line.
-    Text(&'c str),
-    /// A whole number.
-    Number(u64),
-    /// Identifiers.
-    Texts(Vec<&'c str>),
-    /// Parents of the building block.
-    Parents(&'c [Parent]),
-    /// Facts.
-    Facts(&'c Facts),
-}
 
 /// One row.
 struct Row {
@@ -514,40 +421,6 @@ impl ClaimField {
 impl fmt::Display for ClaimField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.path())
-    }
-}
-
-impl fmt::Display for FieldForm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Identifier(expected)
-            | Self::Integer { expected, .. }
-            | Self::Line { expected, .. }
-            | Self::Parents { expected, .. } => f.write_str(expected),
-            Self::Word(words) => {
-                let words: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
-                write!(f, "one of {}", words.join(", "))
-            }
-            Self::Identifiers { each, expected, .. } => write!(f, "{expected}, each once: {each}"),
-            Self::Facts { max, name, max_bytes } => write!(
-                f,
-                "at most {max} facts, each name once: {name}; a value of at most {max_bytes} bytes \
-                 without control characters"
-            ),
-        }
-    }
-}
-
-impl fmt::Display for FieldValue<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Absent => f.write_str("none"),
-            Self::Text(text) => f.write_str(text),
-            Self::Number(number) => write!(f, "{number}"),
-            Self::Texts(texts) => f.write_str(&texts.join(" ")),
-            Self::Parents(parents) => write!(f, "{} parents", parents.len()),
-            Self::Facts(facts) => write!(f, "{} facts", facts.len()),
-        }
     }
 }
 
