@@ -1,0 +1,113 @@
+//! The components that hold an engine: what they are, what they say of texts, and that they answer as the engine does as
+//! a library of a native program.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
+
+mod choices;
+mod comparison;
+mod texts;
+mod verdicts;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use countersign::{
+    Binding, BindingConfig, BindingError, Engine, EngineConfig, Limits, Mode, Optimization, Policy,
+    PolicySet, Scope, Settings, imports,
+};
+use countersign_engines::{EngineName, Places};
+use serde_json::{Value, json};
+
+const RUN: &str = include_str!("../../../../examples/run.json");
+const RULES_REGO: &str = include_str!("rules.rego");
+const RULES_CEDAR: &str = include_str!("rules.cedar");
+const CEDAR_SCHEMA: &str =
+    include_str!("../../../../guest-policies/engines/cedar/src/schema.cedarschema");
+
+/// A busy machine must not change a verdict.
+const LIMITS: Limits = Limits { wall_clock_ms: 10_000, ..Limits::INTERPRETER };
+
+/// The component of an engine, which `make engines` has built.
+fn component(engine: EngineName) -> Vec<u8> {
+    let program = std::env::current_exe().unwrap();
+    Places::of(Some(&program), None).read(engine).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn prepare(component: &[u8], settings: &Value) -> Result<PolicySet, BindingError> {
+    let policy = Policy::load(&Engine::new().unwrap(), component, &LIMITS).unwrap();
+    bind(&Arc::new(policy), settings)
+}
+
+/// A policy that is compiled once and takes its settings in each evaluation: a snapshot of an engine for each text
+/// would take seconds, and answers are the same without.
+fn unoptimised(component: &[u8]) -> Arc<Policy> {
+    let config = EngineConfig { optimization: Optimization::None, ..EngineConfig::default() };
+    Arc::new(Policy::load(&Engine::with(config).unwrap(), component, &LIMITS).unwrap())
+}
+
+fn bind(policy: &Arc<Policy>, settings: &Value) -> Result<PolicySet, BindingError> {
+    let config = BindingConfig {
+        name: "engine".parse().unwrap(),
+        settings: Settings::from_json(&settings.to_string()).unwrap(),
+        scope: Scope::All,
+        mode: Mode::Enforce,
+        may_permit: true,
+        limits: LIMITS,
+        claims: vec!["team".parse().unwrap()],
+    };
+    Ok(PolicySet::new(vec![Binding::prepare(Arc::clone(policy), config)?]).unwrap())
+}
+
+fn rego() -> Value {
+    json!({
+        "policy": RULES_REGO,
+        "data": {
+            "also": {"team-a": true, "team-b": true},
+            "also_max_ttl": 900,
+            "ceilings": {"apply": 3600, "destroy": 1800},
+            "triggers": {"destroy": {"user": true}, "apply": {"user": true, "api-key": true}},
+        },
+    })
+}
+
+fn cedar() -> Value {
+    let member = |name: &str| {
+        json!({
+            "uid": {"type": "Workspace", "id": name},
+            "attrs": {},
+            "parents": [{"type": "Group", "id": "also"}],
+        })
+    };
+    json!({"policies": RULES_CEDAR, "entities": [member("team-a"), member("team-b")]})
+}
+
+#[test]
+fn they_import_nothing_and_say_what_they_are() {
+    for engine in EngineName::ALL {
+        let (component, name) = (component(engine), engine.as_str());
+        assert_eq!(imports(&component), Ok(vec![]));
+        // What it is does not depend on where it was built.
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
+        for place in [root.to_str().unwrap(), "/registry/src/"] {
+            assert!(
+                !component.windows(place.len()).any(|bytes| bytes == place.as_bytes()),
+                "{name}: {place}"
+            );
+        }
+        let policy = Policy::load(&Engine::new().unwrap(), &component, &LIMITS).unwrap();
+        assert_eq!(policy.description().name, name);
+        let schema: Value =
+            serde_json::from_str(policy.description().settings_schema.as_deref().unwrap()).unwrap();
+        assert_eq!(schema["additionalProperties"], false);
+        // What `configure` left is what an evaluation begins with.
+        let settings = if name == "rego" { rego() } else { cedar() };
+        let set = bind(&Arc::new(policy), &settings).unwrap();
+        let binding = &set.bindings()[0];
+        assert_eq!(binding.prepared().unwrap().no_snapshot, None, "{name}");
+    }
+}
