@@ -1,5 +1,11 @@
 //! Files that are taken away or replaced while a log is written: no record is acknowledged that nobody finds again.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
 
 mod support;
 

@@ -1,5 +1,11 @@
 //! A store and a log that were put back alone, and files of the state that are taken away while they are used.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
 
 mod support;
 
@@ -142,9 +148,11 @@ fn the_last_segments_are_enough() {
     assert!(matches!(check_bound(&path, &mark(39, 39)), Err(UnboundError::StoreBehind { .. })));
 }
 
+type Disturb = fn(&Path);
+
 #[tokio::test]
 async fn a_database_that_is_not_in_its_place_is_noticed() {
-    let disturb: [(&str, fn(&Path)); 5] = [
+    let disturb: [(&str, Disturb); 5] = [
         ("removed", |path| fs::remove_file(path).unwrap()),
         ("moved", |path| fs::rename(path, path.with_extension("old")).unwrap()),
         ("replaced", |path| {
