@@ -122,7 +122,7 @@ fn bodies() -> Vec<Case> {
             &format!("(func (param i32) (block (br_table {targets} (local.get 0))))"),
         ),
         module("1,001 loops of 1,000 locals", &loops(1_001)),
-        Case::new(13, "800 loops of 1,000 locals", "missing-interface", of_module(&loops(800))),
+        Case::new(13, "80 loops of 1,000 locals", "missing-interface", of_module(&loops(80))),
     ]
 }
 
@@ -225,6 +225,11 @@ fn joined() -> Vec<Case> {
             "1,000 `if` and then 1,400 loops of 128 parameters",
             of_module(&if_loops(1_000, 1_400, 128)),
         ),
+        refused(
+            23,
+            "1,900 blocks of 5 values and a `br_table` to each",
+            of_module(&table_of_blocks(1_900, 5)),
+        ),
         // Their square costs more than their bytes may: exports make a component larger, and little more.
         refused(
             23,
@@ -257,6 +262,19 @@ fn if_loops(ifs: usize, loops: usize, params: usize) -> String {
     });
     let (ifs, loops): (String, String) = (ifs.collect(), loops.collect());
     format!("(func (param {}) {ifs} {loops})", "i32 ".repeat(params))
+}
+
+/// Blocks within one another, each with values, and a branch to each of them.
+fn table_of_blocks(blocks: usize, values: usize) -> String {
+    let push = "(i64.const 1)".repeat(values);
+    format!(
+        "(global $g (mut i32) (i32.const 7)) (type $r (func (result {}))) (func {} {push} (br_table {} (global.get $g)) {}) {})",
+        "i64 ".repeat(values),
+        "(block (type $r) ".repeat(blocks),
+        (0..blocks).map(|n| format!("{n} ")).collect::<String>(),
+        format!(") {} {push}", "drop ".repeat(values)).repeat(blocks - 1),
+        "drop ".repeat(values)
+    )
 }
 
 /// One body with so many branches, in a component that is mostly exports.

@@ -196,7 +196,11 @@ fn a_backup_that_is_not_as_it_was_written_is_not_restored() {
         for bytes in [&changed[..], &whole[..whole.len() - 1]] {
             fs::write(&path, bytes).unwrap();
             let ran = restore();
-            assert!(ran.status == 1 && ran.stderr.contains("changed since"), "{file}: {}", ran.stderr);
+            assert!(
+                ran.status == 1 && ran.stderr.contains("changed since"),
+                "{file}: {}",
+                ran.stderr
+            );
             assert!(!folder.path().join("state").exists());
         }
         fs::remove_file(&path).unwrap();
@@ -265,10 +269,8 @@ fn a_part_of_the_state_that_is_put_back_alone_is_not_started_on() {
         (&["issuer.db", "log"], &early, "a checkpoint says that it reached"),
     ] {
         put_back(parts, from);
-        let ran = command(folder.path())
-            .args(["serve", "--config", "issuer.toml"])
-            .output()
-            .unwrap();
+        let ran =
+            command(folder.path()).args(["serve", "--config", "issuer.toml"]).output().unwrap();
         let said = String::from_utf8_lossy(&ran.stderr);
         assert!(ran.status.code() == Some(1) && said.contains(says), "{parts:?}: {said}");
     }

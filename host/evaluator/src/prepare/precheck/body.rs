@@ -58,7 +58,7 @@ pub(super) fn check(
     // The body is a block too, which `return` and branches leave.
     let mut blocks = vec![Block { is_loop: false, signature }];
     let (mut loops, mut all_loops, mut targets, mut joins) = (0_u64, 0_u64, 0_u64, 0_u64);
-    let mut branches = 0_u64;
+    let (mut branches, mut carried_values) = (0_u64, 0_u64);
     let mut weight = weights::body(signature, locals);
     let mut operators = body.get_operators_reader().map_err(malformed)?;
     while !operators.eof() {
@@ -79,12 +79,14 @@ pub(super) fn check(
                 at_most(what, product, LOOPS_TIMES_LOCALS)?;
                 let signature = of_block(blockty, module);
                 weight += weights::loop_values(signature.values());
+                carried_values += signature.values();
                 joins += 1;
                 blocks.push(Block { is_loop: true, signature });
             }
             Operator::Block { blockty } | Operator::If { blockty } => {
                 let signature = of_block(blockty, module);
                 weight += weights::block_values(signature.values());
+                carried_values += signature.values();
                 joins += 1;
                 blocks.push(Block { is_loop: false, signature });
             }
@@ -93,17 +95,22 @@ pub(super) fn check(
                 loops -= u64::from(was_loop);
             }
             Operator::Br { relative_depth } | Operator::BrIf { relative_depth } => {
-                weight += weights::block_values(carried(relative_depth, &blocks));
+                let values = carried(relative_depth, &blocks);
+                weight += weights::block_values(values);
+                carried_values += values;
             }
             Operator::Return => weight += weights::block_values(signature.results),
             Operator::BrTable { targets: table } => {
                 targets = targets.saturating_add(table.len().into());
                 at_most("branch targets of one function", targets, BRANCH_TARGETS)?;
                 for target in table.targets() {
-                    let target = target.map_err(malformed)?;
-                    weight += weights::block_values(carried(target, &blocks));
+                    let values = carried(target.map_err(malformed)?, &blocks);
+                    weight += weights::block_values(values);
+                    carried_values += values;
                 }
-                weight += weights::block_values(carried(table.default(), &blocks));
+                let values = carried(table.default(), &blocks);
+                weight += weights::block_values(values);
+                carried_values += values;
             }
             Operator::Call { function_index } => {
                 weight += weights::call_values(module.function(function_index).values());
@@ -117,6 +124,7 @@ pub(super) fn check(
     }
     weight += weights::joins(joins, variables);
     weight = weight.saturating_add(weights::branches(branches));
+    weight = weight.saturating_add(weights::carried(carried_values, joins, branches));
     Ok(weights::whole(weight))
 }
 

@@ -26,7 +26,12 @@ pub(super) fn body(signature: Signature, locals: u64) -> Weight {
 
 /// Values that a block, an `if` or a branch carries.
 pub(super) fn block_values(values: u64) -> Weight {
-    values.saturating_mul(3)
+    values.saturating_mul(12)
+}
+
+/// All values that the blocks and branches of a body carry: at each other block or branch, each costs a little more.
+pub(super) fn carried(values: u64, joins: u64, branches: u64) -> Weight {
+    values.saturating_mul(joins.saturating_add(branches)) / 15
 }
 
 /// Values that a loop carries.
