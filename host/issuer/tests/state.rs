@@ -81,6 +81,42 @@ async fn what_ended_long_ago_is_forgotten_and_nothing_else() {
     store.close().await;
 }
 
+/// Anybody can ask for runs that are not there: that costs no read of the database, and hides none that is.
+#[tokio::test]
+async fn a_run_that_is_not_there_is_not_read() {
+    let folder = folder();
+    let path = folder.path().join("issuer.db");
+    SqliteStore::open(&path).await.unwrap().close().await;
+    let pool = sqlx::SqlitePool::connect(&format!("sqlite:{}", path.display())).await.unwrap();
+    // More than are read at once; they are no runs, which whoever reads one finds out.
+    sqlx::query(
+        "WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number LIMIT 20001) \
+         INSERT INTO run (id, record, runner, registered_at, expires_at) SELECT \
+         '00000000-0000-4000-8000-' || printf('%012x', n), '{}', '', 0, n / 1000 FROM number",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    let store = SqliteStore::open(&path).await.unwrap();
+    let read = async |number: usize| {
+        store.run(&format!("00000000-0000-4000-8000-{number:012x}").parse().unwrap()).await
+    };
+    for number in [1, 10_000, 10_001, 20_000, 20_001] {
+        assert!(read(number).await.unwrap_err().to_string().contains("malformed"), "{number}");
+    }
+    store.register(&registered()).await.unwrap();
+    assert!(store.run(&RUN.parse().unwrap()).await.unwrap().is_some());
+    sqlx::query("DROP TABLE run").execute(&pool).await.unwrap();
+    // One in a thousand is read all the same.
+    let mut failed = 0;
+    for number in 30_000..31_000 {
+        failed += usize::from(read(number).await.is_err());
+    }
+    assert!(failed < 20, "{failed} of 1,000 were read");
+    pool.close().await;
+    store.close().await;
+}
+
 #[tokio::test]
 async fn a_database_that_is_none_or_of_a_later_version_is_not_opened() {
     let folder = folder();

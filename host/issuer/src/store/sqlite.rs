@@ -1,5 +1,7 @@
 //! The store in a file: SQLite.
 
+mod id_filter;
+
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,6 +18,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{Row, SqlSafeStr, query};
 
+use self::id_filter::IdFilter;
 use super::{Registered, Store, StoreError, StoreMark};
 use crate::BoxFuture;
 use crate::runs::{RegisteredRun, SecretHash};
@@ -32,6 +35,8 @@ pub struct SqliteStore {
     changes: AtomicU64,
     log_reached: Mutex<Option<Position>>,
     places: Vec<Place>,
+    /// INVARIANT: it has the id of every run in the database.
+    ids: IdFilter,
 }
 
 /// Recently read runs, as they are in the database: one process has it, so nobody else changes
@@ -119,6 +124,7 @@ impl SqliteStore {
         let readers = pool(2).connect_with(options.read_only(true)).await?;
         // A read makes the write-ahead log where there is none.
         let changes = mark_of(&writer).await?.changes;
+        let ids = ids(&readers).await?;
         let places = ["", "-wal"].map(|end| Place::of(path, end));
         Ok(Self {
             writer,
@@ -127,6 +133,7 @@ impl SqliteStore {
             changes: AtomicU64::new(changes),
             log_reached: Mutex::new(None),
             places: places.into_iter().flatten().collect(),
+            ids,
         })
     }
 
@@ -203,6 +210,8 @@ impl Store for SqliteStore {
         run: &'s RegisteredRun,
     ) -> BoxFuture<'s, Result<Registered, StoreError>> {
         Box::pin(async {
+            // Before it is there, and also where that fails: an id too many costs a read at most.
+            self.ids.add(run.run.id.as_str());
             let mut transaction = self.writer.begin().await?;
             let done = query(
                 "INSERT INTO run (id, record, runner, run_token_sha256, registered_at, expires_at) \
@@ -238,7 +247,7 @@ impl Store for SqliteStore {
     ) -> BoxFuture<'s, Result<Option<Arc<RegisteredRun>>, StoreError>> {
         Box::pin(async {
             let (known, changes) = self.known.get(id);
-            if known.is_some() {
+            if known.is_some() || !self.ids.may_have(id.as_str()) {
                 return Ok(known);
             }
             let Some(run) = self.find(&self.readers, id).await?.map(Arc::new) else {
@@ -369,6 +378,28 @@ impl Store for SqliteStore {
             self.readers.close().await;
             self.writer.close().await;
         })
+    }
+}
+
+/// The ids of all runs, read in pages; from the index, which is a fraction of the table.
+async fn ids(pool: &SqlitePool) -> Result<IdFilter, StoreError> {
+    let count: i64 = query("SELECT count(*) FROM run").fetch_one(pool).await?.try_get(0)?;
+    let ids = IdFilter::new(usize::try_from(count).unwrap_or_default());
+    let mut last = (i64::MIN, String::new());
+    loop {
+        let rows = query(
+            "SELECT expires_at, id FROM run INDEXED BY run_expires_at \
+             WHERE (expires_at, id) > (?, ?) ORDER BY expires_at, id LIMIT 10000",
+        )
+        .bind(last.0)
+        .bind(&last.1)
+        .fetch_all(pool)
+        .await?;
+        for row in &rows {
+            ids.add(row.try_get("id")?);
+        }
+        let Some(row) = rows.last() else { return Ok(ids) };
+        last = (row.try_get("expires_at")?, row.try_get("id")?);
     }
 }
 
