@@ -42,8 +42,9 @@ and the folder of its state: the database, the decision log and the keys, which 
 SIGHUP, or a change in the content of the manifest, of a file that it names, or of the
 configuration, reloads policies, API keys, trusted issuers and the certificate. New policies
 are prepared beside those in use and replace them together; if anything fails, those in use stay.
-API keys and trusted issuers are replaced separately, even if policies fail. Other changes of the
-configuration require a restart. SIGTERM and SIGINT stop the service: requests finish, then log and
+API keys and trusted issuers are replaced separately, even if policies fail. SIGHUP also fetches the
+keys of trusted issuers anew, so that one that was withdrawn is no longer accepted. Other changes of
+the configuration require a restart. SIGTERM and SIGINT stop the service: requests finish, then log and
 database are closed.
 
 The service logs to stderr, a line of JSON for each event: warnings and errors at once, others within

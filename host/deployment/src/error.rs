@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use countersign::{EngineError, IssuerUrlError};
-use countersign_issuer::JwksError;
+use countersign_issuer::{AmbiguousIdentities, JwksError};
 
 use crate::files::FileError;
 use crate::https_fetch::HttpsFetchError;
@@ -59,6 +59,9 @@ pub enum DeploymentError {
     /// The JWKS of a trusted issuer cannot be used.
     #[error(transparent)]
     Jwks(#[from] JwksError),
+    /// The identities of a trusted issuer are ambiguous.
+    #[error(transparent)]
+    Identities(#[from] AmbiguousIdentities),
     /// The certificates of a trusted issuer cannot be used.
     #[error(transparent)]
     Fetch(#[from] HttpsFetchError),

@@ -1,23 +1,53 @@
 //! Fetches key sets and discovery documents over HTTPS.
 
+mod freshness;
+
+use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client};
+use reqwest::{Certificate, Client, StatusCode, Url};
 use zeroize::Zeroizing;
 
-use countersign_issuer::{BoxFuture, Fetch, FetchError};
+use countersign_issuer::{BoxFuture, Fetch, FetchError, FetchErrorKind, FetchedDocument};
 
+/// The time within which a whole answer must be there.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Fetches over HTTPS, without proxies or redirects, and within 5 seconds.
 #[derive(Debug, Clone)]
 pub struct HttpsFetch {
     client: Client,
-    /// The file of the bearer token.
-    token: Option<PathBuf>,
+    token: Option<FetchToken>,
+}
+
+/// A bearer token for servers of some origins. No other server is shown it: the URL of a key set is in a document,
+/// which is not trusted with the token.
+#[derive(Debug, Clone)]
+pub struct FetchToken {
+    /// The file, read anew for each request.
+    pub file: PathBuf,
+    /// The origins that the token is for.
+    pub origins: Vec<Origin>,
+}
+
+/// The origin of a URL (RFC 6454 section 4): scheme, host and port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    scheme: String,
+    host: String,
+    port: Option<u16>,
+}
+
+impl Origin {
+    /// The origin of a URL; `None` where it has none.
+    pub fn of(url: &str) -> Option<Self> {
+        let url = Url::parse(url).ok()?;
+        let host = url.host_str()?.trim_end_matches('.').to_owned();
+        Some(Self { scheme: url.scheme().to_owned(), host, port: url.port_or_known_default() })
+    }
 }
 
 /// A client that could not be made.
@@ -33,14 +63,14 @@ pub enum HttpsFetchError {
 }
 
 impl HttpsFetch {
-    /// A client that verifies servers with the certificates in `authorities` (PEM), or with the system's, and sends
-    /// them the token in a file, which is read anew each time.
+    /// A client that verifies servers with the certificates in `authorities` (PEM), or with the system's, and sends a
+    /// token to those that it is for.
     ///
     /// # Errors
     /// When there is no certificate in them.
     pub fn new(
         authorities: Option<&[u8]>,
-        token: Option<PathBuf>,
+        token: Option<FetchToken>,
     ) -> Result<Self, HttpsFetchError> {
         let mut builder = Client::builder().timeout(TIMEOUT).redirect(Policy::none()).no_proxy();
         if let Some(pem) = authorities {
@@ -53,6 +83,45 @@ impl HttpsFetch {
         let client = builder.build()?;
         Ok(Self { client, token })
     }
+
+    async fn document(&self, url: &str, limit: usize) -> Result<FetchedDocument, Failed> {
+        let mut request = self.client.get(url);
+        let mut hint = "";
+        if let Some(token) = &self.token {
+            if Origin::of(url).is_some_and(|origin| token.origins.contains(&origin)) {
+                request = request.bearer_auth(token.read()?.trim_end());
+            } else {
+                hint = "; `token-file` is not sent there: set `jwks-url`, or list the origin in `token-origins`";
+            }
+        }
+        let mut response = request.send().await?;
+        let status = response.status();
+        if status != StatusCode::OK {
+            let is_redirect =
+                if status.is_redirection() { ", a redirect, which is not followed" } else { "" };
+            let hint = if matches!(status.as_u16(), 401 | 403) { hint } else { is_redirect };
+            let problem = format!("the server answered {}{hint}", status.as_u16());
+            return Err(Failed(FetchErrorKind::Status, problem));
+        }
+        let fresh_seconds = freshness::seconds(response.headers());
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await? {
+            if bytes.len() + chunk.len() > limit {
+                let problem = format!("longer than {limit} bytes");
+                return Err(Failed(FetchErrorKind::Document, problem));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(FetchedDocument { bytes, fresh_seconds })
+    }
+}
+
+impl FetchToken {
+    fn read(&self) -> Result<Zeroizing<String>, Failed> {
+        fs::read_to_string(&self.file).map(Zeroizing::new).map_err(|error| {
+            Failed(FetchErrorKind::Token, format!("{}: {error}", self.file.display()))
+        })
+    }
 }
 
 impl Fetch for HttpsFetch {
@@ -60,40 +129,67 @@ impl Fetch for HttpsFetch {
         &'f self,
         url: &'f str,
         limit: usize,
-    ) -> BoxFuture<'f, Result<Vec<u8>, FetchError>> {
+    ) -> BoxFuture<'f, Result<FetchedDocument, FetchError>> {
         Box::pin(async move {
-            let error = |problem: String| FetchError { url: url.to_owned(), problem };
-            let failed = |source: reqwest::Error| error(source.without_url().to_string());
-            let mut request = self.client.get(url);
-            if let Some(file) = &self.token {
-                let token = fs::read_to_string(file).map(Zeroizing::new);
-                let token =
-                    token.map_err(|source| error(format!("{}: {source}", file.display())))?;
-                request = request.bearer_auth(token.trim_end());
-            }
-            let mut response = request.send().await.map_err(failed)?;
-            if response.status() != reqwest::StatusCode::OK {
-                return Err(error(format!("answered {}", response.status().as_u16())));
-            }
-            let mut body = Vec::new();
-            while let Some(chunk) = response.chunk().await.map_err(failed)? {
-                if body.len() + chunk.len() > limit {
-                    return Err(error(format!("longer than {limit} bytes")));
-                }
-                body.extend_from_slice(&chunk);
-            }
-            Ok(body)
+            let document = self.document(url, limit).await;
+            document.map_err(|Failed(kind, problem)| FetchError {
+                url: url.to_owned(),
+                kind,
+                problem,
+            })
         })
+    }
+}
+
+/// The reason that a document could not be fetched.
+struct Failed(FetchErrorKind, String);
+
+impl From<reqwest::Error> for Failed {
+    fn from(error: reqwest::Error) -> Self {
+        let error = error.without_url();
+        // The message of the client alone is the same for all of them.
+        let mut problem = error.to_string();
+        let mut source = error.source();
+        while let Some(error) = source {
+            problem.push_str(&format!(": {error}"));
+            source = error.source();
+        }
+        // Also where the answer had begun.
+        if error.is_timeout() {
+            let problem = format!("timed out after {} s: {problem}", TIMEOUT.as_secs());
+            return Self(FetchErrorKind::Timeout, problem);
+        }
+        let is_connection = error.is_connect();
+        let kind = if is_connection { FetchErrorKind::Connection } else { FetchErrorKind::Broken };
+        Self(kind, problem)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{HttpsFetch, HttpsFetchError};
+    use super::{HttpsFetch, HttpsFetchError, Origin};
 
     #[test]
     fn a_file_without_certificates_verifies_nobody() {
         let error = HttpsFetch::new(Some(b"{}"), None).unwrap_err();
         assert!(matches!(error, HttpsFetchError::NoCertificate));
+    }
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port() {
+        let origin = Origin::of("https://a.example/jwks").unwrap();
+        for same in ["https://a.example", "https://A.EXAMPLE:443/x?y", "https://a.example./"] {
+            assert_eq!(Origin::of(same).unwrap(), origin, "{same}");
+        }
+        for other in [
+            "http://a.example",
+            "https://a.example:444",
+            "https://b.example",
+            "https://a.example.evil.example",
+            "https://x.a.example",
+        ] {
+            assert_ne!(Origin::of(other).unwrap(), origin, "{other}");
+        }
+        assert_eq!(Origin::of("a.example"), None);
     }
 }

@@ -66,7 +66,7 @@ pub use bundle::ManifestBundle;
 #[cfg(feature = "service")]
 pub use error::DeploymentError;
 #[cfg(feature = "service")]
-pub use https_fetch::{HttpsFetch, HttpsFetchError};
+pub use https_fetch::{FetchToken, HttpsFetch, HttpsFetchError, Origin};
 #[cfg(feature = "service")]
 pub use installation::{DefinitionArgument, Installation, NoAudience, SubjectsError};
 #[cfg(feature = "service")]

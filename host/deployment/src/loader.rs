@@ -6,15 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use countersign::{Digest, Engine, IssuerUrl, Optimization};
 use countersign_compiler_worker::CacheFolder;
-use countersign_issuer::{
-    Authorizer, DecisionContext, Jwks, KeySource, TrustedIssuer, TrustedIssuers,
-};
+use countersign_issuer::{Authorizer, DecisionContext, Jwks, KeySource, TrustedIssuers};
 
 use crate::bundle::ManifestBundle;
 use crate::engine;
 use crate::error::DeploymentError;
 use crate::files::{FileSource, FileSystem, resolve_relative_to};
-use crate::https_fetch::HttpsFetch;
+use crate::https_fetch::{FetchToken, HttpsFetch};
 use crate::installation::Installation;
 use crate::manifest::{Manifest, PreparationEntry};
 use crate::service_config::{Config, KeysEntry, TrustedIssuerEntry};
@@ -194,14 +192,9 @@ impl Loader {
                 .map_err(|error| error.at(format!("trusted-issuer `{}`", entry.url)))?;
             let keys = Arc::clone(&source.keys);
             sources.push(source);
-            let audience = entry.audience.clone().unwrap_or_else(|| url.as_str().to_owned());
-            let issuer = TrustedIssuer {
-                url: entry.url.clone(),
-                audience,
-                keys,
-                single_use: entry.single_use,
-                identities: entry.identities.iter().cloned().collect(),
-            };
+            let issuer = entry.trust(keys, url.as_str()).map_err(|error| {
+                DeploymentError::from(error).at(format!("trusted-issuer `{}`", entry.url))
+            })?;
             trusted.insert(entry.url.clone(), issuer);
         }
         *known = sources;
@@ -231,14 +224,17 @@ impl Loader {
         }
         let same = known.iter().find(|source| {
             let before = &source.entry;
-            (&before.url, &before.keys, &before.token_file)
-                == (&entry.url, &entry.keys, &entry.token_file)
+            (&before.url, &before.keys, &before.token_file, &before.token_origins)
+                == (&entry.url, &entry.keys, &entry.token_file, &entry.token_origins)
                 && source.authorities == digest
         });
         let keys = match same {
             Some(source) => Arc::clone(&source.keys),
             None => {
-                let token = entry.token_file.as_deref().map(|file| self.path(file));
+                let token = entry.token_file.as_deref().map(|file| FetchToken {
+                    file: self.path(file),
+                    origins: entry.token_origins.clone(),
+                });
                 let pem = authorities.map(|file| file.bytes.as_slice());
                 let fetch = HttpsFetch::new(pem, token)
                     .map_err(|error| DeploymentError::from(error).at("ca-file"))?;

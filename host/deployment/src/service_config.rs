@@ -1,9 +1,16 @@
 //! `issuer.toml`: the configuration of a service, as an operator writes it.
 
 mod file;
+mod trusted_issuer;
 
-use countersign::RunnerId;
-use countersign_issuer::{ApiKey, Identity, Permission, ServiceConfig};
+use std::sync::Arc;
+
+use countersign_issuer::{
+    AmbiguousIdentities, ApiKey, Identity, KeySource, Permission, ServiceConfig, TrustedIdentities,
+    TrustedIdentity, TrustedIssuer,
+};
+
+use crate::https_fetch::Origin;
 
 pub use file::ConfigError;
 
@@ -59,10 +66,35 @@ pub struct TrustedIssuerEntry {
     pub ca_file: Option<String>,
     /// `token-file`: a bearer token for requests of its keys, as Kubernetes requires; read anew each time.
     pub token_file: Option<String>,
+    /// The origins that the token is for: those of `url` and `jwks-url`, and `token-origins`.
+    pub token_origins: Vec<Origin>,
     /// `single-use`: accepts each token once only.
     pub single_use: bool,
-    /// `[[trusted-issuer.identity]]`: the identities of its subjects.
-    pub identities: Vec<(String, Identity)>,
+    /// `max-token-lifetime-seconds`: the maximum of seconds from `iat` to `exp`.
+    pub max_token_lifetime: u64,
+    /// `[[trusted-issuer.identity]]`: the identities that its tokens stand for.
+    pub identities: Vec<TrustedIdentity>,
+}
+
+impl TrustedIssuerEntry {
+    /// The issuer, with a source of its keys. `audience` is this service's identifier, for an entry without one.
+    ///
+    /// # Errors
+    /// When a token could stand for two identities.
+    pub fn trust(
+        &self,
+        keys: Arc<KeySource>,
+        audience: &str,
+    ) -> Result<TrustedIssuer, AmbiguousIdentities> {
+        Ok(TrustedIssuer {
+            url: self.url.clone(),
+            audience: self.audience.as_deref().unwrap_or(audience).to_owned(),
+            keys,
+            single_use: self.single_use,
+            max_token_lifetime: self.max_token_lifetime,
+            identities: TrustedIdentities::new(self.identities.iter().cloned())?,
+        })
+    }
 }
 
 /// The source of a trusted issuer's keys.
@@ -107,17 +139,8 @@ impl Config {
     /// Tells whether an API key or a trusted identity has a permission.
     pub fn any_principal_has(&self, permission: Permission) -> bool {
         let by_token = self.trusted_issuers.iter().flat_map(|issuer| &issuer.identities).any(
-            |(_, identity)| matches!(identity, Identity::ControlPlane(may) if may.contains(&permission)),
+            |identity| matches!(&identity.identity, Identity::ControlPlane(may) if may.contains(&permission)),
         );
         by_token || self.api_keys.iter().any(|key| key.permissions.contains(&permission))
-    }
-}
-
-/// The identity of a subject: exactly one of a runner, and the permissions of a part of the control plane.
-fn identity(runner: Option<RunnerId>, may: Option<Vec<Permission>>) -> Option<Identity> {
-    match (runner, may) {
-        (Some(runner), None) => Some(Identity::Runner(runner)),
-        (None, Some(may)) => Some(Identity::ControlPlane(may)),
-        _ => None,
     }
 }

@@ -7,76 +7,47 @@
     reason = "tests"
 )]
 
+#[path = "../../issuer/tests/support/stand_in.rs"]
+mod stand_in;
 #[path = "../../issuer/tests/support/mod.rs"]
 mod support;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use axum::Router;
-use axum::body::Body;
-use axum::extract::State;
-use axum::http::{Response, StatusCode, Uri};
-use countersign_deployment::HttpsFetch;
-use countersign_issuer::{Identity, IdentityError, Jwks, KeySource, TrustedIssuer, TrustedIssuers};
-use countersign_signing::{Algorithm, KeySet, SigningKey};
+use countersign_deployment::{FetchToken, HttpsFetch, Origin};
+use countersign_issuer::{
+    Fetch, FetchErrorKind, Identity, IdentityError, Jwks, KeySource, TrustedIssuer, TrustedIssuers,
+};
+use countersign_signing::{Algorithm, SigningKey};
 use serde_json::{Value, json};
-use support::{Cluster, ISSUER, SHARED_RUNNER, SHARED_SUBJECT, START, claims};
-
-/// The other issuer's responses, by path.
-type Pages = Arc<Mutex<HashMap<String, (u16, String)>>>;
+use stand_in::{DISCOVERY, StandIn};
+use support::{Cluster, ISSUER, SHARED_RUNNER, SHARED_SUBJECT, START, claims, identities};
 
 fn cluster(algorithm: Algorithm) -> Cluster {
     let key = || SigningKey::generate(algorithm).unwrap().0;
     Cluster { key: key(), other: key() }
 }
 
+/// An issuer with a key.
 struct Other {
-    url: String,
-    pages: Pages,
+    issuer: StandIn,
     key: Cluster,
-    asked: Arc<Mutex<usize>>,
+}
+
+impl std::ops::Deref for Other {
+    type Target = StandIn;
+
+    fn deref(&self) -> &StandIn {
+        &self.issuer
+    }
 }
 
 impl Other {
     async fn start() -> Self {
-        let (pages, asked) = (Pages::default(), Arc::new(Mutex::new(0)));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let state = (Arc::clone(&pages), Arc::clone(&asked));
-        let answer = async |State((pages, asked)): State<(Pages, Arc<Mutex<usize>>)>, uri: Uri| {
-            *asked.lock().unwrap() += 1;
-            let (status, body) =
-                pages.lock().unwrap().get(uri.path()).cloned().unwrap_or((404, String::new()));
-            Response::builder()
-                .status(StatusCode::from_u16(status).unwrap())
-                .header("location", "/jwks")
-                .body(Body::from(body))
-                .unwrap()
-        };
-        let router = Router::new().fallback(answer).with_state(state);
-        tokio::spawn(async move { axum_serve(listener, router).await });
-        let key = cluster(Algorithm::Es256);
-        let other = Self { url, pages, key, asked };
-        other.set("/.well-known/openid-configuration", other.document());
-        other.publish(&other.key.key);
-        other
-    }
-
-    fn document(&self) -> String {
-        json!({"issuer": self.url, "jwks_uri": format!("{}/jwks", self.url)}).to_string()
-    }
-
-    fn set(&self, path: &str, body: String) {
-        self.pages.lock().unwrap().insert(path.to_owned(), (200, body));
-    }
-
-    fn fail(&self, path: &str, status: u16) {
-        self.pages.lock().unwrap().insert(path.to_owned(), (status, String::new()));
-    }
-
-    fn publish(&self, key: &SigningKey) {
-        self.set("/jwks", serde_json::to_string(&KeySet::new([key.public()])).unwrap());
+        let (issuer, key) = (StandIn::start().await, cluster(Algorithm::Es256));
+        issuer.publish(&[&key.key]);
+        Self { issuer, key }
     }
 
     fn trusted(&self) -> TrustedIssuers {
@@ -86,8 +57,9 @@ impl Other {
             audience: ISSUER.to_owned(),
             keys: Arc::new(KeySource::published(self.url.clone(), None, fetch)),
             single_use: false,
-            identities: HashMap::from([(
-                SHARED_SUBJECT.to_owned(),
+            max_token_lifetime: 3600,
+            identities: identities(&[(
+                SHARED_SUBJECT,
                 Identity::Runner(SHARED_RUNNER.parse().unwrap()),
             )]),
         };
@@ -100,22 +72,13 @@ impl Other {
         claims["iss"] = self.url.as_str().into();
         key.token(&key.header(), &claims)
     }
-
-    fn asked(&self) -> usize {
-        *self.asked.lock().unwrap()
-    }
 }
 
-/// Serves plain HTTP without a limit of any kind.
-async fn axum_serve(listener: tokio::net::TcpListener, router: Router) {
-    use hyper_util::rt::TokioIo;
-    use hyper_util::service::TowerToHyperService;
-    while let Ok((stream, _)) = listener.accept().await {
-        let service = TowerToHyperService::new(router.clone());
-        tokio::spawn(
-            hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service),
-        );
+/// The seconds after which a retry may succeed.
+fn retry_after<T>(verified: Result<T, IdentityError>) -> Option<u64> {
+    match verified {
+        Err(IdentityError::Unavailable { retry_after, .. }) => Some(retry_after),
+        _ => None,
     }
 }
 
@@ -134,41 +97,43 @@ async fn keys_are_found_kept_and_found_again() {
 
     // A new key is found when it is met, and no more often than every ten seconds.
     let next = cluster(Algorithm::Rs256);
-    other.publish(&next.key);
+    other.publish(&[&next.key]);
     let with_next = other.token(&next, START + 50);
     assert!(verify(&with_next, START + 50).await.is_ok());
     let asked = other.asked();
     let unknown = cluster(Algorithm::Es256);
     let with_unknown = other.token(&unknown, START + 51);
+    // It may have been published since, which is not known before it may be asked again.
     for second in 51..60 {
-        assert_eq!(verify(&with_unknown, START + second).await, Err(IdentityError::Key));
+        let verified = verify(&with_unknown, START + second).await;
+        assert_eq!(retry_after(verified), Some(60 - second));
     }
     assert_eq!(other.asked(), asked, "asked again for an unknown key");
     // The key that is no longer published is believed no more.
     assert_eq!(verify(&token, START + 60).await, Err(IdentityError::Key));
 
     // While nothing can be fetched, those from before are used: for a day.
-    other.fail("/.well-known/openid-configuration", 500);
+    other.fail(DISCOVERY, 500);
     for hours in [2, 12, 23] {
         let now = START + hours * 3600;
         assert!(verify(&other.token(&next, now), now).await.is_ok(), "{hours} hours");
     }
     // Whether an unknown key is published cannot be said then.
     let now = START + 23 * 3600 + 60;
-    assert_eq!(verify(&other.token(&unknown, now), now).await, Err(IdentityError::Unavailable));
+    assert_eq!(retry_after(verify(&other.token(&unknown, now), now).await), Some(10));
     let now = START + 25 * 3600;
-    assert_eq!(verify(&other.token(&next, now), now).await, Err(IdentityError::Unavailable));
+    assert_eq!(retry_after(verify(&other.token(&next, now), now).await), Some(10));
 }
 
 #[tokio::test]
 async fn what_an_issuer_publishes_is_not_believed_blindly() {
     let other = Other::start().await;
-    let document = "/.well-known/openid-configuration";
-    let (good, keys) = (other.document(), other.pages.lock().unwrap()["/jwks"].1.clone());
+    let document = DISCOVERY;
+    let (good, keys) = (other.page(DISCOVERY), other.page("/jwks"));
     let token = other.token(&other.key, START);
     let verify = async || other.trusted().verify(&token, START).await;
     let unavailable = async |what: &str| {
-        assert_eq!(verify().await, Err(IdentityError::Unavailable), "{what}");
+        assert_eq!(retry_after(verify().await), Some(10), "{what}");
     };
     for (what, text) in [
         ("another issuer", good.replacen("127.0.0.1", "localhost", 1)),
@@ -213,9 +178,8 @@ async fn what_an_issuer_publishes_is_not_believed_blindly() {
         ("RSA of 1,024 bits", rsa_of(128)),
         ("RSA of 16,384 bits", rsa_of(2048)),
         ("a short coordinate", with("x", json!("AAAA"))),
-        ("no kid", with("kid", Value::Null)),
+        ("a kid that is no text", with("kid", Value::Null)),
         ("no keys", json!({"keys": []}).to_string()),
-        ("one kid twice", json!({"keys": [jwk["keys"][0], jwk["keys"][0]]}).to_string()),
         ("no set", "[]".to_owned()),
     ] {
         assert!(Jwks::parse(text.as_bytes()).is_err(), "{what}");
@@ -226,25 +190,150 @@ async fn what_an_issuer_publishes_is_not_believed_blindly() {
     assert!(verify().await.is_ok());
 }
 
-/// Kubernetes tells its keys to who has a token only.
+/// Kubernetes tells its keys to who has a token only. Nobody else learns the token: not another origin that a
+/// document names, nor where a redirect leads.
 #[tokio::test]
-async fn a_token_is_shown_where_there_is_one() {
-    use axum::http::HeaderMap;
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/jwks", listener.local_addr().unwrap());
-    let answer = async |headers: HeaderMap| match headers.get("authorization") {
-        Some(value) if value == "Bearer the-token" => StatusCode::OK,
-        _ => StatusCode::FORBIDDEN,
-    };
-    tokio::spawn(axum_serve(listener, Router::new().fallback(answer)));
+async fn a_token_is_shown_to_the_origins_that_it_is_for() {
+    let (cluster, storage) = (Other::start().await, Other::start().await);
     let folder = support::folder();
     let file = folder.path().join("token");
-    let with = HttpsFetch::new(None, Some(file.clone())).unwrap();
-    let fetch = async |fetch: &HttpsFetch| countersign_issuer::Fetch::fetch(fetch, &url, 10).await;
-    assert!(fetch(&with).await.unwrap_err().problem.contains("token"));
-    std::fs::write(&file, "another-token").unwrap();
-    assert!(fetch(&with).await.unwrap_err().problem.contains("403"));
+    let with = |origins: &[&str]| {
+        let origins = origins.iter().map(|url| Origin::of(url).unwrap()).collect();
+        HttpsFetch::new(None, Some(FetchToken { file: file.clone(), origins })).unwrap()
+    };
+    let jwks = format!("{}/jwks", cluster.url);
+    let error = with(&[&cluster.url]).fetch(&jwks, 10_000).await.unwrap_err();
+    assert_eq!(error.kind, FetchErrorKind::Token);
+    assert!(error.problem.contains("token: "), "{error}");
     std::fs::write(&file, "the-token\n").unwrap();
-    assert!(fetch(&with).await.is_ok());
-    assert!(fetch(&HttpsFetch::new(None, None).unwrap()).await.is_err());
+    let shown = |issuer: &Other| {
+        let requests = issuer.requests();
+        let tokens = requests.iter().filter_map(|(_, headers)| headers.get("authorization"));
+        tokens.map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    // The document names another origin for the keys.
+    let document = json!({"issuer": cluster.url, "jwks_uri": format!("{}/jwks", storage.url)});
+    cluster.set(DISCOVERY, document.to_string());
+    let keys_of = async |fetch: HttpsFetch| {
+        KeySource::published(cluster.url.clone(), None, Arc::new(fetch)).refetch(START).await
+    };
+    assert!(keys_of(with(&[&cluster.url])).await.is_ok());
+    assert_eq!(shown(&cluster), ["Bearer the-token"]);
+    assert_eq!(shown(&storage), [""; 0]);
+    // Where keys are not for everybody, the error says what to do.
+    storage.fail("/jwks", 403);
+    let error = keys_of(with(&[&cluster.url])).await.unwrap_err();
+    assert!(error.problem.contains("`token-origins`"), "{error}");
+    storage.publish(&[&storage.key.key]);
+    assert!(keys_of(with(&[&cluster.url, &storage.url])).await.is_ok());
+    assert_eq!(shown(&storage), ["Bearer the-token"]);
+    for status in [301, 302, 307, 308] {
+        cluster.fail("/jwks", status);
+        let error = with(&[&cluster.url]).fetch(&jwks, 10_000).await.unwrap_err();
+        assert!(error.problem.contains("redirect"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_set_is_kept_as_long_as_its_server_says() {
+    let other = Other::start().await;
+    let next = cluster(Algorithm::Es256);
+    for (cache_control, kept) in [
+        ("", 3600),
+        ("max-age=600", 600),
+        ("public, max-age=86400", 3600),
+        ("max-age=1", 10),
+        ("max-age=0", 10),
+        ("no-store", 10),
+        ("no-cache, max-age=600", 10),
+        ("max-age=x", 10),
+    ] {
+        let trusted = other.trusted();
+        let keys = |key: &Cluster| {
+            let jwk = serde_json::to_value(key.key.public()).unwrap();
+            other.set_cached("/jwks", json!({"keys": [jwk]}).to_string(), cache_control);
+        };
+        let verify = async |now: u64| trusted.verify(&other.token(&other.key, now), now).await;
+        keys(&other.key);
+        assert!(verify(START).await.is_ok(), "{cache_control}");
+        let asked = other.asked();
+        assert!(verify(START + kept - 1).await.is_ok(), "{cache_control}");
+        assert_eq!(other.asked(), asked, "{cache_control}: asked before it was old");
+        // The key is withdrawn.
+        keys(&next);
+        let verified = verify(START + kept).await;
+        assert_eq!(verified, Err(IdentityError::Key), "{cache_control}");
+        assert_eq!(other.asked(), asked + 2, "{cache_control}: asked once");
+    }
+}
+
+/// A key that was withdrawn after a theft is not accepted once an operator has the keys fetched anew.
+#[tokio::test]
+async fn keys_are_fetched_anew_when_asked_for() {
+    let other = Other::start().await;
+    let (trusted, token) = (other.trusted(), other.token(&other.key, START));
+    let verify = async || trusted.verify(&token, START + 1).await;
+    assert!(trusted.verify(&token, START).await.is_ok());
+    let source = &trusted.0[&other.url].keys;
+    let next = cluster(Algorithm::Es256);
+    other.fail("/jwks", 500);
+    assert_eq!(source.refetch(START + 1).await.unwrap_err().kind, FetchErrorKind::Status);
+    assert!(verify().await.is_ok(), "the keys from before are used while none can be fetched");
+    other.publish(&[&next.key]);
+    assert_eq!(source.refetch(START + 1).await.unwrap().usable().len(), 1);
+    assert!(verify().await.is_err());
+    assert!(trusted.verify(&other.token(&next, START), START + 1).await.is_ok());
+}
+
+/// A request that goes away, as clients do that wait for too long, does not end the fetch that others wait for.
+#[tokio::test]
+async fn a_fetch_outlives_the_request_that_needed_it() {
+    let other = Other::start().await;
+    let (trusted, token) = (other.trusted(), other.token(&other.key, START));
+    other.hold(true);
+    let gone =
+        tokio::time::timeout(std::time::Duration::from_millis(50), trusted.verify(&token, START));
+    assert!(gone.await.is_err());
+    other.hold(false);
+    // It is in time for one that comes within the pause after it.
+    assert!(trusted.verify(&token, START + 1).await.is_ok());
+    assert_eq!(other.asked(), 2);
+}
+
+/// A document from elsewhere does not send the service to this machine.
+#[tokio::test]
+async fn plain_http_is_for_the_configuration_to_choose() {
+    struct Documents(Value);
+    impl Fetch for Documents {
+        fn fetch<'f>(
+            &'f self,
+            url: &'f str,
+            _: usize,
+        ) -> countersign_issuer::BoxFuture<
+            'f,
+            Result<countersign_issuer::FetchedDocument, countersign_issuer::FetchError>,
+        > {
+            let body =
+                if url.ends_with("openid-configuration") { self.0.clone() } else { json!({}) };
+            let bytes = body.to_string().into_bytes();
+            Box::pin(async {
+                Ok(countersign_issuer::FetchedDocument { bytes, fresh_seconds: None })
+            })
+        }
+    }
+    for (issuer, jwks_uri, is_asked) in [
+        ("https://a.example", "https://b.example/jwks", true),
+        ("https://a.example", "http://b.example/jwks", false),
+        ("https://a.example", "http://127.0.0.1:9/jwks", false),
+        ("https://a.example", "http://localhost/jwks", false),
+        ("http://127.0.0.1:1", "http://127.0.0.1:2/jwks", true),
+        ("http://127.0.0.1:1", "https://b.example/jwks", true),
+        ("http://127.0.0.1:1", "http://b.example/jwks", false),
+    ] {
+        let documents = Documents(json!({"issuer": issuer, "jwks_uri": jwks_uri}));
+        let source = KeySource::published(issuer.to_owned(), None, Arc::new(documents));
+        let error = source.refetch(START).await.unwrap_err();
+        let expected = if is_asked { jwks_uri } else { "`jwks_uri` is not https" };
+        assert!(error.to_string().contains(expected), "{issuer} {jwks_uri}: {error}");
+    }
 }

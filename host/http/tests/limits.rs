@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use countersign_deployment::HttpsFetch;
 use countersign_http::{Tls, TlsError, serve};
-use countersign_issuer::Fetch;
+use countersign_issuer::{Fetch, FetchErrorKind};
 use reqwest::{Certificate, Client, StatusCode};
 use support::{
     ACCESS_TOKEN, AWS, GRANT, RUN, RUN_TOKEN, Running, SHARED_RUNNER, Setup, answer, folder,
@@ -152,8 +152,10 @@ async fn it_speaks_tls_where_it_has_a_certificate() {
     // Its own way of fetching keys verifies too, and refuses whom it does not know.
     let fetched =
         HttpsFetch::new(Some(authority), None).unwrap().fetch(&url, 1 << 16).await.unwrap();
-    assert_eq!(fetched, keys.bytes().await.unwrap());
-    assert!(HttpsFetch::new(None, None).unwrap().fetch(&url, 1 << 16).await.is_err());
+    assert_eq!(fetched.bytes, keys.bytes().await.unwrap());
+    let error = HttpsFetch::new(None, None).unwrap().fetch(&url, 1 << 16).await.unwrap_err();
+    assert_eq!(error.kind, FetchErrorKind::Connection);
+    assert!(error.problem.contains("invalid peer certificate: UnknownIssuer"), "{error}");
     // A certificate is replaced, and a broken one is not.
     assert!(tls.replace(b"x", b"y").is_err());
     tls.replace(certificate, key).unwrap();

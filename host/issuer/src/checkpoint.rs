@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use countersign_decision_log::{Checkpoint, CheckpointKey};
 
-use crate::identity::{Jwks, VerificationKey};
+use crate::identity::{Jwks, VerificationAlgorithm, VerificationKey};
 use crate::keys::{KeyFolder, KeyFolderError, write_private};
 use countersign_signing::Signer;
 use countersign_signing::{KeySet, SigningKey};
@@ -29,6 +29,7 @@ pub struct CheckpointSigner {
 /// Verifies checkpoints with the public key alone.
 pub struct CheckpointVerifier {
     kid: String,
+    algorithm: VerificationAlgorithm,
     key: Arc<VerificationKey>,
 }
 
@@ -103,7 +104,8 @@ impl CheckpointVerifier {
     pub fn parse(key_set: &[u8]) -> Result<Self, CheckpointKeyError> {
         let set = Jwks::parse(key_set).map_err(|_| CheckpointKeyError::Key)?;
         let (kid, key) = set.only().ok_or(CheckpointKeyError::Key)?;
-        Ok(Self { kid, key })
+        let algorithm = key.algorithms().next().ok_or(CheckpointKeyError::Key)?;
+        Ok(Self { kid, algorithm, key })
     }
 }
 
@@ -145,6 +147,6 @@ impl CheckpointKey for CheckpointVerifier {
     fn verify(&self, message: &[u8], signature: &str) -> bool {
         BASE64_URL_SAFE_NO_PAD
             .decode(signature)
-            .is_ok_and(|signature| self.key.verify(message, &signature))
+            .is_ok_and(|signature| self.key.verify(self.algorithm, message, &signature))
     }
 }

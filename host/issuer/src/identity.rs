@@ -1,22 +1,31 @@
 //! Authentication: tokens that come in, and the identities that they prove.
 //!
 //! A token is taken apart and checked here and not by a library that is lenient by default: one
-//! serialisation, two algorithms, no header but the ones that are known, every claim of one type, and
-//! the key's algorithm decides, not the token's.
+//! serialisation, five algorithms, no header but the ones that are known, every claim of one type, and
+//! a key verifies the algorithms of its own type alone, whatever the token says.
 
 mod jwks;
 mod jws;
 mod key_source;
+mod published;
+mod required_claims;
+mod roca;
+mod trusted_identities;
+mod verification_key;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use countersign::RunnerId;
 
-pub use jwks::{Jwks, JwksError, VerificationKey};
+pub use jwks::{Jwks, JwksError, UnusableKey};
+use jws::JwsParts;
 pub use jws::MAX_TOKEN_BYTES;
-use jws::{Claims, JwsParts};
-pub use key_source::{Fetch, FetchError, KeySource, is_secure};
+pub use key_source::{Fetch, FetchError, FetchErrorKind, FetchedDocument, KeySource, is_secure};
+pub use published::Published;
+pub use required_claims::{ClaimValue, RequiredClaims, RequiredClaimsError};
+pub use trusted_identities::{AmbiguousIdentities, TrustedIdentities, TrustedIdentity};
+pub use verification_key::{VerificationAlgorithm, VerificationKey};
 
 /// The seconds by which the clock of another issuer may be ahead: for `iat` and `nbf`. There is no such
 /// allowance for `exp`.
@@ -66,8 +75,10 @@ pub struct TrustedIssuer {
     pub keys: Arc<KeySource>,
     /// True when each token is accepted once only.
     pub single_use: bool,
-    /// The principals that its subjects (`sub`, compared byte by byte) stand for. Others are nobody.
-    pub identities: HashMap<String, Identity>,
+    /// The maximum of seconds from `iat` to `exp`.
+    pub max_token_lifetime: u64,
+    /// The principals that its tokens stand for. Others are nobody.
+    pub identities: TrustedIdentities,
 }
 
 /// All issuers that are trusted, by their identifier.
@@ -83,6 +94,8 @@ pub struct Verified {
     pub issuer: String,
     /// Its subject.
     pub subject: String,
+    /// The time from which on it is not accepted.
+    pub expires_at: u64,
     /// The token's id and expiry, where it must be accepted once only.
     pub once: Option<(String, u64)>,
 }
@@ -97,9 +110,12 @@ pub enum IdentityError {
     /// Its issuer is not trusted.
     #[error("the token's issuer is not trusted")]
     Issuer,
-    /// It names a key that its issuer does not publish, or one that cannot be used.
+    /// It names a key that its issuer does not publish.
     #[error("the token is signed with a key that its issuer does not publish")]
     Key,
+    /// It names a key that cannot be used for it, or none of several.
+    #[error("the token's key cannot be used: {0}")]
+    UnfitKey(String),
     /// The signature is not the key's.
     #[error("the token's signature is not its issuer's")]
     Signature,
@@ -127,8 +143,16 @@ pub enum IdentityError {
         /// The time of the check.
         now: u64,
     },
-    /// Its subject stands for nobody.
-    #[error("no identity is configured for the token's subject")]
+    /// It is valid for too long.
+    #[error("the token is valid for {seconds} s (`exp` less `iat`), at most {max} are accepted")]
+    Lifetime {
+        /// Its lifetime.
+        seconds: u64,
+        /// The maximum.
+        max: u64,
+    },
+    /// Its subject stands for nobody, or not with its other claims.
+    #[error("no identity is configured for the token's subject and claims")]
     Subject,
     /// It must be accepted once only, and has no id.
     #[error("the token has no `jti`, which tokens of its issuer must have")]
@@ -136,9 +160,14 @@ pub enum IdentityError {
     /// It was accepted before, and must be once only.
     #[error("the token was used before; tokens of its issuer are accepted once")]
     Used,
-    /// The keys of its issuer are not available. Later they may be.
-    #[error("the issuer's JWKS is currently unavailable")]
-    Unavailable,
+    /// The keys of its issuer, or something else that is needed, are not available. Later they may be.
+    #[error("the issuer's JWKS is currently unavailable: {reason}")]
+    Unavailable {
+        /// The seconds after which a retry may succeed.
+        retry_after: u64,
+        /// The reason, for the operator.
+        reason: String,
+    },
 }
 
 /// The claims of a token, verified at `now` as a relying party does: with the issuer's published keys alone.
@@ -156,7 +185,7 @@ pub fn verified_claims(
     if parts.claims.iss != issuer {
         return Err(IdentityError::Issuer);
     }
-    let key = keys.get(&parts.kid).ok_or(IdentityError::Key)?;
+    let key = keys.select(parts.wanted_key()).map_err(IdentityError::from)?;
     parts.verify(&key)?;
     parts.claims.check(audience, now)?;
     parts.all_claims().ok_or(IdentityError::Form("has invalid claims"))
@@ -174,25 +203,57 @@ impl TrustedIssuers {
     /// When a check fails. Nothing of the token is in a message but
     /// its times.
     pub async fn verify(&self, token: &str, now: u64) -> Result<Verified, IdentityError> {
+        self.verify_with(token, now, || ()).await
+    }
+
+    /// The same; calls `on_wait` before it waits for the issuer of the token.
+    pub(crate) async fn verify_with(
+        &self,
+        token: &str,
+        now: u64,
+        mut on_wait: impl FnMut() + Send,
+    ) -> Result<Verified, IdentityError> {
         let parts = JwsParts::parse(token).map_err(IdentityError::Form)?;
         // Not verified yet: it only selects the issuer whose key verifies the token.
         let issuer = self.0.get(&parts.claims.iss).ok_or(IdentityError::Issuer)?;
-        let key = issuer.keys.key(&parts.kid, now).await?;
-        parts.verify(&key)?;
-        issuer.identify(parts.claims, now)
+        let wanted = parts.wanted_key();
+        let found = issuer.keys.key(wanted, now, &mut on_wait).await?;
+        match parts.verify(&found.key) {
+            // Nothing else says that its issuer has another key now.
+            Err(error) if parts.kid.is_none() && !found.is_current => {
+                let newer = issuer.keys.newer_key(wanted, &found.key, now, &mut on_wait).await?;
+                let newer = newer.ok_or(error)?;
+                parts.verify(&newer)?;
+            }
+            verified => verified?,
+        }
+        issuer.identify(&parts, now)
+    }
+
+    /// The sources of keys that can change.
+    pub(crate) fn published(&self) -> impl Iterator<Item = &Arc<Published>> {
+        self.0.values().filter_map(|issuer| issuer.keys.changing())
     }
 }
 
 impl TrustedIssuer {
-    /// The identity that claims prove whose signature was verified.
-    fn identify(&self, claims: Claims, now: u64) -> Result<Verified, IdentityError> {
+    /// The identity that a token proves whose signature was verified.
+    fn identify(&self, parts: &JwsParts<'_>, now: u64) -> Result<Verified, IdentityError> {
+        let claims = &parts.claims;
         claims.check(&self.audience, now)?;
-        let identity = self.identities.get(&claims.sub).ok_or(IdentityError::Subject)?.clone();
-        let once = match (self.single_use, claims.jti) {
+        let (seconds, max) = (claims.exp.saturating_sub(claims.iat), self.max_token_lifetime);
+        if seconds > max {
+            return Err(IdentityError::Lifetime { seconds, max });
+        }
+        let identity = self.identities.of(&claims.sub, || parts.all_claims());
+        let identity = identity.ok_or(IdentityError::Subject)?.clone();
+        let (expires_at, id) = (claims.exp, claims.jti.clone());
+        let once = match (self.single_use, id) {
             (false, _) => None,
-            (true, Some(id)) => Some((id, claims.exp)),
+            (true, Some(id)) => Some((id, expires_at)),
             (true, None) => return Err(IdentityError::NoId),
         };
-        Ok(Verified { identity, issuer: self.url.clone(), subject: claims.sub, once })
+        let (issuer, subject) = (self.url.clone(), claims.sub.clone());
+        Ok(Verified { identity, issuer, subject, expires_at, once })
     }
 }

@@ -44,8 +44,10 @@ pub use decider::{
     preflight_request,
 };
 pub use identity::{
-    CLOCK_LEEWAY, Fetch, FetchError, Identity, IdentityError, Jwks, JwksError, KeySource,
-    MAX_TOKEN_BYTES, Permission, TrustedIssuer, TrustedIssuers, VerificationKey, Verified,
+    AmbiguousIdentities, CLOCK_LEEWAY, ClaimValue, Fetch, FetchError, FetchErrorKind,
+    FetchedDocument, Identity, IdentityError, Jwks, JwksError, KeySource, MAX_TOKEN_BYTES,
+    Permission, Published, RequiredClaims, RequiredClaimsError, TrustedIdentities, TrustedIdentity,
+    TrustedIssuer, TrustedIssuers, UnusableKey, VerificationAlgorithm, VerificationKey, Verified,
     is_secure, verified_claims,
 };
 pub use keys::{

@@ -37,6 +37,26 @@ pub(crate) struct Metrics {
     pub(crate) clock_failed: IntGauge,
     pub(crate) clock_unsettled_seconds: IntGauge,
     pub(crate) connection_errors: IntCounter,
+    pub(crate) trusted_issuers: TrustedIssuerMetrics,
+}
+
+/// The keys of trusted issuers, by issuer.
+pub(crate) struct TrustedIssuerMetrics {
+    /// By result also.
+    pub(crate) fetches: IntCounterVec,
+    pub(crate) keys: IntGaugeVec,
+    pub(crate) key_age: IntGaugeVec,
+    pub(crate) last_failure: IntGaugeVec,
+}
+
+impl TrustedIssuerMetrics {
+    /// Forgets all issuers, of which some may be trusted no longer.
+    pub(crate) fn reset(&self) {
+        self.fetches.reset();
+        self.keys.reset();
+        self.key_age.reset();
+        self.last_failure.reset();
+    }
 }
 
 impl Metrics {
@@ -72,6 +92,37 @@ impl Metrics {
             "Connections that ended before or within a request.",
         )?;
         registry.register(Box::new(connection_errors.clone()))?;
+        let trusted_issuers = TrustedIssuerMetrics {
+            fetches: counters(
+                "countersign_trusted_issuer_fetches_total",
+                "Fetches of a trusted issuer's keys, by result: `success`, or the kind of error.",
+                &["issuer", "result"],
+            )?,
+            keys: gauges(
+                "countersign_trusted_issuer_keys",
+                "Keys of a trusted issuer that can be used.",
+                &["issuer"],
+            )?,
+            key_age: gauges(
+                "countersign_trusted_issuer_key_age_seconds",
+                "Time since a trusted issuer's keys were fetched, or since the start.",
+                &["issuer"],
+            )?,
+            last_failure: gauges(
+                "countersign_trusted_issuer_last_failure_timestamp_seconds",
+                "Time of the last fetch of a trusted issuer's keys that failed; 0 before the first.",
+                &["issuer"],
+            )?,
+        };
+        let reloads = counters(
+            "countersign_reloads_total",
+            "Times that policies and access were read again, by result.",
+            &["result"],
+        )?;
+        for result in ["replaced", "failed"] {
+            // An alert needs the series before the first event.
+            reloads.with_label_values(&[result]);
+        }
         Ok(Self {
             requests: counters(
                 "countersign_http_requests_total",
@@ -104,11 +155,7 @@ impl Metrics {
                 "Time to decide and sign, and until the record was durable.",
                 "stage",
             )?,
-            reloads: counters(
-                "countersign_reloads_total",
-                "Times that policies and access were read again, by result.",
-                &["result"],
-            )?,
+            reloads,
             policy_set: gauges(
                 "countersign_policy_set",
                 "The policy set that decides, by its digest.",
@@ -141,6 +188,7 @@ impl Metrics {
                 "Seconds by which the clock was set ahead within a day, also while the service was stopped.",
             )?,
             connection_errors,
+            trusted_issuers,
             registry,
         })
     }

@@ -7,10 +7,11 @@ mod principal;
 mod recording;
 mod registration;
 mod slot;
+mod trusted_keys;
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -72,10 +73,15 @@ pub struct Service {
     deciders: Arc<Deciders>,
     /// The last time that the clock gave.
     last_now: AtomicU64,
+    started_at: u64,
+    /// True once it was said that keys are missing.
+    ready_without_keys: AtomicBool,
     stopping: AtomicBool,
     /// The number of requests that have a slot.
     in_flight: AtomicUsize,
     metrics: Metrics,
+    /// Held while the metrics are written: some are made anew for it.
+    scraping: Mutex<()>,
 }
 
 /// The keys of a service, selected by the audiences of a token.
@@ -132,9 +138,12 @@ impl Service {
             run_rate: RateLimiter::keyed(quota(config.run_per_second, config.run_burst)),
             deciders: Arc::new(Deciders::new()),
             last_now: AtomicU64::new(now),
+            started_at: now,
+            ready_without_keys: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             metrics: Metrics::new()?,
+            scraping: Mutex::new(()),
             config,
         };
         service.show_policies();
@@ -208,8 +217,8 @@ impl Service {
         self.metrics.reloads.with_label_values(&["failed"]).inc();
     }
 
-    /// Does the work that is due: rotates keys by their schedule, loads those that another process made, and forgets
-    /// runs that ended long ago.
+    /// Does the work that is due: rotates keys by their schedule, loads those that another process made, fetches keys of
+    /// trusted issuers that are old, and forgets runs that ended long ago.
     ///
     /// # Errors
     /// When keys could not be made or read, or the store did not answer; those before stay in use.
@@ -217,6 +226,7 @@ impl Service {
         self.runner_rate.retain_recent();
         self.run_rate.retain_recent();
         let now = self.now()?;
+        self.keep_trusted_keys_fresh(now);
         // What is forgotten or destroyed by a clock that is wrong is not there again when it is right.
         let settled = self.clock.settled().map_err(Problem::failed)?;
         let ended_before = settled.saturating_sub(self.config.keep_runs_seconds);
@@ -262,7 +272,8 @@ impl Service {
         self.store.close().await;
     }
 
-    /// Checks that a token could be issued now.
+    /// Checks that a token could be issued now. Keys of trusted issuers that are missing count for the first ten seconds
+    /// only.
     ///
     /// # Errors
     /// When none could be.
@@ -279,6 +290,7 @@ impl Service {
             let why = log.as_ref().and_then(|log| log.failure()).unwrap_or("it is closed");
             return Err(Problem::unavailable(format!("the decision log: {why}")));
         }
+        self.has_trusted_keys(now)?;
         self.store.ready().await.map_err(Problem::failed)
     }
 
@@ -302,6 +314,8 @@ impl Service {
     /// # Errors
     /// When they cannot be written.
     pub fn metrics_text(&self) -> Result<Vec<u8>, Problem> {
+        let now = self.now().unwrap_or_else(|_| self.last_now.load(Ordering::Relaxed));
+        let _alone = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let metrics = &self.metrics;
         metrics.log_failed.set(self.log_has_failed().into());
@@ -313,6 +327,7 @@ impl Service {
         }
         metrics.clock_failed.set(self.clock.now().is_err().into());
         metrics.clock_unsettled_seconds.set(number(self.clock.unsettled_seconds()));
+        self.show_trusted_issuers(now);
         metrics.text().map_err(Problem::failed)
     }
 

@@ -20,6 +20,9 @@ const INTERVAL: Duration = Duration::from_secs(2);
 /// of 20 MB. A set of many such components is polled less often.
 const SHARE: u32 = 50;
 
+/// The reason of a reload that an operator asked for.
+const SIGHUP: &str = "SIGHUP";
+
 /// Reloads on the signal, and when the content of a file has changed.
 pub(super) fn watch(
     service: Arc<Service>,
@@ -33,7 +36,7 @@ pub(super) fn watch(
         let (mut pause, mut retry) = (INTERVAL, false);
         loop {
             let why = tokio::select! {
-                () = sighup.recv() => Some("SIGHUP"),
+                () = sighup.recv() => Some(SIGHUP),
                 () = tokio::time::sleep(pause) => None,
             };
             // The files are read here and nowhere else: a reload takes what this look has seen, so a file that
@@ -59,7 +62,7 @@ async fn look(loader: &Arc<Loader>, before: Snapshot) -> Option<Snapshot> {
 
 /// Reloads from a snapshot. Returns true if the same files should be tried again.
 async fn reload(
-    service: &Service,
+    service: &Arc<Service>,
     loader: &Arc<Loader>,
     tls: Option<&Tls>,
     snapshot: &Snapshot,
@@ -72,6 +75,11 @@ async fn reload(
             error = text(&error),
             "failed to reload access configuration; the current one stays in use"
         ),
+    }
+    if why == SIGHUP {
+        // A key that was withdrawn is not in a file that has changed. Policies do not wait for issuers' answers.
+        let service = Arc::clone(service);
+        tokio::spawn(async move { service.refetch_trusted_keys().await });
     }
     match reload_policies(service, loader, tls, snapshot.clone()).await {
         Ok(digest) => {

@@ -3,13 +3,14 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use countersign::{Audience, MAX_AUDIENCES, MAX_TTL_SECONDS, RunnerId};
-use countersign_issuer::{ApiKey, KeyTimes, Permission, SecretHash, ServiceConfig, is_secure};
+use countersign::{Audience, MAX_AUDIENCES, MAX_TTL_SECONDS};
+use countersign_issuer::{
+    ApiKey, KeyTimes, Permission, RequiredClaimsError, SecretHash, ServiceConfig,
+};
 use serde::Deserialize;
 
-use super::{
-    Config, KeysEntry, ListenEntry, MAX_CONFIG_BYTES, TlsEntry, TrustedIssuerEntry, identity,
-};
+use super::trusted_issuer::{TrustedIssuerTable, trusted_issuers};
+use super::{Config, ListenEntry, MAX_CONFIG_BYTES, TlsEntry};
 use crate::parsed::{DigestText, Parsed};
 use crate::renamed::name_the_new;
 
@@ -46,6 +47,14 @@ pub enum ConfigError {
         place: String,
         /// The problem.
         problem: &'static str,
+    },
+    /// The claims that an identity requires are out of form.
+    #[error("{place}")]
+    Claims {
+        /// The identity.
+        place: String,
+        /// The problem.
+        source: RequiredClaimsError,
     },
 }
 
@@ -128,38 +137,15 @@ struct ApiKeyTable {
     may: Vec<PermissionWord>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct TrustedIssuerTable {
-    url: String,
-    audience: Option<String>,
-    jwks_url: Option<String>,
-    jwks_file: Option<String>,
-    ca_file: Option<String>,
-    token_file: Option<String>,
-    #[serde(default)]
-    single_use: bool,
-    #[serde(default)]
-    identity: Vec<IdentityTable>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct IdentityTable {
-    subject: String,
-    runner: Option<Parsed<RunnerId>>,
-    may: Option<Vec<PermissionWord>>,
-}
-
 #[derive(Deserialize, Clone, Copy)]
 #[serde(rename_all = "kebab-case")]
-enum PermissionWord {
+pub(super) enum PermissionWord {
     Runs,
     Decisions,
     Metrics,
 }
 
-const DAY: u64 = 86_400;
+pub(super) const DAY: u64 = 86_400;
 
 /// Keys that have another name now.
 const RENAMED: [(&str, &str); 3] = [
@@ -295,52 +281,7 @@ fn api_keys(tables: Vec<ApiKeyTable>) -> Result<Vec<ApiKey>, ConfigError> {
     Ok(keys)
 }
 
-fn trusted_issuers(
-    tables: Vec<TrustedIssuerTable>,
-) -> Result<Vec<TrustedIssuerEntry>, ConfigError> {
-    let mut issuers: Vec<TrustedIssuerEntry> = Vec::new();
-    for table in tables {
-        let place = || format!("trusted-issuer `{}`", countersign::visible(&table.url));
-        if !is_secure(&table.url) || table.url.contains('?') || table.url.len() > 512 {
-            return Err(value(place(), "expected an https URL without query or fragment"));
-        }
-        if issuers.iter().any(|issuer| issuer.url == table.url) {
-            return Err(value(place(), "twice"));
-        }
-        let keys = match (table.jwks_url, table.jwks_file) {
-            (None, None) => KeysEntry::Discovered,
-            (Some(url), None) if is_secure(&url) => KeysEntry::Url(url),
-            (Some(_), None) => return Err(value(place(), "`jwks-url` is not an https URL")),
-            (None, Some(file)) => KeysEntry::File(file),
-            (Some(_), Some(_)) => {
-                return Err(value(place(), "has both `jwks-url` and `jwks-file`; keep one"));
-            }
-        };
-        let mut identities = Vec::new();
-        for IdentityTable { subject, runner, may } in table.identity {
-            if subject.is_empty() || identities.iter().any(|(other, _)| *other == subject) {
-                return Err(value(place(), "an identity's subject is empty, or there twice"));
-            }
-            let may = may.map(|may| permissions(place, &may)).transpose()?;
-            let identity = identity(runner.map(|runner| runner.0), may).ok_or_else(|| {
-                value(place(), "an identity has either `runner` or `may`: what it stands for")
-            })?;
-            identities.push((subject, identity));
-        }
-        issuers.push(TrustedIssuerEntry {
-            keys,
-            identities,
-            audience: table.audience,
-            ca_file: table.ca_file,
-            token_file: table.token_file,
-            single_use: table.single_use,
-            url: table.url,
-        });
-    }
-    Ok(issuers)
-}
-
-fn permissions(
+pub(super) fn permissions(
     place: impl Fn() -> String,
     words: &[PermissionWord],
 ) -> Result<Vec<Permission>, ConfigError> {
@@ -358,7 +299,7 @@ fn permissions(
 }
 
 /// A number within its bounds, or the default where there is none.
-fn bounded<T: TryFrom<u64>>(
+pub(super) fn bounded<T: TryFrom<u64>>(
     key: &'static str,
     found: Option<u64>,
     default: u64,
@@ -372,6 +313,6 @@ fn bounded<T: TryFrom<u64>>(
     T::try_from(number).map_err(|_| error)
 }
 
-fn value(place: impl Into<String>, problem: &'static str) -> ConfigError {
+pub(super) fn value(place: impl Into<String>, problem: &'static str) -> ConfigError {
     ConfigError::Value { place: place.into(), problem }
 }

@@ -293,10 +293,11 @@ fn trusted(cluster: &Cluster, single_use: bool) -> TrustedIssuers {
         audience: ISSUER.to_owned(),
         keys: Arc::new(KeySource::Static(Jwks::parse(&keys).unwrap())),
         single_use,
-        identities: HashMap::from([
-            (SHARED_SUBJECT.to_owned(), Identity::Runner(SHARED_RUNNER.parse().unwrap())),
-            (OTHER_SUBJECT.to_owned(), Identity::Runner(OTHER_RUNNER.parse().unwrap())),
-            (CONTROL_PLANE.to_owned(), Identity::ControlPlane(vec![Permission::Runs])),
+        max_token_lifetime: 86_400,
+        identities: identities(&[
+            (SHARED_SUBJECT, Identity::Runner(SHARED_RUNNER.parse().unwrap())),
+            (OTHER_SUBJECT, Identity::Runner(OTHER_RUNNER.parse().unwrap())),
+            (CONTROL_PLANE, Identity::ControlPlane(vec![Permission::Runs])),
         ]),
     };
     TrustedIssuers(HashMap::from([(CLUSTER.to_owned(), issuer)]))

@@ -1,53 +1,83 @@
 //! Key sets of other issuers, and of checkpoints.
 
-use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
-};
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use countersign::check_json;
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
-use countersign_signing::Algorithm;
+use super::key_source::WantedKey;
+use super::verification_key::{VerificationAlgorithm, VerificationKey, shown};
 
 /// The maximum size of a key set, in bytes.
 pub(super) const MAX_KEY_SET_BYTES: usize = 256 << 10;
 const MAX_KEYS: usize = 256;
 
-/// The size of P-256's coordinates, in bytes (RFC 7518 section 6.2.1).
-const COORDINATE: usize = 32;
+/// The maximum depth of a JWK that is used: a member of a member.
+const MAX_DEPTH: usize = 8;
 
-/// A public key that verifies signatures of one algorithm.
-#[derive(Debug, PartialEq, Eq)]
-pub struct VerificationKey(Material);
+/// The number of unusable keys that a message names.
+const NAMED: usize = 8;
 
-#[derive(Debug, PartialEq, Eq)]
-enum Material {
-    Rsa {
-        n: Vec<u8>,
-        e: Vec<u8>,
-    },
-    /// An uncompressed point.
-    Ec(Vec<u8>),
+/// The keys of a JWK Set (RFC 7517 section 5) that verify signatures.
+///
+/// Keys of one `kid` are told apart by `use`, `key_ops`, `alg` and `kty`, and a key that is there twice is one (section
+/// 4.5). A key that cannot be used is passed over, with its reason, and does not affect the others.
+#[derive(Debug, Clone, Default)]
+pub struct Jwks {
+    keys: Vec<Entry>,
+    unusable: Vec<UnusableKey>,
 }
 
-/// The keys of a JWK Set (RFC 7517 section 5) that can be used, by their `kid`.
-///
-/// Left out are keys for other uses, of other kinds or sizes, without `kid`, and all keys of a `kid` that
-/// several have.
-#[derive(Debug, Clone, Default)]
-pub struct Jwks(HashMap<String, Arc<VerificationKey>>);
+#[derive(Debug, Clone)]
+struct Entry {
+    kid: Option<String>,
+    key: Arc<VerificationKey>,
+}
+
+/// A key of a set that is passed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnusableKey {
+    /// Its place in the set, from 1.
+    pub number: usize,
+    /// Its `kid`, where it has one.
+    pub kid: Option<String>,
+    /// The reason, about "it".
+    pub reason: String,
+}
+
+impl fmt::Display for UnusableKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kid {
+            Some(kid) => write!(f, "key `{}`: {}", shown(kid), self.reason),
+            None => write!(f, "key {}: {}", self.number, self.reason),
+        }
+    }
+}
 
 /// A text that is not a key set with a key that can be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "not a JWK Set (RFC 7517) with at least one RS256 or ES256 key that has a `kid`: {problem}"
-)]
+#[error("not a JWK Set (RFC 7517) with a key that can be used: {problem}")]
 pub struct JwksError {
     problem: String,
+}
+
+/// The reason that a set has no key for a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum NoKey {
+    /// It has no key of the token's `kid`; it may have been published since.
+    Unknown,
+    /// It has one that cannot be used for the token: the reason.
+    Unfit(String),
+}
+
+/// The members of a set. Others are ignored, whatever they have (section 5).
+#[derive(Deserialize)]
+struct Set<'t> {
+    #[serde(borrow)]
+    keys: Vec<&'t RawValue>,
 }
 
 impl Jwks {
@@ -57,93 +87,252 @@ impl Jwks {
     /// When the text is not one, or has no key that can be used.
     pub fn parse(text: &[u8]) -> Result<Self, JwksError> {
         let error = |problem: String| JwksError { problem };
-        check_json(text, MAX_KEY_SET_BYTES, 8).map_err(|problem| error(problem.to_string()))?;
-        let set: Value = serde_json::from_slice(text).map_err(|_| error("not JSON".to_owned()))?;
-        let keys = set.get("keys").and_then(Value::as_array);
-        let keys = keys.ok_or_else(|| error("no `keys`".to_owned()))?;
-        if keys.len() > MAX_KEYS {
+        if text.len() > MAX_KEY_SET_BYTES {
+            return Err(error(format!("longer than {MAX_KEY_SET_BYTES} bytes")));
+        }
+        // Members are skipped without recursion, so their depth does not matter here.
+        let set: Set<'_> = str::from_utf8(text)
+            .ok()
+            .and_then(|text| serde_json::from_str(text).ok())
+            .ok_or_else(|| error("not a JSON object with one list `keys`".to_owned()))?;
+        if set.keys.len() > MAX_KEYS {
             return Err(error(format!("more than {MAX_KEYS} keys")));
         }
-        // `None` stands for a `kid` that several keys have.
-        let mut found: HashMap<String, Option<VerificationKey>> = HashMap::new();
-        for jwk in keys {
-            let Some(kid) = jwk.get("kid").and_then(Value::as_str) else { continue };
-            let twice = found.contains_key(kid);
-            found.insert(kid.to_owned(), VerificationKey::of(jwk).filter(|_| !twice));
+        let mut found = Self::default();
+        for (number, jwk) in (1..).zip(set.keys) {
+            if let Err((kid, reason)) = found.add(jwk.get()) {
+                found.unusable.push(UnusableKey { number, kid, reason });
+            }
         }
-        let usable: HashMap<_, _> =
-            found.into_iter().filter_map(|(kid, key)| Some((kid, Arc::new(key?)))).collect();
-        if usable.is_empty() {
-            return Err(error("no key can be used".to_owned()));
+        if found.keys.is_empty() {
+            return Err(error(found.why_unusable()));
         }
-        Ok(Self(usable))
+        Ok(found)
+    }
+
+    /// Adds a JWK, unless it is there.
+    fn add(&mut self, jwk: &str) -> Result<(), (Option<String>, String)> {
+        check_json(jwk.as_bytes(), MAX_KEY_SET_BYTES, MAX_DEPTH)
+            .map_err(|problem| (None, format!("it is not a JWK: {problem}")))?;
+        let jwk: Map<String, Value> = serde_json::from_str(jwk)
+            .map_err(|_| (None, "it is not a JWK: expected an object".to_owned()))?;
+        let kid = match jwk.get("kid") {
+            None => None,
+            Some(Value::String(kid)) => Some(kid.clone()),
+            Some(_) => return Err((None, "its `kid` is not a text".to_owned())),
+        };
+        let key = VerificationKey::parse(&jwk).map_err(|reason| (kid.clone(), reason))?;
+        let is_there = self.keys.iter().any(|entry| {
+            entry.kid == kid
+                && entry.key.is_same_key(&key)
+                && key.algorithms().all(|algorithm| entry.verifies(algorithm))
+        });
+        if !is_there {
+            self.keys.push(Entry { kid, key: Arc::new(key) });
+        }
+        Ok(())
+    }
+
+    /// The keys that are passed over.
+    pub fn unusable(&self) -> &[UnusableKey] {
+        &self.unusable
+    }
+
+    /// The keys that can be used: each `kid`, and the key.
+    pub fn usable(&self) -> impl ExactSizeIterator<Item = (Option<&str>, &VerificationKey)> {
+        self.keys.iter().map(|entry| (entry.kid.as_deref(), &*entry.key))
     }
 
     /// The key, and its `kid`, where there is one only.
     pub(crate) fn only(&self) -> Option<(String, Arc<VerificationKey>)> {
-        let mut keys = self.0.iter();
-        let (kid, key) = keys.next()?;
-        keys.next().is_none().then(|| (kid.clone(), Arc::clone(key)))
+        match self.keys.as_slice() {
+            [Entry { kid: Some(kid), key }] => Some((kid.clone(), Arc::clone(key))),
+            _ => None,
+        }
     }
 
-    /// The key of a `kid`.
-    pub fn get(&self, kid: &str) -> Option<Arc<VerificationKey>> {
-        self.0.get(kid).cloned()
+    /// The key for a token with this `kid` and `alg`; for one without `kid` the only one of the set (OpenID Connect Core
+    /// section 10.1).
+    pub(super) fn select(&self, wanted: WantedKey<'_>) -> Result<Arc<VerificationKey>, NoKey> {
+        let WantedKey { kid, algorithm } = wanted;
+        let candidates = || self.keys.iter().filter(|e| kid.is_none() || e.kid.as_deref() == kid);
+        let Some(first) = candidates().next() else {
+            let mut unusable = self.unusable.iter();
+            return Err(match unusable.find(|key| kid.is_some() && key.kid.as_deref() == kid) {
+                Some(key) => NoKey::Unfit(format!("{key}; it is passed over")),
+                None => NoKey::Unknown,
+            });
+        };
+        if kid.is_none() && !candidates().all(|entry| entry.key.is_same_key(&first.key)) {
+            let reason = "the token has no `kid`, and its issuer has several keys";
+            return Err(NoKey::Unfit(reason.to_owned()));
+        }
+        let mut fit = candidates().filter(|entry| entry.verifies(algorithm));
+        let Some(key) = fit.next().map(|entry| &entry.key) else {
+            let algorithm = algorithm.as_str();
+            return Err(NoKey::Unfit(format!("the key of the token is not for {algorithm}")));
+        };
+        if fit.any(|other| !other.key.is_same_key(key)) {
+            let reason = "its issuer has several keys of the token's `kid` and `alg`";
+            return Err(NoKey::Unfit(reason.to_owned()));
+        }
+        Ok(Arc::clone(key))
+    }
+
+    /// The reasons that no key can be used.
+    fn why_unusable(&self) -> String {
+        if self.unusable.is_empty() {
+            return "it has no keys".to_owned();
+        }
+        let named = self.unusable.iter().take(NAMED).map(ToString::to_string);
+        let mut text = named.collect::<Vec<_>>().join("; ");
+        if let Some(more @ 1..) = self.unusable.len().checked_sub(NAMED) {
+            text.push_str(&format!("; and {more} more"));
+        }
+        text
     }
 }
 
-impl VerificationKey {
-    /// The algorithm of the signatures that it verifies.
-    pub fn algorithm(&self) -> Algorithm {
-        match self.0 {
-            Material::Rsa { .. } => Algorithm::Rs256,
-            Material::Ec(_) => Algorithm::Es256,
+impl Entry {
+    fn verifies(&self, algorithm: VerificationAlgorithm) -> bool {
+        self.key.algorithms().any(|own| own == algorithm)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+    use countersign_signing::{Algorithm, SigningKey};
+    use serde_json::json;
+
+    use super::*;
+    use crate::identity::roca::tests::vulnerable_modulus;
+
+    fn jwk(algorithm: Algorithm, kid: &str) -> Value {
+        let (key, _) = SigningKey::generate(algorithm).unwrap();
+        let mut jwk = serde_json::to_value(key.public()).unwrap();
+        jwk["kid"] = kid.into();
+        jwk
+    }
+
+    fn with(jwk: &Value, members: &Value) -> Value {
+        let mut jwk = jwk.clone();
+        for (name, value) in members.as_object().unwrap() {
+            jwk[name] = value.clone();
+        }
+        jwk
+    }
+
+    fn set(keys: &[Value]) -> Result<Jwks, JwksError> {
+        Jwks::parse(json!({"keys": keys}).to_string().as_bytes())
+    }
+
+    fn wanted(kid: Option<&str>, algorithm: VerificationAlgorithm) -> WantedKey<'_> {
+        WantedKey { kid, algorithm }
+    }
+
+    const RS256: VerificationAlgorithm = VerificationAlgorithm::Rs256;
+    const ES256: VerificationAlgorithm = VerificationAlgorithm::Es256;
+
+    #[test]
+    fn keys_of_one_kid_are_told_apart() {
+        let (rsa, other) = (jwk(Algorithm::Rs256, "k"), jwk(Algorithm::Rs256, "k"));
+        let ec = jwk(Algorithm::Es256, "k");
+        let mut without_alg = rsa.clone();
+        without_alg.as_object_mut().unwrap().remove("alg");
+        for (what, beside) in [
+            ("by use", with(&other, &json!({"use": "enc", "alg": "RSA-OAEP"}))),
+            ("by key_ops", with(&other, &json!({"key_ops": ["encrypt"]}))),
+            ("by alg", with(&other, &json!({"alg": "PS256"}))),
+            ("by kty", ec.clone()),
+            ("one key twice", rsa.clone()),
+            ("one key twice, one without alg", without_alg),
+        ] {
+            for keys in [[rsa.clone(), beside.clone()], [beside, rsa.clone()]] {
+                let alone = set(std::slice::from_ref(&rsa))
+                    .unwrap()
+                    .select(wanted(Some("k"), RS256))
+                    .unwrap();
+                let key = set(&keys).unwrap().select(wanted(Some("k"), RS256)).unwrap();
+                assert!(key.is_same_key(&alone), "{what}");
+            }
+        }
+        let both = set(&[rsa.clone(), other]).unwrap();
+        assert!(matches!(both.select(wanted(Some("k"), RS256)), Err(NoKey::Unfit(_))), "ambiguous");
+        assert_eq!(both.select(wanted(Some("l"), RS256)).unwrap_err(), NoKey::Unknown);
+        let both = set(&[rsa, ec]).unwrap();
+        assert!(both.select(wanted(Some("k"), ES256)).is_ok());
+        assert!(matches!(both.select(wanted(None, RS256)), Err(NoKey::Unfit(_))), "which one?");
+    }
+
+    #[test]
+    fn the_only_key_needs_no_kid() {
+        let rsa = jwk(Algorithm::Rs256, "k");
+        let encryption = with(&jwk(Algorithm::Rs256, "e"), &json!({"use": "enc"}));
+        let mut nameless = rsa.clone();
+        nameless.as_object_mut().unwrap().remove("kid");
+        for keys in [vec![rsa.clone()], vec![nameless], vec![encryption, rsa.clone(), rsa]] {
+            let set = set(&keys).unwrap();
+            assert!(set.select(wanted(None, RS256)).is_ok());
+            assert!(matches!(set.select(wanted(None, ES256)), Err(NoKey::Unfit(_))));
         }
     }
 
-    /// True when this is the key's signature of `message`, in the form of a JWS.
-    pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
-        match &self.0 {
-            Material::Rsa { n, e } => RsaPublicKeyComponents { n, e }
-                .verify(&RSA_PKCS1_2048_8192_SHA256, message, signature)
-                .is_ok(),
-            Material::Ec(point) => UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point)
-                .verify(message, signature)
-                .is_ok(),
-        }
-    }
-
-    fn of(jwk: &Value) -> Option<Self> {
-        let text = |name: &str| jwk.get(name).and_then(Value::as_str);
-        let bytes = |name: &str| BASE64_URL_SAFE_NO_PAD.decode(text(name)?).ok();
-        let absent_or = |name: &str, expected: &str| match jwk.get(name) {
-            None => true,
-            Some(value) => value.as_str() == Some(expected),
-        };
-        let verifies = match jwk.get("key_ops") {
-            None => true,
-            Some(operations) => operations
-                .as_array()
-                .is_some_and(|operations| operations.iter().any(|word| word == "verify")),
-        };
-        if !absent_or("use", "sig") || !verifies {
-            return None;
-        }
-        match text("kty")? {
-            "RSA" if absent_or("alg", "RS256") => {
-                let (n, e) = (bytes("n")?, bytes("e")?);
-                // 2048 to 4096 bits, without leading zeros; an odd exponent of at most 32 bits.
-                let sizes = (256..=512).contains(&n.len()) && (1..=4).contains(&e.len());
-                let odd = e.last().is_some_and(|last| last & 1 == 1) && e != [1];
-                (sizes && odd && n.first() != Some(&0) && e.first() != Some(&0))
-                    .then_some(Self(Material::Rsa { n, e }))
+    #[test]
+    fn a_key_that_cannot_be_used_does_not_affect_the_others() {
+        let good = jwk(Algorithm::Es256, "good");
+        let rsa = jwk(Algorithm::Rs256, "bad");
+        let n = |bytes: &[u8]| json!({"n": BASE64_URL_SAFE_NO_PAD.encode(bytes)});
+        let deep = (0..100).fold(json!(1), |value, _| json!([value]));
+        for (bad, reason) in [
+            (with(&rsa, &json!({"x": deep})), "deep"),
+            (with(&rsa, &json!({"kty": "AKP"})), "`kty`"),
+            (with(&rsa, &json!({"use": "enc"})), "`use`"),
+            (with(&rsa, &json!({"use": 1})), "`use`"),
+            (with(&rsa, &json!({"key_ops": "verify"})), "`key_ops`"),
+            (with(&rsa, &json!({"alg": "RS512"})), "`alg`"),
+            (with(&rsa, &json!({"alg": "ES256"})), "`alg`"),
+            (with(&rsa, &json!({"alg": null})), "`alg`"),
+            (with(&rsa, &json!({"d": "AQAB"})), "private part"),
+            (with(&rsa, &json!({"kid": 1})), "`kid`"),
+            (with(&rsa, &json!({"e": "AQ"})), "`e`"),
+            (with(&rsa, &n(&[0xff; 128])), "1024 bits"),
+            (with(&rsa, &n(&[0x7f; 256])), "2047 bits"),
+            (with(&rsa, &n(&[0xff; 1024])), "8192 bits"),
+            (with(&rsa, &n(&[[0].as_slice(), &[0xff; 256]].concat())), "zero byte"),
+            (with(&rsa, &n(&vulnerable_modulus())), "ROCA"),
+            (with(&good, &json!({"crv": "P-521", "kid": "bad"})), "curve"),
+            (with(&good, &json!({"crv": "P-384", "kid": "bad"})), "48 bytes"),
+            (with(&good, &json!({"x": "AAAA", "kid": "bad"})), "32 bytes"),
+            (
+                with(&good, &json!({"x": BASE64_URL_SAFE_NO_PAD.encode([7; 32]), "kid": "bad"})),
+                "no point",
+            ),
+            (json!({"kty": "OKP", "crv": "Ed25519", "x": "AAAA", "kid": "bad"}), "32 bytes"),
+            (json!({"kty": "oct", "k": "AAAA", "kid": "bad"}), "`kty`"),
+            (json!([]), "an object"),
+            (json!(null), "an object"),
+        ] {
+            let both = set(&[bad.clone(), good.clone()]).unwrap();
+            assert!(both.select(wanted(Some("good"), ES256)).is_ok(), "{bad}");
+            let [unusable] = both.unusable() else { panic!("{bad}") };
+            assert!(unusable.to_string().contains(reason), "{unusable}: expected {reason}");
+            let alone = set(std::slice::from_ref(&bad)).unwrap_err().to_string();
+            assert!(alone.contains(reason), "{alone}");
+            if unusable.kid.is_some() {
+                let error = both.select(wanted(Some("bad"), RS256)).unwrap_err();
+                let NoKey::Unfit(why) = error else { panic!("{bad}: {error:?}") };
+                assert!(why.contains(reason), "{why}");
             }
-            "EC" if absent_or("alg", "ES256") && text("crv")? == "P-256" => {
-                let (x, y) = (bytes("x")?, bytes("y")?);
-                (x.len() == COORDINATE && y.len() == COORDINATE)
-                    .then(|| Self(Material::Ec([&[4], x.as_slice(), &y].concat())))
-            }
-            _ => None,
+        }
+        let twice = format!("{{\"keys\":[{{\"kty\":\"EC\",\"kty\":\"RSA\"}},{good}]}}");
+        assert_eq!(Jwks::parse(twice.as_bytes()).unwrap().unusable().len(), 1);
+        let deep = format!("{{\"a\":{}1{},\"keys\":[{good}]}}", "[".repeat(999), "]".repeat(999));
+        assert!(Jwks::parse(deep.as_bytes()).is_ok());
+        for none in ["", "[]", "{}", "{\"keys\":{}}", "{\"keys\":[]}", "{\"keys\":[],\"keys\":[]}"]
+        {
+            assert!(Jwks::parse(none.as_bytes()).is_err(), "{none}");
         }
     }
 }

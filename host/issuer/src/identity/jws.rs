@@ -5,9 +5,9 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use countersign::{MAX_TIMESTAMP, check_json, visible};
 use serde::{Deserialize, Deserializer};
 
-use super::jwks::VerificationKey;
+use super::key_source::WantedKey;
+use super::verification_key::{VerificationAlgorithm, VerificationKey};
 use super::{CLOCK_LEEWAY, IdentityError};
-use countersign_signing::Algorithm;
 
 /// The maximum size of a token, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 16 << 10;
@@ -17,8 +17,9 @@ const MAX_DEPTH: usize = 16;
 /// A JWS in compact serialisation (RFC 7515 section 7.1) with the claims of a JWT (RFC 7519).
 #[derive(Debug)]
 pub(super) struct JwsParts<'t> {
-    pub(super) algorithm: Algorithm,
-    pub(super) kid: String,
+    pub(super) algorithm: VerificationAlgorithm,
+    /// Not every issuer has it where it has one key only (OpenID Connect Core section 10.1).
+    pub(super) kid: Option<String>,
     pub(super) claims: Claims,
     /// The input of the signature.
     pub(super) signed: &'t [u8],
@@ -30,8 +31,9 @@ pub(super) struct JwsParts<'t> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {
-    alg: Algorithm,
-    kid: String,
+    alg: VerificationAlgorithm,
+    #[serde(default, deserialize_with = "present")]
+    kid: Option<String>,
     #[serde(default)]
     typ: Option<String>,
     /// Thumbprints of certificates, which some issuers add beside the `kid`.
@@ -89,18 +91,15 @@ impl<'t> JwsParts<'t> {
         let signed = header.len() + 1 + claims.len();
         let signed = token.as_bytes().get(..signed).unwrap_or_default();
         let header: Header = decode(header).ok_or(
-            "has an invalid header: expected `alg` RS256 or ES256, `kid`, and no other but `typ`",
+            "has an invalid header: expected `alg` RS256, PS256, ES256, ES384 or EdDSA, `kid`, and no \
+             other but `typ`",
         )?;
-        if header.kid.is_empty()
-            || header.kid.len() > 256
-            || !header.kid.bytes().all(|byte| byte.is_ascii_graphic())
-        {
+        if header.kid.as_ref().is_some_and(|kid| {
+            kid.is_empty() || kid.len() > 256 || !kid.bytes().all(|byte| byte.is_ascii_graphic())
+        }) {
             return Err("has an invalid `kid`");
         }
-        // RFC 7515 section 4.1.9: media types, whose case does not matter.
-        if header.typ.is_some_and(|typ| {
-            !["jwt", "at+jwt"].iter().any(|accepted| typ.eq_ignore_ascii_case(accepted))
-        }) {
+        if header.typ.is_some_and(|typ| !is_accepted_type(&typ)) {
             return Err("has an invalid `typ`");
         }
         let claims: Claims = decode(claims).ok_or(
@@ -116,12 +115,14 @@ impl<'t> JwsParts<'t> {
         Ok(Self { algorithm: header.alg, kid: header.kid, claims, signed, signature })
     }
 
-    /// Verifies the signature by a key, and by the key's algorithm.
+    /// The key that it names.
+    pub(super) fn wanted_key(&self) -> WantedKey<'_> {
+        WantedKey { kid: self.kid.as_deref(), algorithm: self.algorithm }
+    }
+
+    /// Verifies the signature by a key, which must have the token's algorithm.
     pub(super) fn verify(&self, key: &VerificationKey) -> Result<(), IdentityError> {
-        if key.algorithm() != self.algorithm {
-            return Err(IdentityError::Key);
-        }
-        if !key.verify(self.signed, &self.signature) {
+        if !key.verify(self.algorithm, self.signed, &self.signature) {
             return Err(IdentityError::Signature);
         }
         Ok(())
@@ -136,7 +137,8 @@ impl<'t> JwsParts<'t> {
             AudienceClaim::Several(several) => several.join(" "),
         };
         let (iss, sub) = (cut(&self.claims.iss), cut(&self.claims.sub));
-        format!("iss `{iss}`, sub `{sub}`, aud `{}`, kid `{}`", cut(&aud), cut(&self.kid))
+        let kid = self.kid.as_deref().unwrap_or_default();
+        format!("iss `{iss}`, sub `{sub}`, aud `{}`, kid `{}`", cut(&aud), cut(kid))
     }
 
     /// All claims, for showing them.
@@ -164,6 +166,17 @@ impl Claims {
     }
 }
 
+/// True for the media types that a JWT of an issuer has: `JWT` (RFC 7519 section 5.1) and that of an access token (RFC
+/// 9068 section 4), with or without `application/`; their case does not matter (RFC 7515 section 4.1.9).
+fn is_accepted_type(typ: &str) -> bool {
+    let subtype = match typ.split_once('/') {
+        None => typ,
+        Some((kind, subtype)) if kind.eq_ignore_ascii_case("application") => subtype,
+        Some(_) => return false,
+    };
+    ["jwt", "at+jwt"].iter().any(|accepted| subtype.eq_ignore_ascii_case(accepted))
+}
+
 /// Decodes JSON in base64url that all readers agree on.
 fn decode<T: for<'de> Deserialize<'de>>(part: &str) -> Option<T> {
     let text = BASE64_URL_SAFE_NO_PAD.decode(part).ok()?;
@@ -178,6 +191,11 @@ fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
         return Err(serde::de::Error::custom("after the year 9999"));
     }
     Ok(time)
+}
+
+/// A text, which may be absent but not null.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(deserializer).map(Some)
 }
 
 fn optional_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {

@@ -1,33 +1,30 @@
-//! The sources of issuers' keys, and the maximum age of a copy of them.
+//! The sources of issuers' keys.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use arc_swap::ArcSwapOption;
-use countersign::check_json;
-use serde::Deserialize;
-use tokio::sync::{Mutex, MutexGuard};
 
 use super::IdentityError;
-use super::jwks::{Jwks, MAX_KEY_SET_BYTES, VerificationKey};
+use super::jwks::{Jwks, NoKey};
+use super::published::Published;
+use super::verification_key::{VerificationAlgorithm, VerificationKey};
 use crate::BoxFuture;
-
-/// The seconds after which a key set is fetched again when it is needed.
-const FRESH: u64 = 3600;
-/// The seconds for which a key set is used that cannot be fetched again.
-const USABLE: u64 = 24 * 3600;
-/// The minimum of seconds between two attempts: a token with an unknown `kid` costs its issuer no
-/// more than this.
-const PAUSE: u64 = 10;
 
 /// Fetches documents that an issuer publishes. A trait, since the network is the edge's.
 pub trait Fetch: Send + Sync {
-    /// The body of the answer at `url`, of at most `limit` bytes.
+    /// The document at `url`, of at most `limit` bytes.
     fn fetch<'f>(
         &'f self,
         url: &'f str,
         limit: usize,
-    ) -> BoxFuture<'f, Result<Vec<u8>, FetchError>>;
+    ) -> BoxFuture<'f, Result<FetchedDocument, FetchError>>;
+}
+
+/// A document that was fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchedDocument {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// The seconds for which its server says that it stays good (RFC 9111 section 4.2): 0 where it must not be kept.
+    pub fresh_seconds: Option<u64>,
 }
 
 /// A document that could not be fetched.
@@ -36,8 +33,45 @@ pub trait Fetch: Send + Sync {
 pub struct FetchError {
     /// The URL.
     pub url: String,
-    /// The reason.
+    /// The kind of the reason.
+    pub kind: FetchErrorKind,
+    /// The reason, with its causes.
     pub problem: String,
+}
+
+/// The kind of the reason that a document could not be fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FetchErrorKind {
+    /// There was no whole answer in time.
+    Timeout,
+    /// There was no connection: no such name, refused, or a certificate that is not trusted.
+    Connection,
+    /// The connection broke before the whole answer was there.
+    Broken,
+    /// The server answered with another status than 200.
+    Status,
+    /// The answer is not the expected document, or has nothing that can be used.
+    Document,
+    /// The bearer token for the request could not be read.
+    Token,
+}
+
+impl FetchErrorKind {
+    /// Every kind.
+    pub const ALL: [Self; 6] =
+        [Self::Timeout, Self::Connection, Self::Broken, Self::Status, Self::Document, Self::Token];
+
+    /// The word that metrics have for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Connection => "connection",
+            Self::Broken => "broken",
+            Self::Status => "status",
+            Self::Document => "document",
+            Self::Token => "token",
+        }
+    }
 }
 
 /// The keys of an issuer.
@@ -45,136 +79,85 @@ pub enum KeySource {
     /// A key set that does not change.
     Static(Jwks),
     /// The key set that it publishes.
-    Published(Published),
+    Published(Arc<Published>),
 }
 
-/// The keys that an issuer publishes, as of the last fetch.
-pub struct Published {
-    issuer: String,
-    /// The URL of the key set; found by discovery where not given.
-    jwks_url: Option<String>,
-    fetch: Arc<dyn Fetch>,
-    known: ArcSwapOption<Known>,
-    /// The time of the last attempt; held during one.
-    tried: Mutex<Option<u64>>,
-    /// True when the last attempt failed.
-    failed: AtomicBool,
+/// The key that a token names.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WantedKey<'t> {
+    pub(super) kid: Option<&'t str>,
+    pub(super) algorithm: VerificationAlgorithm,
 }
 
-struct Known {
-    keys: Jwks,
-    fetched: u64,
+/// The key for a token.
+pub(super) struct FoundKey {
+    pub(super) key: Arc<VerificationKey>,
+    /// True when no newer one can be published: it was fetched for this token, or does not change.
+    pub(super) is_current: bool,
 }
 
 impl KeySource {
     /// The keys that an issuer publishes at `jwks_url`, or where its discovery document says (OpenID Connect
     /// Discovery section 4).
     pub fn published(issuer: String, jwks_url: Option<String>, fetch: Arc<dyn Fetch>) -> Self {
-        Self::Published(Published {
-            issuer,
-            jwks_url,
-            fetch,
-            known: ArcSwapOption::empty(),
-            tried: Mutex::new(None),
-            failed: AtomicBool::new(false),
-        })
+        Self::Published(Arc::new(Published::new(issuer, jwks_url, fetch)))
     }
 
+    /// Fetches the keys now, however old those are that are known; those stay where it fails. A key that is not
+    /// published any more is no longer accepted afterwards.
+    ///
+    /// # Errors
+    /// When they cannot be fetched.
+    pub async fn refetch(&self, now: u64) -> Result<Jwks, FetchError> {
+        match self {
+            Self::Static(keys) => Ok(keys.clone()),
+            Self::Published(published) => published.refetch(now).await,
+        }
+    }
+
+    /// The source of keys that can change.
+    pub(crate) fn changing(&self) -> Option<&Arc<Published>> {
+        match self {
+            Self::Static(_) => None,
+            Self::Published(published) => Some(published),
+        }
+    }
+
+    /// The key for a token. Calls `on_wait` before it waits for the issuer.
     pub(super) async fn key(
         &self,
-        kid: &str,
+        wanted: WantedKey<'_>,
         now: u64,
-    ) -> Result<Arc<VerificationKey>, IdentityError> {
+        on_wait: impl FnOnce() + Send,
+    ) -> Result<FoundKey, IdentityError> {
         match self {
-            Self::Static(keys) => keys.get(kid).ok_or(IdentityError::Key),
-            Self::Published(published) => published.key(kid, now).await,
+            Self::Static(keys) => Ok(FoundKey { key: keys.select(wanted)?, is_current: true }),
+            Self::Published(published) => published.key(wanted, now, on_wait).await,
+        }
+    }
+
+    /// The key for a token without `kid` whose signature is not that of the key that is known: the issuer may have
+    /// another now. `None` where it has not.
+    pub(super) async fn newer_key(
+        &self,
+        wanted: WantedKey<'_>,
+        known: &VerificationKey,
+        now: u64,
+        on_wait: impl FnOnce() + Send,
+    ) -> Result<Option<Arc<VerificationKey>>, IdentityError> {
+        match self {
+            Self::Static(_) => Ok(None),
+            Self::Published(published) => published.newer_key(wanted, known, now, on_wait).await,
         }
     }
 }
 
-impl Published {
-    async fn key(&self, kid: &str, now: u64) -> Result<Arc<VerificationKey>, IdentityError> {
-        let known = |age: u64| {
-            self.known.load_full().filter(|known| now.saturating_sub(known.fetched) < age)
-        };
-        let of_kid = |age: u64| known(age).and_then(|known| known.keys.get(kid));
-        if let Some(key) = of_kid(FRESH) {
-            return Ok(key);
+impl From<NoKey> for IdentityError {
+    fn from(reason: NoKey) -> Self {
+        match reason {
+            NoKey::Unknown => Self::Key,
+            NoKey::Unfit(reason) => Self::UnfitKey(reason),
         }
-        let usable = known(USABLE).is_some();
-        match of_kid(USABLE) {
-            // One caller finds out if it is still published; the others need not wait.
-            Some(key) => match self.tried.try_lock() {
-                Ok(tried) => self.refresh(tried, now).await,
-                Err(_) => return Ok(key),
-            },
-            // While one caller asks for a key that is not known, the others are not kept waiting for an issuer that
-            // may not answer.
-            None if usable => match self.tried.try_lock() {
-                Ok(tried) => self.refresh(tried, now).await,
-                Err(_) => return Err(IdentityError::Unavailable),
-            },
-            None => self.refresh(self.tried.lock().await, now).await,
-        }
-        let found = known(USABLE).ok_or(IdentityError::Unavailable)?.keys.get(kid);
-        // Without an answer of the issuer, a key that is not known may be published all the same.
-        let failed = self.failed.load(Ordering::Acquire);
-        found.ok_or(if failed { IdentityError::Unavailable } else { IdentityError::Key })
-    }
-
-    /// Fetches the keys, unless an attempt was made just before.
-    async fn refresh(&self, mut tried: MutexGuard<'_, Option<u64>>, now: u64) {
-        if tried.is_some_and(|tried| now < tried + PAUSE) {
-            return;
-        }
-        *tried = Some(now);
-        match self.fetch().await {
-            Ok(keys) => {
-                self.known.store(Some(Arc::new(Known { keys, fetched: now })));
-                self.failed.store(false, Ordering::Release);
-            }
-            Err(problem) => {
-                self.failed.store(true, Ordering::Release);
-                tracing::warn!(
-                    issuer = %self.issuer, %problem,
-                    "failed to fetch the JWKS of a trusted issuer"
-                );
-            }
-        }
-    }
-
-    async fn fetch(&self) -> Result<Jwks, FetchError> {
-        let url = match &self.jwks_url {
-            Some(url) => url.clone(),
-            None => self.discover().await?,
-        };
-        let text = self.fetch.fetch(&url, MAX_KEY_SET_BYTES).await?;
-        Jwks::parse(&text).map_err(|problem| FetchError { url, problem: problem.to_string() })
-    }
-
-    async fn discover(&self) -> Result<String, FetchError> {
-        #[derive(Deserialize)]
-        struct Document {
-            issuer: String,
-            jwks_uri: String,
-        }
-        const LIMIT: usize = 64 << 10;
-        // Section 4.1: a slash at the end is removed before.
-        let issuer = self.issuer.strip_suffix('/').unwrap_or(&self.issuer);
-        let url = format!("{issuer}/.well-known/openid-configuration");
-        let error = |problem: &str| FetchError { url: url.clone(), problem: problem.to_owned() };
-        let text = self.fetch.fetch(&url, LIMIT).await?;
-        check_json(&text, LIMIT, 16).map_err(|problem| error(&problem.to_string()))?;
-        let document: Document = serde_json::from_slice(&text)
-            .map_err(|_| error("not a discovery document: `issuer` or `jwks_uri` is missing"))?;
-        // Section 4.3: otherwise one issuer could speak for another.
-        if document.issuer != self.issuer {
-            return Err(error("the document has another `issuer`"));
-        }
-        if !is_secure(&document.jwks_uri) {
-            return Err(error("its `jwks_uri` is not https"));
-        }
-        Ok(document.jwks_uri)
     }
 }
 
@@ -184,7 +167,7 @@ pub fn is_secure(url: &str) -> bool {
         url.strip_prefix(local).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
     });
     url.bytes().all(|byte| byte.is_ascii_graphic())
-        && !url.contains(['@', '#'])
+        && !url.contains(['@', '#', '\\'])
         && (url.starts_with("https://") || local)
 }
 
@@ -207,6 +190,7 @@ mod tests {
             "http://127.0.0.1.evil.example",
             "http://localhost@evil.example",
             "http://127.0.0.1:80@evil.example",
+            "http://localhost:\\evil.example",
             "ftp://a",
             "https://a.example/ x",
             "",

@@ -73,8 +73,8 @@ impl Service {
             let description = format!("`ttl_seconds`: expected 1 to {max}");
             return Err(Problem::invalid(description));
         }
-        let Authorized { registered, requester, verified } =
-            self.authorized(&request.run, &request.subject_token).await?;
+        let (Authorized { registered, requester, verified }, slot) =
+            self.authorized(&request.run, &request.subject_token, slot).await?;
         let now = self.now()?;
         live(&registered, now)?;
         // Before anything is decided, and after it is known whose limit it is.
@@ -109,12 +109,14 @@ impl Service {
         Ok(issued)
     }
 
-    /// The run, if the subject token is of its runner, or is its own.
+    /// The run, if the subject token is of its runner, or is its own; and the slot, which is another one after it waited
+    /// for keys.
     async fn authorized(
-        &self,
+        self: &Arc<Self>,
         run: &RunId,
         subject_token: &SubjectToken,
-    ) -> Result<Authorized, Problem> {
+        slot: Slot,
+    ) -> Result<(Authorized, Slot), Problem> {
         let not_authorized = |detail: &str| {
             let description = "the subject token is not for this run, or there is no such run";
             Problem::new(ProblemKind::NotEntitled, description).detail(format!("{run}: {detail}"))
@@ -122,10 +124,15 @@ impl Service {
         match subject_token {
             SubjectToken::RunnerIdentity(token) => {
                 let authorizer = self.authorizer.load_full();
+                let mut held = Some(slot);
                 let verified = self
-                    .verify(&authorizer, token)
+                    .verify(&authorizer, token, &mut held)
                     .await
                     .map_err(|error| identity_problem(&error, token))?;
+                let slot = match held {
+                    Some(slot) => slot,
+                    None => self.slot()?,
+                };
                 let Identity::Runner(runner) = &verified.identity else {
                     return Err(not_authorized("the token is the control plane's"));
                 };
@@ -136,7 +143,7 @@ impl Service {
                 }
                 let (issuer, subject) = (verified.issuer.clone(), verified.subject.clone());
                 let requester = Requester::Runner { runner: runner.to_string(), issuer, subject };
-                Ok(Authorized { registered, requester, verified: Some(verified) })
+                Ok((Authorized { registered, requester, verified: Some(verified) }, slot))
             }
             SubjectToken::RunToken(token) => {
                 let hash = SecretHash::of(token.as_bytes());
@@ -146,7 +153,7 @@ impl Service {
                     return Err(not_authorized("another run token"));
                 }
                 let requester = Requester::RunToken { runner: registered.runner.to_string() };
-                Ok(Authorized { registered, requester, verified: None })
+                Ok((Authorized { registered, requester, verified: None }, slot))
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::Service;
 use crate::access::Authorizer;
 use crate::identity::{Identity, IdentityError, Permission, Verified, unverified_claims};
-use crate::problem::{Problem, ProblemKind};
+use crate::problem::{Problem, ProblemKind, with_sources};
 use crate::record::{Requester, UsedToken};
 
 /// A principal of the control plane that has proved who it is.
@@ -46,7 +46,7 @@ impl Service {
             return Err(Problem::new(ProblemKind::Unauthenticated, description));
         } else {
             let checked = async {
-                let verified = self.verify(&authorizer, bearer).await?;
+                let verified = self.verify(&authorizer, bearer, &mut None).await?;
                 let used = used_token(&verified);
                 self.use_once(used.as_ref()).await?;
                 Ok((verified, used))
@@ -75,29 +75,17 @@ impl Service {
         Ok(principal)
     }
 
-    /// The identity that a token proves.
-    pub(super) async fn verify(
-        &self,
-        authorizer: &Authorizer,
-        token: &str,
-    ) -> Result<Verified, IdentityError> {
-        let now = self.clock.now().map_err(|_| IdentityError::Unavailable)?;
-        authorizer.trusted.verify(token, now).await
-    }
-
     /// Notes the use of a token that may be used once. Comes last, after every check that could still reject it, and not
     /// where nothing can be given for it.
     pub(super) async fn use_once(&self, used: Option<&UsedToken>) -> Result<(), IdentityError> {
         let Some(used) = used else { return Ok(()) };
+        let unavailable = |reason| IdentityError::Unavailable { retry_after: 5, reason };
         if self.log_has_failed() {
-            return Err(IdentityError::Unavailable);
+            return Err(unavailable("the decision log has failed".to_owned()));
         }
         let first = self.store.use_once(&used.issuer, &used.token_id, used.expires_at).await;
-        if first.map_err(|_| IdentityError::Unavailable)? {
-            Ok(())
-        } else {
-            Err(IdentityError::Used)
-        }
+        let first = first.map_err(|error| unavailable(with_sources(&error)))?;
+        if first { Ok(()) } else { Err(IdentityError::Used) }
     }
 
     /// Takes back the use of a token where the answer is to ask again: an answer of that kind can be asked for again.
@@ -137,7 +125,9 @@ pub(super) fn identity_problem(error: &IdentityError, token: &str) -> Problem {
         None => error.to_string(),
     };
     match error {
-        IdentityError::Unavailable => Problem::unavailable(detail()),
+        IdentityError::Unavailable { retry_after, .. } => {
+            Problem::unavailable(detail()).retry_after(*retry_after)
+        }
         _ => Problem::invalid(error.to_string()).detail(detail()),
     }
 }

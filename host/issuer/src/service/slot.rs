@@ -7,7 +7,8 @@ use super::Service;
 use crate::problem::{Problem, ProblemKind};
 
 /// A place among the requests that are answered. Acquired when a request has arrived whole, so that slow ones
-/// take none; and kept until all work for it is done, also when the requester has gone.
+/// take none; and kept until all work for it is done, also when the requester has gone. Given back while the request
+/// waits for keys of a trusted issuer, which may not answer.
 pub struct Slot(Arc<Service>);
 
 impl Service {

@@ -8,7 +8,10 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use countersign_issuer::{Clock, ClockError, CustodyError, KeyCustody};
+use countersign_issuer::{
+    Clock, ClockError, CustodyError, Identity, KeyCustody, RequiredClaims, TrustedIdentities,
+    TrustedIdentity,
+};
 use countersign_signing::{Algorithm, PublicKey, SignError, Signer, SigningKey};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -133,6 +136,16 @@ impl Signer for DeviceSigner {
         let key = self.device.keys.lock().unwrap().get(self.public.kid()).cloned();
         key.ok_or(SignError)?.sign(input)
     }
+}
+
+/// Identities of subjects, whatever their other claims.
+pub(crate) fn identities(subjects: &[(&str, Identity)]) -> TrustedIdentities {
+    TrustedIdentities::new(subjects.iter().map(|(subject, identity)| TrustedIdentity {
+        subject: (*subject).to_owned(),
+        claims: RequiredClaims::default(),
+        identity: identity.clone(),
+    }))
+    .unwrap()
 }
 
 /// The cluster's claims for a subject.
