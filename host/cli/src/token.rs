@@ -42,11 +42,12 @@ Examples:
       --audience api://AzureADTokenExchange --once > token
 
 With --write, the token is refreshed at 80% of its lifetime, each time by a new decision, and the file
-is replaced atomically; only its owner can read it. The command runs until the run ends or is refused,
-a signal stops it (SIGTERM, SIGINT), or an error occurs, and then removes the file that it wrote. While
-the service is unavailable, the command retries after 1 to 30 seconds, and the file stays until its
-token has expired. Without --write, or with --once, it exits after the first token, which stays.
-Proxies are not used.
+is replaced atomically; only its owner can read it. The command runs until the run ends, policies refuse
+it, a signal stops it (SIGTERM, SIGINT), or its token expires without a successor, and then removes the
+file that it wrote. After every other answer of the service, or none, it retries after 1 to 30 seconds,
+and the file stays until its token has expired; only for the first token, an answer that no retry would
+change is an error at once. Without --write, or with --once, it exits after the first token, which
+stays. Proxies are not used.
 
 Exit status: 0 done, or the run has ended; 2 refused; 1 anything else.")]
 pub(crate) struct Token {
@@ -180,17 +181,22 @@ impl Token {
     }
 
     /// Requests a token, and retries until the service decides or the deadline has passed.
+    ///
+    /// A token that is still good is the job's until it has expired: nothing but the end of the run, or the policies'
+    /// refusal, takes it away. Until there is one, an error that stays is reported at once.
     async fn fetch(&self, client: &Client, deadline: Instant) -> Result<TokenResponse> {
         let mut wait = MIN_WAIT;
         loop {
-            let credential = match (&self.run_token_file, &self.identity_file) {
-                (Some(file), _) => Credential::RunToken(files::read_text(file, MAX_TOKEN_FILE)?),
-                (None, Some(file)) => Credential::Identity(files::read_text(file, MAX_TOKEN_FILE)?),
-                (None, None) => bail!("give --run-token-file or --identity-file"),
+            let has_token = self.written.borrow().is_some();
+            let (why, after) = match self.request(client).await {
+                Ok(TokenResponse::Later(why, after)) => (why, after),
+                Ok(TokenResponse::Refused(refused)) if has_token && refused.depends_on_machine => {
+                    (refused.reasons.join("; "), None)
+                }
+                Ok(response) => return Ok(response),
+                Err(error) if has_token => (format!("{error:#}"), None),
+                Err(error) => return Err(error),
             };
-            let response =
-                client.request_token(&self.run, &self.audience, self.ttl, &credential).await?;
-            let TokenResponse::Later(why, after) = response else { return Ok(response) };
             let pause = after.unwrap_or(wait).clamp(MIN_WAIT, MAX_WAIT);
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -202,6 +208,16 @@ impl Token {
             sleep(pause).await;
             wait = (wait * 2).min(MAX_WAIT);
         }
+    }
+
+    /// Requests a token once, with the credential as it is in its file now.
+    async fn request(&self, client: &Client) -> Result<TokenResponse> {
+        let credential = match (&self.run_token_file, &self.identity_file) {
+            (Some(file), _) => Credential::RunToken(files::read_text(file, MAX_TOKEN_FILE)?),
+            (None, Some(file)) => Credential::Identity(files::read_text(file, MAX_TOKEN_FILE)?),
+            (None, None) => bail!("give --run-token-file or --identity-file"),
+        };
+        client.request_token(&self.run, &self.audience, self.ttl, &credential).await
     }
 }
 

@@ -182,6 +182,95 @@ fn it_asks_once_more_at_the_end_of_its_time() {
     answers.join().unwrap();
 }
 
+/// Whatever the service answers, the token that a job has is its until it has expired; only the end of the run and a
+/// refusal of the policies take it away.
+#[test]
+fn a_token_that_is_good_stays_whatever_the_service_answers() {
+    const TOKEN: &str = "{\"access_token\":\"a.b.c\",\"expires_in\":10}";
+    let refusal = |code: &str, source: &str| {
+        let reason = format!("{{\"code\":\"{code}\",\"message\":\"m\",\"source\":\"{source}\"}}");
+        ("403 Forbidden", format!("{{\"error\":\"access_denied\",\"reasons\":[{reason}]}}"))
+    };
+    let error = |error: &str| format!("{{\"error\":\"{error}\",\"error_description\":\"d\"}}");
+    let (ok, bad) = ("200 OK", "400 Bad Request");
+    let staying = [
+        (bad, error("invalid_request")),
+        (bad, error("invalid_target")),
+        ("401 Unauthorized", error("invalid_token")),
+        ("403 Forbidden", error("insufficient_scope")),
+        ("404 Not Found", "<html>".to_owned()),
+        ("301 Moved Permanently", String::new()),
+        ("500 Internal Server Error", String::new()),
+        ("503 Service Unavailable", error("temporarily_unavailable")),
+        (ok, "{}".to_owned()),
+        refusal("deadline", "host"),
+    ];
+    let ending = [(refusal("run-finished", "host"), 0), (refusal("denied", "policy"), 2)];
+    // Each has a service of its own, since a token is refreshed after seconds only.
+    let cases: Vec<_> = staying
+        .into_iter()
+        .zip(ending.into_iter().cycle())
+        .map(|((status, body), (ending, exit))| {
+            thread::spawn(move || {
+                let (what, first) = (format!("{status} {body}"), (ok, TOKEN.to_owned()));
+                let (seen, ended) = answered(&[first, (status, body), ending]);
+                assert_eq!(
+                    seen,
+                    [None, Some("a.b.c".to_owned()), Some("a.b.c".to_owned())],
+                    "{what}"
+                );
+                assert_eq!(ended.0, exit, "{what}: {}", ended.1);
+                assert!(ended.1.contains("retrying in "), "{what}: {}", ended.1);
+            })
+        })
+        .collect();
+    for case in cases {
+        case.join().unwrap();
+    }
+    // Without a token there is nothing to keep.
+    let (_, ended) = answered(&[(bad, error("invalid_request"))]);
+    assert_eq!(ended.0, 1, "{}", ended.1);
+    assert!(ended.1.contains("the service responded 400: d"), "{}", ended.1);
+}
+
+/// Answers the requests of a keeper. Returns the token in its file at each, and its exit code and output; the file must
+/// be gone in the end.
+fn answered(answers: &[(&str, String)]) -> (Vec<Option<String>>, (i32, String)) {
+    let folder = support::folder();
+    let file = folder.path().join("token");
+    fs::write(folder.path().join("identity"), "an-identity-with-many-bits").unwrap();
+    let service = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", service.local_addr().unwrap());
+    let line = format!(
+        "token --url {url} --run {} --audience {AWS} --identity-file identity --write token",
+        service::RUN_ID
+    );
+    let child = command(folder.path())
+        .args(line.split_whitespace())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (keeper, mut seen) = (Keeper(child), Vec::new());
+    for (head, body) in answers {
+        let (mut stream, _) = service.accept().unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"with-many-bits") {
+            let mut chunk = [0; 4096];
+            let read = stream.read(&mut chunk).unwrap();
+            request.extend_from_slice(&chunk[..read]);
+        }
+        seen.push(fs::read_to_string(&file).ok());
+        let head =
+            format!("HTTP/1.1 {head}\r\nconnection: close\r\ncontent-length: {}", body.len());
+        stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).unwrap();
+    }
+    let ended = keeper.ended();
+    assert!(!file.exists());
+    (seen, ended)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn it_stops_when_told_to() {
     let platform = Platform::start(MANIFEST, NO_MIGRATIONS, "").await;

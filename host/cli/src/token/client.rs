@@ -43,6 +43,9 @@ pub(super) struct Given {
 pub(super) struct Refused {
     /// The reasons for people, each with its code.
     pub reasons: Vec<String>,
+    /// True when every reason is a fault that depends on the machine, such as a missed deadline: another attempt may
+    /// be decided.
+    pub depends_on_machine: bool,
     pub decision: Option<String>,
 }
 
@@ -66,6 +69,13 @@ struct ReasonBody {
     code: String,
     message: String,
     source: String,
+}
+
+impl ReasonBody {
+    /// True for the faults that docs/codes.md lists so.
+    fn depends_on_machine(&self) -> bool {
+        self.source == "host" && matches!(self.code.as_str(), "deadline" | "stack" | "host")
+    }
 }
 
 impl Client {
@@ -178,12 +188,15 @@ fn answer(status: StatusCode, body: &[u8], after: Option<Duration>) -> Result<To
         if error.reasons.iter().any(ended) {
             return Ok(TokenResponse::RunEnded);
         }
+        let depends_on_machine =
+            !error.reasons.is_empty() && error.reasons.iter().all(ReasonBody::depends_on_machine);
         let mut reasons: Vec<_> =
             error.reasons.iter().map(|r| format!("{}: {}", r.code, r.message)).collect();
         if reasons.is_empty() {
             reasons.push(error.error_description);
         }
-        return Ok(TokenResponse::Refused(Refused { reasons, decision: error.decision }));
+        let decision = error.decision;
+        return Ok(TokenResponse::Refused(Refused { reasons, depends_on_machine, decision }));
     }
     let said = match error.error_description.as_str() {
         "" => format!("the service responded {}", status.as_u16()),
