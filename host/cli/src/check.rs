@@ -1,5 +1,7 @@
 //! `countersign check`
 
+mod online;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -21,6 +23,7 @@ use countersign_signing::{Algorithm, Issuer, PublicKey, SignError, Signer};
 use serde::Serialize;
 use serde_json::json;
 
+use self::online::Online;
 use crate::bounds;
 use crate::cache::CacheArguments;
 use crate::can_permit::{CanPermit, PermitArguments};
@@ -39,6 +42,7 @@ const MADE_UP: &str = "11111111-1111-4111-8111-111111111111";
 #[command(after_help = "\
 Examples:
   countersign check --config issuer.toml
+  countersign check --config issuer.toml --online
   countersign check --policies countersign.toml --definition my-workspace/b23cfb9a-6974-444f-9d33-62134a632373
 
 Policies, certificates and keys of trusted issuers are loaded as by a service, and the settings of all bindings
@@ -54,10 +58,17 @@ evaluated, so a binding whose policy only restricts is included, unless it has `
 any such binding, all of the runs are refused; --strict makes that an error. A binding that has the policy,
 settings, scope, limits and claims of another and decides no more than that is redundant.
 
+With --online, the keys of each trusted issuer are fetched as by the service: the output shows those that
+can be used, those that are passed over with the reason, or why none can be fetched, and when the
+certificates of `listen.certificate` and each `ca-file` expire.
+
 The JSON has `checked` (a list with `audience`, `cloud`, `algorithm`, `subject`, and `violations` with
 `code` and `message`), `gcp_workspace_bytes`: the maximum length of a workspace whose definitions GCP accepts, `can_permit`
 (a list with `runs`: a scope as records have it, or an object with `definition_workspace` and `definition`, and
-the names of bindings in `all_runs` and `some_runs`) and `redundant` (a list with `binding` and `beside`).
+the names of bindings in `all_runs` and `some_runs`) and `redundant` (a list with `binding` and `beside`); with
+--online also `online`: `trusted_issuers` (a list with `issuer`, `keys` with `kid` and `algorithms`,
+`passed_over`, and `error` where they cannot be fetched) and `certificates` (a list with `file`, `expires_at`
+in seconds since 1970, and `expired`).
 
 Exit status: 0 no errors, 1 anything else.")]
 #[command(group = clap::ArgGroup::new("what").required(true))]
@@ -69,6 +80,10 @@ pub(crate) struct Check {
     /// A manifest alone, `countersign.toml`; tokens are signed with RS256 then
     #[arg(long, short, value_name = "FILE", group = "what")]
     policies: Option<PathBuf>,
+
+    /// Fetch the keys of trusted issuers too, and check the expiry of certificates
+    #[arg(long, conflicts_with = "policies")]
+    online: bool,
 
     #[command(flatten)]
     permits: PermitArguments,
@@ -95,6 +110,8 @@ struct Checked {
     gcp_workspace_bytes: usize,
     #[serde(flatten)]
     can_permit: CanPermit,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    online: Option<Online>,
 }
 
 #[derive(Serialize)]
@@ -108,21 +125,24 @@ struct One {
 
 impl Check {
     pub(crate) fn run(&self) -> Result<Exit> {
-        let (policies, installation, config) = match (&self.config, &self.policies) {
+        let (policies, installation, config, online) = match (&self.config, &self.policies) {
             (Some(config), _) => {
-                let deployment = self.load(config)?;
-                (deployment.context.policies, deployment.installation, Some(deployment.config))
+                let (deployment, online) = self.load(config)?;
+                let Deployment { context, installation, config, .. } = deployment;
+                (context.policies, installation, Some(config), online)
             }
             (None, Some(manifest)) => {
                 let (policies, installation) = self.prepare(manifest)?;
-                (policies, installation, None)
+                (policies, installation, None, None)
             }
             (None, None) => anyhow::bail!("give --config or --policies"),
         };
         let definitions = installation.definitions(&self.permits.definitions);
         let can_permit = CanPermit::of(&policies, &definitions);
-        let checked = self.tokens(&installation, config.as_deref(), can_permit)?;
-        let fine = checked.checked.iter().all(|one| one.violations.is_empty())
+        let mut checked = self.tokens(&installation, config.as_deref(), can_permit)?;
+        checked.online = online;
+        let fine = checked.online.as_ref().is_none_or(Online::is_fine)
+            && checked.checked.iter().all(|one| one.violations.is_empty())
             && !(self.permits.strict && checked.can_permit.leaves_some_out());
         match self.format {
             Format::Json => output::print_json(&checked)?,
@@ -131,16 +151,21 @@ impl Check {
         Ok(if fine { Exit::Success } else { Exit::Failed })
     }
 
-    /// Reads the configuration of a service with everything that it names.
-    fn load(&self, config: &Path) -> Result<Deployment> {
+    /// Reads the configuration of a service with everything that it names, and what is online where that is asked for.
+    fn load(&self, config: &Path) -> Result<(Deployment, Option<Online>)> {
         let (loader, snapshot) = Loader::open(config, self.cache.open()?, output::warn_or_log)?;
         let deployment =
             progress::with_spinner("preparing the policies", || loader.deployment(&snapshot))?;
-        loader.authorizer(&snapshot, &deployment.installation.url)?;
+        let authorizer = loader.authorizer(&snapshot, &deployment.installation.url)?;
         if let Some(tls) = &deployment.tls {
             Tls::new(tls.certificate(), tls.key()).context("listen.certificate")?;
         }
-        Ok(deployment)
+        let online = self.online.then(|| {
+            progress::with_spinner("fetching the keys of trusted issuers", || {
+                Online::check(&loader, authorizer, &deployment.config)
+            })
+        });
+        Ok((deployment, online.transpose()?))
     }
 
     /// Reads a manifest with its policies.
@@ -202,7 +227,7 @@ impl Check {
         };
         let fixed = shortest.subject()?.as_str().len() - 1;
         let gcp_workspace_bytes = GCP_SUBJECT_BYTES.saturating_sub(fixed);
-        Ok(Checked { checked, gcp_workspace_bytes, can_permit })
+        Ok(Checked { checked, gcp_workspace_bytes, can_permit, online: None })
     }
 
     fn definitions(&self, installation: &Installation) -> Result<Vec<DefinitionArgument>> {
@@ -340,5 +365,6 @@ fn text(checked: &Checked) -> String {
     let room = checked.gcp_workspace_bytes;
     let _ = writeln!(text, "GCP accepts definitions of workspaces with at most {room} characters");
     text.push_str(&checked.can_permit.text());
+    text.extend(checked.online.iter().map(Online::text));
     text
 }
