@@ -21,6 +21,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub struct HttpsFetch {
     client: Client,
     token: Option<FetchToken>,
+    timeout: Duration,
 }
 
 /// A bearer token for servers of some origins. No other server is shown it: the URL of a key set is in a document,
@@ -72,7 +73,7 @@ impl HttpsFetch {
         authorities: Option<&[u8]>,
         token: Option<FetchToken>,
     ) -> Result<Self, HttpsFetchError> {
-        let mut builder = Client::builder().timeout(TIMEOUT).redirect(Policy::none()).no_proxy();
+        let mut builder = Client::builder().redirect(Policy::none()).no_proxy();
         if let Some(pem) = authorities {
             let certificates = Certificate::from_pem_bundle(pem)?;
             if certificates.is_empty() {
@@ -81,11 +82,17 @@ impl HttpsFetch {
             builder = builder.tls_certs_only(certificates);
         }
         let client = builder.build()?;
-        Ok(Self { client, token })
+        Ok(Self { client, token, timeout: TIMEOUT })
+    }
+
+    /// The same, with another time within which a whole answer must be there.
+    #[must_use]
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
     }
 
     async fn document(&self, url: &str, limit: usize) -> Result<FetchedDocument, Failed> {
-        let mut request = self.client.get(url);
+        let mut request = self.client.get(url).timeout(self.timeout);
         let mut hint = "";
         if let Some(token) = &self.token {
             if Origin::of(url).is_some_and(|origin| token.origins.contains(&origin)) {
@@ -94,7 +101,8 @@ impl HttpsFetch {
                 hint = "; `token-file` is not sent there: set `jwks-url`, or list the origin in `token-origins`";
             }
         }
-        let mut response = request.send().await?;
+        let failed = |error| self.failed(error);
+        let mut response = request.send().await.map_err(failed)?;
         let status = response.status();
         if status != StatusCode::OK {
             let is_redirect =
@@ -105,7 +113,7 @@ impl HttpsFetch {
         }
         let fresh_seconds = freshness::seconds(response.headers());
         let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await? {
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
             if bytes.len() + chunk.len() > limit {
                 let problem = format!("longer than {limit} bytes");
                 return Err(Failed(FetchErrorKind::Document, problem));
@@ -113,6 +121,25 @@ impl HttpsFetch {
             bytes.extend_from_slice(&chunk);
         }
         Ok(FetchedDocument { bytes, fresh_seconds })
+    }
+
+    /// The kind of an error, and its message with all its causes: the client's own is the same for all of them.
+    fn failed(&self, error: reqwest::Error) -> Failed {
+        let error = error.without_url();
+        let mut problem = error.to_string();
+        let mut source = error.source();
+        while let Some(error) = source {
+            problem.push_str(&format!(": {error}"));
+            source = error.source();
+        }
+        // Also where the answer had begun.
+        if error.is_timeout() {
+            let problem = format!("timed out after {:?}: {problem}", self.timeout);
+            return Failed(FetchErrorKind::Timeout, problem);
+        }
+        let is_connection = error.is_connect();
+        let kind = if is_connection { FetchErrorKind::Connection } else { FetchErrorKind::Broken };
+        Failed(kind, problem)
     }
 }
 
@@ -143,27 +170,6 @@ impl Fetch for HttpsFetch {
 
 /// The reason that a document could not be fetched.
 struct Failed(FetchErrorKind, String);
-
-impl From<reqwest::Error> for Failed {
-    fn from(error: reqwest::Error) -> Self {
-        let error = error.without_url();
-        // The message of the client alone is the same for all of them.
-        let mut problem = error.to_string();
-        let mut source = error.source();
-        while let Some(error) = source {
-            problem.push_str(&format!(": {error}"));
-            source = error.source();
-        }
-        // Also where the answer had begun.
-        if error.is_timeout() {
-            let problem = format!("timed out after {} s: {problem}", TIMEOUT.as_secs());
-            return Self(FetchErrorKind::Timeout, problem);
-        }
-        let is_connection = error.is_connect();
-        let kind = if is_connection { FetchErrorKind::Connection } else { FetchErrorKind::Broken };
-        Self(kind, problem)
-    }
-}
 
 #[cfg(test)]
 mod tests {

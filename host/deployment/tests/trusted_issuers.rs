@@ -300,6 +300,50 @@ async fn a_fetch_outlives_the_request_that_needed_it() {
     assert_eq!(other.asked(), 2);
 }
 
+/// A server that stops in the middle of an answer is as slow as one that does not begin.
+#[tokio::test]
+async fn a_timeout_is_told_from_a_broken_connection() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    for (begun, is_closed, kind, says) in [
+        ("", false, FetchErrorKind::Timeout, "timed out after 300ms"),
+        ("HTTP/1.1 200 OK\r\n", false, FetchErrorKind::Timeout, "timed out after 300ms"),
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{",
+            false,
+            FetchErrorKind::Timeout,
+            "timed out",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{",
+            true,
+            FetchErrorKind::Broken,
+            "end of file",
+        ),
+        ("", true, FetchErrorKind::Broken, "connection closed"),
+        ("SSH-2.0\r\n", true, FetchErrorKind::Broken, "invalid HTTP version"),
+    ] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/jwks", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 1024];
+            assert!(stream.read(&mut request).await.unwrap() > 0);
+            stream.write_all(begun.as_bytes()).await.unwrap();
+            if !is_closed {
+                std::future::pending::<()>().await;
+            }
+        });
+        let fetch = HttpsFetch::new(None, None).unwrap();
+        // A machine that is busy must not be taken for a server that is slow.
+        let milliseconds = if is_closed { 30_000 } else { 300 };
+        let fetch = fetch.with_timeout(std::time::Duration::from_millis(milliseconds));
+        let error = fetch.fetch(&url, 100).await.unwrap_err();
+        assert_eq!(error.kind, kind, "{begun:?}: {error}");
+        assert!(error.problem.contains(says), "{begun:?}: {error}");
+        server.abort();
+    }
+}
+
 /// A document from elsewhere does not send the service to this machine.
 #[tokio::test]
 async fn plain_http_is_for_the_configuration_to_choose() {
