@@ -161,7 +161,7 @@ pub enum IdentityError {
     #[error("the token was used before; tokens of its issuer are accepted once")]
     Used,
     /// The keys of its issuer, or something else that is needed, are not available. Later they may be.
-    #[error("the issuer's JWKS is currently unavailable: {reason}")]
+    #[error("the token cannot be checked now: {reason}")]
     Unavailable {
         /// The seconds after which a retry may succeed.
         retry_after: u64,

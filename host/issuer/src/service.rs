@@ -226,7 +226,7 @@ impl Service {
         self.runner_rate.retain_recent();
         self.run_rate.retain_recent();
         let now = self.now()?;
-        self.keep_trusted_keys_fresh(now);
+        self.keep_trusted_keys_fresh();
         // What is forgotten or destroyed by a clock that is wrong is not there again when it is right.
         let settled = self.clock.settled().map_err(Problem::failed)?;
         let ended_before = settled.saturating_sub(self.config.keep_runs_seconds);

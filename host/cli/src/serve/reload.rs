@@ -69,7 +69,11 @@ async fn reload(
     why: &'static str,
 ) -> bool {
     match reload_access(service, loader, snapshot.clone()).await {
-        Ok(()) => tracing::info!(why, "reloaded access configuration"),
+        Ok(()) => {
+            tracing::info!(why, "reloaded access configuration");
+            // Those of an issuer that was added.
+            service.keep_trusted_keys_fresh();
+        }
         Err(error) => tracing::error!(
             why,
             error = text(&error),

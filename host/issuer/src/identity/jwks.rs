@@ -204,6 +204,7 @@ mod tests {
     use base64::Engine as _;
     use base64::prelude::BASE64_URL_SAFE_NO_PAD;
     use countersign_signing::{Algorithm, SigningKey};
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -333,6 +334,46 @@ mod tests {
         for none in ["", "[]", "{}", "{\"keys\":{}}", "{\"keys\":[]}", "{\"keys\":[],\"keys\":[]}"]
         {
             assert!(Jwks::parse(none.as_bytes()).is_err(), "{none}");
+        }
+    }
+
+    /// JSON of any form.
+    fn json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            "\\PC{0,12}".prop_map(Value::from),
+            prop::sample::select(&["RSA", "EC", "OKP", "P-256", "Ed25519", "sig", "ES256", "AQAB"])
+                .prop_map(Value::from),
+        ];
+        let name = prop::sample::select(&[
+            "kty", "crv", "use", "key_ops", "alg", "n", "e", "x", "y", "kid",
+        ]);
+        leaf.prop_recursive(4, 32, 8, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(name.clone().prop_map(str::to_owned), inner, 0..8)
+                    .prop_map(|members| json!(members)),
+            ]
+        })
+    }
+
+    proptest! {
+        /// Whatever is published beside a key, the key can be used, and each of the others is used or passed over.
+        #[test]
+        fn nothing_beside_a_key_affects_it(
+            others in prop::collection::vec(json(), 0..6),
+            bytes in prop::collection::vec(any::<u8>(), 0..64),
+        ) {
+            let good = json!({"kty": "EC", "crv": "P-256", "kid": "the good one",
+                "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
+                "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"});
+            let keys: Vec<_> = others.iter().cloned().chain([good]).collect();
+            let found = set(&keys).unwrap();
+            prop_assert!(found.select(wanted(Some("the good one"), ES256)).is_ok());
+            prop_assert!(found.unusable().len() < keys.len());
+            let _ = Jwks::parse(&bytes);
         }
     }
 }

@@ -290,7 +290,7 @@ impl Published {
         on_wait: impl FnOnce() + Send,
     ) -> Result<(), IdentityError> {
         let Ok(_permit) = self.waiting.try_acquire() else {
-            let reason = format!("{MAX_WAITING} requests wait for it");
+            let reason = format!("{MAX_WAITING} requests wait for the issuer's JWKS");
             return Err(IdentityError::Unavailable { retry_after: 1, reason });
         };
         on_wait();
@@ -304,8 +304,8 @@ impl Published {
         let attempts = self.attempts();
         let since = attempts.last.map_or(PAUSE, |last| now.abs_diff(last));
         let reason = match &attempts.failed {
-            Some(error) => format!("the last attempt, {since} s ago, failed: {error}"),
-            None => format!("it was fetched {since} s ago, without the token's key"),
+            Some(error) => format!("the issuer's JWKS could not be fetched {since} s ago: {error}"),
+            None => format!("the issuer's JWKS was fetched {since} s ago, without the token's key"),
         };
         IdentityError::Unavailable { retry_after: PAUSE.saturating_sub(since).max(1), reason }
     }

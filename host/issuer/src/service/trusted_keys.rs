@@ -34,8 +34,10 @@ impl Service {
         }
     }
 
-    /// Fetches keys of trusted issuers that are missing or old.
-    pub(super) fn keep_trusted_keys_fresh(&self, now: u64) {
+    /// Begins to fetch keys of trusted issuers that are missing or old, so that no token has to wait for them. Must be called
+    /// within a runtime.
+    pub fn keep_trusted_keys_fresh(&self) {
+        let Ok(now) = self.now() else { return };
         for published in self.authorizer.load().trusted.published() {
             published.keep_fresh(now);
         }
