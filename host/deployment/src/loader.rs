@@ -174,6 +174,7 @@ impl Loader {
         Ok(Authorizer {
             trusted: self.trusted(&config, snapshot, url)?,
             api_keys: config.api_keys.clone(),
+            runners: config.runners.clone(),
         })
     }
 

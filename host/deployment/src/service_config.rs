@@ -6,8 +6,8 @@ mod trusted_issuer;
 use std::sync::Arc;
 
 use countersign_issuer::{
-    AmbiguousIdentities, ApiKey, Identity, KeySource, Permission, ServiceConfig, TrustedIdentities,
-    TrustedIdentity, TrustedIssuer,
+    AmbiguousIdentities, ApiKey, Identity, KeySource, Permission, Runners, ServiceConfig,
+    TrustedIdentities, TrustedIdentity, TrustedIssuer,
 };
 
 use crate::https_fetch::Origin;
@@ -32,6 +32,8 @@ pub struct Config {
     pub api_keys: Vec<ApiKey>,
     /// `[[trusted-issuer]]`: issuers whose tokens are accepted.
     pub trusted_issuers: Vec<TrustedIssuerEntry>,
+    /// `[[runner]]`: the runners of the platform.
+    pub runners: Runners,
 }
 
 /// `[listen]`.

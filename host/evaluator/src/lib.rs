@@ -111,7 +111,9 @@ pub use request::claims::{
     Claims, MAX_AUDIENCES, MAX_TIMESTAMP, MAX_TTL_SECONDS, TokenRequest, TokenRequestError,
     is_reserved_claim,
 };
-pub use request::facts::{Facts, FactsError, MAX_FACT_VALUE_BYTES, MAX_FACTS};
+pub use request::facts::{
+    Facts, FactsError, MAX_FACT_VALUE_BYTES, MAX_FACTS, MAX_REGISTERED_FACTS, RUNNER_FACTS,
+};
 pub use request::fields::{ClaimField, FieldForm, FieldValue, PARENT_MEMBERS, ParentMember};
 pub use request::identifier::{
     Audience, BindingName, BuildingBlockId, ClaimName, DefinitionId, FactName, IdentifierError,

@@ -49,7 +49,9 @@ pub(super) fn facts(facts: Option<&RawValue>) -> Result<Facts, Problem> {
     facts.map_or_else(
         || Ok(Facts::default()),
         |facts| {
-            Facts::from_json(facts.get().as_bytes())
+            let facts = Facts::from_json(facts.get().as_bytes());
+            facts
+                .and_then(|facts| facts.check_registered().map(|()| facts))
                 .map_err(|error| Problem::invalid(format!("/facts: {error}")))
         },
     )

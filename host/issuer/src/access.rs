@@ -8,6 +8,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
 use crate::identity::{Permission, TrustedIssuers};
+use crate::runners::Runners;
 use crate::runs::SecretHash;
 
 /// The prefix of API keys, by which one that was lost is recognised.
@@ -21,6 +22,8 @@ pub struct Authorizer {
     pub api_keys: Vec<ApiKey>,
     /// Issuers whose tokens are accepted.
     pub trusted: TrustedIssuers,
+    /// The runners that are known.
+    pub runners: Runners,
 }
 
 /// A key of the control plane, as it is kept.
@@ -32,6 +35,8 @@ pub struct ApiKey {
     pub hash: SecretHash,
     /// The permissions of its holder.
     pub permissions: Vec<Permission>,
+    /// Its end, in seconds since 1970, from which on it is not accepted; `None` for no end.
+    pub expires_at: Option<u64>,
 }
 
 /// A new API key, for its holder. It cannot be printed by accident.

@@ -1,16 +1,17 @@
 //! The file as it is written, and the way from it to a [`Config`].
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
-use countersign::{Audience, MAX_AUDIENCES, MAX_TTL_SECONDS};
+use countersign::{Audience, MAX_AUDIENCES, MAX_TTL_SECONDS, RunnerId, Workspace};
 use countersign_issuer::{
-    ApiKey, KeyTimes, Permission, RequiredClaimsError, SecretHash, ServiceConfig,
+    ApiKey, Identity, KeyTimes, Permission, RequiredClaimsError, RunnerEntry, RunnerKind, Runners,
+    SecretHash, ServiceConfig,
 };
 use serde::Deserialize;
 
 use super::trusted_issuer::{TrustedIssuerTable, trusted_issuers};
-use super::{Config, ListenEntry, MAX_CONFIG_BYTES, TlsEntry};
+use super::{Config, ListenEntry, MAX_CONFIG_BYTES, TlsEntry, TrustedIssuerEntry};
 use crate::parsed::{DigestText, Parsed};
 use crate::renamed::name_the_new;
 
@@ -77,6 +78,8 @@ struct ConfigFile {
     api_key: Vec<ApiKeyTable>,
     #[serde(default)]
     trusted_issuer: Vec<TrustedIssuerTable>,
+    #[serde(default)]
+    runner: Vec<RunnerTable>,
 }
 
 #[derive(Deserialize, Default)]
@@ -135,6 +138,22 @@ struct ApiKeyTable {
     name: String,
     sha256: Parsed<DigestText>,
     may: Vec<PermissionWord>,
+    expires: Option<toml::value::Datetime>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RunnerTable {
+    id: Parsed<RunnerId>,
+    workspace: Parsed<Workspace>,
+    kind: RunnerKindWord,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "kebab-case")]
+enum RunnerKindWord {
+    Shared,
+    Dedicated,
 }
 
 #[derive(Deserialize, Clone, Copy)]
@@ -161,13 +180,17 @@ pub(super) fn parse(text: &str) -> Result<Config, ConfigError> {
     let file: ConfigFile = toml::from_str(text)
         .map_err(|error| name_the_new(error.to_string().trim_end(), &RENAMED))
         .map_err(|error| ConfigError::Toml(countersign::visible(&error)))?;
+    let runners = runners(file.runner)?;
+    let trusted_issuers = trusted_issuers(file.trusted_issuer)?;
+    known(&trusted_issuers, &runners)?;
     Ok(Config {
         policies: file.policies,
         state: file.state,
         listen: listen(file.listen)?,
         settings: settings(file.tokens, &file.runs, &file.keys, &file.limits)?,
         api_keys: api_keys(file.api_key)?,
-        trusted_issuers: trusted_issuers(file.trusted_issuer)?,
+        trusted_issuers,
+        runners,
     })
 }
 
@@ -267,7 +290,7 @@ fn settings(
 
 fn api_keys(tables: Vec<ApiKeyTable>) -> Result<Vec<ApiKey>, ConfigError> {
     let mut keys: Vec<ApiKey> = Vec::new();
-    for ApiKeyTable { name, sha256: Parsed(DigestText(digest)), may } in tables {
+    for ApiKeyTable { name, sha256: Parsed(DigestText(digest)), may, expires } in tables {
         let hash = SecretHash::from_bytes(*digest.as_bytes());
         let place = || format!("api-key `{}`", countersign::visible(&name));
         if name.is_empty() || name.len() > 64 || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -276,9 +299,52 @@ fn api_keys(tables: Vec<ApiKeyTable>) -> Result<Vec<ApiKey>, ConfigError> {
         if keys.iter().any(|key| key.name == name || key.hash == hash) {
             return Err(value(place(), "twice: each key has a name and a hash of its own"));
         }
-        keys.push(ApiKey { permissions: permissions(place, &may)?, name, hash });
+        let expires_at = expires.map(|expires| {
+            seconds_of(&expires).ok_or_else(|| {
+                let problem = "`expires` is a date and time in UTC, such as 2027-01-31T00:00:00Z";
+                value(place(), problem)
+            })
+        });
+        let expires_at = expires_at.transpose()?;
+        keys.push(ApiKey { permissions: permissions(place, &may)?, name, hash, expires_at });
     }
     Ok(keys)
+}
+
+/// A date and time in UTC (RFC 3339), in seconds since 1970. A local time, or one with another offset, is none.
+fn seconds_of(time: &toml::value::Datetime) -> Option<u64> {
+    let time = humantime::parse_rfc3339(&time.to_string()).ok()?;
+    Some(time.duration_since(UNIX_EPOCH).ok()?.as_secs())
+}
+
+fn runners(tables: Vec<RunnerTable>) -> Result<Runners, ConfigError> {
+    let mut runners = Runners::default();
+    for RunnerTable { id: Parsed(id), workspace: Parsed(workspace), kind } in tables {
+        let kind = match kind {
+            RunnerKindWord::Shared => RunnerKind::Shared,
+            RunnerKindWord::Dedicated => RunnerKind::Dedicated,
+        };
+        let place = format!("runner `{id}`");
+        if !runners.add(id, RunnerEntry { workspace, kind }) {
+            return Err(value(place, "twice: each runner has one table"));
+        }
+    }
+    Ok(runners)
+}
+
+/// Checks that the runners that identities stand for are known.
+fn known(issuers: &[TrustedIssuerEntry], runners: &Runners) -> Result<(), ConfigError> {
+    for issuer in issuers {
+        for identity in &issuer.identities {
+            if let Identity::Runner(runner) = &identity.identity
+                && !runners.knows(runner)
+            {
+                let place = format!("trusted-issuer `{}`: runner `{runner}`", issuer.url);
+                return Err(value(place, "in no `[[runner]]`: none of its runs would get a token"));
+            }
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn permissions(

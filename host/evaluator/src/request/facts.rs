@@ -2,11 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use super::identifier::{FactName, IdentifierError};
+use super::identifier::{FactName, IdentifierError, Workspace};
 use crate::strict_json::{self, JsonError, JsonLimits, Value};
 
 /// The maximum number of facts of a run.
 pub const MAX_FACTS: usize = 64;
+
+/// The facts that a host with configured runners adds about the runner of a run: the words `shared` or `dedicated`, and
+/// the owning workspace. Nobody can register them.
+pub const RUNNER_FACTS: [&str; 2] = ["runner-kind", "runner-workspace"];
+
+/// The maximum number of facts that can be registered with a run: [`RUNNER_FACTS`] come to them.
+pub const MAX_REGISTERED_FACTS: usize = MAX_FACTS - RUNNER_FACTS.len();
 
 /// The maximum length of a fact's value, in bytes.
 pub const MAX_FACT_VALUE_BYTES: usize = 1024;
@@ -40,6 +47,15 @@ pub enum FactsError {
         /// The number of facts.
         found: usize,
     },
+    /// More than [`MAX_REGISTERED_FACTS`] are registered.
+    #[error("{found} facts, at most {MAX_REGISTERED_FACTS} can be registered")]
+    TooManyRegistered {
+        /// The number of facts.
+        found: usize,
+    },
+    /// A fact is registered that only the host gives.
+    #[error("/{0}: a fact of the host, which `[[runner]]` in its configuration gives")]
+    OfTheHost(FactName),
     /// A name is not that of a fact.
     #[error("/{}: {problem}", .problem.found)]
     Name {
@@ -134,6 +150,36 @@ impl Facts {
         }
     }
 
+    /// Checks facts that somebody registers.
+    ///
+    /// # Errors
+    /// When there are more than [`MAX_REGISTERED_FACTS`], or one is of the host ([`RUNNER_FACTS`]).
+    pub fn check_registered(&self) -> Result<(), FactsError> {
+        if let Some(name) = self.0.keys().find(|name| RUNNER_FACTS.contains(&name.as_str())) {
+            return Err(FactsError::OfTheHost(name.clone()));
+        }
+        match self.0.len() {
+            0..=MAX_REGISTERED_FACTS => Ok(()),
+            found => Err(FactsError::TooManyRegistered { found }),
+        }
+    }
+
+    /// The same facts with those of the runner ([`RUNNER_FACTS`]): its workspace and its kind; or with none of them, where
+    /// the host does not know the runner.
+    ///
+    /// # Errors
+    /// When there would be more than [`MAX_FACTS`].
+    pub fn with_runner(&self, runner: Option<(&Workspace, &str)>) -> Result<Self, FactsError> {
+        let mut facts = self.clone();
+        facts.0.retain(|name, _| !RUNNER_FACTS.contains(&name.as_str()));
+        if let Some((workspace, kind)) = runner {
+            for (name, value) in RUNNER_FACTS.into_iter().zip([kind, workspace.as_str()]) {
+                facts.insert(fact_name(name)?, value)?;
+            }
+        }
+        facts.bounded()
+    }
+
     /// The facts, in the order of names.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&FactName, &str)> {
         self.0.iter().map(|(name, value)| (name, &**value))
@@ -206,6 +252,38 @@ mod tests {
         assert_eq!(many(MAX_FACTS + 1), Err(FactsError::TooMany { found: 65 }));
         assert!(many(MAX_FACTS).unwrap().with(a, "").is_err());
         assert!(Facts::from_json(b"{}").unwrap().is_empty());
+    }
+
+    #[test]
+    fn facts_of_the_runner_are_the_hosts_alone() {
+        let workspace = Workspace::parse("platform").unwrap();
+        let registered = Facts::from_json(br#"{"a": "1"}"#).unwrap();
+        assert_eq!(registered.check_registered(), Ok(()));
+        let known = registered.with_runner(Some((&workspace, "dedicated"))).unwrap();
+        let all: Vec<_> = known.iter().map(|(name, value)| (name.as_str(), value)).collect();
+        let of_runner = [("runner-kind", "dedicated"), ("runner-workspace", "platform")];
+        assert_eq!(all, [&[("a", "1")][..], &of_runner].concat());
+        for (name, value) in of_runner {
+            let pretended = Facts::new([(name, value)]).unwrap();
+            let error = pretended.check_registered().unwrap_err();
+            assert!(matches!(error, FactsError::OfTheHost(_)), "{error}");
+            // Also where an earlier version took it.
+            assert!(pretended.with_runner(None).unwrap().is_empty());
+            assert_eq!(pretended.with_runner(Some((&workspace, "shared"))).unwrap().len(), 2);
+        }
+        let many = |count: usize| {
+            let names: Vec<_> = (0..count).map(|n| format!("f{n}")).collect();
+            Facts::new(names.iter().map(|name| (name.as_str(), ""))).unwrap()
+        };
+        assert_eq!(many(MAX_REGISTERED_FACTS).check_registered(), Ok(()));
+        assert_eq!(
+            many(MAX_REGISTERED_FACTS).with_runner(Some((&workspace, "shared"))).unwrap().len(),
+            MAX_FACTS
+        );
+        let found = MAX_FACTS - 1;
+        let too_many = Err(FactsError::TooManyRegistered { found });
+        assert_eq!(many(found).check_registered(), too_many);
+        assert!(many(found).with_runner(Some((&workspace, "shared"))).is_err());
     }
 
     #[test]

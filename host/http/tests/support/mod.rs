@@ -17,8 +17,8 @@ use countersign_deployment::{Config, Manifest, ManifestFiles, prepare_policies};
 use countersign_http::serve;
 use countersign_issuer::{
     ApiKey, ApiKeyText, Authorizer, CheckpointSigner, DecisionContext, Identity, Jwks, KeyCustody,
-    KeyFolder, KeyRing, KeySource, Permission, SecretHash, Service, ServiceParts, SqliteStore,
-    TrustedIssuer, TrustedIssuers, open_log,
+    KeyFolder, KeyRing, KeySource, Permission, Runners, SecretHash, Service, ServiceParts,
+    SqliteStore, TrustedIssuer, TrustedIssuers, open_log,
 };
 use countersign_signing::{Algorithm, KeySet, SigningKey};
 use reqwest::{Client, Response, StatusCode};
@@ -280,7 +280,8 @@ fn authorizer(cluster: &Cluster, api_key: &str, single_use: bool) -> Authorizer 
     let (name, permissions) = ("test".to_owned(), Permission::ALL.to_vec());
     let hash = SecretHash::of(api_key.as_bytes());
     Authorizer {
-        api_keys: vec![ApiKey { name, hash, permissions }],
+        api_keys: vec![ApiKey { name, hash, permissions, expires_at: None }],
+        runners: Runners::default(),
         trusted: trusted(cluster, single_use),
     }
 }

@@ -68,7 +68,7 @@ impl Service {
     /// Decides, and returns the decision once its record is durable.
     ///
     /// # Errors
-    /// When there can be no record.
+    /// When the runner serves no such run, or there can be no record.
     pub async fn decide(
         self: &Arc<Self>,
         request: IssueRequest,
@@ -76,6 +76,9 @@ impl Service {
         origin: RequestOrigin,
         slot: Slot,
     ) -> Result<Decided, Problem> {
+        let facts = self.facts_for(request.runner.as_ref(), &request.run, &request.facts);
+        let facts = self.repeatable(principal.used.as_ref(), facts).await?;
+        let request = IssueRequest { facts, ..request };
         let used = principal.used.clone();
         let head = Head { requester: principal.requester(), origin, used };
         let committed = self.committed(request, head, RecordKind::Decision, slot).await;

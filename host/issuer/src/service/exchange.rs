@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use countersign::{Audience, Reason, ReasonSource, RunId};
+use countersign::{Audience, Facts, Reason, ReasonSource, Run, RunId, RunnerId};
 use zeroize::Zeroizing;
 
 use super::decide::Head;
@@ -77,6 +77,8 @@ impl Service {
             self.authorized(&request.run, &request.subject_token, slot).await?;
         let now = self.now()?;
         live(&registered, now)?;
+        let runner = Some(&registered.runner);
+        let facts = self.facts_for(runner, &registered.run, &registered.facts)?;
         // Before anything is decided, and after it is known whose limit it is.
         if matches!(request.subject_token, SubjectToken::RunToken(_)) {
             self.check_run_rate(&request.run)?;
@@ -88,6 +90,7 @@ impl Service {
             noted.map_err(|error| identity_problem(&error, token))?;
         }
         let issue = IssueRequest::for_run(&registered, request.audiences, ttl_seconds, now);
+        let issue = IssueRequest { facts, ..issue };
         let head = Head { requester, origin, used: used.clone() };
         let issued = self.issued(issue, head, &request.run, slot).await;
         self.repeatable(used.as_ref(), issued).await
@@ -156,6 +159,24 @@ impl Service {
                 Ok((Authorized { registered, requester, verified: None }, slot))
             }
         }
+    }
+
+    /// The facts that policies see of a run, with those of its runner; unless the runner must not have a token for the run.
+    pub(super) fn facts_for(
+        &self,
+        runner: Option<&RunnerId>,
+        run: &Run,
+        registered: &Facts,
+    ) -> Result<Facts, Problem> {
+        let authorizer = self.authorizer.load();
+        let refusal = runner.and_then(|runner| authorizer.runners.refusal(runner, run));
+        if let Some(reason) = refusal {
+            return Err(Problem::refused("the runner serves no such run", vec![reason], None));
+        }
+        authorizer
+            .runners
+            .facts(runner, registered)
+            .map_err(|error| Problem::invalid(format!("facts: {error}")))
     }
 
     async fn find(&self, run: &RunId) -> Result<Option<Arc<RegisteredRun>>, Problem> {

@@ -39,6 +39,11 @@ impl Service {
             let key = authorizer.api_key(bearer).ok_or_else(|| {
                 Problem::new(ProblemKind::Unauthenticated, "the API key is unknown")
             })?;
+            let now = self.now()?;
+            if key.expires_at.is_some_and(|end| now >= end) {
+                let problem = Problem::new(ProblemKind::Unauthenticated, "the API key has expired");
+                return Err(problem.detail(&key.name));
+            }
             let principal = Principal { name: key.name.clone(), issuer: None, used: None };
             (principal, key.permissions.clone())
         } else if bearer.split('.').count() != 3 {

@@ -51,7 +51,7 @@ pub(super) fn joins(joins: u64, variables: u64) -> Weight {
 
 /// Branches that are taken or not: compiling costs the square of those of one body, besides what each costs.
 pub(super) fn branches(branches: u64) -> Weight {
-    branches.saturating_mul(branches) / 125
+    branches.saturating_mul(branches) / 80
 }
 
 /// A body as a whole: one that is larger than all of a small component may be costs more than in proportion.
@@ -73,7 +73,8 @@ pub(super) fn operator(operator: &Operator<'_>) -> Weight {
         | O::MemoryInit { .. }
         | O::Call { .. } => 15,
         O::Loop { .. } => 40,
-        O::If { .. } | O::Block { .. } | O::Br { .. } | O::BrIf { .. } | O::BrTable { .. } => 12,
+        O::If { .. } | O::BrIf { .. } | O::BrTable { .. } => 18,
+        O::Block { .. } | O::Br { .. } => 12,
         O::I32Const { .. }
         | O::I64Const { .. }
         | O::LocalGet { .. }
@@ -82,7 +83,7 @@ pub(super) fn operator(operator: &Operator<'_>) -> Weight {
         | O::Drop
         | O::Nop
         | O::End => 2,
-        other if is_float(other) => 30,
+        other if is_float(other) => 36,
         _ => 10,
     }
 }
