@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use countersign::{BindingTrace, Decision, Fault, Limits, PolicySet, Prepared};
+use countersign::{Binding, BindingTrace, Decision, Fault, Limits, PolicySet, Prepared};
 
 /// Fuel that an evaluation counts for beside its own: making an instance and reading its verdict takes the host a few
 /// microseconds, whatever the policy does.
@@ -14,8 +14,9 @@ const BYTES_PER_FUEL: u64 = 16;
 /// The bound of all evaluations of one command together, and what they took of it.
 ///
 /// Fuel is the same on every machine, so the same input stops at the same evaluation on each. An evaluation counts for
-/// the fuel that it used, or for its whole limit where no reading can be trusted; for that of `configure` where the policy
-/// takes its settings in each evaluation; for a unit for 16 bytes of its memory; and for 10,000 units.
+/// the fuel that it used, or for its whole limit where no reading can be trusted; for that of making its instance, and of
+/// `configure` where the policy takes its settings in each evaluation; for a unit for 16 bytes of its memory; and for
+/// 10,000 units.
 ///
 /// Evaluations that the wall-clock limit ended may have used little fuel. Their limits are summed as well, up to
 /// [`EvaluationBudget::MAX_DEADLINE_MS`].
@@ -99,8 +100,7 @@ impl<'w> EvaluationBudget<'w> {
             let bindings = policies.bindings();
             let name = &entry.binding.name;
             let at = bindings.binary_search_by(|binding| binding.identity().name.cmp(name));
-            let binding = at.ok().and_then(|at| bindings.get(at));
-            self.spend(fuel_of(entry, binding.and_then(|binding| binding.prepared())));
+            self.spend(fuel_of(entry, at.ok().and_then(|at| bindings.get(at))));
             if matches!(entry.result, Err(Fault::Deadline { .. })) {
                 let ms = u64::from(entry.binding.limits.wall_clock_ms);
                 self.deadline_ms = self.deadline_ms.saturating_add(ms);
@@ -186,11 +186,18 @@ impl fmt::Debug for EvaluationBudget<'_> {
 }
 
 /// The fuel that an evaluation counts for. One that could not be prepared was not evaluated.
-fn fuel_of(entry: &BindingTrace, prepared: Option<&Prepared>) -> u64 {
-    let Some(prepared) = prepared else { return EVALUATION_FUEL };
+fn fuel_of(entry: &BindingTrace, binding: Option<&Binding>) -> u64 {
+    let evaluated = binding.and_then(|binding| Some((binding, binding.prepared()?)));
+    let Some((binding, Prepared { usage, no_snapshot })) = evaluated else {
+        return EVALUATION_FUEL;
+    };
     let Limits { fuel, memory_bytes, .. } = entry.binding.limits;
-    let configure = prepared.no_snapshot.as_ref().map_or(0, |_| prepared.usage.fuel);
+    // Either has made an instance, which every evaluation does.
+    let before = match no_snapshot {
+        Some(_) => usage.fuel,
+        None => usage.fuel.min(binding.policy().describe_usage().fuel),
+    };
     let memory = entry.used.memory_bytes.unwrap_or(memory_bytes) / BYTES_PER_FUEL;
     let own = entry.used.fuel.unwrap_or(fuel);
-    [configure, memory, own].into_iter().fold(EVALUATION_FUEL, u64::saturating_add)
+    [before, memory, own].into_iter().fold(EVALUATION_FUEL, u64::saturating_add)
 }

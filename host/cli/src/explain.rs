@@ -35,8 +35,8 @@ deny, abstain or fault, `claims` and `counterfactuals`, which also have the `out
 The evaluations stop before the next one when all of them together took --total-fuel, or, for those that ended
 by `deadline`, a minute of `wall-clock-ms`. What is reported then is true, and not all: `stopped_by` is `fuel`
 or `deadline` (null if all were made), and `evaluations_planned` is how many there would have been, at least.
-Each evaluation of a policy counts for its fuel, or its whole limit where the fuel cannot be read (a trap), for 1 unit
-for 16 bytes of its memory and for 10,000 units.
+Each evaluation of a policy counts for its fuel and that of making its instance, or a whole limit where the fuel
+cannot be read (a trap), for 1 unit for 16 bytes of its memory and for 10,000 units.
 
 Exit status: 0 explained, 1 anything else, also if the evaluations stopped.")]
 pub(crate) struct Explain {

@@ -48,8 +48,8 @@ optimisation, into target/coverage, and is only available for policies in Rust. 
 pass; of it, JUnit's XML has only whether --min-coverage is reached.
 
 The evaluations stop before the next one when all of them together took --total-fuel, or, for those that ended
-by `deadline`, a minute of `wall-clock-ms`; then the test fails. Each evaluation counts for its fuel, and that of
-`configure`, or for a whole limit where the fuel cannot be read (a trap), for 1 unit for 16 bytes of its memory
+by `deadline`, a minute of `wall-clock-ms`; then the test fails. Each evaluation counts for its fuel, that of making
+its instance and of `configure`, or a whole limit where the fuel cannot be read (a trap), for 1 unit for 16 bytes of its memory
 and for 10,000 units. Coverage counts in the same way.
 
 The JSON has `policy`, `version`, `digest`, `passed`, `cases` (`name`, `expected`, `found`, `passed`,
