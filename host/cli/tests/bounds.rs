@@ -13,6 +13,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 
+use countersign_authoring::EvaluationBudget;
 use countersign_hostile_policies::guest::{ABSTAIN, GUEST, Guest};
 use serde_json::{Value, json};
 use support::{Ran, countersign, folder};
@@ -248,4 +249,29 @@ fn inspecting_has_a_bound_of_time() {
         "{}",
         ran.stderr
     );
+}
+
+#[test]
+fn the_documentation_has_the_bounds() {
+    let page = include_str!("../../../docs/policies.md");
+    let digits = EvaluationBudget::DEFAULT_FUEL.to_string();
+    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().collect();
+    let fuel = groups.join(&b',');
+    assert!(page.contains(&format!("{} units of fuel", String::from_utf8(fuel).unwrap())));
+    assert_eq!(EvaluationBudget::MAX_DEADLINE_MS, 60 * 1000);
+    assert!(page.contains("a minute of `wall-clock-ms`"));
+    let folder = folder();
+    let default = |command: &str, option: &str| {
+        let help = countersign(folder.path(), &format!("{command} --help")).stdout;
+        let (_, after) = help.split_once(option).unwrap();
+        let (_, after) = after.split_once("[default: ").unwrap();
+        after.split_once(']').unwrap().0.to_owned()
+    };
+    for command in ["explain", "policy test"] {
+        assert_eq!(default(command, "--total-fuel <FUEL>"), digits);
+    }
+    for command in ["explain", "inspect"] {
+        assert_eq!(default(command, "--total-prepare-ms <MS>"), (30 * 60 * 1000).to_string());
+    }
+    assert!(page.contains("`--total-prepare-ms` (half an hour)"));
 }
