@@ -15,7 +15,7 @@ mod support;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use countersign_deployment::{FetchToken, HttpsFetch, Origin};
+use countersign_deployment::{Config, FetchToken, HttpsFetch, Origin};
 use countersign_issuer::{
     Fetch, FetchErrorKind, Identity, IdentityError, Jwks, KeySource, TrustedIssuer, TrustedIssuers,
 };
@@ -188,6 +188,46 @@ async fn what_an_issuer_publishes_is_not_believed_blindly() {
     }
     other.set("/jwks", keys);
     assert!(verify().await.is_ok());
+}
+
+#[test]
+fn the_configuration_names_the_origins_that_see_a_token() {
+    let parse = |more: &str| {
+        let text = format!(
+            "policies = \"p\"\nstate = \"s\"\n[[trusted-issuer]]\nurl = \"https://a.example/id\"\n{more}"
+        );
+        Config::parse(&text).map(|config| config.trusted_issuers[0].clone())
+    };
+    let token = "token-file = \"t\"\n";
+    for (more, origins) in [
+        ("", &[] as &[&str]),
+        (token, &["https://a.example"]),
+        (
+            "token-file = \"t\"\njwks-url = \"https://b.example:1/x\"",
+            &["https://a.example", "https://b.example:1"],
+        ),
+        (
+            "token-file = \"t\"\ntoken-origins = [\"https://c.example/\"]",
+            &["https://a.example", "https://c.example"],
+        ),
+    ] {
+        let expected: Vec<_> = origins.iter().map(|url| Origin::of(url).unwrap()).collect();
+        assert_eq!(parse(more).unwrap().token_origins, expected, "{more}");
+    }
+    assert_eq!(parse("").unwrap().max_token_lifetime, 172_800);
+    for (more, says) in [
+        ("token-origins = [\"https://c.example\"]", "there is none"),
+        ("token-file = \"t\"\ntoken-origins = [\"https://c.example/x\"]", "expected https://HOST"),
+        ("token-file = \"t\"\ntoken-origins = [\"http://c.example\"]", "expected https://HOST"),
+        ("token-file = \"t\"\ntoken-origins = [\"c.example\"]", "expected https://HOST"),
+        ("token-file = \"t\"\ntoken-origins = [\"https://c.example?x\"]", "expected https://HOST"),
+        ("token-file = \"t\"\ntoken-origins = [\"https://*\"]", "expected https://HOST"),
+        ("max-token-lifetime-seconds = 59", "59 is not in 60 to"),
+        ("max-token-lifetime-seconds = 99999999", "is not in 60 to"),
+    ] {
+        let error = parse(more).unwrap_err().to_string();
+        assert!(error.contains(says), "{more}: {error}");
+    }
 }
 
 /// Kubernetes tells its keys to who has a token only. Nobody else learns the token: not another origin that a

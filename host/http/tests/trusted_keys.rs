@@ -320,6 +320,38 @@ async fn readiness_waits_for_the_keys_of_trusted_issuers() {
     service.stop().await;
 }
 
+/// Keys that are old are fetched without a token that needs them, so that few have to wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn maintenance_fetches_keys_that_are_old() {
+    let (_folder, service) = started(Setup::default()).await;
+    let (other, key) = (StandIn::start().await, TestKey::new("ES256"));
+    other.publish_jwks(&[key.jwk(&json!({}))]);
+    trust(&service, [issuer(&other.url)]);
+    let maintained = async |asked: usize| {
+        service.service.run_maintenance().await.unwrap();
+        // The fetch runs by itself.
+        while other.asked() < asked {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(other.asked(), asked);
+    };
+    for (seconds, asked) in [(0, 2), (3599, 2), (1, 4)] {
+        service.advance(seconds);
+        maintained(asked).await;
+        // It has ended when a token needs the key.
+        let token = key.token(&key.header(), &runner_claims(&other, service.now()));
+        assert_eq!(exchanged(&service, &token).await.0, 200);
+        assert_eq!(other.asked(), asked);
+    }
+    // One that fails is not asked at each maintenance.
+    other.fail(DISCOVERY, 500);
+    service.advance(3600);
+    maintained(5).await;
+    service.advance(15);
+    maintained(5).await;
+    service.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_sees_why_keys_cannot_be_fetched() {
     let (_folder, service) = started(Setup::default()).await;

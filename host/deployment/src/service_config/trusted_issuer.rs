@@ -116,8 +116,9 @@ fn token_origins(table: &TrustedIssuerTable, place: &str) -> Result<Vec<Origin>,
         .filter_map(|u| Origin::of(u))
         .collect();
     for text in &table.token_origins {
-        let has_path = text.split_once("://").is_some_and(|(_, rest)| rest.contains(['/', '?']));
-        let origin = Origin::of(text).filter(|_| is_secure(text) && !has_path);
+        let host = text.split_once("://").map(|(_, rest)| rest.strip_suffix('/').unwrap_or(rest));
+        let is_origin = is_secure(text) && host.is_some_and(|host| !host.contains(['/', '?', '*']));
+        let origin = Origin::of(text).filter(|_| is_origin);
         origins.push(origin.ok_or_else(|| {
             value(place, "`token-origins`: expected https://HOST or https://HOST:PORT")
         })?);
