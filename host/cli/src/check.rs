@@ -60,7 +60,7 @@ settings, scope, limits and claims of another and decides no more than that is r
 
 With --online, the keys of each trusted issuer are fetched as by the service: the output shows those that
 can be used, those that are passed over with the reason, or why none can be fetched, and when the
-certificates of `listen.certificate` and each `ca-file` expire.
+first certificate of `listen.certificate` and the last of each `ca-file` expire.
 
 The JSON has `checked` (a list with `audience`, `cloud`, `algorithm`, `subject`, and `violations` with
 `code` and `message`), `gcp_workspace_bytes`: the maximum length of a workspace whose definitions GCP accepts, `can_permit`

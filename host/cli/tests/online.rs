@@ -85,9 +85,9 @@ async fn keys_of_trusted_issuers_are_checked_online() {
     assert_eq!(issuers[0]["passed_over"], json!(["key `secret`: its `kty` `oct` is not accepted"]));
     assert_eq!(issuers[1]["keys"][0]["algorithms"], json!(["RS256"]));
     let certificates = &checked["online"]["certificates"];
-    assert_eq!(certificates[0]["file"], "authority.pem");
+    assert_eq!(certificates[1]["file"], "authority.pem");
     assert_eq!(
-        (&certificates[1]["file"], &certificates[1]["expired"]),
+        (&certificates[0]["file"], &certificates[0]["expired"]),
         (&json!("certificate.pem"), &json!(false))
     );
     // Without --online nobody is asked.

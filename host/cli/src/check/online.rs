@@ -1,6 +1,7 @@
 //! The checks of `countersign check --online`: keys of trusted issuers, fetched as the service does, and the expiry of
 //! certificates.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use anyhow::{Context, Result};
@@ -41,11 +42,12 @@ struct Key {
     algorithms: Vec<&'static str>,
 }
 
-/// The certificate of a file that expires first.
+/// The certificates of a file.
 #[derive(Serialize)]
 struct Certificate {
     file: String,
-    /// Seconds since 1970.
+    /// The time, in seconds since 1970, from which on they are of no use: that of the first in a server's chain, and of
+    /// the last among authorities, of which one is enough.
     expires_at: i64,
     expired: bool,
 }
@@ -56,13 +58,15 @@ impl Online {
         let now = clock::now(None)?;
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let trusted_issuers = runtime.block_on(keys(authorizer, now));
-        let mut files: Vec<_> =
-            config.trusted_issuers.iter().filter_map(|issuer| issuer.ca_file.as_deref()).collect();
-        files.extend(config.listen.tls.as_ref().map(|tls| tls.certificate.as_str()));
-        files.sort_unstable();
-        files.dedup();
-        let certificates =
-            files.into_iter().map(|file| certificate(loader, file, now)).collect::<Result<_>>()?;
+        let mut certificates = Vec::new();
+        if let Some(tls) = &config.listen.tls {
+            certificates.push(certificate(loader, &tls.certificate, now, i64::min)?);
+        }
+        let authorities =
+            config.trusted_issuers.iter().filter_map(|issuer| issuer.ca_file.as_deref());
+        for file in authorities.collect::<BTreeSet<_>>() {
+            certificates.push(certificate(loader, file, now, i64::max)?);
+        }
         Ok(Self { trusted_issuers, certificates })
     }
 
@@ -133,10 +137,15 @@ async fn keys(authorizer: Authorizer, now: u64) -> Vec<IssuerKeys> {
     found
 }
 
-/// The certificate of a file that expires first.
-fn certificate(loader: &Loader, file: &str, now: u64) -> Result<Certificate> {
+/// The certificates of a file, and the time at which the one that `decides` expires.
+fn certificate(
+    loader: &Loader,
+    file: &str,
+    now: u64,
+    decides: fn(i64, i64) -> i64,
+) -> Result<Certificate> {
     let pem = files::read(&loader.path(file), MAX_PEM_FILE)?;
-    let mut first: Option<i64> = None;
+    let mut found: Option<i64> = None;
     for block in Pem::iter_from_buffer(&pem) {
         let block = block.with_context(|| format!("{file}: not PEM"))?;
         // A file may have the private key beside the chain.
@@ -145,9 +154,9 @@ fn certificate(loader: &Loader, file: &str, now: u64) -> Result<Certificate> {
         }
         let certificate = block.parse_x509().with_context(|| format!("{file}: a certificate"))?;
         let expires_at = certificate.validity().not_after.timestamp();
-        first = Some(first.map_or(expires_at, |other| other.min(expires_at)));
+        found = Some(found.map_or(expires_at, |other| decides(other, expires_at)));
     }
-    let expires_at = first.with_context(|| format!("{file}: no certificate"))?;
+    let expires_at = found.with_context(|| format!("{file}: no certificate"))?;
     let expired = expires_at <= i64::try_from(now).unwrap_or(i64::MAX);
     Ok(Certificate { file: file.to_owned(), expires_at, expired })
 }

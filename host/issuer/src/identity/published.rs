@@ -128,14 +128,16 @@ impl Published {
             Some(found) if is_fresh => return Ok(found?),
             found => found,
         };
-        let (running, is_own) = match (self.attempt(now, PAUSE), found) {
-            (Attempt::Begun(running), _) => (running, true),
+        let (running, is_own, found) = match (self.attempt(now, PAUSE), found) {
+            (Attempt::Begun(running), found) => (running, true, found),
             // One caller finds out if it is still published; the others need not wait.
             (Attempt::Joined(_) | Attempt::NotYet, Some(found)) => return Ok(found?),
-            (Attempt::Joined(running), None) => (running, false),
+            (Attempt::Joined(running), None) => (running, false, None),
             (Attempt::NotYet, None) => return Err(self.unavailable(now)),
         };
-        self.wait(running, on_wait).await?;
+        if let Err(error) = self.wait(running, on_wait).await {
+            return found.map_or(Err(error), |found| Ok(found?));
+        }
         let known = self.usable(now).ok_or_else(|| self.unavailable(now))?;
         // Without an answer to this very question, a key that is not known may be published all the same.
         let is_current = is_own && !self.has_failed();
