@@ -3,7 +3,6 @@
 mod freshness;
 
 use std::error::Error;
-use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,8 +12,13 @@ use zeroize::Zeroizing;
 
 use countersign_issuer::{BoxFuture, Fetch, FetchError, FetchErrorKind, FetchedDocument};
 
+use crate::files::read_text;
+
 /// The time within which a whole answer must be there.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The maximum length of a file with a token, in bytes.
+const MAX_TOKEN_FILE_BYTES: u64 = 32 << 10;
 
 /// Fetches over HTTPS, without proxies or redirects, and within 5 seconds.
 #[derive(Debug, Clone)]
@@ -96,7 +100,7 @@ impl HttpsFetch {
         let mut hint = "";
         if let Some(token) = &self.token {
             if Origin::of(url).is_some_and(|origin| token.origins.contains(&origin)) {
-                request = request.bearer_auth(token.read()?.trim_end());
+                request = request.bearer_auth(&*token.read()?);
             } else {
                 hint = "; `token-file` is not sent there: set `jwks-url`, or list the origin in `token-origins`";
             }
@@ -126,12 +130,7 @@ impl HttpsFetch {
     /// The kind of an error, and its message with all its causes: the client's own is the same for all of them.
     fn failed(&self, error: reqwest::Error) -> Failed {
         let error = error.without_url();
-        let mut problem = error.to_string();
-        let mut source = error.source();
-        while let Some(error) = source {
-            problem.push_str(&format!(": {error}"));
-            source = error.source();
-        }
+        let problem = with_sources(&error);
         // Also where the answer had begun.
         if error.is_timeout() {
             let problem = format!("timed out after {:?}: {problem}", self.timeout);
@@ -145,9 +144,9 @@ impl HttpsFetch {
 
 impl FetchToken {
     fn read(&self) -> Result<Zeroizing<String>, Failed> {
-        fs::read_to_string(&self.file).map(Zeroizing::new).map_err(|error| {
-            Failed(FetchErrorKind::Token, format!("{}: {error}", self.file.display()))
-        })
+        read_text(&self.file, MAX_TOKEN_FILE_BYTES)
+            .map(Zeroizing::new)
+            .map_err(|error| Failed(FetchErrorKind::Token, with_sources(&error)))
     }
 }
 
@@ -170,6 +169,17 @@ impl Fetch for HttpsFetch {
 
 /// The reason that a document could not be fetched.
 struct Failed(FetchErrorKind, String);
+
+/// The message of an error, and those of its sources.
+fn with_sources(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(&format!(": {error}"));
+        source = error.source();
+    }
+    text
+}
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
@@ -113,7 +114,9 @@ pub(crate) fn runner_claims(issuer: &StandIn, now: u64) -> Value {
 
 /// The source of the keys that an issuer publishes.
 pub(crate) fn source(url: &str) -> Arc<KeySource> {
-    let fetch = Arc::new(HttpsFetch::new(None, None).unwrap());
+    // An issuer that a test holds back is not to be taken for one that does not answer.
+    let fetch = HttpsFetch::new(None, None).unwrap().with_timeout(Duration::from_secs(60));
+    let fetch = Arc::new(fetch);
     Arc::new(KeySource::published(url.to_owned(), None, fetch))
 }
 
