@@ -23,10 +23,21 @@ const LIMITS: Limits = Limits { prepare_ms: Limits::CEILING.prepare_ms, ..Limits
 
 /// A component that passes the pre-check, and takes long to compile and more than 32 MiB.
 fn costly() -> Vec<u8> {
-    let function = format!("(func (local {}) {})", "i32 ".repeat(1_000), "(loop)".repeat(1_000));
+    // Joins of parameters that are read in loops after all of them: each join gets a value of each.
+    let (count, params) = (1_000, 128);
+    let each = |part: fn(usize, usize, usize) -> String| -> String {
+        (0..count).map(|n| part(n % params, n * 7 % params, n * 3 % params)).collect()
+    };
+    let ifs = each(|on, to, from| {
+        format!("(if (local.get {on}) (then (local.set {to} (local.get {from}))))")
+    });
+    let loops = each(|on, to, from| {
+        format!("(loop (local.set {to} (local.get {from})) (br_if 0 (local.get {on})))")
+    });
+    let function = format!("(func (param {}) {ifs} {loops})", "i32 ".repeat(params));
     // As large as one may be that costs so much.
     let data = format!("(data \"{}\")", "x".repeat(800_000));
-    let text = format!("(component (core module {} {data}))", function.repeat(15));
+    let text = format!("(component (core module {} {data}))", function.repeat(4));
     wat::parse_str(text).unwrap()
 }
 
