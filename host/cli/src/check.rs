@@ -27,6 +27,7 @@ use self::online::Online;
 use crate::bounds;
 use crate::cache::CacheArguments;
 use crate::can_permit::{CanPermit, PermitArguments};
+use crate::clock;
 use crate::output::{self, Exit, FAILURE, Format, SUCCESS, Styled};
 use crate::progress;
 
@@ -45,7 +46,8 @@ Examples:
   countersign check --config issuer.toml --online
   countersign check --policies countersign.toml --definition my-workspace/b23cfb9a-6974-444f-9d33-62134a632373
 
-Policies, certificates and keys of trusted issuers are loaded as by a service, and the settings of all bindings
+Policies, the certificate (it must be valid now, and its key its owner's alone) and keys of trusted issuers
+are loaded as by a service, and the settings of all bindings
 are validated against their schemas before any policy is configured. Then a token of each definition, for each
 audience, undergoes the checks that precede a signature (docs/codes.md). Its size, the claims that policies
 add, and several audiences in one token are unknown without a run. The definitions are those of
@@ -157,8 +159,9 @@ impl Check {
         let deployment =
             progress::with_spinner("preparing the policies", || loader.deployment(&snapshot))?;
         let authorizer = loader.authorizer(&snapshot, &deployment.installation.url)?;
-        if let Some(tls) = &deployment.tls {
-            Tls::new(tls.certificate(), tls.key()).context("listen.certificate")?;
+        if let Some(tls) = loader.tls(&snapshot)? {
+            let tls = Tls::new(tls.certificate(), tls.key()).context("listen.certificate")?;
+            tls.validity().check(clock::now(None)?).context("listen.certificate")?;
         }
         let online = self.online.then(|| {
             progress::with_spinner("fetching the keys of trusted issuers", || {

@@ -5,14 +5,16 @@ mod logging;
 mod reload;
 mod signals;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
 use countersign_deployment::{DeploymentError, Loader, ServiceState, Snapshot};
-use countersign_http::{Tls, serve};
+use countersign_http::{Listeners, Tls, serve};
 use countersign_issuer::{Permission, Service, ServiceParts};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -44,8 +46,8 @@ configuration, reloads policies, API keys, trusted issuers and the certificate. 
 are prepared beside those in use and replace them together; if anything fails, those in use stay.
 API keys and trusted issuers are replaced separately, even if policies fail. SIGHUP also fetches the
 keys of trusted issuers anew, so that one that was withdrawn is no longer accepted. Other changes of
-the configuration require a restart. SIGTERM and SIGINT stop the service: requests finish, then log and
-database are closed.
+the configuration require a restart. SIGTERM, SIGINT and SIGQUIT stop the service: requests finish,
+then log and database are closed. Other signals that would end it are ignored and logged.
 
 The service logs to stderr, a line of JSON for each event: warnings and errors at once, others within
 five milliseconds. `--log-format text` is for people. RUST_LOG sets the level
@@ -67,9 +69,9 @@ pub(crate) struct Serve {
 
 impl Serve {
     pub(crate) fn run(&self) -> Result<Exit> {
-        let _written_at_end = logging::begin(self.log_format)?;
+        let log = logging::begin(self.log_format)?;
         // From here on every message is a log line.
-        match self.start() {
+        match self.start(&log.dropped()) {
             Ok(done) => Ok(done),
             Err(error) => {
                 let error = countersign::visible(&format!("{error:#}"));
@@ -79,7 +81,7 @@ impl Serve {
         }
     }
 
-    fn start(&self) -> Result<Exit> {
+    fn start(&self, dropped_log_lines: &Arc<AtomicU64>) -> Result<Exit> {
         #[cfg(unix)]
         raise_open_files();
         let (loader, snapshot) =
@@ -93,25 +95,54 @@ impl Serve {
             .thread_stack_size(STACK_BYTES)
             .build()
             .context("failed to start threads")?;
-        let served = self.serve(&runtime, &loader, snapshot);
+        let served = self.serve(&runtime, &loader, snapshot, dropped_log_lines);
         // Requests had their grace period; threads that still block are abandoned.
         runtime.shutdown_timeout(Duration::from_secs(1));
         served
     }
 
-    fn serve(&self, runtime: &Runtime, loader: &Arc<Loader>, snapshot: Snapshot) -> Result<Exit> {
+    fn serve(
+        &self,
+        runtime: &Runtime,
+        loader: &Arc<Loader>,
+        snapshot: Snapshot,
+        dropped_log_lines: &Arc<AtomicU64>,
+    ) -> Result<Exit> {
         let config = loader.config();
         // First: a port in use should be reported before the policies are prepared.
-        let listener =
-            runtime.block_on(TcpListener::bind(config.listen.address)).with_context(|| {
-                format!("{}: listen.address: {}", self.config.display(), config.listen.address)
-            })?;
-        let address = listener.local_addr()?;
-        // Before policies are prepared, so that a signal meanwhile is not missed.
-        let (stop, sighup) =
-            runtime.block_on(async { anyhow::Ok((Stop::listen()?, Sighup::listen()?)) })?;
-        let (parts, tls) = runtime.block_on(prepare(loader, &snapshot))?;
+        let bind = |key: &str, address: SocketAddr| {
+            runtime
+                .block_on(TcpListener::bind(address))
+                .with_context(|| format!("{}: {key}: {address}", self.config.display()))
+        };
+        let main = bind("listen.address", config.listen.address)?;
+        let probes =
+            config.listen.probes.map(|address| bind("listen.probes", address)).transpose()?;
+        let address = main.local_addr()?;
+        let probes_address = probes.as_ref().map(TcpListener::local_addr).transpose()?;
+        // Before the log is opened and policies are prepared, so that a signal meanwhile is not missed and ends nothing at
+        // once.
+        let (stop, sighup) = runtime.block_on(async {
+            #[cfg(unix)]
+            signals::ignore_others()?;
+            anyhow::Ok((Stop::listen()?, Sighup::listen()?))
+        })?;
+        let mut stop = Box::pin(stop.recv());
+        let prepared = runtime.block_on(async {
+            tokio::select! {
+                prepared = prepare(loader, &snapshot) => prepared.map(Some),
+                () = &mut stop => Ok(None),
+            }
+        });
+        let Some((parts, tls)) = prepared? else {
+            tracing::info!("stopped before it has served");
+            return Ok(Exit::Success);
+        };
         let service = Service::start(parts)?;
+        service.count_dropped_log_lines(Arc::clone(dropped_log_lines));
+        if let Some(tls) = &tls {
+            reload::show_certificate(&service, tls);
+        }
         if tls.is_none() && !address.ip().is_loopback() {
             tracing::warn!(
                 "plain HTTP beyond this machine: runners' tokens can be read in transit"
@@ -125,8 +156,10 @@ impl Serve {
             let issuer = service.url().as_str();
             let (state, policy_set) = (&config.state, service.policy_set().to_string());
             let (api_keys, trusted_issuers) = (config.api_keys.len(), config.trusted_issuers.len());
+            let probes_at = probes_address.map(tracing::field::display);
             tracing::info!(
-                %address, scheme, issuer, state, policy_set, api_keys, trusted_issuers, "listening"
+                %address, scheme, issuer, state, policy_set, api_keys, trusted_issuers,
+                probes = probes_at, "listening"
             );
             if !config.any_principal_has(Permission::Runs) {
                 tracing::warn!(
@@ -134,10 +167,10 @@ impl Serve {
                 );
             }
             let stop = async {
-                stop.recv().await;
+                stop.await;
                 tracing::info!("stopping: requests finish");
             };
-            serve(service, listener, tls, stop).await?;
+            serve(service, Listeners { main, tls, probes }, stop).await?;
             tracing::info!("stopped");
             Ok(Exit::Success)
         })
@@ -159,9 +192,9 @@ async fn prepare(
         let authorizer = preparing.authorizer(&of_thread, &deployment.installation.url)?;
         Ok::<_, DeploymentError>((deployment, authorizer))
     });
-    let (deployment, authorizer) = prepared.await??;
-    let tls = deployment.tls.as_ref().map(|tls| Tls::new(tls.certificate(), tls.key()));
+    let tls = loader.tls(snapshot)?.map(|tls| Tls::new(tls.certificate(), tls.key()));
     let tls = tls.transpose().context("listen.certificate")?.map(Arc::new);
+    let (deployment, authorizer) = prepared.await??;
     Ok((state.into_parts(loader, deployment, authorizer), tls))
 }
 

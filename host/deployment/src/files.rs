@@ -61,6 +61,12 @@ pub enum FileError {
         /// The bound.
         limit: u64,
     },
+    /// Others than its owner can read or write a private key.
+    #[error("{}: others than its owner can read or write it; `chmod 600` it", .path.display())]
+    OpenToOthers {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file is no text.
     #[error("{}: not UTF-8 from byte {valid_up_to} on", .path.display())]
     NotUtf8 {
@@ -86,7 +92,7 @@ pub enum FileKind {
     Plain,
     /// A component: never a link, so that the manifest names what is loaded.
     Component,
-    /// A private key: read as a plain file, and wiped from memory when it is no longer used.
+    /// A private key: a plain file that nobody but its owner can open, wiped from memory when it is no longer used.
     Secret,
 }
 
@@ -106,7 +112,8 @@ pub struct FileSystem;
 impl FileSource for FileSystem {
     fn read(&self, path: &Path, limit: u64, kind: FileKind) -> Result<Vec<u8>, FileError> {
         match kind {
-            FileKind::Plain | FileKind::Secret => read(path, limit),
+            FileKind::Plain => read(path, limit),
+            FileKind::Secret => read_opened(path, limit, 0, true),
             FileKind::Component => read_component(path, limit),
         }
     }
@@ -117,7 +124,7 @@ impl FileSource for FileSystem {
 /// # Errors
 /// When it is missing, not regular, too long, or cannot be read.
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
-    read_opened(path, limit, 0)
+    read_opened(path, limit, 0, false)
 }
 
 /// Reads a component of at most `limit` bytes: a regular file and no link to one, so that a manifest names what is
@@ -134,7 +141,7 @@ pub fn read_component(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
         return Err(FileError::ComponentTooLarge { path: path.to_owned(), bytes, limit });
     }
     // A link that was put there since is not followed either.
-    read_opened(path, limit, NO_LINK)
+    read_opened(path, limit, NO_LINK, false)
 }
 
 /// Makes a folder that only its owner can read, where there is none.
@@ -194,7 +201,7 @@ pub fn resolve_relative_to(file: &Path, path: &str) -> PathBuf {
     file.parent().unwrap_or(Path::new("")).join(path)
 }
 
-fn read_opened(path: &Path, limit: u64, flags: i32) -> Result<Vec<u8>, FileError> {
+fn read_opened(path: &Path, limit: u64, flags: i32, private: bool) -> Result<Vec<u8>, FileError> {
     let io = |source| FileError::Io { path: path.to_owned(), source };
     let mut options = OpenOptions::new();
     options.read(true);
@@ -209,6 +216,12 @@ fn read_opened(path: &Path, limit: u64, flags: i32) -> Result<Vec<u8>, FileError
     if !metadata.is_file() {
         return Err(FileError::NotRegular { path: path.to_owned() });
     }
+    #[cfg(unix)]
+    if private && std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o077 != 0 {
+        return Err(FileError::OpenToOthers { path: path.to_owned() });
+    }
+    #[cfg(not(unix))]
+    let _ = private;
     // All at once: a buffer that grows leaves copies of a private key behind.
     let reserved = metadata.len().saturating_add(1).min(limit.saturating_add(1));
     let reserved = usize::try_from(reserved.min(MAX_RESERVED_BYTES)).unwrap_or(0);

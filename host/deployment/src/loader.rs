@@ -47,8 +47,6 @@ pub struct Deployment {
     pub manifest: Arc<Manifest>,
     /// The prepared policies, the formats of subjects with the migrations, and the clouds of audiences.
     pub context: DecisionContext,
-    /// The certificate chain and the private key of the service, where it speaks HTTPS.
-    pub tls: Option<TlsFiles>,
 }
 
 /// A certificate chain and its private key, in PEM.
@@ -134,19 +132,29 @@ impl Loader {
         let policies = bundle
             .prepare(&self.engine)
             .map_err(|error| error.at(manifest_path.display().to_string()))?;
-        let tls = match &config.listen.tls {
-            None => None,
-            Some(tls) => Some(TlsFiles {
-                certificate: Arc::clone(snapshot.file(&self.path(&tls.certificate))?),
-                key: Arc::clone(snapshot.file(&self.path(&tls.key))?),
-            }),
-        };
         let context = DecisionContext {
             policies,
             subjects: installation.subjects.clone(),
             clouds: installation.entry.audiences.clone(),
         };
-        Ok(Deployment { installation, config, manifest: bundle.manifest, context, tls })
+        Ok(Deployment { installation, config, manifest: bundle.manifest, context })
+    }
+
+    /// The certificate chain and the private key of the service, where it speaks HTTPS. No policy waits for these, and
+    /// they wait for none.
+    ///
+    /// # Errors
+    /// When the configuration or a file is missing or wrong, or others can open the private key.
+    pub fn tls(&self, snapshot: &Snapshot) -> Result<Option<TlsFiles>, DeploymentError> {
+        let config = snapshot.config(&self.path)?;
+        let Some(tls) = &config.listen.tls else { return Ok(None) };
+        let file = |key: &'static str, file: &str| {
+            snapshot.file(&self.path(file)).cloned().map_err(|error| error.at(key))
+        };
+        Ok(Some(TlsFiles {
+            certificate: file("listen.certificate", &tls.certificate)?,
+            key: file("listen.key", &tls.key)?,
+        }))
     }
 
     /// The tables and keys of a configuration that have changed since the start, and take a restart.
@@ -155,6 +163,7 @@ impl Loader {
         let changed = [
             (config.state != before.state, "state"),
             (config.listen.address != before.listen.address, "listen.address"),
+            (config.listen.probes != before.listen.probes, "listen.probes"),
             (config.settings != before.settings, "[tokens], [runs], [keys] or [limits]"),
         ];
         changed.into_iter().filter(|(changed, _)| *changed).map(|(_, key)| key).collect()

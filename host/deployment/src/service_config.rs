@@ -1,6 +1,7 @@
 //! `issuer.toml`: the configuration of a service, as an operator writes it.
 
 mod file;
+mod listen;
 mod trusted_issuer;
 
 use std::sync::Arc;
@@ -44,6 +45,8 @@ pub struct ListenEntry {
     /// `certificate` and `key`: a certificate chain and its private key, in PEM. Without them it speaks
     /// plain HTTP.
     pub tls: Option<TlsEntry>,
+    /// `probes`: the address of a listener for probes and metrics alone, in plain HTTP.
+    pub probes: Option<std::net::SocketAddr>,
 }
 
 /// The files of a certificate.

@@ -1,61 +1,95 @@
-//! `issuer.toml`: what is not a configuration is refused with its place.
+//! `issuer.toml`: its listeners, the proxies in front of them, and the limits of those that call.
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
+use std::net::IpAddr;
+use std::time::Duration;
 
 use countersign_deployment::Config;
 
-const BEGIN: &str = "policies = \"countersign.toml\"\nstate = \"state\"\n";
-const RUNNER: &str = "98520496-627d-43e6-82da-ce499179ff3f";
-const KEY: &str = "[[api-key]]\nname = \"a\"\nmay = [\"runs\"]\n\
-    sha256 = \"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"\n";
+const BASE: &str = "policies = \"countersign.toml\"\nstate = \"state\"\n";
 
-fn runner(more: &str) -> String {
-    format!("[[runner]]\nid = \"{RUNNER}\"\n{more}\n")
+fn parse(text: &str) -> Result<Config, String> {
+    Config::parse(&format!("{BASE}{text}")).map_err(|error| error.to_string())
 }
 
-fn identity(runner: &str) -> String {
-    format!(
-        "[[trusted-issuer]]\nurl = \"https://cluster.example.com\"\n[[trusted-issuer.identity]]\n\
-         subject = \"s\"\nrunner = \"{runner}\"\n"
+#[test]
+fn connections_that_are_idle_outlive_the_proxies_in_front() {
+    let settings = parse("").unwrap().settings;
+    assert_eq!(settings.idle_timeout, Duration::from_secs(75));
+    assert_eq!(settings.header_timeout, Duration::from_secs(10));
+    let settings = parse("[limits]\nidle-seconds = 3600\nheader-seconds = 1\n").unwrap().settings;
+    assert_eq!(settings.idle_timeout, Duration::from_secs(3600));
+    assert_eq!(settings.header_timeout, Duration::from_secs(1));
+}
+
+#[test]
+fn addresses_are_not_limited_unless_they_are() {
+    let addresses = parse("[limits]\nconnections = 50\n").unwrap().settings.addresses;
+    assert_eq!((addresses.connections, addresses.per_second), (50, 0));
+    assert!(!addresses.is_trusted_proxy("127.0.0.1".parse().unwrap()));
+    let config = parse(
+        "[listen]\ntrusted-proxies = [\"10.0.0.0/8\", \"2001:db8::/32\", \"192.0.2.1\", \"::ffff:192.0.2.9\"]\n\
+         client-address-header = \"X-Forwarded-For\"\nprobes = \"127.0.0.1:9090\"\n\
+         [limits]\naddress-connections = 20\naddress-per-second = 30\n",
     )
-}
-
-#[test]
-fn runners_and_ends_of_keys_are_read() {
-    let shared = runner("workspace = \"platform\"\nkind = \"shared\"");
-    let config = Config::parse(&format!("{BEGIN}{shared}{}", identity(RUNNER))).unwrap();
-    assert!(config.runners.knows(&RUNNER.parse().unwrap()));
-    assert!(!config.runners.knows(&"11111111-1111-4111-8111-111111111111".parse().unwrap()));
-    // Without any, nothing is known and nothing refused.
-    let config = Config::parse(&format!("{BEGIN}{}", identity(RUNNER))).unwrap();
-    assert!(config.runners.knows(&RUNNER.parse().unwrap()));
-    let ends = Config::parse(&format!("{BEGIN}{KEY}expires = 2027-01-31T00:00:00Z\n")).unwrap();
-    assert_eq!(ends.api_keys.first().unwrap().expires_at, Some(1_801_353_600));
-    let forever = Config::parse(&format!("{BEGIN}{KEY}")).unwrap();
-    assert_eq!(forever.api_keys.first().unwrap().expires_at, None);
-}
-
-#[test]
-fn what_contradicts_itself_is_refused_with_its_place() {
-    let shared = runner("workspace = \"platform\"\nkind = \"shared\"");
-    let other = "11111111-1111-4111-8111-111111111111";
-    for (text, says) in [
-        (format!("{shared}{shared}"), format!("runner `{RUNNER}`: twice")),
-        (runner("workspace = \"platform\"\nkind = \"private\""), "unknown variant".to_owned()),
-        (runner("workspace = \"Platform\"\nkind = \"shared\""), "workspace".to_owned()),
-        (runner("kind = \"shared\""), "missing field `workspace`".to_owned()),
-        (runner("workspace = \"platform\""), "missing field `kind`".to_owned()),
-        (runner("workspace = \"platform\"\nkind = \"shared\"\nx = 1"), "unknown field".to_owned()),
-        (
-            "[[runner]]\nid = \"x\"\nworkspace = \"a\"\nkind = \"shared\"\n".to_owned(),
-            "UUID".to_owned(),
-        ),
-        (format!("{shared}{}", identity(other)), format!("runner `{other}`: in no `[[runner]]`")),
-        (format!("{KEY}expires = 2027-01-31T00:00:00\n"), "a date and time in UTC".to_owned()),
-        (format!("{KEY}expires = 2027-01-31\n"), "a date and time in UTC".to_owned()),
-        (format!("{KEY}expires = 2027-01-31T00:00:00+01:00\n"), "in UTC".to_owned()),
-        (format!("{KEY}expires = 1801353600\n"), "expires".to_owned()),
+    .unwrap();
+    assert_eq!(config.listen.probes, Some("127.0.0.1:9090".parse().unwrap()));
+    let addresses = config.settings.addresses;
+    assert_eq!((addresses.connections, addresses.per_second, addresses.burst), (20, 30, 60));
+    for (address, trusted) in [
+        ("10.255.0.1", true),
+        ("::ffff:10.0.0.1", true),
+        ("11.0.0.1", false),
+        ("192.0.2.1", true),
+        ("192.0.2.2", false),
+        ("192.0.2.9", true),
+        ("2001:db8::1", true),
+        ("2001:db9::1", false),
     ] {
-        let error = Config::parse(&format!("{BEGIN}{text}")).unwrap_err().to_string();
-        assert!(error.contains(&says), "{text}: {error}");
+        let address: IpAddr = address.parse().unwrap();
+        assert_eq!(addresses.is_trusted_proxy(address), trusted, "{address}");
+    }
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused() {
+    for (text, problem) in [
+        ("[limits]\nidle-seconds = 0\n", "limits.idle-seconds: 0 is not in 1 to 3600"),
+        ("[limits]\nidle-seconds = 3601\n", "limits.idle-seconds: 3601 is not in 1 to 3600"),
+        ("[limits]\nunproven-requests = 0\n", "limits.unproven-requests: 0 is not in 1 to 1024"),
+        (
+            "[limits]\nconnections = 10\naddress-connections = 11\n",
+            "limits.address-connections: 11 is not in 1 to 10",
+        ),
+        ("[limits]\naddress-burst = 0\n", "limits.address-burst: 0 is not in 1 to 1000000"),
+        (
+            "[listen]\nprobes = \"127.0.0.1:8080\"\n",
+            "listen.probes: the same as `address`; give it a port of its own",
+        ),
+        ("[listen]\ntrusted-proxies = [\"10.0.0.0/8\"]\n", "belong together"),
+        ("[listen]\nclient-address-header = \"x\"\n", "belong together"),
+        (
+            "[listen]\ntrusted-proxies = [\"0.0.0.0/0\"]\nclient-address-header = \"x\"\n",
+            "every client could make its address up",
+        ),
+        (
+            "[listen]\ntrusted-proxies = [\"::/0\"]\nclient-address-header = \"x\"\n",
+            "every client could make its address up",
+        ),
+        (
+            "[listen]\ntrusted-proxies = [\"proxy.example\"]\nclient-address-header = \"x\"\n",
+            "expected an address",
+        ),
+        (
+            "[listen]\ntrusted-proxies = [\"10.0.0.0/33\"]\nclient-address-header = \"x\"\n",
+            "expected an address",
+        ),
+        (
+            "[listen]\ntrusted-proxies = [\"10.0.0.0/8\"]\nclient-address-header = \"a b\"\n",
+            "expected the name of a header",
+        ),
+    ] {
+        let error = parse(text).unwrap_err();
+        assert!(error.contains(problem), "{text}: {error}");
     }
 }

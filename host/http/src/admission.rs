@@ -1,17 +1,24 @@
-//! The way of every request: an id, one line in the log, and the metrics.
+//! The way of every request: an id, its framing, its client's rate, one line in the log, and the metrics.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::Method;
-use axum::http::header::{HeaderName, HeaderValue};
+use axum::http::header::{ALLOW, CONNECTION, HeaderName, HeaderValue};
+use axum::http::{Method, StatusCode, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::{Instrument, Span, info_span};
 
 use super::answer::{Detail, Rejection};
-use countersign_issuer::{LogFields, Problem, RequestOrigin, Service};
+use super::connections::{Connection, InRequest};
+use super::edge::Edge;
+use super::framing;
+use super::rest::Rest;
+use super::table::{Purpose, Route};
+use countersign_issuer::{LogFields, Problem, RequestOrigin};
 use countersign_signing::TokenId;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -29,45 +36,76 @@ const STANDARD: [Method; 9] = [
     Method::PATCH,
 ];
 
-/// The id of a request: in its answer, in the log, and in the record of its decision.
+/// What is known of a request beside what it says.
 #[derive(Clone)]
-pub(super) struct RequestId(pub(super) String);
-
-impl RequestId {
-    /// The request, as records have it.
-    pub(super) fn origin(self) -> RequestOrigin {
-        RequestOrigin { id: self.0, client: None }
-    }
+pub(super) struct Caller {
+    /// The id of the request: in its answer, in the log, and in the record of its decision.
+    pub(super) id: String,
+    /// The address of the client that sent it.
+    pub(super) client: Option<IpAddr>,
+    /// True once it has proved something: by an API key, a run token, or a token of a trusted issuer.
+    pub(super) proven: Arc<AtomicBool>,
+    connection: Option<Arc<Connection>>,
 }
 
 /// A request until its line is logged, which it is also when the client goes before.
 struct Admitted {
-    service: Arc<Service>,
-    route: String,
+    edge: Arc<Edge>,
+    caller: Caller,
+    route: &'static Route,
     started: Instant,
     span: Span,
     answered: bool,
 }
 
-impl Drop for Admitted {
-    fn drop(&mut self) {
-        if !self.answered {
-            let milliseconds = milliseconds(self.started.elapsed());
-            self.span.in_scope(|| tracing::warn!(milliseconds, "the client has gone"));
-            self.service.record_request(&self.route, "gone", None);
-        }
+impl Caller {
+    /// The request, as records have it.
+    pub(super) fn origin(&self) -> RequestOrigin {
+        RequestOrigin { id: self.id.clone(), client: self.client }
+    }
+
+    /// Waits for a turn among the requests of its connection that have proved nothing.
+    pub(super) async fn turn(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
+        let turns = Arc::clone(&self.connection.as_ref()?.turns);
+        turns.acquire_owned().await.ok()
     }
 }
 
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        if self.answered {
+            return;
+        }
+        let milliseconds = milliseconds(self.started.elapsed());
+        let span = self.span.clone();
+        span.in_scope(|| match self.line() {
+            Line::Suppressed => tracing::debug!(milliseconds, "the client has gone"),
+            Line::Written { suppressed } => {
+                tracing::warn!(milliseconds, suppressed, "the client has gone");
+            }
+        });
+        self.edge.service.record_request(self.route.path, "gone", None);
+    }
+}
+
+/// Whether a line is written at the usual level.
+enum Line {
+    Written {
+        /// The number of lines before it that were not, where somebody has brought about more than are read.
+        suppressed: Option<u64>,
+    },
+    Suppressed,
+}
+
 pub(super) async fn admit(
-    State(service): State<Arc<Service>>,
+    State(edge): State<Arc<Edge>>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let started = Instant::now();
     // The route and not the path is logged: a path can hold anything.
-    let route = request.extensions().get::<MatchedPath>().map_or("none", |path| path.as_str());
-    let route = route_of(&service, route);
+    let matched = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let route = Route::of(edge.service.url().path(), matched);
     let method = match request.method() {
         method if STANDARD.contains(method) => method.as_str().to_owned(),
         _ => "other".to_owned(),
@@ -76,64 +114,147 @@ pub(super) async fn admit(
         let problem = Problem::unavailable("the system's random number generator failed");
         return Rejection::from(problem).into_response();
     };
-    request.extensions_mut().insert(RequestId(id.clone()));
-    let span = info_span!("request", id, method, route);
-    let mut admitted = Admitted { service, route, started, span: span.clone(), answered: false };
+    let connection = request.extensions().get::<Arc<Connection>>().cloned();
+    let _in_request = connection.clone().map(InRequest::begin);
+    let client = connection.as_ref().map(|one| edge.client(one.peer, request.headers()));
+    let proven = Arc::new(AtomicBool::new(false));
+    let caller = Caller { id: id.clone(), client, proven, connection };
+    request.extensions_mut().insert(caller.clone());
+    let client = client.map(tracing::field::display);
+    let span = info_span!("request", id, method, route = route.path, client);
+    let mut admitted =
+        Admitted { edge, caller, route, started, span: span.clone(), answered: false };
     async {
-        let mut response = next.run(request).await;
+        let version = request.version();
+        let checked = admitted.check(&request);
+        let (mut rest, request) = Rest::of(request, admitted.caller.connection.as_ref());
+        let mut response = match checked {
+            Ok(()) => next.run(request).await,
+            Err(problem) => {
+                drop(request);
+                Rejection::from(problem).into_response()
+            }
+        };
+        let headers = response.headers_mut();
         if let Ok(value) = HeaderValue::from_str(&id) {
-            response.headers_mut().insert(REQUEST_ID, value);
+            headers.insert(REQUEST_ID, value);
+        }
+        // Streams of HTTP/2 end on their own.
+        if version < Version::HTTP_2 && !headers.contains_key(CONNECTION) && !rest.drain().await {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if version == Version::HTTP_10 && headers.contains_key(CONNECTION) {
+            // Else `keep-alive` is put beside it, where the client has asked for that.
+            *response.version_mut() = Version::HTTP_10;
+        }
+        // RFC 9110 section 15.5.6, of whichever handler it comes.
+        if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static(route.allow));
         }
         admitted.answered = true;
-        note(&admitted.service, &admitted.route, &response, started);
+        admitted.note(&response);
         response
     }
     .instrument(span)
     .await
 }
 
-/// Logs one line, and counts.
-fn note(service: &Service, route: &str, response: &Response, started: Instant) {
-    let (status, code) = (response.status(), response.status().as_u16());
-    let elapsed = started.elapsed();
-    let milliseconds = milliseconds(elapsed);
-    let extensions = response.extensions();
-    let LogFields { run, runner, caller, jti, decision, reasons } =
-        extensions.get::<LogFields>().cloned().unwrap_or_default();
-    match extensions.get::<Detail>() {
-        Some(Detail(error, detail)) if status.is_server_error() => {
-            tracing::error!(status = code, milliseconds, error, detail, run, caller, "failed");
+impl Admitted {
+    /// Checks what is the same for all routes.
+    fn check(&self, request: &Request) -> Result<(), Problem> {
+        let Caller { connection, client, .. } = &self.caller;
+        framing::check(request, connection.as_deref())?;
+        match client {
+            // Whoever asks if it is alive must know, also where others have asked too often.
+            Some(client) if self.route.purpose != Purpose::Probe => self.edge.rate.check(*client),
+            _ => Ok(()),
         }
-        Some(Detail(error, detail)) => tracing::warn!(
-            status = code,
-            milliseconds,
-            error,
-            detail,
-            run,
-            runner,
-            caller,
-            decision,
-            reasons,
-            "refused"
-        ),
-        None => tracing::info!(
-            status = code,
-            milliseconds,
-            run,
-            runner,
-            caller,
-            jti,
-            decision,
-            "answered"
-        ),
     }
-    service.record_request(route, status.as_str(), Some(elapsed));
-}
 
-/// A route without the issuer's path.
-fn route_of(service: &Service, matched: &str) -> String {
-    let path = service.url().path();
-    matched.strip_prefix(path).filter(|rest| rest.starts_with('/')).unwrap_or(matched).to_owned()
+    /// Logs one line, and counts.
+    fn note(&self, response: &Response) {
+        let (status, code) = (response.status(), response.status().as_u16());
+        let elapsed = self.started.elapsed();
+        let milliseconds = milliseconds(elapsed);
+        let extensions = response.extensions();
+        let LogFields { run, runner, caller, jti, decision, reasons } =
+            extensions.get::<LogFields>().cloned().unwrap_or_default();
+        if self.caller.proven.load(Ordering::Relaxed)
+            && let Some(connection) = &self.caller.connection
+        {
+            connection.has_proved();
+        }
+        match extensions.get::<Detail>() {
+            Some(Detail(error, detail)) => match self.line() {
+                Line::Suppressed => tracing::debug!(
+                    status = code,
+                    milliseconds,
+                    error,
+                    detail,
+                    run,
+                    runner,
+                    caller,
+                    "refused"
+                ),
+                Line::Written { .. } if status.is_server_error() => {
+                    tracing::error!(
+                        status = code,
+                        milliseconds,
+                        error,
+                        detail,
+                        run,
+                        caller,
+                        "failed"
+                    );
+                }
+                Line::Written { suppressed } => tracing::warn!(
+                    status = code,
+                    milliseconds,
+                    error,
+                    detail,
+                    run,
+                    runner,
+                    caller,
+                    decision,
+                    reasons,
+                    suppressed,
+                    "refused"
+                ),
+            },
+            // Nothing that matters has happened.
+            None if self.route.purpose != Purpose::Api => {
+                tracing::debug!(status = code, milliseconds, "answered");
+            }
+            None => tracing::info!(
+                status = code,
+                milliseconds,
+                run,
+                runner,
+                caller,
+                jti,
+                decision,
+                "answered"
+            ),
+        }
+        self.edge.service.record_request(self.route.path, status.as_str(), Some(elapsed));
+    }
+
+    /// Anybody can bring about as many lines as they like that have proved nothing: of those that ask for what is public, or
+    /// for nothing that is there, none is written at the usual level, and of others as many as somebody may read.
+    fn line(&self) -> Line {
+        if self.caller.proven.load(Ordering::Relaxed) {
+            return Line::Written { suppressed: None };
+        }
+        if self.route.purpose != Purpose::Api {
+            return Line::Suppressed;
+        }
+        match self.edge.lines.suppressed() {
+            Some(suppressed) => {
+                Line::Written { suppressed: Some(suppressed).filter(|count| *count > 0) }
+            }
+            None => Line::Suppressed,
+        }
+    }
 }
 
 /// To a thousandth, as a line of the log has it.

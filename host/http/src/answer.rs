@@ -21,7 +21,8 @@ pub(super) struct Detail(pub(super) &'static str, pub(super) String);
 /// The error of an answer (RFC 6749 section 5.2), with the reasons of a decision.
 #[derive(Serialize)]
 struct ErrorBody<'p> {
-    error: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'static str>,
     error_description: Cow<'p, str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reasons: Vec<ReasonBody<'p>>,
@@ -54,12 +55,13 @@ impl<'r> ReasonBody<'r> {
 fn status(kind: ProblemKind) -> StatusCode {
     match kind {
         ProblemKind::InvalidRequest
+        | ProblemKind::AmbiguousLength
         | ProblemKind::NotEntitled
         | ProblemKind::UnsupportedGrantType
         | ProblemKind::InvalidTarget
         | ProblemKind::InvalidScope => StatusCode::BAD_REQUEST,
         ProblemKind::AccessDenied | ProblemKind::Forbidden => StatusCode::FORBIDDEN,
-        ProblemKind::Unauthenticated => StatusCode::UNAUTHORIZED,
+        ProblemKind::NoCredentials | ProblemKind::Unauthenticated => StatusCode::UNAUTHORIZED,
         ProblemKind::NotFound => StatusCode::NOT_FOUND,
         ProblemKind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         ProblemKind::TooSlow => StatusCode::REQUEST_TIMEOUT,
@@ -69,6 +71,7 @@ fn status(kind: ProblemKind) -> StatusCode {
         ProblemKind::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
         ProblemKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         ProblemKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        ProblemKind::NotImplemented => StatusCode::NOT_IMPLEMENTED,
     }
 }
 
@@ -76,11 +79,15 @@ fn status(kind: ProblemKind) -> StatusCode {
 /// our own where these have none.
 fn word(kind: ProblemKind) -> &'static str {
     match kind {
-        ProblemKind::InvalidRequest | ProblemKind::NotEntitled => "invalid_request",
+        ProblemKind::InvalidRequest | ProblemKind::AmbiguousLength | ProblemKind::NotEntitled => {
+            "invalid_request"
+        }
         ProblemKind::UnsupportedGrantType => "unsupported_grant_type",
         ProblemKind::InvalidTarget => "invalid_target",
         ProblemKind::InvalidScope => "invalid_scope",
         ProblemKind::AccessDenied => "access_denied",
+        // In the log alone: RFC 6750 section 3.1 has none.
+        ProblemKind::NoCredentials => "no_credentials",
         ProblemKind::Unauthenticated => "invalid_token",
         ProblemKind::Forbidden => "insufficient_scope",
         ProblemKind::NotFound => "not_found",
@@ -92,7 +99,35 @@ fn word(kind: ProblemKind) -> &'static str {
         ProblemKind::TooManyRequests => "too_many_requests",
         ProblemKind::Unavailable => "temporarily_unavailable",
         ProblemKind::Internal => "server_error",
+        ProblemKind::NotImplemented => "not_implemented",
     }
+}
+
+/// The challenge of an answer to a request whose credentials do not suffice (RFC 6750 section 3).
+fn challenge(kind: ProblemKind) -> Option<&'static str> {
+    match kind {
+        // Whoever has not tried to authenticate is told nothing but how.
+        ProblemKind::NoCredentials => Some("Bearer realm=\"countersign\""),
+        ProblemKind::Unauthenticated => {
+            Some("Bearer realm=\"countersign\", error=\"invalid_token\"")
+        }
+        ProblemKind::Forbidden => {
+            Some("Bearer realm=\"countersign\", error=\"insufficient_scope\"")
+        }
+        _ => None,
+    }
+}
+
+/// Tells whether the rest of the connection cannot be read as requests after this: it may be a body that was not read, or
+/// one whose end is not known.
+fn closes(kind: ProblemKind) -> bool {
+    matches!(
+        kind,
+        ProblemKind::TooLarge
+            | ProblemKind::TooSlow
+            | ProblemKind::AmbiguousLength
+            | ProblemKind::NotImplemented
+    )
 }
 
 /// A [`Problem`] as an answer.
@@ -109,7 +144,7 @@ impl IntoResponse for Rejection {
         let Self(problem) = self;
         let refusal = problem.refusal.as_deref();
         let body = ErrorBody {
-            error: word(problem.kind),
+            error: (problem.kind != ProblemKind::NoCredentials).then(|| word(problem.kind)),
             error_description: Cow::Borrowed(&problem.description),
             reasons: refusal.iter().flat_map(|r| &r.reasons).map(ReasonBody::new).collect(),
             decision: refusal.and_then(|refusal| refusal.decision).map(|id| id.to_string()),
@@ -119,11 +154,10 @@ impl IntoResponse for Rejection {
         if let Some(seconds) = problem.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if problem.kind == ProblemKind::Unauthenticated {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        if let Some(challenge) = challenge(problem.kind) {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
-        // What follows on the connection may be the rest of a body that was not read.
-        if matches!(problem.kind, ProblemKind::TooLarge | ProblemKind::TooSlow) {
+        if closes(problem.kind) {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         let mut fields = problem.about.map(|about| *about).unwrap_or_default();

@@ -11,7 +11,7 @@ use countersign::{MAX_RUN_BYTES, MAX_RUN_DEPTH, Run, check_json};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::admission::RequestId;
+use super::admission::Caller;
 use super::answer::{ReasonBody, Rejection, ok};
 use super::caller::authenticate;
 use super::input::{self, identifier};
@@ -55,19 +55,19 @@ struct TermsBody<'d> {
 
 pub(super) async fn decide(
     State(service): State<Arc<Service>>,
-    Extension(request_id): Extension<RequestId>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Rejection> {
-    let principal = authenticate(&service, &headers, Permission::Decisions).await?;
+    let principal = authenticate(&service, &caller, &headers, Permission::Decisions).await?;
     // A run object, and the members beside it.
     let max = MAX_RUN_BYTES + registration::MAX_FACTS_BYTES + 8192;
     let body = input::body(&headers, body, &["application/json"], max, service.config()).await?;
     let slot = service.slot()?;
     let request = parse(&body, service.now()?)?;
     drop(body);
-    let (run, caller) = (Some(request.run.id.to_string()), Some(principal.name.clone()));
-    let decided = service.decide(request, &principal, request_id.origin(), slot).await?;
+    let (run, by) = (Some(request.run.id.to_string()), Some(principal.name.clone()));
+    let decided = service.decide(request, &principal, caller.origin(), slot).await?;
     let (terms, reasons) = match &decided.outcome {
         Ok(terms) => {
             let terms = TermsBody {
@@ -89,7 +89,12 @@ pub(super) async fn decide(
     };
     let mut response = ok(&body);
     let decision = Some(body.decision);
-    response.extensions_mut().insert(LogFields { run, caller, decision, ..LogFields::default() });
+    response.extensions_mut().insert(LogFields {
+        run,
+        caller: by,
+        decision,
+        ..LogFields::default()
+    });
     Ok(response)
 }
 

@@ -1,7 +1,7 @@
-//! The HTTP door of an issuer: HTTP/1.1 over a [`Service`].
+//! The HTTP door of an issuer: HTTP/1.1 and HTTP/2 over a [`Service`].
 //!
 //! ```text
-//! connection ─limits→ request ─admit→ route ─parse→ Service ─→ answer ─one line→ log
+//! connection ─room, time→ request ─admit→ route ─parse→ Service ─→ answer ─one line→ log
 //! ```
 //!
 //! It parses requests, calls the service, and translates its answers: every status code and error word is in
@@ -12,60 +12,92 @@
 mod admission;
 mod answer;
 mod caller;
+mod client_address;
+mod connection;
+mod connections;
 mod decisions;
+mod edge;
+mod framing;
+mod heads;
 mod input;
 mod operations;
 mod publication;
 mod registration;
+mod rest;
 mod runs;
 mod server;
+mod streams;
+mod table;
+mod tls;
 mod token;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post, put};
+use axum::routing::{MethodRouter, get, post, put};
 
 use countersign_issuer::{Problem, ProblemKind, Service};
 
 use self::answer::Rejection;
+use self::edge::Edge;
 
-pub use server::{ServeError, Tls, TlsError, serve};
+pub use server::{Listeners, ServeError, serve};
+pub use tls::{Tls, TlsError, Validity};
 
 /// The description of the API, in OpenAPI 3.1.
 pub const OPENAPI: &str = include_str!("../openapi.json");
 
 /// All routes, below the path of the issuer identifier and below `/`, since a proxy in
 /// front may take the path away.
-fn routes(service: &Arc<Service>) -> Router {
+fn routes(edge: &Arc<Edge>) -> Router {
+    let public = |read: MethodRouter<Arc<Service>>| read.options(publication::options);
     let answered = Router::new()
-        .route("/.well-known/openid-configuration", get(publication::discovery))
-        .route("/jwks.json", get(publication::key_set))
-        .route("/openapi.json", get(publication::openapi))
+        .route("/.well-known/openid-configuration", public(get(publication::discovery)))
+        .route(table::METADATA, public(get(publication::discovery)))
+        .route("/.well-known/jwks.json", public(get(publication::key_set)))
+        .route("/jwks.json", public(get(publication::key_set)))
+        .route("/openapi.json", public(get(publication::openapi)))
         .route("/v1/runs/{uuid}", put(runs::register))
         .route("/v1/runs/{uuid}/finish", post(runs::finish))
         .route("/v1/runs/{uuid}/token", get(token::get))
         .route("/v1/token", post(token::exchange))
         .route("/v1/decisions", post(decisions::decide))
-        .route("/healthz", get(operations::healthz))
-        .route("/readyz", get(operations::readyz))
-        .route("/metrics", get(operations::metrics));
-    let path = service.url().path();
+        .merge(operations());
+    let path = edge.service.url().path();
     let answered = if path.is_empty() {
         answered
     } else {
-        Router::new().nest(path, answered.clone()).merge(answered)
+        // RFC 8414 section 3.1 has the path of the issuer at the end.
+        let metadata = format!("{}{path}", table::METADATA);
+        Router::new()
+            .nest(path, answered.clone())
+            .route(&metadata, public(get(publication::discovery)))
+            .merge(answered)
     };
-    answered
-        .method_not_allowed_fallback(async || {
-            let description = "the method is not allowed here";
-            Rejection::from(Problem::new(ProblemKind::MethodNotAllowed, description))
-        })
+    admitted(edge, answered)
+}
+
+/// The routes of the listener for probes and metrics.
+fn probes(edge: &Arc<Edge>) -> Router {
+    admitted(edge, operations())
+}
+
+fn operations() -> Router<Arc<Service>> {
+    Router::new()
+        .route("/healthz", get(operations::healthz))
+        .route("/readyz", get(operations::readyz))
+        .route("/metrics", get(operations::metrics))
+}
+
+/// The routes, on the way of every request.
+fn admitted(edge: &Arc<Edge>, routes: Router<Arc<Service>>) -> Router {
+    routes
+        .method_not_allowed_fallback(async || Rejection::from(Problem::method_not_allowed()))
         .fallback(async || {
             let description = "no such path; `GET /openapi.json` lists the paths";
             Rejection::from(Problem::new(ProblemKind::NotFound, description))
         })
-        .layer(from_fn_with_state(Arc::clone(service), admission::admit))
-        .with_state(Arc::clone(service))
+        .layer(from_fn_with_state(Arc::clone(edge), admission::admit))
+        .with_state(Arc::clone(&edge.service))
 }

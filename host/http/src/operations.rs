@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 
+use super::admission::Caller;
 use super::answer::{Rejection, document};
 use super::caller::authenticate;
 use countersign_issuer::{Permission, Service};
@@ -27,9 +28,10 @@ pub(super) async fn readyz(State(service): State<Arc<Service>>) -> Result<Respon
 /// The metrics, in Prometheus' text format.
 pub(super) async fn metrics(
     State(service): State<Arc<Service>>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
 ) -> Result<Response, Rejection> {
-    authenticate(&service, &headers, Permission::Metrics).await?;
+    authenticate(&service, &caller, &headers, Permission::Metrics).await?;
     let text = service.metrics_text()?;
     Ok(document(text, "text/plain; version=0.0.4; charset=utf-8", "no-store"))
 }

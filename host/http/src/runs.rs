@@ -10,7 +10,7 @@ use axum::response::Response;
 use countersign::{MAX_RUN_BYTES, RunId};
 use serde::Serialize;
 
-use super::admission::RequestId;
+use super::admission::Caller;
 use super::answer::{Rejection, created, no_content, ok};
 use super::caller::authenticate;
 use super::input::{self, Parameters, identifier};
@@ -36,13 +36,13 @@ struct RunBody<'r> {
 
 pub(super) async fn register(
     State(service): State<Arc<Service>>,
-    Extension(request_id): Extension<RequestId>,
+    Extension(known): Extension<Caller>,
     id: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Rejection> {
-    let principal = authenticate(&service, &headers, Permission::Runs).await?;
+    let principal = authenticate(&service, &known, &headers, Permission::Runs).await?;
     let caller = Some(principal.name.clone());
     let id = run_id(id)?;
     let query = Parameters::parse(query.unwrap_or_default().as_bytes())?;
@@ -66,7 +66,7 @@ pub(super) async fn register(
     let registration = Registration { run, runner, facts, run_token, lifetime_seconds };
     let about =
         LogFields { run: Some(id.to_string()), caller: caller.clone(), ..LogFields::default() };
-    let registered = service.register(registration, &principal, &request_id.origin()).await;
+    let registered = service.register(registration, &principal, &known.origin()).await;
     let (new, registered) = registered.map_err(|problem| problem.about(about))?;
     let (run, runner) = (registered.run.id.to_string(), registered.runner.to_string());
     let expires_at = registered.expires_at;
@@ -79,19 +79,19 @@ pub(super) async fn register(
 
 pub(super) async fn finish(
     State(service): State<Arc<Service>>,
-    Extension(request_id): Extension<RequestId>,
+    Extension(known): Extension<Caller>,
     id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Rejection> {
-    let principal = authenticate(&service, &headers, Permission::Runs).await?;
+    let principal = authenticate(&service, &known, &headers, Permission::Runs).await?;
     let caller = Some(principal.name.clone());
     let id = run_id(id)?;
     input::no_body(&headers, body, service.config()).await?;
     // Ending a run is never refused for want of room.
     let about =
         LogFields { run: Some(id.to_string()), caller: caller.clone(), ..LogFields::default() };
-    let finished = service.finish(&id, &principal, &request_id.origin()).await;
+    let finished = service.finish(&id, &principal, &known.origin()).await;
     finished.map_err(|problem| problem.about(about))?;
     let mut response = no_content();
     let run = Some(id.to_string());

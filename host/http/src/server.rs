@@ -1,88 +1,56 @@
-//! Connections: their number, their timeouts, their end.
+//! Listeners: connections are accepted until the service stops, and end in order.
 
 use std::io;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use axum::Router;
 use countersign_issuer::Service;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio_io_timeout::TimeoutStream;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::TcpListener;
 
-use super::routes;
-
-/// The time within which a TLS handshake must be done.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-
-/// The time within which a client must read on.
-const WRITE: Duration = Duration::from_secs(20);
+use super::connection::serve_connection;
+use super::connections::Connections;
+use super::edge::Edge;
+use super::tls::Tls;
+use super::{probes, routes};
 
 /// The pause of accepting when the system has no more sockets.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The maximum of header fields of a request.
-const MAX_HEADERS: usize = 64;
+/// The interval in which what limits by address remember is tidied.
+const TIDY: Duration = Duration::from_secs(15);
+
+/// The maximum number of connections of the listener for probes. Those that wait longest make room.
+const MAX_PROBES: usize = 64;
 
 /// The server stopped without a request to stop.
 #[derive(Debug, thiserror::Error)]
 #[error("no connections can be accepted")]
 pub struct ServeError(#[source] io::Error);
 
-/// A certificate that can be replaced while it is used.
-pub struct Tls(ArcSwap<ServerConfig>);
-
-/// A certificate and its key cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TlsError {
-    /// A file holds no certificate chain, or no private key.
-    #[error("no certificate chain or no private key in PEM")]
-    Pem,
-    /// They do not belong together, or cannot be used.
-    #[error(transparent)]
-    Unusable(#[from] tokio_rustls::rustls::Error),
+/// The sockets of a service.
+pub struct Listeners {
+    /// For everything.
+    pub main: TcpListener,
+    /// The certificate of `main`; it speaks plain HTTP without one.
+    pub tls: Option<Arc<Tls>>,
+    /// For probes and metrics alone, in plain HTTP: they are answered there however full `main` is.
+    pub probes: Option<TcpListener>,
 }
 
-impl Tls {
-    /// From a certificate chain and its private key, both in PEM.
-    ///
-    /// # Errors
-    /// When they cannot be used.
-    pub fn new(certificate: &[u8], key: &[u8]) -> Result<Self, TlsError> {
-        Ok(Self(ArcSwap::new(Self::config(certificate, key)?)))
+impl From<TcpListener> for Listeners {
+    fn from(main: TcpListener) -> Self {
+        Self { main, tls: None, probes: None }
     }
+}
 
-    /// Uses others for the connections that come from now on.
-    ///
-    /// # Errors
-    /// When they cannot be used; those before stay.
-    pub fn replace(&self, certificate: &[u8], key: &[u8]) -> Result<(), TlsError> {
-        self.0.store(Self::config(certificate, key)?);
-        Ok(())
-    }
-
-    fn config(certificate: &[u8], key: &[u8]) -> Result<Arc<ServerConfig>, TlsError> {
-        let chain: Vec<_> = CertificateDer::pem_slice_iter(certificate)
-            .collect::<Result<_, _>>()
-            .map_err(|_| TlsError::Pem)?;
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| TlsError::Pem)?;
-        let mut config =
-            ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Arc::new(config))
-    }
+/// One listener, and what its connections are given.
+struct Door {
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    routes: Router,
+    connections: Arc<Connections>,
 }
 
 /// Serves until `stop` is done; then takes no more connections, lets requests finish for as long as the
@@ -92,56 +60,46 @@ impl Tls {
 /// When no connections can be accepted.
 pub async fn serve(
     service: Arc<Service>,
-    listener: TcpListener,
-    tls: Option<Arc<Tls>>,
+    listeners: Listeners,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let routes = routes(&service);
-    let connections = Arc::new(Semaphore::new(service.config().max_connections));
+    let edge = Arc::new(Edge::new(Arc::clone(&service)));
+    let config = service.config();
+    let main = Door {
+        listener: listeners.main,
+        tls: listeners.tls,
+        routes: routes(&edge),
+        connections: Connections::new(config.max_connections, config.addresses.connections),
+    };
+    let probes = listeners.probes.map(|listener| Door {
+        listener,
+        tls: None,
+        routes: probes(&edge),
+        connections: Connections::new(MAX_PROBES, MAX_PROBES),
+    });
     let graceful = GracefulShutdown::new();
-    let mut stop = pin!(async {
+    let stop = async {
         stop.await;
         service.stop();
-        tokio::time::sleep(service.config().drain).await;
-    });
-    let ended = loop {
-        // Those that wait stay with the system until there is room.
-        let permit = tokio::select! {
-            () = &mut stop => break Ok(()),
-            permit = Arc::clone(&connections).acquire_owned() => permit,
-        };
-        let Ok(permit) = permit else { break Ok(()) };
-        let stream = tokio::select! {
-            () = &mut stop => break Ok(()),
-            accepted = listener.accept() => accepted,
-        };
-        let stream = match stream {
-            Ok((stream, _)) => stream,
-            // One that has gone, no more sockets or no memory for now: accept(2) has a dozen of these, and none
-            // is a reason to end.
-            Err(error) if !is_broken(&error) => {
-                tracing::warn!(%error, "a connection was not accepted");
-                tokio::time::sleep(PAUSE).await;
-                continue;
+        tokio::time::sleep(config.drain).await;
+    };
+    let ended = {
+        let probes = async {
+            match &probes {
+                Some(door) => door.accept(&edge, &graceful).await,
+                None => std::future::pending().await,
             }
-            Err(error) => break Err(ServeError(error)),
         };
-        let watcher = graceful.watcher();
-        let (service, routes, tls) = (Arc::clone(&service), routes.clone(), tls.clone());
-        tokio::spawn(async move {
-            let _permit = permit;
-            // Answers are small and whole, so waiting to fill a packet only delays them.
-            let _ = stream.set_nodelay(true);
-            let connection = connect(&service, routes, stream, tls, watcher).await;
-            if let Err(error) = connection.or_else(unless_idle) {
-                service.record_connection_error();
-                tracing::warn!(%error, "a connection ended before or within a request");
-            }
-        });
+        tokio::select! {
+            () = stop => Ok(()),
+            error = main.accept(&edge, &graceful) => Err(error),
+            error = probes => Err(error),
+            never = tidy(&edge) => match never {},
+        }
     };
     service.stop();
-    drop(listener);
-    let finished = tokio::time::timeout(service.config().shutdown, graceful.shutdown()).await;
+    drop((main, probes));
+    let finished = tokio::time::timeout(config.shutdown, graceful.shutdown()).await;
     if finished.is_err() {
         tracing::warn!("requests did not finish in time and were cut off");
     }
@@ -149,49 +107,42 @@ pub async fn serve(
     ended
 }
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-async fn connect(
-    service: &Service,
-    routes: Router,
-    stream: TcpStream,
-    tls: Option<Arc<Tls>>,
-    watcher: hyper_util::server::graceful::Watcher,
-) -> Result<(), BoxError> {
-    match tls {
-        None => answer(service, routes, stream, watcher).await,
-        Some(tls) => {
-            let handshake = TlsAcceptor::from(tls.0.load_full()).accept(stream);
-            let stream = tokio::time::timeout(HANDSHAKE, handshake).await??;
-            answer(service, routes, stream, watcher).await
+impl Door {
+    /// Accepts connections for as long as it can.
+    async fn accept(&self, edge: &Arc<Edge>, graceful: &GracefulShutdown) -> ServeError {
+        loop {
+            let (stream, peer) = match self.listener.accept().await {
+                Ok(accepted) => accepted,
+                // One that has gone, no more sockets or no memory for now: accept(2) has a dozen of these, and none
+                // is a reason to end.
+                Err(error) if !is_broken(&error) => {
+                    tracing::warn!(%error, "a connection was not accepted");
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+                Err(error) => return ServeError(error),
+            };
+            let peer = peer.ip().to_canonical();
+            let is_proxy = edge.config().addresses.is_trusted_proxy(peer);
+            // Others stay with the system while this one waits for room.
+            let (open, evicted) = self.connections.open(peer, is_proxy).await;
+            edge.service.record_evicted_connections(evicted);
+            let Some(open) = open else {
+                edge.service.record_evicted_connections(1);
+                continue;
+            };
+            // Answers are small and whole, so waiting to fill a packet only delays them.
+            let _ = stream.set_nodelay(true);
+            let (edge, routes, tls) = (Arc::clone(edge), self.routes.clone(), self.tls.clone());
+            tokio::spawn(serve_connection(edge, routes, stream, tls, open, graceful.watcher()));
         }
     }
 }
 
-async fn answer(
-    service: &Service,
-    routes: Router,
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    watcher: hyper_util::server::graceful::Watcher,
-) -> Result<(), BoxError> {
-    let config = service.config();
-    // A client that does not read its answer is let go.
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(WRITE));
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(config.header_timeout)
-        .max_headers(MAX_HEADERS)
-        .max_buf_size(config.header_bytes)
-        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(routes));
-    Ok(watcher.watch(connection).await?)
-}
-
-/// Accepts the end of a connection on which nothing came for a while: nobody needs it any more.
-fn unless_idle(error: BoxError) -> Result<(), BoxError> {
-    match error.downcast_ref::<hyper::Error>() {
-        Some(timeout) if timeout.is_timeout() => Ok(()),
-        _ => Err(error),
+async fn tidy(edge: &Edge) -> std::convert::Infallible {
+    loop {
+        tokio::time::sleep(TIDY).await;
+        edge.rate.forget();
     }
 }
 

@@ -12,14 +12,14 @@ use countersign::Audience;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::admission::RequestId;
+use super::admission::Caller;
 use super::answer::{Rejection, ok};
 use super::caller::bearer;
 use super::input::{self, Parameters, identifier};
 use super::runs::run_id;
 use countersign_issuer::{
     ExchangeRequest, Issued, LogFields, MAX_SECRET_BYTES, MAX_TOKEN_BYTES, Problem, ProblemKind,
-    Service, Slot, SubjectToken,
+    Service, SubjectToken,
 };
 
 /// RFC 8693 section 2.1.
@@ -29,6 +29,7 @@ pub(super) const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exch
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 /// An OAuth 2.0 access token, here the run token.
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+/// An ID token of OpenID Connect: the runner's own identity, where its issuer calls it so; and what is issued.
 const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
 
 /// The maximum size of a form, in bytes: a token, and the parameters beside it.
@@ -48,18 +49,17 @@ struct TokenBody<'t> {
 
 pub(super) async fn exchange(
     State(service): State<Arc<Service>>,
-    Extension(id): Extension<RequestId>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Rejection> {
     let types = &["application/x-www-form-urlencoded"];
     let form = input::body(&headers, body, types, MAX_FORM_BYTES, service.config()).await?;
-    let slot = service.slot()?;
-    let request = parse(&Zeroizing::new(form))?;
-    let (issued, fields) = exchanged(&service, request, id, slot).await?;
+    let Form { request, issued_token_type } = parse(&Zeroizing::new(form))?;
+    let (issued, fields) = exchanged(&service, request, caller).await?;
     let body = TokenBody {
         access_token: issued.token.expose(),
-        issued_token_type: JWT,
+        issued_token_type,
         token_type: "N_A",
         expires_in: issued.expires_in,
         decision: issued.decision.to_string(),
@@ -81,7 +81,7 @@ struct ValueBody<'t> {
 pub(super) async fn get(
     method: Method,
     State(service): State<Arc<Service>>,
-    Extension(id): Extension<RequestId>,
+    Extension(caller): Extension<Caller>,
     run: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -89,9 +89,7 @@ pub(super) async fn get(
 ) -> Result<Response, Rejection> {
     // A router answers HEAD as GET, and here each is a token.
     if method != Method::GET {
-        return Err(
-            Problem::new(ProblemKind::MethodNotAllowed, "the method is not allowed here").into()
-        );
+        return Err(Problem::method_not_allowed().into());
     }
     let run = run_id(run)?;
     let bearer = Zeroizing::new(bearer(&headers, "the run token")?.to_owned());
@@ -101,10 +99,9 @@ pub(super) async fn get(
     let query = Parameters::parse(query.unwrap_or_default().as_bytes())?;
     let (audiences, ttl_seconds) = (audiences(&query)?, query.number("ttl_seconds")?);
     input::no_body(&headers, body, service.config()).await?;
-    let slot = service.slot()?;
     let subject_token = SubjectToken::RunToken(bearer);
     let request = ExchangeRequest { run, audiences, ttl_seconds, subject_token };
-    let issued = exchanged(&service, request, id, slot).await;
+    let issued = exchanged(&service, request, caller).await;
     // The header authenticates the caller here, and not a parameter.
     let (issued, fields) = issued.map_err(|problem| match problem.kind {
         ProblemKind::NotEntitled => Problem { kind: ProblemKind::Unauthenticated, ..problem },
@@ -121,15 +118,16 @@ pub(super) async fn get(
 async fn exchanged(
     service: &Arc<Service>,
     request: ExchangeRequest,
-    id: RequestId,
-    slot: Slot,
+    caller: Caller,
 ) -> Result<(Issued, LogFields), Problem> {
     let run = Some(request.run.to_string());
     let about = LogFields { run: run.clone(), ..LogFields::default() };
-    let issued = service
-        .exchange(request, id.origin(), slot)
-        .await
-        .map_err(|problem| problem.about(about))?;
+    let exchanged = async {
+        // One connection has few turns at a time, however many requests it carries.
+        let _turn = caller.turn().await;
+        service.exchange(request, caller.origin(), &caller.proven).await
+    };
+    let issued = exchanged.await.map_err(|problem| problem.about(about))?;
     let (jti, decision) = (Some(issued.jti.clone()), Some(issued.decision.to_string()));
     Ok((issued, LogFields { run, jti, decision, ..LogFields::default() }))
 }
@@ -148,7 +146,13 @@ fn audiences(parameters: &Parameters) -> Result<Vec<Audience>, Problem> {
     Ok(audiences)
 }
 
-fn parse(form: &[u8]) -> Result<ExchangeRequest, Problem> {
+/// A request, and what it names the token.
+struct Form {
+    request: ExchangeRequest,
+    issued_token_type: &'static str,
+}
+
+fn parse(form: &[u8]) -> Result<Form, Problem> {
     let form = Parameters::parse(form)?;
     if form.required("grant_type")? != GRANT_TYPE {
         let description = format!("`grant_type`: expected `{GRANT_TYPE}`");
@@ -168,30 +172,39 @@ fn parse(form: &[u8]) -> Result<ExchangeRequest, Problem> {
             )));
         }
     }
-    if form.optional("requested_token_type")?.is_some_and(|kind| kind != JWT && kind != ID_TOKEN) {
-        return Err(Problem::invalid(format!("`requested_token_type`: expected `{JWT}`")));
-    }
+    // RFC 8693 section 2.2.1: that of the token, which is a JWT and an ID token, as it is asked for.
+    let issued_token_type = match form.optional("requested_token_type")? {
+        None | Some(JWT) => JWT,
+        Some(ID_TOKEN) => ID_TOKEN,
+        Some(_) => {
+            let description = format!("`requested_token_type`: expected `{JWT}` or `{ID_TOKEN}`");
+            return Err(Problem::invalid(description));
+        }
+    };
     let token = form.required("subject_token")?;
     let subject_token = match form.required("subject_token_type")? {
-        JWT if token.len() <= MAX_TOKEN_BYTES => {
+        JWT | ID_TOKEN if token.len() <= MAX_TOKEN_BYTES => {
             SubjectToken::RunnerIdentity(Zeroizing::new(token.to_owned()))
         }
         ACCESS_TOKEN if token.len() <= MAX_SECRET_BYTES => {
             SubjectToken::RunToken(Zeroizing::new(token.to_owned()))
         }
-        JWT | ACCESS_TOKEN => return Err(Problem::invalid("`subject_token` is too long")),
+        JWT | ID_TOKEN | ACCESS_TOKEN => {
+            return Err(Problem::invalid("`subject_token` is too long"));
+        }
         _ => {
             let description = format!(
-                "`subject_token_type`: expected `{JWT}` for the runner's identity, or `{ACCESS_TOKEN}` \
-                 for the run token"
+                "`subject_token_type`: expected `{JWT}` or `{ID_TOKEN}` for the runner's identity, or \
+                 `{ACCESS_TOKEN}` for the run token"
             );
             return Err(Problem::invalid(description));
         }
     };
-    Ok(ExchangeRequest {
+    let request = ExchangeRequest {
         run: identifier("run", form.required("run")?)?,
         audiences: audiences(&form)?,
         ttl_seconds: form.number("ttl_seconds")?,
         subject_token,
-    })
+    };
+    Ok(Form { request, issued_token_type })
 }

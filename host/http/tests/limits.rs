@@ -12,7 +12,7 @@ mod support;
 use std::sync::Arc;
 
 use countersign_deployment::HttpsFetch;
-use countersign_http::{Tls, TlsError, serve};
+use countersign_http::{Listeners, Tls, TlsError, serve};
 use countersign_issuer::{Fetch, FetchErrorKind};
 use reqwest::{Certificate, Client, StatusCode};
 use support::{
@@ -139,7 +139,9 @@ async fn it_speaks_tls_where_it_has_a_certificate() {
         let stopped = async {
             let _ = stopped.await;
         };
-        serve(of_server, listener, Some(of_tls), stopped).await.unwrap();
+        serve(of_server, Listeners { main: listener, tls: Some(of_tls), probes: None }, stopped)
+            .await
+            .unwrap();
     });
     let url = format!("https://localhost:{port}/jwks.json");
     let client = Client::builder()
@@ -157,8 +159,9 @@ async fn it_speaks_tls_where_it_has_a_certificate() {
     assert_eq!(error.kind, FetchErrorKind::Connection);
     assert!(error.problem.contains("invalid peer certificate: UnknownIssuer"), "{error}");
     // A certificate is replaced, and a broken one is not.
-    assert!(tls.replace(b"x", b"y").is_err());
-    tls.replace(certificate, key).unwrap();
+    let now = tls.validity().not_before;
+    assert!(tls.replace(b"x", b"y", now).is_err());
+    tls.replace(certificate, key, now).unwrap();
     assert_eq!(client.get(&url).send().await.unwrap().status(), StatusCode::OK);
     // Plain HTTP is not accepted.
     let mut plain = TcpStream::connect(("127.0.0.1", port)).await.unwrap();

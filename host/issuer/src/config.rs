@@ -1,8 +1,10 @@
 //! The configuration of a service, without its files.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use countersign::Audience;
+use ipnet::IpNet;
 
 use crate::keys::KeyTimes;
 use countersign_signing::Algorithm;
@@ -32,12 +34,18 @@ pub struct ServiceConfig {
     pub header_bytes: usize,
     /// `limits.header-seconds`: the time in which the head of a request must arrive.
     pub header_timeout: Duration,
+    /// `limits.idle-seconds`: the time in which the first byte of a request must arrive on a connection.
+    pub idle_timeout: Duration,
     /// `limits.body-seconds`: the time in which its body must arrive.
     pub body_timeout: Duration,
-    /// `limits.requests`: the maximum of requests that are answered at a time.
+    /// `limits.requests`: the maximum of requests that are answered at a time, of callers that have proved something.
     pub max_requests: usize,
+    /// `limits.unproven-requests`: the maximum of requests at a time whose callers have proved nothing yet. More wait.
+    pub max_unproven_requests: usize,
     /// `limits.connections`: the maximum of connections at a time.
     pub max_connections: usize,
+    /// Limits by the address of a client.
+    pub addresses: AddressLimits,
     /// `limits.runner-per-second`: the tokens that a runner may request each second, on average.
     pub runner_per_second: u32,
     /// `limits.runner-burst`: the tokens that it may request at once.
@@ -52,6 +60,30 @@ pub struct ServiceConfig {
     pub drain: Duration,
     /// `limits.shutdown-seconds`: the time that requests have to finish after that.
     pub shutdown: Duration,
+}
+
+/// Limits by the address of a client, and the proxies that speak for others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AddressLimits {
+    /// `limits.address-connections`: the maximum of connections of one address at a time.
+    pub connections: usize,
+    /// `limits.address-per-second`: the requests that one address may send each second, on average; 0 for any number.
+    pub per_second: u32,
+    /// `limits.address-burst`: the requests that it may send at once.
+    pub burst: u32,
+    /// `listen.trusted-proxies`: the networks of proxies whose note of a client's address is believed. Their connections
+    /// are not limited by address.
+    pub trusted_proxies: Vec<IpNet>,
+    /// `listen.client-address-header`: the header in which they note it.
+    pub client_address_header: Option<String>,
+}
+
+impl AddressLimits {
+    /// Tells whether an address is a trusted proxy's.
+    pub fn is_trusted_proxy(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.trusted_proxies.iter().any(|network| network.contains(&address))
+    }
 }
 
 impl ServiceConfig {

@@ -38,7 +38,7 @@ pub use checkpoint::{
     CHECKPOINT_KEY_FILE, CheckpointKeyError, CheckpointSigner, CheckpointVerifier,
 };
 pub use clock::{Clock, ClockError, SystemClock};
-pub use config::ServiceConfig;
+pub use config::{AddressLimits, ServiceConfig};
 pub use decider::{
     CommittedDecision, ConcludeError, DecideError, Decided, Decider, DecisionContext, IssueRequest,
     Issued, PendingDecision, PreflightError, RecordHead, RequestError, SelectIssuer,

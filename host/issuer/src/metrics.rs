@@ -37,6 +37,10 @@ pub(crate) struct Metrics {
     pub(crate) clock_failed: IntGauge,
     pub(crate) clock_unsettled_seconds: IntGauge,
     pub(crate) connection_errors: IntCounter,
+    pub(crate) connections_evicted: IntCounter,
+    pub(crate) log_lines_dropped: IntCounter,
+    /// Seconds since 1970; 0 where it has none.
+    pub(crate) certificate_not_after: IntGauge,
     pub(crate) trusted_issuers: TrustedIssuerMetrics,
 }
 
@@ -87,11 +91,11 @@ impl Metrics {
             registry.register(Box::new(histogram.clone()))?;
             Ok::<_, prometheus::Error>(histogram)
         };
-        let connection_errors = IntCounter::new(
-            "countersign_connection_errors_total",
-            "Connections that ended before or within a request.",
-        )?;
-        registry.register(Box::new(connection_errors.clone()))?;
+        let counter = |name: &str, help: &str| {
+            let counter = IntCounter::new(name, help)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok::<_, prometheus::Error>(counter)
+        };
         let trusted_issuers = TrustedIssuerMetrics {
             fetches: counters(
                 "countersign_trusted_issuer_fetches_total",
@@ -187,8 +191,23 @@ impl Metrics {
                 "countersign_clock_unsettled_seconds",
                 "Seconds by which the clock was set ahead within a day, also while the service was stopped.",
             )?,
-            connection_errors,
             trusted_issuers,
+            connection_errors: counter(
+                "countersign_connection_errors_total",
+                "Connections that ended before or within a request.",
+            )?,
+            connections_evicted: counter(
+                "countersign_connections_evicted_total",
+                "Connections that were closed to make room for others, or were too many of one address.",
+            )?,
+            certificate_not_after: gauge(
+                "countersign_certificate_not_after_timestamp_seconds",
+                "The time at which the service's certificate expires; 0 without one.",
+            )?,
+            log_lines_dropped: counter(
+                "countersign_log_lines_dropped_total",
+                "Lines of the service's own log that could not be written.",
+            )?,
             registry,
         })
     }

@@ -53,6 +53,8 @@ pub struct Refused {
 pub enum ProblemKind {
     /// The request is not one that can be answered.
     InvalidRequest,
+    /// The length of the request can be read in two ways.
+    AmbiguousLength,
     /// The subject token is not for the run, or there is no such run.
     NotEntitled,
     /// The grant type is another one.
@@ -63,8 +65,10 @@ pub enum ProblemKind {
     InvalidScope,
     /// A decision refused, or the run may have no token.
     AccessDenied,
-    /// There are no credentials, or they are not accepted.
+    /// The credentials are not accepted.
     Unauthenticated,
+    /// There are no credentials.
+    NoCredentials,
     /// The caller lacks a permission.
     Forbidden,
     /// There is nothing there.
@@ -85,6 +89,8 @@ pub enum ProblemKind {
     Unavailable,
     /// The service has a fault.
     Internal,
+    /// The request uses what nobody here understands.
+    NotImplemented,
 }
 
 impl Problem {
@@ -103,6 +109,11 @@ impl Problem {
     /// A request that cannot be answered.
     pub fn invalid(description: impl Into<String>) -> Self {
         Self::new(ProblemKind::InvalidRequest, description)
+    }
+
+    /// A path with other methods than that of the request.
+    pub fn method_not_allowed() -> Self {
+        Self::new(ProblemKind::MethodNotAllowed, "the method is not allowed here")
     }
 
     /// A run that gets no token, for these reasons.

@@ -11,8 +11,8 @@ mod trusted_keys;
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use countersign::{Audience, Digest, IssuerUrl, RunId, RunnerId, SubjectFormats};
@@ -20,6 +20,7 @@ use countersign_decision_log::{LogWriter, NotDurable};
 use countersign_signing::{Algorithm, Issuer};
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter};
+use tokio::sync::Semaphore;
 
 use self::deciders::Deciders;
 use crate::access::Authorizer;
@@ -36,6 +37,9 @@ pub use exchange::{ExchangeRequest, SubjectToken};
 pub use principal::Principal;
 pub use registration::Registration;
 pub use slot::Slot;
+
+/// The time for which an answer of the store says that it answers.
+const FRESH: Duration = Duration::from_millis(100);
 
 /// The parts of a service.
 pub struct ServiceParts {
@@ -79,9 +83,15 @@ pub struct Service {
     stopping: AtomicBool,
     /// The number of requests that have a slot.
     in_flight: AtomicUsize,
+    /// The places of requests whose callers have proved nothing.
+    candidates: Arc<Semaphore>,
     metrics: Metrics,
     /// Held while the metrics are written: some are made anew for it.
     scraping: Mutex<()>,
+    /// The last time that the store said that it is ready.
+    store_answered: ArcSwapOption<Instant>,
+    /// The lines of the process's own log that were dropped since this was last read.
+    dropped_log_lines: OnceLock<Arc<AtomicU64>>,
 }
 
 /// The keys of a service, selected by the audiences of a token.
@@ -142,8 +152,11 @@ impl Service {
             ready_without_keys: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
+            candidates: Arc::new(Semaphore::new(config.max_unproven_requests)),
             metrics: Metrics::new()?,
             scraping: Mutex::new(()),
+            store_answered: ArcSwapOption::empty(),
+            dropped_log_lines: OnceLock::new(),
             config,
         };
         service.show_policies();
@@ -291,7 +304,19 @@ impl Service {
             return Err(Problem::unavailable(format!("the decision log: {why}")));
         }
         self.has_trusted_keys(now)?;
-        self.store.ready().await.map_err(Problem::failed)
+        self.store_ready().await
+    }
+
+    /// Asks the store if it answers, unless it has just done so: anybody may ask if the service is ready, and those who
+    /// need the store for more wait for its connections.
+    async fn store_ready(&self) -> Result<(), Problem> {
+        let answered = self.store_answered.load();
+        if answered.as_ref().is_some_and(|answered| answered.elapsed() < FRESH) {
+            return Ok(());
+        }
+        self.store.ready().await.map_err(Problem::failed)?;
+        self.store_answered.store(Some(Arc::new(Instant::now())));
+        Ok(())
     }
 
     /// Checks that the service can recover without a restart. Once the decision log has failed, or a file of the state was
@@ -318,6 +343,9 @@ impl Service {
         let _alone = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let metrics = &self.metrics;
+        if let Some(dropped) = self.dropped_log_lines.get() {
+            metrics.log_lines_dropped.inc_by(dropped.swap(0, Ordering::Relaxed));
+        }
         metrics.log_failed.set(self.log_has_failed().into());
         if let Some(log) = self.log.load().as_ref() {
             metrics.log_records.set(number(log.end().map_or(0, |end| end.sequence)));
@@ -342,6 +370,22 @@ impl Service {
             let seconds = self.metrics.request_seconds.with_label_values(&[route]);
             seconds.observe(elapsed.as_secs_f64());
         }
+    }
+
+    /// Counts connections that were closed to make room for others.
+    pub fn record_evicted_connections(&self, number: usize) {
+        self.metrics.connections_evicted.inc_by(number as u64);
+    }
+
+    /// Shows the end of the validity of the service's certificate, in seconds since 1970.
+    pub fn record_certificate(&self, not_after: u64) {
+        self.metrics.certificate_not_after.set(i64::try_from(not_after).unwrap_or(i64::MAX));
+    }
+
+    /// Counts the lines of the process's own log that are dropped, from a number that is taken from: whoever writes that
+    /// log adds to it. Only the first one is used.
+    pub fn count_dropped_log_lines(&self, dropped: Arc<AtomicU64>) {
+        self.dropped_log_lines.get_or_init(|| dropped);
     }
 
     /// Counts a connection that ended before or within a request.

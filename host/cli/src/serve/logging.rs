@@ -16,6 +16,9 @@ pub(super) enum LogForm {
 }
 
 /// Starts logging to stderr. All lines are written when the value is dropped.
+///
+/// INVARIANT: from here on nothing else in this process writes to stderr: it would wait for a reader that does not read,
+/// and `eprintln!` panics where there is none.
 pub(super) fn begin(form: LogForm) -> Result<FlushAtEnd> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(directives) => {
@@ -25,10 +28,14 @@ pub(super) fn begin(form: LogForm) -> Result<FlushAtEnd> {
             EnvFilter::new("warn,countersign=info,countersign_http=info,countersign_issuer=info")
         }
     };
-    let (lines, at_end) =
-        LogLines::start().map_err(|error| anyhow!("failed to start logging: {error}"))?;
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines).with_target(false);
+    let (lines, at_end) = LogLines::start(std::io::stderr())
+        .map_err(|error| anyhow!("failed to start logging: {error}"))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(lines)
+        .with_target(false)
+        // It would report a line that was not written by `eprintln!`.
+        .log_internal_errors(false);
     let begun = match form {
         LogForm::Json => builder.json().flatten_event(true).with_span_list(false).try_init(),
         LogForm::Text => {
@@ -36,5 +43,10 @@ pub(super) fn begin(form: LogForm) -> Result<FlushAtEnd> {
         }
     };
     begun.map_err(|error| anyhow!("failed to start logging: {error}"))?;
+    std::panic::set_hook(Box::new(|panic| {
+        let message = countersign::visible(panic.payload_as_str().unwrap_or("without a message"));
+        let place = panic.location().map(ToString::to_string);
+        tracing::error!(panic = message, place, "a thread panicked");
+    }));
     Ok(at_end)
 }

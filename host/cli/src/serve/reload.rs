@@ -11,6 +11,7 @@ use countersign_issuer::{Problem, Service};
 use tokio::task::spawn_blocking;
 
 use super::signals::Sighup;
+use crate::clock;
 
 /// The minimum time between two polls of the files.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -22,6 +23,9 @@ const SHARE: u32 = 50;
 
 /// The reason of a reload that an operator asked for.
 const SIGHUP: &str = "SIGHUP";
+
+/// The seconds before the end of a certificate from which on it is said.
+const SOON: u64 = 7 * 86_400;
 
 /// Reloads on the signal, and when the content of a file has changed.
 pub(super) fn watch(
@@ -74,18 +78,33 @@ async fn reload(
             // Those of an issuer that was added.
             service.keep_trusted_keys_fresh();
         }
-        Err(error) => tracing::error!(
-            why,
-            error = text(&error),
-            "failed to reload access configuration; the current one stays in use"
-        ),
+        Err(error) => {
+            service.record_reload_failure();
+            tracing::error!(
+                why,
+                error = text(&error),
+                "failed to reload access configuration; the current one stays in use"
+            );
+        }
     }
     if why == SIGHUP {
         // A key that was withdrawn is not in a file that has changed. Policies do not wait for issuers' answers.
         let service = Arc::clone(service);
         tokio::spawn(async move { service.refetch_trusted_keys().await });
     }
-    match reload_policies(service, loader, tls, snapshot.clone()).await {
+    match reload_certificate(service, loader, tls, snapshot) {
+        Ok(None) => {}
+        Ok(Some(expires)) => tracing::info!(why, expires, "reloaded the certificate"),
+        Err(error) => {
+            service.record_reload_failure();
+            tracing::error!(
+                why,
+                error = text(&error),
+                "failed to reload the certificate; the current one stays in use"
+            );
+        }
+    }
+    match reload_policies(service, loader, snapshot.clone()).await {
         Ok(digest) => {
             tracing::info!(why, policy_set = digest, "reloaded policies");
             false
@@ -126,10 +145,41 @@ async fn reload_access(service: &Service, loader: &Arc<Loader>, snapshot: Snapsh
     Ok(())
 }
 
+/// Reloads the certificate separately: one that is wrong keeps no policy out, and the other way round.
+fn reload_certificate(
+    service: &Service,
+    loader: &Loader,
+    tls: Option<&Tls>,
+    snapshot: &Snapshot,
+) -> Result<Option<String>> {
+    let (tls, files) = match (tls, loader.tls(snapshot)?) {
+        (None, None) => return Ok(None),
+        (Some(tls), Some(files)) => (tls, files),
+        _ => bail!("listen.certificate was added or removed, which requires a restart"),
+    };
+    tls.replace(files.certificate(), files.key(), clock::now(None)?)
+        .context("listen.certificate")?;
+    show_certificate(service, tls);
+    Ok(Some(crate::output::time(tls.validity().not_after)))
+}
+
+/// Shows the validity of the certificate that is in use, and logs when it has ended or will soon.
+pub(super) fn show_certificate(service: &Service, tls: &Tls) {
+    let validity = tls.validity();
+    service.record_certificate(validity.not_after);
+    let Ok(now) = clock::now(None) else { return };
+    let expires = crate::output::time(validity.not_after);
+    if let Err(error) = validity.check(now) {
+        let error = error.to_string();
+        tracing::error!(error, expires, "the certificate is not valid: clients refuse it");
+    } else if validity.not_after - now < SOON {
+        tracing::warn!(expires, "the certificate expires soon");
+    }
+}
+
 async fn reload_policies(
     service: &Service,
     loader: &Arc<Loader>,
-    tls: Option<&Tls>,
     snapshot: Snapshot,
 ) -> Result<String> {
     let preparing = Arc::clone(loader);
@@ -141,13 +191,6 @@ async fn reload_policies(
     }
     if deployment.installation.url != *service.url() {
         bail!("issuer.url has changed, which requires a restart: every trust in it breaks");
-    }
-    match (tls, &deployment.tls) {
-        (Some(tls), Some(files)) => {
-            tls.replace(files.certificate(), files.key()).context("listen.certificate")?;
-        }
-        (None, None) => {}
-        _ => bail!("listen.certificate was added or removed, which requires a restart"),
     }
     let digest = deployment.context.policies.digest().to_string();
     service.replace(deployment.context).map_err(NotOnRecord)?;

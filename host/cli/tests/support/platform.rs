@@ -65,6 +65,13 @@ pub(crate) fn certificates() -> (String, rcgen::Certificate, KeyPair) {
     (authority, certificate, key)
 }
 
+/// Writes a file that only its owner can open.
+pub(crate) fn write_private(path: &std::path::Path, text: &str) {
+    fs::write(path, text).unwrap();
+    #[cfg(unix)]
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+}
+
 impl Platform {
     /// Starts the platform with the policies of the folder; `more` is added to the configuration.
     pub(crate) async fn start(manifest: &str, moves: &str, more: &str) -> Self {
@@ -75,7 +82,7 @@ impl Platform {
         let (authority, certificate, key) = certificates();
         fs::write(path.join("authority.pem"), &authority).unwrap();
         fs::write(path.join("certificate.pem"), certificate.pem()).unwrap();
-        fs::write(path.join("key.pem"), key.serialize_pem()).unwrap();
+        write_private(&path.join("key.pem"), &key.serialize_pem());
         let api_key = configure(path, more);
         let config = fs::read_to_string(path.join("issuer.toml")).unwrap();
         let tls = "[listen]\ncertificate = \"certificate.pem\"\nkey = \"key.pem\"\n";

@@ -24,6 +24,8 @@ pub(crate) const AWS: &str = "aws-workload-identity-provider:demo";
 /// A service that is running.
 pub(crate) struct Served {
     pub address: SocketAddr,
+    /// The address of the listener for probes, where it has one.
+    pub probes: Option<SocketAddr>,
     child: Child,
     /// The log so far.
     logged: Arc<Mutex<String>>,
@@ -34,6 +36,8 @@ pub(crate) struct Served {
 pub(crate) struct Answer {
     pub status: u16,
     pub body: Value,
+    /// The body as it is.
+    pub text: String,
 }
 
 /// Writes the configuration of a service on a free port, and returns the API key of its control plane.
@@ -61,7 +65,7 @@ impl Served {
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap());
         let logged = Arc::new(Mutex::new(String::new()));
-        let address = loop {
+        let (address, probes) = loop {
             let mut line = String::new();
             if lines.read_line(&mut line).unwrap() == 0 {
                 panic!("it did not start: {}", logged.lock().unwrap());
@@ -69,7 +73,8 @@ impl Served {
             logged.lock().unwrap().push_str(&line);
             let parsed: Value = serde_json::from_str(&line).unwrap_or_default();
             if parsed["message"] == "listening" {
-                break parsed["address"].as_str().unwrap().parse().unwrap();
+                let address = |name: &str| Some(parsed[name].as_str()?.parse().unwrap());
+                break (address("address").unwrap(), address("probes"));
             }
         };
         let writer = Arc::clone(&logged);
@@ -80,7 +85,7 @@ impl Served {
                 line.clear();
             }
         });
-        Self { address, child, logged }
+        Self { address, probes, child, logged }
     }
 
     pub(crate) fn logged(&self) -> String {
@@ -109,6 +114,11 @@ impl Served {
         self.child.wait().unwrap().code().unwrap_or(-1)
     }
 
+    /// Waits for the end of the service, and returns its exit status.
+    pub(crate) fn wait(mut self) -> i32 {
+        self.child.wait().unwrap().code().unwrap_or(-1)
+    }
+
     /// Kills the service.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
@@ -122,6 +132,13 @@ impl Served {
         let target = format!("/v1/runs/{id}?runner={RUNNER}");
         let mut client = Client::new(self.address).unwrap();
         client.ask("PUT", &target, &headers, &run.to_string()).unwrap()
+    }
+
+    /// The metrics, by the listener for probes where there is one.
+    pub(crate) fn metrics(&self, api_key: &str) -> String {
+        let mut client = Client::new(self.probes.unwrap_or(self.address)).unwrap();
+        let headers = format!("authorization: Bearer {api_key}\r\n");
+        client.ask("GET", "/metrics", &headers, "").unwrap().text
     }
 
     pub(crate) fn token(&self) -> Answer {
@@ -181,7 +198,8 @@ impl Client {
         }
         let mut body = vec![0; length];
         self.0.read_exact(&mut body)?;
-        Ok(Answer { status, body: serde_json::from_slice(&body).unwrap_or_default() })
+        let text = String::from_utf8_lossy(&body).into_owned();
+        Ok(Answer { status, body: serde_json::from_slice(&body).unwrap_or_default(), text })
     }
 
     pub(crate) fn token(&mut self, run: &str) -> std::io::Result<Answer> {

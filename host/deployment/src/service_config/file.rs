@@ -1,17 +1,17 @@
 //! The file as it is written, and the way from it to a [`Config`].
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, UNIX_EPOCH};
 
 use countersign::{Audience, MAX_AUDIENCES, MAX_TTL_SECONDS, RunnerId, Workspace};
 use countersign_issuer::{
-    ApiKey, Identity, KeyTimes, Permission, RequiredClaimsError, RunnerEntry, RunnerKind, Runners,
-    SecretHash, ServiceConfig,
+    AddressLimits, ApiKey, Identity, KeyTimes, Permission, RequiredClaimsError, RunnerEntry,
+    RunnerKind, Runners, SecretHash, ServiceConfig,
 };
 use serde::Deserialize;
 
+use super::listen::{ByAddress, ListenTable};
 use super::trusted_issuer::{TrustedIssuerTable, trusted_issuers};
-use super::{Config, ListenEntry, MAX_CONFIG_BYTES, TlsEntry, TrustedIssuerEntry};
+use super::{Config, MAX_CONFIG_BYTES, TrustedIssuerEntry};
 use crate::parsed::{DigestText, Parsed};
 use crate::renamed::name_the_new;
 
@@ -84,14 +84,6 @@ struct ConfigFile {
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct ListenTable {
-    address: Option<SocketAddr>,
-    certificate: Option<String>,
-    key: Option<String>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct TokensTable {
     default_ttl_seconds: Option<u64>,
     max_ttl_seconds: Option<u64>,
@@ -121,9 +113,14 @@ struct LimitsTable {
     body_bytes: Option<u64>,
     header_bytes: Option<u64>,
     header_seconds: Option<u64>,
+    idle_seconds: Option<u64>,
     body_seconds: Option<u64>,
     requests: Option<u64>,
+    unproven_requests: Option<u64>,
     connections: Option<u64>,
+    address_connections: Option<u64>,
+    address_per_second: Option<u64>,
+    address_burst: Option<u64>,
     runner_per_second: Option<u64>,
     runner_burst: Option<u64>,
     run_per_second: Option<u64>,
@@ -183,25 +180,31 @@ pub(super) fn parse(text: &str) -> Result<Config, ConfigError> {
     let runners = runners(file.runner)?;
     let trusted_issuers = trusted_issuers(file.trusted_issuer)?;
     known(&trusted_issuers, &runners)?;
+    let limits = &file.limits;
+    let max_connections: usize =
+        bounded("limits.connections", limits.connections, 1024, (1, 100_000))?;
+    let by_address = ByAddress {
+        connections: limits.address_connections,
+        per_second: limits.address_per_second,
+        burst: limits.address_burst,
+    };
+    let (listen, addresses) = file.listen.parse(&by_address, max_connections)?;
     Ok(Config {
         policies: file.policies,
         state: file.state,
-        listen: listen(file.listen)?,
-        settings: settings(file.tokens, &file.runs, &file.keys, &file.limits)?,
+        listen,
+        settings: settings(
+            file.tokens,
+            &file.runs,
+            &file.keys,
+            limits,
+            max_connections,
+            addresses,
+        )?,
         api_keys: api_keys(file.api_key)?,
         trusted_issuers,
         runners,
     })
-}
-
-fn listen(table: ListenTable) -> Result<ListenEntry, ConfigError> {
-    let tls = match (table.certificate, table.key) {
-        (None, None) => None,
-        (Some(certificate), Some(key)) => Some(TlsEntry { certificate, key }),
-        _ => return Err(value("listen", "`certificate` and `key` belong together")),
-    };
-    let address = table.address.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 8080).into());
-    Ok(ListenEntry { address, tls })
 }
 
 fn settings(
@@ -209,6 +212,8 @@ fn settings(
     runs: &RunsTable,
     keys: &KeysTable,
     limits: &LimitsTable,
+    max_connections: usize,
+    addresses: AddressLimits,
 ) -> Result<ServiceConfig, ConfigError> {
     let max_ttl: u32 = bounded(
         "tokens.max-ttl-seconds",
@@ -236,8 +241,6 @@ fn settings(
         |key, found, default, bounds| bounded(key, found, default, bounds).map(Duration::from_secs);
     let run_max_ttl_seconds =
         bounded("runs.max-ttl-seconds", runs.max_ttl_seconds, 10_800, (1, 30 * DAY))?;
-    let max_connections: usize =
-        bounded("limits.connections", limits.connections, 1024, (1, 100_000))?;
     Ok(ServiceConfig {
         default_ttl_seconds: bounded(
             "tokens.default-ttl-seconds",
@@ -271,9 +274,17 @@ fn settings(
             (8 << 10, 1 << 20),
         )?,
         header_timeout: seconds("limits.header-seconds", limits.header_seconds, 10, (1, 600))?,
+        idle_timeout: seconds("limits.idle-seconds", limits.idle_seconds, 75, (1, 3600))?,
         body_timeout: seconds("limits.body-seconds", limits.body_seconds, 10, (1, 600))?,
         max_requests: bounded("limits.requests", limits.requests, 128, (1, 1024))?,
+        max_unproven_requests: bounded(
+            "limits.unproven-requests",
+            limits.unproven_requests,
+            64,
+            (1, 1024),
+        )?,
         max_connections,
+        addresses,
         runner_per_second: bounded(
             "limits.runner-per-second",
             limits.runner_per_second,

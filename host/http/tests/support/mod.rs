@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 use countersign::{Engine, EngineConfig, Optimization};
 use countersign_decision_log::{Disk, Folder, LogConfig, Reader};
 use countersign_deployment::{Config, Manifest, ManifestFiles, prepare_policies};
-use countersign_http::serve;
+use countersign_http::{Listeners, serve};
 use countersign_issuer::{
     ApiKey, ApiKeyText, Authorizer, CheckpointSigner, DecisionContext, Identity, Jwks, KeyCustody,
     KeyFolder, KeyRing, KeySource, Permission, Runners, SecretHash, Service, ServiceParts,
@@ -78,6 +78,7 @@ impl Default for Setup {
 /// A service that is running.
 pub(crate) struct Running {
     pub address: SocketAddr,
+    pub probes_address: SocketAddr,
     pub service: Arc<Service>,
     pub clock: TestClock,
     pub cluster: Cluster,
@@ -105,6 +106,10 @@ pub(crate) fn context(manifest: &str) -> DecisionContext {
     let policies = prepare_policies(engine(), &manifest, &files).unwrap();
     let issuer = manifest.issuer.unwrap();
     DecisionContext { policies, subjects: issuer.subjects, clouds: issuer.audiences }
+}
+
+fn issuer_of(manifest: &str) -> String {
+    Manifest::parse(manifest).unwrap().issuer.unwrap().url.unwrap()
 }
 
 impl Running {
@@ -138,7 +143,7 @@ impl Running {
         let api_key = ApiKeyText::generate().unwrap();
         let authorizer = authorizer(&cluster, api_key.expose(), setup.single_use);
         let parts = ServiceParts {
-            url: ISSUER.parse().unwrap(),
+            url: issuer_of(&setup.manifest).parse().unwrap(),
             config: Config::parse(&format!("{CONFIG}{}", setup.config)).unwrap().settings,
             context: context(&setup.manifest),
             authorizer,
@@ -150,18 +155,22 @@ impl Running {
         let service = Service::start(parts).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let probes = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (probes_address, probes) = (probes.local_addr().unwrap(), Some(probes));
         let (stop, stopped) = oneshot::channel();
         let of_server = Arc::clone(&service);
         let served = tokio::spawn(async move {
             let stopped = async {
                 let _ = stopped.await;
             };
-            serve(of_server, listener, None, stopped).await.unwrap();
+            let listeners = Listeners { main: listener, tls: None, probes };
+            serve(of_server, listeners, stopped).await.unwrap();
         });
         // A connection for each request: one that is kept may be closed just when it is used again.
         let client = Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap();
         let api_key = api_key.expose().to_owned();
-        Self { address, service, clock, cluster, api_key, client, stop: Some(stop), served }
+        let stop = Some(stop);
+        Self { address, probes_address, service, clock, cluster, api_key, client, stop, served }
     }
 
     /// The principals, as they were at the start.

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use countersign::Digest;
+use countersign::{Audience, Digest};
 use countersign_decision_log::NotDurable;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -48,19 +48,30 @@ impl Service {
         head: Head,
         slot: Slot,
     ) -> Result<Issued, Problem> {
+        // RFC 8693 section 2.2.2 has a word of its own for an audience that no token is issued for.
+        let clouds = &self.context.load().clouds;
+        let is_target = |audience: &Audience| clouds.of(audience.as_str()).is_some();
+        let kind = match request.audiences.iter().all(is_target) {
+            true => ProblemKind::AccessDenied,
+            false => ProblemKind::InvalidTarget,
+        };
         let committed = self.committed(request, head, RecordKind::Token, slot).await?;
         let CommittedDecision { decided, issued, .. } = committed;
         match (decided.outcome, issued) {
             (Ok(_), Some(issued)) => Ok(issued),
             (Ok(_), None) => Err(Problem::unavailable("approved, and not signed")),
             (Err(reasons), _) => {
-                let description = if decided.preflight.is_empty() {
-                    "the policies refuse a token for this run"
-                } else {
-                    "the cloud of the audience would reject this token"
+                let description = match kind {
+                    ProblemKind::InvalidTarget => {
+                        "`audience`: no tokens are issued for it; it is neither a usual one of a cloud nor one of \
+                         the issuer's `audiences`"
+                    }
+                    _ if decided.preflight.is_empty() => "the policies refuse a token for this run",
+                    _ => "the cloud of the audience would reject this token",
                 };
                 let decision: Digest = decided.decision;
-                Err(Problem::refused(description, reasons, Some(decision)))
+                let problem = Problem::refused(description, reasons, Some(decision));
+                Err(Problem { kind, ..problem })
             }
         }
     }

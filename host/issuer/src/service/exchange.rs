@@ -1,6 +1,7 @@
 //! Token exchange (RFC 8693): a runner's own identity, or a run's own token, is exchanged for a token of the run.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use countersign::{Audience, Facts, Reason, ReasonSource, Run, RunId, RunnerId};
 use zeroize::Zeroizing;
@@ -37,6 +38,7 @@ struct Authorized {
     requester: Requester,
     /// The token that proves so, where it is one of a trusted issuer.
     verified: Option<Verified>,
+    slot: Slot,
 }
 
 /// A token that proves that the caller may have a token of the run.
@@ -48,7 +50,7 @@ pub enum SubjectToken {
 }
 
 impl Service {
-    /// Issues a token for a run to a caller that may have it.
+    /// Issues a token for a run to a caller that may have it. `proven` becomes true once its caller has proved that it may.
     ///
     /// # Errors
     /// When the subject token is not accepted or is not for this run, with one answer for a run that is
@@ -57,7 +59,7 @@ impl Service {
         self: &Arc<Self>,
         request: ExchangeRequest,
         origin: RequestOrigin,
-        slot: Slot,
+        proven: &Arc<AtomicBool>,
     ) -> Result<Issued, Problem> {
         let max = self.config.max_audiences;
         if request.audiences.len() > max {
@@ -73,8 +75,8 @@ impl Service {
             let description = format!("`ttl_seconds`: expected 1 to {max}");
             return Err(Problem::invalid(description));
         }
-        let (Authorized { registered, requester, verified }, slot) =
-            self.authorized(&request.run, &request.subject_token, slot).await?;
+        let Authorized { registered, requester, verified, slot } =
+            self.authorized(&request.run, &request.subject_token, proven).await?;
         let now = self.now()?;
         live(&registered, now)?;
         let runner = Some(&registered.runner);
@@ -112,14 +114,13 @@ impl Service {
         Ok(issued)
     }
 
-    /// The run, if the subject token is of its runner, or is its own; and the slot, which is another one after it waited
-    /// for keys.
+    /// The run, if the subject token is of its runner, or is its own; with a slot.
     async fn authorized(
         self: &Arc<Self>,
         run: &RunId,
         subject_token: &SubjectToken,
-        slot: Slot,
-    ) -> Result<(Authorized, Slot), Problem> {
+        proven: &Arc<AtomicBool>,
+    ) -> Result<Authorized, Problem> {
         let not_authorized = |detail: &str| {
             let description = "the subject token is not for this run, or there is no such run";
             Problem::new(ProblemKind::NotEntitled, description).detail(format!("{run}: {detail}"))
@@ -127,18 +128,15 @@ impl Service {
         match subject_token {
             SubjectToken::RunnerIdentity(token) => {
                 let authorizer = self.authorizer.load_full();
-                let mut held = Some(slot);
+                // Before there is a place for it: another issuer may be slow to publish its keys.
                 let verified = self
-                    .verify(&authorizer, token, &mut held)
+                    .verify(&authorizer, token)
                     .await
                     .map_err(|error| identity_problem(&error, token))?;
-                let slot = match held {
-                    Some(slot) => slot,
-                    None => self.slot()?,
-                };
                 let Identity::Runner(runner) = &verified.identity else {
                     return Err(not_authorized("the token is the control plane's"));
                 };
+                let candidate = self.candidate(Arc::clone(proven)).await?;
                 let registered =
                     self.find(run).await?.ok_or_else(|| not_authorized("no such run"))?;
                 if registered.runner != *runner {
@@ -146,17 +144,20 @@ impl Service {
                 }
                 let (issuer, subject) = (verified.issuer.clone(), verified.subject.clone());
                 let requester = Requester::Runner { runner: runner.to_string(), issuer, subject };
-                Ok((Authorized { registered, requester, verified: Some(verified) }, slot))
+                let (verified, slot) = (Some(verified), candidate.promote()?);
+                Ok(Authorized { registered, requester, verified, slot })
             }
             SubjectToken::RunToken(token) => {
                 let hash = SecretHash::of(token.as_bytes());
+                let candidate = self.candidate(Arc::clone(proven)).await?;
                 let registered =
                     self.find(run).await?.ok_or_else(|| not_authorized("no such run"))?;
                 if registered.run_token.as_ref() != Some(&hash) {
                     return Err(not_authorized("another run token"));
                 }
                 let requester = Requester::RunToken { runner: registered.runner.to_string() };
-                Ok((Authorized { registered, requester, verified: None }, slot))
+                let slot = candidate.promote()?;
+                Ok(Authorized { registered, requester, verified: None, slot })
             }
         }
     }

@@ -51,7 +51,7 @@ impl Service {
             return Err(Problem::new(ProblemKind::Unauthenticated, description));
         } else {
             let checked = async {
-                let verified = self.verify(&authorizer, bearer, &mut None).await?;
+                let verified = self.verify(&authorizer, bearer).await?;
                 let used = used_token(&verified);
                 self.use_once(used.as_ref()).await?;
                 Ok((verified, used))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Service, Slot};
+use super::Service;
 use crate::access::Authorizer;
 use crate::identity::{FetchErrorKind, IdentityError, Verified};
 use crate::problem::Problem;
@@ -68,12 +68,11 @@ impl Service {
         Ok(())
     }
 
-    /// The identity that a token proves. A request that waits for the issuer's keys gives its slot back meanwhile.
+    /// The identity that a token proves. No request has a slot before: it may wait for the issuer's keys.
     pub(super) async fn verify(
         &self,
         authorizer: &Authorizer,
         token: &str,
-        slot: &mut Option<Slot>,
     ) -> Result<Verified, IdentityError> {
         let now = || {
             let reason = || "the clock failed".to_owned();
@@ -81,10 +80,7 @@ impl Service {
             now.map_err(|_| IdentityError::Unavailable { retry_after: 5, reason: reason() })
         };
         let mut waited = false;
-        let verified = authorizer.trusted.verify_with(token, now()?, || {
-            waited = true;
-            *slot = None;
-        });
+        let verified = authorizer.trusted.verify_with(token, now()?, || waited = true);
         let verified = verified.await?;
         if waited {
             // Time has passed since.
