@@ -13,12 +13,12 @@ pub(crate) const LATE: Duration = Duration::from_secs(10);
 
 /// Requests and their latencies, in milliseconds.
 #[derive(Default)]
-pub(crate) struct Asked {
+pub(crate) struct Responses {
     failed: usize,
     times: Vec<f64>,
 }
 
-impl Asked {
+impl Responses {
     /// Asks with pauses until it is stopped.
     pub(crate) fn ask(
         ask: impl Fn() -> Option<u16>,
@@ -26,19 +26,19 @@ impl Asked {
         stop: &AtomicBool,
         pause: Duration,
     ) -> Self {
-        let mut asked = Self::default();
+        let mut responses = Self::default();
         while !stop.load(Ordering::Relaxed) {
             let started = Instant::now();
             let counts = measuring.load(Ordering::Relaxed);
             let answered = ask() == Some(200);
             match (counts, answered) {
                 (false, _) => {}
-                (true, true) => asked.times.push(started.elapsed().as_secs_f64() * 1e3),
-                (true, false) => asked.failed += 1,
+                (true, true) => responses.times.push(started.elapsed().as_secs_f64() * 1e3),
+                (true, false) => responses.failed += 1,
             }
             thread::sleep(pause);
         }
-        asked
+        responses
     }
 
     pub(crate) fn add(&mut self, other: Self) {

@@ -4,7 +4,7 @@
 //! this one and share the processors with it, and all have one address. An honest client opens a connection for each
 //! exchange, as a job does; a probe opens one to the listener for probes. Fails if fewer than 99 of 100 exchanges or
 //! probes succeed under any flood.
-#![expect(clippy::expect_used, clippy::print_stdout, reason = "a bench")]
+#![expect(clippy::expect_used, clippy::print_stdout, clippy::indexing_slicing, reason = "a bench")]
 
 mod clients;
 mod floods;
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use countersign_benches::{machine, runs};
 
-use self::clients::Asked;
+use self::clients::Responses;
 use self::floods::{FLOODS, Flood};
 use self::served::Served;
 
@@ -35,8 +35,8 @@ const LEAST: f64 = 0.99;
 /// What was asked under a flood.
 #[derive(Default)]
 struct Measured {
-    exchanges: Asked,
-    probes: Asked,
+    exchanges: Responses,
+    probes: Responses,
     /// Connections and requests of the flood, each second.
     flood: f64,
 }
@@ -94,7 +94,7 @@ fn measure(flood: &Flood) -> Measured {
         thread::sleep(WARM);
         let asking = |ask: fn(&Served) -> Option<u16>| {
             let (measuring, stop, served) = (&measuring, &stop, &served);
-            scope.spawn(move || Asked::ask(|| ask(served), measuring, stop, PAUSE))
+            scope.spawn(move || Responses::ask(|| ask(served), measuring, stop, PAUSE))
         };
         let honest: Vec<_> = (0..HONEST).map(|_| asking(clients::exchange)).collect();
         let probes = asking(clients::probe);

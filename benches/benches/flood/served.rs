@@ -101,8 +101,8 @@ impl Served {
     /// Stops the service, which must end as it should.
     pub(crate) fn stop(mut self) {
         let id = self.child.id().to_string();
-        let asked = Command::new("kill").args(["-TERM", &id]).status().expect("kill");
-        assert!(asked.success());
+        let signalled = Command::new("kill").args(["-TERM", &id]).status().expect("kill");
+        assert!(signalled.success());
         assert!(self.child.wait().expect("it ends").success(), "it did not end as it should");
     }
 }

@@ -2,6 +2,8 @@
 
 mod log_lines;
 mod logging;
+#[cfg(unix)]
+mod open_files;
 mod reload;
 mod signals;
 
@@ -83,7 +85,7 @@ impl Serve {
 
     fn start(&self, dropped_log_lines: &Arc<AtomicU64>) -> Result<Exit> {
         #[cfg(unix)]
-        raise_open_files();
+        open_files::raise_limit();
         let (loader, snapshot) =
             Loader::open(&self.config, self.cache.open()?, output::warn_or_log)?;
         let loader = Arc::new(loader);
@@ -134,10 +136,13 @@ impl Serve {
                 () = &mut stop => Ok(None),
             }
         });
-        let Some((parts, tls)) = prepared? else {
+        #[cfg_attr(not(unix), expect(unused_mut, reason = "only Unix limits descriptors"))]
+        let Some((mut parts, tls)) = prepared? else {
             tracing::info!("stopped before it has served");
             return Ok(Exit::Success);
         };
+        #[cfg(unix)]
+        open_files::leave_room(&mut parts.config);
         let service = Service::start(parts)?;
         service.count_dropped_log_lines(Arc::clone(dropped_log_lines));
         if let Some(tls) = &tls {
@@ -208,18 +213,4 @@ fn run_maintenance(service: Arc<Service>) {
             }
         }
     });
-}
-
-/// Each copy of a policy has a memory file, and each connection a socket.
-#[cfg(unix)]
-fn raise_open_files() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current < limit.maximum || limit.maximum.is_none() {
-        // A limit that cannot be raised is not an error; it may be high enough.
-        let _ = setrlimit(
-            Resource::Nofile,
-            Rlimit { current: limit.maximum.or(Some(1 << 20)), maximum: limit.maximum },
-        );
-    }
 }

@@ -252,3 +252,32 @@ fn a_service_is_stopped_before_it_serves() {
     assert!(logged.contains("stopped"), "{logged}");
     assert!(File::open(folder.path().join("state/log")).is_ok());
 }
+
+/// A limit on open files below that on connections: those that nobody needs do not take the log's.
+#[cfg(target_os = "linux")]
+#[test]
+fn connections_leave_room_for_files() {
+    let folder = folder();
+    let api_key = configure(folder.path(), "");
+    let program = command(folder.path()).get_program().to_owned();
+    let mut child = std::process::Command::new("sh")
+        .args(["-c", "ulimit -n 400 && exec \"$0\" serve --config issuer.toml"])
+        .arg(program)
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    let served = Logging { address: listening(&mut lines), child };
+    let crowd: Vec<_> = (0..600).map(|_| Client::new(served.address).unwrap()).collect();
+    let mut client = Client::new(served.address).unwrap();
+    let headers = format!("authorization: Bearer {api_key}\r\ncontent-type: application/json\r\n");
+    let target = format!("/v1/runs/{}?runner={}", service::RUN_ID, service::RUNNER);
+    let registered = client.ask("PUT", &target, &headers, &run().to_string()).unwrap();
+    assert_eq!(registered.status, 201, "{registered:?}");
+    assert_eq!(client.token(service::RUN_ID).unwrap().status, 200);
+    drop(crowd);
+    assert_eq!(served.stop(), Some(0));
+}

@@ -1,18 +1,21 @@
 //! One connection: its handshake, its protocol, its timeouts, its end.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use countersign_issuer::ServiceConfig;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::Watcher;
+use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service as _;
@@ -27,6 +30,9 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// The time within which a client must read on.
 const WRITE: Duration = Duration::from_secs(20);
+
+/// The time for the end of a connection of HTTP/2 that is idle, which the client is told of.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The maximum of header fields of a request.
 const MAX_HEADERS: usize = 64;
@@ -57,16 +63,19 @@ pub(crate) async fn serve_connection(
     stream: TcpStream,
     tls: Option<Arc<Tls>>,
     open: Open,
-    watcher: Watcher,
+    stopping: watch::Receiver<()>,
 ) {
     let (connection, config) = (Arc::clone(open.connection()), edge.config());
     let left = Left::default();
     let served = tokio::select! {
         biased;
-        served = connect(&edge, routes, left.lend(stream), tls, &connection, watcher) => served,
+        served = connect(&edge, routes, left.lend(stream), tls, &connection, stopping) => served,
         () = connection.evicted() => return,
-        // Nobody needs it any more, or whoever does is too slow.
-        () = connection.expired(config.idle_timeout, config.header_timeout) => return,
+        // Nobody needs it any more, or whoever does is too slow. Where it is being ended in order, that has some time.
+        () = async {
+            connection.expired(config.idle_timeout, config.header_timeout).await;
+            tokio::time::sleep(FAREWELL).await;
+        } => return,
     };
     if let Err(error) = served {
         edge.service.record_connection_error();
@@ -92,20 +101,20 @@ async fn connect(
     stream: Lent,
     tls: Option<Arc<Tls>>,
     connection: &Arc<Connection>,
-    watcher: Watcher,
+    stopping: watch::Receiver<()>,
 ) -> Result<(), BoxError> {
     match tls {
         None => {
             let mut stream = Noted::new(stream, Arc::clone(connection));
             let is_http2 = stream.begins_http2().await?;
-            answer(edge, routes, stream, is_http2, connection, watcher).await
+            answer(edge, routes, stream, is_http2, connection, stopping).await
         }
         Some(tls) => {
             let handshake = TlsAcceptor::from(tls.config()).accept(stream);
             let stream = tokio::time::timeout(HANDSHAKE, handshake).await??;
             let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
             let stream = Noted::new(stream, Arc::clone(connection));
-            answer(edge, routes, stream, is_http2, connection, watcher).await
+            answer(edge, routes, stream, is_http2, connection, stopping).await
         }
     }
 }
@@ -116,7 +125,7 @@ async fn answer(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     is_http2: bool,
     connection: &Arc<Connection>,
-    watcher: Watcher,
+    stopping: watch::Receiver<()>,
 ) -> Result<(), BoxError> {
     let config = edge.config();
     let of_requests = Arc::clone(connection);
@@ -133,7 +142,7 @@ async fn answer(
     if is_http2 {
         connection.speaks_http2();
         let header_bytes = u32::try_from(config.header_bytes).unwrap_or(u32::MAX);
-        let connection = http2::Builder::new(TokioExecutor::new())
+        let served = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_concurrent_streams(MAX_STREAMS)
             .max_header_list_size(header_bytes)
@@ -143,9 +152,9 @@ async fn answer(
             .initial_connection_window_size(CONNECTION_WINDOW)
             .keep_alive_interval(PING)
             .serve_connection(stream, service);
-        Ok(watcher.watch(connection).await?)
+        Ok(until_expired(served, connection, config, stopping).await?)
     } else {
-        let connection = http1::Builder::new()
+        let served = http1::Builder::new()
             .timer(TokioTimer::new())
             // The connection's own timeouts tell a head that is slow from one that nobody has begun.
             .header_read_timeout(None)
@@ -153,6 +162,25 @@ async fn answer(
             .max_header_size(config.header_bytes)
             .max_buf_size(config.header_bytes)
             .serve_connection(stream, service);
-        Ok(watcher.watch(connection).await?)
+        Ok(until_expired(served, connection, config, stopping).await?)
     }
+}
+
+/// Serves a connection until it ends, or is to end: because the service stops, or because nothing comes on it.
+async fn until_expired<C: GracefulConnection>(
+    served: C,
+    connection: &Connection,
+    config: &ServiceConfig,
+    mut stopping: watch::Receiver<()>,
+) -> Result<(), C::Error> {
+    let mut served = pin!(served);
+    tokio::select! {
+        biased;
+        served = served.as_mut() => return served,
+        // Also where the other end is gone, which it is when nothing serves any more.
+        _ = stopping.changed() => {}
+        () = connection.expired(config.idle_timeout, config.header_timeout) => {}
+    }
+    served.as_mut().graceful_shutdown();
+    served.await
 }

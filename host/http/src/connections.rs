@@ -121,6 +121,11 @@ impl Connections {
         }
     }
 
+    /// Closes some of those that wait, and returns their number: the system has no room for more.
+    pub(crate) fn relieve(&self) -> usize {
+        self.table().evict((self.max / SHARE).max(1), |_| true)
+    }
+
     fn add(self: &Arc<Self>, table: &mut Table, peer: IpAddr, key: Option<AddressKey>) -> Open {
         let connection = Arc::new(Connection {
             peer,

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use axum::Router;
 use countersign_issuer::Service;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use super::connection::serve_connection;
 use super::connections::Connections;
@@ -77,7 +77,7 @@ pub async fn serve(
         routes: probes(&edge),
         connections: Connections::new(MAX_PROBES, MAX_PROBES),
     });
-    let graceful = GracefulShutdown::new();
+    let stopping = watch::Sender::new(());
     let stop = async {
         stop.await;
         service.stop();
@@ -86,20 +86,22 @@ pub async fn serve(
     let ended = {
         let probes = async {
             match &probes {
-                Some(door) => door.accept(&edge, &graceful).await,
+                Some(door) => door.accept(&edge, &stopping).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             () = stop => Ok(()),
-            error = main.accept(&edge, &graceful) => Err(error),
+            error = main.accept(&edge, &stopping) => Err(error),
             error = probes => Err(error),
             never = tidy(&edge) => match never {},
         }
     };
     service.stop();
     drop((main, probes));
-    let finished = tokio::time::timeout(config.shutdown, graceful.shutdown()).await;
+    // Each connection has a receiver until it has ended.
+    stopping.send_replace(());
+    let finished = tokio::time::timeout(config.shutdown, stopping.closed()).await;
     if finished.is_err() {
         tracing::warn!("requests did not finish in time and were cut off");
     }
@@ -109,14 +111,19 @@ pub async fn serve(
 
 impl Door {
     /// Accepts connections for as long as it can.
-    async fn accept(&self, edge: &Arc<Edge>, graceful: &GracefulShutdown) -> ServeError {
+    async fn accept(&self, edge: &Arc<Edge>, stopping: &watch::Sender<()>) -> ServeError {
         loop {
             let (stream, peer) = match self.listener.accept().await {
                 Ok(accepted) => accepted,
                 // One that has gone, no more sockets or no memory for now: accept(2) has a dozen of these, and none
                 // is a reason to end.
                 Err(error) if !is_broken(&error) => {
-                    tracing::warn!(%error, "a connection was not accepted");
+                    // Whoever waits for longest makes room, as where there are too many connections.
+                    let evicted = if is_exhausted(&error) { self.connections.relieve() } else { 0 };
+                    edge.service.record_evicted_connections(evicted);
+                    if let Some(suppressed) = edge.lines.suppressed() {
+                        tracing::warn!(%error, evicted, suppressed, "a connection was not accepted");
+                    }
                     tokio::time::sleep(PAUSE).await;
                     continue;
                 }
@@ -134,7 +141,7 @@ impl Door {
             // Answers are small and whole, so waiting to fill a packet only delays them.
             let _ = stream.set_nodelay(true);
             let (edge, routes, tls) = (Arc::clone(edge), self.routes.clone(), self.tls.clone());
-            tokio::spawn(serve_connection(edge, routes, stream, tls, open, graceful.watcher()));
+            tokio::spawn(serve_connection(edge, routes, stream, tls, open, stopping.subscribe()));
         }
     }
 }
@@ -144,6 +151,11 @@ async fn tidy(edge: &Edge) -> std::convert::Infallible {
         tokio::time::sleep(TIDY).await;
         edge.rate.forget();
     }
+}
+
+/// True when the process or the system has no more descriptors: EMFILE, ENFILE.
+fn is_exhausted(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(23 | 24))
 }
 
 /// True when the listener itself is at fault: EBADF, EINVAL, ENOTSOCK, EOPNOTSUPP.

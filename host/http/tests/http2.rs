@@ -150,6 +150,21 @@ fn frames(mut bytes: &[u8]) -> Vec<(u8, u32, Vec<u8>)> {
     frames
 }
 
+/// A client that has nothing to ask for is told that the connection ends, so that it opens another one for its next request.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_connection_ends_in_order() {
+    let (_folder, service) = started("[limits]\nidle-seconds = 1\n").await;
+    let mut wire = Wire::open(service.address).await;
+    wire.send([PREFACE, &frame(4, 0, 0, &[]), &frame(1, 5, 1, GET)].concat()).await;
+    let heard = frames(&wire.rest().await);
+    let answered = heard.iter().position(|(kind, stream, _)| (*kind, *stream) == (1, 1));
+    let went_away = heard.iter().position(|(kind, ..)| *kind == 7);
+    assert!(answered.is_some() && answered < went_away, "{heard:?}");
+    let (_, _, payload) = &heard[went_away.unwrap()];
+    assert_eq!(payload[4..8], [0; 4], "NO_ERROR");
+    service.stop().await;
+}
+
 /// Takes requests back as fast as it can (CVE-2023-44487): the connection ends, and others are answered.
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_that_are_taken_back_end_the_connection() {
