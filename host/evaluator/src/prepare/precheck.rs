@@ -11,7 +11,7 @@ mod instances;
 mod module;
 mod weights;
 
-use wasmparser::{ComponentDefinedType, ComponentType, DataKind, Parser, Payload};
+use wasmparser::{ComponentDefinedType, ComponentType, DataKind, ElementItems, Parser, Payload};
 
 use self::instances::{Components, Count};
 use self::module::Module;
@@ -156,6 +156,14 @@ pub(super) fn precheck(component: &[u8]) -> Result<(), LoadError> {
             Payload::ElementSection(section) => {
                 count(&mut totals.segments, "segments", section.count(), SEGMENTS)?;
                 initialisers(&mut totals, &section.range())?;
+                for element in section.clone() {
+                    let items = match element.map_err(malformed)?.items {
+                        ElementItems::Functions(items) => items.count(),
+                        ElementItems::Expressions(_, items) => items.count(),
+                    };
+                    let more = weights::items(items.into());
+                    count(&mut totals.weight, "units of compiling", more, weight)?;
+                }
             }
             Payload::DataSection(section) => {
                 count(&mut totals.segments, "segments", section.count(), SEGMENTS)?;

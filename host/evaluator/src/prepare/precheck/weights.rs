@@ -19,9 +19,14 @@ pub(super) const A_BYTE: Weight = 6;
 
 /// A body, with its own type and its locals.
 pub(super) fn body(signature: Signature, locals: u64) -> Weight {
-    30_u64
+    50_u64
         .saturating_add(signature.values().saturating_mul(16))
         .saturating_add(locals.saturating_mul(2))
+}
+
+/// Items of tables, each of which is a reference that is made when the segment is.
+pub(super) fn items(items: u64) -> Weight {
+    items.saturating_mul(10)
 }
 
 /// Values that a block, an `if` or a branch carries.
