@@ -230,6 +230,31 @@ async fn a_key_that_was_just_rotated_is_asked_for_later() {
     service.stop().await;
 }
 
+/// Not every issuer has a new name for a new key.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_the_same_name_takes_the_place_of_another() {
+    let (_folder, service) = started(Setup::default()).await;
+    let other = StandIn::start().await;
+    let (old, new) = (TestKey::new("ES256"), TestKey::new("ES256"));
+    trust(&service, [issuer(&other.url)]);
+    other.publish_jwks(&[old.jwk(&json!({}))]);
+    let token = |key: &TestKey| key.token(&key.header(), &runner_claims(&other, service.now()));
+    assert_eq!(exchanged(&service, &token(&old)).await.0, 200);
+    other.publish_jwks(&[new.jwk(&json!({}))]);
+    service.advance(10);
+    assert_eq!(exchanged(&service, &token(&new)).await.0, 200);
+    let asked = other.asked();
+    for second in 0..10 {
+        // Signatures that are wrong do not have the issuer asked more often.
+        assert_eq!(exchanged(&service, &token(&old)).await.0, 400, "{second}");
+        service.advance(1);
+    }
+    assert_eq!(other.asked(), asked);
+    assert_eq!(exchanged(&service, &token(&old)).await.0, 400);
+    assert_eq!(other.asked(), asked + 2);
+    service.stop().await;
+}
+
 /// An issuer that does not answer holds up its own tokens, and no others: `limits.requests` is one here.
 #[tokio::test(flavor = "multi_thread")]
 async fn waiting_for_keys_takes_no_slot() {

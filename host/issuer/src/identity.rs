@@ -219,11 +219,16 @@ impl TrustedIssuers {
         let wanted = parts.wanted_key();
         let found = issuer.keys.key(wanted, now, &mut on_wait).await?;
         match parts.verify(&found.key) {
-            // Nothing else says that its issuer has another key now.
-            Err(error) if parts.kid.is_none() && !found.is_current => {
-                let newer = issuer.keys.newer_key(wanted, &found.key, now, &mut on_wait).await?;
-                let newer = newer.ok_or(error)?;
-                parts.verify(&newer)?;
+            // Its issuer may have another key of this name now, or another one that needs no name.
+            Err(error) if !found.is_current => {
+                let newer = issuer.keys.newer_key(wanted, &found.key, now, &mut on_wait).await;
+                match newer {
+                    Ok(Some(newer)) => parts.verify(&newer)?,
+                    Ok(None) => return Err(error),
+                    // A name that is used again is rare, and a signature that is wrong is not.
+                    Err(_) if parts.kid.is_some() => return Err(error),
+                    Err(unavailable) => return Err(unavailable),
+                }
             }
             verified => verified?,
         }

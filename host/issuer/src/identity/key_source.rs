@@ -136,8 +136,8 @@ impl KeySource {
         }
     }
 
-    /// The key for a token without `kid` whose signature is not that of the key that is known: the issuer may have
-    /// another now. `None` where it has not.
+    /// The key for a token whose signature is not that of the key that is known: the issuer may have another now. `None`
+    /// where it has not.
     pub(super) async fn newer_key(
         &self,
         wanted: WantedKey<'_>,
