@@ -123,16 +123,15 @@ impl KeySource {
         }
     }
 
-    /// The key for a token. Calls `on_wait` before it waits for the issuer.
+    /// The key for a token. May wait for the issuer.
     pub(super) async fn key(
         &self,
         wanted: WantedKey<'_>,
         now: u64,
-        on_wait: impl FnOnce() + Send,
     ) -> Result<FoundKey, IdentityError> {
         match self {
             Self::Static(keys) => Ok(FoundKey { key: keys.select(wanted)?, is_current: true }),
-            Self::Published(published) => published.key(wanted, now, on_wait).await,
+            Self::Published(published) => published.key(wanted, now).await,
         }
     }
 
@@ -143,11 +142,10 @@ impl KeySource {
         wanted: WantedKey<'_>,
         known: &VerificationKey,
         now: u64,
-        on_wait: impl FnOnce() + Send,
     ) -> Result<Option<Arc<VerificationKey>>, IdentityError> {
         match self {
             Self::Static(_) => Ok(None),
-            Self::Published(published) => published.newer_key(wanted, known, now, on_wait).await,
+            Self::Published(published) => published.newer_key(wanted, known, now).await,
         }
     }
 }

@@ -110,12 +110,11 @@ impl Published {
         }
     }
 
-    /// The key for a token. Calls `on_wait` before it waits.
+    /// The key for a token. Waits for the issuer where it may be one that is not known yet.
     pub(super) async fn key(
         self: &Arc<Self>,
         wanted: WantedKey<'_>,
         now: u64,
-        on_wait: impl FnOnce() + Send,
     ) -> Result<FoundKey, IdentityError> {
         let known = self.usable(now);
         let is_fresh = known.as_ref().is_some_and(|known| known.age(now) < known.fresh);
@@ -135,7 +134,7 @@ impl Published {
             (Attempt::Joined(running), None) => (running, false, None),
             (Attempt::NotYet, None) => return Err(self.unavailable(now)),
         };
-        if let Err(error) = self.wait(running, on_wait).await {
+        if let Err(error) = self.wait(running).await {
             return found.map_or(Err(error), |found| Ok(found?));
         }
         let known = self.usable(now).ok_or_else(|| self.unavailable(now))?;
@@ -153,14 +152,13 @@ impl Published {
         wanted: WantedKey<'_>,
         known: &VerificationKey,
         now: u64,
-        on_wait: impl FnOnce() + Send,
     ) -> Result<Option<Arc<VerificationKey>>, IdentityError> {
         let (running, is_own) = match self.attempt(now, PAUSE) {
             Attempt::Begun(running) => (running, true),
             Attempt::Joined(running) => (running, false),
             Attempt::NotYet => return Err(self.unavailable(now)),
         };
-        self.wait(running, on_wait).await?;
+        self.wait(running).await?;
         let found = self.usable(now).ok_or_else(|| self.unavailable(now))?.keys.select(wanted)?;
         if !found.is_same_key(known) {
             return Ok(Some(found));
@@ -286,16 +284,11 @@ impl Published {
     }
 
     /// Waits for the end of an attempt, as one of few.
-    async fn wait(
-        &self,
-        mut running: watch::Receiver<()>,
-        on_wait: impl FnOnce() + Send,
-    ) -> Result<(), IdentityError> {
+    async fn wait(&self, mut running: watch::Receiver<()>) -> Result<(), IdentityError> {
         let Ok(_permit) = self.waiting.try_acquire() else {
             let reason = format!("{MAX_WAITING} requests wait for the issuer's JWKS");
             return Err(IdentityError::Unavailable { retry_after: 1, reason });
         };
-        on_wait();
         // An error is its end: nothing is sent.
         let _ = running.changed().await;
         Ok(())
