@@ -230,6 +230,11 @@ fn joined() -> Vec<Case> {
             "1,900 blocks of 5 values and a `br_table` to each",
             of_module(&table_of_blocks(1_900, 5)),
         ),
+        refused(
+            23,
+            "800 `table.init` before 1,300 locals are read",
+            of_module(&table_reads(800, 1_300)),
+        ),
         // Their square costs more than their bytes may: exports make a component larger, and little more.
         refused(
             23,
@@ -274,6 +279,16 @@ fn table_of_blocks(blocks: usize, values: usize) -> String {
         (0..blocks).map(|n| format!("{n} ")).collect::<String>(),
         format!(") {} {push}", "drop ".repeat(values)).repeat(blocks - 1),
         "drop ".repeat(values)
+    )
+}
+
+/// Operators with branches within them, before all locals are read.
+fn table_reads(count: usize, locals: usize) -> String {
+    format!(
+        "(table $t 1 funcref) (elem $e func $f) (func $f (local {}) {} {})",
+        "i32 ".repeat(locals),
+        "(table.init $t $e (i32.const 0) (i32.const 0) (i32.const 0))".repeat(count),
+        (0..locals).map(|n| format!("(drop (local.get {n}))")).collect::<String>()
     )
 }
 

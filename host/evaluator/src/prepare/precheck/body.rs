@@ -64,6 +64,7 @@ pub(super) fn check(
     while !operators.eof() {
         let operator = operators.read().map_err(malformed)?;
         weight += weights::operator(&operator);
+        joins += weights::hidden_joins(&operator);
         branches += u64::from(matches!(
             operator,
             Operator::If { .. } | Operator::BrIf { .. } | Operator::BrTable { .. }

@@ -19,7 +19,7 @@ pub(super) const A_BYTE: Weight = 6;
 
 /// A body, with its own type and its locals.
 pub(super) fn body(signature: Signature, locals: u64) -> Weight {
-    50_u64
+    80_u64
         .saturating_add(signature.values().saturating_mul(16))
         .saturating_add(locals.saturating_mul(2))
 }
@@ -52,6 +52,23 @@ pub(super) fn call_values(values: u64) -> Weight {
 /// Joins, each of which may need a value of each local and parameter: where those are read after all joins, it does.
 pub(super) fn joins(joins: u64, variables: u64) -> Weight {
     joins.saturating_mul(variables).saturating_mul(5) / 2
+}
+
+/// The joins of branches that are within the code of an operator: functions of tables are made when they are first read.
+pub(super) fn hidden_joins(operator: &Operator<'_>) -> u64 {
+    use Operator as O;
+    match operator {
+        O::CallIndirect { .. }
+        | O::TableGet { .. }
+        | O::TableGrow { .. }
+        | O::TableCopy { .. }
+        | O::TableInit { .. }
+        | O::TableFill { .. }
+        | O::TableSet { .. }
+        // Each looks whether there is fuel left.
+        | O::Loop { .. } => 1,
+        _ => 0,
+    }
 }
 
 /// Branches that are taken or not: compiling costs the square of those of one body, besides what each costs.
