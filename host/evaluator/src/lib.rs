@@ -66,6 +66,9 @@
 
 #![deny(unsafe_code)]
 
+/// The version of wasmtime that policies run on.
+pub const WASMTIME_VERSION: &str = "48.0.8";
+
 mod contract;
 mod decision;
 mod digest;

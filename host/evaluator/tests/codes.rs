@@ -57,7 +57,8 @@ fn faults() {
             },
         }
     }
-    assert_eq!(page("fault"), all.iter().map(Fault::code).collect());
+    assert_eq!(all.each_ref().map(Fault::code), Fault::CODES);
+    assert_eq!(page("fault"), Fault::CODES.into());
 }
 
 #[test]
@@ -115,5 +116,14 @@ fn refusals() {
         refusal::CONFLICTING_CLAIM,
         refusal::NO_REASON_GIVEN,
     ];
+    assert_eq!(all, refusal::ALL);
     assert_eq!(page("refusal"), all.into());
+}
+
+/// The version that is shown is the one that is compiled in.
+#[test]
+fn version_of_wasmtime() {
+    let lock = include_str!("../../../Cargo.lock");
+    let package = format!("name = \"wasmtime\"\nversion = \"{}\"\n", countersign::WASMTIME_VERSION);
+    assert!(lock.contains(&package), "{package}");
 }

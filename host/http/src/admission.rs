@@ -166,7 +166,10 @@ impl Admitted {
         framing::check(request, connection.as_deref())?;
         match client {
             // Whoever asks if it is alive must know, also where others have asked too often.
-            Some(client) if self.route.purpose != Purpose::Probe => self.edge.rate.check(*client),
+            Some(client) if self.route.purpose != Purpose::Probe => {
+                let checked = self.edge.rate.check(*client);
+                checked.inspect_err(|_| self.edge.service.record_rate_limited_client())
+            }
             _ => Ok(()),
         }
     }

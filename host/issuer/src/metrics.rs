@@ -1,9 +1,15 @@
 //! The metrics, for Prometheus.
 
+mod process;
+mod series;
+
 use prometheus::{
     Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
 };
+
+use self::process::ProcessCollector;
+pub(crate) use self::series::{ALGORITHMS, RateLimit};
 
 /// The counters of a service. Since its start, as Prometheus has it.
 pub(crate) struct Metrics {
@@ -17,6 +23,10 @@ pub(crate) struct Metrics {
     pub(crate) decisions: IntCounterVec,
     /// By the fault's code.
     pub(crate) faults: IntCounterVec,
+    /// By the host's code, or `policy`.
+    refusals: IntCounterVec,
+    /// By limit.
+    rate_limited: IntCounterVec,
     /// By subject profile and algorithm.
     pub(crate) tokens: IntCounterVec,
     /// By stage: `decide`, `durable`.
@@ -64,8 +74,10 @@ impl TrustedIssuerMetrics {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Result<Self, prometheus::Error> {
+    /// Of a service that started at a time, in seconds since 1970.
+    pub(crate) fn new(started_at: u64) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
+        registry.register(Box::new(ProcessCollector::new(started_at)?))?;
         let counters = |name: &str, help: &str, labels: &[&str]| {
             let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
             registry.register(Box::new(counters.clone()))?;
@@ -123,11 +135,14 @@ impl Metrics {
             "Times that policies and access were read again, by result.",
             &["result"],
         )?;
-        for result in ["replaced", "failed"] {
-            // An alert needs the series before the first event.
-            reloads.with_label_values(&[result]);
-        }
-        Ok(Self {
+        gauges(
+            "countersign_build_info",
+            "1, with the version of Countersign and of wasmtime.",
+            &["version", "wasmtime"],
+        )?
+        .with_label_values(&[env!("CARGO_PKG_VERSION"), countersign::WASMTIME_VERSION])
+        .set(1);
+        let metrics = Self {
             requests: counters(
                 "countersign_http_requests_total",
                 "Requests answered, by route and status.",
@@ -148,6 +163,16 @@ impl Metrics {
                 "countersign_faults_total",
                 "Policies that gave no valid verdict, by the fault's code.",
                 &["code"],
+            )?,
+            refusals: counters(
+                "countersign_refusals_total",
+                "Reasons of refusals, by the host's code, and all of policies as `policy`.",
+                &["code"],
+            )?,
+            rate_limited: counters(
+                "countersign_rate_limited_total",
+                "Requests that exceeded a rate and were answered with 429, by limit.",
+                &["limit"],
             )?,
             tokens: counters(
                 "countersign_tokens_issued_total",
@@ -209,7 +234,9 @@ impl Metrics {
                 "Lines of the service's own log that could not be written.",
             )?,
             registry,
-        })
+        };
+        metrics.begin();
+        Ok(metrics)
     }
 
     /// All of it, in Prometheus' text format.

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use countersign::{Facts, FactsError, Reason, ReasonSource, Run, RunnerId, Workspace};
 
 /// A run may have no token: its runner is in no `[[runner]]`, though there are some.
-const RUNNER_UNKNOWN: &str = "runner-unknown";
+pub(crate) const RUNNER_UNKNOWN: &str = "runner-unknown";
 /// A run may have no token: its runner serves its own workspace's definitions alone.
-const RUNNER_DEDICATED: &str = "runner-dedicated";
+pub(crate) const RUNNER_DEDICATED: &str = "runner-dedicated";
 
 /// The runs that a runner serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,6 +14,11 @@ pub const MIN_SECRET_BYTES: usize = 16;
 /// The maximum length of a secret, in bytes.
 pub const MAX_SECRET_BYTES: usize = 8192;
 
+/// A run may have no token any more: it was finished.
+pub(crate) const RUN_FINISHED: &str = "run-finished";
+/// A run may have no token any more: it has expired.
+pub(crate) const RUN_EXPIRED: &str = "run-expired";
+
 /// A run, the runner that executes it, and the time until which it may have tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegisteredRun {

@@ -27,8 +27,8 @@ use crate::access::Authorizer;
 use crate::clock::{Clock, ClockError};
 use crate::config::ServiceConfig;
 use crate::decider::{DecisionContext, SelectIssuer};
-use crate::keys::{KeyRing, KeyRingError, Keys, Phase};
-use crate::metrics::Metrics;
+use crate::keys::{KeyEntry, KeyRing, KeyRingError, Keys, Phase};
+use crate::metrics::{ALGORITHMS, Metrics, RateLimit};
 use crate::problem::{Problem, ProblemKind};
 use crate::record;
 use crate::store::Store;
@@ -153,7 +153,7 @@ impl Service {
             stopping: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             candidates: Arc::new(Semaphore::new(config.max_unproven_requests)),
-            metrics: Metrics::new()?,
+            metrics: Metrics::new(now)?,
             scraping: Mutex::new(()),
             store_answered: ArcSwapOption::empty(),
             dropped_log_lines: OnceLock::new(),
@@ -388,6 +388,11 @@ impl Service {
         self.dropped_log_lines.get_or_init(|| dropped);
     }
 
+    /// Counts a request that was refused for the rate of its client's address.
+    pub fn record_rate_limited_client(&self) {
+        self.metrics.count_rate_limited(RateLimit::Client);
+    }
+
     /// Counts a connection that ended before or within a request.
     pub fn record_connection_error(&self) {
         self.metrics.connection_errors.inc();
@@ -415,6 +420,7 @@ impl Service {
     /// Fails when a runner exceeds its rate, and says when it may ask again.
     fn check_runner_rate(&self, runner: &RunnerId) -> Result<(), Problem> {
         self.runner_rate.check_key(runner).map_err(|until| {
+            self.metrics.count_rate_limited(RateLimit::Runner);
             too_many("the runner requests too many tokens", &until)
                 .detail(format!("runner {runner}"))
         })
@@ -424,6 +430,7 @@ impl Service {
     /// runner's rate: one run must not use up what all runs of its runner share.
     fn check_run_rate(&self, run: &RunId) -> Result<(), Problem> {
         self.run_rate.check_key(run).map_err(|until| {
+            self.metrics.count_rate_limited(RateLimit::Run);
             too_many("the run token requests too many tokens", &until).detail(format!("run {run}"))
         })
     }
@@ -438,11 +445,15 @@ impl Service {
     }
 
     fn show_keys(&self, now: u64) {
-        self.metrics.keys.reset();
-        for key in &self.keys.load().plan().keys {
-            let phase: Phase = key.phase(now);
-            let labels = [key.algorithm.as_str(), phase.as_str()];
-            self.metrics.keys.with_label_values(&labels).inc();
+        let keys = self.keys.load();
+        for algorithm in ALGORITHMS {
+            for phase in Phase::ALL {
+                let of = |key: &&KeyEntry| key.algorithm == algorithm && key.phase(now) == phase;
+                let count = keys.plan().keys.iter().filter(of).count();
+                let gauge =
+                    self.metrics.keys.with_label_values(&[algorithm.as_str(), phase.as_str()]);
+                gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+            }
         }
     }
 }

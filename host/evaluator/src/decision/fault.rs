@@ -73,6 +73,25 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// The codes of all faults, as [`Fault::code`] has them.
+    pub const CODES: [&'static str; 15] = [
+        "out-of-fuel",
+        "deadline",
+        "stack",
+        "memory",
+        "panic",
+        "trap",
+        "output-too-large",
+        "bad-output",
+        "host",
+        "configure",
+        "grant-widens-ttl",
+        "grant-widens-audiences",
+        "grant-reserved-claim",
+        "grant-unlisted-claim",
+        "grant-bad-claim",
+    ];
+
     /// The guest's allocator gave an address for an argument that is out of bounds or misaligned.
     pub(crate) fn allocator() -> Self {
         Self::Trap { reason: "its allocator returned an invalid address".to_owned() }

@@ -95,4 +95,8 @@ pub mod refusal {
     pub const CONFLICTING_CLAIM: &str = "conflicting-claim";
     /// A policy denied and gave no reason.
     pub const NO_REASON_GIVEN: &str = "no-reason-given";
+
+    /// All of them.
+    pub const ALL: [&str; 5] =
+        [NO_APPLICABLE_BINDING, NO_PERMIT, NO_AUDIENCE_LEFT, CONFLICTING_CLAIM, NO_REASON_GIVEN];
 }

@@ -18,6 +18,9 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// All of them, in their order.
+    pub const ALL: [Self; 4] = [Self::Published, Self::Active, Self::Retired, Self::Removed];
+
     /// The word of the phase.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -143,6 +143,9 @@ impl Service {
         }
         let outcome = if committed.decided.outcome.is_ok() { "approved" } else { "refused" };
         self.metrics.decisions.with_label_values(&[kind.as_str(), outcome]).inc();
+        if let Err(reasons) = &committed.decided.outcome {
+            self.metrics.count_refusal(reasons);
+        }
         for fault in faults {
             self.metrics.faults.with_label_values(&[fault]).inc();
         }

@@ -13,12 +13,7 @@ use crate::decider::{IssueRequest, Issued};
 use crate::identity::{Identity, Verified};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{RequestOrigin, Requester};
-use crate::runs::{Liveness, RegisteredRun, SecretHash};
-
-/// A run may have no token any more: it was finished.
-const RUN_FINISHED: &str = "run-finished";
-/// A run may have no token any more: it has expired.
-const RUN_EXPIRED: &str = "run-expired";
+use crate::runs::{Liveness, RUN_EXPIRED, RUN_FINISHED, RegisteredRun, SecretHash};
 
 /// A request to exchange a token.
 pub struct ExchangeRequest {
@@ -78,7 +73,7 @@ impl Service {
         let Authorized { registered, requester, verified, slot } =
             self.authorized(&request.run, &request.subject_token, proven).await?;
         let now = self.now()?;
-        live(&registered, now)?;
+        self.check_live(&registered, now)?;
         let runner = Some(&registered.runner);
         let facts = self.facts_for(runner, &registered.run, &registered.facts)?;
         // Before anything is decided, and after it is known whose limit it is.
@@ -109,7 +104,7 @@ impl Service {
         // The run may have ended meanwhile: no token after that. The record of the signed one stays.
         let registered = self.find(run).await?;
         let registered = registered.ok_or_else(|| Problem::unavailable("the run is gone"))?;
-        live(&registered, self.now()?)?;
+        self.check_live(&registered, self.now()?)?;
         self.metrics.tokens.with_label_values(&issued.labels()).inc();
         Ok(issued)
     }
@@ -172,7 +167,7 @@ impl Service {
         let authorizer = self.authorizer.load();
         let refusal = runner.and_then(|runner| authorizer.runners.refusal(runner, run));
         if let Some(reason) = refusal {
-            return Err(Problem::refused("the runner serves no such run", vec![reason], None));
+            return Err(self.refused("the runner serves no such run", reason));
         }
         authorizer
             .runners
@@ -183,20 +178,27 @@ impl Service {
     async fn find(&self, run: &RunId) -> Result<Option<Arc<RegisteredRun>>, Problem> {
         self.store.run(run).await.map_err(Problem::failed)
     }
-}
 
-/// Checks that a run may have a token at `now`.
-fn live(registered: &RegisteredRun, now: u64) -> Result<(), Problem> {
-    let (code, message) = match registered.liveness(now) {
-        Liveness::Live => return Ok(()),
-        Liveness::Finished => (RUN_FINISHED, "the run is finished"),
-        Liveness::Expired => (RUN_EXPIRED, "the run has expired"),
-    };
-    let reason = Reason {
-        code: code.to_owned(),
-        message: message.to_owned(),
-        source: ReasonSource::Host,
-        binding: None,
-    };
-    Err(Problem::refused(message, vec![reason], None))
+    /// Checks that a run may have a token at `now`.
+    fn check_live(&self, registered: &RegisteredRun, now: u64) -> Result<(), Problem> {
+        let (code, message) = match registered.liveness(now) {
+            Liveness::Live => return Ok(()),
+            Liveness::Finished => (RUN_FINISHED, "the run is finished"),
+            Liveness::Expired => (RUN_EXPIRED, "the run has expired"),
+        };
+        let reason = Reason {
+            code: code.to_owned(),
+            message: message.to_owned(),
+            source: ReasonSource::Host,
+            binding: None,
+        };
+        Err(self.refused(message, reason))
+    }
+
+    /// A refusal before any decision.
+    fn refused(&self, description: &str, reason: Reason) -> Problem {
+        let reasons = vec![reason];
+        self.metrics.count_refusal(&reasons);
+        Problem::refused(description, reasons, None)
+    }
 }
