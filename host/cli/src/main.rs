@@ -27,6 +27,7 @@ mod output;
 mod policy;
 mod progress;
 mod request;
+mod runs;
 mod schema;
 mod serve;
 mod sign;
@@ -71,6 +72,7 @@ enum Command {
     Backup(backup::Backup),
     Restore(backup::Restore),
     Token(token::Token),
+    Runs(runs::Runs),
     Env(env::Env),
     Trust(trust::Trust),
     Subjects(subjects::Subjects),
@@ -107,6 +109,7 @@ fn main() -> ExitCode {
         Command::Backup(command) => command.run(),
         Command::Restore(command) => command.run(),
         Command::Token(command) => command.run(),
+        Command::Runs(command) => command.run(),
         Command::Env(command) => command.run(),
         Command::Trust(command) => command.run(),
         Command::Subjects(command) => command.run(),

@@ -15,8 +15,8 @@ use tokio::runtime::Builder;
 use tokio::time::{Instant, sleep, sleep_until};
 use zeroize::Zeroizing;
 
-pub(crate) use self::client::service_url;
 use self::client::{Client, Given, Refused, TokenResponse};
+pub(crate) use self::client::{body, http_client, service_url, whole};
 use crate::output::{self, Exit, FAILURE, Styled};
 use crate::serve::Stop;
 use countersign_deployment::files;

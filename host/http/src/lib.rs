@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+mod administration;
 mod admission;
 mod answer;
 mod caller;
@@ -58,9 +59,11 @@ fn routes(edge: &Arc<Edge>) -> Router {
         .route("/.well-known/jwks.json", public(get(publication::key_set)))
         .route("/jwks.json", public(get(publication::key_set)))
         .route("/openapi.json", public(get(publication::openapi)))
-        .route("/v1/runs/{uuid}", put(runs::register))
+        .route("/v1/runs", get(administration::list))
+        .route("/v1/runs/{uuid}", put(runs::register).get(administration::show))
         .route("/v1/runs/{uuid}/finish", post(runs::finish))
         .route("/v1/runs/{uuid}/token", get(token::get))
+        .route("/v1/runners/{uuid}/finish", post(administration::finish_runner))
         .route("/v1/token", post(token::exchange))
         .route("/v1/decisions", post(decisions::decide))
         .merge(operations());

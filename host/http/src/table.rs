@@ -30,15 +30,17 @@ pub(crate) const METADATA: &str = "/.well-known/oauth-authorization-server";
 const DOCUMENT: &str = "GET, HEAD, OPTIONS";
 const READ: &str = "GET, HEAD";
 
-static ROUTES: [Route; 13] = [
+static ROUTES: [Route; 15] = [
     route("/.well-known/openid-configuration", DOCUMENT, Purpose::Document),
     route(METADATA, DOCUMENT, Purpose::Document),
     route("/.well-known/jwks.json", DOCUMENT, Purpose::Document),
     route("/jwks.json", DOCUMENT, Purpose::Document),
     route("/openapi.json", DOCUMENT, Purpose::Document),
-    route("/v1/runs/{uuid}", "PUT", Purpose::Api),
+    route("/v1/runs", READ, Purpose::Api),
+    route("/v1/runs/{uuid}", "GET, HEAD, PUT", Purpose::Api),
     route("/v1/runs/{uuid}/finish", "POST", Purpose::Api),
     route("/v1/runs/{uuid}/token", "GET", Purpose::Api),
+    route("/v1/runners/{uuid}/finish", "POST", Purpose::Api),
     route("/v1/token", "POST", Purpose::Api),
     route("/v1/decisions", "POST", Purpose::Api),
     route("/healthz", READ, Purpose::Probe),

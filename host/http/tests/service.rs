@@ -124,7 +124,7 @@ fn codes_of_runs_are_documented() {
     let page = include_str!("../../../docs/codes.md");
     let (_, table) = page.split_once("| run | what it means |").unwrap();
     let codes: Vec<_> = table.split('`').skip(1).step_by(2).collect();
-    assert_eq!(codes, ["run-finished", "run-expired"]);
+    assert_eq!(codes, ["run-finished", "run-expired", "runner-dedicated", "runner-unknown"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -316,7 +316,10 @@ async fn nothing_is_open_by_accident() {
     let runner = service.identity(SHARED_SUBJECT);
     for (method, path) in [
         ("PUT", format!("/v1/runs/{RUN}?runner={SHARED_RUNNER}")),
+        ("GET", format!("/v1/runs/{RUN}")),
+        ("GET", "/v1/runs".to_owned()),
         ("POST", format!("/v1/runs/{RUN}/finish")),
+        ("POST", format!("/v1/runners/{SHARED_RUNNER}/finish")),
         ("POST", "/v1/decisions".to_owned()),
         ("GET", "/metrics".to_owned()),
     ] {
@@ -358,7 +361,7 @@ async fn nothing_is_open_by_accident() {
         assert_eq!(status, StatusCode::FORBIDDEN, "{path}");
         assert_eq!(body["error"], "insufficient_scope");
         // The control plane of this cluster may register runs, and nothing else.
-        let may = path.starts_with("/v1/runs");
+        let may = path.starts_with("/v1/run");
         let status = ask(Some(bearer(&control_plane))).await.unwrap().status();
         assert_eq!(status != StatusCode::FORBIDDEN, may, "{path}");
     }
@@ -367,7 +370,7 @@ async fn nothing_is_open_by_accident() {
     {
         assert_eq!(service.get(path).await.status(), StatusCode::OK, "{path}");
     }
-    assert_eq!(service.get("/v1/runs").await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(service.get("/v1/run").await.status(), StatusCode::NOT_FOUND);
     assert_eq!(service.get("/v1/token").await.status(), StatusCode::METHOD_NOT_ALLOWED);
     service.stop().await;
 }
@@ -381,7 +384,7 @@ async fn the_description_is_of_what_there_is() {
         serde_json::from_str(&service.get("/openapi.json").await.text().await.unwrap()).unwrap();
     assert_eq!(served, serde_json::from_str::<Value>(countersign_http::OPENAPI).unwrap());
     let paths = served["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 13);
+    assert_eq!(paths.len(), 15);
     for (path, operations) in paths {
         let url = service.url(&path.replace("{uuid}", RUN));
         for method in ["get", "put", "post", "delete", "patch"] {

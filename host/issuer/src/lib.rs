@@ -66,7 +66,10 @@ pub use service::{
     ExchangeRequest, Principal, Registration, Service, ServiceError, ServiceParts, Slot,
     SubjectToken,
 };
-pub use store::{Registered, SqliteStore, Store, StoreError, StoreMark, UnboundError, check_bound};
+pub use store::{
+    Registered, RunPage, RunQuery, SqliteStore, Store, StoreError, StoreMark, UnboundError,
+    check_bound,
+};
 
 /// A future that a trait's method gives.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -1,5 +1,6 @@
 //! The service: the state that its requests share.
 
+mod administration;
 mod decide;
 mod deciders;
 mod exchange;

@@ -6,7 +6,7 @@ mod sqlite;
 use std::io;
 use std::sync::Arc;
 
-use countersign::RunId;
+use countersign::{RunId, RunnerId};
 use countersign_decision_log::Position;
 
 use crate::BoxFuture;
@@ -31,6 +31,18 @@ pub trait Store: Send + Sync {
 
     /// Notes that a run is finished, where that was not noted yet. False when there is no such run.
     fn finish<'s>(&'s self, id: &'s RunId, now: u64) -> BoxFuture<'s, Result<bool, StoreError>>;
+
+    /// A page of runs, in the order of their ids. It looks at a bounded number of runs, so that it may have none of those
+    /// that are asked for, and still another one after it.
+    fn runs<'s>(&'s self, query: &'s RunQuery) -> BoxFuture<'s, Result<RunPage, StoreError>>;
+
+    /// Notes, all at once, that runs are finished, of those of which that was not noted yet. Each is a change. Gives the
+    /// number of changes.
+    fn finish_all<'s>(
+        &'s self,
+        ids: &'s [RunId],
+        now: u64,
+    ) -> BoxFuture<'s, Result<u64, StoreError>>;
 
     /// Notes that a token was used, until it expires. True for the first use.
     fn use_once<'s>(
@@ -71,6 +83,30 @@ pub trait Store: Send + Sync {
 
     /// Closes the store. It must not be used afterwards.
     fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// The runs that are asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunQuery {
+    /// Those of this runner.
+    pub runner: Option<RunnerId>,
+    /// Those that are live, or those that are not.
+    pub live: Option<bool>,
+    /// The time at which they are, in seconds since 1970.
+    pub now: u64,
+    /// Those whose id comes after this one.
+    pub after: Option<RunId>,
+    /// The maximum of runs.
+    pub limit: usize,
+}
+
+/// A page of runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunPage {
+    /// In the order of their ids.
+    pub runs: Vec<RegisteredRun>,
+    /// The id after which the next page begins; `None` where there is no more.
+    pub next: Option<RunId>,
 }
 
 /// The outcome of a registration.

@@ -82,17 +82,7 @@ impl Client {
     /// Creates a client of the service at `url`; `authorities` replace the system's.
     pub(super) fn new(url: &str, authorities: Option<&[u8]>) -> Result<Self> {
         let url = service_url(url)?;
-        let mut builder =
-            reqwest::Client::builder().timeout(TIMEOUT).redirect(Policy::none()).no_proxy();
-        if let Some(pem) = authorities {
-            let certificates = Certificate::from_pem_bundle(pem).context("--ca-file")?;
-            if certificates.is_empty() {
-                bail!("--ca-file: no certificate in it; expected PEM");
-            }
-            builder = builder.tls_certs_only(certificates);
-        }
-        let client = builder.build().context("--ca-file")?;
-        Ok(Self { client, url })
+        Ok(Self { client: http_client(authorities)?, url })
     }
 
     /// Requests a token.
@@ -131,12 +121,26 @@ impl Client {
         let status = response.status();
         let after = response.headers().get(RETRY_AFTER);
         let after = after.and_then(|value| value.to_str().ok()?.parse().ok());
-        let body = match body(response).await {
+        let body = match body(response, MAX_RESPONSE).await {
             Ok(body) => body,
             Err(why) => return Ok(TokenResponse::Later(why, None)),
         };
         answer(status, &body, after.map(Duration::from_secs))
     }
+}
+
+/// Creates a client of a service, without redirects and proxies; `authorities` (PEM) replace the system's.
+pub(crate) fn http_client(authorities: Option<&[u8]>) -> Result<reqwest::Client> {
+    let mut builder =
+        reqwest::Client::builder().timeout(TIMEOUT).redirect(Policy::none()).no_proxy();
+    if let Some(pem) = authorities {
+        let certificates = Certificate::from_pem_bundle(pem).context("--ca-file")?;
+        if certificates.is_empty() {
+            bail!("--ca-file: no certificate in it; expected PEM");
+        }
+        builder = builder.tls_certs_only(certificates);
+    }
+    builder.build().context("--ca-file")
 }
 
 /// Parses the URL of a service and strips a trailing slash: https, or http on this machine, since a credential could be
@@ -149,7 +153,9 @@ pub(crate) fn service_url(text: &str) -> Result<String> {
         None => false,
     };
     if url.scheme() != "https" && !(url.scheme() == "http" && is_local) {
-        bail!("--url: expected https, or http on this machine: a run token can be read in transit");
+        bail!(
+            "--url: expected https, or http on this machine: a credential can be read in transit"
+        );
     }
     let user = !url.username().is_empty() || url.password().is_some();
     if user || url.query().is_some() || url.fragment().is_some() {
@@ -158,12 +164,16 @@ pub(crate) fn service_url(text: &str) -> Result<String> {
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
-async fn body(mut response: reqwest::Response) -> Result<Zeroizing<Vec<u8>>, String> {
+/// Reads the body of a response, of at most `max` bytes.
+pub(crate) async fn body(
+    mut response: reqwest::Response,
+    max: usize,
+) -> Result<Zeroizing<Vec<u8>>, String> {
     let mut body = Zeroizing::new(Vec::new());
     loop {
         match response.chunk().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() > MAX_RESPONSE => {
-                return Err(format!("a response of more than {MAX_RESPONSE} bytes"));
+            Ok(Some(chunk)) if body.len() + chunk.len() > max => {
+                return Err(format!("a response of more than {max} bytes"));
             }
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
             Ok(None) => return Ok(body),
@@ -211,6 +221,6 @@ fn answer(status: StatusCode, body: &[u8], after: Option<Duration>) -> Result<To
 }
 
 /// The error with its causes, without the URL, which may contain credentials.
-fn whole(error: reqwest::Error) -> String {
+pub(crate) fn whole(error: reqwest::Error) -> String {
     format!("{:#}", anyhow::Error::from(error.without_url()))
 }

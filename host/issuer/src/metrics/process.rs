@@ -28,7 +28,7 @@ impl ProcessCollector {
             start_time,
             open_fds: gauge("process_open_fds", "Open file descriptors.")?,
             max_fds: gauge("process_max_fds", "The limit of open file descriptors.")?,
-            resident_memory: gauge("process_resident_memory_bytes", "Resident memory.")?,
+            resident_memory: gauge("process_resident_memory_bytes", "Memory that is resident.")?,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! The store in a file: SQLite.
 
 mod id_filter;
+mod pages;
 
 use std::collections::HashMap;
 use std::io;
@@ -19,9 +20,12 @@ use sqlx::sqlite::{
 use sqlx::{Row, SqlSafeStr, query};
 
 use self::id_filter::IdFilter;
-use super::{Registered, Store, StoreError, StoreMark};
+use super::{Registered, RunPage, RunQuery, Store, StoreError, StoreMark};
 use crate::BoxFuture;
 use crate::runs::{RegisteredRun, SecretHash};
+
+/// Notes that a run is finished, where that was not noted yet.
+const FINISH: &str = "UPDATE run SET finished_at = ? WHERE id = ? AND finished_at IS NULL";
 
 /// A store in one SQLite database, which is made and brought to this version's tables when it is opened.
 /// One process has it.
@@ -262,12 +266,11 @@ impl Store for SqliteStore {
         Box::pin(async move {
             let finished = async {
                 let mut transaction = self.writer.begin().await?;
-                let done =
-                    query("UPDATE run SET finished_at = ? WHERE id = ? AND finished_at IS NULL")
-                        .bind(integer(now))
-                        .bind(id.as_str())
-                        .execute(&mut *transaction)
-                        .await?;
+                let done = query(FINISH)
+                    .bind(integer(now))
+                    .bind(id.as_str())
+                    .execute(&mut *transaction)
+                    .await?;
                 if done.rows_affected() == 1 {
                     let changes = self.count(&mut transaction).await?;
                     transaction.commit().await?;
@@ -280,6 +283,41 @@ impl Store for SqliteStore {
             .await;
             // Also where it failed: what is in the database is not known then.
             self.known.forget(id);
+            finished
+        })
+    }
+
+    fn runs<'s>(&'s self, query: &'s RunQuery) -> BoxFuture<'s, Result<RunPage, StoreError>> {
+        Box::pin(pages::page(&self.readers, query))
+    }
+
+    fn finish_all<'s>(
+        &'s self,
+        ids: &'s [RunId],
+        now: u64,
+    ) -> BoxFuture<'s, Result<u64, StoreError>> {
+        Box::pin(async move {
+            let finished = async {
+                let mut transaction = self.writer.begin().await?;
+                let (mut finished, mut changes) = (0, 0);
+                for id in ids {
+                    let done = query(FINISH)
+                        .bind(integer(now))
+                        .bind(id.as_str())
+                        .execute(&mut *transaction)
+                        .await?;
+                    if done.rows_affected() == 1 {
+                        changes = self.count(&mut transaction).await?;
+                        finished += 1;
+                    }
+                }
+                transaction.commit().await?;
+                self.show(changes);
+                Ok(finished)
+            }
+            .await;
+            // Also where it failed: what is in the database is not known then.
+            ids.iter().for_each(|id| self.known.forget(id));
             finished
         })
     }
@@ -499,7 +537,9 @@ fn migrator() -> Migrator {
     let runs = Migration::new(1, "runs".into(), MigrationType::Simple, runs, false);
     let mark = include_str!("../../migrations/0002_mark.sql").into_sql_str();
     let mark = Migration::new(2, "mark".into(), MigrationType::Simple, mark, false);
-    Migrator::with_migrations(vec![runs, mark])
+    let runner = include_str!("../../migrations/0003_runner.sql").into_sql_str();
+    let runner = Migration::new(3, "runner".into(), MigrationType::Simple, runner, false);
+    Migrator::with_migrations(vec![runs, mark, runner])
 }
 
 /// SQLite's integers are signed; no time that is taken here comes near.
