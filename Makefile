@@ -178,8 +178,8 @@ bench-languages: toolchain engines ## Measure a policy in each language: size, e
 	@cat target/languages.md
 	@$(call figures,languages)
 
-kills: toolchain ## Kill the service under load, 1,000 times (KILLS), and check that nothing is lost
-	KILLS=$(KILLS) $(CARGO) test $(CARGO_FLAGS) --workspace --test serve killing -- --nocapture
+kills: toolchain ## Kill the service under load, 1,000 times (KILLS), also with parts of its state taken away, and check that nothing is lost
+	KILLS=$(KILLS) $(CARGO) test $(CARGO_FLAGS) --workspace --test serve --test kills killing -- --nocapture
 
 schemathesis: toolchain ## Test the service against its OpenAPI description (needs Python)
 	@$(CARGO) build $(CARGO_FLAGS) --bin countersign

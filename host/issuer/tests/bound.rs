@@ -122,6 +122,8 @@ fn a_store_is_as_new_as_its_log() {
     let (new, none) = (mark(0, None), support::folder());
     fs::create_dir(none.path().join("log")).unwrap();
     assert!(check_bound(&none.path().join("log"), &new).is_ok());
+    let lost = check_bound(&none.path().join("log"), &mark(1, None));
+    assert!(matches!(lost, Err(UnboundError::NoLog { changes: 1 })));
     let lost = check_bound(&none.path().join("log"), &mark(3, Some(1)));
     assert!(matches!(lost, Err(UnboundError::LogBehind { last: 0, reached: 2 })));
 }

@@ -44,6 +44,15 @@ pub enum UnboundError {
         /// The number of changes that records tell of.
         log: u64,
     },
+    /// The log has no record, and the store has changes, each of which has one.
+    #[error(
+        "the decision log is missing: it has no record, and the database has {changes} changes, each of which is on \
+         record. Put back database, log and keys of one backup (`countersign restore`)"
+    )]
+    NoLog {
+        /// The number of changes in the store.
+        changes: u64,
+    },
     /// The log has not reached the record that the store names.
     #[error(
         "the decision log is older than the database: it ends with record {last}, and had reached {reached} when the \
@@ -94,7 +103,11 @@ pub fn check_bound(folder: &Path, mark: &StoreMark) -> Result<(), UnboundError> 
         return Err(UnboundError::StoreBehind { store: mark.changes, log: changes });
     }
     if mark.log_sequence == 0 {
-        return Ok(());
+        // A store names a record with its second change at the earliest.
+        return match last {
+            0 if mark.changes > 0 => Err(UnboundError::NoLog { changes: mark.changes }),
+            _ => Ok(()),
+        };
     }
     if mark.log_sequence > last {
         return Err(UnboundError::LogBehind { last, reached: mark.log_sequence });
