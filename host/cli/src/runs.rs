@@ -44,9 +44,9 @@ Examples:
   countersign runs list --url http://127.0.0.1:8080 --api-key-file control-plane.key \\
       --runner 98520496-627d-43e6-82da-ce499179ff3f --format json
 
-The JSON has `runs`, each with `run`, `runner`, `workspace`, `definition_workspace`, `definition`, `state` (`live`,
-`finished` or `expired`), `registered_at`, `expires_at` and `finished_at` (or null) in seconds since 1970; and `next`:
-`--after` of the runs that follow, or null. Secrets of runs are never shown.
+The JSON has `runs`, each with `run`, `runner`, `workspace`, `definition_workspace`, `definition`,
+`state` (`live`, `finished` or `expired`), and in seconds since 1970 `registered_at`, `expires_at` and
+`finished_at` (or null); and `next`: `--after` of the runs that follow, or null. Secrets of runs are never shown.
 
 Exit status: 0 done, 1 anything else.")]
 struct List {
@@ -107,8 +107,8 @@ Examples:
   countersign runs finish --url https://oidc.example.com --api-key-file control-plane.key \\
       --runner 98520496-627d-43e6-82da-ce499179ff3f
 
-What is finished already stays so. Tokens that a run has stay valid until they expire. The JSON has `run`, or `runner` and `finished`, the
-number of runs that were live.
+What is finished already stays so. Tokens that a run has stay valid until they expire.
+The JSON has `run`, or `runner` and `finished`, the number of runs that were live.
 
 Exit status: 0 done, 1 anything else, also where there is no such run.")]
 struct Finish {

@@ -1,6 +1,12 @@
 //! `countersign runs` against a service.
 #![cfg(unix)]
-#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
 
 #[path = "support/service.rs"]
 mod service;
