@@ -58,3 +58,43 @@ fn id_of(row: &SqliteRow) -> Result<RunId, StoreError> {
     let id: &str = row.try_get("id")?;
     RunId::parse(id).map_err(|_| StoreError::Row { id: id.to_owned(), problem: "its id is none" })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use countersign::RunnerId;
+
+    use super::super::SqliteStore;
+    use super::*;
+    use crate::store::Store;
+
+    const RUNNER: &str = "98520496-627d-43e6-82da-ce499179ff3f";
+
+    /// Those that are asked for may be few among many: a page ends before it has looked at all of them.
+    #[tokio::test]
+    async fn a_page_looks_at_a_bounded_number_of_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("issuer.db")).await.unwrap();
+        // Finished ones, whose records are not read.
+        query(
+            "WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < ?1) \
+             INSERT INTO run SELECT printf('%08x-0000-4000-8000-000000000000', n), '', ?2, NULL, 0, 9, 1 \
+             FROM number",
+        )
+        .bind(MAX_SCANNED + 1)
+        .bind(RUNNER)
+        .execute(&store.writer)
+        .await
+        .unwrap();
+        for runner in [None, Some(RunnerId::parse(RUNNER).unwrap())] {
+            let mut asked = RunQuery { runner, live: Some(true), now: 0, after: None, limit: 1 };
+            let first = store.runs(&asked).await.unwrap();
+            let last = RunId::parse(&format!("{MAX_SCANNED:08x}-0000-4000-8000-000000000000"));
+            assert_eq!(first, RunPage { runs: Vec::new(), next: Some(last.unwrap()) });
+            asked.after = first.next;
+            let second = store.runs(&asked).await.unwrap();
+            assert_eq!(second, RunPage { runs: Vec::new(), next: None });
+        }
+    }
+}
