@@ -240,3 +240,21 @@ async fn an_idle_connection_outlives_a_head_that_does_not_come() {
     assert!(idle.rest().await.is_empty());
     service.stop().await;
 }
+
+/// Whoever has proved who they are waits for nobody who has not, and each of their refusals is in the log.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_runner_that_is_known_waits_for_nobody_who_is_not() {
+    let (_folder, service) = started("connections = 4\n").await;
+    let identity = service.identity(support::SHARED_SUBJECT);
+    // A run that is not there: refused, and proved all the same.
+    let mut honest = Wire::open(service.address).await;
+    assert_eq!(honest.ask(form(OTHER_RUNNER, JWT, &identity)).await.status, 400);
+    let mut crowd = Vec::new();
+    for _ in 0..20 {
+        let mut wire = Wire::open(service.address).await;
+        wire.send("P").await;
+        crowd.push(wire);
+    }
+    assert_eq!(honest.ask(form(RUN, JWT, &identity)).await.status, 200, "it was not closed");
+    service.stop().await;
+}

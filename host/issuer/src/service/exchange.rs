@@ -1,7 +1,7 @@
 //! Token exchange (RFC 8693): a runner's own identity, or a run's own token, is exchanged for a token of the run.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use countersign::{Audience, Facts, Reason, ReasonSource, Run, RunId, RunnerId};
 use zeroize::Zeroizing;
@@ -128,10 +128,12 @@ impl Service {
                     .verify(&authorizer, token)
                     .await
                     .map_err(|error| identity_problem(&error, token))?;
+                // Whatever it asks for, its caller is known, and waits for nobody who is not.
+                proven.store(true, Ordering::Relaxed);
+                let slot = self.slot()?;
                 let Identity::Runner(runner) = &verified.identity else {
                     return Err(not_authorized("the token is the control plane's"));
                 };
-                let candidate = self.candidate(Arc::clone(proven)).await?;
                 let registered =
                     self.find(run).await?.ok_or_else(|| not_authorized("no such run"))?;
                 if registered.runner != *runner {
@@ -139,8 +141,7 @@ impl Service {
                 }
                 let (issuer, subject) = (verified.issuer.clone(), verified.subject.clone());
                 let requester = Requester::Runner { runner: runner.to_string(), issuer, subject };
-                let (verified, slot) = (Some(verified), candidate.promote()?);
-                Ok(Authorized { registered, requester, verified, slot })
+                Ok(Authorized { registered, requester, verified: Some(verified), slot })
             }
             SubjectToken::RunToken(token) => {
                 let hash = SecretHash::of(token.as_bytes());
