@@ -85,6 +85,11 @@ pub(crate) fn connect(address: SocketAddr) -> Option<TcpStream> {
 /// Sends a request, and returns the status of its whole response.
 pub(crate) fn ask(stream: &mut TcpStream, request: &[u8]) -> Option<u16> {
     stream.write_all(request).ok()?;
+    read(stream)
+}
+
+/// The status of a response, once it is whole.
+pub(crate) fn read(stream: &mut TcpStream) -> Option<u16> {
     let (mut buffer, mut filled) = (vec![0; 16 << 10], 0);
     loop {
         let read = stream.read(buffer.get_mut(filled..)?).ok().filter(|read| *read > 0)?;

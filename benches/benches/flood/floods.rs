@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::clients::{ask, connect};
+use crate::clients::{connect, read};
 use crate::served::{Served, form};
 
-/// The connections that ask again as soon as they are answered: more than are answered at a time.
+/// The connections that have a request at a time: more than are answered at a time.
 const ASKING: usize = 220;
-/// The connections that wait, of 1,024 that there is room for, and the threads that keep them.
+/// The connections that wait, of 1,024 that there is room for.
 const WAITING: usize = 1_200;
+/// The threads of a flood: few, so that it is the service that they keep busy and not the system's scheduler.
 const KEEPERS: usize = 4;
 
 /// A flood.
@@ -25,10 +26,10 @@ pub(crate) struct Flood {
 
 pub(crate) const FLOODS: [Flood; 9] = [
     Flood { name: "none", threads: 0, run: |_, _, _| {} },
-    Flood { name: "unsigned tokens", threads: ASKING, run: unsigned },
-    Flood { name: "unsigned tokens of an issuer that is silent", threads: ASKING, run: silent },
-    Flood { name: "runs that are not there", threads: ASKING, run: unknown_runs },
-    Flood { name: "readiness", threads: ASKING, run: readiness },
+    Flood { name: "unsigned tokens", threads: KEEPERS, run: unsigned },
+    Flood { name: "unsigned tokens of an issuer that is silent", threads: KEEPERS, run: silent },
+    Flood { name: "runs that are not there", threads: KEEPERS, run: unknown_runs },
+    Flood { name: "readiness", threads: KEEPERS, run: readiness },
     Flood { name: "connections that say nothing", threads: KEEPERS, run: nothing },
     Flood { name: "connections that send a byte", threads: KEEPERS, run: a_byte },
     Flood { name: "bodies that do not come", threads: KEEPERS, run: bodies },
@@ -66,17 +67,25 @@ fn bodies(served: &Served, stop: &AtomicBool, sent: &AtomicU64) {
     wait(served, request.get(..request.len() - 1).unwrap_or_default(), stop, sent);
 }
 
-/// Asks again as soon as there is an answer, and on another connection where there is none.
+/// Has a request on each of its connections at a time, and sends others when they are answered; on another connection where
+/// one is not.
 fn again(served: &Served, request: &str, stop: &AtomicBool, sent: &AtomicU64) {
-    let mut connection = None;
+    let mut connections: Vec<Option<TcpStream>> = Vec::new();
+    connections.resize_with(ASKING / KEEPERS, || None);
     while !stop.load(Ordering::Relaxed) {
-        let Some(stream) = connection.get_or_insert_with(|| connect(served.address)) else {
-            connection = None;
-            continue;
-        };
-        sent.fetch_add(1, Ordering::Relaxed);
-        if ask(stream, request.as_bytes()).is_none() {
-            connection = None;
+        for connection in &mut connections {
+            if connection.is_none() {
+                *connection = connect(served.address);
+            }
+            sent.fetch_add(1, Ordering::Relaxed);
+            if connection.as_mut().is_some_and(|one| one.write_all(request.as_bytes()).is_err()) {
+                *connection = None;
+            }
+        }
+        for connection in &mut connections {
+            if connection.as_mut().is_some_and(|one| read(one).is_none()) {
+                *connection = None;
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 //! The service is a process of its own (`COUNTERSIGN`, or the release build) with limits by default. All clients are in
 //! this one and share the processors with it, and all have one address. An honest client opens a connection for each
 //! exchange, as a job does; a probe opens one to the listener for probes. Fails if fewer than 99 of 100 exchanges or
-//! probes succeed under any flood.
+//! probes succeed under any flood. `-- NAME` measures the floods with that in their name alone.
 #![expect(clippy::expect_used, clippy::print_stdout, clippy::indexing_slicing, reason = "a bench")]
 
 mod clients;
@@ -54,7 +54,12 @@ fn main() -> ExitCode {
          |---|---|---|---|---|---|---|---|---|"
     );
     let mut holds = true;
-    for flood in &FLOODS {
+    let chosen: Vec<_> =
+        std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let is_chosen = |flood: &&Flood| {
+        chosen.is_empty() || chosen.iter().any(|part| flood.name.contains(part.as_str()))
+    };
+    for flood in FLOODS.iter().filter(is_chosen) {
         let mut all = Measured::default();
         for _ in 0..runs() {
             all.add(measure(flood));
