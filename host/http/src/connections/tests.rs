@@ -1,0 +1,81 @@
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::net::Ipv4Addr;
+
+use super::*;
+
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const OTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+async fn open(connections: &Arc<Connections>, peer: IpAddr) -> (Open, usize) {
+    let (open, evicted) = connections.open(peer, false).await;
+    (open.unwrap(), evicted)
+}
+
+fn is_evicted(connections: &Connections, one: &Open) -> bool {
+    !connections.table().open.contains_key(&one.id)
+}
+
+#[tokio::test]
+async fn who_has_waited_longest_and_proved_nothing_makes_room() {
+    let connections = Connections::new(3, 3);
+    let (first, _) = open(&connections, PEER).await;
+    first.connection().has_proved();
+    let (second, _) = open(&connections, PEER).await;
+    let (third, _) = open(&connections, PEER).await;
+    third.connection().since.store(1, Ordering::Relaxed);
+    let answered = InRequest::begin(Arc::clone(second.connection()));
+    let (_fourth, evicted) = open(&connections, PEER).await;
+    assert_eq!(evicted, 1);
+    let found = [&first, &second, &third].map(|one| is_evicted(&connections, one));
+    assert_eq!(found, [false, false, true], "the second one is being answered");
+    third.connection().evicted().await;
+    drop(answered);
+    let (_fifth, _) = open(&connections, PEER).await;
+    assert!(!is_evicted(&connections, &first));
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_makes_room_and_one_that_has_come_does_not() {
+    let connections = Connections::new(1, 1);
+    let (first, _) = open(&connections, PEER).await;
+    let request = InRequest::begin(Arc::clone(first.connection()));
+    let reading = Reading::begin(Arc::clone(first.connection()));
+    let (second, evicted) = open(&connections, PEER).await;
+    assert!(evicted == 1 && is_evicted(&connections, &first));
+    drop((request, reading));
+    let request = InRequest::begin(Arc::clone(second.connection()));
+    let mut waiting = pin!(connections.open(OTHER, false));
+    assert!(polled_once(waiting.as_mut()).await.is_none(), "there is no room");
+    drop(request);
+    drop(second);
+    assert!(waiting.await.0.is_some());
+}
+
+/// Polls once.
+async fn polled_once<F: Future>(future: std::pin::Pin<&mut F>) -> Option<F::Output> {
+    let mut future = Some(future);
+    std::future::poll_fn(|context| {
+        let polled = future.take().map(|future| future.poll(context));
+        std::task::Poll::Ready(match polled {
+            Some(std::task::Poll::Ready(output)) => Some(output),
+            _ => None,
+        })
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_address_with_many_makes_room_for_its_own() {
+    let connections = Connections::new(10, 2);
+    let (first, _) = open(&connections, PEER).await;
+    let (second, _) = open(&connections, PEER).await;
+    let (_other, evicted) = open(&connections, OTHER).await;
+    assert_eq!(evicted, 0);
+    let (third, evicted) = open(&connections, PEER).await;
+    assert!(evicted == 1 && is_evicted(&connections, &first));
+    let _requests = [&second, &third].map(|one| InRequest::begin(Arc::clone(one.connection())));
+    assert!(connections.open(PEER, false).await.0.is_none(), "both are being answered");
+    // A proxy speaks for many.
+    assert!(connections.open(PEER, true).await.0.is_some());
+}
