@@ -122,7 +122,7 @@ fn bodies() -> Vec<Case> {
             &format!("(func (param i32) (block (br_table {targets} (local.get 0))))"),
         ),
         module("1,001 loops of 1,000 locals", &loops(1_001)),
-        Case::new(13, "80 loops of 1,000 locals", "missing-interface", of_module(&loops(80))),
+        Case::new(13, "40 loops of 1,000 locals", "missing-interface", of_module(&loops(40))),
     ]
 }
 

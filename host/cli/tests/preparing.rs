@@ -37,7 +37,7 @@ fn costly() -> Vec<u8> {
     let function = format!("(func (param {}) {ifs} {loops})", "i32 ".repeat(params));
     // As large as one may be that costs so much.
     let data = format!("(data \"{}\")", "x".repeat(800_000));
-    let text = format!("(component (core module {} {data}))", function.repeat(4));
+    let text = format!("(component (core module {} {data}))", function.repeat(2));
     wat::parse_str(text).unwrap()
 }
 
