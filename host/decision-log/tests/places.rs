@@ -112,16 +112,20 @@ fn nothing_is_acknowledged_once_a_file_is_not_in_its_place() {
 /// Without a record: a look is enough.
 #[test]
 fn it_is_noticed_while_nothing_is_written() {
-    for (what, disturb) in DISTURBED {
-        let folder = TempDir::new().unwrap();
-        let mut log = open(folder.path());
-        // Long enough that the folder alone is looked at.
-        assert!(log.check_places().is_ok());
-        thread::sleep(Duration::from_millis(1_100));
-        assert!(log.check_places().is_ok());
-        disturb(folder.path());
-        assert!(log.check_places().is_err(), "{what}");
-    }
+    thread::scope(|scope| {
+        for (what, disturb) in DISTURBED {
+            scope.spawn(move || {
+                let folder = TempDir::new().unwrap();
+                let mut log = open(folder.path());
+                assert!(log.check_places().is_ok());
+                // Long enough that the folder alone is looked at.
+                thread::sleep(Duration::from_millis(1_100));
+                assert!(log.check_places().is_ok());
+                disturb(folder.path());
+                assert!(log.check_places().is_err(), "{what}");
+            });
+        }
+    });
 }
 
 #[test]

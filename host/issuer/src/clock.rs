@@ -78,7 +78,7 @@ impl SystemClock {
     /// The seconds after which a jump that was believed is not taken back any more: a day.
     pub const SETTLED_AFTER: u64 = 86_400;
 
-    /// A clock that is not before `floor`, in seconds since 1970: the time of the last record.
+    /// A clock that is not before `floor`, in seconds since 1970: the time of the last checkpoint.
     pub fn monotonic_from(floor: u64) -> Self {
         Self { timeline: Mutex::new(Timeline::from(floor)), started: Instant::now() }
     }
