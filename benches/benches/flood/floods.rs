@@ -20,7 +20,7 @@ const KEEPERS: usize = 4;
 pub(crate) struct Flood {
     pub(crate) name: &'static str,
     pub(crate) threads: usize,
-    /// What each thread does until it is stopped; it counts what it sends.
+    /// Runs in each thread until it is stopped, and counts what it sends.
     pub(crate) run: fn(&Served, &AtomicBool, &AtomicU64),
 }
 

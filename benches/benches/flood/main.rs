@@ -32,7 +32,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// The share of exchanges and of probes that must succeed.
 const LEAST: f64 = 0.99;
 
-/// What was asked under a flood.
+/// The requests under a flood, and their answers.
 #[derive(Default)]
 struct Measured {
     exchanges: Responses,

@@ -12,7 +12,7 @@ use crate::output::status;
 const FIRST: Duration = Duration::from_secs(1);
 const NEXT: Duration = Duration::from_secs(10);
 
-/// How far work has come, in steps of one kind.
+/// The progress of work, in steps of one kind.
 #[derive(Default)]
 pub(crate) struct Progress {
     done: AtomicUsize,

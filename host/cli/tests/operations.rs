@@ -1,4 +1,4 @@
-//! What happens around a service: its log's reader goes away, and signals arrive.
+//! Events around a service: its log's reader goes away, and signals arrive.
 #![cfg(unix)]
 #![allow(
     missing_docs,
@@ -143,7 +143,7 @@ fn a_log_that_has_no_room_stops_nothing() {
     assert_eq!(served.stop(), Some(0));
 }
 
-/// What anybody can bring about, and what matters to nobody, is not in the log at its usual level.
+/// Lines that anybody can bring about, or that matter to nobody, are not in the log at its usual level.
 #[test]
 fn probes_and_unknown_paths_are_not_logged_and_refusals_are_bounded() {
     let folder = folder();

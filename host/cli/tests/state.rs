@@ -244,6 +244,14 @@ fn a_part_of_the_state_that_is_put_back_alone_is_not_started_on() {
     let late = folder.path().join("late");
     copy(&state, &late);
 
+    // A log that goes further than another is verified after it as after an archive; the other way round it is not.
+    let verify = |log: &str, archive: &str| {
+        countersign(folder.path(), &format!("log verify {log}/log --after {archive}/log"))
+    };
+    assert_eq!(verify("late", "early").status, 0);
+    let ran = verify("early", "late");
+    assert!(ran.status == 1 && ran.stdout.contains("ends before record"), "{}", ran.stdout);
+
     let put_back = |parts: &[&str], from: &Path| {
         fs::remove_dir_all(&state).unwrap();
         copy(&late, &state);

@@ -51,6 +51,7 @@ pub use copy::{CopyReport, copy_log};
 pub use disk::{Disk, Folder};
 pub use frame::{ChainHash, MAX_RECORD_BYTES};
 pub use log::{AppendError, Log, LogConfig, OpenError, Position, Recovered};
+pub use places::Places;
 pub use pruned::{PruneError, PruneReport, Pruned, prune};
 pub use reader::{Entry, ReadError, Reader};
 pub use segment::Damage;

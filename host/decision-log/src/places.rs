@@ -16,7 +16,7 @@ const SETTLED: Duration = Duration::from_secs(1);
 
 /// The files that names of a folder lead to.
 #[derive(Debug)]
-pub(crate) struct Places {
+pub struct Places {
     folder: PathBuf,
     files: HashMap<String, Identity>,
     seen: Option<Seen>,
@@ -38,12 +38,16 @@ type Identity = (u64, u64);
 type Change = (Identity, i64, i64);
 
 impl Places {
-    pub(crate) fn new(folder: &Path) -> Self {
+    /// Watches nothing yet in a folder.
+    pub fn new(folder: &Path) -> Self {
         Self { folder: folder.to_owned(), files: HashMap::new(), seen: None }
     }
 
-    /// Adds a file that is there now, or takes another one for its name.
-    pub(crate) fn add(&mut self, name: &str) -> io::Result<()> {
+    /// Adds a file that is there now, or takes another one for its name. One that is not there is not watched.
+    ///
+    /// # Errors
+    /// If the file cannot be looked at.
+    pub fn add(&mut self, name: &str) -> io::Result<()> {
         if let Some(identity) = identity(&self.folder.join(name))? {
             self.files.insert(name.to_owned(), identity);
         }
@@ -52,7 +56,7 @@ impl Places {
     }
 
     /// Forgets a file.
-    pub(crate) fn remove(&mut self, name: &str) {
+    pub fn remove(&mut self, name: &str) {
         self.files.remove(name);
         self.seen = None;
     }
@@ -61,7 +65,7 @@ impl Places {
     ///
     /// # Errors
     /// If a name leads to another file, or the folder cannot be looked at.
-    pub(crate) fn missing(&mut self) -> io::Result<Vec<String>> {
+    pub fn missing(&mut self) -> io::Result<Vec<String>> {
         let change = change(&fs::metadata(&self.folder)?);
         let seen = match self.seen {
             Some(seen) if seen.change == change && seen.settled => return Ok(Vec::new()),

@@ -5,7 +5,7 @@
 //! restore: backup.json ─→ every file by its digest ─→ the whole log ─→ a new folder of state, in one step
 //! ```
 //!
-//! What was acknowledged before a backup began is in it: the database is copied after that, and the log further than the
+//! All that was acknowledged before a backup began is in it: the database is copied after that, and the log further than the
 //! database, never beyond what it knows. So the parts are of one time, and a service starts on them.
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use countersign::Digest;
 use countersign_decision_log::{CopyReport, Entry, LogConfig, ReadError, copy_log, verify};
 use countersign_issuer::{
     CHECKPOINT_KEY_FILE, CheckpointKeyError, CheckpointVerifier, KeyFolder, KeyFolderError,
-    SqliteStore, StoreError, StoreMark, UnboundError, check_bound,
+    SqliteStore, StoreError, StoreMark, UnboundError, changes_of, check_bound,
 };
 use serde::{Deserialize, Serialize};
 
@@ -268,14 +268,8 @@ async fn check(state: &Path, from: &Path, backup: &Backup) -> Result<(), BackupE
 /// True for the records that a database has all changes of: those that it knew to be durable, and those that name no
 /// later change.
 fn is_within(entry: &Entry, mark: &StoreMark) -> bool {
-    #[derive(Deserialize)]
-    struct Changes {
-        #[serde(default)]
-        changes: u64,
-    }
     entry.sequence <= mark.log_sequence
-        || serde_json::from_slice::<Changes>(&entry.record)
-            .is_ok_and(|record| record.changes <= mark.changes)
+        || changes_of(&entry.record).is_some_and(|changes| changes <= mark.changes)
 }
 
 fn described(from: &Path) -> Result<Backup, BackupError> {

@@ -78,7 +78,7 @@ pub enum PreparePoliciesError {
     },
 }
 
-/// How far preparing has come: each binding is loaded, and then prepared where that is not left for later.
+/// The progress of preparing: each binding is loaded, and then prepared where that is not left for later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PrepareStep {
     /// Steps that are done.

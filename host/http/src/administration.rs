@@ -7,14 +7,13 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use countersign::RunnerId;
+use countersign::{RunId, RunnerId};
 use serde::Serialize;
 
 use super::admission::Caller;
 use super::answer::{Rejection, ok};
 use super::caller::authenticate;
-use super::input::{self, Parameters, identifier};
-use super::runs::run_id;
+use super::input::{self, Parameters, identifier, path_id};
 use countersign_issuer::{
     Liveness, LogFields, Permission, Problem, RegisteredRun, RunQuery, Service,
 };
@@ -82,7 +81,7 @@ pub(super) async fn show(
     body: Body,
 ) -> Result<Response, Rejection> {
     let principal = authenticate(&service, &known, &headers, Permission::Runs).await?;
-    let id = run_id(id)?;
+    let id: RunId = path_id(id)?;
     input::no_body(&headers, body, service.config()).await?;
     let _slot = service.slot()?;
     let now = service.now()?;
@@ -136,8 +135,7 @@ pub(super) async fn finish_runner(
     body: Body,
 ) -> Result<Response, Rejection> {
     let principal = authenticate(&service, &known, &headers, Permission::Runs).await?;
-    let Path(id) = id.map_err(|_| Problem::invalid("`uuid`: the path is not UTF-8"))?;
-    let runner: RunnerId = identifier("uuid", &id)?;
+    let runner: RunnerId = path_id(id)?;
     input::no_body(&headers, body, service.config()).await?;
     let (name, caller) = (Some(runner.to_string()), Some(principal.name.clone()));
     let fields = LogFields { runner: name, caller, ..LogFields::default() };

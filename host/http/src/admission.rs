@@ -36,7 +36,7 @@ const STANDARD: [Method; 9] = [
     Method::PATCH,
 ];
 
-/// What is known of a request beside what it says.
+/// The knowledge of a request beside what it says.
 #[derive(Clone)]
 pub(super) struct Caller {
     /// The id of the request: in its answer, in the log, and in the record of its decision.
@@ -88,7 +88,7 @@ impl Drop for Admitted {
     }
 }
 
-/// Whether a line is written at the usual level.
+/// The choice of the level that a line is written at.
 enum Line {
     Written {
         /// The number of lines before it that were not, where somebody has brought about more than are read.

@@ -79,7 +79,7 @@ pub(crate) struct InRequest(Arc<Connection>);
 /// A request's body, until it has arrived.
 pub(crate) struct Reading(Arc<Connection>);
 
-/// Whether there is room for a connection.
+/// The room for a connection, if there is any.
 enum Room {
     /// There is, after so many others were closed.
     Made { evicted: usize },

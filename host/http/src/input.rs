@@ -1,6 +1,8 @@
 //! Reads requests: their type, their size, and the time within which they must arrive.
 
 use axum::body::Body;
+use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use countersign::{IdentifierError, visible};
@@ -152,6 +154,18 @@ fn is_strict(pair: &[u8]) -> bool {
         rest = rest.get(at + 3..).unwrap_or_default();
     }
     true
+}
+
+/// The UUID that a path names.
+///
+/// # Errors
+/// When it is none.
+pub(super) fn path_id<T>(id: Result<Path<String>, PathRejection>) -> Result<T, Problem>
+where
+    T: std::str::FromStr<Err = IdentifierError>,
+{
+    let Path(id) = id.map_err(|_| Problem::invalid("`uuid`: the path is not UTF-8"))?;
+    identifier("uuid", &id)
 }
 
 /// An identifier of a request; an error shows it escaped.

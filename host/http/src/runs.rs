@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::admission::Caller;
 use super::answer::{Rejection, created, no_content, ok};
 use super::caller::authenticate;
-use super::input::{self, Parameters, identifier};
+use super::input::{self, Parameters, identifier, path_id};
 use super::registration::{
     MAX_FACTS_BYTES, REGISTRATION_TYPE, Registered, registration, run_object,
 };
@@ -44,7 +44,7 @@ pub(super) async fn register(
 ) -> Result<Response, Rejection> {
     let principal = authenticate(&service, &known, &headers, Permission::Runs).await?;
     let caller = Some(principal.name.clone());
-    let id = run_id(id)?;
+    let id: RunId = path_id(id)?;
     let query = Parameters::parse(query.unwrap_or_default().as_bytes())?;
     let runner = identifier("runner", query.required("runner")?)?;
     if query.all("life_seconds").next().is_some() {
@@ -86,7 +86,7 @@ pub(super) async fn finish(
 ) -> Result<Response, Rejection> {
     let principal = authenticate(&service, &known, &headers, Permission::Runs).await?;
     let caller = Some(principal.name.clone());
-    let id = run_id(id)?;
+    let id: RunId = path_id(id)?;
     input::no_body(&headers, body, service.config()).await?;
     // Ending a run is never refused for want of room.
     let about =
@@ -97,10 +97,4 @@ pub(super) async fn finish(
     let run = Some(id.to_string());
     response.extensions_mut().insert(LogFields { run, caller, ..LogFields::default() });
     Ok(response)
-}
-
-/// The run that the path names.
-pub(super) fn run_id(id: Result<Path<String>, PathRejection>) -> Result<RunId, Problem> {
-    let Path(id) = id.map_err(|_| Problem::invalid("`uuid`: the path is not UTF-8"))?;
-    identifier("uuid", &id)
 }

@@ -15,8 +15,7 @@ use zeroize::Zeroizing;
 use super::admission::Caller;
 use super::answer::{Rejection, ok};
 use super::caller::bearer;
-use super::input::{self, Parameters, identifier};
-use super::runs::run_id;
+use super::input::{self, Parameters, identifier, path_id};
 use countersign_issuer::{
     ExchangeRequest, Issued, LogFields, MAX_SECRET_BYTES, MAX_TOKEN_BYTES, Problem, ProblemKind,
     Service, SubjectToken,
@@ -91,7 +90,7 @@ pub(super) async fn get(
     if method != Method::GET {
         return Err(Problem::method_not_allowed().into());
     }
-    let run = run_id(run)?;
+    let run = path_id(run)?;
     let bearer = Zeroizing::new(bearer(&headers, "the run token")?.to_owned());
     if bearer.len() > MAX_SECRET_BYTES {
         return Err(Problem::invalid("the run token is too long").into());

@@ -62,7 +62,7 @@ pub enum ClockError {
 /// - A jump that was believed is [settled](Clock::settled) after [`SystemClock::SETTLED_AFTER`] seconds. Until then it can
 ///   be taken back: the time is then the earlier one again, once that has run on for as long.
 ///
-/// What it does not see: a clock that was wrong when the process started, beyond the floor that it is given.
+/// Not seen is a clock that was wrong when the process started, beyond the floor that it is given.
 pub struct SystemClock {
     timeline: Mutex<Timeline>,
     started: Instant,

@@ -68,7 +68,7 @@ pub use service::{
 };
 pub use store::{
     Registered, RunPage, RunQuery, SqliteStore, Store, StoreError, StoreMark, UnboundError,
-    check_bound,
+    changes_of, check_bound,
 };
 
 /// A future that a trait's method gives.

@@ -12,7 +12,7 @@ use countersign_decision_log::Position;
 use crate::BoxFuture;
 use crate::runs::RegisteredRun;
 
-pub use bound::{StoreMark, UnboundError, check_bound};
+pub use bound::{StoreMark, UnboundError, changes_of, check_bound};
 pub use sqlite::SqliteStore;
 
 /// Keeps runs, and tokens that may be used once. What it has acknowledged survives a crash.

@@ -18,7 +18,7 @@ use crate::output::{self, FAILURE, SUCCESS, Styled};
 /// The maximum length of a file of certificates, in bytes.
 const MAX_PEM_FILE: u64 = 1 << 20;
 
-/// What was found.
+/// The findings.
 #[derive(Serialize)]
 pub(super) struct Online {
     trusted_issuers: Vec<IssuerKeys>,

@@ -143,10 +143,11 @@ pub(super) fn continues(
     let hash = if first == last + 1 {
         before
     } else {
-        Reader::new(log, last)
-            .read()?
-            .filter(|entry| entry.sequence == last)
-            .map(|entry| entry.hash)
+        let own = Reader::new(log, last).read()?.filter(|entry| entry.sequence == last);
+        let own = own.with_context(|| {
+            format!("{}: ends before record {last}, the last one of {name}", log.display())
+        })?;
+        Some(own.hash)
     };
     if hash.is_some_and(|hash| hash != archived.hash) {
         bail!("{}: not the log of {name}: record {last} has another hash", log.display());

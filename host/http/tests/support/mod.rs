@@ -340,3 +340,14 @@ pub(crate) fn all_records(folder: &Path) -> Vec<Value> {
     }
     records
 }
+
+/// Returns true if any file below a folder contains these bytes.
+pub(crate) fn contains(folder: &Path, bytes: &[u8]) -> bool {
+    std::fs::read_dir(folder).unwrap().any(|entry| {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            return contains(&path, bytes);
+        }
+        std::fs::read(path).unwrap().windows(bytes.len()).any(|window| window == bytes)
+    })
+}

@@ -78,13 +78,6 @@ pub enum UnboundError {
     Read(#[from] ReadError),
 }
 
-/// The members of a record that tell of changes.
-#[derive(Deserialize)]
-struct Changes {
-    #[serde(default)]
-    changes: u64,
-}
-
 /// Checks that a store belongs to the log in a folder, and that both are of one time.
 ///
 /// # Errors
@@ -95,9 +88,7 @@ pub fn check_bound(folder: &Path, mark: &StoreMark) -> Result<(), UnboundError> 
     while let Some(entry) = reader.read()? {
         last = entry.sequence;
         // A record of another version has no say.
-        if let Ok(record) = serde_json::from_slice::<Changes>(&entry.record) {
-            changes = changes.max(record.changes);
-        }
+        changes = changes.max(changes_of(&entry.record).unwrap_or(0));
     }
     if mark.changes < changes {
         return Err(UnboundError::StoreBehind { store: mark.changes, log: changes });
@@ -120,4 +111,15 @@ pub fn check_bound(folder: &Path, mark: &StoreMark) -> Result<(), UnboundError> 
         // It was pruned, and the log has gone on since.
         Some(_) | None => Ok(()),
     }
+}
+
+/// The number of changes that a record names, 0 where it names none; `None` if it is no record.
+pub fn changes_of(record: &[u8]) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Changes {
+        #[serde(default)]
+        changes: u64,
+    }
+    let record: Changes = serde_json::from_slice(record).ok()?;
+    Some(record.changes)
 }

@@ -1,17 +1,17 @@
 //! The store in a file: SQLite.
 
 mod id_filter;
+mod known;
 mod pages;
 
-use std::collections::HashMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use countersign::{RunId, RunnerId, read_run, run_record};
-use countersign_decision_log::Position;
+use countersign_decision_log::{Places, Position};
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
@@ -20,6 +20,7 @@ use sqlx::sqlite::{
 use sqlx::{Row, SqlSafeStr, query};
 
 use self::id_filter::IdFilter;
+use self::known::Known;
 use super::{Registered, RunPage, RunQuery, Store, StoreError, StoreMark};
 use crate::BoxFuture;
 use crate::runs::{RegisteredRun, SecretHash};
@@ -38,56 +39,9 @@ pub struct SqliteStore {
     /// The number of changes that are committed.
     changes: AtomicU64,
     log_reached: Mutex<Option<Position>>,
-    places: Vec<Place>,
+    places: Mutex<Places>,
     /// INVARIANT: it has the id of every run in the database.
     ids: IdFilter,
-}
-
-/// Recently read runs, as they are in the database: one process has it, so nobody else changes
-/// them.
-#[derive(Debug, Default)]
-struct Known(RwLock<Recent>);
-
-#[derive(Debug, Default)]
-struct Recent {
-    runs: HashMap<RunId, Arc<RegisteredRun>>,
-    /// Counts changes, so that what was read before one is not kept after it.
-    changes: u64,
-}
-
-impl Known {
-    /// The number of runs kept; when it is reached, all are forgotten.
-    const MAX: usize = 16_384;
-
-    fn get(&self, id: &RunId) -> (Option<Arc<RegisteredRun>>, u64) {
-        let recent = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        (recent.runs.get(id).cloned(), recent.changes)
-    }
-
-    /// Keeps what was read when there had been so many changes.
-    fn put(&self, run: Arc<RegisteredRun>, changes: u64) {
-        let mut recent = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if recent.changes != changes {
-            return;
-        }
-        if recent.runs.len() >= Self::MAX {
-            recent.runs.clear();
-        }
-        recent.runs.insert(run.run.id.clone(), run);
-    }
-
-    /// Forgets a run that has changed.
-    fn forget(&self, id: &RunId) {
-        let mut recent = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        recent.changes += 1;
-        recent.runs.remove(id);
-    }
-
-    fn clear(&self) {
-        let mut recent = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        recent.changes += 1;
-        recent.runs.clear();
-    }
 }
 
 impl SqliteStore {
@@ -129,14 +83,14 @@ impl SqliteStore {
         // A read makes the write-ahead log where there is none.
         let changes = mark_of(&writer).await?.changes;
         let ids = ids(&readers).await?;
-        let places = ["", "-wal"].map(|end| Place::of(path, end));
+        let places = places_of(path).map_err(sqlx::Error::Io)?;
         Ok(Self {
             writer,
             readers,
             known: Known::default(),
             changes: AtomicU64::new(changes),
             log_reached: Mutex::new(None),
-            places: places.into_iter().flatten().collect(),
+            places: Mutex::new(places),
             ids,
         })
     }
@@ -376,7 +330,13 @@ impl Store for SqliteStore {
     }
 
     fn check_place(&self) -> io::Result<()> {
-        self.places.iter().try_for_each(Place::check)
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        match places.missing()?.first() {
+            None => Ok(()),
+            Some(file) => {
+                Err(io::Error::new(io::ErrorKind::NotFound, format!("{file} was taken away")))
+            }
+        }
     }
 
     fn forget(&self, ended_before: u64, now: u64) -> BoxFuture<'_, Result<u64, StoreError>> {
@@ -482,52 +442,14 @@ async fn mark_of(pool: &SqlitePool) -> Result<StoreMark, StoreError> {
     })
 }
 
-/// A file of the database, and the place that it had when it was opened. SQLite writes on to a file whose name is gone.
-#[derive(Debug)]
-struct Place {
-    path: PathBuf,
-    #[cfg(unix)]
-    identity: (u64, u64),
-}
-
-impl Place {
-    /// The file at the database's path with an end; `None` if there is none.
-    fn of(database: &Path, end: &str) -> Option<Self> {
-        let mut path = database.as_os_str().to_owned();
-        path.push(end);
-        let path = PathBuf::from(path);
-        let metadata = std::fs::metadata(&path).ok()?;
-        Some(Self {
-            path,
-            #[cfg(unix)]
-            identity: identity_of(&metadata),
-        })
-    }
-
-    fn check(&self) -> io::Result<()> {
-        let name = || self.path.file_name().unwrap_or_default().display().to_string();
-        let metadata = match std::fs::metadata(&self.path) {
-            Ok(metadata) => metadata,
-            Err(error) => {
-                return Err(io::Error::new(
-                    error.kind(),
-                    format!("{} was taken away: {error}", name()),
-                ));
-            }
-        };
-        #[cfg(unix)]
-        if identity_of(&metadata) != self.identity {
-            return Err(io::Error::other(format!("{} was replaced by another file", name())));
-        }
-        let _ = metadata;
-        Ok(())
-    }
-}
-
-#[cfg(unix)]
-fn identity_of(metadata: &std::fs::Metadata) -> (u64, u64) {
-    use std::os::unix::fs::MetadataExt;
-    (metadata.dev(), metadata.ino())
+/// The places of the database and its write-ahead log: SQLite writes on to files whose names are gone.
+fn places_of(database: &Path) -> io::Result<Places> {
+    let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let mut places = Places::new(folder.unwrap_or(Path::new(".")));
+    let name = database.file_name().unwrap_or_default().to_string_lossy();
+    places.add(&name)?;
+    places.add(&format!("{name}-wal"))?;
+    Ok(places)
 }
 
 /// The tables of this version, and the way there. Not by sqlx's macro, which builds its database drivers once more
