@@ -186,6 +186,10 @@ fn a_backup_that_is_not_as_it_was_written_is_not_restored() {
             .unwrap();
     let files = description["files"].as_object().unwrap();
     assert!(files.contains_key("issuer.db") && files.contains_key("keys/keys.json"), "{files:?}");
+    for (file, digest) in files {
+        let bytes = fs::read(folder.path().join("backup").join(file)).unwrap();
+        assert_eq!(*digest, json!(countersign::Digest::of(&bytes).to_string()), "{file}");
+    }
     let restore = || countersign(folder.path(), "restore --config issuer.toml --from backup");
     for file in files.keys() {
         let path = folder.path().join("backup").join(file);

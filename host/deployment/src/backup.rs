@@ -10,16 +10,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use countersign::Digest;
 use countersign_decision_log::{CopyReport, Entry, LogConfig, ReadError, copy_log, verify};
 use countersign_issuer::{
     CHECKPOINT_KEY_FILE, CheckpointKeyError, CheckpointVerifier, KeyFolder, KeyFolderError,
     SqliteStore, StoreError, StoreMark, UnboundError, changes_of, check_bound,
 };
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::error::DeploymentError;
 use crate::files::{self, FileError, FileSystem, private_folder, resolve_relative_to};
@@ -32,8 +32,6 @@ pub const BACKUP_FILE: &str = "backup.json";
 const DATABASE: &str = "issuer.db";
 /// The maximum length of the description, in bytes.
 const MAX_DESCRIPTION_BYTES: u64 = 16 << 20;
-/// The maximum length of one file in a backup, in bytes: a database of many runs.
-const MAX_FILE_BYTES: u64 = 1 << 40;
 
 /// The description of a backup. Within a `version`, members are only added.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -320,8 +318,19 @@ fn digests(
     Ok(())
 }
 
+/// The SHA-256 of a file, read in parts: a database may have any size.
 fn digest(path: &Path) -> Result<String, FileError> {
-    Ok(Digest::of(&files::read(path, MAX_FILE_BYTES)?).to_string())
+    let io = |source| FileError::Io { path: path.to_owned(), source };
+    let mut file = fs::File::open(path).map_err(io)?;
+    let (mut hasher, mut part) = (Sha256::new(), vec![0; 1 << 20]);
+    loop {
+        match file.read(&mut part).map_err(io)? {
+            0 => break,
+            length => hasher.update(part.get(..length).unwrap_or_default()),
+        }
+    }
+    let hex: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(format!("sha256:{hex}"))
 }
 
 /// Makes a file its owner's alone.
