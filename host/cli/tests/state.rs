@@ -47,6 +47,12 @@ fn token(served: &Served, id: &str) -> Answer {
     Client::new(served.address).unwrap().token(id).unwrap()
 }
 
+fn published(served: &Served) -> Value {
+    let answer = Client::new(served.address).unwrap().ask("GET", "/jwks.json", "", "").unwrap();
+    assert_eq!(answer.status, 200);
+    answer.body
+}
+
 fn digest(answer: &Answer) -> String {
     countersign::Digest::of(answer.body["access_token"].as_str().unwrap().as_bytes()).to_string()
 }
@@ -293,7 +299,22 @@ fn a_part_of_the_state_that_is_put_back_alone_is_not_started_on() {
     let served = Served::start(folder.path());
     assert_eq!(token(&served, RUN_ID).status, 403);
     assert_eq!(token(&served, &id(1)).status, 200);
+    let keys = published(&served);
     assert_eq!(served.stop(), 0);
+
+    // Where there is no backup, docs/state.md has a way on: the keys stay, and nothing else is known.
+    for part in ["issuer.db", "log", "keys/last-checkpoint.json"] {
+        let (path, kept) = (state.join(part), folder.path().join(part.replace('/', "-")));
+        fs::rename(path, kept).unwrap();
+    }
+    let served = Served::start(folder.path());
+    assert_eq!(published(&served), keys);
+    assert_eq!(token(&served, &id(1)).status, 400);
+    assert_eq!(served.register(&api_key, &run_of(&id(1))).status, 201);
+    assert_eq!(token(&served, &id(1)).status, 200);
+    assert_eq!(served.stop(), 0);
+    assert_eq!(countersign(folder.path(), "log verify log").status, 0);
+    assert_eq!(countersign(folder.path(), "log verify state/log").status, 0);
 }
 
 type Disturb = fn(&Path);

@@ -9,10 +9,14 @@
 
 mod support;
 
+use std::path::Path;
+
 use countersign_issuer::{Authorizer, RunnerEntry, RunnerKind, Runners};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use support::{AWS, OTHER_RUNNER, RUN, Running, SHARED_RUNNER, answer, folder, records, run};
+use support::{
+    AWS, OTHER_RUNNER, RUN, Running, SHARED_RUNNER, all_records, answer, folder, records, run,
+};
 
 /// The workspace of the definition that the test's run is of.
 fn definition_workspace() -> String {
@@ -29,6 +33,16 @@ fn runners(entries: &[(&str, &str, RunnerKind)]) -> Runners {
         assert!(runners.add(id.parse().unwrap(), entry));
     }
     runners
+}
+
+/// The last record is of a refusal by the host, with its reason, the run and who asked.
+fn assert_refused_on_record(folder: &Path, code: &str, requester: &str) {
+    let record = all_records(folder).pop().unwrap();
+    assert_eq!((&record["kind"], &record["run"]), (&json!("refused"), &json!(RUN)), "{record}");
+    assert_eq!(record["reasons"][0]["code"], code);
+    assert!(record["reasons"][0]["message"].as_str().unwrap().len() > 10, "{record}");
+    assert!(record["requester"][requester].is_object(), "{record}");
+    assert!(record["request"].is_string() && record["time"].is_u64(), "{record}");
 }
 
 fn facts_on_record(record: &Value) -> Value {
@@ -69,6 +83,7 @@ async fn a_dedicated_runner_serves_its_own_workspaces_definitions_alone() {
         assert_eq!((status, &body["reasons"][0]["code"]), (StatusCode::FORBIDDEN, &json!(code)));
         assert_eq!(body["error"], "access_denied");
         assert_eq!(records(folder.path()).len(), before, "no policy was asked");
+        assert_refused_on_record(folder.path(), code, "run_token");
     }
     service.stop().await;
 }
@@ -93,6 +108,7 @@ async fn decisions_for_other_issuers_hold_to_it_too() {
     for (runner, code) in [(SHARED_RUNNER, "runner-dedicated"), (OTHER_RUNNER, "runner-unknown")] {
         let (status, body) = ask(Some(runner)).await;
         assert_eq!((status, &body["reasons"][0]["code"]), (StatusCode::FORBIDDEN, &json!(code)));
+        assert_refused_on_record(folder.path(), code, "control_plane");
     }
     // Nothing is known of a runner that is not named.
     let (status, body) = ask(None).await;

@@ -19,7 +19,7 @@ use crate::checkpoint::CheckpointSigner;
 use crate::clock::{Clock, ClockError};
 use crate::decider::RecordHead;
 
-pub(crate) use self::changes::{ChangeRecord, finished_record, registered_record};
+pub(crate) use self::changes::{ChangeRecord, finished_record, refused_record, registered_record};
 
 /// The requester, as records have it.
 #[derive(Debug, Clone, Serialize)]

@@ -28,9 +28,12 @@ pub(crate) struct RecordView<'r> {
     /// The facts of a run that was registered.
     #[serde(borrow, default)]
     pub registered: Option<RegisteredView<'r>>,
-    /// The id of a run that was finished.
+    /// The id of a run that was finished, or that a rule of the host refused a token for.
     #[serde(default)]
     pub run: Option<&'r str>,
+    /// The host's reasons for a refusal before any decision.
+    #[serde(default)]
+    pub reasons: Vec<ReasonView>,
 }
 
 #[derive(Deserialize)]
@@ -123,7 +126,10 @@ impl<'r> RecordView<'r> {
         let time = output::time(self.time);
         let Some(decision) = &self.decision else {
             let run = self.run_id().map_or_else(String::new, |run| format!(" run {run}"));
-            return format!("{sequence} {time} {}{run}", self.kind);
+            let codes: Vec<_> = self.reasons.iter().map(|r| r.code.as_str()).collect();
+            let reasons =
+                if codes.is_empty() { String::new() } else { format!(": {}", codes.join(",")) };
+            return format!("{sequence} {time} {}{run}{reasons}", self.kind);
         };
         let run = &decision.claims.run;
         let what = match (decision.outcome, &self.issued) {

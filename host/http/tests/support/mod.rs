@@ -325,7 +325,7 @@ pub(crate) fn records(folder: &Path) -> Vec<Value> {
     let mut records = all_records(folder);
     let is_of_state = |record: &Value| {
         let kind = record["kind"].as_str().unwrap();
-        ["subjects", "registered", "finished"].contains(&kind)
+        ["subjects", "registered", "finished", "refused"].contains(&kind)
     };
     records.retain(|record| !is_of_state(record));
     records

@@ -1,20 +1,20 @@
-//! The records of changes: registrations and finishes of runs.
+//! The records without a decision: registrations and finishes of runs, and requests that the host's own rules refuse.
 
-use countersign::{RunId, run_record};
+use countersign::{Reason, RunId, RunnerId, run_record};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{RequestOrigin, Requester, UsedToken};
 use crate::runs::RegisteredRun;
 
-/// Everything in the record of a change that is not the change.
+/// Everything in a record that is not what happened.
 pub(crate) struct ChangeRecord<'r> {
     pub(crate) origin: &'r RequestOrigin,
     pub(crate) requester: &'r Requester,
     pub(crate) used: Option<&'r UsedToken>,
     /// Seconds since 1970.
     pub(crate) time: u64,
-    /// The number of changes that the store had after this one.
+    /// The number of changes that the store had, with this one.
     pub(crate) changes: u64,
 }
 
@@ -53,6 +53,22 @@ struct FinishedWhat<'r> {
     run: &'r str,
 }
 
+/// A token, or a decision, that was refused before any policy was asked.
+#[derive(Serialize)]
+struct RefusedWhat<'r> {
+    run: &'r str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runner: Option<&'r str>,
+    reasons: Vec<HostReason<'r>>,
+}
+
+/// A reason whose source is the host.
+#[derive(Serialize)]
+struct HostReason<'r> {
+    code: &'r str,
+    message: &'r str,
+}
+
 /// The record of a registration, which is written each time that a run is registered.
 ///
 /// # Errors
@@ -79,6 +95,25 @@ pub(crate) fn finished_record(
     change: ChangeRecord<'_>,
 ) -> Result<Vec<u8>, serde_json::Error> {
     written("finished", change, FinishedWhat { run: run.as_str() })
+}
+
+/// The record of a request for a run that a rule of the host refuses.
+///
+/// # Errors
+/// When it cannot be written.
+pub(crate) fn refused_record(
+    run: &RunId,
+    runner: Option<&RunnerId>,
+    reasons: &[Reason],
+    change: ChangeRecord<'_>,
+) -> Result<Vec<u8>, serde_json::Error> {
+    let reason = |reason| {
+        let Reason { code, message, .. }: &Reason = reason;
+        HostReason { code, message }
+    };
+    let reasons = reasons.iter().map(reason).collect();
+    let (run, runner) = (run.as_str(), runner.map(RunnerId::as_str));
+    written("refused", change, RefusedWhat { run, runner, reasons })
 }
 
 fn written<T: Serialize>(

@@ -87,7 +87,15 @@ impl Service {
         origin: RequestOrigin,
         slot: Slot,
     ) -> Result<Decided, Problem> {
-        let facts = self.facts_for(request.runner.as_ref(), &request.run, &request.facts);
+        let facts = match self.facts_for(request.runner.as_ref(), &request.run, &request.facts) {
+            Ok(facts) => Ok(facts),
+            Err(refusal) => {
+                let of = (&request.run.id, request.runner.as_ref());
+                let (requester, now) = (principal.requester(), self.now()?);
+                let by = (&requester, principal.used.as_ref());
+                Err(self.refusal_on_record(refusal, of, by, &origin, now).await)
+            }
+        };
         let facts = self.repeatable(principal.used.as_ref(), facts).await?;
         let request = IssueRequest { facts, ..request };
         let used = principal.used.clone();

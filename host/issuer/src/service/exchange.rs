@@ -73,14 +73,20 @@ impl Service {
         let Authorized { registered, requester, verified, slot } =
             self.authorized(&request.run, &request.subject_token, proven).await?;
         let now = self.now()?;
-        self.check_live(&registered, now)?;
-        let runner = Some(&registered.runner);
-        let facts = self.facts_for(runner, &registered.run, &registered.facts)?;
-        // Before anything is decided, and after it is known whose limit it is.
+        // Before anything is decided or put on record, and after it is known whose limit it is.
         if matches!(request.subject_token, SubjectToken::RunToken(_)) {
             self.check_run_rate(&request.run)?;
         }
         self.check_runner_rate(&registered.runner)?;
+        let of = (&request.run, Some(&registered.runner));
+        let facts = match self.facts_now(&registered, now) {
+            Ok(facts) => facts,
+            // The token is not used up: nothing was given for it.
+            Err(refusal) => {
+                let by = (&requester, None);
+                return Err(self.refusal_on_record(refusal, of, by, &origin, now).await);
+            }
+        };
         let used = verified.as_ref().and_then(used_token);
         if let SubjectToken::RunnerIdentity(token) = &request.subject_token {
             let noted = self.use_once(used.as_ref()).await;
@@ -89,7 +95,7 @@ impl Service {
         let issue = IssueRequest::for_run(&registered, request.audiences, ttl_seconds, now);
         let issue = IssueRequest { facts, ..issue };
         let head = Head { requester, origin, used: used.clone() };
-        let issued = self.issued(issue, head, &request.run, slot).await;
+        let issued = self.issued(issue, head, &registered, slot).await;
         self.repeatable(used.as_ref(), issued).await
     }
 
@@ -97,16 +103,30 @@ impl Service {
         self: &Arc<Self>,
         request: IssueRequest,
         head: Head,
-        run: &RunId,
+        registered: &RegisteredRun,
         slot: Slot,
     ) -> Result<Issued, Problem> {
+        let (run, requester, origin) =
+            (registered.run.id.clone(), head.requester.clone(), head.origin.clone());
         let issued = self.issue(request, head, slot).await?;
         // The run may have ended meanwhile: no token after that. The record of the signed one stays.
-        let registered = self.find(run).await?;
+        let registered = self.find(&run).await?;
         let registered = registered.ok_or_else(|| Problem::unavailable("the run is gone"))?;
-        self.check_live(&registered, self.now()?)?;
+        let now = self.now()?;
+        if let Err(refusal) = self.check_live(&registered, now) {
+            let of = (&run, Some(&registered.runner));
+            return Err(self
+                .refusal_on_record(refusal, of, (&requester, None), &origin, now)
+                .await);
+        }
         self.metrics.tokens.with_label_values(&issued.labels()).inc();
         Ok(issued)
+    }
+
+    /// The facts of a run that is live at `now` and that its runner may have a token for.
+    fn facts_now(&self, registered: &RegisteredRun, now: u64) -> Result<Facts, Problem> {
+        self.check_live(registered, now)?;
+        self.facts_for(Some(&registered.runner), &registered.run, &registered.facts)
     }
 
     /// The run, if the subject token is of its runner, or is its own; with a slot.

@@ -1,11 +1,12 @@
-//! The records of changes: no change is acknowledged before its record is durable.
+//! The records without a decision: no change is acknowledged, and no refusal told, before its record is durable.
 
+use countersign::{RunId, RunnerId};
 use countersign_decision_log::{NotDurable, Position};
 use tokio::sync::oneshot;
 
 use super::{Principal, Service};
 use crate::problem::Problem;
-use crate::record::{ChangeRecord, RequestOrigin};
+use crate::record::{ChangeRecord, RequestOrigin, Requester, UsedToken, refused_record};
 
 /// The record of a change, which becomes durable.
 pub(super) type QueuedChange = oneshot::Receiver<Result<Position, NotDurable>>;
@@ -34,9 +35,39 @@ impl Service {
         time: u64,
         record: impl FnOnce(ChangeRecord<'_>) -> Result<Vec<u8>, serde_json::Error>,
     ) -> Result<QueuedChange, Problem> {
-        let (requester, changes) = (principal.requester(), self.store.changes());
-        let used = principal.used.as_ref();
-        let change = ChangeRecord { origin, requester: &requester, used, time, changes };
+        self.queue(&principal.requester(), principal.used.as_ref(), origin, time, record)
+    }
+
+    /// Puts on record that a rule of the host refuses a request for a run, and returns the answer to it: the refusal, or
+    /// that it cannot be told yet.
+    pub(super) async fn refusal_on_record(
+        &self,
+        refusal: Problem,
+        run: (&RunId, Option<&RunnerId>),
+        (requester, used): (&Requester, Option<&UsedToken>),
+        origin: &RequestOrigin,
+        time: u64,
+    ) -> Problem {
+        let Some(refused) = &refusal.refusal else { return refusal };
+        let (run, runner) = run;
+        let reasons = &refused.reasons;
+        let queued = self.queue(requester, used, origin, time, |change| {
+            refused_record(run, runner, reasons, change)
+        });
+        let recorded = async { self.recorded(queued?).await };
+        recorded.await.err().unwrap_or(refusal)
+    }
+
+    fn queue(
+        &self,
+        requester: &Requester,
+        used: Option<&UsedToken>,
+        origin: &RequestOrigin,
+        time: u64,
+        record: impl FnOnce(ChangeRecord<'_>) -> Result<Vec<u8>, serde_json::Error>,
+    ) -> Result<QueuedChange, Problem> {
+        let changes = self.store.changes();
+        let change = ChangeRecord { origin, requester, used, time, changes };
         let record = record(change).map_err(Problem::failed)?;
         let (done, durable) = oneshot::channel();
         let log = self.log.load();
