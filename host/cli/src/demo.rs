@@ -30,7 +30,7 @@ pub(crate) struct Demo {}
 impl Demo {
     pub(crate) fn run(&self) -> Result<Exit> {
         let manifest = Manifest::parse(MANIFEST)?;
-        let engine = engine::engine(Optimization::None, output::warn_or_log)?;
+        let engine = engine::engine(Optimization::None, None, output::warn_or_log)?;
         let files = components(&manifest)?;
         let bundle = ManifestBundle::new(manifest, files);
         let policies =

@@ -11,6 +11,7 @@ use countersign::{Limits, Optimization};
 
 use self::component::Inspected;
 use crate::bounds::TotalPrepareTime;
+use crate::cache::CacheArguments;
 use crate::can_permit::PermitArguments;
 use crate::output::{self, Exit, Format};
 use crate::progress;
@@ -29,7 +30,8 @@ The JSON of components is an array with an object for each file: `file`, `bytes`
 (null if unreadable), `loads`, and, if it loads, `description` with `name`, `version`, `summary`,
 `settings_schema` and `schema_not_used` (the reason that the schema is not used, or null), `limits` and
 `needs`; otherwise `problem` with `code` and `message`. A component is loaded under the ceilings, but with
-the defaults of the stack and of preparing, or --prepare-ms and --prepare-memory-bytes. `needs` has the
+the defaults of the stack and of preparing, or --prepare-ms and --prepare-memory-bytes, which are always tried anew
+and not taken from the cache. `needs` has the
 limits that `describe` exceeds by default, by their keys in a manifest; evaluations may need more.
 
 The JSON of bindings has `bindings`, an array with an object for each: `binding`, `mode`, `may_permit`,
@@ -80,6 +82,9 @@ pub(crate) struct Inspect {
     #[arg(long, conflicts_with = "policies")]
     settings_schema: bool,
 
+    #[command(flatten)]
+    cache: CacheArguments,
+
     /// The form of the output
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -98,12 +103,14 @@ impl Inspect {
         if self.permits.strict || !self.permits.definitions.is_empty() {
             anyhow::bail!("--definition and --strict require --policies");
         }
-        let engine = engine::engine(Optimization::None, output::warn_or_log)?;
         let prepare = Limits {
             prepare_ms: self.prepare_ms,
             prepare_memory_bytes: self.prepare_memory_bytes,
             ..Limits::DEFAULT
         };
+        // Other limits are given to learn whether they are enough.
+        let cache = if prepare == Limits::DEFAULT { self.cache.open()? } else { None };
+        let engine = engine::engine(Optimization::None, cache, output::warn_or_log)?;
         let clock = self.total_prepare_time.start();
         let inspected = progress::with_progress("compiling", "components", |progress| {
             progress.set_of(self.files.len());

@@ -72,7 +72,7 @@ fn of_manifest(path: &Path) -> Result<Vec<Described>> {
     let name = || path.display().to_string();
     let manifest = read_manifest(path)?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    let engine = engine::engine(Optimization::None, output::warn_or_log)?;
+    let engine = engine::engine(Optimization::None, None, output::warn_or_log)?;
     let mut seen = BTreeSet::new();
     let mut described = Vec::new();
     for binding in &manifest.bindings {
@@ -101,7 +101,7 @@ fn of_files(paths: &[PathBuf]) -> Result<Vec<Described>> {
     if paths.is_empty() {
         return Ok(Vec::new());
     }
-    let engine = engine::engine(Optimization::None, output::warn_or_log)?;
+    let engine = engine::engine(Optimization::None, None, output::warn_or_log)?;
     let mut described = Vec::new();
     for path in paths {
         let name = path.to_str().with_context(|| format!("{}: not UTF-8", path.display()))?;

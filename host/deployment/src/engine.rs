@@ -13,13 +13,17 @@ use crate::manifest::PreparationEntry;
 /// The subcommand that makes this program a child that compiles.
 pub const CHILD: &str = "compile-for-parent";
 
-/// Makes an engine that compiles in a child process of this program. `warn` is called with each schema that is not
-/// used, and why: one line, safe to show.
+/// Makes an engine that compiles in a child process of this program, and takes what is in the cache. `warn` is called with
+/// each schema that is not used, and why: one line, safe to show.
 ///
 /// # Errors
 /// When this program has no path, or the system gives no engine.
-pub fn engine(optimization: Optimization, warn: fn(&str)) -> Result<Engine, DeploymentError> {
-    engine_with(optimization, PreparationEntry::default(), None, warn)
+pub fn engine(
+    optimization: Optimization,
+    cache: Option<CacheFolder>,
+    warn: fn(&str),
+) -> Result<Engine, DeploymentError> {
+    engine_with(optimization, PreparationEntry::default(), cache, warn)
 }
 
 /// Makes the engine of a manifest, which takes what is in the cache. Settings are checked against the schema of their
@@ -36,12 +40,16 @@ pub fn engine_with(
     engine_of(optimization, entry, cache, Some(settings_check(warn)))
 }
 
-/// Makes an engine that leaves the check of settings to the policy itself, to test the policy.
+/// Makes an engine that takes what is in the cache and leaves the check of settings to the policy itself, to test the
+/// policy.
 ///
 /// # Errors
 /// Those of [`engine`].
-pub fn engine_without_check(optimization: Optimization) -> Result<Engine, DeploymentError> {
-    engine_of(optimization, PreparationEntry::default(), None, None)
+pub fn engine_without_check(
+    optimization: Optimization,
+    cache: Option<CacheFolder>,
+) -> Result<Engine, DeploymentError> {
+    engine_of(optimization, PreparationEntry::default(), cache, None)
 }
 
 /// Makes the check of settings against the schema of their policy.

@@ -12,12 +12,12 @@ use crate::{base_directory, output};
 #[derive(Args)]
 pub(crate) struct CachePlace {
     /// The folder of compiled policies [default: countersign in $XDG_CACHE_HOME or ~/.cache]
-    #[arg(long = "cache", value_name = "FOLDER")]
+    #[arg(id = "cache", long = "cache", value_name = "FOLDER")]
     folder: Option<PathBuf>,
 
     /// The secret that authenticates entries, in a folder that nobody else can write to [default:
     /// countersign/cache-secret in $XDG_STATE_HOME or ~/.local/state]
-    #[arg(long = "cache-secret", value_name = "FILE")]
+    #[arg(id = "cache-secret", long = "cache-secret", value_name = "FILE")]
     secret: Option<PathBuf>,
 }
 
@@ -28,7 +28,7 @@ pub(crate) struct CacheArguments {
     place: CachePlace,
 
     /// Use no cache
-    #[arg(long, conflicts_with_all = ["folder", "secret"])]
+    #[arg(long, conflicts_with_all = ["cache", "cache-secret"])]
     no_cache: bool,
 }
 

@@ -53,7 +53,7 @@ pub(super) fn inspect(
     let mut bundle = ManifestBundle::read(manifest)?;
     // Prepared as by a service, but all of them now.
     Arc::make_mut(&mut bundle.manifest).preparation.bindings = PreparationTiming::AtStart;
-    let engine = engine::engine(Optimization::Speed, output::warn_or_log)?;
+    let engine = engine::engine(Optimization::Speed, None, output::warn_or_log)?;
     let set = time.prepare(&bundle, manifest, &engine)?;
     let entries = bundle.manifest.bindings.iter();
     let paths: BTreeMap<&str, &str> =

@@ -10,6 +10,7 @@ use countersign_authoring::{CaseRunner, Measurement, measure};
 use serde::Serialize;
 
 use super::folder::FolderArguments;
+use crate::cache::CacheArguments;
 use crate::output::{self, Exit, FAILURE, Format, Styled};
 use crate::progress;
 use countersign_deployment::engine;
@@ -40,6 +41,9 @@ pub(super) struct Bench {
     #[arg(long, value_name = "TIMES", default_value_t = 1000)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     times: u32,
+
+    #[command(flatten)]
+    cache: CacheArguments,
 
     /// The form of the output
     #[arg(long, value_enum, default_value_t = Format::Human)]
@@ -74,7 +78,7 @@ struct PrintedCase<'m> {
 impl Bench {
     pub(super) fn run(&self) -> Result<Exit> {
         let folder = self.folder.read()?;
-        let engine = engine::engine(Optimization::Speed, output::warn_or_log)?;
+        let engine = engine::engine(Optimization::Speed, self.cache.open()?, output::warn_or_log)?;
         let (cases, run) = (&folder.cases, &folder.run);
         let begin = Instant::now();
         let time = || u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);

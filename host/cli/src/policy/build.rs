@@ -19,6 +19,7 @@ use countersign_schema::SettingsSchema;
 use serde::Serialize;
 
 use super::language::Language;
+use crate::cache::CacheArguments;
 use crate::output::{self, DIM, Exit, Format, STRONG, Styled};
 use crate::progress;
 use countersign_deployment::{engine, files};
@@ -55,6 +56,9 @@ pub(super) struct Build {
 
     #[command(flatten)]
     engines: engines::EngineArguments,
+
+    #[command(flatten)]
+    cache: CacheArguments,
 
     /// The form of the output
     #[arg(long, value_enum, default_value_t = Format::Human)]
@@ -97,7 +101,7 @@ impl Build {
             bail!("the component imports `{}`, and a policy imports nothing", visible(import));
         }
         let limits = language.profile().limits();
-        let engine = engine::engine(Optimization::None, output::warn_or_log)?;
+        let engine = engine::engine(Optimization::None, self.cache.open()?, output::warn_or_log)?;
         let policy = progress::with_spinner("checking the component", || {
             Policy::load(&engine, &bytes, &limits)
         })?;

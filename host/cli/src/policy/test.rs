@@ -15,6 +15,7 @@ use countersign_authoring::{CaseRunner, CaseRunnerError, CasesError, CoverageErr
 use super::coverage::PolicyCoverage;
 use super::folder::FolderArguments;
 use crate::bounds::TotalFuel;
+use crate::cache::CacheArguments;
 use crate::output::{self, Exit};
 use crate::progress;
 use countersign_deployment::engine;
@@ -81,6 +82,9 @@ pub(super) struct Test {
 
     #[command(flatten)]
     total_fuel: TotalFuel,
+
+    #[command(flatten)]
+    cache: CacheArguments,
 
     /// The form of the output
     #[arg(long, value_enum, default_value_t = TestFormat::Human)]
@@ -152,12 +156,10 @@ impl TestError {
 impl Test {
     pub(super) fn run(&self) -> Result<Exit> {
         if self.watch {
-            return self.watch(&engine::engine_without_check(Optimization::None)?);
+            return self.watch(&self.engine()?);
         }
         let mut tested = Tested::default();
-        let done = engine::engine_without_check(Optimization::None)
-            .map_err(anyhow::Error::from)
-            .and_then(|engine| self.test(&engine, &mut tested));
+        let done = self.engine().and_then(|engine| self.test(&engine, &mut tested));
         let error = done.as_ref().err().map(TestError::new);
         match self.format {
             TestFormat::Human => {
@@ -171,6 +173,10 @@ impl Test {
         }
         done?;
         Ok(if tested.passed() { Exit::Success } else { Exit::Failed })
+    }
+
+    fn engine(&self) -> Result<Engine> {
+        Ok(engine::engine_without_check(Optimization::None, self.cache.open()?)?)
     }
 
     /// Tests the policy, and takes down in `tested` what comes out.
