@@ -64,7 +64,7 @@ impl Responses {
 
 /// Exchanges the run token on a connection of its own.
 pub(crate) fn exchange(served: &Served) -> Option<u16> {
-    ask(&mut connect(served.address)?, served.exchange.as_bytes())
+    ask(&mut connect(served.requests.address)?, served.requests.exchange.as_bytes())
 }
 
 /// Asks if the service is alive.

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::clients::{connect, read};
-use crate::served::{Served, form};
+use crate::served::{Requests, form};
 
 /// The connections that have a request at a time: more than are answered at a time.
 const ASKING: usize = 220;
@@ -21,7 +21,7 @@ pub(crate) struct Flood {
     pub(crate) name: &'static str,
     pub(crate) threads: usize,
     /// Runs in each thread until it is stopped, and counts what it sends.
-    pub(crate) run: fn(&Served, &AtomicBool, &AtomicU64),
+    pub(crate) run: fn(&Requests, &AtomicBool, &AtomicU64),
 }
 
 pub(crate) const FLOODS: [Flood; 9] = [
@@ -36,46 +36,46 @@ pub(crate) const FLOODS: [Flood; 9] = [
     Flood { name: "requests that are taken back (HTTP/2)", threads: KEEPERS, run: resets },
 ];
 
-fn unsigned(served: &Served, stop: &AtomicBool, sent: &AtomicU64) {
-    again(served, &served.unsigned, stop, sent);
+fn unsigned(service: &Requests, stop: &AtomicBool, sent: &AtomicU64) {
+    again(service, &service.unsigned, stop, sent);
 }
 
-fn silent(served: &Served, stop: &AtomicBool, sent: &AtomicU64) {
-    again(served, &served.of_silent, stop, sent);
+fn silent(service: &Requests, stop: &AtomicBool, sent: &AtomicU64) {
+    again(service, &service.of_silent, stop, sent);
 }
 
-fn unknown_runs(served: &Served, stop: &AtomicBool, sent: &AtomicU64) {
+fn unknown_runs(service: &Requests, stop: &AtomicBool, sent: &AtomicU64) {
     let token = "urn:ietf:params:oauth:token-type:access_token";
     let request = form("11111111-1111-4111-8111-111111111111", token, "a-token-of-no-run-at-all");
-    again(served, &request, stop, sent);
+    again(service, &request, stop, sent);
 }
 
-fn readiness(served: &Served, stop: &AtomicBool, sent: &AtomicU64) {
-    again(served, "GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n", stop, sent);
+fn readiness(service: &Requests, stop: &AtomicBool, sent: &AtomicU64) {
+    again(service, "GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n", stop, sent);
 }
 
-fn nothing(served: &Served, stop: &AtomicBool, sent: &AtomicU64) {
-    wait(served, b"", stop, sent);
+fn nothing(service: &Requests, stop: &AtomicBool, sent: &AtomicU64) {
+    wait(service, b"", stop, sent);
 }
 
-fn a_byte(served: &Served, stop: &AtomicBool, sent: &AtomicU64) {
-    wait(served, b"P", stop, sent);
+fn a_byte(service: &Requests, stop: &AtomicBool, sent: &AtomicU64) {
+    wait(service, b"P", stop, sent);
 }
 
-fn bodies(served: &Served, stop: &AtomicBool, sent: &AtomicU64) {
-    let request = served.exchange.as_bytes();
-    wait(served, request.get(..request.len() - 1).unwrap_or_default(), stop, sent);
+fn bodies(service: &Requests, stop: &AtomicBool, sent: &AtomicU64) {
+    let request = service.exchange.as_bytes();
+    wait(service, request.get(..request.len() - 1).unwrap_or_default(), stop, sent);
 }
 
 /// Has a request on each of its connections at a time, and sends others when they are answered; on another connection where
 /// one is not.
-fn again(served: &Served, request: &str, stop: &AtomicBool, sent: &AtomicU64) {
+fn again(service: &Requests, request: &str, stop: &AtomicBool, sent: &AtomicU64) {
     let mut connections: Vec<Option<TcpStream>> = Vec::new();
     connections.resize_with(ASKING / KEEPERS, || None);
     while !stop.load(Ordering::Relaxed) {
         for connection in &mut connections {
             if connection.is_none() {
-                *connection = connect(served.address);
+                *connection = connect(service.address);
             }
             sent.fetch_add(1, Ordering::Relaxed);
             if connection.as_mut().is_some_and(|one| one.write_all(request.as_bytes()).is_err()) {
@@ -91,11 +91,11 @@ fn again(served: &Served, request: &str, stop: &AtomicBool, sent: &AtomicU64) {
 }
 
 /// Keeps connections open that have sent so much, and opens others where some are closed.
-fn wait(served: &Served, begun: &[u8], stop: &AtomicBool, sent: &AtomicU64) {
+fn wait(service: &Requests, begun: &[u8], stop: &AtomicBool, sent: &AtomicU64) {
     let mut waiting: Vec<TcpStream> = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         while waiting.len() < WAITING / KEEPERS && !stop.load(Ordering::Relaxed) {
-            let Some(mut stream) = connect(served.address) else { break };
+            let Some(mut stream) = connect(service.address) else { break };
             if stream.write_all(begun).is_ok() && stream.set_nonblocking(true).is_ok() {
                 sent.fetch_add(1, Ordering::Relaxed);
                 waiting.push(stream);
@@ -112,7 +112,7 @@ fn wait(served: &Served, begun: &[u8], stop: &AtomicBool, sent: &AtomicU64) {
 }
 
 /// Sends requests over HTTP/2 and takes them back at once (CVE-2023-44487), a connection after the other.
-fn resets(served: &Served, stop: &AtomicBool, sent: &AtomicU64) {
+fn resets(service: &Requests, stop: &AtomicBool, sent: &AtomicU64) {
     let frame = |kind: u8, flags: u8, stream: u32, payload: &[u8]| {
         let length = u32::try_from(payload.len()).unwrap_or(0).to_be_bytes();
         let (_, length) = length.split_at(1);
@@ -127,7 +127,7 @@ fn resets(served: &Served, stop: &AtomicBool, sent: &AtomicU64) {
         flood.extend(frame(3, 0, stream, &8_u32.to_be_bytes()));
     }
     while !stop.load(Ordering::Relaxed) {
-        let Some(mut stream) = connect(served.address) else { continue };
+        let Some(mut stream) = connect(service.address) else { continue };
         sent.fetch_add(1, Ordering::Relaxed);
         if stream.write_all(&flood).is_ok() {
             let _ = std::io::copy(&mut stream, &mut std::io::sink());

@@ -9,6 +9,7 @@ use std::thread;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -25,23 +26,30 @@ const ISSUER: &str = "https://cluster.example.com";
 /// The key of RFC 7515 appendix A.2: tokens with its `kid` are verified, and are not signed with it.
 const JWKS: &str = r#"{"keys":[{"kty":"RSA","kid":"1","use":"sig","alg":"RS256","e":"AQAB","n":"ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ"}]}"#;
 
-/// A service with a run, and requests to it.
+/// A service with a run.
 pub(crate) struct Served {
-    pub(crate) address: SocketAddr,
     pub(crate) probes: SocketAddr,
+    pub(crate) requests: Requests,
+    _folder: TempDir,
+    _silent: TcpListener,
+    child: Child,
+}
+
+/// Requests to a service.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Requests {
+    pub(crate) address: SocketAddr,
     /// A good exchange.
     pub(crate) exchange: String,
     /// One whose token nobody has signed, of an issuer whose keys are known.
     pub(crate) unsigned: String,
     /// The same of an issuer that takes connections and says nothing.
     pub(crate) of_silent: String,
-    _folder: TempDir,
-    _silent: TcpListener,
-    child: Child,
 }
 
 impl Served {
-    pub(crate) fn start() -> Self {
+    /// Starts the service on these processors.
+    pub(crate) fn start(processors: &[String]) -> Self {
         let folder = TempDir::new_in(target()).expect("a folder");
         for (name, bytes) in countersign_policy_artifacts::POLICIES {
             fs::write(folder.path().join(format!("{name}.wasm")), bytes).expect("a policy");
@@ -67,12 +75,14 @@ impl Served {
             key["sha256"]
         );
         fs::write(folder.path().join("issuer.toml"), config).expect("a configuration");
-        let mut child = Command::new(program())
+        let mut child = Command::new("taskset")
+            .args(["-c", &processors.join(",")])
+            .arg(program())
             .args(["serve", "--config", "issuer.toml", "--no-cache"])
             .current_dir(folder.path())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("the release build: `cargo build --release --bin countersign`");
+            .expect("`taskset`, and the release build: `cargo build --release --bin countersign`");
         let mut lines = BufReader::new(child.stderr.take().expect("its log"));
         let (address, probes) = loop {
             let mut line = String::new();
@@ -86,16 +96,13 @@ impl Served {
         thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
         register(address, key["key"].as_str().expect("a key"));
         let jwt = "urn:ietf:params:oauth:token-type:jwt";
-        Self {
+        let requests = Requests {
             address,
-            probes,
             exchange: form(RUN_ID, "urn:ietf:params:oauth:token-type:access_token", RUN_TOKEN),
             unsigned: form(RUN_ID, jwt, &unsigned(ISSUER)),
             of_silent: form(RUN_ID, jwt, &unsigned(&silent_url)),
-            _folder: folder,
-            _silent: silent,
-            child,
-        }
+        };
+        Self { probes, requests, _folder: folder, _silent: silent, child }
     }
 
     /// Stops the service, which must end as it should.
