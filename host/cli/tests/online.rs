@@ -76,7 +76,11 @@ async fn keys_of_trusted_issuers_are_checked_online() {
         fs::write(platform.path("online.toml"), format!("{config}{}", issuers.concat())).unwrap();
     };
     let known = trusted("known", &format!("{tls}/jwks.json"), "ca-file = \"authority.pem\"");
-    let fine = [known, trusted("good", &format!("{good}/jwks"), "")];
+    // Nobody listens at its own address: the proxy answers.
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let proxied =
+        trusted("proxied", &format!("http://{nobody}/jwks"), &format!("proxy = \"{good}\""));
+    let fine = [known, trusted("good", &format!("{good}/jwks"), ""), proxied];
     write(&fine);
     let checked = platform.json("check --config online.toml --online --format json");
     let issuers = &checked["online"]["trusted_issuers"];
@@ -84,6 +88,10 @@ async fn keys_of_trusted_issuers_are_checked_online() {
     assert_eq!(issuers[0]["keys"], json!([{"kid": key.public().kid(), "algorithms": ["ES256"]}]));
     assert_eq!(issuers[0]["passed_over"], json!(["key `secret`: its `kty` `oct` is not accepted"]));
     assert_eq!(issuers[1]["keys"][0]["algorithms"], json!(["RS256"]));
+    assert_eq!(
+        (&issuers[2]["issuer"], &issuers[2]["keys"]),
+        (&json!("https://proxied.example"), &issuers[0]["keys"])
+    );
     let certificates = &checked["online"]["certificates"];
     assert_eq!(certificates[1]["file"], "authority.pem");
     assert_eq!(

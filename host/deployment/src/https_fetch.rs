@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, StatusCode, Url};
+use reqwest::{Certificate, Client, Proxy, StatusCode, Url};
 use zeroize::Zeroizing;
 
 use countersign_issuer::{BoxFuture, Fetch, FetchError, FetchErrorKind, FetchedDocument};
@@ -20,7 +20,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// The maximum length of a file with a token, in bytes.
 const MAX_TOKEN_FILE_BYTES: u64 = 32 << 10;
 
-/// Fetches over HTTPS, without proxies or redirects, and within 5 seconds.
+/// Fetches over HTTPS, without redirects, and within 5 seconds. The proxies that the environment names are not used.
 #[derive(Debug, Clone)]
 pub struct HttpsFetch {
     client: Client,
@@ -53,6 +53,15 @@ impl Origin {
         let host = url.host_str()?.trim_end_matches('.').to_owned();
         Some(Self { scheme: url.scheme().to_owned(), host, port: url.port_or_known_default() })
     }
+
+    /// True where the text is `http://HOST:PORT` or `https://HOST:PORT`, and nothing more.
+    pub(crate) fn is_of_http(&self, text: &str) -> bool {
+        let Some((scheme, rest)) = text.split_once("://") else { return false };
+        let host = rest.strip_suffix('/').unwrap_or(rest);
+        ["http", "https"].contains(&scheme)
+            && scheme == self.scheme
+            && !host.contains(['/', '?', '#', '@', '*'])
+    }
 }
 
 /// A client that could not be made.
@@ -62,6 +71,9 @@ pub enum HttpsFetchError {
     /// There is no certificate in the text.
     #[error("no certificate; expected PEM")]
     NoCertificate,
+    /// The proxy has no usable URL.
+    #[error("`proxy` is not the URL of a proxy")]
+    Proxy(#[source] reqwest::Error),
     /// The certificates cannot be used.
     #[error("failed to make the HTTPS client")]
     Client(#[from] reqwest::Error),
@@ -69,15 +81,20 @@ pub enum HttpsFetchError {
 
 impl HttpsFetch {
     /// A client that verifies servers with the certificates in `authorities` (PEM), or with the system's, and sends a
-    /// token to those that it is for.
+    /// token to those that it is for. `proxy` is the URL of an HTTP proxy that all requests go through: those over HTTPS by
+    /// `CONNECT` (RFC 9110 section 9.3.6), so that it sees nothing of them.
     ///
     /// # Errors
-    /// When there is no certificate in them.
+    /// When there is no certificate in them, or the proxy is no URL.
     pub fn new(
         authorities: Option<&[u8]>,
         token: Option<FetchToken>,
+        proxy: Option<&str>,
     ) -> Result<Self, HttpsFetchError> {
         let mut builder = Client::builder().redirect(Policy::none()).no_proxy();
+        if let Some(proxy) = proxy {
+            builder = builder.proxy(Proxy::all(proxy).map_err(HttpsFetchError::Proxy)?);
+        }
         if let Some(pem) = authorities {
             let certificates = Certificate::from_pem_bundle(pem)?;
             if certificates.is_empty() {
@@ -187,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_file_without_certificates_verifies_nobody() {
-        let error = HttpsFetch::new(Some(b"{}"), None).unwrap_err();
+        let error = HttpsFetch::new(Some(b"{}"), None, None).unwrap_err();
         assert!(matches!(error, HttpsFetchError::NoCertificate));
     }
 

@@ -236,6 +236,7 @@ impl Loader {
             let before = &source.entry;
             (&before.url, &before.keys, &before.token_file, &before.token_origins)
                 == (&entry.url, &entry.keys, &entry.token_file, &entry.token_origins)
+                && before.proxy == entry.proxy
                 && source.authorities == digest
         });
         let keys = match same {
@@ -246,7 +247,7 @@ impl Loader {
                     origins: entry.token_origins.clone(),
                 });
                 let pem = authorities.map(|file| file.bytes.as_slice());
-                let fetch = HttpsFetch::new(pem, token)
+                let fetch = HttpsFetch::new(pem, token, entry.proxy.as_deref())
                     .map_err(|error| DeploymentError::from(error).at("ca-file"))?;
                 let jwks_url = match &entry.keys {
                     KeysEntry::Url(jwks_url) => Some(jwks_url.clone()),

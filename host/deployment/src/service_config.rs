@@ -69,6 +69,8 @@ pub struct TrustedIssuerEntry {
     pub keys: KeysEntry,
     /// `ca-file`: certificates, in PEM, that verify its server in the place of the system's.
     pub ca_file: Option<String>,
+    /// `proxy`: the URL of an HTTP proxy that its keys are fetched through.
+    pub proxy: Option<String>,
     /// `token-file`: a bearer token for requests of its keys, as Kubernetes requires; read anew each time.
     pub token_file: Option<String>,
     /// The origins that the token is for: those of `url` and `jwks-url`, and `token-origins`.

@@ -51,7 +51,7 @@ impl Other {
     }
 
     fn trusted(&self) -> TrustedIssuers {
-        let fetch = Arc::new(HttpsFetch::new(None, None).unwrap());
+        let fetch = Arc::new(HttpsFetch::new(None, None, None).unwrap());
         let issuer = TrustedIssuer {
             url: self.url.clone(),
             audience: ISSUER.to_owned(),
@@ -217,6 +217,10 @@ fn the_configuration_names_the_origins_that_see_a_token() {
     assert_eq!(parse("").unwrap().max_token_lifetime, 172_800);
     for (more, says) in [
         ("token-origins = [\"https://c.example\"]", "there is none"),
+        ("proxy = \"proxy.example:3128\"", "expected http://HOST:PORT"),
+        ("proxy = \"socks5://proxy.example:1080\"", "expected http://HOST:PORT"),
+        ("proxy = \"http://user:secret@proxy.example\"", "without user and path"),
+        ("proxy = \"http://proxy.example/x\"", "without user and path"),
         ("token-file = \"t\"\ntoken-origins = [\"https://c.example/x\"]", "expected https://HOST"),
         ("token-file = \"t\"\ntoken-origins = [\"http://c.example\"]", "expected https://HOST"),
         ("token-file = \"t\"\ntoken-origins = [\"c.example\"]", "expected https://HOST"),
@@ -239,7 +243,7 @@ async fn a_token_is_shown_to_the_origins_that_it_is_for() {
     let file = folder.path().join("token");
     let with = |origins: &[&str]| {
         let origins = origins.iter().map(|url| Origin::of(url).unwrap()).collect();
-        HttpsFetch::new(None, Some(FetchToken { file: file.clone(), origins })).unwrap()
+        HttpsFetch::new(None, Some(FetchToken { file: file.clone(), origins }), None).unwrap()
     };
     let jwks = format!("{}/jwks", cluster.url);
     let error = with(&[&cluster.url]).fetch(&jwks, 10_000).await.unwrap_err();
@@ -373,7 +377,7 @@ async fn a_timeout_is_told_from_a_broken_connection() {
                 std::future::pending::<()>().await;
             }
         });
-        let fetch = HttpsFetch::new(None, None).unwrap();
+        let fetch = HttpsFetch::new(None, None, None).unwrap();
         // A machine that is busy must not be taken for a server that is slow.
         let milliseconds = if is_closed { 30_000 } else { 300 };
         let fetch = fetch.with_timeout(std::time::Duration::from_millis(milliseconds));

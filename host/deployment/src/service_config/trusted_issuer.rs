@@ -19,6 +19,7 @@ pub(super) struct TrustedIssuerTable {
     jwks_url: Option<String>,
     jwks_file: Option<String>,
     ca_file: Option<String>,
+    proxy: Option<String>,
     token_file: Option<String>,
     #[serde(default)]
     token_origins: Vec<String>,
@@ -74,6 +75,12 @@ fn trusted_issuer(
             return Err(value(place, "has both `jwks-url` and `jwks-file`; keep one"));
         }
     };
+    let is_proxy = |proxy: &str| Origin::of(proxy).is_some_and(|origin| origin.is_of_http(proxy));
+    if table.proxy.as_deref().is_some_and(|proxy| !is_proxy(proxy)) {
+        let problem =
+            "`proxy`: expected http://HOST:PORT or https://HOST:PORT, without user and path";
+        return Err(value(place, problem));
+    }
     let identities = table
         .identity
         .into_iter()
@@ -90,6 +97,7 @@ fn trusted_issuer(
         token_origins,
         audience: table.audience,
         ca_file: table.ca_file,
+        proxy: table.proxy,
         token_file: table.token_file,
         single_use: table.single_use,
         max_token_lifetime: bounded(

@@ -115,7 +115,7 @@ pub(crate) fn runner_claims(issuer: &StandIn, now: u64) -> Value {
 /// The source of the keys that an issuer publishes.
 pub(crate) fn source(url: &str) -> Arc<KeySource> {
     // An issuer that a test holds back is not to be taken for one that does not answer.
-    let fetch = HttpsFetch::new(None, None).unwrap().with_timeout(Duration::from_secs(60));
+    let fetch = HttpsFetch::new(None, None, None).unwrap().with_timeout(Duration::from_secs(60));
     let fetch = Arc::new(fetch);
     Arc::new(KeySource::published(url.to_owned(), None, fetch))
 }
