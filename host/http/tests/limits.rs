@@ -54,7 +54,7 @@ impl Slow {
 }
 
 /// Whoever holds one run's token does not use up what all runs of its runner share; one that has ended
-/// takes nothing at all.
+/// takes nothing of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_does_not_use_up_its_runners_share() {
     let folder = folder();
@@ -66,13 +66,21 @@ async fn a_run_does_not_use_up_its_runners_share() {
     let ended = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa";
     service.register(&support::run_of(ended, "team-a", support::OTHER_RUNNER), SHARED_RUNNER).await;
     service.finish(ended).await;
-    let mut refused = 0;
+    let (mut refused, mut of_ended) = (0, Vec::new());
     for _ in 0..60 {
-        assert_eq!(service.by_run_token(ended, AWS).await.status(), StatusCode::FORBIDDEN);
+        of_ended.push(service.by_run_token(ended, AWS).await.status());
         let status = service.by_run_token(RUN, AWS).await.status();
         refused += usize::from(status == StatusCode::TOO_MANY_REQUESTS);
     }
     assert!(refused > 0);
+    // Each is on record, so it has the rate of its run.
+    assert_eq!(of_ended[..2], [StatusCode::FORBIDDEN; 2]);
+    of_ended.retain(|status| *status != StatusCode::TOO_MANY_REQUESTS);
+    assert!(of_ended.len() < 60, "{of_ended:?}");
+    assert!(of_ended.iter().all(|status| *status == StatusCode::FORBIDDEN), "{of_ended:?}");
+    let on_record = support::all_records(folder.path());
+    let refusals = on_record.iter().filter(|record| record["kind"] == "refused");
+    assert_eq!(refusals.count(), of_ended.len());
     let identity = service.identity(support::SHARED_SUBJECT);
     assert_eq!(service.by_identity(RUN, &identity).await.status(), StatusCode::OK);
     service.stop().await;
@@ -153,9 +161,9 @@ async fn it_speaks_tls_where_it_has_a_certificate() {
     assert_eq!(keys.status(), StatusCode::OK);
     // Its own way of fetching keys verifies too, and refuses whom it does not know.
     let fetched =
-        HttpsFetch::new(Some(authority), None).unwrap().fetch(&url, 1 << 16).await.unwrap();
+        HttpsFetch::new(Some(authority), None, None).unwrap().fetch(&url, 1 << 16).await.unwrap();
     assert_eq!(fetched.bytes, keys.bytes().await.unwrap());
-    let error = HttpsFetch::new(None, None).unwrap().fetch(&url, 1 << 16).await.unwrap_err();
+    let error = HttpsFetch::new(None, None, None).unwrap().fetch(&url, 1 << 16).await.unwrap_err();
     assert_eq!(error.kind, FetchErrorKind::Connection);
     assert!(error.problem.contains("invalid peer certificate: UnknownIssuer"), "{error}");
     // A certificate is replaced, and a broken one is not.

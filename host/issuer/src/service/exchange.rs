@@ -74,10 +74,11 @@ impl Service {
             self.authorized(&request.run, &request.subject_token, proven).await?;
         let now = self.now()?;
         // Before anything is decided or put on record, and after it is known whose limit it is.
-        if matches!(request.subject_token, SubjectToken::RunToken(_)) {
-            self.check_run_rate(&request.run)?;
+        let is_of_run = matches!(request.subject_token, SubjectToken::RunToken(_));
+        match is_of_run {
+            true => self.check_run_rate(&request.run)?,
+            false => self.check_runner_rate(&registered.runner)?,
         }
-        self.check_runner_rate(&registered.runner)?;
         let of = (&request.run, Some(&registered.runner));
         let facts = match self.facts_now(&registered, now) {
             Ok(facts) => facts,
@@ -87,6 +88,10 @@ impl Service {
                 return Err(self.refusal_on_record(refusal, of, by, &origin, now).await);
             }
         };
+        // Whoever holds the token of a run that has ended takes nothing of what its runner's other runs share.
+        if is_of_run {
+            self.check_runner_rate(&registered.runner)?;
+        }
         let used = verified.as_ref().and_then(used_token);
         if let SubjectToken::RunnerIdentity(token) = &request.subject_token {
             let noted = self.use_once(used.as_ref()).await;
