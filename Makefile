@@ -81,7 +81,7 @@ e2e: toolchain ## Exchange tokens at stand-ins of the clouds, with the clouds' o
 	@sh e2e/clients.sh
 	COUNTERSIGN_E2E=$(CURDIR)/target/e2e $(CARGO) test $(CARGO_FLAGS) --workspace --test clients -- --include-ignored
 
-languages: toolchain engines lint-engines ## Create, build and test a policy in each language, with its own tools (needs python3 with venv, and npm with Node 20 or newer); compare the engines with the libraries that they are made of
+languages: toolchain engines lint-engines ## Create, build and test a policy in each language, with its own tools (needs python3 with venv); compare the engines with the libraries that they are made of
 	@echo "== languages"
 	$(CARGO) test $(CARGO_FLAGS) --workspace --test languages --test engines -- --include-ignored --nocapture --test-threads 1
 
@@ -93,7 +93,7 @@ policies: toolchain ## Build every policy to target/policies/NAME.wasm
 	@$(CARGO) run $(CARGO_FLAGS) --quiet --bin countersign-policy-artifacts -- target/policies
 	@ls -l target/policies
 
-engines: toolchain ## Build the engines of Rego and Cedar (minutes), unless they are there for these sources
+engines: toolchain ## Build the engines of policies that are text (minutes), unless they are there for these sources
 	@$(CARGO) run $(CARGO_FLAGS) --quiet --bin countersign-engines
 
 toolchain: ## Add the compiler's WebAssembly target, by rustup or Debian's packages
@@ -172,7 +172,7 @@ flame-graph: toolchain ## Record the service under load: a graph and a table for
 	done
 	@$(call measure,parts,sh benches/flame-graph.sh parts)
 
-bench-languages: toolchain engines ## Measure a policy in each language: size, evaluation, memory (needs python3 with venv, and npm)
+bench-languages: toolchain engines ## Measure a policy in each language: size, evaluation, memory (needs python3 with venv)
 	$(CARGO) build $(CARGO_FLAGS) --release --bin countersign
 	COUNTERSIGN=$(CURDIR)/target/release/countersign $(CARGO) bench $(CARGO_FLAGS) --bench languages > target/languages.md
 	@cat target/languages.md

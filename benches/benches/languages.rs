@@ -1,7 +1,7 @@
 //! A policy in each language, created by `countersign policy new`: the size of its component, the time to build it, and
 //! the time of an evaluation in a fresh instance.
 //!
-//! Needs npm and PyPI, and `countersign` in its release build: `make bench-languages`. Fails if a policy does not
+//! Needs PyPI, and `countersign` in its release build: `make bench-languages`. Fails if a policy does not
 //! build, or one of its cases does not pass.
 #![expect(clippy::expect_used, clippy::print_stdout, clippy::print_stderr, reason = "a bench")]
 
@@ -13,11 +13,12 @@ use std::time::Instant;
 use countersign_benches::{compiler, machine};
 use serde_json::Value;
 
-const LANGUAGES: [(&str, &str); 5] = [
+const LANGUAGES: [(&str, &str); 6] = [
     ("rust", "Rust"),
     ("rego", "Rego"),
     ("cedar", "Cedar"),
     ("javascript", "JavaScript"),
+    ("typescript", "TypeScript"),
     ("python", "Python"),
 ];
 

@@ -20,6 +20,7 @@ const SOURCES: &[&str] = &[
     "guest-policies/engines/Cargo.lock",
     "guest-policies/engines/Cargo.toml",
     "guest-policies/engines/cedar",
+    "guest-policies/engines/javascript",
     "guest-policies/engines/rego",
     "guest-policies/sdk/Cargo.toml",
     "guest-policies/sdk/macros",

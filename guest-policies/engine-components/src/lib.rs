@@ -1,5 +1,4 @@
-//! The engines that decide by a text in their settings, Rego's and Cedar's: the names of their components, and the way to
-//! them at run time.
+//! The engines that decide by a text in their settings: the names of their components, and the way to them at run time.
 //!
 //! A component takes minutes to build, so it is not part of the program. `make engines` builds all of them into a
 //! [folder](EngineFolder) that is named after the digest of their [sources](SOURCES), and a program looks for the folder of
@@ -27,18 +26,21 @@ pub const VARIABLE: &str = "COUNTERSIGN_ENGINES";
 pub enum EngineName {
     /// Decides by the Cedar policies in its settings.
     Cedar,
+    /// Decides by the JavaScript policy in its settings.
+    Javascript,
     /// Decides by the Rego policy in its settings.
     Rego,
 }
 
 impl EngineName {
     /// All engines, by name.
-    pub const ALL: [Self; 2] = [Self::Cedar, Self::Rego];
+    pub const ALL: [Self; 3] = [Self::Cedar, Self::Javascript, Self::Rego];
 
     /// The name of the engine's package, and of its component without `.wasm`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Cedar => "cedar",
+            Self::Javascript => "javascript",
             Self::Rego => "rego",
         }
     }

@@ -38,7 +38,7 @@ fn run(place: Option<&Path>) -> Result<(), Box<dyn Error>> {
     if built.is_complete() {
         eprintln!("the engines are up to date in {}", built.path().display());
     } else {
-        eprintln!("building the engines of Cedar and Rego: minutes the first time");
+        eprintln!("building the engines: minutes the first time");
         let target = program.ancestors().nth(2).ok_or("no target folder above this program")?;
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
         let workspace = here.ancestors().nth(2).ok_or("no workspace above this crate")?;

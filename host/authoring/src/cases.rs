@@ -164,6 +164,28 @@ impl Cases {
         }
         Ok(cases)
     }
+
+    /// Puts the settings of each case under a key of an engine's settings. Authors write the settings of their policy
+    /// alone, where the component takes the policy's text beside them.
+    ///
+    /// # Errors
+    /// When the engine's settings are no JSON.
+    pub fn within(mut self, engine: &Settings, key: &str) -> Result<Self, serde_json::Error> {
+        let engine: Map<String, Value> = serde_json::from_str(engine.as_json())?;
+        let put = |own: Value| {
+            let mut all = engine.clone();
+            all.insert(key.to_owned(), own);
+            Value::Object(all)
+        };
+        for case in &mut self.case {
+            case.settings = case.settings.take().map(put);
+        }
+        for case in &mut self.settings {
+            case.settings = put(case.settings.take());
+            case.pointer.insert_str(0, &format!("/{key}"));
+        }
+        Ok(self)
+    }
 }
 
 impl Case {

@@ -5,6 +5,7 @@ mod build;
 mod coverage;
 mod folder;
 mod language;
+mod modules;
 mod new;
 mod rust;
 mod test;

@@ -83,7 +83,7 @@ fn as_json(claims: &Claims) -> Value {
 }
 
 /// A verdict in the form that the native engines write.
-fn answer(result: &Result<Verdict, Fault>, token: &TokenRequest) -> Value {
+pub(crate) fn answer(result: &Result<Verdict, Fault>, token: &TokenRequest) -> Value {
     match result {
         Ok(verdict @ (Verdict::Permit(grant) | Verdict::Restrict(grant))) => {
             let permits = matches!(verdict, Verdict::Permit(_));

@@ -10,6 +10,7 @@
 
 mod choices;
 mod comparison;
+mod javascript;
 mod texts;
 mod verdicts;
 
@@ -26,6 +27,7 @@ use serde_json::{Value, json};
 const RUN: &str = include_str!("../../../../examples/run.json");
 const RULES_REGO: &str = include_str!("rules.rego");
 const RULES_CEDAR: &str = include_str!("rules.cedar");
+const POLICY_JAVASCRIPT: &str = include_str!("../../../cli/templates/javascript/policy.js");
 const CEDAR_SCHEMA: &str =
     include_str!("../../../../guest-policies/engines/cedar/src/schema.cedarschema");
 
@@ -105,7 +107,11 @@ fn they_import_nothing_and_say_what_they_are() {
             serde_json::from_str(policy.description().settings_schema.as_deref().unwrap()).unwrap();
         assert_eq!(schema["additionalProperties"], false);
         // What `configure` left is what an evaluation begins with.
-        let settings = if name == "rego" { rego() } else { cedar() };
+        let settings = match engine {
+            EngineName::Cedar => cedar(),
+            EngineName::Javascript => json!({"files": {"policy.js": POLICY_JAVASCRIPT}}),
+            EngineName::Rego => rego(),
+        };
         let set = bind(&Arc::new(policy), &settings).unwrap();
         let binding = &set.bindings()[0];
         assert_eq!(binding.prepared().unwrap().no_snapshot, None, "{name}");

@@ -11,7 +11,7 @@ use crate::{CEDAR_SCHEMA, LIMITS, RUN, bind, component, unoptimised};
 
 #[test]
 fn what_is_wrong_with_a_text_is_said_with_its_place() {
-    let [cedar, rego] = EngineName::ALL.map(|engine| {
+    let [cedar, rego] = [EngineName::Cedar, EngineName::Rego].map(|engine| {
         let component = component(engine);
         Arc::new(Policy::load(&Engine::new().unwrap(), &component, &LIMITS).unwrap())
     });

@@ -1,7 +1,6 @@
 //! `countersign policy build`
 
 mod engines;
-mod javascript;
 mod python;
 mod rust;
 mod tools;
@@ -34,15 +33,15 @@ Examples:
   countersign policy build
   countersign policy build who-may --install
 
-Writes policy.wasm into the folder. For Rego and Cedar that is the component of the engine, and the policy's files
-become its settings, settings.json. Engines are no part of this program: `make engines` in its source builds them, and
-`make install` installs them with it.
+Writes policy.wasm into the folder. For JavaScript, TypeScript, Rego and Cedar that is the component of the engine, and
+the policy's files become its settings, settings.json. Engines are no part of this program: `make engines` in its source
+builds them, and `make install` installs them with it.
 
 If a build tool is not installed, the command that installs it is printed; --install runs it.
 
 The JSON has `component`, `bytes`, `digest`, `world`, `policy`, `version`, `profile` (the value for
-`limits.profile` of a binding), and `settings` (`file`, `digest`), which is null except for Rego and Cedar. For these
-two, the digest of the settings identifies the policy; that of the component identifies the engine.
+`limits.profile` of a binding), and `settings` (`file`, `digest`), which is null where the policy has no engine. With
+one, the digest of the settings identifies the policy; that of the component identifies the engine.
 
 Exit status: 0 if the component was built and the evaluator loads it, 1 otherwise.")]
 pub(super) struct Build {
@@ -90,9 +89,8 @@ impl Build {
         let language = Language::of(&folder)?;
         let bytes = match language {
             Language::Rust => rust::build(&folder, self.install)?,
-            Language::Javascript => javascript::build(&folder, self.install)?,
             Language::Python => python::build(&folder, self.install)?,
-            Language::Rego | Language::Cedar => {
+            Language::Javascript | Language::Typescript | Language::Rego | Language::Cedar => {
                 self.engines.read(language.engine().context("the language has no engine")?)?
             }
         };

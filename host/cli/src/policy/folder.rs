@@ -101,11 +101,16 @@ impl FolderArguments {
             None => self.settings_file()?,
         };
         let profile = self.profile.or(language.map(Language::profile));
+        let of_cases = || cases.display().to_string();
+        let mut parsed = Cases::parse(&text).with_context(of_cases)?;
+        if let Some(key) = language.and_then(Language::own_settings) {
+            parsed = parsed.within(&settings, key)?;
+        }
         Ok(PolicyFolder {
             limits: profile.unwrap_or(Profile::Compiled).limits(),
             settings,
             component: files::read(&component, Limits::CEILING.component_bytes)?,
-            cases: Cases::parse(&text).with_context(|| cases.display().to_string())?,
+            cases: parsed,
             run,
         })
     }
@@ -134,10 +139,10 @@ impl FolderArguments {
 
     /// The fingerprints of all files that a test reads.
     pub(super) fn fingerprints(&self) -> FileFingerprints {
-        let texts = Language::of(&self.folder).map(Language::texts).unwrap_or_default();
-        let of_folder = ["cases.toml", "run.json", "settings.json"];
-        let texts = texts.iter().map(|(file, _)| file);
-        let of_folder = of_folder.iter().chain(texts).map(|name| self.folder.join(name));
+        let texts = Language::of(&self.folder).map(|language| language.files(&self.folder));
+        let of_folder = ["cases.toml", "run.json", "settings.json"].map(str::to_owned).into_iter();
+        let of_folder =
+            of_folder.chain(texts.unwrap_or_default()).map(|name| self.folder.join(name));
         FileFingerprints(
             of_folder.chain([self.component()]).map(|path| fingerprint(&path)).collect(),
         )

@@ -10,6 +10,7 @@ use countersign_engines::EngineName;
 use serde_json::value::RawValue;
 
 use super::folder::Profile;
+use super::modules;
 use countersign_deployment::files;
 
 /// A language that policies are written in.
@@ -17,8 +18,10 @@ use countersign_deployment::files;
 pub(super) enum Language {
     /// Rust, with the SDK
     Rust,
-    /// JavaScript, with TypeScript's types
+    /// JavaScript
     Javascript,
+    /// TypeScript
+    Typescript,
     /// Python
     Python,
     /// Rego, the language of Open Policy Agent
@@ -29,9 +32,10 @@ pub(super) enum Language {
 
 impl Language {
     /// The file by which a folder's language is recognised.
-    const MARKS: [(&'static str, Self); 5] = [
+    const MARKS: [(&'static str, Self); 6] = [
         ("Cargo.toml", Self::Rust),
         ("policy.js", Self::Javascript),
+        ("policy.ts", Self::Typescript),
         ("policy.py", Self::Python),
         ("policy.rego", Self::Rego),
         ("policies.cedar", Self::Cedar),
@@ -47,8 +51,8 @@ impl Language {
                 bail!("{}: found both {one} and {other}; keep one", folder.display())
             }
             [] => bail!(
-                "{}: found no policy, expected Cargo.toml (Rust), policy.js, policy.py, policy.rego or policies.cedar; \
-                 `countersign policy new` creates a folder",
+                "{}: found no policy, expected Cargo.toml (Rust), policy.js, policy.ts, policy.py, policy.rego or \
+                 policies.cedar; `countersign policy new` creates a folder",
                 folder.display()
             ),
         }
@@ -59,6 +63,7 @@ impl Language {
         match self {
             Self::Rust => "src/lib.rs",
             Self::Javascript => "policy.js",
+            Self::Typescript => "policy.ts",
             Self::Python => "policy.py",
             Self::Rego => "policy.rego",
             Self::Cedar => "policies.cedar",
@@ -69,7 +74,9 @@ impl Language {
     pub(super) fn profile(self) -> Profile {
         match self {
             Self::Rust => Profile::Compiled,
-            Self::Javascript | Self::Python | Self::Rego | Self::Cedar => Profile::Interpreter,
+            Self::Javascript | Self::Typescript | Self::Python | Self::Rego | Self::Cedar => {
+                Profile::Interpreter
+            }
         }
     }
 
@@ -83,13 +90,36 @@ impl Language {
         match self {
             Self::Rego => Some(EngineName::Rego),
             Self::Cedar => Some(EngineName::Cedar),
-            Self::Rust | Self::Javascript | Self::Python => None,
+            Self::Javascript | Self::Typescript => Some(EngineName::Javascript),
+            Self::Rust | Self::Python => None,
         }
     }
 
-    /// The files of a folder that make up the engine's settings, each with its key. The first is the policy; the others
-    /// are optional.
-    pub(super) fn texts(self) -> &'static [(&'static str, &'static str)] {
+    /// The files of a folder that make up the engine's settings.
+    pub(super) fn files(self, folder: &Path) -> Vec<String> {
+        let mut files: Vec<String> =
+            self.texts().iter().map(|(file, _)| (*file).to_owned()).collect();
+        if matches!(self, Self::Javascript | Self::Typescript) {
+            // What cannot be read now may be readable at the next look.
+            let modules = modules::read(folder, self.source()).unwrap_or_default();
+            files.extend(modules.into_keys());
+            files.push(self.source().to_owned());
+        }
+        files
+    }
+
+    /// The key of the engine's settings that the policy's own ones have, for an engine that takes the settings of cases
+    /// as those of the policy.
+    pub(super) fn own_settings(self) -> Option<&'static str> {
+        match self {
+            Self::Javascript | Self::Typescript => Some("settings"),
+            Self::Rust | Self::Python | Self::Rego | Self::Cedar => None,
+        }
+    }
+
+    /// The files of a folder that each are one key of the engine's settings. The first is the policy; the others are
+    /// optional.
+    fn texts(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::Rego => &[("policy.rego", "policy"), ("data.json", "data")],
             Self::Cedar => &[
@@ -98,7 +128,8 @@ impl Language {
                 ("entities.json", "entities"),
                 ("default-verdict.json", "default-verdict"),
             ],
-            Self::Rust | Self::Javascript | Self::Python => &[],
+            Self::Javascript | Self::Typescript => &[("policy-settings.json", "settings")],
+            Self::Rust | Self::Python => &[],
         }
     }
 
@@ -112,6 +143,10 @@ impl Language {
             );
         }
         let mut members = BTreeMap::new();
+        if matches!(self, Self::Javascript | Self::Typescript) {
+            let modules = modules::read(folder, self.source())?;
+            members.insert("files", serde_json::value::to_raw_value(&modules)?);
+        }
         for (file, key) in self.texts() {
             let path = folder.join(file);
             if !path.exists() && !members.is_empty() {

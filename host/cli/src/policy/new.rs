@@ -19,8 +19,8 @@ Examples:
   countersign policy new who-may --lang rego
 
 The folder has the policy, its test cases, a sample run, editor settings and a CI workflow. For Rust it also has
-the SDK of this version, in vendor/, because that is not on crates.io; for JavaScript and Python the contract, in
-wit/.
+the SDK of this version, in vendor/, because that is not on crates.io; for JavaScript and TypeScript the types of what
+a policy sees, in types/; for Python the contract, in wit/.
 
 The policy permits the owner of a definition and the workspaces on a list: it says who may have a token. A policy
 that only limits tokens answers restrict in place of permit.")]
@@ -59,7 +59,8 @@ impl New {
             vec![("run.json", RUN.to_owned()), (".github/workflows/policy.yml", self.ci())];
         files.extend(match self.lang {
             Language::Rust => self.rust(),
-            Language::Javascript => self.javascript(),
+            Language::Javascript => javascript(),
+            Language::Typescript => typescript(),
             Language::Python => self.python(),
             Language::Rego => rego(),
             Language::Cedar => cedar(),
@@ -112,21 +113,6 @@ impl New {
         files
     }
 
-    fn javascript(&self) -> Vec<(&'static str, String)> {
-        let named = |text: &str| text.replace("NAME", self.name.as_str());
-        vec![
-            ("policy.js", named(template!("javascript/policy.js"))),
-            ("countersign.js", template!("javascript/countersign.js").to_owned()),
-            ("types/policy.d.ts", template!("javascript/types/policy.d.ts").to_owned()),
-            ("package.json", named(template!("javascript/package.json"))),
-            ("package-lock.json", named(template!("javascript/package-lock.json"))),
-            ("jsconfig.json", template!("javascript/jsconfig.json").to_owned()),
-            ("cases.toml", template!("common/cases-with-settings.toml").to_owned()),
-            ("wit/policy.wit", CONTRACT.to_owned()),
-            (".gitignore", "/node_modules\n/policy.wasm\n".to_owned()),
-        ]
-    }
-
     fn python(&self) -> Vec<(&'static str, String)> {
         let named = |text: &str| text.replace("NAME", self.name.as_str());
         let editor = "{\n  \"python.analysis.extraPaths\": [\"types\"],\n  \"python.analysis.typeCheckingMode\": \
@@ -167,6 +153,33 @@ impl New {
         text.push_str("```\n");
         text
     }
+}
+
+fn javascript() -> Vec<(&'static str, String)> {
+    let own = [
+        ("policy.js", template!("javascript/policy.js")),
+        ("jsconfig.json", template!("javascript/jsconfig.json")),
+    ];
+    modules(own)
+}
+
+fn typescript() -> Vec<(&'static str, String)> {
+    let own = [
+        ("policy.ts", template!("javascript/policy.ts")),
+        ("tsconfig.json", template!("javascript/tsconfig.json")),
+    ];
+    modules(own)
+}
+
+/// The files of a policy in JavaScript or TypeScript, with those of one of the two.
+fn modules(own: [(&'static str, &'static str); 2]) -> Vec<(&'static str, String)> {
+    let common = [
+        ("policy-settings.json", template!("javascript/policy-settings.json")),
+        ("types/policy.d.ts", template!("javascript/types/policy.d.ts")),
+        ("cases.toml", template!("common/cases-with-settings.toml")),
+        (".gitignore", "/policy.wasm\n/settings.json\n"),
+    ];
+    own.into_iter().chain(common).map(|(name, text)| (name, text.to_owned())).collect()
 }
 
 fn rego() -> Vec<(&'static str, String)> {

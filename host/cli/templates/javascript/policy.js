@@ -1,54 +1,41 @@
 // @ts-check
 // Permits the definition workspace itself, and the workspaces on its list.
-import { deny, permit, policy as exported } from './countersign.js';
+import { deny, permit } from 'countersign';
 
 /** @typedef {{ also?: string[] }} Settings */
 
-export const policy = exported({
-  name: 'NAME',
-  version: '0.1.0',
-  summary: 'Permits the definition workspace itself and the workspaces on its list',
-  settingsSchema: {
-    type: 'object',
-    additionalProperties: false,
-    properties: {
-      also: {
-        description: 'Workspaces that may use the definitions as well.',
-        type: 'array',
-        items: { type: 'string', pattern: '^[a-z0-9]+(-[a-z0-9]+)*$', maxLength: 63 },
-      },
-    },
-  },
+/**
+ * Returns the problems of the settings. Called once, before any evaluation.
+ * @param {any} settings
+ * @returns {import('countersign').Problem[]}
+ */
+export function check(settings) {
+  for (const key of Object.keys(settings)) {
+    if (key !== 'also') {
+      return [{ pointer: `/${key}`, message: 'unknown key, expected `also`' }];
+    }
+  }
+  const also = settings.also ?? [];
+  if (!Array.isArray(also) || also.some((workspace) => typeof workspace !== 'string')) {
+    return [{ pointer: '/also', message: 'expected a list of workspaces' }];
+  }
+  return [];
+}
 
-  /**
-   * Returns the problems of the settings. Called once, before any evaluation.
-   * @param {any} settings
-   */
-  check(settings) {
-    for (const key of Object.keys(settings)) {
-      if (key !== 'also') {
-        return [{ pointer: `/${key}`, message: 'unknown key, expected `also`' }];
-      }
-    }
-    const also = settings.also ?? [];
-    if (!Array.isArray(also) || also.some((workspace) => typeof workspace !== 'string')) {
-      return [{ pointer: '/also', message: 'expected a list of workspaces' }];
-    }
-    return [];
-  },
-
-  /**
-   * Decides on one run. It says who may have a token, so it permits; a policy that only limits tokens answers
-   * `restrict({ maxTtl: 900 })`.
-   *
-   * 64-bit numbers are BigInt: compare `run.number`, `run.definition.version` and `token.issuedAt` with `3n`.
-   * @param {Settings} settings
-   */
-  evaluate(settings, run, _token) {
-    const consumer = run.buildingBlock.workspace;
-    if (consumer === run.definition.workspace || settings.also?.includes(consumer)) {
-      return permit();
-    }
-    return deny('not-listed', `ask the platform team to put workspace \`${consumer}\` on the list`);
-  },
-});
+/**
+ * Decides on one run. It says who may have a token, so it permits; a policy that only limits tokens answers
+ * `restrict({ maxTtl: 900 })`.
+ *
+ * 64-bit numbers are BigInt: compare `run.number`, `run.definition.version` and `token.issuedAt` with `3n`.
+ * @param {Settings} settings
+ * @param {import('countersign').Run} run
+ * @param {import('countersign').Token} _token
+ * @returns {import('countersign').Verdict}
+ */
+export function evaluate(settings, run, _token) {
+  const consumer = run.buildingBlock.workspace;
+  if (consumer === run.definition.workspace || settings.also?.includes(consumer)) {
+    return permit();
+  }
+  return deny('not-listed', `ask the platform team to put workspace \`${consumer}\` on the list`);
+}

@@ -1,63 +1,122 @@
-declare module 'countersign:policy/policy@1.0.0' {
+// The types of the module `countersign`, which the engine brings: for editors.
+declare module 'countersign' {
   /**
-   * Says what this policy is. Called at any time, also before `configure`. At most 256 KiB.
+   * The token may be issued. A grant narrows it. The answer of a policy that says who may have a token.
    */
-  export function describe(): Description;
+  export function permit(grant?: Grant): Verdict;
   /**
-   * Takes the settings: JSON text (RFC 8259) that holds an object, at most 1 MiB and nested at
-   * most 32 deep, of at most 65,536 values, duplicate keys already refused.
-   * Called exactly once, before any `evaluate`. A policy without settings accepts `{}`.
-   * 
-   * A problem keeps the binding from becoming active. Whatever is costly belongs here: a host
-   * may keep the memory as `configure` left it and begin every evaluation from there.
+   * If the token is issued, then within the grant: narrows as a permit does, and never counts as one. The answer of a
+   * policy that limits tokens and does not say who may have them.
    */
-  export function configure(settings: string): void;
+  export function restrict(grant?: Grant): Verdict;
   /**
-   * Decides on one run. Pure: the same settings, run and token give the same verdict.
-   * 
-   * Called at most once per instance; nothing that it writes is seen by another evaluation. A
-   * trap, or running past a limit, is a fault: it refuses, and is recorded as such. So is a
-   * verdict larger than the binding's limit, 64 KiB unless the operator says otherwise.
+   * The token must not be issued.
+   * @param code For machines: 1 to 64 lower-case letters, digits and dashes; it stays the same over versions.
+   * @param message For people: what was wrong, and what would be right.
    */
-  export function evaluate(run: Run, token: Token): Verdict;
+  export function deny(code: string, message: string): Verdict;
+  /**
+   * The token must not be issued, for several reasons: at least 1; a host keeps the first 16.
+   */
+  export function deny(reasons: Reason[]): Verdict;
+  /**
+   * The policy has nothing to say about this run. If no policy permits, the host refuses.
+   */
+  export function abstain(): Verdict;
+  /**
+   * A policy as one object, exported as `policy`; the same as exporting its functions.
+   */
+  export function policy<Settings>(policy: Policy<Settings>): Policy<Settings>;
+  export interface Policy<Settings> {
+    name?: string,
+    version?: string,
+    summary?: string,
+    /** A JSON Schema of the settings: type, properties, items, enum, pattern, and bounds. */
+    settingsSchema?: object,
+    check?: (settings: any) => Problem[],
+    evaluate: (settings: Settings, run: Run, token: Token) => Verdict,
+  }
+  /**
+   * A verdict. Only the functions above make one.
+   */
+  export interface Verdict {
+    readonly tag: 'permit' | 'restrict' | 'deny' | 'abstain',
+  }
+  /**
+   * What a permit or a restriction narrows. A key that is not known, or has no value, is an error.
+   */
+  export interface Grant {
+    /**
+     * A ceiling for the token's lifetime, in whole seconds: 1 or more.
+     */
+    maxTtl?: number,
+    /**
+     * The audiences to keep, of those that are requested.
+     */
+    audiences?: string[],
+    /**
+     * Claims to add to the token: names that the operator allowed for the binding.
+     */
+    claims?: Record<string, string>,
+  }
+  /**
+   * One reason of a denial.
+   */
+  export interface Reason {
+    code: string,
+    message: string,
+  }
+  /**
+   * One thing wrong with settings.
+   */
+  export interface Problem {
+    /**
+     * Where: a JSON pointer (RFC 6901) into the policy's settings; empty for the whole.
+     */
+    pointer: string,
+    /**
+     * What is wrong there and what was expected.
+     */
+    message: string,
+  }
   /**
    * What the run is about to do.
-   * 
+   *
    * There is no case for an unknown behavior: a host refuses such a run before any policy.
    * # Variants
-   * 
+   *
    * ## `"apply"`
-   * 
+   *
    * Create or change the resources (`APPLY`).
    * ## `"detect"`
-   * 
+   *
    * A dry run: compare, change nothing (`DETECT`).
    * ## `"destroy"`
-   * 
+   *
    * Delete the resources (`DESTROY`).
    */
   export type Behavior = 'apply' | 'detect' | 'destroy';
   /**
    * How a building block definition is implemented.
    * # Variants
-   * 
+   *
    * ## `"manual"`
-   * 
+   *
    * Done by people (`MANUAL`).
    * ## `"terraform"`
-   * 
+   *
    * OpenTofu or Terraform (`TERRAFORM`).
    * ## `"github-workflow"`
-   * 
+   *
    * A GitHub Actions workflow (`GITHUB_WORKFLOW`).
    * ## `"gitlab-cicd"`
-   * 
+   *
    * A GitLab pipeline (`GITLAB_CICD`).
    * ## `"azure-devops"`
-   * 
+   *
    * An Azure DevOps pipeline (`AZURE_DEVOPS`).
    * ## `"other"`
-   * 
+   *
    * One that this version of the contract has no name for. A host that knows more passes
    * the name as the fact `implementation-type`. Hosts of 1.0 never send it.
    */
@@ -65,21 +124,21 @@ declare module 'countersign:policy/policy@1.0.0' {
   /**
    * Who, or what, triggered a run.
    * # Variants
-   * 
+   *
    * ## `"user"`
-   * 
+   *
    * A person (`User`).
    * ## `"api-key"`
-   * 
+   *
    * A machine account of a workspace (`ApiKey`).
    * ## `"api-user"`
-   * 
+   *
    * A machine account of the whole platform (`ApiUser`).
    * ## `"system"`
-   * 
+   *
    * The platform itself, for example a scheduled check (`System`).
    * ## `"other"`
-   * 
+   *
    * One that this version of the contract has no name for. A host that knows more passes
    * the name as the fact `author-kind`. Hosts of 1.0 never send it.
    */
@@ -241,110 +300,5 @@ declare module 'countersign:policy/policy@1.0.0' {
      * 1970-01-01T00:00:00Z, leap seconds not counted. The only notion of time a policy has.
      */
     issuedAt: bigint,
-  }
-  /**
-   * One reason of a denial.
-   */
-  export interface Reason {
-    /**
-     * A stable code for machines: 1 to 64 bytes of `a-z 0-9 -`. A host puts `malformed-code`
-     * in the place of another, and shows that in the message.
-     */
-    code: string,
-    /**
-     * A sentence for people: what was wrong, and what would be right. A host escapes control
-     * characters and cuts after 1,024 bytes.
-     */
-    message: string,
-  }
-  /**
-   * The narrowing that a permit or a restriction carries. A grant that widens anything is a fault,
-   * and refuses.
-   */
-  export interface Grant {
-    /**
-     * A ceiling for the token's lifetime in seconds: 1 to `token.ttl-seconds`. Absent: as
-     * requested.
-     */
-    maxTtl?: number,
-    /**
-     * The audiences to keep: a subset of `token.audiences`. Absent: all of them. An empty
-     * list keeps none, and refuses.
-     */
-    audiences?: Array<string>,
-    /**
-     * Claims to add to the token, at most 32. A host takes only names that the operator
-     * allowed for this binding, and never one that it sets itself.
-     */
-    claims: Array<Fact>,
-  }
-  /**
-   * The answer of one policy.
-   */
-  export type Verdict = VerdictPermit | VerdictRestrict | VerdictDeny | VerdictAbstain;
-  /**
-   * The token may be issued, within the grant. A decision needs at least one permit.
-   */
-  export interface VerdictPermit {
-    tag: 'permit',
-    val: Grant,
-  }
-  /**
-   * If the token is issued, then within this grant: narrows exactly as a permit does, and never
-   * counts as one. The answer of a policy that limits tokens and does not say who may have them.
-   */
-  export interface VerdictRestrict {
-    tag: 'restrict',
-    val: Grant,
-  }
-  /**
-   * The token must not be issued. One denial is enough. At least 1 reason; a host keeps
-   * the first 16.
-   */
-  export interface VerdictDeny {
-    tag: 'deny',
-    val: Array<Reason>,
-  }
-  /**
-   * This policy has nothing to say about this run. If no policy permits, the host refuses.
-   */
-  export interface VerdictAbstain {
-    tag: 'abstain',
-  }
-  /**
-   * What a policy says about itself.
-   */
-  export interface Description {
-    /**
-     * Name of the policy: `^[a-z0-9]+(-[a-z0-9]+)*$`, 1 to 63 bytes.
-     */
-    name: string,
-    /**
-     * Version of the policy, by Semantic Versioning: 1 to 64 bytes.
-     */
-    version: string,
-    /**
-     * One sentence on what it decides: 1 to 512 bytes.
-     */
-    summary: string,
-    /**
-     * JSON Schema (draft 2020-12) of the settings: at most 65,536 bytes. Empty when the
-     * policy has none.
-     */
-    settingsSchema: string,
-  }
-  /**
-   * One thing wrong with settings. A host keeps the first 32.
-   */
-  export interface Problem {
-    /**
-     * Where: a JSON pointer (RFC 6901) into the settings, at most 256 bytes; empty for the
-     * whole.
-     */
-    pointer: string,
-    /**
-     * What is wrong there and what was expected, at most 512 bytes.
-     */
-    message: string,
   }
 }

@@ -1,0 +1,218 @@
+//! Decides by the JavaScript policy in its settings, evaluated by `boa_engine`.
+//!
+//! The policy is a module, `policy.js` or `policy.ts`, and the files that it imports by relative paths. It exports
+//! `evaluate(settings, run, token)`, which returns a verdict made by a function of the module `countersign`, and
+//! optionally `check(settings)`, which returns the problems of the policy's own settings. The module is loaded once,
+//! when the settings are taken; the state that this leaves is what every evaluation begins with.
+
+mod claims;
+mod engine;
+mod errors;
+mod exports;
+mod grant;
+mod modules;
+mod own_settings;
+mod typescript;
+mod verdict;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use boa_engine::{Context, JsObject, JsValue};
+use countersign_policy::{
+    AuthorKind, Behavior, Parent, Problem, Run, Token, Trigger, Verdict, policy, sample, settings,
+};
+
+use crate::modules::Files;
+use crate::own_settings::OwnSettings;
+
+/// The rounds of warming up. Caches of property accesses settle in the second.
+const WARM_UP_ROUNDS: usize = 2;
+
+/// The iterations of a loop while warming up. A policy that does not end for the sample may end for real runs, and must
+/// not use up the fuel of `configure`.
+const WARM_UP_ITERATIONS: u64 = 10_000;
+
+/// The interpreter's word for an error of its own limits.
+const LIMIT: &str = "RuntimeLimitError";
+
+/// A policy in JavaScript.
+#[settings]
+pub struct Settings {
+    /// The texts of the policy by their paths: `policy.js` or `policy.ts`, and the files that it imports.
+    files: BTreeMap<String, String>,
+    /// The settings of the policy itself, which its functions `check` and `evaluate` receive.
+    #[serde(default)]
+    settings: Option<OwnSettings>,
+}
+
+/// A policy that is loaded, has accepted its settings, and has decided a few times.
+pub struct Prepared {
+    context: RefCell<Context>,
+    evaluate: JsObject,
+    settings: JsValue,
+}
+
+// SAFETY: a component has one thread (the host refuses shared memories).
+#[cfg(target_arch = "wasm32")]
+#[allow(unsafe_code, reason = "a static between the contract's functions must be `Sync`")]
+unsafe impl Sync for Prepared {}
+
+// SAFETY: as above.
+#[cfg(target_arch = "wasm32")]
+#[allow(unsafe_code, reason = "a static between the contract's functions must be `Send`")]
+unsafe impl Send for Prepared {}
+
+policy!(Settings, prepare, Prepared, evaluate);
+
+fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
+    let files = Files::new(settings.files).map_err(|problem| vec![problem])?;
+    let (mut context, loader) = engine::context(files);
+    let main = loader.load(&mut context).map_err(|problem| vec![problem])?;
+    let exports = exports::of(&main, loader.files(), &mut context)?;
+    let own = settings.settings.unwrap_or_default();
+    let own = own.to_value(&mut context).unwrap_or_else(|error| fault(&error.to_string()));
+    exports.check(&own, loader.files(), &mut context)?;
+    own_settings::freeze(&own, &mut context).unwrap_or_else(|error| fault(&error.to_string()));
+    let prepared =
+        Prepared { context: RefCell::new(context), evaluate: exports.evaluate, settings: own };
+    warm_up(&prepared);
+    Ok(prepared)
+}
+
+/// Decides on samples, so that whatever the engine does lazily is part of the snapshot. The verdicts do not matter: a
+/// policy may fail on a sample and work on real runs.
+fn warm_up(prepared: &Prepared) {
+    let limits = |iterations| {
+        prepared.context.borrow_mut().runtime_limits_mut().set_loop_iteration_limit(iterations);
+    };
+    limits(WARM_UP_ITERATIONS);
+    for run in (0..WARM_UP_ROUNDS).flat_map(|_| samples()) {
+        if decide(prepared, &run, &sample::token()).is_err_and(|text| text.contains(LIMIT)) {
+            break;
+        }
+    }
+    limits(u64::MAX);
+}
+
+/// Runs of each behavior, one with every optional field and one with none.
+fn samples() -> impl Iterator<Item = Run> {
+    [Behavior::Apply, Behavior::Detect, Behavior::Destroy].into_iter().flat_map(|behavior| {
+        let (mut full, bare) = (sample::run(), sample::run());
+        full.runner = Some(full.id.clone());
+        full.building_block.parents = vec![Parent {
+            building_block: full.building_block.id.clone(),
+            definition: full.definition.id.clone(),
+        }];
+        full.trigger = Some(Trigger {
+            reason: Some("a sample".to_owned()),
+            author: "someone@example.com".to_owned(),
+            author_kind: AuthorKind::User,
+        });
+        [full, bare].map(|run| Run { behavior, ..run })
+    })
+}
+
+fn evaluate(prepared: &Prepared, run: &Run, token: &Token) -> Verdict {
+    decide(prepared, run, token).unwrap_or_else(|problem| fault(&problem))
+}
+
+fn decide(prepared: &Prepared, run: &Run, token: &Token) -> Result<Verdict, String> {
+    let context = &mut *prepared.context.borrow_mut();
+    let arguments =
+        [prepared.settings.clone(), claims::of_run(run, context), claims::of_token(token, context)];
+    let returned = prepared
+        .evaluate
+        .call(&JsValue::undefined(), &arguments, context)
+        .map_err(|error| errors::text(&error, context))?;
+    verdict::of(&returned, token)
+        .ok_or_else(|| format!("`evaluate` returned {}", verdict::misfit(&returned)))
+}
+
+/// Ends the guest. A policy that fails has not permitted: the host turns the panic into a fault with this message.
+#[expect(clippy::panic, reason = "a guest reports a fault by panicking")]
+fn fault(message: &str) -> ! {
+    panic!("{message}")
+}
+
+#[cfg(test)]
+mod tests {
+    use countersign_policy::{Grant, parse_settings};
+
+    use super::*;
+
+    fn settings(text: &str) -> Settings {
+        let files = BTreeMap::from([("policy.js".to_owned(), text.to_owned())]);
+        Settings { files, settings: None }
+    }
+
+    #[track_caller]
+    fn check(expression: &str, expected: Result<Verdict, &str>) {
+        let import = "import { abstain, deny, permit, restrict } from 'countersign';";
+        let text =
+            format!("{import}\nexport const evaluate = (settings, run, token) => {expression};\n");
+        let prepared = prepare(settings(&text)).expect("a policy");
+        let found = decide(&prepared, &sample::run(), &sample::token());
+        assert_eq!(found.as_ref().map_err(String::as_str), expected.as_ref().map_err(|e| *e));
+    }
+
+    #[test]
+    fn verdicts_are_those_of_the_functions() {
+        let grant = || Grant { max_ttl: Some(900), ..Grant::new() };
+        check("permit({ maxTtl: 900 })", Ok(Verdict::Permit(grant())));
+        check("restrict({ maxTtl: 900 })", Ok(Verdict::Restrict(grant())));
+        check("deny('a', 'b')", Ok(Verdict::deny("a", "b")));
+        check("abstain()", Ok(Verdict::Abstain));
+        check(
+            "permit({ max_ttl: 9 })",
+            Err(
+                "policy.js:2:57: TypeError: permit: unknown key `max_ttl`, expected maxTtl, audiences and claims; at \
+                 evaluate (policy.js:2:57)",
+            ),
+        );
+        check(
+            "new Date()",
+            Err(
+                "policy.js:2:51: Error: a policy has no clock: the time is token.issuedAt; at evaluate (policy.js:2:51)",
+            ),
+        );
+        check(
+            "(async () => permit())()",
+            Err(
+                "`evaluate` returned a promise; expected a verdict made by permit(…), restrict(…), deny(…) or abstain(), and \
+                 a policy cannot wait: remove `async`",
+            ),
+        );
+    }
+
+    #[test]
+    fn a_problem_of_a_text_has_its_place() {
+        for (text, expected) in [
+            ("export const policy = {", "policy.js:1:24: SyntaxError: "),
+            ("\nimport a from 'b';", "policy.js:2:15: cannot import `b`"),
+            ("\nthrow new Error('no');", "policy.js:2:"),
+        ] {
+            let problems = prepare(settings(text)).err().expect(text);
+            assert_eq!(problems[0].pointer, "/files/policy.js");
+            assert!(problems[0].message.starts_with(expected), "{problems:?}");
+        }
+    }
+
+    #[test]
+    fn a_schema_of_settings_is_checked() {
+        let text = "import { permit, policy as p } from 'countersign';\nexport const policy = p({ evaluate: () => permit(), \
+                    settingsSchema: { type: 'object', additionalProperties: false, properties: { also: { type: 'array', \
+                    items: { type: 'string', pattern: '^[a-z]+$' } } } } });";
+        for (own, expected) in [
+            (r#"{"also": ["a"]}"#, None),
+            (r#"{"also": ["A"]}"#, Some("/settings/also/0")),
+            (r#"{"also": 7}"#, Some("/settings/also")),
+            (r#"{"other": 7}"#, Some("/settings/other")),
+        ] {
+            let own = parse_settings(own).expect(own);
+            let problems = prepare(Settings { settings: Some(own), ..settings(text) });
+            let pointer = problems.err().map(|problems| problems[0].pointer.clone());
+            assert_eq!(pointer.as_deref(), expected);
+        }
+    }
+}

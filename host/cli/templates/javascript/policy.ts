@@ -1,0 +1,34 @@
+// Permits the definition workspace itself, and the workspaces on its list.
+import { deny, permit, type Problem, type Run, type Token, type Verdict } from 'countersign';
+
+interface Settings {
+  also?: string[];
+}
+
+/** Returns the problems of the settings. Called once, before any evaluation. */
+export function check(settings: Record<string, unknown>): Problem[] {
+  for (const key of Object.keys(settings)) {
+    if (key !== 'also') {
+      return [{ pointer: `/${key}`, message: 'unknown key, expected `also`' }];
+    }
+  }
+  const also = settings.also ?? [];
+  if (!Array.isArray(also) || also.some((workspace) => typeof workspace !== 'string')) {
+    return [{ pointer: '/also', message: 'expected a list of workspaces' }];
+  }
+  return [];
+}
+
+/**
+ * Decides on one run. It says who may have a token, so it permits; a policy that only limits tokens answers
+ * `restrict({ maxTtl: 900 })`.
+ *
+ * 64-bit numbers are BigInt: compare `run.number`, `run.definition.version` and `token.issuedAt` with `3n`.
+ */
+export function evaluate(settings: Settings, run: Run, _token: Token): Verdict {
+  const consumer = run.buildingBlock.workspace;
+  if (consumer === run.definition.workspace || settings.also?.includes(consumer)) {
+    return permit();
+  }
+  return deny('not-listed', `ask the platform team to put workspace \`${consumer}\` on the list`);
+}
