@@ -49,8 +49,11 @@ pub fn syntax(path: &str, source: &str, error: &JsError, context: &mut Context) 
     let Some((before, place)) = message.rsplit_once(" at line ") else {
         // The text ended too early, or is no JSON.
         let place = place(path, source, source.trim_end().len());
-        return format!("{place}: {message}");
+        return format!("{place}: {}", message.replace("abrupt end", "unexpected end of the text"));
     };
+    if let Some(at) = second_declaration(before, source) {
+        return format!("{}: {before}", self::place(path, source, at));
+    }
     match place.split_once(", col ") {
         Some((line, column)) => format!("{path}:{line}:{column}: {before}"),
         None => format!("{path}: {message}"),
@@ -63,6 +66,27 @@ pub fn place(path: &str, text: &str, at: usize) -> String {
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
     format!("{path}:{line}:{column}")
+}
+
+/// The offsets at which a text has a word, of letters as names have them.
+pub fn word<'t>(text: &'t str, word: &'t str) -> impl Iterator<Item = usize> + 't {
+    let is_name = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
+    text.match_indices(word).map(|(at, _)| at).filter(move |at| {
+        let (before, from) = text.split_at_checked(*at).unwrap_or_default();
+        let after = from.get(word.len()..).unwrap_or_default();
+        !word.is_empty() && !before.ends_with(is_name) && !after.starts_with(is_name)
+    })
+}
+
+/// The offset of the second declaration of a name that an error says is declared twice: the interpreter says that of the
+/// whole text.
+fn second_declaration(message: &str, source: &str) -> Option<usize> {
+    let name = message.contains("declared multiple times").then(|| message.split('`').nth(1))??;
+    let declares = |at: &usize| {
+        let before = source.get(..*at).unwrap_or_default().trim_end();
+        ["let", "const", "class", "function", "var"].iter().any(|word| before.ends_with(word))
+    };
+    word(source, name).filter(declares).nth(1)
 }
 
 /// Says what was thrown, with the stack that an error has.

@@ -191,6 +191,11 @@ mod tests {
             ("export const policy = {", "policy.js:1:24: SyntaxError: "),
             ("\nimport a from 'b';", "policy.js:2:15: cannot import `b`"),
             ("\nthrow new Error('no');", "policy.js:2:"),
+            ("let a = 1;\nlet a = 2;", "policy.js:2:5: SyntaxError: lexical name `a` declared"),
+            (
+                "import { a } from 'countersign';",
+                "policy.js:1:10: SyntaxError: could not find export",
+            ),
         ] {
             let problems = prepare(settings(text)).err().expect(text);
             assert_eq!(problems[0].pointer, "/files/policy.js");

@@ -151,7 +151,7 @@ impl Loader {
         let main = self.module(self.files.main, context)?;
         let loaded = main.load(context);
         self.settled(&loaded, context)?;
-        main.link(context).map_err(|error| self.problem_of(&error, context))?;
+        main.link(context).map_err(|error| self.problem_of_link(&error, context))?;
         let evaluated = main.evaluate(context).map_err(|error| self.problem_of(&error, context))?;
         self.settled(&evaluated, context)?;
         Ok(main)
@@ -181,6 +181,24 @@ impl Loader {
         let text = errors::text(error, context);
         let file = text.split(':').next().filter(|path| self.files.contains(path));
         problem(file.unwrap_or(self.files.main), text.clone())
+    }
+
+    /// The problem of an error while linking, of which the interpreter names only what is imported.
+    fn problem_of_link(&self, error: &JsError, context: &mut Context) -> Problem {
+        let message = errors::text(error, context);
+        let name = message.split('`').nth(1).unwrap_or_default();
+        let modules = self.modules.borrow();
+        let place = modules.keys().find_map(|path| {
+            let text = self.files.text(path);
+            Some((path, errors::word(text, name).next()?))
+        });
+        let Some((path, at)) = place.filter(|_| message.contains("could not find export")) else {
+            return problem(self.files.main, message);
+        };
+        let is_typed = path.ends_with(".ts") || path.ends_with(".mts");
+        let hint = if is_typed { "; a type is imported with `import type`" } else { "" };
+        let place = errors::place(path, self.files.text(path), at);
+        problem(path, format!("{place}: {message}{hint}"))
     }
 
     /// The module of a file, parsed once.

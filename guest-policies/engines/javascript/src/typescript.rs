@@ -437,10 +437,12 @@ mod tests {
     #[test]
     fn classes_keep_their_code() {
         check(
-            "abstract class A<T> extends B<T> implements C, D { readonly a?: 1; static private b: X; abstract c(): void; \
+            "abstract class A<T> extends B<T> implements C, D { readonly a?: 1; private static b: X; abstract c(): void; \
              [key: string]: X; override d?(): X {} declare e: 1; get f(): 1 { return 1; } }",
-            "         class A    extends B                     {          a     ;  static         b   ; ;                   \
-             ;                          d    () {}          ;             get f()    { return 1; } }",
+            concat!(
+                "         class A    extends B                    { ;        a    ; ;       static b   ; ;                   ;",
+                "                 ;        d ()    {} ;             get f()    { return 1; } }",
+            ),
         );
     }
 
