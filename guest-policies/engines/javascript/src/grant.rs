@@ -11,7 +11,8 @@ use boa_engine::{
 
 use crate::verdict::{Answer, Narrowing, kind};
 
-type Function = fn(&JsValue, &[JsValue], &mut Context) -> JsResult<JsValue>;
+/// Makes the data of a verdict of arguments.
+type Maker = fn(&[JsValue], &mut Context) -> JsResult<Answer>;
 
 /// The largest code of a reason, in bytes.
 const MAX_CODE_BYTES: usize = 64;
@@ -22,17 +23,26 @@ const POLICY_MEMBERS: [&str; 6] =
 
 /// Makes the module. Each of its functions refuses what it does not know, since a misspelt limit is no limit.
 pub fn module(context: &mut Context) -> Module {
-    let functions: [(JsString, Function); 5] = [
+    let makers: [(JsString, Maker); 4] = [
         (js_string!("permit"), permit),
         (js_string!("restrict"), restrict),
         (js_string!("deny"), deny),
         (js_string!("abstain"), abstain),
-        (js_string!("policy"), policy),
     ];
-    let functions: Vec<(JsString, JsValue)> = functions
+    let mut natives = vec![(js_string!("policy"), NativeFunction::from_fn_ptr(policy))];
+    for (tag, make) in makers {
+        let prototype = prototype(tag.clone(), context);
+        let native = NativeFunction::from_copy_closure_with_captures(
+            move |_, arguments, prototype, context| {
+                verdict(make(arguments, context)?, prototype, context)
+            },
+            prototype,
+        );
+        natives.push((tag, native));
+    }
+    let functions: Vec<(JsString, JsValue)> = natives
         .into_iter()
-        .map(|(name, function)| {
-            let native = NativeFunction::from_fn_ptr(function);
+        .map(|(name, native)| {
             let built = FunctionObjectBuilder::new(context.realm(), native).name(name.clone());
             (name, built.build().into())
         })
@@ -54,25 +64,23 @@ pub fn module(context: &mut Context) -> Module {
     )
 }
 
-fn permit(_: &JsValue, arguments: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
-    let narrowing = narrowing("permit", arguments, context)?;
-    answer(js_string!("permit"), Answer::Permit(narrowing), context)
+fn permit(arguments: &[JsValue], context: &mut Context) -> JsResult<Answer> {
+    narrowing("permit", arguments, context).map(Answer::Permit)
 }
 
-fn restrict(_: &JsValue, arguments: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
-    let narrowing = narrowing("restrict", arguments, context)?;
-    answer(js_string!("restrict"), Answer::Restrict(narrowing), context)
+fn restrict(arguments: &[JsValue], context: &mut Context) -> JsResult<Answer> {
+    narrowing("restrict", arguments, context).map(Answer::Restrict)
 }
 
-fn abstain(_: &JsValue, arguments: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
-    if let Some(argument) = arguments.first() {
-        return wrong(format!("abstain: expected no argument, found {}", kind(argument)));
+fn abstain(arguments: &[JsValue], _: &mut Context) -> JsResult<Answer> {
+    match arguments.first() {
+        Some(argument) => wrong(format!("abstain: expected no argument, found {}", kind(argument))),
+        None => Ok(Answer::Abstain),
     }
-    answer(js_string!("abstain"), Answer::Abstain, context)
 }
 
 /// A code and a message, or a list of several reasons.
-fn deny(_: &JsValue, arguments: &[JsValue], context: &mut Context) -> JsResult<JsValue> {
+fn deny(arguments: &[JsValue], context: &mut Context) -> JsResult<Answer> {
     let reasons = match arguments {
         [list] if list.as_object().is_some_and(|list| list.is_array()) => items(list, context)?
             .iter()
@@ -105,7 +113,7 @@ fn deny(_: &JsValue, arguments: &[JsValue], context: &mut Context) -> JsResult<J
     if reasons.is_empty() {
         return wrong("deny: expected at least one reason".to_owned());
     }
-    answer(js_string!("deny"), Answer::Deny(reasons), context)
+    Ok(Answer::Deny(reasons))
 }
 
 /// Takes a policy that is written as one object with its functions.
@@ -266,12 +274,17 @@ fn string(what: &str, text: &JsString) -> JsResult<String> {
     text.to_std_string().or_else(|_| wrong(format!("{what}: found a lone surrogate")))
 }
 
-/// Makes the object of a verdict. It is frozen: an assignment to it would otherwise look as if it changed the verdict.
-fn answer(tag: JsString, answer: Answer, context: &mut Context) -> JsResult<JsValue> {
-    let prototype = context.intrinsics().constructors().object().prototype();
-    let object = JsObject::from_proto_and_data(prototype, answer);
+/// Makes what all verdicts of a kind inherit: their tag.
+fn prototype(tag: JsString, context: &mut Context) -> JsObject {
+    let object = JsObject::with_object_proto(context.intrinsics());
     let tag = PropertyDescriptor::builder().value(tag).enumerable(true);
     object.insert_property(js_string!("tag"), tag.writable(false).configurable(false).build());
+    object
+}
+
+/// Makes the object of a verdict. It is frozen: an assignment to it would otherwise look as if it changed the verdict.
+fn verdict(answer: Answer, prototype: &JsObject, context: &mut Context) -> JsResult<JsValue> {
+    let object = JsObject::from_proto_and_data(prototype.clone(), answer);
     object.set_integrity_level(IntegrityLevel::Frozen, context)?;
     Ok(object.into())
 }

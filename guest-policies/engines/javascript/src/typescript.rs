@@ -52,7 +52,7 @@ pub fn without_types(path: &str, text: &str) -> Result<String, String> {
 #[derive(Default)]
 struct Types<'t> {
     text: &'t str,
-    /// What is removed.
+    /// The spans to remove.
     spans: Vec<Span>,
     /// Offsets where a removed span begins that must not join what is before it with what follows.
     starts: BTreeSet<u32>,

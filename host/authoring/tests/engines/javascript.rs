@@ -101,7 +101,7 @@ fn the_verdicts_of_javascript() {
     }
 }
 
-/// What is no verdict, throws or asks for what is not there is a fault that says so, with the place.
+/// A value that is no verdict, an exception and a call of what is not there are faults that say so, with the place.
 #[test]
 fn a_mistake_is_a_fault_that_names_it() {
     let engine = engine();
@@ -343,7 +343,7 @@ fn check_returns_the_problems_of_the_settings_and_nothing_else() {
     }
 }
 
-/// What a policy sees of its settings, and of itself.
+/// Settings and order reach a policy as they are written.
 #[test]
 fn a_policy_sees_what_is_written() {
     let engine = engine();
