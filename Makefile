@@ -93,7 +93,7 @@ policies: toolchain ## Build every policy to target/policies/NAME.wasm
 	@$(CARGO) run $(CARGO_FLAGS) --quiet --bin countersign-policy-artifacts -- target/policies
 	@ls -l target/policies
 
-engines: toolchain ## Build the engines of policies that are text (minutes), unless they are there for these sources
+engines: toolchain ## Build the engines of languages (minutes), unless they are there for these sources
 	@$(CARGO) run $(CARGO_FLAGS) --quiet --bin countersign-engines
 
 toolchain: ## Add the compiler's WebAssembly target, by rustup or Debian's packages

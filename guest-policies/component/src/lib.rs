@@ -7,7 +7,7 @@ mod encode;
 mod toolchain;
 
 pub use build_script::build_policies;
-pub use encode::{EncodeError, component};
+pub use encode::{EncodeError, component, engine_component};
 pub use toolchain::{
     Build, BuildError, COMPILED_FOLDER, Purpose, Toolchain, compile, compile_components,
 };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::{env, fs, io};
 
-use crate::encode::{EncodeError, component};
+use crate::encode::{EncodeError, component, engine_component};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
@@ -247,7 +247,11 @@ pub fn compile_components<'b>(
         .map(|package| {
             let path = modules.join(format!("{}.wasm", package.replace('-', "_")));
             let module = fs::read(&path).map_err(|source| BuildError::Read { path, source })?;
-            let encoded = component(&module)
+            let encode = match build.purpose {
+                Purpose::Engine => engine_component,
+                Purpose::Policy | Purpose::Coverage => component,
+            };
+            let encoded = encode(&module)
                 .map_err(|source| BuildError::Encode { package: (*package).to_owned(), source })?;
             Ok((*package, encoded))
         })

@@ -13,7 +13,7 @@ pub(crate) fn build(
     let build = Build {
         folder: &workspace.join("guest-policies/engines"),
         root: workspace,
-        packages: &EngineName::ALL.map(EngineName::as_str),
+        packages: &EngineName::ALL.map(EngineName::package),
         target_dir,
         locked: true,
         purpose: Purpose::Engine,

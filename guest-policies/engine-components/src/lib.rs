@@ -26,22 +26,37 @@ pub const VARIABLE: &str = "COUNTERSIGN_ENGINES";
 pub enum EngineName {
     /// Decides by the Cedar policies in its settings.
     Cedar,
+    /// Decides by the CEL rules in its settings.
+    Cel,
     /// Decides by the JavaScript policy in its settings.
     Javascript,
+    /// Decides by the Python policy in its settings.
+    Python,
     /// Decides by the Rego policy in its settings.
     Rego,
 }
 
 impl EngineName {
     /// All engines, by name.
-    pub const ALL: [Self; 3] = [Self::Cedar, Self::Javascript, Self::Rego];
+    pub const ALL: [Self; 5] = [Self::Cedar, Self::Cel, Self::Javascript, Self::Python, Self::Rego];
 
-    /// The name of the engine's package, and of its component without `.wasm`.
+    /// The name of the engine, and of its component without `.wasm`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Cedar => "cedar",
+            Self::Cel => "cel",
             Self::Javascript => "javascript",
+            Self::Python => "python",
             Self::Rego => "rego",
+        }
+    }
+
+    /// The name of the engine's package.
+    pub fn package(self) -> &'static str {
+        match self {
+            // The crate that it is made of is named `cel`, and cargo's commands know packages by name.
+            Self::Cel => "cel-engine",
+            other => other.as_str(),
         }
     }
 }

@@ -7,6 +7,7 @@ mod folder;
 mod language;
 mod modules;
 mod new;
+mod python_files;
 mod rust;
 mod test;
 

@@ -48,7 +48,7 @@ macro_rules! limits {
             pub const DEFAULT: Self = Self { $($field: $default,)+ };
 
             /// The limits of a binding whose manifest says `profile = "interpreter"`: ample for a policy with an
-            /// engine or an interpreter in it (Rego, Cedar, JavaScript, Python).
+            /// engine or an interpreter in it (Rego, Cedar, CEL, JavaScript, Python).
             pub const INTERPRETER: Self = Self { $($field: $interpreter,)+ };
 
             /// The maximum for any binding. An operator's own ceilings, `[ceilings]` in the manifest,

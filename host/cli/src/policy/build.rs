@@ -33,9 +33,9 @@ Examples:
   countersign policy build
   countersign policy build who-may --install
 
-Writes policy.wasm into the folder. For JavaScript, TypeScript, Rego and Cedar that is the component of the engine, and
-the policy's files become its settings, settings.json. Engines are no part of this program: `make engines` in its source
-builds them, and `make install` installs them with it.
+Writes policy.wasm into the folder. For JavaScript, TypeScript, Python, Rego, Cedar and CEL that is the component of the
+engine, and the policy's files become its settings, settings.json. Engines are no part of this program: `make engines` in
+its source builds them, and `make install` installs them with it.
 
 If a build tool is not installed, the command that installs it is printed; --install runs it.
 
@@ -89,8 +89,13 @@ impl Build {
         let language = Language::of(&folder)?;
         let bytes = match language {
             Language::Rust => rust::build(&folder, self.install)?,
-            Language::Python => python::build(&folder, self.install)?,
-            Language::Javascript | Language::Typescript | Language::Rego | Language::Cedar => {
+            Language::Cpython => python::build(&folder, self.install)?,
+            Language::Javascript
+            | Language::Typescript
+            | Language::Python
+            | Language::Rego
+            | Language::Cedar
+            | Language::Cel => {
                 self.engines.read(language.engine().context("the language has no engine")?)?
             }
         };

@@ -10,8 +10,11 @@ use countersign_engines::EngineName;
 use serde_json::value::RawValue;
 
 use super::folder::Profile;
-use super::modules;
+use super::{modules, python_files};
 use countersign_deployment::files;
+
+/// The file by which a policy in Python says that CPython runs it.
+pub(super) const CPYTHON_MARK: &str = "requirements.txt";
 
 /// A language that policies are written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -24,21 +27,27 @@ pub(super) enum Language {
     Typescript,
     /// Python
     Python,
+    /// Python, run by CPython
+    #[value(skip)]
+    Cpython,
     /// Rego, the language of Open Policy Agent
     Rego,
     /// Cedar
     Cedar,
+    /// CEL, the language of Kubernetes' admission policies
+    Cel,
 }
 
 impl Language {
     /// The file by which a folder's language is recognised.
-    const MARKS: [(&'static str, Self); 6] = [
+    const MARKS: [(&'static str, Self); 7] = [
         ("Cargo.toml", Self::Rust),
         ("policy.js", Self::Javascript),
         ("policy.ts", Self::Typescript),
-        ("policy.py", Self::Python),
+        (python_files::MAIN, Self::Python),
         ("policy.rego", Self::Rego),
         ("policies.cedar", Self::Cedar),
+        ("policy.cel.yaml", Self::Cel),
     ];
 
     /// The language of the policy in a folder.
@@ -46,13 +55,15 @@ impl Language {
         let found: Vec<_> =
             Self::MARKS.into_iter().filter(|(mark, _)| folder.join(mark).exists()).collect();
         match found.as_slice() {
+            // The tools that build a component with CPython in it are listed there.
+            [(_, Self::Python)] if folder.join(CPYTHON_MARK).exists() => Ok(Self::Cpython),
             [(_, language)] => Ok(*language),
             [(one, _), (other, _), ..] => {
                 bail!("{}: found both {one} and {other}; keep one", folder.display())
             }
             [] => bail!(
-                "{}: found no policy, expected Cargo.toml (Rust), policy.js, policy.ts, policy.py, policy.rego or \
-                 policies.cedar; `countersign policy new` creates a folder",
+                "{}: found no policy, expected Cargo.toml (Rust), policy.js, policy.ts, policy.py, policy.rego, \
+                 policies.cedar or policy.cel.yaml; `countersign policy new` creates a folder",
                 folder.display()
             ),
         }
@@ -64,9 +75,10 @@ impl Language {
             Self::Rust => "src/lib.rs",
             Self::Javascript => "policy.js",
             Self::Typescript => "policy.ts",
-            Self::Python => "policy.py",
+            Self::Python | Self::Cpython => python_files::MAIN,
             Self::Rego => "policy.rego",
             Self::Cedar => "policies.cedar",
+            Self::Cel => "policy.cel.yaml",
         }
     }
 
@@ -74,9 +86,13 @@ impl Language {
     pub(super) fn profile(self) -> Profile {
         match self {
             Self::Rust => Profile::Compiled,
-            Self::Javascript | Self::Typescript | Self::Python | Self::Rego | Self::Cedar => {
-                Profile::Interpreter
-            }
+            Self::Javascript
+            | Self::Typescript
+            | Self::Python
+            | Self::Cpython
+            | Self::Rego
+            | Self::Cedar
+            | Self::Cel => Profile::Interpreter,
         }
     }
 
@@ -90,8 +106,19 @@ impl Language {
         match self {
             Self::Rego => Some(EngineName::Rego),
             Self::Cedar => Some(EngineName::Cedar),
+            Self::Cel => Some(EngineName::Cel),
             Self::Javascript | Self::Typescript => Some(EngineName::Javascript),
-            Self::Rust | Self::Python => None,
+            Self::Python => Some(EngineName::Python),
+            Self::Rust | Self::Cpython => None,
+        }
+    }
+
+    /// The modules of the policy by their paths in its folder, in a language that has modules.
+    fn modules(self, folder: &Path) -> Option<Result<BTreeMap<String, String>>> {
+        match self {
+            Self::Javascript | Self::Typescript => Some(modules::read(folder, self.source())),
+            Self::Python => Some(python_files::read(folder)),
+            Self::Rust | Self::Cpython | Self::Rego | Self::Cedar | Self::Cel => None,
         }
     }
 
@@ -99,10 +126,9 @@ impl Language {
     pub(super) fn files(self, folder: &Path) -> Vec<String> {
         let mut files: Vec<String> =
             self.texts().iter().map(|(file, _)| (*file).to_owned()).collect();
-        if matches!(self, Self::Javascript | Self::Typescript) {
-            // What cannot be read now may be readable at the next look.
-            let modules = modules::read(folder, self.source()).unwrap_or_default();
-            files.extend(modules.into_keys());
+        // What cannot be read now may be readable at the next look.
+        if let Some(own) = self.modules(folder) {
+            files.extend(own.unwrap_or_default().into_keys());
             files.push(self.source().to_owned());
         }
         files
@@ -112,8 +138,8 @@ impl Language {
     /// as those of the policy.
     pub(super) fn own_settings(self) -> Option<&'static str> {
         match self {
-            Self::Javascript | Self::Typescript => Some("settings"),
-            Self::Rust | Self::Python | Self::Rego | Self::Cedar => None,
+            Self::Javascript | Self::Typescript | Self::Python => Some("settings"),
+            Self::Rust | Self::Cpython | Self::Rego | Self::Cedar | Self::Cel => None,
         }
     }
 
@@ -128,8 +154,11 @@ impl Language {
                 ("entities.json", "entities"),
                 ("default-verdict.json", "default-verdict"),
             ],
-            Self::Javascript | Self::Typescript => &[("policy-settings.json", "settings")],
-            Self::Rust | Self::Python => &[],
+            Self::Cel => &[("policy.cel.yaml", "policy"), ("data.json", "data")],
+            Self::Javascript | Self::Typescript | Self::Python => {
+                &[("policy-settings.json", "settings")]
+            }
+            Self::Rust | Self::Cpython => &[],
         }
     }
 
@@ -143,9 +172,8 @@ impl Language {
             );
         }
         let mut members = BTreeMap::new();
-        if matches!(self, Self::Javascript | Self::Typescript) {
-            let modules = modules::read(folder, self.source())?;
-            members.insert("files", serde_json::value::to_raw_value(&modules)?);
+        if let Some(files) = self.modules(folder) {
+            members.insert("files", serde_json::value::to_raw_value(&files?)?);
         }
         for (file, key) in self.texts() {
             let path = folder.join(file);

@@ -4,11 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use countersign::BindingName;
 
 use super::folder::Profile;
-use super::language::Language;
+use super::language::{CPYTHON_MARK, Language};
 use crate::output::{self, Exit};
 
 /// Create the folder of a policy that builds and passes its tests
@@ -20,7 +20,7 @@ Examples:
 
 The folder has the policy, its test cases, a sample run, editor settings and a CI workflow. For Rust it also has
 the SDK of this version, in vendor/, because that is not on crates.io; for JavaScript and TypeScript the types of what
-a policy sees, in types/; for Python the contract, in wit/.
+a policy sees, in types/; for Python with --runtime cpython the contract, in wit/.
 
 The policy permits the owner of a definition and the workspaces on a list: it says who may have a token. A policy
 that only limits tokens answers restrict in place of permit.")]
@@ -32,6 +32,19 @@ pub(super) struct New {
     /// The language of the policy
     #[arg(long, value_enum, default_value_t = Language::Rust)]
     lang: Language,
+
+    /// The interpreter of a policy in Python [default: countersign, the engine]
+    #[arg(long, value_enum)]
+    runtime: Option<Runtime>,
+}
+
+/// An interpreter of Python.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Runtime {
+    /// The engine, which needs no Python and starts in microseconds
+    Countersign,
+    /// CPython, with all of its library and with packages, in a component of its own
+    Cpython,
 }
 
 macro_rules! template {
@@ -55,17 +68,20 @@ impl New {
         if folder.exists() {
             bail!("{}: already exists", folder.display());
         }
+        let lang = self.language()?;
         let mut files =
-            vec![("run.json", RUN.to_owned()), (".github/workflows/policy.yml", self.ci())];
-        files.extend(match self.lang {
+            vec![("run.json", RUN.to_owned()), (".github/workflows/policy.yml", ci(lang))];
+        files.extend(match lang {
             Language::Rust => self.rust(),
             Language::Javascript => javascript(),
             Language::Typescript => typescript(),
-            Language::Python => self.python(),
+            Language::Python => python(),
+            Language::Cpython => self.cpython(),
             Language::Rego => rego(),
             Language::Cedar => cedar(),
+            Language::Cel => cel(),
         });
-        files.push(("README.md", self.readme()));
+        files.push(("README.md", self.readme(lang)));
         for (name, text) in files {
             write(&folder.join(name), &text)?;
         }
@@ -75,6 +91,15 @@ impl New {
             folder.display()
         ));
         Ok(Exit::Success)
+    }
+
+    /// The language, with the interpreter that was chosen for it.
+    fn language(&self) -> Result<Language> {
+        match (self.lang, self.runtime) {
+            (lang, None) | (lang @ Language::Python, Some(Runtime::Countersign)) => Ok(lang),
+            (Language::Python, Some(Runtime::Cpython)) => Ok(Language::Cpython),
+            (_, Some(_)) => bail!("--runtime is for --lang python"),
+        }
     }
 
     fn rust(&self) -> Vec<(&'static str, String)> {
@@ -113,14 +138,14 @@ impl New {
         files
     }
 
-    fn python(&self) -> Vec<(&'static str, String)> {
+    fn cpython(&self) -> Vec<(&'static str, String)> {
         let named = |text: &str| text.replace("NAME", self.name.as_str());
         let editor = "{\n  \"python.analysis.extraPaths\": [\"types\"],\n  \"python.analysis.typeCheckingMode\": \
                       \"standard\"\n}\n";
         vec![
-            ("policy.py", named(template!("python/policy.py"))),
-            ("countersign.py", template!("python/countersign.py").to_owned()),
-            ("requirements.txt", template!("python/requirements.txt").to_owned()),
+            ("policy.py", named(template!("cpython/policy.py"))),
+            ("countersign.py", template!("cpython/countersign.py").to_owned()),
+            (CPYTHON_MARK, template!("cpython/requirements.txt").to_owned()),
             ("cases.toml", template!("common/cases-with-settings.toml").to_owned()),
             ("wit/policy.wit", CONTRACT.to_owned()),
             (".gitignore", "/.venv\n/types\n/policy.wasm\n__pycache__\n".to_owned()),
@@ -128,26 +153,18 @@ impl New {
         ]
     }
 
-    fn ci(&self) -> String {
-        let fuel = match self.lang.profile() {
-            Profile::Compiled => "1000000",
-            Profile::Interpreter => "100000000",
-        };
-        template!("common/ci.yml").replace("FUEL", fuel)
-    }
-
-    fn readme(&self) -> String {
-        let (name, written) = (&self.name, self.lang.source());
+    fn readme(&self, lang: Language) -> String {
+        let (name, written) = (&self.name, lang.source());
         let mut text = format!(
             "# {name}\n\nThe policy is in {written}, its test cases in cases.toml.\n\n```sh\ncountersign policy \
              build    # writes policy.wasm; --install installs missing tools\ncountersign policy test     # --watch\ncountersign \
              policy bench\n```\n\nA binding for countersign.toml:\n\n```toml\n[[binding]]\nname = \"{name}\"\npolicy = \
              \"policy.wasm\"\nscope = \"all\"\n"
         );
-        if self.lang.is_text() {
+        if lang.is_text() {
             text.push_str("settings-file = \"settings.json\"   # written by `policy build`\n");
         }
-        if self.lang.profile() == Profile::Interpreter {
+        if lang.profile() == Profile::Interpreter {
             text.push_str("limits = { profile = \"interpreter\" }\n");
         }
         text.push_str("```\n");
@@ -182,6 +199,26 @@ fn modules(own: [(&'static str, &'static str); 2]) -> Vec<(&'static str, String)
     own.into_iter().chain(common).map(|(name, text)| (name, text.to_owned())).collect()
 }
 
+fn ci(lang: Language) -> String {
+    let fuel = match lang.profile() {
+        Profile::Compiled => "1000000",
+        Profile::Interpreter => "100000000",
+    };
+    template!("common/ci.yml").replace("FUEL", fuel)
+}
+
+fn python() -> Vec<(&'static str, String)> {
+    let editor = "{\n  \"python.analysis.typeCheckingMode\": \"standard\"\n}\n";
+    vec![
+        ("policy.py", template!("python/policy.py").to_owned()),
+        ("policy-settings.json", template!("python/policy-settings.json").to_owned()),
+        ("countersign.pyi", template!("python/countersign.pyi").to_owned()),
+        ("cases.toml", template!("common/cases-with-settings.toml").to_owned()),
+        (".gitignore", "/policy.wasm\n/settings.json\n__pycache__\n".to_owned()),
+        (".vscode/settings.json", editor.to_owned()),
+    ]
+}
+
 fn rego() -> Vec<(&'static str, String)> {
     let editor = "{\n  \"recommendations\": [\"tsandall.opa\"]\n}\n";
     vec![
@@ -200,6 +237,17 @@ fn cedar() -> Vec<(&'static str, String)> {
         ("policies.cedar", template!("cedar/policies.cedar").to_owned()),
         ("schema.cedarschema", schema.to_owned()),
         ("entities.json", template!("cedar/entities.json").to_owned()),
+        ("cases.toml", template!("common/cases-of-texts.toml").to_owned()),
+        (".gitignore", "/policy.wasm\n/settings.json\n".to_owned()),
+        (".vscode/extensions.json", editor.to_owned()),
+    ]
+}
+
+fn cel() -> Vec<(&'static str, String)> {
+    let editor = "{\n  \"recommendations\": [\"redhat.vscode-yaml\"]\n}\n";
+    vec![
+        ("policy.cel.yaml", template!("cel/policy.cel.yaml").to_owned()),
+        ("data.json", template!("cel/data.json").to_owned()),
         ("cases.toml", template!("common/cases-of-texts.toml").to_owned()),
         (".gitignore", "/policy.wasm\n/settings.json\n".to_owned()),
         (".vscode/extensions.json", editor.to_owned()),

@@ -1,18 +1,6 @@
-"""Permits the definition workspace itself, and the workspaces on its list."""
+"""Permits the definition workspace itself, and the workspaces on its list (policy-settings.json)."""
 
-from countersign import Problem, Run, Token, Verdict, deny, exported, permit
-
-SETTINGS_SCHEMA = {
-    "type": "object",
-    "additionalProperties": False,
-    "properties": {
-        "also": {
-            "description": "Workspaces that may use the definitions as well.",
-            "type": "array",
-            "items": {"type": "string", "pattern": "^[a-z0-9]+(-[a-z0-9]+)*$", "maxLength": 63},
-        },
-    },
-}
+from countersign import Problem, Run, Token, Verdict, deny, permit
 
 
 def check(settings: dict) -> list[Problem]:
@@ -26,20 +14,10 @@ def check(settings: dict) -> list[Problem]:
     return []
 
 
-def evaluate(settings: dict, run: Run, token: Token) -> Verdict:
+def evaluate(run: Run, token: Token, settings: dict) -> Verdict:
     """Decides on one run. It says who may have a token, so it permits; a policy that only limits tokens answers
     `restrict(max_ttl=900)`."""
     consumer = run.building_block.workspace
     if consumer == run.definition.workspace or consumer in settings.get("also", []):
         return permit()
     return deny("not-listed", f"ask the platform team to put workspace `{consumer}` on the list")
-
-
-Policy = exported(
-    name="NAME",
-    version="0.1.0",
-    summary="Permits the definition workspace itself and the workspaces on its list",
-    settings_schema=SETTINGS_SCHEMA,
-    check=check,
-    evaluate=evaluate,
-)

@@ -11,7 +11,7 @@ use crate::base_directory;
 /// The arguments that locate the components of engines.
 #[derive(Args)]
 pub(super) struct EngineArguments {
-    /// The folder with the engines [default: in lib/countersign/engines beside the folder of this
+    /// The folder with the engines of languages [default: in lib/countersign/engines beside the folder of this
     /// program, else in countersign/engines in $XDG_DATA_HOME or ~/.local/share, by the digest of their sources]
     #[arg(long, value_name = "FOLDER", env = VARIABLE, hide_env_values = true)]
     engines: Option<PathBuf>,

@@ -25,6 +25,22 @@ __all__ = [
 ]
 
 
+def _equal_to_words(kind: Any) -> None:
+    """Makes the members of an enumeration equal to the contract's words, as in the other languages: a comparison with
+    a text would be false for every run, and a rule that denies would never apply."""
+
+    def word(self: Any) -> str:
+        return self.name.lower().replace("_", "-")
+
+    kind.__eq__ = lambda self, other: word(self) == other if isinstance(other, str) else self is other
+    kind.__hash__ = lambda self: hash(word(self))
+    kind.__str__ = word
+
+
+for _kind in (AuthorKind, Behavior, Implementation):
+    _equal_to_words(_kind)
+
+
 def _none(*_: Any, **__: Any) -> Any:
     raise RuntimeError("a policy has no random numbers: all that it may know is in run and token")
 
@@ -74,6 +90,7 @@ def _grant(
 
 
 def permit(
+    *,
     max_ttl: Optional[int] = None,
     audiences: Optional[list[str]] = None,
     claims: Optional[dict[str, str]] = None,
@@ -83,6 +100,7 @@ def permit(
 
 
 def restrict(
+    *,
     max_ttl: Optional[int] = None,
     audiences: Optional[list[str]] = None,
     claims: Optional[dict[str, str]] = None,

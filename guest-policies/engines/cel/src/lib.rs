@@ -1,0 +1,128 @@
+//! Decides by the rules in its settings, whose conditions are in CEL, evaluated by the crate `cel`.
+//!
+//! A policy file is YAML: lists of rules under `permit`, `restrict` and `deny`, each with a condition, `when`. Every
+//! `deny` that applies denies, with its `code` and its message. A `permit` that applies permits and a `restrict`
+//! narrows, by `max_ttl`, `audiences` and `claims`, which are expressions as well; they combine as bindings do in a
+//! decision. Where no rule applies, the policy abstains. Expressions read `run` and `token`, by the contract's names with
+//! underscores, `data`, and the `variables` of the file.
+
+mod check;
+mod claims;
+mod data;
+mod document;
+mod expression;
+mod policy;
+mod regexes;
+mod rules;
+
+use std::sync::Arc;
+
+use cel::common::types::CelMap;
+use cel::{Context, Env};
+use countersign_policy::{
+    AuthorKind, Fact, Parent, Problem, Run, Token, Trigger, Verdict, policy, sample, settings,
+};
+
+use crate::claims::Claims;
+use crate::data::Data;
+use crate::document::Wrong;
+use crate::rules::Rules;
+
+/// The file name in errors.
+const SOURCE: &str = "policy.cel.yaml";
+
+/// A policy in CEL.
+#[settings]
+pub struct Settings {
+    /// The text of the policy, in YAML: rules under at least one of `permit`, `restrict` and `deny`.
+    policy: String,
+    /// The document that expressions read as `data`.
+    #[serde(default)]
+    data: Option<Data>,
+}
+
+/// Rules that were checked, and have decided once.
+pub struct Prepared {
+    env: Arc<Env>,
+    source: String,
+    rules: Rules,
+    data: Data,
+}
+
+policy!(Settings, prepare, Prepared, evaluate);
+
+fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
+    let data = settings.data.unwrap_or_else(Data::empty);
+    let Some(members) = data.value().downcast_ref::<CelMap>() else {
+        return Err(vec![problem("/data", "expected an object".to_owned())]);
+    };
+    let mut env = Env::stdlib();
+    regexes::declare(&mut env).map_err(|error| vec![problem("", error.to_string())])?;
+    let source = settings.policy;
+    let of_policy = |wrongs: Vec<Wrong>| {
+        wrongs.iter().map(|wrong| problem("/policy", placed(wrong))).collect::<Vec<_>>()
+    };
+    let rules = policy::parse(&source)
+        .map_err(|wrong| vec![wrong])
+        .and_then(|policy| Rules::parse(&env, &source, policy))
+        .map_err(of_policy)?;
+    let env = Arc::new(env);
+    let (run, token) = (complete(), sample::token());
+    let claims = Claims { run: &run, token: &token, data: data.value() };
+    let mut context = Context::with_env(Arc::clone(&env));
+    context.set_variable_resolver(&claims);
+    rules.check(&source, &context, members).map_err(of_policy)?;
+    drop(context);
+    let prepared = Prepared { env, source, rules, data };
+    // Warms up whatever is lazy, before the snapshot. A rule may fail on a sample and work on real runs.
+    for run in [&run, &sample::run()] {
+        let _ = decide(&prepared, run, &token);
+    }
+    Ok(prepared)
+}
+
+fn evaluate(prepared: &Prepared, run: &Run, token: &Token) -> Verdict {
+    decide(prepared, run, token).unwrap_or_else(|wrong| {
+        // A policy that fails has not permitted: the host turns the panic into a fault with this message.
+        #[expect(clippy::panic, reason = "a guest reports a fault by panicking")]
+        {
+            panic!("{}", placed(&wrong))
+        }
+    })
+}
+
+fn decide(prepared: &Prepared, run: &Run, token: &Token) -> Result<Verdict, Wrong> {
+    let Prepared { env, source, rules, data } = prepared;
+    let claims = Claims { run, token, data: data.value() };
+    let mut context = Context::with_env(Arc::clone(env));
+    context.set_variable_resolver(&claims);
+    rules.decide(source, context, token)
+}
+
+/// A run that has everything that a run may have.
+fn complete() -> Run {
+    let mut run = sample::run();
+    run.building_block.parents.push(Parent {
+        building_block: run.building_block.id.clone(),
+        definition: run.definition.id.clone(),
+    });
+    run.trigger = Some(Trigger {
+        reason: Some("a reason".to_owned()),
+        author: "a person".to_owned(),
+        author_kind: AuthorKind::User,
+    });
+    run.runner = Some(run.id.clone());
+    run.facts.push(Fact { name: "fact".to_owned(), value: "value".to_owned() });
+    run
+}
+
+fn placed(wrong: &Wrong) -> String {
+    format!("{SOURCE}:{}:{}: {}", wrong.at.line, wrong.at.column, wrong.message)
+}
+
+fn problem(pointer: &str, message: String) -> Problem {
+    Problem { pointer: pointer.to_owned(), message }
+}
+
+#[cfg(test)]
+mod tests;

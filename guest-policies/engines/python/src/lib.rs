@@ -1,0 +1,156 @@
+//! Decides by the Python policy in its settings, run by `monty`.
+//!
+//! The policy is the file `policy.py`, with the files that it imports. It has a function `evaluate` with the parameters
+//! `run`, `token` and `settings`, as many of them as it needs, which returns a verdict made by a function of the module
+//! `countersign`; and optionally `check(settings)`, which returns the problems of the policy's own settings. The files run
+//! once, when the settings are taken; the state that this leaves is what every evaluation begins with.
+
+mod claims;
+mod own_settings;
+mod session;
+mod source;
+mod verdict;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use countersign_policy::{
+    AuthorKind, Behavior, Parent, Problem, Run, Token, Trigger, Verdict, policy, sample, settings,
+};
+use monty_types::MontyObject;
+
+use crate::own_settings::OwnSettings;
+use crate::session::Session;
+use crate::source::{MAIN, Source};
+
+/// A policy in Python.
+#[settings]
+pub struct Settings {
+    /// The texts of the policy by their paths: `policy.py`, and the files that it imports.
+    files: BTreeMap<String, String>,
+    /// The settings of the policy itself, which its functions `check` and `evaluate` receive.
+    #[serde(default)]
+    settings: Option<OwnSettings>,
+}
+
+/// A policy that has run, has accepted its settings, and has decided a few times.
+pub struct Prepared {
+    session: RefCell<Session>,
+}
+
+// SAFETY: a component has one thread (the host refuses shared memories).
+#[cfg(target_arch = "wasm32")]
+#[allow(unsafe_code, reason = "a static between the contract's functions must be `Sync`")]
+unsafe impl Sync for Prepared {}
+
+// SAFETY: as above.
+#[cfg(target_arch = "wasm32")]
+#[allow(unsafe_code, reason = "a static between the contract's functions must be `Send`")]
+unsafe impl Send for Prepared {}
+
+policy!(Settings, prepare, Prepared, evaluate);
+
+fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
+    let sources = source::read(&settings.files).map_err(|wrongs| {
+        let placed = |wrong: &source::Wrong| {
+            format!("{}:{}:{}: {}", wrong.file, wrong.line, wrong.column, wrong.message)
+        };
+        wrongs.iter().map(|wrong| problem("/files", placed(wrong))).collect::<Vec<_>>()
+    })?;
+    has_evaluate(&sources).map_err(|message| vec![problem("/files", message)])?;
+    let own = settings.settings.unwrap_or_default();
+    let mut session =
+        Session::new(sources, own.0).map_err(|message| vec![problem("/files", message)])?;
+    let checked = session.check().map_err(|message| vec![problem("/files", message)])?;
+    let problems = problems(&checked).map_err(|message| vec![problem("/files", message)])?;
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    // Warms up whatever the interpreter does lazily, before the snapshot. The verdicts do not matter: a policy may fail on
+    // a sample and work on real runs.
+    let token = sample::token();
+    for run in samples() {
+        session.decide_on_sample(claims::of_run(&run), claims::of_token(&token));
+    }
+    Ok(Prepared { session: RefCell::new(session) })
+}
+
+/// Checks that there is something to call, with parameters that it can be given.
+fn has_evaluate(sources: &[Source]) -> Result<(), String> {
+    let expected = "expected `def evaluate(run, token, settings)`, or fewer of these parameters";
+    let Some(main) = sources.iter().find(|source| source.path == MAIN) else { return Ok(()) };
+    match &main.evaluate {
+        _ if main.is_exported => Ok(()),
+        None => Err(format!("{MAIN}: {expected}, found none")),
+        Some(parameters) => {
+            let known = |name: &&String| !["run", "token", "settings"].contains(&name.as_str());
+            match parameters.iter().find(known) {
+                Some(other) => Err(format!("{MAIN}: {expected}, found `{other}`")),
+                None => Ok(()),
+            }
+        }
+    }
+}
+
+/// The problems that the policy's `check` returned.
+fn problems(checked: &MontyObject) -> Result<Vec<Problem>, String> {
+    let misfit = || {
+        let found = match checked {
+            MontyObject::String(name) => name.clone(),
+            other => other.to_string(),
+        };
+        format!("{MAIN}: `check` returned {found}, expected a list of Problem(pointer, message)")
+    };
+    let MontyObject::List(items) = checked else { return Err(misfit()) };
+    let item = |item: &MontyObject| match item {
+        MontyObject::Tuple(parts) => match parts.as_slice() {
+            [MontyObject::String(pointer), MontyObject::String(message)] => {
+                Ok(problem(&format!("/settings{pointer}"), message.clone()))
+            }
+            _ => Err(misfit()),
+        },
+        _ => Err(misfit()),
+    };
+    items.iter().map(item).collect()
+}
+
+/// Runs of each behavior, one with every optional field and one with none.
+fn samples() -> impl Iterator<Item = Run> {
+    [Behavior::Apply, Behavior::Detect, Behavior::Destroy].into_iter().flat_map(|behavior| {
+        let (mut full, bare) = (sample::run(), sample::run());
+        full.runner = Some(full.id.clone());
+        full.building_block.parents = vec![Parent {
+            building_block: full.building_block.id.clone(),
+            definition: full.definition.id.clone(),
+        }];
+        full.trigger = Some(Trigger {
+            reason: Some("a sample".to_owned()),
+            author: "someone@example.com".to_owned(),
+            author_kind: AuthorKind::User,
+        });
+        [full, bare].map(|run| Run { behavior, ..run })
+    })
+}
+
+fn evaluate(prepared: &Prepared, run: &Run, token: &Token) -> Verdict {
+    decide(prepared, run, token).unwrap_or_else(|problem| {
+        // A policy that fails has not permitted: the host turns the panic into a fault with this message.
+        #[expect(clippy::panic, reason = "a guest reports a fault by panicking")]
+        {
+            panic!("{problem}")
+        }
+    })
+}
+
+fn decide(prepared: &Prepared, run: &Run, token: &Token) -> Result<Verdict, String> {
+    let mut session = prepared.session.borrow_mut();
+    let returned = session.decide(claims::of_run(run), claims::of_token(token))?;
+    verdict::of(&returned, token).map_err(|message| format!("{MAIN}: {message}"))
+}
+
+fn problem(pointer: &str, message: String) -> Problem {
+    Problem { pointer: pointer.to_owned(), message }
+}
+
+#[cfg(test)]
+mod tests;
