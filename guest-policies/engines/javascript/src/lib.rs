@@ -11,6 +11,7 @@ mod errors;
 mod exports;
 mod grant;
 mod modules;
+mod nesting;
 mod own_settings;
 mod typescript;
 mod verdict;

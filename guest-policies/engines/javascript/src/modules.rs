@@ -11,7 +11,7 @@ use boa_engine::object::builtins::JsPromise;
 use boa_engine::{Context, JsError, JsNativeError, JsResult, JsString, Module, Source};
 use countersign_policy::Problem;
 
-use crate::{errors, grant, typescript};
+use crate::{errors, grant, nesting, typescript};
 
 /// The files that a policy may begin with.
 const MAINS: [&str; 2] = ["policy.js", "policy.ts"];
@@ -207,6 +207,10 @@ impl Loader {
             return Ok(module.clone());
         }
         let text = self.files.text(path);
+        if let Some(at) = nesting::too_deep(text) {
+            let message = "nested too deep; give an inner part a name of its own, as a function or a constant";
+            return Err(problem(path, format!("{}: {message}", errors::place(path, text, at))));
+        }
         let parsed = if path.ends_with(".json") {
             Module::parse_json(JsString::from(text), context)
         } else {

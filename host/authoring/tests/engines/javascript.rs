@@ -291,6 +291,10 @@ fn a_mistake_in_the_text_is_found_when_it_is_taken() {
             module("import { permitt } from 'countersign';\nexport function evaluate() {}"),
             "permitt",
         ),
+        (
+            module(&format!("export const a =\n{}1{};", "(".repeat(30), ")".repeat(30))),
+            "policy.js:2:23: nested too deep",
+        ),
         (two("lib.js", "export const a = (;"), "/files/lib.js: lib.js:1:19: "),
         (two("lib.js", "\nthrow new Error('no');"), "/files/lib.js: lib.js:2:"),
         (two("lib.js", "\nnone();"), "lib.js:2:"),
