@@ -179,26 +179,37 @@ impl Loader {
             return problem;
         }
         let text = errors::text(error, context);
-        let file = text.split(':').next().filter(|path| self.files.contains(path));
-        problem(file.unwrap_or(self.files.main), text.clone())
+        if let Some(path) = text.split(':').next().filter(|path| self.files.contains(path)) {
+            return problem(path, text.clone());
+        }
+        // An error that came through a promise may have lost its place.
+        let undefined =
+            text.strip_suffix(" is not defined").and_then(|text| text.split(' ').next_back());
+        match undefined.and_then(|name| self.place_of_name(name)) {
+            Some((path, place)) => problem(&path, format!("{place}: {text}")),
+            None => problem(self.files.main, text),
+        }
+    }
+
+    /// The first place of a name in the files that are loaded, with the file.
+    fn place_of_name(&self, name: &str) -> Option<(String, String)> {
+        self.modules.borrow().keys().find_map(|path| {
+            let text = self.files.text(path);
+            let at = errors::word(text, name).next()?;
+            Some((path.clone(), errors::place(path, text, at)))
+        })
     }
 
     /// The problem of an error while linking, of which the interpreter names only what is imported.
     fn problem_of_link(&self, error: &JsError, context: &mut Context) -> Problem {
         let message = errors::text(error, context);
-        let name = message.split('`').nth(1).unwrap_or_default();
-        let modules = self.modules.borrow();
-        let place = modules.keys().find_map(|path| {
-            let text = self.files.text(path);
-            Some((path, errors::word(text, name).next()?))
-        });
-        let Some((path, at)) = place.filter(|_| message.contains("could not find export")) else {
+        let name = message.split('`').nth(1).filter(|_| message.contains("could not find export"));
+        let Some((path, place)) = name.and_then(|name| self.place_of_name(name)) else {
             return problem(self.files.main, message);
         };
         let is_typed = path.ends_with(".ts") || path.ends_with(".mts");
         let hint = if is_typed { "; a type is imported with `import type`" } else { "" };
-        let place = errors::place(path, self.files.text(path), at);
-        problem(path, format!("{place}: {message}{hint}"))
+        problem(&path, format!("{place}: {message}{hint}"))
     }
 
     /// The module of a file, parsed once.

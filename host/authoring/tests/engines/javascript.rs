@@ -1,6 +1,6 @@
 //! Policies in JavaScript, and what is not taken for one.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use countersign::{
     Audience, Claims, Fault, Policy, Run, Settings, SubjectFormat, SubjectTemplate, TokenRequest,
@@ -15,8 +15,11 @@ use crate::{LIMITS, RUN, bind, component, prepare, unoptimised};
 
 const IMPORT: &str = "import { abstain, deny, permit, restrict } from 'countersign';\n";
 
-fn engine() -> Arc<Policy> {
-    unoptimised(&component(EngineName::Javascript))
+/// The engine, compiled once for all tests.
+fn engine() -> &'static Arc<Policy> {
+    static ENGINE: LazyLock<Arc<Policy>> =
+        LazyLock::new(|| unoptimised(&component(EngineName::Javascript)));
+    &ENGINE
 }
 
 /// The settings of a policy in one file that decides by an expression.
@@ -96,7 +99,7 @@ fn the_verdicts_of_javascript() {
         ),
     ] {
         let token = claims().token().clone();
-        let found = decide(&engine, &deciding(expression));
+        let found = decide(engine, &deciding(expression));
         assert_eq!(answer(&found, &token), expected, "{expression}: {found:?}");
     }
 }
@@ -158,7 +161,7 @@ fn a_mistake_is_a_fault_that_names_it() {
     ] {
         let mut settings = deciding(expression);
         settings["settings"] = json!({"list": []});
-        match decide(&engine, &settings) {
+        match decide(engine, &settings) {
             Err(Fault::Panic { message }) => {
                 assert!(message.contains(says), "{expression}: {message}");
                 let place = message.split_once(": ").unwrap().0;
@@ -178,7 +181,7 @@ fn a_mistake_is_a_fault_that_names_it() {
         ("Promise.resolve(permit())", "`evaluate` returned a promise; expected"),
         ("(async () => permit())()", "a policy cannot wait: remove `async`"),
     ] {
-        match decide(&engine, &deciding(expression)) {
+        match decide(engine, &deciding(expression)) {
             Err(Fault::Panic { message }) => {
                 assert!(message.contains(says), "{expression}: {message}")
             }
@@ -190,7 +193,7 @@ fn a_mistake_is_a_fault_that_names_it() {
         "{IMPORT}class Refusal extends RangeError {{ name = 'Refusal'; }}\nfunction inner() {{\n  throw new Refusal('no\\nway');\n}}\n\
          export function evaluate() {{\n  return [1].map(() => inner());\n}}\n"
     );
-    match decide(&engine, &policy(&text)) {
+    match decide(engine, &policy(&text)) {
         Err(Fault::Panic { message }) => {
             assert!(message.starts_with("policy.js:4:"), "{message}");
             for part in ["Refusal: no way; at inner (policy.js:4:", ", evaluate (policy.js:7:"] {
@@ -199,7 +202,7 @@ fn a_mistake_is_a_fault_that_names_it() {
         }
         other => panic!("{other:?}"),
     }
-    let thrown = decide(&engine, &deciding("(() => { throw 'a text'; })()"));
+    let thrown = decide(engine, &deciding("(() => { throw 'a text'; })()"));
     assert!(
         matches!(&thrown, Err(Fault::Panic { message }) if message.starts_with(&format!("{}threw the text `a text`", at(63)))
             || message.contains("threw the text `a text`")),
@@ -231,7 +234,7 @@ fn hostile_code_ends_by_a_limit() {
         // Not for the samples that warm the policy up, by the time that those have: they would end `configure`.
         let warm = "token.issuedAt === 1790000000n ? abstain()";
         let settings = deciding(&format!("{warm} : (() => {{ {body} }})()"));
-        let result = decide(&engine, &settings);
+        let result = decide(engine, &settings);
         let code = result.as_ref().err().map(Fault::code);
         assert!(code.is_some_and(|code| codes.contains(&code)), "{body}: {result:?}");
     }
@@ -309,7 +312,7 @@ fn a_mistake_in_the_text_is_found_when_it_is_taken() {
             "policy.js:2:24: TypeError: policy: unknown key `settings`",
         ),
     ] {
-        match bind(&engine, &settings).map(drop) {
+        match bind(engine, &settings).map(drop) {
             Err(error) => {
                 let text = error.to_string();
                 assert!(text.contains(says), "{settings}: expected {says}, found {text}");
@@ -329,7 +332,7 @@ fn check_returns_the_problems_of_the_settings_and_nothing_else() {
         json!({"files": {"policy.js": text}, "settings": settings})
     };
     let missing = "settings.limit === undefined ? [{ pointer: '/limit', message: 'missing' }] : []";
-    assert!(bind(&engine, &checking(missing, json!({"limit": 1}))).is_ok());
+    assert!(bind(engine, &checking(missing, json!({"limit": 1}))).is_ok());
     for (body, says) in [
         (missing, "/settings/limit: missing"),
         ("({ pointer: '/limit', message: 'missing' })", "/settings/limit: missing"),
@@ -341,7 +344,7 @@ fn check_returns_the_problems_of_the_settings_and_nothing_else() {
         ("['no']", "`check` returned an array with the text `no`; expected an array"),
         ("settings.none.there", "`check` failed: policy.js:3:"),
     ] {
-        let text = bind(&engine, &checking(body, json!({}))).map(drop).unwrap_err().to_string();
+        let text = bind(engine, &checking(body, json!({}))).map(drop).unwrap_err().to_string();
         assert!(text.contains(says), "{body}: {text}");
         assert_eq!(text.contains("`configure` failed"), text.contains("`check`"), "{body}: {text}");
     }
@@ -359,7 +362,7 @@ fn a_policy_sees_what_is_written() {
     )
     .unwrap();
     assert_eq!(
-        message(&engine, &settings),
+        message(engine, &settings),
         "bigint|9007199254740993|2|__proto__,big,list,small||true"
     );
     // The order of keys and sets is that of the language, and no evaluation sees another.
@@ -388,7 +391,7 @@ fn a_policy_has_several_files() {
         "lib/limits.js": "import { word } from '../policy.js';\nexport const limit = () => word().length;\n",
         "words.json": "{\"word\": \"four\"}",
     }});
-    assert_eq!(message(&engine, &settings), "4 four");
+    assert_eq!(message(engine, &settings), "4 four");
 }
 
 /// The folders of authors whose policies decided otherwise than they were written.
