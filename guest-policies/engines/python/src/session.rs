@@ -30,6 +30,9 @@ const OWN_BUILTINS: [&str; 10] = [
 /// The function that the host's `evaluate` calls.
 const DECIDE: &str = "__countersign_decide__";
 
+/// The function that drops the claims of the last decision.
+const FORGET: &str = "__countersign_forget__";
+
 /// The function that checks the settings of the policy.
 const CHECK: &str = "__countersign_check__";
 
@@ -107,6 +110,7 @@ impl Session {
         let limits = ResourceLimits::default().max_duration(SAMPLE_LOOKS);
         *self.repl.tracker_mut() = ResourceTracker::new(limits);
         let _ = self.decide(run, token);
+        let _ = self.call(FORGET, Vec::new());
         *self.repl.tracker_mut() = ResourceTracker::default();
     }
 
@@ -175,7 +179,7 @@ fn driver(parameters: Option<&[String]>, has_check: bool) -> String {
         }
     };
     format!(
-        "def {DECIDE}(run, token):\n    return __countersign_unpack__({call})\n\n\ndef {CHECK}():\n    return \
+        "def {DECIDE}(run, token):\n    __countersign_kept__[0] = run\n    __countersign_kept__[1] = token\n    return __countersign_unpack__({call})\n\n\ndef {CHECK}():\n    return \
          __countersign_problems__({check})\n"
     )
 }

@@ -31,7 +31,7 @@ const EXPORTS: [(&str, &str); 13] = [
 ];
 
 /// The modules of the standard library that the interpreter has, without those that are there for files and the system.
-const MODULES: [&str; 14] = [
+const MODULES: [&str; 13] = [
     "__future__",
     "base64",
     "binascii",
@@ -45,7 +45,6 @@ const MODULES: [&str; 14] = [
     "re",
     "sys",
     "typing",
-    "unicodedata",
 ];
 
 /// The names of builtins that are types, or values.
@@ -124,8 +123,8 @@ pub fn read(files: &BTreeMap<String, String>) -> Result<Vec<Source>, Vec<Wrong>>
 
 struct File<'f> {
     source: Source,
-    /// The files that it imports, with the place.
-    imports: Vec<(&'f str, usize)>,
+    /// The names that it imports from other files, each with the file and the place.
+    imports: Vec<(&'f str, String, usize)>,
     /// The names that its top level defines, with the place.
     defined: BTreeMap<String, usize>,
     /// The names that it defines at any level.
@@ -217,6 +216,12 @@ fn check(read: &BTreeMap<&str, File<'_>>, files: &BTreeMap<String, String>) -> V
         }
     }
     for (path, file) in read {
+        for (from, name, place) in &file.imports {
+            if !read.get(from).is_some_and(|from| from.bound.contains(name)) {
+                let message = format!("ImportError: {from} does not define `{name}`");
+                wrongs.push(wrong(path, text(path), *place, message));
+            }
+        }
         for (name, place) in &file.read {
             let is_bound = file.bound.contains(name)
                 || defined.contains_key(name.as_str())
@@ -241,15 +246,15 @@ fn order<'r>(read: &BTreeMap<&'r str, File<'r>>) -> Result<Vec<&'r str>, Vec<Wro
     let (mut order, mut open): (Vec<&str>, Vec<&str>) = (Vec::new(), vec![MAIN]);
     while let Some(path) = open.last().copied() {
         let imports = read.get(path).map_or(&[][..], |file| &file.imports);
-        match imports.iter().find(|(import, _)| !order.contains(import)) {
-            Some((import, _)) if open.contains(import) => {
+        match imports.iter().find(|(import, ..)| !order.contains(import)) {
+            Some((import, ..)) if open.contains(import) => {
                 let message = format!(
                     "{} import each other; put what both need into a third",
                     open.join(" and ")
                 );
                 return Err(vec![Wrong { file: path.to_owned(), line: 1, column: 1, message }]);
             }
-            Some((import, _)) => open.push(import),
+            Some((import, ..)) => open.push(import),
             None => {
                 open.pop();
                 if !order.contains(&path) {
@@ -290,7 +295,7 @@ struct Reader<'f> {
     files: &'f BTreeMap<String, String>,
     /// The ranges of statements with what replaces them.
     edits: Vec<(TextRange, String)>,
-    imports: Vec<(&'f str, usize)>,
+    imports: Vec<(&'f str, String, usize)>,
     bound: BTreeSet<String>,
     /// The names that are bound by anything but a parameter.
     assigned: BTreeSet<String>,
@@ -339,7 +344,9 @@ impl<'f> Reader<'f> {
             }
             self.edits.push((import.range(), bindings.join("; ")));
         } else if let Some(path) = self.own(import.level, module) {
-            self.imports.push((path, place));
+            let names = import.names.iter();
+            let names = names.map(|alias| (path, alias.name.to_string(), start(alias.range())));
+            self.imports.extend(names);
             let renamed = import.names.iter().filter_map(|alias| {
                 alias.asname.as_ref().map(|own| format!("{own} = {}", alias.name))
             });

@@ -230,9 +230,16 @@ fn files_import_each_other() {
     let found = decide(&prepared_all, &sample::run(), &sample::token());
     assert_eq!(found, Ok(Grant::new().claim("a", "b").permit()));
     for (lib, says) in [
-        ("from .policy import evaluate\n", "import each other"),
+        (
+            "from .policy import evaluate\ndef is_owner(run):\n    return True\n",
+            "import each other",
+        ),
         ("def evaluate():\n    pass\n", "`evaluate` is defined in lib.py as well"),
         ("def is_owner(run):\n    return run.a\n", "lib.py:2:12: AttributeError"),
+        (
+            "def owner(run):\n    return True\n",
+            "policy.py:2:18: ImportError: lib.py does not define `is_owner`",
+        ),
         ("def is_owner(run:\n", "lib.py:2:1: SyntaxError"),
     ] {
         let problems =
