@@ -13,13 +13,16 @@ use std::time::Instant;
 use countersign_benches::{compiler, machine};
 use serde_json::Value;
 
-const LANGUAGES: [(&str, &str); 6] = [
+/// The arguments of `--lang`, and the names.
+const LANGUAGES: [(&str, &str); 8] = [
     ("rust", "Rust"),
     ("rego", "Rego"),
     ("cedar", "Cedar"),
+    ("cel", "CEL"),
     ("javascript", "JavaScript"),
     ("typescript", "TypeScript"),
     ("python", "Python"),
+    ("python --runtime cpython", "Python, by CPython"),
 ];
 
 fn main() -> ExitCode {
@@ -60,8 +63,11 @@ struct Row {
 
 fn measure(program: &Path, parent: &Path, language: &str) -> Row {
     eprintln!("{language} …");
-    run(program, parent, &["policy", "new", language, "--lang", language]);
-    let folder = parent.join(language);
+    let name = language.rsplit(' ').next().unwrap_or(language);
+    let mut new = vec!["policy", "new", name, "--lang"];
+    new.extend(language.split(' '));
+    run(program, parent, &new);
+    let folder = parent.join(name);
     run(program, &folder, &["policy", "build", "--install"]);
     let begin = Instant::now();
     run(program, &folder, &["policy", "build"]);

@@ -20,7 +20,7 @@ use support::{command, countersign, folder};
 /// Creates a policy, builds it with the tools that it needs, tests it, and prints the time.
 fn from_nothing(parent: &Path, language: &str) -> PathBuf {
     let begin = Instant::now();
-    let name = format!("a-{language}");
+    let name = format!("a-{}", language.rsplit(' ').next().unwrap());
     let ran = countersign(parent, &format!("policy new {name} --lang {language}"));
     assert_eq!(ran.status, 0, "{}", ran.stderr);
     let policy = parent.join(name);
@@ -187,9 +187,9 @@ fn a_policy_in_typescript() {
 
 #[test]
 #[ignore = "needs PyPI: make languages"]
-fn a_policy_in_python() {
+fn a_policy_in_cpython() {
     let parent = folder();
-    let policy = from_nothing(parent.path(), "python");
+    let policy = from_nothing(parent.path(), "python --runtime cpython");
     assert!(policy.join("types/wit_world/exports/policy.py").exists(), "types for editors");
     rebuilt(&policy, "policy.py", TELLING_PYTHON);
     // Deterministic across processes and instances, including the order of a set.
@@ -200,7 +200,7 @@ fn a_policy_in_python() {
     // A grant never widens, whatever the policy returns.
     let wide = TELLING_PYTHON.replacen("deny,", "permit,", 1).replacen(
         "return deny(\"seen\", \"|\".join(answers))",
-        "return permit(90000, [\"a\"])",
+        "return permit(max_ttl=90000, audiences=[\"a\"])",
         1,
     );
     rebuilt(&policy, "policy.py", &wide);
@@ -210,6 +210,14 @@ fn a_policy_in_python() {
         .replace("return permit(", "return restrict(");
     rebuilt(&policy, "policy.py", &restricting);
     assert_eq!(found(&policy), "restrict = { max-ttl = 7200, audiences = [] }");
+    // Members of enumerations are the contract's words.
+    let words = wide.replacen(
+        "return permit(max_ttl=90000, audiences=[\"a\"])",
+        "return permit() if run.behavior == \"apply\" and str(run.behavior) in [\"apply\"] else None",
+        1,
+    );
+    rebuilt(&policy, "policy.py", &words);
+    assert_eq!(found(&policy), "permit = {}");
     // Reading a clock is a fault: already in `configure`, which evaluates a sample.
     let clock =
         TELLING_PYTHON.replacen("answers =", "import time\n    time.time()\n    answers =", 1);
@@ -300,6 +308,80 @@ fn a_policy_in_rego() {
     fs::write(policy.join("policy.js"), "").unwrap();
     let ran = countersign(&policy, "policy build");
     assert!(ran.stderr.contains("both policy.js and policy.rego; keep one"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_policy_in_cel() {
+    let parent = folder();
+    let policy = from_nothing(parent.path(), "cel");
+    let text = fs::read_to_string(policy.join("policy.cel.yaml")).unwrap();
+    fs::write(policy.join("policy.cel.yaml"), text.replace("not-listed", "not-there")).unwrap();
+    let ran = countersign(&policy, "policy test");
+    assert!(ran.stderr.contains("settings.json is out of date"), "{}", ran.stderr);
+    assert!(ran.stdout.contains("found     deny = \"not-there\""), "{}", ran.stdout);
+    for (from, to, says) in [
+        (
+            "variables.listed\n\n",
+            "variables.lisd\n\n",
+            "policy.cel.yaml:13:20: `lisd` is no variable above",
+        ),
+        ("permit:", "permitt:", "policy.cel.yaml:12:1: `permitt`: unknown key"),
+        ("in data.also", "in data.alos", "`data` has no `alos`"),
+    ] {
+        fs::write(policy.join("policy.cel.yaml"), text.replace(from, to)).unwrap();
+        let ran = countersign(&policy, "policy build");
+        assert!(ran.status == 1 && ran.stderr.contains(says), "{says}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_policy_in_python() {
+    let parent = folder();
+    let policy = from_nothing(parent.path(), "python");
+    let built = || fs::read(policy.join("settings.json")).unwrap();
+    // Two builds are the same bytes.
+    let first = built();
+    assert_eq!(countersign(&policy, "policy build").status, 0);
+    assert_eq!(built(), first);
+    // Each test reads the texts, those of other files too, so nothing has to be built in between.
+    let text = fs::read_to_string(policy.join("policy.py")).unwrap();
+    fs::write(policy.join("words.py"), "CODE = \"not-there\"\n").unwrap();
+    let imported = text
+        .replace("\"not-listed\"", "CODE")
+        .replace("from countersign import", "from words import CODE\nfrom countersign import");
+    fs::write(policy.join("policy.py"), &imported).unwrap();
+    let ran = countersign(&policy, "policy test");
+    assert!(ran.stderr.contains("settings.json is out of date"), "{}", ran.stderr);
+    assert!(ran.stdout.contains("found     deny = \"not-there\""), "{}", ran.stdout);
+    for (from, to, says) in [
+        ("return permit()", "return permit(", "policy.py:"),
+        ("return permit()", "return permitt()", "NameError: name 'permitt' is not defined"),
+        (
+            "run.definition.workspace",
+            "run.definition.worksapce",
+            "AttributeError: `run.definition` has no `worksapce`",
+        ),
+        (
+            "from countersign",
+            "import requests\nfrom countersign",
+            "ModuleNotFoundError: no module `requests`",
+        ),
+        ("from countersign", "from words import NAME as CODE\nfrom countersign", "ImportError"),
+    ] {
+        fs::write(policy.join("policy.py"), text.replace(from, to)).unwrap();
+        let ran = countersign(&policy, "policy build");
+        assert!(ran.status == 1 && ran.stderr.contains(says), "{says}: {}", ran.stderr);
+    }
+    // An exception has its line in the output of a test.
+    let raises =
+        text.replace("    consumer =", "    assert run.number > 9, \"nine\"\n    consumer =");
+    fs::write(policy.join("policy.py"), raises).unwrap();
+    let ran = countersign(&policy, "policy test");
+    assert!(ran.status == 1 && ran.stdout.contains("AssertionError: nine"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("policy.py:21"), "{}", ran.stdout);
+    // The runtime is for Python.
+    let ran = countersign(parent.path(), "policy new b --lang rego --runtime cpython");
+    assert!(ran.stderr.contains("--runtime is for --lang python"), "{}", ran.stderr);
 }
 
 #[test]

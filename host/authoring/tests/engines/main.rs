@@ -8,9 +8,12 @@
     reason = "tests"
 )]
 
+mod cel;
 mod choices;
 mod comparison;
+mod hostile;
 mod javascript;
+mod python;
 mod texts;
 mod verdicts;
 
@@ -102,14 +105,16 @@ fn they_import_nothing_and_say_what_they_are() {
             );
         }
         let policy = Policy::load(&Engine::new().unwrap(), &component, &LIMITS).unwrap();
-        assert_eq!(policy.description().name, name);
+        assert_eq!(policy.description().name, engine.package());
         let schema: Value =
             serde_json::from_str(policy.description().settings_schema.as_deref().unwrap()).unwrap();
         assert_eq!(schema["additionalProperties"], false);
         // What `configure` left is what an evaluation begins with.
         let settings = match engine {
             EngineName::Cedar => cedar(),
+            EngineName::Cel => cel::settings(),
             EngineName::Javascript => json!({"files": {"policy.js": POLICY_JAVASCRIPT}}),
+            EngineName::Python => python::settings(),
             EngineName::Rego => rego(),
         };
         let set = bind(&Arc::new(policy), &settings).unwrap();

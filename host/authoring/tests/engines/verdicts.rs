@@ -13,7 +13,7 @@ use crate::{RUN, bind, component, unoptimised};
 
 /// Evaluates one policy alone, on the published run with a lifetime of an hour.
 #[track_caller]
-fn decide(policy: &Arc<Policy>, settings: &Value) -> (Result<Verdict, Fault>, bool) {
+pub(crate) fn decide(policy: &Arc<Policy>, settings: &Value) -> (Result<Verdict, Fault>, bool) {
     let set = bind(policy, settings).unwrap();
     let audience = Audience::parse("aws-workload-identity-provider:demo").unwrap();
     let token = TokenRequest::new(vec![audience], 3600, 1_790_000_000).unwrap();
