@@ -20,19 +20,18 @@ const FIELDS: [(&str, &[&str]); 5] = [
 /// Checks the attributes of a path, as far as the names in it are those of claims.
 ///
 /// # Errors
-/// The path that has no such attribute, and the message.
-pub fn check_path(root: &str, path: &[String]) -> Result<(), (String, String)> {
+/// The first attribute that is not there, in the words of the language.
+pub fn check_path(root: &str, path: &[String]) -> Result<(), String> {
     let mut holder = root.to_owned();
     for name in path {
         let Some((_, fields)) = FIELDS.iter().find(|(path, _)| *path == holder) else {
             return Ok(());
         };
         if !fields.contains(&name.as_str()) {
-            let message = format!(
+            return Err(format!(
                 "AttributeError: `{holder}` has no `{name}`, expected one of `{}`",
                 fields.join("`, `")
-            );
-            return Err((holder, message));
+            ));
         }
         holder = format!("{holder}.{name}");
     }

@@ -7,6 +7,7 @@
 
 mod claims;
 mod own_settings;
+mod reader;
 mod session;
 mod source;
 mod verdict;

@@ -3,49 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use monty_types::{ExcType, MontyObject};
-use ruff_python_ast::visitor::{self, Visitor};
-use ruff_python_ast::{CmpOp, Expr, ExprContext, Parameter, Stmt, StmtImportFrom};
+use ruff_python_ast::visitor::Visitor;
+use ruff_python_ast::{Expr, Stmt};
 use ruff_text_size::{Ranged, TextRange};
 
-use crate::claims;
+use crate::reader::Reader;
 
 /// The file that has `evaluate`.
 pub const MAIN: &str = "policy.py";
-
-/// What `countersign` has, each with its name in the prelude.
-const EXPORTS: [(&str, &str); 13] = [
-    ("AuthorKind", "__countersign_author_kind__"),
-    ("Behavior", "__countersign_behavior__"),
-    ("Implementation", "__countersign_implementation__"),
-    ("Problem", "__countersign_problem__"),
-    ("Run", "__countersign_run__"),
-    ("Token", "__countersign_token__"),
-    ("Verdict", "__countersign_verdict__"),
-    ("abstain", "__countersign_abstain__"),
-    ("deny", "__countersign_deny__"),
-    ("exported", "__countersign_exported__"),
-    ("permit", "__countersign_permit__"),
-    ("restrict", "__countersign_restrict__"),
-    // The functions of the module are all; this is for `from countersign import *`, which is refused by its own message.
-    ("*", ""),
-];
-
-/// The modules of the standard library that the interpreter has, without those that are there for files and the system.
-const MODULES: [&str; 13] = [
-    "__future__",
-    "base64",
-    "binascii",
-    "collections",
-    "dataclasses",
-    "datetime",
-    "functools",
-    "itertools",
-    "json",
-    "math",
-    "re",
-    "sys",
-    "typing",
-];
 
 /// The names of builtins that are types, or values.
 const BUILTINS: [&str; 19] = [
@@ -143,17 +108,7 @@ impl<'f> File<'f> {
             let message = format!("SyntaxError: {}", error.error);
             vec![wrong(path, text, start(error.location), message)]
         })?;
-        let mut reader = Reader {
-            files,
-            edits: Vec::new(),
-            imports: Vec::new(),
-            bound: BTreeSet::new(),
-            assigned: BTreeSet::new(),
-            parameters: BTreeSet::new(),
-            read: Vec::new(),
-            claims: Vec::new(),
-            wrong: Vec::new(),
-        };
+        let mut reader = Reader::new(files);
         let body = &parsed.syntax().body;
         for statement in body {
             reader.visit_stmt(statement);
@@ -290,216 +245,6 @@ fn define(statement: &Stmt, defined: &mut BTreeMap<String, usize>) {
     }
 }
 
-/// Walks through a file.
-struct Reader<'f> {
-    files: &'f BTreeMap<String, String>,
-    /// The ranges of statements with what replaces them.
-    edits: Vec<(TextRange, String)>,
-    imports: Vec<(&'f str, String, usize)>,
-    bound: BTreeSet<String>,
-    /// The names that are bound by anything but a parameter.
-    assigned: BTreeSet<String>,
-    parameters: BTreeSet<String>,
-    read: Vec<(String, usize)>,
-    /// What is wrong if the name at the root of a path is that of the claims.
-    claims: Vec<(String, usize, String)>,
-    wrong: Vec<(usize, String)>,
-}
-
-impl<'f> Reader<'f> {
-    fn bind(&mut self, name: &str) {
-        self.bound.insert(name.to_owned());
-        self.assigned.insert(name.to_owned());
-    }
-
-    fn import_from(&mut self, import: &StmtImportFrom) {
-        let place = start(import.range());
-        let module = import.module.as_ref().map_or("", |module| module.as_str());
-        for alias in &import.names {
-            let name = alias.asname.as_ref().unwrap_or(&alias.name).as_str();
-            self.bind(name);
-            if alias.name.as_str() == "*" {
-                let message =
-                    format!("`from {module} import *` hides what is there; name what you import");
-                self.wrong.push((place, message));
-                return;
-            }
-        }
-        if import.level == 0 && module == "countersign" {
-            let mut bindings = Vec::new();
-            for alias in &import.names {
-                let wanted = alias.name.as_str();
-                let Some((_, own)) = EXPORTS.iter().find(|(name, _)| *name == wanted) else {
-                    let names: Vec<_> =
-                        EXPORTS.iter().map(|(name, _)| *name).filter(|name| *name != "*").collect();
-                    let message = format!(
-                        "ImportError: `countersign` has no `{wanted}`, expected one of `{}`",
-                        names.join("`, `")
-                    );
-                    self.wrong.push((start(alias.range()), message));
-                    return;
-                };
-                let name = alias.asname.as_ref().unwrap_or(&alias.name);
-                bindings.push(format!("{name} = {own}"));
-            }
-            self.edits.push((import.range(), bindings.join("; ")));
-        } else if let Some(path) = self.own(import.level, module) {
-            let names = import.names.iter();
-            let names = names.map(|alias| (path, alias.name.to_string(), start(alias.range())));
-            self.imports.extend(names);
-            let renamed = import.names.iter().filter_map(|alias| {
-                alias.asname.as_ref().map(|own| format!("{own} = {}", alias.name))
-            });
-            let renamed: Vec<_> = renamed.collect();
-            let replacement =
-                if renamed.is_empty() { "pass".to_owned() } else { renamed.join("; ") };
-            self.edits.push((import.range(), replacement));
-        } else if import.level > 0 {
-            let message = format!("ImportError: there is no file `{module}.py` beside the policy");
-            self.wrong.push((place, message));
-        } else {
-            self.library(module, place);
-        }
-    }
-
-    /// The file of the policy that a module is.
-    fn own(&self, level: u32, module: &str) -> Option<&'f str> {
-        if level > 1 || module == "countersign" {
-            return None;
-        }
-        let path = format!("{module}.py");
-        self.files.get_key_value(&path).map(|(path, _)| path.as_str())
-    }
-
-    fn library(&mut self, module: &str, place: usize) {
-        if !MODULES.contains(&module) {
-            let message = format!(
-                "ModuleNotFoundError: no module `{module}` here; policies in Python have {}, and the rest with \
-                 `--runtime cpython`",
-                MODULES
-                    .iter()
-                    .filter(|name| **name != "__future__")
-                    .copied()
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            );
-            self.wrong.push((place, message));
-        }
-    }
-
-    /// Checks a path that begins at the claims: its fields, and the words that one of them is compared with.
-    fn path(&mut self, expression: &Expr) -> Option<(String, String)> {
-        let (root, path) = path_of(expression)?;
-        if let Err((field, message)) = claims::check_path(&root, &path) {
-            let place = start(expression.range());
-            if !self.claims.iter().any(|(_, _, known)| *known == message) {
-                let _ = field;
-                self.claims.push((root, place, message));
-            }
-            return None;
-        }
-        Some((root, path.join(".")))
-    }
-
-    fn compared(&mut self, field: &Expr, literal: &Expr) {
-        let Some((root, path)) = self.path(field) else { return };
-        let Some(words) = claims::words(&root, &path) else { return };
-        let literals: Vec<&Expr> = match literal {
-            Expr::List(list) => list.elts.iter().collect(),
-            Expr::Tuple(tuple) => tuple.elts.iter().collect(),
-            Expr::Set(set) => set.elts.iter().collect(),
-            other => vec![other],
-        };
-        for literal in literals {
-            if let Expr::StringLiteral(text) = literal
-                && !words.contains(&text.value.to_str())
-            {
-                let message = format!(
-                    "`{root}.{path}` is never {:?}, expected one of `{}`",
-                    text.value.to_str(),
-                    words.join("`, `")
-                );
-                self.claims.push((root.clone(), start(literal.range()), message));
-            }
-        }
-    }
-}
-
-impl<'a> Visitor<'a> for Reader<'_> {
-    fn visit_stmt(&mut self, statement: &'a Stmt) {
-        match statement {
-            Stmt::Import(import) => {
-                for alias in &import.names {
-                    let module = alias.name.as_str();
-                    let place = start(import.range());
-                    self.bind(alias.asname.as_ref().unwrap_or(&alias.name).as_str());
-                    if module == "countersign" || self.own(0, module).is_some() {
-                        let message =
-                            format!("write `from {module} import …`, with the names that you need");
-                        self.wrong.push((place, message));
-                    } else {
-                        self.library(module, place);
-                    }
-                }
-            }
-            Stmt::ImportFrom(import) => self.import_from(import),
-            Stmt::FunctionDef(function) => self.bind(function.name.as_str()),
-            Stmt::ClassDef(class) => self.bind(class.name.as_str()),
-            Stmt::Try(attempt) => {
-                for handler in &attempt.handlers {
-                    let ruff_python_ast::ExceptHandler::ExceptHandler(handler) = handler;
-                    if let Some(name) = &handler.name {
-                        self.bind(name.as_str());
-                    }
-                }
-            }
-            _ => {}
-        }
-        visitor::walk_stmt(self, statement);
-    }
-
-    // The interpreter does not evaluate them.
-    fn visit_annotation(&mut self, _: &'a Expr) {}
-
-    fn visit_parameter(&mut self, parameter: &'a Parameter) {
-        self.bound.insert(parameter.name.to_string());
-        self.parameters.insert(parameter.name.to_string());
-    }
-
-    fn visit_expr(&mut self, expression: &'a Expr) {
-        match expression {
-            Expr::Name(name) => match name.ctx {
-                ExprContext::Load => self.read.push((name.id.to_string(), start(name.range()))),
-                _ => self.bind(name.id.as_str()),
-            },
-            Expr::Attribute(_) => drop(self.path(expression)),
-            Expr::Compare(compare) => {
-                if let ([operator], [right]) = (&*compare.ops, &*compare.comparators)
-                    && matches!(operator, CmpOp::Eq | CmpOp::NotEq | CmpOp::In | CmpOp::NotIn)
-                {
-                    self.compared(&compare.left, right);
-                    self.compared(right, &compare.left);
-                }
-            }
-            _ => {}
-        }
-        visitor::walk_expr(self, expression);
-    }
-}
-
-/// The name at the root of a path of attributes, and the attributes.
-fn path_of(expression: &Expr) -> Option<(String, Vec<String>)> {
-    match expression {
-        Expr::Name(name) => Some((name.id.to_string(), Vec::new())),
-        Expr::Attribute(attribute) => {
-            let (root, mut path) = path_of(&attribute.value)?;
-            path.push(attribute.attr.to_string());
-            Some((root, path))
-        }
-        _ => None,
-    }
-}
-
 /// The text with statements replaced. What follows keeps its line.
 fn edited(text: &str, mut edits: Vec<(TextRange, String)>) -> String {
     edits.sort_by_key(|(range, _)| range.start());
@@ -516,7 +261,8 @@ fn edited(text: &str, mut edits: Vec<(TextRange, String)>) -> String {
     edited
 }
 
-fn start(range: TextRange) -> usize {
+/// The byte at which a range begins.
+pub fn start(range: TextRange) -> usize {
     usize::from(range.start())
 }
 
