@@ -1,5 +1,6 @@
 //! `countersign trust`
 
+mod files;
 mod lint;
 mod write;
 
@@ -14,7 +15,7 @@ use crate::output::Exit;
 Examples:
   countersign trust aws --policies countersign.toml \\
       --definition my-workspace/b23cfb9a-6974-444f-9d33-62134a632373 > trust.tf
-  countersign trust lint backplane/*.tf role.json")]
+  countersign trust lint backplane/ role.json")]
 pub(crate) struct Trust {
     #[command(subcommand)]
     command: TrustCommand,
@@ -46,4 +47,4 @@ impl Trust {
     }
 }
 
-pub(crate) use lint::{read as read_trust, read_with_digest as read_trust_with_digest};
+pub(crate) use files::{Read as ReadTrust, read as read_trust};

@@ -285,3 +285,90 @@ async fn a_move_ends_only_by_a_log_of_a_service_that_took_it() {
     let ran = countersign(&line("finish --log state/log"));
     assert_eq!(ran.status, 0, "{}", ran.stderr);
 }
+
+/// Trust that is not known to admit the new subject: each is refused, and nothing is changed.
+#[test]
+fn a_cut_over_needs_positive_knowledge() {
+    const DEFINITION: &str = "b23cfb9a-6974-444f-9d33-62134a632373";
+    let folder = support::folder();
+    let manifest = folder.path().join("countersign.toml");
+    let text = fs::read_to_string(&manifest).unwrap();
+    let moves = "subject-profile = \"by-runner\"\nsubject-migrations = \"moves.json\"\nmeshstack-id = \"demo\"";
+    fs::write(&manifest, text.replacen("meshstack-id = \"demo\"", moves, 1)).unwrap();
+    let named = format!("--policies countersign.toml --definition team/{DEFINITION} --by tester");
+    let ran = support::countersign(
+        folder.path(),
+        &format!("subjects begin --create {named} --runner {RUNNER}"),
+    );
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let before = fs::read_to_string(folder.path().join("moves.json")).unwrap();
+    let old = format!("system:serviceaccount:demo:{RUNNER}");
+    let new =
+        format!("system:serviceaccount:demo:workspace.team.buildingblockdefinition.{DEFINITION}");
+    let document = |effect: &str, provider: &str| {
+        format!(
+            "data \"aws_iam_policy_document\" \"d\" {{\n statement {{\n  effect = {effect}\n  actions = \
+             [\"sts:AssumeRoleWithWebIdentity\"]\n  principals {{\n   type = \"Federated\"\n   identifiers = [{provider}]\n  \
+             }}\n  condition {{\n   test = \"StringEquals\"\n   variable = \"${{var.host}}:sub\"\n   values = [\"{old}\", \
+             \"{new}\"]\n  }}\n }}\n}}\n"
+        )
+        .replace("${var.host}", if provider.starts_with("var") { "${var.host}" } else { "oidc.example.com" })
+    };
+    let arn = "\"arn:aws:iam::1:oidc-provider/oidc.example.com\"";
+    let role = "resource \"aws_iam_role\" \"r\" {\n assume_role_policy = data.aws_iam_policy_document.d.json\n}\n";
+    let pools = "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools";
+    let provider = format!(
+        "resource \"google_iam_workload_identity_pool_provider\" \"a\" {{\n workload_identity_pool_id = \"a\"\n \
+         attribute_mapping = {{ \"google.subject\" = \"assertion.sub\" }}\n attribute_condition = \"assertion.sub in ['{old}', \
+         '{new}']\"\n oidc {{\n  issuer_uri = \"https://oidc.example.com\"\n  allowed_audiences = \
+         [\"gcp-workload-identity-provider:demo\"]\n }}\n}}\n"
+    );
+    let binding = |name: &str, pool: &str, subject: &str, more: &str| {
+        format!(
+            "resource \"google_service_account_iam_member\" \"{name}\" {{\n service_account_id = \"x\"\n role = \
+             \"roles/iam.workloadIdentityUser\"\n member = \"principal:{pools}/{pool}/subject/{subject}\"\n {more}\n}}\n"
+        )
+    };
+    let expired = "condition {\n  title = \"t\"\n  expression = \"request.time < timestamp('2020-01-01T00:00:00Z')\"\n }";
+    let of_pool = binding("old", "a", &old, "");
+    let elsewhere = binding("new", "a", &new, "")
+        .replace("google_service_account_iam", "google_storage_bucket_iam");
+    let cut_over = |trust: &str| {
+        fs::write(folder.path().join("a.tf"), trust).unwrap();
+        support::countersign(folder.path(), &format!("subjects cut-over {named} --trust a.tf"))
+    };
+    for (trust, says) in [
+        (document("var.effect", arn) + role, "the effect `${var.effect}`"),
+        (document("\"Allow\"", arn), "no role in the files has this document"),
+        (document("\"Allow\"", "var.provider") + role, "the issuer is not known"),
+        (
+            document("\"Allow\"", arn) + role + "module \"m\" {\n source = \"x/y\"\n}\n",
+            "what the module `m`",
+        ),
+        ("resource {".to_owned(), "nothing was changed"),
+        (provider.clone(), "no binding of pool `a` is in the files"),
+        (
+            provider.clone() + &of_pool + &binding("new", "b", &new, ""),
+            "the binding that has it is of pool `b`",
+        ),
+        (
+            provider.clone() + &of_pool + &binding("new", "a", &new, expired),
+            "the binding's condition",
+        ),
+        (
+            provider.clone() + &of_pool + &elsewhere.replace("service_account_id", "bucket"),
+            "admits `system:serviceaccount:demo:",
+        ),
+    ] {
+        let ran = cut_over(&trust);
+        assert_eq!(ran.status, 1, "{trust}");
+        assert!(ran.stderr.contains(says), "{says}: {}", ran.stderr);
+        assert_eq!(
+            fs::read_to_string(folder.path().join("moves.json")).unwrap(),
+            before,
+            "{trust}"
+        );
+    }
+    let ran = cut_over(&(provider + &of_pool + &binding("new", "a", &new, "")));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+}

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use countersign_clouds::Cloud;
 
-use crate::condition::Evaluation;
+use crate::condition::{self, Evaluation};
 use crate::files::TrustFiles;
 use crate::glob;
-use crate::trust_statement::{MatchKind, StatementKind, Test, TrustStatement, UnknownEffect};
+use crate::trust_statement::{
+    Effect, MatchKind, StatementKind, Test, TrustStatement, UnknownEffect,
+};
 
 /// The claims of a token that trust statements compare.
 #[derive(Debug, Clone, Copy)]
@@ -67,8 +69,8 @@ impl TrustFiles {
 
     /// Evaluates whether any role, identity, provider or account of a cloud admits a token.
     ///
-    /// An issuer that the files name by a variable or a resource counts as the token's: only subject and audience
-    /// are compared then.
+    /// Only what the files say counts: an issuer that is a variable, an effect that may be `Deny`, the condition of a
+    /// binding, a document that no role uses and a pool without bindings are all unknown.
     pub fn admits(&self, cloud: Cloud, token: TokenClaims<'_>) -> Admission {
         Admission::any(
             self.owners(cloud)
@@ -89,7 +91,138 @@ impl TrustFiles {
             self.owner_admits(statements, one) != Admission::NotAdmitted
                 && self.owner_admits(statements, other) != Admission::Admitted
         });
-        owners.map(|(name, _)| name).collect()
+        let mut names: Vec<_> = owners.map(|(name, _)| name).collect();
+        if cloud == Cloud::Gcp {
+            names.extend(self.bound_only_to(one, other));
+        }
+        names
+    }
+
+    /// Names the resources whose bindings have the one token's principal, or may, and not the other's.
+    fn bound_only_to(&self, one: TokenClaims<'_>, other: TokenClaims<'_>) -> Vec<String> {
+        let mut names = Vec::new();
+        for provider in self.owners(Cloud::Gcp).into_values() {
+            let mut resources: BTreeMap<&str, Vec<&TrustStatement>> = BTreeMap::new();
+            for binding in self.bindings(&provider).filter(|binding| !binding.is_aside) {
+                resources.entry(&binding.owner).or_default().push(binding);
+            }
+            let bound = |bindings: &[&TrustStatement], token| {
+                Admission::any(
+                    bindings.iter().map(|binding| binding_admits(binding, &provider, token)),
+                )
+            };
+            let provided = |token| statements_admit(&provider, token);
+            if provided(one) == Admission::NotAdmitted {
+                continue;
+            }
+            names.extend(resources.into_iter().filter_map(|(owner, bindings)| {
+                let is_lost = bound(&bindings, one) != Admission::NotAdmitted
+                    && bound(&bindings, other).and(provided(other)) != Admission::Admitted;
+                is_lost.then(|| owner.to_owned())
+            }));
+        }
+        names
+    }
+
+    /// Lists the places that cannot be evaluated at all: files, and modules that are not in the files.
+    pub fn gaps(&self) -> Vec<String> {
+        let gaps = self.unreadable.iter().chain(&self.unresolved);
+        gaps.map(|(file, place, what)| format!("{file}:{place}: {what}")).collect()
+    }
+
+    /// Lists the reasons for which a token is not known to be admitted, and what would make it known.
+    pub fn reasons(&self, cloud: Cloud, token: TokenClaims<'_>) -> Vec<String> {
+        let mut reasons = Vec::new();
+        let mut say = |file: &str, place: &dyn std::fmt::Display, what: &str| {
+            let reason = format!("{file}:{place}: {what}");
+            if !reasons.contains(&reason) {
+                reasons.push(reason);
+            }
+        };
+        for (file, statement) in &self.statements {
+            if statement.cloud != cloud
+                || statement.kind == StatementKind::Binding
+                || statement_admits(statement, token) == Admission::NotAdmitted
+            {
+                continue;
+            }
+            for unresolved in
+                statement.unresolved.iter().filter(|u| u.effect != UnknownEffect::AddsValue)
+            {
+                say(
+                    file,
+                    &unresolved.place,
+                    &format!(
+                        "{} is not known; a plan (`tofu show -json`) has its value",
+                        unresolved.what
+                    ),
+                );
+            }
+            if !statement.issuer.as_ref().is_some_and(|issuer| issuer.known) {
+                say(
+                    file,
+                    &statement.place,
+                    "the issuer is not known; a plan (`tofu show -json`) has it",
+                );
+            }
+            if statement.is_unused {
+                say(
+                    file,
+                    &statement.place,
+                    "no role in the files has this document; give the role, or `aws iam get-role`",
+                );
+            }
+            if statement.kind == StatementKind::Provider {
+                self.binding_reasons(file, statement, token, &mut say);
+            }
+        }
+        reasons
+    }
+
+    fn binding_reasons(
+        &self,
+        file: &str,
+        provider: &TrustStatement,
+        token: TokenClaims<'_>,
+        say: &mut dyn FnMut(&str, &dyn std::fmt::Display, &str),
+    ) {
+        let pool = provider
+            .pool
+            .as_ref()
+            .map_or_else(|| "the pool".to_owned(), |pool| format!("pool `{pool}`"));
+        let of_provider = [provider];
+        let of_pool: Vec<_> = self.bindings(&of_provider).collect();
+        let bound = of_pool.iter().map(|binding| binding_admits(binding, &of_provider, token));
+        if Admission::any(bound) == Admission::Admitted {
+            return;
+        }
+        if of_pool.is_empty() {
+            let what = format!(
+                "no binding of {pool} is in the files; give the IAM policy of what its principals use"
+            );
+            say(file, &provider.place, &what);
+        } else {
+            say(
+                file,
+                &provider.place,
+                &format!("{pool} has no binding that is known to have the subject"),
+            );
+        }
+        for (file, other) in &self.statements {
+            let is_elsewhere =
+                other.kind == StatementKind::Binding && !other.may_be_of_pool(provider);
+            if is_elsewhere
+                && tests_admit(other, token) == Admission::Admitted
+                && let Some(pool) = &other.pool
+            {
+                say(file, &other.place, &format!("the binding that has it is of pool `{pool}`"));
+            }
+            if other.kind == StatementKind::Binding && other.may_be_of_pool(provider) {
+                for unresolved in &other.unresolved {
+                    say(file, &unresolved.place, &format!("{} is not known", unresolved.what));
+                }
+            }
+        }
     }
 
     /// Groups the trust statements of a cloud by role, identity, provider and account.
@@ -104,45 +237,110 @@ impl TrustFiles {
         owners
     }
 
+    /// The bindings that may be of the pool of a provider.
+    fn bindings<'s>(
+        &'s self,
+        provider: &'s [&'s TrustStatement],
+    ) -> impl Iterator<Item = &'s TrustStatement> {
+        let bindings = self.statements.iter().map(|(_, statement)| statement);
+        bindings.filter(|binding| {
+            binding.kind == StatementKind::Binding
+                && provider.iter().any(|provider| binding.may_be_of_pool(provider))
+        })
+    }
+
     /// Evaluates the statements of one owner: one must admit the token, and no deny statement may match it. For
-    /// GCP, if the files have bindings of principals, one of those must name the token's as well.
+    /// GCP, a binding of the provider's pool must name the token's principal as well.
     fn owner_admits(&self, statements: &[&TrustStatement], token: TokenClaims<'_>) -> Admission {
-        let of = |is_deny| {
-            let statements =
-                statements.iter().filter(move |statement| statement.is_deny == is_deny);
-            Admission::any(statements.map(|statement| statement_admits(statement, token)))
+        let admitted = statements_admit(statements, token);
+        if !statements.iter().any(|statement| statement.kind == StatementKind::Provider) {
+            return admitted;
+        }
+        let mut bindings = self.bindings(statements).peekable();
+        // Bindings that the files do not have may be anywhere.
+        let bound = match bindings.peek() {
+            None => Admission::Unknown,
+            Some(_) => {
+                Admission::any(bindings.map(|binding| binding_admits(binding, statements, token)))
+            }
         };
-        let not_denied = match of(true) {
-            Admission::Admitted => Admission::NotAdmitted,
-            Admission::Unknown => Admission::Unknown,
-            Admission::NotAdmitted => Admission::Admitted,
-        };
-        let is_provider =
-            statements.iter().any(|statement| statement.kind == StatementKind::Provider);
-        let mut bindings = self
-            .statements
-            .iter()
-            .map(|(_, statement)| statement)
-            .filter(|statement| statement.kind == StatementKind::Binding);
-        let bound = if is_provider && bindings.clone().next().is_some() {
-            Admission::any(bindings.by_ref().map(|statement| statement_admits(statement, token)))
-        } else {
-            Admission::Admitted
-        };
-        of(false).and(not_denied).and(bound)
+        admitted.and(bound)
     }
 }
 
+/// Evaluates the statements of one owner, without bindings.
+fn statements_admit(statements: &[&TrustStatement], token: TokenClaims<'_>) -> Admission {
+    let matched = |is_deny: bool| {
+        let statements = statements.iter().filter(move |statement| match statement.effect {
+            Effect::Allow => !is_deny,
+            Effect::Deny => is_deny,
+            // It may be either, and the match is unknown in both.
+            Effect::Unknown => true,
+        });
+        Admission::any(statements.map(|statement| statement_admits(statement, token)))
+    };
+    let not_denied = match matched(true) {
+        Admission::Admitted => Admission::NotAdmitted,
+        Admission::Unknown => Admission::Unknown,
+        Admission::NotAdmitted => Admission::Admitted,
+    };
+    matched(false).and(not_denied)
+}
+
+/// Evaluates a binding for the principal that a provider makes of a token.
+fn binding_admits(
+    binding: &TrustStatement,
+    provider: &[&TrustStatement],
+    token: TokenClaims<'_>,
+) -> Admission {
+    let certain = provider.iter().any(|provider| binding.is_of_pool(provider));
+    let of_pool = if certain { Admission::Admitted } else { Admission::Unknown };
+    let mapping = provider
+        .iter()
+        .flat_map(|provider| &provider.subjects)
+        .find(|test| test.kind == MatchKind::Mapping)
+        .and_then(|test| test.values.first());
+    let tests = match mapping {
+        None => tests_admit(binding, token),
+        Some(mapping) => {
+            let TokenClaims { issuer, subject, audience } = token;
+            let mapped = mapping
+                .known
+                .then(|| condition::mapped_subject(&mapping.text, issuer, subject, audience));
+            match mapped.flatten() {
+                Some(subject) => tests_admit(binding, TokenClaims { subject: &subject, ..token }),
+                None => Admission::Unknown,
+            }
+        }
+    };
+    tests.and(of_pool).and(resolved(binding))
+}
+
+/// Evaluates the tests of a statement alone.
+fn tests_admit(statement: &TrustStatement, token: TokenClaims<'_>) -> Admission {
+    all(statement.subjects.iter(), token.subject)
+        .and(all(statement.audiences.iter(), token.audience))
+}
+
+/// A part that is not resolved leaves the statement unknown, unless it is one more value of a test.
+fn resolved(statement: &TrustStatement) -> Admission {
+    let is_resolved =
+        statement.unresolved.iter().all(|unresolved| unresolved.effect == UnknownEffect::AddsValue);
+    if is_resolved { Admission::Admitted } else { Admission::Unknown }
+}
+
 fn statement_admits(statement: &TrustStatement, token: TokenClaims<'_>) -> Admission {
+    if !statement.never.is_empty() {
+        return Admission::NotAdmitted;
+    }
     let issuer = match &statement.issuer {
         Some(issuer) if issuer.known => holds(issuer.text == token.issuer),
-        _ => Admission::Admitted,
+        _ => Admission::Unknown,
     };
-    // A condition that cannot be evaluated yields `Unknown` by itself; any other unresolved part would be forgotten.
-    let followed =
-        statement.unresolved.iter().all(|unresolved| unresolved.effect == UnknownEffect::AddsValue);
-    let unresolved = if followed { Admission::Admitted } else { Admission::Unknown };
+    let is_used = if statement.is_unused { Admission::Unknown } else { Admission::Admitted };
+    let resolved = resolved(statement).and(is_used);
     if let Some(condition) = &statement.condition {
+        // A condition that cannot be evaluated yields `Unknown` by itself.
         let condition = match condition.evaluate(token.issuer, token.subject, token.audience) {
             Evaluation::True => Admission::Admitted,
             Evaluation::False => Admission::NotAdmitted,
@@ -151,20 +349,22 @@ fn statement_admits(statement: &TrustStatement, token: TokenClaims<'_>) -> Admis
         let allowed = || statement.audiences.iter().filter(|test| !test.in_condition);
         // Without allowed audiences GCP expects the provider's own name, which no token of a run has.
         let has_allowed = holds(allowed().next().is_some());
-        let mapped = statement.subjects.iter().filter(|test| !test.in_condition);
         return all(allowed(), token.audience)
-            .and(all(mapped, token.subject))
             .and(has_allowed)
             .and(issuer)
-            .and(unresolved)
+            .and(resolved)
             .and(condition);
     }
     let has_audience = statement.kind != StatementKind::Provider || !statement.audiences.is_empty();
-    all(statement.subjects.iter(), token.subject)
-        .and(all(statement.audiences.iter(), token.audience))
-        .and(holds(has_audience))
-        .and(issuer)
-        .and(unresolved)
+    // STS compares the audience with the provider's client ids, too.
+    let is_client = match &statement.client_ids {
+        Some(ids) => Admission::any(ids.iter().map(|id| match id.known {
+            true => holds(id.text == token.audience),
+            false => Admission::Unknown,
+        })),
+        None => Admission::Admitted,
+    };
+    tests_admit(statement, token).and(holds(has_audience)).and(is_client).and(issuer).and(resolved)
 }
 
 fn all<'t>(tests: impl Iterator<Item = &'t Test>, claim: &str) -> Admission {
@@ -172,7 +372,10 @@ fn all<'t>(tests: impl Iterator<Item = &'t Test>, claim: &str) -> Admission {
 }
 
 fn passes(test: &Test, claim: &str) -> Admission {
-    Admission::any(test.values.iter().map(|value| {
+    if test.kind == MatchKind::Mapping {
+        return Admission::Admitted;
+    }
+    let matched = Admission::any(test.values.iter().map(|value| {
         if !value.known {
             return Admission::Unknown;
         }
@@ -181,9 +384,14 @@ fn passes(test: &Test, claim: &str) -> Admission {
             MatchKind::IgnoreCase => holds(value.text.eq_ignore_ascii_case(claim)),
             MatchKind::Pattern => holds(glob::matches(&value.text, claim)),
             MatchKind::Prefix => holds(claim.starts_with(&value.text)),
-            MatchKind::Other => Admission::Unknown,
+            MatchKind::Other | MatchKind::Mapping => Admission::Unknown,
         }
-    }))
+    }));
+    match (test.negated, matched) {
+        (true, Admission::Admitted) => Admission::NotAdmitted,
+        (true, Admission::NotAdmitted) => Admission::Admitted,
+        (_, matched) => matched,
+    }
 }
 
 fn holds(holds: bool) -> Admission {

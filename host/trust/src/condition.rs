@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use std::sync::Arc;
+
 use cel::common::ast::{CallExpr, Expr, LiteralValue, operators};
+use cel::extractors::This;
 use cel::{Context, IdedExpr, Program, Value};
 
 use crate::node::{Place, Text};
@@ -10,6 +13,9 @@ use crate::trust_statement::{MatchKind, Test};
 
 /// The maximum length of a condition, in bytes. GCP allows 4,096 characters; parsing a longer one could take long.
 const MAX_CONDITION_BYTES: usize = 4096;
+
+/// The maximum number of steps of the iterations in a condition.
+const MAX_STEPS: usize = 10_000;
 
 /// The claims that a condition is evaluated with.
 const KNOWN_CLAIMS: [&str; 3] = ["iss", "sub", "aud"];
@@ -24,7 +30,7 @@ pub(crate) struct Condition {
     pub(crate) audiences: Vec<Test>,
     /// Set if all of its text is known and it can be evaluated here.
     known: bool,
-    /// Set if it uses only [`KNOWN_CLAIMS`] and does not iterate.
+    /// Set if it uses only [`KNOWN_CLAIMS`], and iterates over short lists alone.
     pub(crate) followed: bool,
     /// The values that the subject and the audience are compared with.
     compared: (Vec<String>, Vec<String>),
@@ -58,15 +64,14 @@ impl Condition {
         let known =
             followed && text.known && mapping.iter().all(|(_, expression)| expression.known);
         // Only attributes that are a claim unchanged can stand for it in a test.
-        let names = Names(
-            programs
-                .iter()
-                .filter_map(|(name, program)| {
-                    let claim = Names::default().claim(program.expression())?;
-                    Some((name.clone(), claim))
-                })
-                .collect(),
-        );
+        let unchanged = |(name, program): (&String, &Program)| {
+            Some((name.clone(), Names::default().claim(program.expression())?))
+        };
+        let names = Names {
+            claims: programs.iter().filter_map(unchanged).collect(),
+            has_subject: mapping.iter().any(|(name, _)| name == "google.subject"),
+            elements: BTreeMap::new(),
+        };
         let (mut subjects, mut audiences) = (Vec::new(), Vec::new());
         let tests = &mut |claim: Claim, test: Test| match claim {
             Claim::Subject => subjects.push(test),
@@ -78,6 +83,11 @@ impl Condition {
         };
         let compared = (texts(&subjects), texts(&audiences));
         Ok(Self { program, mapping: programs, subjects, audiences, known, followed, compared })
+    }
+
+    /// Returns true if tokens are told apart by their subject, though no test compares the whole of it.
+    pub(crate) fn compares_a_part(&self, issuer: &str) -> bool {
+        self.known && self.subjects.is_empty() && !self.is_open(issuer).0
     }
 
     /// Returns whether a token with an arbitrary subject passes, and whether one with an arbitrary audience does.
@@ -104,11 +114,9 @@ impl Condition {
         if !self.known {
             return Evaluation::Unknown;
         }
-        let assertion = HashMap::from([("iss", issuer), ("sub", subject), ("aud", audience)]);
-        let mut context = Context::default();
-        if context.add_variable("assertion", assertion).is_err() {
+        let Some(mut context) = context_of(issuer, subject, audience) else {
             return Evaluation::Unknown;
-        }
+        };
         let (mut google, mut attribute) = (HashMap::new(), HashMap::new());
         for (name, program) in &self.mapping {
             // The condition may not need an attribute that cannot be computed; if it does, evaluating it fails.
@@ -135,41 +143,106 @@ impl Condition {
     }
 }
 
+/// Evaluates the mapping of `google.subject` for a token with these claims.
+pub(crate) fn mapped_subject(
+    mapping: &str,
+    issuer: &str,
+    subject: &str,
+    audience: &str,
+) -> Option<String> {
+    let program = compile(mapping).ok().filter(|program| is_followed(program.expression()))?;
+    match program.execute(&context_of(issuer, subject, audience)?) {
+        Ok(Value::String(text)) => Some(text.to_string()),
+        _ => None,
+    }
+}
+
+/// The claims of a token, and the functions that GCP adds to CEL.
+fn context_of(issuer: &str, subject: &str, audience: &str) -> Option<Context<'static, 'static>> {
+    let text = |text: &str| text.to_owned();
+    let assertion =
+        HashMap::from([("iss", text(issuer)), ("sub", text(subject)), ("aud", text(audience))]);
+    let mut context = Context::default();
+    context.add_variable("assertion", assertion).ok()?;
+    context.add_function("extract", extract).ok()?;
+    Some(context)
+}
+
+/// GCP's `extract`: the part of a text that stands for `{NAME}` in a template; empty if the template does not match.
+#[expect(clippy::needless_pass_by_value, reason = "functions of CEL own their arguments")]
+fn extract(This(text): This<Arc<String>>, template: Arc<String>) -> String {
+    let parts = template.split_once('{').and_then(|(before, rest)| {
+        let (_, after) = rest.split_once('}')?;
+        let (_, from) = text.split_once(before)?;
+        if after.is_empty() { Some(from) } else { from.split_once(after).map(|(part, _)| part) }
+    });
+    parts.unwrap_or_default().to_owned()
+}
+
 fn compile(text: &str) -> Result<Program, String> {
     if text.len() > MAX_CONDITION_BYTES {
         return Err(format!("a condition of more than {MAX_CONDITION_BYTES} bytes"));
     }
     Program::compile(text).map_err(|errors| {
-        let first = errors.to_string();
-        format!("not a condition in CEL: {}", first.lines().next().unwrap_or_default())
+        let problem = errors.to_string();
+        // `ERROR: <input>:1:17: Syntax error: …`: only the place means something to a reader.
+        let place = problem.split_once("<input>:").and_then(|(_, rest)| {
+            let mut parts = rest.split(':');
+            Some((parts.next()?.parse::<u32>().ok()?, parts.next()?.parse::<u32>().ok()?))
+        });
+        match place {
+            Some((line, column)) => {
+                format!("not a condition in CEL (line {line}, column {column} of it)")
+            }
+            None => "not a condition in CEL".to_owned(),
+        }
     })
 }
 
-/// Returns true for an expression that uses only known claims and does not iterate, which could take long.
+/// Returns true for an expression that uses only known claims and does not take long.
 fn is_followed(expression: &IdedExpr) -> bool {
+    steps(expression, MAX_STEPS).is_some()
+}
+
+/// The number of steps of the iterations in an expression; `None` if it is over the bound, or uses other claims.
+fn steps(expression: &IdedExpr, max: usize) -> Option<usize> {
+    let sum = |parts: &mut dyn Iterator<Item = &IdedExpr>| {
+        let mut sum = 1_usize;
+        for part in parts {
+            sum = sum.checked_add(steps(part, max)?).filter(|sum| *sum <= max)?;
+        }
+        Some(sum)
+    };
     match &expression.expr {
-        Expr::Comprehension(_) => false,
+        Expr::Comprehension(of) => {
+            let Expr::List(list) = &of.iter_range.expr else { return None };
+            let each = [&of.loop_cond, &of.loop_step];
+            let once = [&of.iter_range, &of.accu_init, &of.result];
+            let each = sum(&mut each.into_iter())?.checked_mul(list.elements.len())?;
+            each.checked_add(sum(&mut once.into_iter())?).filter(|steps| *steps <= max)
+        }
         Expr::Call(call) => {
-            let unknown_index = call.func_name == operators::INDEX
+            let is_unknown_index = call.func_name == operators::INDEX
                 && !matches!(
                     call.args.as_slice(),
                     [_, IdedExpr { expr: Expr::Literal(LiteralValue::String(field)), .. }]
                         if KNOWN_CLAIMS.contains(&field.inner())
                 );
-            !unknown_index
-                && call.target.iter().all(|target| is_followed(target))
-                && call.args.iter().all(is_followed)
+            if is_unknown_index {
+                return None;
+            }
+            sum(&mut call.target.iter().map(|target| &**target).chain(&call.args))
         }
-        Expr::List(list) => list.elements.iter().all(is_followed),
+        Expr::List(list) => sum(&mut list.elements.iter()),
         Expr::Select(select) => match &select.operand.expr {
             Expr::Ident(root) if root == "assertion" => {
-                KNOWN_CLAIMS.contains(&select.field.as_str())
+                KNOWN_CLAIMS.contains(&select.field.as_str()).then_some(1)
             }
-            Expr::Ident(root) => root == "google" || root == "attribute",
-            _ => false,
+            Expr::Ident(root) => (root == "google" || root == "attribute").then_some(1),
+            _ => None,
         },
-        Expr::Ident(_) | Expr::Literal(_) => true,
-        _ => false,
+        Expr::Ident(_) | Expr::Literal(_) => Some(1),
+        _ => None,
     }
 }
 
@@ -197,13 +270,25 @@ fn walk(expression: &IdedExpr, each: &mut impl FnMut(&IdedExpr)) {
         }
         Expr::List(list) => list.elements.iter().for_each(|part| walk(part, each)),
         Expr::Select(select) => walk(&select.operand, each),
+        Expr::Comprehension(of) => {
+            for part in [&of.iter_range, &of.accu_init, &of.loop_cond, &of.loop_step, &of.result] {
+                walk(part, each);
+            }
+        }
         _ => {}
     }
 }
 
-/// Attributes that are mapped from a claim unchanged.
-#[derive(Default)]
-struct Names(BTreeMap<String, Claim>);
+/// The meaning of names in a condition.
+#[derive(Default, Clone)]
+struct Names {
+    /// Attributes that are mapped from a claim unchanged.
+    claims: BTreeMap<String, Claim>,
+    /// Set if `google.subject` is mapped; without a mapping it is the subject.
+    has_subject: bool,
+    /// The texts that a variable of an iteration stands for.
+    elements: BTreeMap<String, Vec<Text>>,
+}
 
 /// A claim that trust statements compare.
 #[derive(Clone, Copy)]
@@ -234,9 +319,11 @@ fn look(
             list.elements.iter().for_each(|part| look(part, names, place, not, found))
         }
         Expr::Comprehension(comprehension) => {
-            for part in [&comprehension.iter_range, &comprehension.loop_step] {
-                look(part, names, place, not, found);
-            }
+            look(&comprehension.iter_range, names, place, not, found);
+            let mut names = names.clone();
+            let elements = names.texts(&comprehension.iter_range);
+            names.elements.insert(comprehension.iter_var.clone(), elements);
+            look(&comprehension.loop_step, &names, place, not, found);
         }
         _ => {}
     }
@@ -253,18 +340,27 @@ fn test(call: &CallExpr, names: &Names, place: &Place, not: bool) -> Option<(Cla
     if let Some(target) = &call.target {
         let claim = names.claim(target)?;
         let kind = if name == "startsWith" { MatchKind::Prefix } else { MatchKind::Other };
-        return make(claim, kind, name, call.args.iter().flat_map(texts).collect());
+        return make(
+            claim,
+            kind,
+            name,
+            call.args.iter().flat_map(|part| names.texts(part)).collect(),
+        );
     }
     let [left, right] = call.args.as_slice() else { return None };
     match (name, names.claim(left), names.claim(right)) {
-        (operators::EQUALS, Some(claim), _) => make(claim, MatchKind::Exact, "==", texts(right)),
-        (operators::EQUALS, None, Some(claim)) => make(claim, MatchKind::Exact, "==", texts(left)),
-        (operators::NOT_EQUALS, Some(claim), _) | (operators::NOT_EQUALS, None, Some(claim)) => {
-            make(claim, MatchKind::Other, "!=", texts(right))
+        (operators::EQUALS, Some(claim), _) => {
+            make(claim, MatchKind::Exact, "==", names.texts(right))
         }
-        ("@in", Some(claim), _) => make(claim, MatchKind::Exact, "in", texts(right)),
+        (operators::EQUALS, None, Some(claim)) => {
+            make(claim, MatchKind::Exact, "==", names.texts(left))
+        }
+        (operators::NOT_EQUALS, Some(claim), _) | (operators::NOT_EQUALS, None, Some(claim)) => {
+            make(claim, MatchKind::Other, "!=", names.texts(right))
+        }
+        ("@in", Some(claim), _) => make(claim, MatchKind::Exact, "in", names.texts(right)),
         // `'…' in assertion.aud`: here the claim is a list.
-        ("@in", None, Some(claim)) => make(claim, MatchKind::Exact, "in", texts(left)),
+        ("@in", None, Some(claim)) => make(claim, MatchKind::Exact, "in", names.texts(left)),
         _ => None,
     }
 }
@@ -278,6 +374,11 @@ impl Names {
                 Expr::Ident(root) => (root.as_str(), select.field.as_str()),
                 _ => return None,
             },
+            // `string(assertion.sub)` is the claim, too.
+            Expr::Call(call) if call.func_name == "string" && call.target.is_none() => {
+                let [only] = call.args.as_slice() else { return None };
+                return self.claim(only);
+            }
             Expr::Call(call) if call.func_name == operators::INDEX => match call.args.as_slice() {
                 [
                     IdedExpr { expr: Expr::Ident(root), .. },
@@ -291,22 +392,25 @@ impl Names {
             ("assertion", "sub") => Some(Claim::Subject),
             ("assertion", "aud") => Some(Claim::Audience),
             _ => {
-                let mapped = self.0.get(&format!("{root}.{field}")).copied();
-                let subject = (root, field) == ("google", "subject");
-                mapped.or_else(|| subject.then_some(Claim::Subject))
+                let mapped = self.claims.get(&format!("{root}.{field}")).copied();
+                let is_subject = (root, field) == ("google", "subject") && !self.has_subject;
+                mapped.or_else(|| is_subject.then_some(Claim::Subject))
             }
         }
     }
-}
 
-/// The string literals of an expression that is one, or a list of them.
-fn texts(expression: &IdedExpr) -> Vec<Text> {
-    match &expression.expr {
-        Expr::Literal(LiteralValue::String(text)) => {
-            let text = text.inner().to_owned();
-            vec![Text { known: !text.contains("${"), text }]
+    /// The string literals of an expression that is one, or a list of them.
+    fn texts(&self, expression: &IdedExpr) -> Vec<Text> {
+        match &expression.expr {
+            Expr::Literal(LiteralValue::String(text)) => {
+                let text = text.inner().to_owned();
+                vec![Text { known: !text.contains("${"), ..Text::known(text) }]
+            }
+            Expr::List(list) => list.elements.iter().flat_map(|part| self.texts(part)).collect(),
+            Expr::Ident(name) if self.elements.contains_key(name) => {
+                self.elements.get(name).cloned().unwrap_or_default()
+            }
+            _ => vec![Text::unknown("${…}")],
         }
-        Expr::List(list) => list.elements.iter().flat_map(texts).collect(),
-        _ => vec![Text { text: "${…}".to_owned(), known: false }],
     }
 }

@@ -1,11 +1,12 @@
 //! Trust files, parsed together.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use crate::hcl::{self, HclFile, Names};
-use crate::node::Place;
-use crate::trust_statement::TrustStatement;
-use crate::{json, read};
+use crate::hcl::HclFile;
+use crate::modules::{self, Folders};
+use crate::node::{Node, Place};
+use crate::trust_statement::{Pool, TrustStatement};
+use crate::{accept, json, read, yaml};
 
 /// The trust statements of files that are parsed together: a name that one file defines is known in the others of its
 /// folder.
@@ -15,83 +16,154 @@ pub struct TrustFiles {
     pub(crate) statements: Vec<(String, TrustStatement)>,
     /// Other places that may contain trust statements: the calls of modules.
     pub(crate) unresolved: Vec<(String, Place, String)>,
+    /// Files, or parts of them, that cannot be read.
+    pub(crate) unreadable: Vec<(String, Place, String)>,
+    /// Keys that stand again in one object.
+    pub(crate) repeated_keys: Vec<(String, Place, String)>,
+    /// Findings that comments in the files accept.
+    pub(crate) accepted: Vec<(String, accept::Comment)>,
     files: usize,
 }
 
-/// The error for a file that cannot be parsed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{file}: {problem}")]
-pub struct FileError {
-    /// The file's name, as it was given.
-    pub file: String,
-    /// The problem; for HCL with line and column.
-    pub problem: String,
+/// The language of a file, by the end of its name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Language {
+    Hcl,
+    HclJson,
+    /// Values of variables: HCL, and true for the JSON syntax.
+    Values(bool),
+    Yaml,
+    Json,
+}
+
+impl Language {
+    fn of(name: &str) -> Self {
+        let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
+        if ends(&[".tf", ".tofu", ".hcl"]) {
+            Self::Hcl
+        } else if ends(&[".tf.json", ".tofu.json"]) {
+            Self::HclJson
+        } else if ends(&[".tfvars", ".tfvars.json"]) {
+            Self::Values(ends(&[".json"]))
+        } else if ends(&[".yaml", ".yml", ".template"]) {
+            Self::Yaml
+        } else {
+            Self::Json
+        }
+    }
 }
 
 impl TrustFiles {
-    /// Parses files, given by name and text: `.tf` and `.hcl` are HCL, all others are JSON.
+    /// Parses files, given by name and text.
     ///
-    /// JSON is searched for IAM policies, federated identity credentials, providers of workload identity pools,
-    /// policies that bind their principals, and STACKIT's providers, at any depth: the output of the clouds' command
-    /// lines can be given unchanged. A file with none of these is not an error.
-    ///
-    /// # Errors
-    /// Returns an error if a file is not in its language, is longer than 4 MiB, or is nested too deep.
-    pub fn parse(files: &[(String, String)]) -> Result<Self, FileError> {
+    /// `.tf`, `.tofu` and `.hcl` are HCL, `.tf.json` and `.tofu.json` its JSON syntax, `.tfvars` values of variables,
+    /// `.yaml`, `.yml` and `.template` YAML or JSON, and all others JSON. JSON and YAML are plans and states of
+    /// OpenTofu, templates of CloudFormation, or the output of the clouds' command lines, which is searched at any
+    /// depth. A file without trust statements is not an error. One that cannot be parsed, that is longer than 4 MiB
+    /// or nested too deep is a finding, and the others are read.
+    pub fn parse(files: &[(String, String)]) -> Self {
+        let mut made = Self { files: files.len(), ..Self::default() };
         let mut of_hcl = Vec::new();
-        let mut statements = Vec::new();
-        for (name, text) in files {
-            let error = |problem| FileError { file: name.clone(), problem };
-            if name.ends_with(".tf") || name.ends_with(".hcl") {
-                of_hcl.push((name, HclFile::parse(text).map_err(error)?));
-            } else {
-                let node = json::parse(text).map_err(error)?;
-                statements.extend(
-                    read::json(&node).into_iter().map(|statement| (name.clone(), statement)),
-                );
+        // OpenTofu leaves out `x.tf` beside `x.tofu`.
+        let names: BTreeSet<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+        let is_replaced = |name: &str| {
+            let stem = name.strip_suffix(".json").unwrap_or(name);
+            let tofu = stem
+                .strip_suffix(".tf")
+                .map(|stem| name.replacen(&format!("{stem}.tf"), &format!("{stem}.tofu"), 1));
+            tofu.is_some_and(|tofu| names.contains(tofu.as_str()))
+        };
+        for (name, text) in files.iter().filter(|(name, _)| !is_replaced(name)) {
+            let language = Language::of(name);
+            if language != Language::Json && language != Language::HclJson {
+                let comments = accept::comments(text).into_iter();
+                made.accepted.extend(comments.map(|comment| (name.clone(), comment)));
+            }
+            let parsed = match language {
+                Language::Hcl => HclFile::parse(text, false),
+                Language::HclJson => HclFile::parse(text, true),
+                Language::Values(is_json) => HclFile::parse(text, is_json),
+                Language::Yaml | Language::Json => {
+                    made.add_document(name, text, language);
+                    continue;
+                }
+            };
+            match parsed {
+                Ok(file) => of_hcl.push((name.as_str(), file)),
+                Err((place, problem)) => made.unreadable.push((name.clone(), place, problem)),
             }
         }
-        // Names are scoped by folder, since OpenTofu loads a folder as one module.
-        let folder = |name: &str| name.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
-        let mut folders: BTreeMap<String, Vec<(&String, &HclFile)>> = BTreeMap::new();
         for (name, file) in &of_hcl {
-            folders.entry(folder(name)).or_default().push((*name, file));
+            let keys = file.repeated_keys.iter();
+            made.repeated_keys
+                .extend(keys.map(|(place, key)| ((*name).to_owned(), place.clone(), key.clone())));
         }
-        for files in folders.values() {
-            let names = Names::of(files.iter().map(|(_, file)| *file));
-            let blocks = files.iter().flat_map(|(name, file)| {
-                hcl::blocks(file, &names).into_iter().map(move |block| (*name, block))
-            });
-            let blocks: Vec<_> = blocks.collect();
-            let data = blocks.iter().filter(|(_, block)| block.kind == "data");
-            let data = data.map(|(_, block)| block.labels.join(".")).collect();
-            for (name, block) in &blocks {
-                let found = read::block(block, &data);
-                statements.extend(found.into_iter().map(|statement| ((*name).clone(), statement)));
+        let (values, code): (Vec<_>, Vec<_>) =
+            of_hcl.iter().partition(|(name, _)| matches!(Language::of(name), Language::Values(_)));
+        let folders = Folders::of(&code, &values);
+        made.unresolved.extend(folders.not_loaded(&values));
+        let evaluated = folders.evaluate();
+        made.statements.extend(evaluated.statements);
+        made.unresolved.extend(evaluated.unresolved);
+        for (file, statement) in &mut made.statements {
+            // The same expression in another folder is another pool.
+            if let Some(Pool::Expression(expression)) = &mut statement.pool {
+                *expression = format!("{}: {expression}", modules::folder_of(file));
             }
         }
-        let modules = of_hcl.iter().flat_map(|(name, file)| {
-            hcl::modules(file).map(|(module, place)| {
-                ((*name).clone(), place, format!("what the module `{module}` makes"))
+        made.statements.sort_by(|(a, one), (b, other)| (a, &one.place).cmp(&(b, &other.place)));
+        made
+    }
+
+    /// Adds a file that cannot be read at all: it is not there, or not text.
+    pub fn add_unreadable(&mut self, file: &str, problem: &str) {
+        self.files += 1;
+        self.unreadable.push((file.to_owned(), Place::Line(1), problem.to_owned()));
+    }
+
+    fn add_document(&mut self, name: &str, text: &str, language: Language) {
+        let is_json = language == Language::Json || text.trim_start().starts_with('{');
+        let parsed = if is_json {
+            json::parse(text).map_err(|problem| {
+                let formats = match language {
+                    Language::Json => {
+                        "; OpenTofu's files end with .tf, .tofu or .tf.json, CloudFormation's with .yaml, .yml, .json or .template"
+                    }
+                    _ => "",
+                };
+                (Place::Line(1), format!("{problem}{formats}"))
             })
-        });
-        let unresolved = modules.collect();
-        statements.sort_by(|(a, one), (b, other)| (a, &one.place).cmp(&(b, &other.place)));
-        Ok(Self { statements, unresolved, files: files.len() })
+        } else {
+            yaml::parse(text)
+        };
+        match parsed {
+            Ok(root) => {
+                let statements = of_document(&root).into_iter();
+                self.statements.extend(statements.map(|statement| (name.to_owned(), statement)));
+            }
+            Err((place, problem)) => self.unreadable.push((name.to_owned(), place, problem)),
+        }
     }
 
     /// The number of trust statements.
     pub fn len(&self) -> usize {
-        self.statements.len()
+        self.statements.iter().filter(|(_, statement)| !statement.is_aside).count()
     }
 
     /// Returns true if the files contain no trust statement.
     pub fn is_empty(&self) -> bool {
-        self.statements.is_empty()
+        self.len() == 0
     }
 
     /// The number of files.
     pub fn files(&self) -> usize {
         self.files
     }
+}
+
+/// Reads the trust statements of JSON or YAML.
+fn of_document(root: &Node) -> Vec<TrustStatement> {
+    read::plan::read(root)
+        .or_else(|| read::cloudformation::read(root))
+        .unwrap_or_else(|| read::json(&read::arm::resolved(root)))
 }

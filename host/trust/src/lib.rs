@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+mod accept;
 mod admission;
 mod condition;
 mod files;
@@ -19,13 +20,20 @@ mod glob;
 mod hcl;
 mod json;
 mod lint;
+mod modules;
 mod node;
 mod read;
 mod trust_statement;
+mod yaml;
 
 pub use admission::{Admission, TokenClaims};
-pub use files::{FileError, TrustFiles};
+pub use files::TrustFiles;
 pub use generate::{
     AWS_POLICY_CHARACTERS, AZURE_CREDENTIALS, GeneratedTrust, TrustError, TrustSpec,
 };
-pub use lint::{FINDINGS, Finding};
+pub use lint::{FINDINGS, Finding, Severity};
+
+/// Finds the line, from 1, of the value in a JSON file that a pointer (RFC 6901) names.
+pub fn line_of_pointer(text: &str, pointer: &str) -> usize {
+    json::line_of(text, pointer)
+}

@@ -1,113 +1,183 @@
 //! Lints trust statements: reports those that admit too much, or can never match.
 
+mod codes;
+mod subject;
+
 use std::collections::BTreeMap;
 
 use countersign::{SubjectFormat, SubjectParts, visible};
 use countersign_clouds::Cloud;
-use countersign_clouds::{AZURE_CHARACTERS, GCP_SUBJECT_BYTES};
 use serde::Serialize;
+
+pub use codes::{FINDINGS, Severity};
 
 use crate::files::TrustFiles;
 use crate::generate::{AWS_POLICY_CHARACTERS, AZURE_CREDENTIALS};
-use crate::node::Text;
-use crate::trust_statement::{MatchKind, StatementKind, Test, TrustStatement, Unresolved};
-
-/// The codes of findings, with their meaning.
-pub const FINDINGS: &[(&str, &str)] = &[
-    (
-        "audience-of-another-cloud",
-        "an audience that another cloud accepts as well: a token can be replayed there",
-    ),
-    ("malformed-subject", "a subject that no token can have"),
-    ("no-audience", "any audience is admitted, so a token for something else can be replayed here"),
-    ("no-subject", "every subject of the issuer is admitted"),
-    ("not-readable", "a part that the files do not determine, so it was not evaluated"),
-    (
-        "old-and-new-subject",
-        "a definition's subject and a runner's in one place: finish the migration",
-    ),
-    ("policy-too-long", "a trust policy over AWS's default limit"),
-    ("prefix-admits-neighbour", "a prefix that ends within a name, so that longer names match too"),
-    ("subject-pattern", "a subject that is not compared exactly"),
-    ("subject-too-long", "a subject over the cloud's limit: it can never match"),
-    ("too-many-credentials", "more credentials than an identity can have"),
-];
+use crate::modules::folder_of;
+use crate::node::Place;
+use crate::trust_statement::{
+    Effect, MatchKind, StatementKind, Test, TrustStatement, UnknownEffect, Unresolved,
+};
 
 /// One problem of a trust statement, or a possible one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// The stable code, one of [`FINDINGS`].
     pub code: &'static str,
+    /// The severity, which follows from the code.
+    pub severity: Severity,
     /// The file, as it was given.
     pub file: String,
-    /// The place in the file: a line of HCL, a pointer into JSON (RFC 6901).
+    /// The place in the file: a line of HCL or YAML, a pointer into JSON (RFC 6901).
     pub place: String,
     /// The problem, and its remedy.
     pub message: String,
+    /// The reason that a comment in the file gives for accepting the finding.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<String>,
+}
+
+impl Finding {
+    fn new(code: &'static str, file: &str, place: &dyn std::fmt::Display, message: &str) -> Self {
+        // A finding is one line.
+        let message = visible(message).replace('\n', " ");
+        let (file, place) = (visible(file), place.to_string());
+        Self { code, severity: Severity::of(code), file, place, message, accepted: None }
+    }
 }
 
 impl TrustFiles {
     /// Lints all trust statements. Findings are in the order of files and places.
     pub fn lint(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
-        let has_bindings =
-            self.statements.iter().any(|(_, statement)| statement.kind == StatementKind::Binding);
+        let gaps = self.unresolved.iter().map(|(file, place, what)| {
+            Finding::new("not-readable", file, place, &format!("{what}: not evaluated"))
+        });
+        findings.extend(gaps);
+        let unreadable = self.unreadable.iter();
+        findings.extend(unreadable.map(|(file, place, problem)| {
+            Finding::new(
+                "unreadable-file",
+                file,
+                place,
+                &format!("nothing of the file was read: {problem}"),
+            )
+        }));
+        findings.extend(self.repeated_keys.iter().map(|(file, place, key)| {
+            let message = format!("the key `{key}` stands again in one object: OpenTofu takes this one, and the earlier one is lost");
+            Finding::new("repeated-key", file, place, &message)
+        }));
         // A deny statement admits nobody, so nothing that it matches can be too much.
-        for (file, statement) in self.statements.iter().filter(|(_, statement)| !statement.is_deny)
-        {
-            let mut found = |code, place: &crate::node::Place, message: String| {
-                let (file, place) = (visible(file), place.to_string());
-                findings.push(Finding { code, file, place, message: visible(&message) });
+        let statements = self
+            .statements
+            .iter()
+            .filter(|(_, statement)| !statement.is_deny() && !statement.is_aside);
+        for (file, statement) in statements {
+            let mut found = |code, place: &Place, message: String| {
+                findings.push(Finding::new(code, file, place, &message));
             };
-            subjects(statement, has_bindings, &mut found);
-            audiences(statement, &mut found);
-            for Unresolved { place, what, .. } in &statement.unresolved {
-                found("not-readable", place, format!("{what}: not evaluated"));
+            for (place, what) in &statement.never {
+                found("never-admits", place, what.clone());
+            }
+            if statement.never.is_empty() {
+                self.subjects(statement, &mut found);
+                audiences(statement, &mut found);
+            }
+            for Unresolved { place, what, effect } in &statement.unresolved {
+                if *effect != UnknownEffect::NamesProvider {
+                    found("not-readable", place, format!("{what}: not evaluated"));
+                }
             }
         }
-        for (file, place, what) in &self.unresolved {
-            let (file, place) = (visible(file), place.to_string());
-            let message = visible(&format!("{what}: not evaluated"));
-            findings.push(Finding { code: "not-readable", file, place, message });
-        }
+        self.asides(&mut findings);
         self.over_all(&mut findings);
+        self.accept(&mut findings);
         findings.sort_by(|a, b| {
-            (&a.file, line(&a.place), a.code).cmp(&(&b.file, line(&b.place), b.code))
+            (&a.file, line(&a.place), a.code, &a.message).cmp(&(
+                &b.file,
+                line(&b.place),
+                b.code,
+                &b.message,
+            ))
         });
         findings.dedup();
         findings
     }
 
+    /// Reports once a file that members of its bindings are not known.
+    fn asides(&self, findings: &mut Vec<Finding>) {
+        let mut files: BTreeMap<&str, (&Place, usize)> = BTreeMap::new();
+        for (file, statement) in self.statements.iter().filter(|(_, statement)| statement.is_aside)
+        {
+            files.entry(file).or_insert((&statement.place, 0)).1 += 1;
+        }
+        findings.extend(files.into_iter().map(|(file, (place, count))| {
+            let message = format!(
+                "{count} members of IAM bindings, from here on, are not known, and may be principals of a pool: not evaluated"
+            );
+            Finding::new("not-readable", file, place, &message)
+        }));
+    }
+
+    /// Marks the findings that comments accept, and reports the comments that accept nothing.
+    fn accept(&self, findings: &mut Vec<Finding>) {
+        let mut unused = Vec::new();
+        for (file, comment) in &self.accepted {
+            let file_name = visible(file);
+            let mut is_used = false;
+            let is_meant = |finding: &&mut Finding| {
+                finding.file == file_name
+                    && finding.code == comment.code
+                    && finding.place.parse() == Ok(comment.about)
+            };
+            for finding in findings.iter_mut().filter(is_meant) {
+                is_used = true;
+                if !comment.reason.is_empty() {
+                    finding.accepted = Some(visible(&comment.reason));
+                }
+            }
+            let message = match (is_used, comment.reason.is_empty()) {
+                (true, false) => continue,
+                (true, true) => format!(
+                    "`accept {}` has no reason, so it accepts nothing: write one after the code",
+                    comment.code
+                ),
+                (false, _) => format!(
+                    "`accept {}` accepts nothing: line {} has no such finding",
+                    comment.code, comment.about
+                ),
+            };
+            unused.push(Finding::new("unused-accept", file, &comment.line, &message));
+        }
+        findings.extend(unused);
+    }
+
     /// Lints the statements of each identity together.
     fn over_all(&self, findings: &mut Vec<Finding>) {
-        let mut owners: BTreeMap<(Cloud, &str, &str), Vec<InFile<'_>>> = BTreeMap::new();
-        for (file, statement) in &self.statements {
-            // An owner without a name is scoped by its file, and so are roles: their names are not globally unique.
-            let of_file =
-                if statement.owner.is_empty() || statement.cloud == Cloud::Aws { file } else { "" };
-            owners
-                .entry((statement.cloud, of_file, &statement.owner))
-                .or_default()
-                .push((file, statement));
+        let mut owners: BTreeMap<(Cloud, String, &str), Vec<InFile<'_>>> = BTreeMap::new();
+        for (file, statement) in self.statements.iter().filter(|(_, statement)| !statement.is_aside)
+        {
+            // An owner without a name is scoped by its file, and so are roles: their names are not globally unique. An
+            // expression means something in its folder.
+            let scope = if statement.owner.is_empty() || statement.cloud == Cloud::Aws {
+                file.clone()
+            } else if statement.owner.contains("${") {
+                folder_of(file)
+            } else {
+                String::new()
+            };
+            let key = (statement.cloud, scope, statement.owner.as_str());
+            owners.entry(key).or_default().push((file, statement));
         }
         for ((cloud, _, owner), statements) in owners {
             let Some((file, first)) = statements.first() else { continue };
-            let mut found = |code, place: String, file: &str, message: String| {
-                findings.push(Finding {
-                    code,
-                    file: visible(file),
-                    place,
-                    message: visible(&message),
-                });
-            };
-            let place = first.place.to_string();
             if cloud == Cloud::Azure && statements.len() > AZURE_CREDENTIALS {
                 let message = format!(
                     "`{owner}` has {} credentials, and an identity can have {AZURE_CREDENTIALS}: use one identity \
                      more, or a flexible credential",
                     statements.len()
                 );
-                found("too-many-credentials", place.clone(), file, message);
+                findings.push(Finding::new("too-many-credentials", file, &first.place, &message));
             }
             if let Some(characters) = first.policy_characters.filter(|c| *c > AWS_POLICY_CHARACTERS)
             {
@@ -115,24 +185,98 @@ impl TrustFiles {
                     "a trust policy of {characters} characters without white space, and AWS accepts \
                      {AWS_POLICY_CHARACTERS} by default: use a role for each definition"
                 );
-                found("policy-too-long", place, file, message);
+                findings.push(Finding::new("policy-too-long", file, &first.place, &message));
             }
-            both_forms(&statements, &mut found);
+            both_forms(&statements, findings);
         }
     }
+
+    /// Lints the subjects of a statement.
+    fn subjects(&self, statement: &TrustStatement, found: &mut Found<'_>) {
+        let issuer = statement.issuer.as_ref().map_or("", |issuer| &issuer.text);
+        let of_pool = |kind| {
+            let others = self.statements.iter().map(|(_, other)| other);
+            others.filter(move |other| {
+                other.kind == kind && other.may_be_of_pool(statement) && !other.is_aside
+            })
+        };
+        let problem = match statement.kind {
+            _ if statement.may_hide_tests() => None,
+            StatementKind::Provider => {
+                // A provider may accept every subject if bindings of its pool restrict them.
+                let is_bound = of_pool(StatementKind::Binding).next().is_some();
+                (is_open(statement) && !is_bound).then_some(
+                    "every subject of the issuer is accepted, and no binding of its pool is in the files: compare `sub` with \
+                     the intended subjects in the condition",
+                )
+            }
+            StatementKind::Binding if statement.is_public => {
+                Some("everybody may act as this account, with a token of any issuer or none: name the principals")
+            }
+            StatementKind::Binding => {
+                // The providers of the pool restrict a binding of all of its principals.
+                let mut providers = of_pool(StatementKind::Provider).peekable();
+                let is_closed = providers.peek().is_some() && providers.all(|provider| !is_open(provider));
+                (statement.subjects.is_empty() && !is_closed).then_some(
+                    "every subject of the issuer is admitted: compare `sub` with the intended subjects",
+                )
+            }
+            StatementKind::Whole => (is_open(statement) && !self.is_closed_by_deny(statement))
+                .then_some("every subject of the issuer is admitted: compare `sub` with the intended subjects"),
+        };
+        if let Some(problem) = problem {
+            found("no-subject", &statement.place, problem.to_owned());
+        }
+        let compares_a_part =
+            statement.condition.as_ref().is_some_and(|condition| condition.compares_a_part(issuer));
+        if compares_a_part {
+            let message = "the condition compares a part of the subject, and a subject is one exact text: list them, and \
+                           compare for equality";
+            found("subject-pattern", &statement.place, message.to_owned());
+        }
+        subject::tests(statement, found);
+    }
+
+    /// Returns true if a deny statement of the same owner refuses all other subjects.
+    fn is_closed_by_deny(&self, statement: &TrustStatement) -> bool {
+        self.statements.iter().any(|(_, other)| {
+            other.effect == Effect::Deny
+                && other.owner == statement.owner
+                && other.audiences.is_empty()
+                && other
+                    .unresolved
+                    .iter()
+                    .all(|unresolved| unresolved.effect == UnknownEffect::AddsValue)
+                && other.subjects.len() == 1
+                && other.subjects.iter().all(|test| test.negated && test.kind != MatchKind::Other)
+        })
+    }
+}
+
+/// Returns true if a statement accepts every subject, as far as its tests say.
+fn is_open(statement: &TrustStatement) -> bool {
+    let issuer = statement.issuer.as_ref().map_or("", |issuer| &issuer.text);
+    if let Some(condition) = &statement.condition {
+        return condition.is_open(issuer).0;
+    }
+    if statement.may_hide_tests() {
+        return false;
+    }
+    !statement.subjects.iter().any(|test| test.kind != MatchKind::Mapping)
 }
 
 /// A trust statement, with the file that contains it.
 type InFile<'f> = (&'f str, &'f TrustStatement);
 
 /// Reports an identity with subjects of both formats.
-fn both_forms(
-    statements: &[(&str, &TrustStatement)],
-    found: &mut impl FnMut(&'static str, String, &str, String),
-) {
+fn both_forms(statements: &[InFile<'_>], findings: &mut Vec<Finding>) {
     let mut forms: BTreeMap<SubjectFormat, (&str, &Test, &str)> = BTreeMap::new();
     for (file, statement) in statements {
-        for test in statement.subjects.iter().filter(|test| test.kind != MatchKind::Other) {
+        let tests = statement
+            .subjects
+            .iter()
+            .filter(|test| !matches!(test.kind, MatchKind::Other | MatchKind::Mapping));
+        for test in tests {
             for value in test.values.iter().filter(|value| value.known) {
                 let form = match SubjectParts::parse(&value.text) {
                     Ok(SubjectParts::ByRunner { .. }) => SubjectFormat::ByRunner,
@@ -151,117 +295,35 @@ fn both_forms(
             "`{old}` admits every run of the runner, beside `{new}`: remove it when `countersign subjects \
              report` says that it is no longer issued"
         );
-        found("old-and-new-subject", test.place.to_string(), file, message);
+        findings.push(Finding::new("old-and-new-subject", file, &test.place, &message));
     }
 }
 
-type Found<'f> = dyn FnMut(&'static str, &crate::node::Place, String) + 'f;
-
-fn subjects(statement: &TrustStatement, has_bindings: bool, found: &mut Found<'_>) {
-    // GCP's provider may accept every subject if bindings restrict them.
-    let restricted_by_bindings = statement.kind == StatementKind::Provider && has_bindings;
-    let issuer = statement.issuer.as_ref().map_or("", |issuer| &issuer.text);
-    let open = statement.condition.as_ref().map(|condition| condition.is_open(issuer));
-    let none = statement.subjects.is_empty() || open.is_some_and(|(subject, _)| subject);
-    if none && !restricted_by_bindings && !statement.may_hide_tests() {
-        let message =
-            "every subject of the issuer is admitted: compare `sub` with the intended subjects";
-        found("no-subject", &statement.place, message.to_owned());
-    }
-    for test in &statement.subjects {
-        let written = &test.written;
-        match test.kind {
-            MatchKind::Exact => {}
-            MatchKind::Pattern | MatchKind::Prefix => {
-                for value in &test.values {
-                    pattern(test, value, found);
-                }
-            }
-            MatchKind::IgnoreCase | MatchKind::Other => {
-                let message = format!(
-                    "the subject is compared by `{written}`, and a subject is one exact text: list them, and \
-                     compare for equality"
-                );
-                found("subject-pattern", &test.place, message);
-            }
-        }
-        if test.kind == MatchKind::Exact {
-            for value in test.values.iter().filter(|value| value.known) {
-                exact(statement.cloud, test, &value.text, found);
-            }
-        }
-    }
-}
-
-/// Lints a subject that is compared by a pattern or a prefix.
-fn pattern(test: &Test, value: &Text, found: &mut Found<'_>) {
-    let (written, text) = (&test.written, &value.text);
-    let prefix = if test.kind == MatchKind::Prefix {
-        Some(text.as_str())
-    } else {
-        text.find(['*', '?']).and_then(|at| text.get(..at))
-    };
-    let message = match prefix {
-        None => format!("`{written}` with `{text}`, which has no wildcard: compare for equality"),
-        Some(_) => format!(
-            "`{written}` with `{text}` admits every subject with that prefix: list the subjects, and compare for equality"
-        ),
-    };
-    found("subject-pattern", &test.place, message);
-    let Some(prefix) = prefix else { return };
-    // The unfinished name is everything after the last separator.
-    let name = prefix.rsplit(['.', ':', '}']).next().unwrap_or_default();
-    let is_uuid = name.len() == 36;
-    if !name.is_empty()
-        && !is_uuid
-        && name.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '-')
-    {
-        let dash = if name.ends_with('-') { "" } else { "-" };
-        let message = format!(
-            "the prefix `{prefix}` ends within a name: intended for `{name}`, it also admits `{name}{dash}b`. End it with \
-             the separator that follows, or better list the subjects"
-        );
-        found("prefix-admits-neighbour", &test.place, message);
-    }
-}
-
-/// Lints a subject that is compared byte by byte.
-fn exact(cloud: Cloud, test: &Test, subject: &str, found: &mut Found<'_>) {
-    let length = match cloud {
-        Cloud::Gcp if subject.len() > GCP_SUBJECT_BYTES => {
-            Some((subject.len(), GCP_SUBJECT_BYTES, "bytes"))
-        }
-        Cloud::Azure if subject.chars().count() > AZURE_CHARACTERS => {
-            Some((subject.chars().count(), AZURE_CHARACTERS, "characters"))
-        }
-        _ => None,
-    };
-    if let Some((length, max, unit)) = length {
-        let message =
-            format!("a subject of {length} {unit}, and {cloud} takes {max}: `{}`", cut(subject));
-        found("subject-too-long", &test.place, message);
-    }
-    // Other issuers' subjects have formats of their own.
-    let is_ours = subject.contains(":workspace.") || subject.contains("buildingblockdefinition");
-    if let (true, Err(problem)) = (is_ours, SubjectParts::parse(subject)) {
-        let star = if subject.contains('*') { "; here `*` is no wildcard" } else { "" };
-        let message = format!("no token has the subject `{subject}`: {problem}{star}");
-        found("malformed-subject", &test.place, message);
-    }
-}
+type Found<'f> = dyn FnMut(&'static str, &Place, String) + 'f;
 
 fn audiences(statement: &TrustStatement, found: &mut Found<'_>) {
     if statement.kind == StatementKind::Binding {
         return;
     }
-    let exact = statement
-        .audiences
-        .iter()
-        .any(|test| test.kind == MatchKind::Exact && !test.values.is_empty());
-    if !exact && !statement.may_hide_tests() {
+    let is_exact = |test: &Test| match test.kind {
+        MatchKind::Exact => !test.values.is_empty(),
+        // A pattern without a wildcard is an exact text; one that is not known may be.
+        MatchKind::Pattern => {
+            !test.values.is_empty()
+                && test.values.iter().all(|value| !value.literal().contains(['*', '?']))
+        }
+        _ => false,
+    };
+    let exact = statement.audiences.iter().any(|test| is_exact(test) && !test.negated);
+    let has_client_ids = statement.client_ids.as_ref().is_some_and(|ids| !ids.is_empty());
+    if !exact && !has_client_ids && !statement.may_hide_tests() {
         let message = match statement.cloud {
             Cloud::Gcp => {
                 "no allowed audience: GCP then takes the provider's own resource name, which no token of a run has"
+            }
+            Cloud::Aws => {
+                "no audience is compared, so each client id of the provider is admitted: a token for something else can \
+                 be replayed here. Compare `aud`"
             }
             _ => {
                 "no audience is compared: a token for something else can be replayed here. Compare `aud`"
@@ -270,25 +332,35 @@ fn audiences(statement: &TrustStatement, found: &mut Found<'_>) {
         found("no-audience", &statement.place, message.to_owned());
     }
     for test in &statement.audiences {
-        for value in test.values.iter().filter(|value| value.known) {
-            let other = Cloud::of_audience(&value.text).filter(|cloud| *cloud != statement.cloud);
-            if let Some(other) = other {
-                let message = format!(
-                    "`{}` is an audience of {other}: a token that is sent to one can be replayed at the other. Give {} \
-                     its own",
-                    value.text, statement.cloud
-                );
-                found("audience-of-another-cloud", &test.place, message);
+        for value in &test.values {
+            if test.kind == MatchKind::Exact && !test.negated && value.literal().contains('*') {
+                let message =
+                    format!("no token has the audience `{}`: here `*` is no wildcard", value.text);
+                found("never-admits", &test.place, message);
             }
+            if let (true, Some(other)) = (value.known, other_cloud(statement.cloud, &value.text)) {
+                found("audience-of-another-cloud", &test.place, other);
+            }
+        }
+    }
+    for id in statement.client_ids.iter().flatten().filter(|id| !exact && id.known) {
+        if let Some(other) = other_cloud(statement.cloud, &id.text) {
+            found(
+                "audience-of-another-cloud",
+                &statement.place,
+                format!("the provider's client id {other}"),
+            );
         }
     }
 }
 
-/// Truncates a text that may be long.
-fn cut(text: &str) -> String {
-    const SHOWN: usize = 200;
-    let shown: String = text.chars().take(SHOWN).collect();
-    if shown.len() < text.len() { shown + "…" } else { shown }
+/// The problem of an audience that is another cloud's.
+fn other_cloud(cloud: Cloud, audience: &str) -> Option<String> {
+    let other = Cloud::of_audience(audience).filter(|other| *other != cloud)?;
+    Some(format!(
+        "`{audience}` is an audience of {other}: a token that is sent to one can be replayed at the other. Give {cloud} \
+         its own"
+    ))
 }
 
 /// The sort key of a place: lines sort by number, not by their digits.

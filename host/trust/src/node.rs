@@ -17,8 +17,17 @@ pub(crate) enum Value {
     Text(Text),
     List(Vec<Node>),
     Map(Vec<(String, Node)>),
-    /// An expression that only OpenTofu could evaluate, as the file writes it.
-    Unknown(String),
+    Unknown(Unknown),
+}
+
+/// An expression that only OpenTofu or the cloud could evaluate.
+#[derive(Debug, Clone)]
+pub(crate) struct Unknown {
+    /// The expression as the file writes it, on one line.
+    pub(crate) written: String,
+    /// The parts of its value that the files show: the elements of a default, the form of each element of a `for`. A
+    /// text that may be absent or another one is not `known` in them.
+    pub(crate) likely: Vec<Node>,
 }
 
 /// A text. Its unknown parts are written as `${…}`.
@@ -26,6 +35,11 @@ pub(crate) enum Value {
 pub(crate) struct Text {
     pub(crate) text: String,
     pub(crate) known: bool,
+    /// The reason why a text that the files show is not certain: it is the default of a variable, or one of two
+    /// branches.
+    pub(crate) origin: Option<String>,
+    /// The line of the file on which the text begins, if each line of the text is one of the file: a heredoc.
+    pub(crate) first_line: Option<usize>,
 }
 
 /// A place in a file.
@@ -47,9 +61,91 @@ impl fmt::Display for Place {
     }
 }
 
+impl Text {
+    pub(crate) fn known(text: impl Into<String>) -> Self {
+        Self { text: text.into(), known: true, origin: None, first_line: None }
+    }
+
+    pub(crate) fn unknown(text: impl Into<String>) -> Self {
+        Self { known: false, ..Self::known(text) }
+    }
+
+    /// The text without its unknown parts.
+    pub(crate) fn literal(&self) -> String {
+        let mut literal = String::new();
+        let mut rest = self.text.as_str();
+        while let Some((before, after)) = rest.split_once("${") {
+            literal.push_str(before);
+            rest = after.split_once('}').map_or("", |(_, after)| after);
+        }
+        literal + rest
+    }
+}
+
+impl Unknown {
+    /// An expression of which nothing is known. It is written on one line, since a finding is one line.
+    pub(crate) fn new(written: &str) -> Self {
+        const SHOWN: usize = 120;
+        let mut written = written.split_whitespace().collect::<Vec<_>>().join(" ");
+        if let Some((end, _)) = written.char_indices().nth(SHOWN) {
+            written.truncate(end);
+            written.push('…');
+        }
+        Self { written, likely: Vec::new() }
+    }
+}
+
 impl Node {
+    pub(crate) fn unknown(written: &str, likely: Vec<Self>, place: Place) -> Self {
+        Self { value: Value::Unknown(Unknown { likely, ..Unknown::new(written) }), place }
+    }
+
+    pub(crate) fn of_text(text: Text, place: Place) -> Self {
+        Self { value: Value::Text(text), place }
+    }
+
+    /// Returns the node with each text in it uncertain for a reason.
+    pub(crate) fn uncertain(mut self, origin: &str) -> Self {
+        self.each_text(&mut |text| {
+            text.known = false;
+            text.origin.get_or_insert_with(|| origin.to_owned());
+        });
+        self
+    }
+
+    fn each_text(&mut self, change: &mut impl FnMut(&mut Text)) {
+        match &mut self.value {
+            Value::Text(text) => change(text),
+            Value::List(nodes) | Value::Unknown(Unknown { likely: nodes, .. }) => {
+                nodes.iter_mut().for_each(|node| node.each_text(change));
+            }
+            Value::Map(members) => {
+                members.iter_mut().for_each(|(_, node)| node.each_text(change));
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    /// Returns the node with everything in it at one place: what another file defines is reported where it is used.
+    pub(crate) fn at(mut self, place: &Place) -> Self {
+        self.place = place.clone();
+        self.value = match self.value {
+            Value::Text(text) => Value::Text(Text { first_line: None, ..text }),
+            Value::List(nodes) => Value::List(nodes.into_iter().map(|n| n.at(place)).collect()),
+            Value::Map(members) => {
+                Value::Map(members.into_iter().map(|(key, node)| (key, node.at(place))).collect())
+            }
+            Value::Unknown(Unknown { written, likely }) => Value::Unknown(Unknown {
+                written,
+                likely: likely.into_iter().map(|n| n.at(place)).collect(),
+            }),
+            value => value,
+        };
+        self
+    }
+
     /// Returns a member of a map.
-    pub(crate) fn get(&self, name: &str) -> Option<&Node> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Self> {
         match &self.value {
             Value::Map(members) => {
                 members.iter().find(|(key, _)| key == name).map(|(_, node)| node)
@@ -59,7 +155,7 @@ impl Node {
     }
 
     /// Returns the first of several members that is not null: `userAssigned`, `user_assigned`.
-    pub(crate) fn any(&self, names: &[&str]) -> Option<&Node> {
+    pub(crate) fn any(&self, names: &[&str]) -> Option<&Self> {
         names
             .iter()
             .find_map(|name| self.get(name))
@@ -73,10 +169,11 @@ impl Node {
         }
     }
 
-    /// The elements of a list; any other value is its own single element.
-    pub(crate) fn elements(&self) -> &[Node] {
+    /// The elements of a list, or the likely ones of an expression; any other value is its own single element.
+    pub(crate) fn elements(&self) -> &[Self] {
         match &self.value {
             Value::List(elements) => elements,
+            Value::Unknown(Unknown { likely, .. }) if !likely.is_empty() => likely,
             Value::Null => &[],
             _ => std::slice::from_ref(self),
         }
@@ -86,20 +183,36 @@ impl Node {
     pub(crate) fn text(&self) -> Option<Text> {
         match &self.value {
             Value::Text(text) => Some(text.clone()),
-            Value::Unknown(written) => Some(Text { text: format!("${{{written}}}"), known: false }),
-            Value::Number(number) => Some(Text { text: number.clone(), known: true }),
-            Value::Bool(bool) => Some(Text { text: bool.to_string(), known: true }),
+            Value::Unknown(Unknown { written, .. }) => {
+                Some(Text::unknown(format!("${{{written}}}")))
+            }
+            Value::Number(number) => Some(Text::known(number)),
+            Value::Bool(bool) => Some(Text::known(bool.to_string())),
             Value::Null | Value::List(_) | Value::Map(_) => None,
         }
     }
 
     /// The texts of a list, or of a scalar.
     pub(crate) fn texts(&self) -> Vec<Text> {
-        self.elements().iter().filter_map(Node::text).collect()
+        let texts = self.elements().iter().map(|element| match &element.value {
+            Value::Unknown(Unknown { likely, .. }) if !likely.is_empty() => {
+                likely.iter().filter_map(Self::text).collect()
+            }
+            _ => element.text().into_iter().collect::<Vec<_>>(),
+        });
+        texts.flatten().collect()
     }
 
     /// The text of a scalar, if all of it is known.
     pub(crate) fn known(&self) -> Option<String> {
         self.text().filter(|text| text.known).map(|text| text.text)
+    }
+
+    /// The expression, if the node is one that is not evaluated.
+    pub(crate) fn written(&self) -> Option<&str> {
+        match &self.value {
+            Value::Unknown(unknown) => Some(&unknown.written),
+            _ => None,
+        }
     }
 }

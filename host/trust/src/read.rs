@@ -1,8 +1,11 @@
 //! Reads trust statements from parsed files.
 
+pub(crate) mod arm;
 mod aws;
 mod azure;
+pub(crate) mod cloudformation;
 mod gcp;
+pub(crate) mod plan;
 mod stackit;
 
 use std::collections::BTreeSet;
@@ -10,7 +13,7 @@ use std::collections::BTreeSet;
 use countersign_clouds::Cloud;
 
 use crate::hcl::Block;
-use crate::node::{Node, Text, Value};
+use crate::node::{Node, Value};
 use crate::trust_statement::{TrustStatement, UnknownEffect};
 
 /// Reads the trust statements of a JSON file, at any depth.
@@ -24,7 +27,7 @@ fn walk(node: &Node, statements: &mut Vec<TrustStatement>) {
     let found = aws::policy(node, &node.place.to_string())
         .or_else(|| stackit::provider(node))
         .or_else(|| gcp::provider(node))
-        .or_else(|| gcp::bindings(node))
+        .or_else(|| gcp::bindings(node, ""))
         .or_else(|| azure::credential(node).map(|statement| vec![statement]));
     if let Some(found) = found {
         statements.extend(found);
@@ -34,10 +37,10 @@ fn walk(node: &Node, statements: &mut Vec<TrustStatement>) {
         Value::List(elements) => elements.iter().for_each(|element| walk(element, statements)),
         Value::Map(members) => members.iter().for_each(|(_, member)| walk(member, statements)),
         // Some commands print a policy as a string within their JSON.
-        Value::Text(Text { text, .. }) if text.trim_start().starts_with('{') => {
+        Value::Text(text) if text.text.trim_start().starts_with('{') => {
             match crate::json::parse_at(text, &node.place) {
                 Some(inner) => walk(&inner, statements),
-                None if text.contains("AssumeRoleWithWebIdentity") => {
+                None if text.text.contains("AssumeRoleWithWebIdentity") => {
                     let mut statement =
                         TrustStatement::new(Cloud::Aws, node.place.clone(), node.place.to_string());
                     statement.note(UnknownEffect::HidesTests, &node.place, "a policy");
@@ -50,35 +53,37 @@ fn walk(node: &Node, statements: &mut Vec<TrustStatement>) {
     }
 }
 
-/// Reads the trust statements of an HCL block.
+/// Reads the trust statements of a block of OpenTofu.
 ///
 /// A block of a known kind always yields at least one: an unreadable block yields one that is unresolved. `data` are
 /// the folder's data sources, as `KIND.NAME`: their own blocks are read, and not each reference to them.
 pub(crate) fn block(block: &Block, data: &BTreeSet<String>) -> Vec<TrustStatement> {
     let kind = block.labels.first().map(String::as_str).unwrap_or_default();
+    let body = &block.body;
+    let role = |name| aws::role(body.get(name), &block.place, &block.labels.join("."), data);
     let mut statements = match (block.kind.as_str(), kind) {
-        ("resource", "aws_iam_role") => aws::role(block, data),
-        ("data", "aws_iam_policy_document") => aws::document(block),
+        ("resource", "aws_iam_role") => role("assume_role_policy"),
+        ("resource", "awscc_iam_role") => role("assume_role_policy_document"),
+        ("data", "aws_iam_policy_document") => aws::document(block, data),
         (
             "resource",
             "azurerm_federated_identity_credential"
             | "azuread_application_federated_identity_credential"
             | "azuread_application_flexible_federated_identity_credential",
-        ) => one(
-            Cloud::Azure,
-            block,
-            azure::credential(&block.body).map(|statement| vec![statement]),
-        ),
+        ) => one(Cloud::Azure, block, azure::credential(body).map(|statement| vec![statement])),
+        ("resource", "azapi_resource" | "azapi_update_resource") => {
+            azure::azapi(block).unwrap_or_default()
+        }
         ("resource", "google_iam_workload_identity_pool_provider") => {
-            one(Cloud::Gcp, block, gcp::provider(&block.body))
+            one(Cloud::Gcp, block, gcp::provider(body))
         }
         ("resource", "stackit_service_account_federated_identity_provider") => {
-            one(Cloud::Stackit, block, stackit::provider(&block.body))
+            one(Cloud::Stackit, block, stackit::resource(body))
         }
-        ("data", "google_iam_policy") => gcp::policy(&block.body),
-        ("resource", kind) if kind.starts_with("google_") => match block.body.get("policy_data") {
+        ("data", "google_iam_policy") => gcp::policy(body),
+        ("resource", kind) if kind.starts_with("google_") => match body.get("policy_data") {
             Some(policy) => gcp::policy_data(policy, block, data),
-            None => gcp::bindings(&block.body).unwrap_or_default(),
+            None => gcp::bindings(body, kind).unwrap_or_default(),
         },
         _ => Vec::new(),
     };
@@ -91,10 +96,14 @@ pub(crate) fn block(block: &Block, data: &BTreeSet<String>) -> Vec<TrustStatemen
 }
 
 /// Returns true if an expression refers to one of these data sources of a kind.
-fn is_of_data(expression: &str, kind: &str, data: &BTreeSet<String>) -> bool {
+pub(crate) fn is_of_data(expression: &str, kind: &str, data: &BTreeSet<String>) -> bool {
+    name_of_data(expression, kind).is_some_and(|name| data.contains(&format!("{kind}.{name}")))
+}
+
+/// The name of the data source of a kind that an expression refers to.
+pub(crate) fn name_of_data<'e>(expression: &'e str, kind: &str) -> Option<&'e str> {
     let named = expression.strip_prefix("data.").and_then(|rest| rest.strip_prefix(kind));
-    let name = named.and_then(|rest| rest.strip_prefix('.')?.split(['.', '[']).next());
-    name.is_some_and(|name| data.contains(&format!("{kind}.{name}")))
+    named.and_then(|rest| rest.strip_prefix('.')?.split(['.', '[']).next())
 }
 
 /// The statements read from a block, or an unresolved one.
@@ -116,7 +125,16 @@ fn note_unknown(statement: &mut TrustStatement) {
     let unknown: Vec<_> = texts
         .flat_map(|test| test.values.iter().map(move |value| (&test.place, value)))
         .filter(|(_, value)| !value.known)
-        .map(|(place, value)| (place.clone(), format!("`{}`", value.text)))
+        .map(|(place, value)| {
+            let what = match &value.origin {
+                Some(origin) if origin.starts_with("the default") => {
+                    format!("`{}`, {origin}, which may be replaced", value.text)
+                }
+                Some(origin) => format!("`{}`, {origin}", value.text),
+                None => format!("`{}`", value.text),
+            };
+            (place.clone(), what)
+        })
         .collect();
     for (place, what) in unknown {
         statement.note(UnknownEffect::AddsValue, &place, what);

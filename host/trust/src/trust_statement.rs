@@ -1,5 +1,7 @@
 //! Trust statements: one statement of a role's trust policy, one federated credential, one provider or binding.
 
+use std::fmt;
+
 use countersign_clouds::Cloud;
 
 use crate::condition::Condition;
@@ -17,14 +19,51 @@ pub(crate) struct TrustStatement {
     pub(crate) subjects: Vec<Test>,
     pub(crate) audiences: Vec<Test>,
     pub(crate) kind: StatementKind,
-    /// Set for IAM's `"Effect": "Deny"`: the statement refuses the tokens that it matches.
-    pub(crate) is_deny: bool,
+    pub(crate) effect: Effect,
+    /// GCP: the pool of a provider, or of a binding's principals; `None` if it is not known.
+    pub(crate) pool: Option<Pool>,
+    /// The reasons why no token can match: a key that no token of the provider has.
+    pub(crate) never: Vec<(Place, String)>,
+    /// GCP: set for a binding of everybody, with or without a token.
+    pub(crate) is_public: bool,
+    /// GCP: set for a member that is not known, of a resource whose members are rarely principals of pools.
+    pub(crate) is_aside: bool,
+    /// Set for a statement in a document that no role of its files uses.
+    pub(crate) is_unused: bool,
+    /// AWS: the client ids of the provider, if a file has them: STS compares the audience with these.
+    pub(crate) client_ids: Option<Vec<Text>>,
     /// The attribute condition of GCP's provider.
     pub(crate) condition: Option<Condition>,
     /// AWS: the characters of the whole policy without white space, if all of it is known.
     pub(crate) policy_characters: Option<usize>,
     /// The parts that the files do not determine.
     pub(crate) unresolved: Vec<Unresolved>,
+}
+
+/// The effect of a statement of IAM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    Allow,
+    /// The statement refuses the tokens that it matches.
+    Deny,
+    /// The files do not determine it.
+    Unknown,
+}
+
+/// A workload identity pool of GCP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Pool {
+    /// Its id.
+    Id(String),
+    /// The expression of its id, with the folder that it is in: the same expression is the same pool.
+    Expression(String),
+}
+
+impl fmt::Display for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Id(name) | Self::Expression(name)) = self;
+        f.write_str(name)
+    }
 }
 
 /// A part of a statement that the files do not determine, or that is not evaluated here.
@@ -44,6 +83,8 @@ pub(crate) enum UnknownEffect {
     Narrows,
     /// It is one more value of a test that was read.
     AddsValue,
+    /// It names the provider in the key of a test. That is no finding by itself: the same name is used in both places.
+    NamesProvider,
 }
 
 /// The part that a statement plays in admitting a token.
@@ -58,7 +99,7 @@ pub(crate) enum StatementKind {
 }
 
 /// A test of one claim.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Test {
     pub(crate) kind: MatchKind,
     pub(crate) values: Vec<Text>,
@@ -67,6 +108,8 @@ pub(crate) struct Test {
     pub(crate) written: String,
     /// Set within a CEL condition, which is evaluated as a whole and not test by test.
     pub(crate) in_condition: bool,
+    /// Set for `StringNotEquals` and its like: the test passes if none of the values matches.
+    pub(crate) negated: bool,
 }
 
 /// The comparison of a claim with a value.
@@ -82,6 +125,8 @@ pub(crate) enum MatchKind {
     Prefix,
     /// Any other comparison, which is not evaluated here.
     Other,
+    /// The mapping of GCP's `google.subject`, which bindings compare in place of the subject.
+    Mapping,
 }
 
 impl TrustStatement {
@@ -94,7 +139,13 @@ impl TrustStatement {
             subjects: Vec::new(),
             audiences: Vec::new(),
             kind: StatementKind::Whole,
-            is_deny: false,
+            effect: Effect::Allow,
+            pool: None,
+            never: Vec::new(),
+            is_unused: false,
+            is_public: false,
+            is_aside: false,
+            client_ids: None,
             condition: None,
             policy_characters: None,
             unresolved: Vec::new(),
@@ -108,6 +159,23 @@ impl TrustStatement {
         self.unresolved.push(Unresolved { place: place.clone(), what: what.into(), effect });
     }
 
+    pub(crate) fn is_deny(&self) -> bool {
+        self.effect == Effect::Deny
+    }
+
+    /// Returns true if a binding can be of the pool of this provider. A pool that is not known may be any.
+    pub(crate) fn may_be_of_pool(&self, other: &Self) -> bool {
+        match (&self.pool, &other.pool) {
+            (Some(Pool::Id(one)), Some(Pool::Id(other))) => one == other,
+            _ => true,
+        }
+    }
+
+    /// Returns true if both are of one pool for certain.
+    pub(crate) fn is_of_pool(&self, other: &Self) -> bool {
+        self.pool.is_some() && self.pool == other.pool
+    }
+
     /// Returns true if there may be tests that were not read.
     pub(crate) fn may_hide_tests(&self) -> bool {
         self.unresolved.iter().any(|unresolved| unresolved.effect == UnknownEffect::HidesTests)
@@ -116,7 +184,14 @@ impl TrustStatement {
 
 impl Test {
     pub(crate) fn new(kind: MatchKind, values: Vec<Text>, place: Place, written: &str) -> Self {
-        Self { kind, values, place, written: written.to_owned(), in_condition: false }
+        Self {
+            kind,
+            values,
+            place,
+            written: written.to_owned(),
+            in_condition: false,
+            negated: false,
+        }
     }
 
     pub(crate) fn exact(values: Vec<Text>, place: Place) -> Self {

@@ -39,7 +39,7 @@ fn trust(audience: &str, count: usize) -> TrustSpec {
 fn read(trust: &TrustSpec, cloud: Cloud) -> [TrustFiles; 2] {
     let generated = trust.generate(cloud).unwrap();
     [("a.json", generated.json.to_string()), ("a.tf", generated.hcl)]
-        .map(|(name, text)| TrustFiles::parse(&[(name.to_owned(), text)]).unwrap())
+        .map(|(name, text)| TrustFiles::parse(&[(name.to_owned(), text)]))
 }
 
 #[test]
@@ -62,7 +62,12 @@ fn what_is_written_is_what_was_agreed() {
 #[test]
 fn it_lets_in_whom_it_should_and_nobody_else() {
     for (cloud, audience) in CLOUDS {
-        for files in read(&trust(audience, 2), cloud) {
+        for (files, is_hcl) in read(&trust(audience, 2), cloud).into_iter().zip([false, true]) {
+            // GCP's JSON is the provider alone: the bindings of its pool are elsewhere.
+            let admitted = match cloud {
+                Cloud::Gcp if !is_hcl => Admission::Unknown,
+                _ => Admission::Admitted,
+            };
             assert_eq!(
                 files.lint().iter().filter(|f| f.code != "not-readable").count(),
                 0,
@@ -72,16 +77,8 @@ fn it_lets_in_whom_it_should_and_nobody_else() {
             let admits = |issuer, subject: &str, audience| {
                 files.admits(cloud, TokenClaims { issuer, subject, audience })
             };
-            assert_eq!(
-                admits(ISSUER, &subject("team", 1), audience),
-                Admission::Admitted,
-                "{cloud}"
-            );
-            assert_eq!(
-                admits(ISSUER, &subject("team", 2), audience),
-                Admission::Admitted,
-                "{cloud}"
-            );
+            assert_eq!(admits(ISSUER, &subject("team", 1), audience), admitted, "{cloud}");
+            assert_eq!(admits(ISSUER, &subject("team", 2), audience), admitted, "{cloud}");
             for (issuer, subject, audience) in [
                 (ISSUER, subject("team", 3), audience),
                 (ISSUER, subject("team-b", 1), audience),
@@ -139,7 +136,7 @@ fn each_limit_is_kept() {
 fn nothing_that_is_given_is_evaluated() {
     let audience = "${file(\"x\")}%{if}\\\"";
     let generated = trust(audience, 1).generate(Cloud::Stackit).unwrap();
-    let files = TrustFiles::parse(&[("a.tf".to_owned(), generated.hcl.clone())]).unwrap();
+    let files = TrustFiles::parse(&[("a.tf".to_owned(), generated.hcl.clone())]);
     let token = TokenClaims { issuer: ISSUER, subject: &subject("team", 1), audience };
     assert_eq!(files.admits(Cloud::Stackit, token), Admission::Admitted, "{}", generated.hcl);
 }

@@ -1,5 +1,11 @@
 //! Every finding, in files of the clouds and of OpenTofu.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -9,28 +15,49 @@ use std::path::Path;
 use countersign_clouds::Cloud;
 use countersign_trust::{Admission, FINDINGS, TokenClaims, TrustFiles};
 
-/// `tests/lint/NAME.txt` has the findings of `NAME`; `make golden` writes it.
-#[test]
-fn each_file_has_its_findings() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lint");
-    let mut names: Vec<String> = fs::read_dir(&folder)
-        .unwrap()
+/// The files of a case: a file, or all files of a folder.
+fn files_of(path: &Path, name: &str) -> Vec<(String, String)> {
+    if path.is_file() {
+        return vec![(name.to_owned(), fs::read_to_string(path).unwrap())];
+    }
+    let mut entries: Vec<_> = fs::read_dir(path).unwrap().map(|entry| entry.unwrap()).collect();
+    entries.sort_by_key(fs::DirEntry::file_name);
+    let within = |entry: fs::DirEntry| {
+        files_of(&entry.path(), &format!("{name}/{}", entry.file_name().display()))
+    };
+    entries.into_iter().flat_map(within).collect()
+}
+
+/// The names in a folder of `tests`.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> = entries
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .filter(|name| !name.ends_with(".txt"))
         .collect();
     names.sort();
-    let mut seen = BTreeSet::new();
-    for name in &names {
-        let text = fs::read_to_string(folder.join(name)).unwrap();
-        let trust = TrustFiles::parse(&[(name.clone(), text)]).unwrap();
-        assert!(!trust.is_empty(), "{name}");
+    names
+}
+
+/// `tests/lint/NAME.txt` has the findings of `NAME`; `make golden` writes it.
+#[test]
+fn each_file_has_its_findings() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lint");
+    let (mut seen, mut differ) = (BTreeSet::new(), Vec::new());
+    for name in &names(&folder) {
+        let trust = TrustFiles::parse(&files_of(&folder.join(name), name));
         let mut found = String::new();
         for finding in trust.lint() {
             seen.insert(finding.code);
+            let accepted = finding.accepted.map(|reason| format!(" (accepted: {reason})"));
             writeln!(
                 found,
-                "{}:{}: {}: {}",
-                finding.file, finding.place, finding.code, finding.message
+                "{}:{}: {}: {}{}",
+                finding.file,
+                finding.place,
+                finding.code,
+                finding.message,
+                accepted.unwrap_or_default()
             )
             .unwrap();
         }
@@ -39,14 +66,27 @@ fn each_file_has_its_findings() {
             fs::write(&golden, &found).unwrap();
         }
         let expected = fs::read_to_string(&golden).unwrap_or_default();
-        assert_eq!(found, expected, "{name}: if that is right, `make golden`");
+        if found != expected {
+            differ.push(format!("{name}:\n{found}instead of\n{expected}"));
+        }
     }
+    assert!(differ.is_empty(), "{}\nif that is right, `make golden`", differ.join("\n"));
     let all: BTreeSet<_> = FINDINGS.iter().map(|(code, _)| *code).collect();
     assert_eq!(seen, all, "a finding that no file shows");
 }
 
+/// `tests/none` has what is no trust in an issuer: nothing is counted, and nothing found.
 #[test]
-fn what_is_not_in_its_language_is_an_error() {
+fn what_is_no_trust_is_nothing() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/none");
+    for name in &names(&folder) {
+        let trust = TrustFiles::parse(&files_of(&folder.join(name), name));
+        assert_eq!((trust.len(), trust.lint()), (0, Vec::new()), "{name}");
+    }
+}
+
+#[test]
+fn what_is_not_in_its_language_is_a_finding() {
     for (name, text, says) in [
         ("a.tf", "resource \"x\" {", "line 1, column"),
         ("a.json", "{\"a\": 1, \"a\": 2}", "a.json"),
@@ -55,10 +95,15 @@ fn what_is_not_in_its_language_is_an_error() {
         ("a.tf", &format!("a = {}1{}", "(".repeat(5000), ")".repeat(5000)), "line 1"),
         ("a.hcl", &" ".repeat((4 << 20) + 1), "longer than 4194304 bytes"),
     ] {
-        let error = TrustFiles::parse(&[(name.to_owned(), text.to_owned())]).unwrap_err();
-        assert!(error.to_string().contains(says), "{error}");
+        let other = ("b.tf".to_owned(), "resource \"aws_iam_role\" \"a\" {}".to_owned());
+        let trust = TrustFiles::parse(&[(name.to_owned(), text.to_owned()), other]);
+        let findings = trust.lint();
+        let said = format!("{}:{}: {}", findings[0].file, findings[0].place, findings[0].message);
+        assert_eq!(findings[0].code, "unreadable-file", "{said}");
+        assert!(said.contains(says), "{said}");
+        assert_eq!(trust.len(), 1, "the other file is read");
     }
-    let nothing = TrustFiles::parse(&[("a.json".to_owned(), "{}".to_owned())]).unwrap();
+    let nothing = TrustFiles::parse(&[("a.json".to_owned(), "{}".to_owned())]);
     assert!(nothing.is_empty() && nothing.lint().is_empty());
 }
 
@@ -75,7 +120,7 @@ resource "aws_iam_role" "a" {
     let codes = |other: &str, text: &str| {
         let files = [("a/role.tf", role), (other, text)];
         let files = files.map(|(name, text)| (name.to_owned(), text.to_owned()));
-        let findings = TrustFiles::parse(&files).unwrap().lint();
+        let findings = TrustFiles::parse(&files).lint();
         findings.iter().map(|finding| finding.code).collect::<Vec<_>>()
     };
     assert_eq!(codes("a/document.tf", document), [""; 0]);
@@ -90,11 +135,12 @@ fn what_may_not_be_there_admits_nobody_for_sure() {
         let text = format!(
             r#"
 resource "google_iam_workload_identity_pool_provider" "a" {{
+  workload_identity_pool_id          = "p"
   workload_identity_pool_provider_id = "a"
   {more}
   attribute_mapping = {{
     "google.subject" = "assertion.sub"
-    "attribute.x"    = "[1].all(a, a > 0) ? 'x' : 'y'"
+    "attribute.x"    = "assertion.teams.all(a, a != '') ? 'x' : 'y'"
     "attribute.team" = "assertion.team"
   }}
   attribute_condition = "{condition}"
@@ -103,9 +149,14 @@ resource "google_iam_workload_identity_pool_provider" "a" {{
     allowed_audiences = ["b"]
   }}
 }}
+resource "google_service_account_iam_member" "a" {{
+  service_account_id = "a"
+  role               = "roles/iam.workloadIdentityUser"
+  member             = "principalSet://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/*"
+}}
 "#
         );
-        let trust = TrustFiles::parse(&[("a.tf".to_owned(), text)]).unwrap();
+        let trust = TrustFiles::parse(&[("a.tf".to_owned(), text)]);
         let token = TokenClaims { issuer: "https://oidc.example.com", subject: "s", audience: "b" };
         trust.admits(Cloud::Gcp, token)
     };
@@ -135,7 +186,7 @@ fn mappings_do_not_iterate() {
             "attributeCondition": "assertion.sub == 'a:b' && assertion.aud == 'b'",
             "oidc": {{"issuerUri": "https://oidc.example.com", "allowedAudiences": ["b"]}}}}"#
     );
-    let trust = TrustFiles::parse(&[("a.json".to_owned(), text)]).unwrap();
+    let trust = TrustFiles::parse(&[("a.json".to_owned(), text)]);
     assert_eq!(trust.len(), 1);
     assert!(trust.lint().iter().all(|finding| finding.code != "no-subject"));
 }
@@ -155,7 +206,7 @@ resource "azurerm_federated_identity_credential" "a" {
   audience = ["api://AzureADTokenExchange"]
 }
 "#;
-    let trust = TrustFiles::parse(&[("a.tf".to_owned(), text.to_owned())]).unwrap();
+    let trust = TrustFiles::parse(&[("a.tf".to_owned(), text.to_owned())]);
     let codes: Vec<_> = trust.lint().iter().map(|finding| finding.code).collect();
     assert_eq!(codes, ["not-readable"]);
 }
@@ -164,7 +215,7 @@ resource "azurerm_federated_identity_credential" "a" {
 #[test]
 fn findings_mislead_nobody() {
     let text = "{\"issuer\": \"https://a\", \"subject\": \"a:workspace.\\u001b[31m\\u202e\", \"audiences\": [\"x\"]}";
-    let trust = TrustFiles::parse(&[("a\u{1b}.json".to_owned(), text.to_owned())]).unwrap();
+    let trust = TrustFiles::parse(&[("a\u{1b}.json".to_owned(), text.to_owned())]);
     let findings = trust.lint();
     assert_eq!(findings.len(), 1);
     for finding in findings {

@@ -105,7 +105,7 @@ impl Report {
     pub(super) fn run(&self) -> Result<Exit> {
         let installation = Installation::read(&self.policies)?;
         let counts = self.log.as_deref().map(of_log).transpose()?.unwrap_or_default().counts;
-        let trust = read_trust(&self.trust)?;
+        let trust = read_trust(&self.trust)?.trust;
         let mut definitions: BTreeSet<_> = installation.definitions(&[]).into_iter().collect();
         definitions.extend(self.definitions.iter().cloned());
         for (definition, of) in &counts {

@@ -19,7 +19,7 @@ use crate::check::preflight_of;
 use crate::clock;
 use crate::log::verified;
 use crate::output::{self, Exit};
-use crate::trust::read_trust_with_digest;
+use crate::trust::{ReadTrust, read_trust};
 
 /// The arguments of all steps.
 #[derive(Args)]
@@ -273,11 +273,17 @@ impl TrustArguments {
 
     /// Reads the trust policies, and returns them with the digest of their files.
     fn read(&self) -> Result<(TrustFiles, Digest)> {
-        let trust = read_trust_with_digest(&self.trust)?;
-        if trust.0.is_empty() {
+        let ReadTrust { trust, digest, .. } = read_trust(&self.trust)?;
+        // What is not read may be trust that has the one subject alone.
+        if let Some(gap) = trust.gaps().first() {
+            bail!(
+                "nothing was changed: not all of --trust can be evaluated: {gap}. A plan (`tofu show -json`) has everything"
+            );
+        }
+        if trust.is_empty() {
             bail!("the files of --trust admit nobody: are they the right ones?");
         }
-        Ok(trust)
+        Ok((trust, digest))
     }
 
     /// Checks that trust admits the future subject wherever it admits the current one, and that the cloud accepts such
@@ -330,11 +336,13 @@ impl TrustArguments {
                     Admission::Admitted => {}
                     Admission::NotAdmitted => bail!(
                         "definition {definition}: the trust of {cloud} does not admit `{subject}` for \
-                         `{audience}`; {remedy}"
+                         `{audience}`{}; {remedy}",
+                        reasons(trust, cloud, token)
                     ),
                     Admission::Unknown => bail!(
                         "definition {definition}: the trust of {cloud} may not admit `{subject}` for \
-                         `{audience}`, as far as its files say; {remedy}"
+                         `{audience}`, as far as its files say{}; {remedy}",
+                        reasons(trust, cloud, token)
                     ),
                 }
                 for parts in &before {
@@ -351,6 +359,13 @@ impl TrustArguments {
         }
         Ok(clouds.into_iter().map(Cloud::as_str).collect())
     }
+}
+
+/// The reasons for which trust is not known to admit a token.
+fn reasons(trust: &TrustFiles, cloud: Cloud, token: TokenClaims<'_>) -> String {
+    const SHOWN: usize = 5;
+    let reasons = trust.reasons(cloud, token).into_iter().take(SHOWN);
+    reasons.map(|reason| format!("\n  {}", countersign::visible(&reason))).collect()
 }
 
 /// Checks that the issuer itself would sign a token with this subject.

@@ -25,19 +25,16 @@ pub(super) fn generate(trust: &TrustSpec) -> Result<GeneratedTrust, TrustError> 
             })
         })
         .collect();
-    let mut blocks = vec![
-        variable("resource_group_name", "The resource group of the identity"),
-        variable("user_assigned_identity_id", "The id of the user-assigned identity"),
-    ];
+    let mut blocks =
+        vec![variable("user_assigned_identity_id", "The id of the user-assigned identity")];
     blocks.extend(trust.subjects.iter().map(|(name, subject)| {
         Block::builder("resource")
             .add_labels(["azurerm_federated_identity_credential", name])
             .add_attribute(Attribute::new("name", quoted(name)))
             .add_attribute(Attribute::new(
-                "resource_group_name",
-                reference("var.resource_group_name"),
+                "user_assigned_identity_id",
+                reference("var.user_assigned_identity_id"),
             ))
-            .add_attribute(Attribute::new("parent_id", reference("var.user_assigned_identity_id")))
             .add_attribute(Attribute::new("issuer", quoted(&trust.issuer)))
             .add_attribute(Attribute::new("subject", quoted(subject.as_str())))
             .add_attribute(Attribute::new("audience", list(&[audience])))

@@ -45,17 +45,14 @@ pub(super) fn generate(trust: &TrustSpec) -> Result<GeneratedTrust, TrustError> 
         .build();
     let mut blocks = vec![
         variable("workload_identity_pool_id", "The id of the workload identity pool"),
-        variable(
-            "workload_identity_pool_name",
-            "Its name: `projects/N/locations/global/workloadIdentityPools/ID`",
-        ),
+        variable("project_number", "The number of the project that the pool belongs to"),
         variable("service_account_id", "The name of the service account that runs act as"),
         provider,
     ];
     for (name, subject) in &trust.subjects {
         // A subject has nothing that is evaluated.
         let member = format!(
-            "principal://iam.googleapis.com/${{var.workload_identity_pool_name}}/subject/{subject}"
+            "principal://iam.googleapis.com/projects/${{var.project_number}}/locations/global/workloadIdentityPools/${{var.workload_identity_pool_id}}/subject/{subject}"
         );
         let binding = Block::builder("resource")
             .add_labels(["google_service_account_iam_member", name])

@@ -1,61 +1,140 @@
 //! AWS: reads the trust policies of roles.
 
+mod condition;
+
 use std::collections::BTreeSet;
 
 use countersign_clouds::Cloud;
 
-use super::{is_of_data, note_unknown};
+use super::note_unknown;
 use crate::hcl::Block;
 use crate::json;
 use crate::node::{Node, Place, Text, Value};
-use crate::trust_statement::{MatchKind, Test, TrustStatement, UnknownEffect};
+use crate::trust_statement::{Effect, TrustStatement, UnknownEffect};
 
 /// Reads the statements of an IAM policy; `None` if the node is not one.
 pub(super) fn policy(node: &Node, owner: &str) -> Option<Vec<TrustStatement>> {
     let nodes = member(node, "Statement")?;
     let characters = characters(node);
-    let statements = nodes.elements().iter().filter_map(|node| {
-        if let Value::Unknown(written) = &node.value {
-            return Some(unknown(node, owner, written));
+    let statements = nodes.elements().iter().flat_map(|node| {
+        if let Value::Unknown(_) = &node.value {
+            return vec![unknown(node, owner)];
         }
-        let text = |name| member(node, name).and_then(Node::text);
-        let texts = |name| member(node, name).map(Node::texts).unwrap_or_default();
-        let is_deny = text("Effect").is_some_and(|effect| effect.text == "Deny");
-        let excluded = member(node, "NotAction").map(|_| is_web_identity(&texts("NotAction")));
-        if excluded == Some(true) || (excluded.is_none() && !is_web_identity(&texts("Action"))) {
-            return None;
-        }
-        let principal = member(node, "Principal");
+        let part = |name| member(node, name);
+        let principal = part("Principal");
         let federated = principal.and_then(|principal| member(principal, "Federated"));
         // Principals of AWS itself do not present a token.
         let others = principal.is_some_and(|principal| matches!(principal.value, Value::Map(_)));
         if others && federated.is_none() && !any_principal(principal) {
-            return None;
+            return Vec::new();
         }
-        let mut statement = web_identity(node.place.clone(), owner, federated.map(Node::texts));
-        statement.is_deny = is_deny;
-        statement.policy_characters = characters;
-        // `*` and `NotPrincipal` name no provider, so it is unknown whose tokens they match.
-        if federated.is_none() {
-            statement.note(UnknownEffect::Narrows, &node.place, "the principal");
-        }
-        if let Some(condition) = member(node, "Condition") {
-            for (operator, keys) in condition.members() {
-                for (key, values) in keys.members() {
-                    add(&mut statement, operator, key, values.texts(), values.place.clone());
-                }
-                if let Value::Unknown(written) = &keys.value {
-                    statement.note(UnknownEffect::HidesTests, &keys.place, format!("`{written}`"));
-                }
+        let parts = Parts {
+            effect: part("Effect"),
+            actions: part("Action"),
+            not_actions: part("NotAction"),
+            resources: part("Resource").or_else(|| part("NotResource")),
+            has_principal: principal.is_some() || part("NotPrincipal").is_some(),
+        };
+        let mut made = trust(node, owner, &parts, federated);
+        for statement in &mut made {
+            statement.policy_characters = characters;
+            if let Some(condition) = part("Condition") {
+                condition::of_policy(statement, condition);
             }
-            if let Value::Unknown(written) = &condition.value {
-                statement.note(UnknownEffect::HidesTests, &condition.place, format!("`{written}`"));
-            }
+            note_unknown(statement);
         }
-        note_unknown(&mut statement);
-        Some(statement)
+        without_strangers(made)
     });
     Some(statements.collect())
+}
+
+/// The parts of a statement that JSON and data sources name differently.
+struct Parts<'n> {
+    effect: Option<&'n Node>,
+    actions: Option<&'n Node>,
+    not_actions: Option<&'n Node>,
+    resources: Option<&'n Node>,
+    has_principal: bool,
+}
+
+/// Makes one statement for each provider that a statement of IAM names; none if it is no trust.
+fn trust(
+    node: &Node,
+    owner: &str,
+    parts: &Parts<'_>,
+    federated: Option<&Node>,
+) -> Vec<TrustStatement> {
+    let texts = |node: Option<&Node>| node.map(Node::texts).unwrap_or_default();
+    let actions = texts(parts.actions);
+    let is_named = actions
+        .iter()
+        .any(|action| action.text.eq_ignore_ascii_case("sts:AssumeRoleWithWebIdentity"));
+    // A trust policy has principals and no resources. One without principals may be completed elsewhere.
+    let is_trust = parts.resources.is_none() && (parts.has_principal || is_named);
+    let excluded = parts.not_actions.map(|not| condition::is_web_identity(&not.texts()));
+    let applies = match excluded {
+        Some(excluded) => !excluded,
+        None => condition::is_web_identity(&actions),
+    };
+    if !is_trust || !applies {
+        return Vec::new();
+    }
+    let issuers = federated.map(Node::texts).unwrap_or_default();
+    let mut made: Vec<_> = issuers.iter().filter_map(issuer).map(Some).collect();
+    if federated.is_none() {
+        made.push(None);
+    }
+    let made = made.into_iter().map(|issuer| {
+        let mut statement = TrustStatement::new(Cloud::Aws, node.place.clone(), owner.to_owned());
+        // `*` and `NotPrincipal` name no provider, so it is unknown whose tokens they match. Without principals, another
+        // document has them.
+        if issuer.is_none() {
+            let effect = if parts.has_principal {
+                UnknownEffect::Narrows
+            } else {
+                UnknownEffect::NamesProvider
+            };
+            statement.note(effect, &node.place, "the principal");
+        }
+        statement.issuer = issuer;
+        let effect = parts
+            .effect
+            .map(|effect| (effect, effect.text().unwrap_or_else(|| Text::unknown("…"))));
+        statement.effect = match &effect {
+            None => Effect::Allow,
+            Some((_, Text { text, known: true, .. })) if text == "Allow" => Effect::Allow,
+            Some((_, Text { text, known: true, .. })) if text == "Deny" => Effect::Deny,
+            Some((at, text)) => {
+                let what = format!("the effect `{}`, which may be `Deny`", text.text);
+                statement.note(UnknownEffect::Narrows, &at.place, what);
+                Effect::Unknown
+            }
+        };
+        if let Some(unknown) = actions.iter().find(|action| !action.known).filter(|_| !is_named) {
+            let what = format!("the action `{}`", unknown.text);
+            statement.note(UnknownEffect::Narrows, &node.place, what);
+        }
+        statement
+    });
+    made.collect()
+}
+
+/// Drops providers of a list whose tokens cannot meet conditions that are another one's.
+fn without_strangers(mut made: Vec<TrustStatement>) -> Vec<TrustStatement> {
+    if made.iter().any(|statement| statement.never.is_empty()) {
+        made.retain(|statement| statement.never.is_empty());
+    }
+    made
+}
+
+/// The issuer of a provider; `None` for providers of SAML and of Amazon's own, whose tokens are others.
+fn issuer(arn: &Text) -> Option<Text> {
+    // `arn:aws:iam::123456789012:oidc-provider/HOST/PATH` is the provider of `https://HOST/PATH`.
+    if let Some((_, rest)) = arn.text.split_once(":oidc-provider/") {
+        let known = !rest.contains("${") && (arn.known || arn.origin.is_none());
+        return Some(Text { text: format!("https://{rest}"), known, ..arn.clone() });
+    }
+    (!arn.text.contains(":saml-provider/")).then(|| Text { known: false, ..arn.clone() })
 }
 
 /// Returns a member by its name in any case: IAM ignores it.
@@ -71,153 +150,131 @@ fn any_principal(principal: Option<&Node>) -> bool {
 }
 
 /// An unresolved statement.
-fn unknown(node: &Node, owner: &str, written: &str) -> TrustStatement {
+fn unknown(node: &Node, owner: &str) -> TrustStatement {
     let mut statement = TrustStatement::new(Cloud::Aws, node.place.clone(), owner.to_owned());
+    let written = node.written().unwrap_or("a statement");
     statement.note(UnknownEffect::HidesTests, &node.place, format!("`{written}`"));
     statement
 }
 
-/// Reads an `aws_iam_role`.
-pub(super) fn role(block: &Block, data: &BTreeSet<String>) -> Vec<TrustStatement> {
-    let Some(attribute) = block.body.get("assume_role_policy") else { return Vec::new() };
-    let owner = name(block);
-    match &attribute.value {
-        Value::Text(text) => {
-            let node = json::parse_at(&text.text, &attribute.place);
-            if let Some(statements) = node.and_then(|node| policy(&node, &owner)) {
+/// Reads the trust policy of a role. `data` are the folder's documents, whose own blocks are read.
+pub(super) fn role(
+    attribute: Option<&Node>,
+    place: &Place,
+    owner: &str,
+    data: &BTreeSet<String>,
+) -> Vec<TrustStatement> {
+    let place = attribute.map_or(place, |attribute| &attribute.place);
+    match attribute.map(|attribute| &attribute.value) {
+        Some(Value::Text(text)) => {
+            let node = json::parse_at(text, place);
+            if let Some(statements) = node.and_then(|node| policy(&node, owner)) {
                 return statements;
             }
         }
-        Value::Map(_) => return policy(attribute, &owner).unwrap_or_default(),
+        Some(Value::Map(_)) => {
+            return attribute.and_then(|node| policy(node, owner)).unwrap_or_default();
+        }
         // The data source's own block is read, if it is in one of the files.
-        Value::Unknown(written) if is_of_data(written, "aws_iam_policy_document", data) => {
+        Some(Value::Unknown(unknown))
+            if super::is_of_data(&unknown.written, "aws_iam_policy_document", data) =>
+        {
             return Vec::new();
         }
         _ => {}
     }
-    let mut statement = TrustStatement::new(Cloud::Aws, attribute.place.clone(), owner);
-    statement.note(UnknownEffect::HidesTests, &attribute.place, "the trust policy of the role");
+    let mut statement = TrustStatement::new(Cloud::Aws, place.clone(), owner.to_owned());
+    let what = match attribute.and_then(Node::written) {
+        Some(written) => format!("the trust policy of the role, `{written}`"),
+        None => "the trust policy of the role".to_owned(),
+    };
+    statement.note(UnknownEffect::HidesTests, place, what);
     vec![statement]
 }
 
 /// Reads an `aws_iam_policy_document`.
-pub(super) fn document(block: &Block) -> Vec<TrustStatement> {
-    let owner = name(block);
-    let mut statements = Vec::new();
-    for node in block.body.get("statement").map(Node::elements).unwrap_or_default() {
-        if let Value::Unknown(written) = &node.value {
-            statements.push(unknown(node, &owner, written));
+pub(super) fn document(block: &Block, data: &BTreeSet<String>) -> Vec<TrustStatement> {
+    let owner = block.labels.join(".");
+    let mut made = Vec::new();
+    let nodes = block.body.get("statement").map(Node::elements).unwrap_or_default();
+    for node in nodes {
+        // What a `dynamic` block makes may be told from its content.
+        let (of, is_repeated) = match &node.value {
+            Value::Unknown(unknown) => match unknown.likely.as_slice() {
+                [content] => (content, true),
+                _ => (node, true),
+            },
+            _ => (node, false),
+        };
+        if let Value::Unknown(_) = of.value {
+            made.push(unknown(node, &owner));
             continue;
         }
-        let is_deny = node.get("effect").and_then(Node::known).is_some_and(|e| e == "Deny");
-        let actions = node.get("actions").map(Node::texts).unwrap_or_default();
-        let excluded = node.get("not_actions").map(|not| is_web_identity(&not.texts()));
-        if excluded == Some(true) || (excluded.is_none() && !is_web_identity(&actions)) {
-            continue;
-        }
-        let principals = node.get("principals").map(Node::elements).unwrap_or_default();
-        let federated = principals
+        let principals = of.get("principals").map(Node::elements).unwrap_or_default();
+        let kind = |principal: &Node| principal.get("type").and_then(Node::known);
+        let federated: Vec<_> = principals
             .iter()
-            .filter(|p| p.get("type").and_then(Node::known).as_deref() == Some("Federated"))
-            .find_map(|principal| principal.get("identifiers"));
-        if !principals.is_empty()
-            && federated.is_none()
-            && principals.iter().all(|p| {
-                !matches!(p.get("type").and_then(Node::known).as_deref(), Some("*") | None)
-            })
-        {
+            .filter(|principal| kind(principal).as_deref() == Some("Federated"))
+            .filter_map(|principal| principal.get("identifiers"))
+            .flat_map(|identifiers| identifiers.elements().iter().cloned())
+            .collect();
+        let only_others =
+            principals.iter().all(|p| !matches!(kind(p).as_deref(), Some("*") | None));
+        if !principals.is_empty() && federated.is_empty() && only_others {
             continue;
         }
-        let mut statement = web_identity(node.place.clone(), &owner, federated.map(Node::texts));
-        statement.is_deny = is_deny;
-        for condition in node.get("condition").map(Node::elements).unwrap_or_default() {
-            let text = |name| condition.get(name).and_then(Node::text);
-            match (text("test"), text("variable")) {
-                (Some(operator), Some(key)) => {
-                    let values = condition.get("values").map(Node::texts).unwrap_or_default();
-                    add(&mut statement, &operator.text, &key.text, values, condition.place.clone());
-                }
-                _ => statement.note(UnknownEffect::HidesTests, &condition.place, "a condition"),
+        let federated = (!federated.is_empty())
+            .then(|| Node { value: Value::List(federated), place: of.place.clone() });
+        let parts = Parts {
+            effect: of.get("effect"),
+            actions: of.get("actions"),
+            not_actions: of.get("not_actions"),
+            resources: of.get("resources").or_else(|| of.get("not_resources")),
+            has_principal: !principals.is_empty() || of.get("not_principals").is_some(),
+        };
+        let mut of_providers = trust(of, &owner, &parts, federated.as_ref());
+        for statement in &mut of_providers {
+            for one in of.get("condition").map(Node::elements).unwrap_or_default() {
+                condition::of_document(statement, one);
             }
+            if is_repeated {
+                let what = node.written().unwrap_or_default();
+                statement.note(
+                    UnknownEffect::Narrows,
+                    &node.place,
+                    format!("how often `{what}` is repeated"),
+                );
+            }
+            note_unknown(statement);
         }
-        note_unknown(&mut statement);
-        statements.push(statement);
+        made.extend(without_strangers(of_providers));
+    }
+    let (is_trust, length) = (!made.is_empty(), characters_of_document(block));
+    for statement in &mut made {
+        statement.policy_characters = length;
     }
     for name in
         ["source_policy_documents", "override_policy_documents", "source_json", "override_json"]
     {
-        if let Some(source) = block.body.get(name) {
-            let mut statement =
-                TrustStatement::new(Cloud::Aws, source.place.clone(), owner.clone());
-            statement.note(UnknownEffect::HidesTests, &source.place, format!("`{name}`"));
-            statements.push(statement);
+        let Some(source) = block.body.get(name) else { continue };
+        // Documents of this folder are read where they are. Others may be permissions, but not beside trust.
+        let is_read = |node: &Node| {
+            node.written().is_some_and(|w| super::is_of_data(w, "aws_iam_policy_document", data))
+        };
+        if source.elements().iter().all(is_read) || !(is_trust || may_be_trust(block)) {
+            continue;
         }
+        let mut statement = TrustStatement::new(Cloud::Aws, source.place.clone(), owner.clone());
+        statement.note(UnknownEffect::HidesTests, &source.place, format!("`{name}`"));
+        made.push(statement);
     }
-    statements
+    made
 }
 
-fn name(block: &Block) -> String {
-    block.labels.join(".")
-}
-
-/// A statement for the tokens of a federated provider.
-fn web_identity(place: Place, owner: &str, federated: Option<Vec<Text>>) -> TrustStatement {
-    let mut statement = TrustStatement::new(Cloud::Aws, place, owner.to_owned());
-    // `arn:aws:iam::123456789012:oidc-provider/HOST/PATH` is the provider of `https://HOST/PATH`.
-    statement.issuer = federated.into_iter().flatten().next().map(|arn| {
-        match arn.text.split_once(":oidc-provider/") {
-            Some((_, rest)) => {
-                Text { text: format!("https://{rest}"), known: !rest.contains("${") }
-            }
-            None => Text { known: false, ..arn },
-        }
-    });
-    statement
-}
-
-fn is_web_identity(actions: &[Text]) -> bool {
-    actions.iter().any(|action| {
-        crate::glob::matches(&action.text.to_ascii_lowercase(), "sts:assumerolewithwebidentity")
-            || !action.known
-    })
-}
-
-/// Adds a condition: an operator on a key.
-fn add(statement: &mut TrustStatement, operator: &str, key: &str, values: Vec<Text>, place: Place) {
-    let lower = operator.to_ascii_lowercase();
-    let plain = lower.strip_prefix("foranyvalue:").unwrap_or(&lower);
-    let kind = match plain {
-        "stringequals" => MatchKind::Exact,
-        "stringequalsignorecase" => MatchKind::IgnoreCase,
-        "stringlike" => MatchKind::Pattern,
-        // `ForAllValues:` and `…IfExists` also hold for a claim that is absent.
-        _ => MatchKind::Other,
-    };
-    // IAM replaces policy variables: `${…}`, which OpenTofu writes as `&{…}`.
-    let values = values.into_iter().map(|Text { text, known }| {
-        let known = known && !text.contains("${") && !text.contains("&{");
-        Text { text, known }
-    });
-    let test = Test::new(kind, values.collect(), place, operator);
-    // `HOST/PATH:sub` is a claim of the provider's token. `aws:…` and other providers' keys are not in it.
-    let (of, claim) = key.rsplit_once(':').unwrap_or(("", key));
-    let provider = statement.issuer.as_ref().filter(|issuer| issuer.known);
-    let is_own = provider.is_none_or(|issuer| {
-        let host = issuer.text.strip_prefix("https://").unwrap_or_default();
-        of.contains("${") || of.eq_ignore_ascii_case(host)
-    });
-    match (of, claim.to_ascii_lowercase().as_str()) {
-        ("aws", _) => {}
-        (_, "sub" | "aud") if !is_own => {
-            let what = format!("a condition on `{key}`, which is not the provider's");
-            statement.note(UnknownEffect::Narrows, &test.place, what);
-            return;
-        }
-        (_, "sub") => return statement.subjects.push(test),
-        (_, "aud") => return statement.audiences.push(test),
-        _ => {}
-    }
-    statement.note(UnknownEffect::Narrows, &test.place, format!("a condition on `{key}`"));
+/// Returns true for a document whose own statements do not show that it is about permissions.
+fn may_be_trust(block: &Block) -> bool {
+    let nodes = block.body.get("statement").map(Node::elements).unwrap_or_default();
+    !nodes.iter().any(|node| node.get("resources").or_else(|| node.get("not_resources")).is_some())
 }
 
 /// The length of a policy in characters without white space, if all of it is known.
@@ -226,12 +283,41 @@ fn characters(node: &Node) -> Option<usize> {
     Some(text.chars().filter(|c| !c.is_whitespace()).count())
 }
 
+/// The length of the policy that a data source makes. An account number that is not known counts as twelve digits.
+fn characters_of_document(block: &Block) -> Option<usize> {
+    const FRAME: usize = r#"{"Version":"2012-10-17","Statement":[]}"#.len();
+    let of = |texts: &[Text]| -> Option<usize> {
+        let each = texts.iter().map(|text| {
+            let account = text.text.replace("${account}", "123456789012");
+            (!account.contains("${"))
+                .then(|| account.split_whitespace().map(str::len).sum::<usize>() + 3)
+        });
+        Some(each.sum::<Option<usize>>()? + 2)
+    };
+    let nodes = block.body.get("statement")?.elements();
+    let statement = |node: &Node| -> Option<usize> {
+        node.written().is_none().then_some(())?;
+        let mut length = r#"{"Sid":"","Effect":"Allow","Principal":{},"Action":},"#.len();
+        length += of(&node.get("actions").map(Node::texts).unwrap_or_default())?;
+        for principal in node.get("principals").map(Node::elements).unwrap_or_default() {
+            length +=
+                of(&principal.get("type")?.texts())? + of(&principal.get("identifiers")?.texts())?;
+        }
+        for condition in node.get("condition").map(Node::elements).unwrap_or_default() {
+            let of = |name| of(&condition.get(name)?.texts());
+            length += of("test")? + of("variable")? + of("values")?;
+        }
+        Some(length)
+    };
+    Some(nodes.iter().map(statement).sum::<Option<usize>>()? + FRAME)
+}
+
 fn value(node: &Node) -> Option<serde_json::Value> {
     Some(match &node.value {
         Value::Null => serde_json::Value::Null,
         Value::Bool(bool) => (*bool).into(),
         Value::Number(number) => serde_json::Value::Number(number.parse().ok()?),
-        Value::Text(Text { text, known: true }) => text.clone().into(),
+        Value::Text(Text { text, known: true, .. }) => text.clone().into(),
         Value::Text(_) | Value::Unknown(_) => return None,
         Value::List(elements) => elements.iter().map(value).collect::<Option<Vec<_>>>()?.into(),
         Value::Map(members) => {

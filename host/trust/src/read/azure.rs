@@ -3,17 +3,25 @@
 use countersign_clouds::Cloud;
 
 use super::note_unknown;
-use crate::node::{Node, Text};
-use crate::trust_statement::{MatchKind, Test, TrustStatement};
+use crate::hcl::Block;
+use crate::node::{Node, Text, Value};
+use crate::trust_statement::{MatchKind, Test, TrustStatement, UnknownEffect};
+
+/// The type of a credential in Azure Resource Manager.
+const CREDENTIALS: &str = "/federatedidentitycredentials";
 
 /// Reads a credential in the form of Azure Resource Manager, Graph, their command lines or both OpenTofu providers;
 /// `None` if the node is not one.
 pub(super) fn credential(node: &Node) -> Option<TrustStatement> {
     let issuer = node.get("issuer")?;
     let subject = node.any(&["subject"]);
-    let expression = node
-        .any(&["claimsMatchingExpression", "claims_matching_expression"])
-        .map(|expression| expression.get("value").unwrap_or(expression));
+    let expression =
+        node.any(&["claimsMatchingExpression", "claims_matching_expression"]).map(|expression| {
+            match expression.elements() {
+                [block] => block.get("value").unwrap_or(block),
+                _ => expression,
+            }
+        });
     let audiences = node.any(&["audiences", "audience"]);
     if subject.is_none() && expression.is_none() && audiences.is_none() {
         return None;
@@ -24,13 +32,39 @@ pub(super) fn credential(node: &Node) -> Option<TrustStatement> {
         statement.subjects.push(Test::exact(subject.texts(), subject.place.clone()));
     }
     if let Some((expression, text)) = expression.and_then(|e| Some((e, e.text()?))) {
-        statement.subjects.push(matching(&text, expression));
+        match matching(&text, expression) {
+            Some(test) => statement.subjects.push(test),
+            None => {
+                let what = format!("the expression `{}`", text.text);
+                statement.note(UnknownEffect::HidesTests, &expression.place, what);
+            }
+        }
     }
     if let Some(audiences) = audiences {
         statement.audiences.push(Test::exact(audiences.texts(), audiences.place.clone()));
     }
     note_unknown(&mut statement);
     Some(statement)
+}
+
+/// Reads an `azapi_resource`; `None` if it is no credential.
+pub(super) fn azapi(block: &Block) -> Option<Vec<TrustStatement>> {
+    let of = block.body.get("type").and_then(Node::text)?;
+    if !of.text.to_ascii_lowercase().contains(CREDENTIALS) {
+        return None;
+    }
+    let owner = block.body.get("parent_id").and_then(Node::text).map(|text| text.text);
+    let body = block.body.get("body")?;
+    let parsed = match &body.value {
+        Value::Text(text) => crate::json::parse_at(text, &body.place),
+        _ => Some(body.clone()),
+    };
+    let properties = parsed.as_ref().and_then(|body| body.get("properties"));
+    let mut statement = properties.and_then(credential);
+    if let (Some(statement), Some(owner)) = (&mut statement, owner) {
+        statement.owner = owner;
+    }
+    Some(super::one(Cloud::Azure, block, statement.map(|statement| vec![statement])))
 }
 
 /// The identity that the credential belongs to.
@@ -46,20 +80,20 @@ fn owner(node: &Node) -> String {
 }
 
 /// Parses `claims['sub'] matches 'a*'` and `claims['sub'] eq 'a'`.
-fn matching(text: &Text, node: &Node) -> Test {
-    let parsed = text.text.split_once(']').and_then(|(claim, rest)| {
-        let claim = claim.trim().strip_prefix("claims[")?.trim_matches(['\'', '"']);
-        let (operator, value) = rest.trim().split_once(' ')?;
-        let value = value.trim();
-        let value = value.strip_prefix('\'')?.strip_suffix('\'')?;
-        (claim == "sub" && !value.contains('\'')).then_some((operator, value))
-    });
-    let place = node.place.clone();
-    let (kind, written, value) = match parsed {
-        Some((operator @ "matches", value)) => (MatchKind::Pattern, operator, value),
-        Some((operator @ "eq", value)) => (MatchKind::Exact, operator, value),
-        _ => (MatchKind::Other, "an expression", text.text.as_str()),
+fn matching(text: &Text, node: &Node) -> Option<Test> {
+    let (claim, rest) = text.text.split_once(']')?;
+    let claim = claim.trim().strip_prefix("claims[")?.trim_matches(['\'', '"']);
+    let (operator, value) = rest.trim().split_once(' ')?;
+    let value = value.trim().strip_prefix('\'')?.strip_suffix('\'')?;
+    if claim != "sub" || value.contains('\'') {
+        return None;
+    }
+    let kind = match operator {
+        "matches" => MatchKind::Pattern,
+        "eq" => MatchKind::Exact,
+        _ => return None,
     };
-    let value = Text { text: value.to_owned(), known: text.known };
-    Test::new(kind, vec![value], place, written)
+    let known = text.known || !value.contains("${");
+    let value = Text { text: value.to_owned(), known, ..text.clone() };
+    Some(Test::new(kind, vec![value], node.place.clone(), operator))
 }

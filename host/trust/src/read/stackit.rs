@@ -3,12 +3,18 @@
 use countersign_clouds::Cloud;
 
 use super::note_unknown;
-use crate::node::Node;
+use crate::node::{Node, Value};
 use crate::trust_statement::{MatchKind, Test, TrustStatement, UnknownEffect};
 
 /// Reads a provider; `None` if the node is not one.
 pub(super) fn provider(node: &Node) -> Option<Vec<TrustStatement>> {
-    let (issuer, assertions) = (node.get("issuer")?, node.get("assertions")?);
+    node.get("assertions")?;
+    resource(node)
+}
+
+/// Reads a provider that is known to be one: without assertions it admits every token of the issuer.
+pub(super) fn resource(node: &Node) -> Option<Vec<TrustStatement>> {
+    let issuer = node.get("issuer")?;
     let owner = node
         .any(&["service_account_email", "serviceAccountEmail", "email"])
         .and_then(Node::text)
@@ -16,25 +22,35 @@ pub(super) fn provider(node: &Node) -> Option<Vec<TrustStatement>> {
     let mut statement =
         TrustStatement::new(Cloud::Stackit, node.place.clone(), owner.unwrap_or_default());
     statement.issuer = issuer.text();
-    for assertion in assertions.elements() {
+    if let Some(Node { value: Value::Unknown(unknown), place }) = node.get("assertions") {
+        statement.note(UnknownEffect::HidesTests, place, format!("`{}`", unknown.written));
+    }
+    let assertions = node.get("assertions").map(Node::elements).unwrap_or_default();
+    for assertion in assertions.iter().filter(|assertion| assertion.written().is_none()) {
         let text = |name| assertion.get(name).and_then(Node::text);
         let (Some(item), Some(operator)) = (text("item"), text("operator")) else {
             statement.note(UnknownEffect::HidesTests, &assertion.place, "an assertion");
             continue;
         };
         let kind = if operator.text == "equals" { MatchKind::Exact } else { MatchKind::Other };
-        let values = text("value").into_iter().collect();
+        let values = assertion.get("value").map(Node::texts).unwrap_or_default();
         let place = assertion.place.clone();
+        // Each token of the issuer has its name.
+        let is_issuer = |test: &Test| {
+            let issuer = statement.issuer.as_ref().filter(|issuer| issuer.known);
+            let is_same = |value: &crate::node::Text| {
+                issuer.is_some_and(|i| value.known && i.text == value.text)
+            };
+            test.kind == MatchKind::Exact && test.values.iter().any(is_same)
+        };
         let test = Test::new(kind, values, place, &operator.text);
         match item.text.as_str() {
             "sub" => statement.subjects.push(test),
             "aud" => statement.audiences.push(test),
+            "iss" if is_issuer(&test) => {}
             other => {
-                statement.note(
-                    UnknownEffect::Narrows,
-                    &test.place,
-                    format!("an assertion on `{other}`"),
-                );
+                let what = format!("an assertion on `{other}`");
+                statement.note(UnknownEffect::Narrows, &test.place, what);
             }
         }
     }

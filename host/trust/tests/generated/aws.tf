@@ -19,7 +19,7 @@ data "aws_iam_policy_document" "countersign" {
     }
 
     condition {
-      test = "StringEquals"
+      test     = "StringEquals"
       variable = "oidc.example.com:aud"
       values = [
         "aws-workload-identity-provider:demo"
@@ -27,7 +27,7 @@ data "aws_iam_policy_document" "countersign" {
     }
 
     condition {
-      test = "StringEquals"
+      test     = "StringEquals"
       variable = "oidc.example.com:sub"
       values = [
         "system:serviceaccount:demo:workspace.team.buildingblockdefinition.00000001-6974-444f-9d33-62134a632373",
@@ -35,4 +35,9 @@ data "aws_iam_policy_document" "countersign" {
       ]
     }
   }
+}
+
+resource "aws_iam_role" "countersign" {
+  name               = "countersign"
+  assume_role_policy = data.aws_iam_policy_document.countersign.json
 }

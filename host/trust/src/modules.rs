@@ -1,0 +1,260 @@
+//! Evaluates folders of OpenTofu, with the modules that they call.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use countersign_clouds::Cloud;
+
+use crate::hcl::{self, Block, Definition, HclFile, Inputs, Names};
+use crate::node::{Node, Place, Text, Value};
+use crate::read;
+use crate::trust_statement::{TrustStatement, UnknownEffect};
+
+/// The maximum depth of calls.
+const MAX_DEPTH: usize = 8;
+
+/// The maximum number of calls that are evaluated.
+const MAX_CALLS: usize = 1000;
+
+/// The arguments of a call that are no inputs.
+const META: &[&str] = &["source", "version", "providers", "for_each", "count", "depends_on"];
+
+type NamedFile<'f> = (&'f str, HclFile);
+
+/// The folders of a set of files.
+pub(crate) struct Folders<'f> {
+    folders: BTreeMap<String, Folder<'f>>,
+}
+
+struct Folder<'f> {
+    definitions: Vec<(&'f str, Definition<'f>)>,
+    names: Names<'f>,
+}
+
+/// The result of evaluating all folders.
+#[derive(Default)]
+pub(crate) struct Evaluated {
+    pub(crate) statements: Vec<(String, TrustStatement)>,
+    pub(crate) unresolved: Vec<(String, Place, String)>,
+    calls: usize,
+}
+
+impl<'f> Folders<'f> {
+    /// Groups files by folder, since OpenTofu loads a folder as one module. `values` are files of values.
+    pub(crate) fn of(files: &[&'f NamedFile<'f>], values: &[&'f NamedFile<'f>]) -> Self {
+        let mut by_folder: BTreeMap<String, Vec<(&'f str, Definition<'f>)>> = BTreeMap::new();
+        for (name, file) in files {
+            let definitions = file.definitions().into_iter().map(|definition| (*name, definition));
+            by_folder.entry(folder_of(name)).or_default().extend(definitions);
+        }
+        let folders = by_folder.into_iter().map(|(folder, definitions)| {
+            let mut names = Names::of(definitions.iter().map(|(_, definition)| definition));
+            let of_folder = values.iter().filter(|(name, _)| folder_of(name) == folder);
+            // OpenTofu loads these in the order of their names, `terraform.tfvars` first.
+            let mut of_folder: Vec<_> = of_folder.filter(|(name, _)| is_loaded(name)).collect();
+            of_folder.sort_by_key(|(name, _)| (!name.contains("terraform.tfvars"), *name));
+            for (_, file) in of_folder {
+                names.add_values(file);
+            }
+            (folder, Folder { definitions, names })
+        });
+        Self { folders: folders.collect() }
+    }
+
+    /// Lists the files of values that OpenTofu only loads when it is told to.
+    pub(crate) fn not_loaded(&self, values: &[&'f NamedFile<'f>]) -> Vec<(String, Place, String)> {
+        let others = values.iter().filter(|(name, _)| !is_loaded(name));
+        let what = "values that OpenTofu loads only with `-var-file`";
+        others.map(|(name, _)| ((*name).to_owned(), Place::Line(1), what.to_owned())).collect()
+    }
+
+    /// Evaluates each folder that no other one calls, and those that it calls.
+    pub(crate) fn evaluate(&self) -> Evaluated {
+        let mut called = BTreeSet::new();
+        for (folder, Folder { definitions, .. }) in &self.folders {
+            let modules = definitions.iter().filter(|(_, definition)| definition.kind == "module");
+            let sources = modules.filter_map(|(_, definition)| {
+                let source = definition.content.attribute("source")?;
+                resolve(folder, source.as_str()?)
+            });
+            called.extend(
+                sources.filter(|target| self.folders.contains_key(target) && target != folder),
+            );
+        }
+        let mut made = Evaluated::default();
+        let roots: Vec<_> =
+            self.folders.iter().filter(|(folder, _)| !called.contains(*folder)).collect();
+        // Folders that call each other in a circle have no root.
+        let roots = if roots.is_empty() { self.folders.iter().collect() } else { roots };
+        for (folder, of) in roots {
+            self.folder(folder, of, &of.names, "", &mut made, 0);
+        }
+        made
+    }
+
+    fn folder(
+        &self,
+        folder: &str,
+        of: &Folder<'f>,
+        names: &Names<'f>,
+        path: &str,
+        made: &mut Evaluated,
+        depth: usize,
+    ) {
+        let (mut blocks, mut modules) = (Vec::new(), Vec::new());
+        for (file, definition) in &of.definitions {
+            match definition.kind.as_str() {
+                "resource" | "data" => {
+                    for (body, repeated_unknown) in hcl::instances(definition, names) {
+                        let block = Block {
+                            kind: definition.kind.clone(),
+                            labels: definition.labels.clone(),
+                            place: definition.place.clone(),
+                            body,
+                            repeated_unknown,
+                        };
+                        blocks.push((*file, block));
+                    }
+                }
+                "module" => modules.push((*file, definition, hcl::instances(definition, names))),
+                _ => {}
+            }
+        }
+        let data = blocks.iter().filter(|(_, block)| block.kind == "data");
+        let data: BTreeSet<_> = data.map(|(_, block)| block.labels.join(".")).collect();
+        let used = used_documents(&blocks, &modules);
+        let client_ids = client_ids(&blocks);
+        for (file, block) in &blocks {
+            let is_document =
+                block.labels.first().is_some_and(|kind| kind == "aws_iam_policy_document");
+            let is_unused =
+                is_document && block.labels.get(1).is_some_and(|name| !used.contains(name));
+            for mut statement in read::block(block, &data) {
+                statement.is_unused = is_unused;
+                if let Some(ids) = statement.issuer.as_ref().and_then(|i| client_ids.get(&i.text)) {
+                    statement.client_ids = Some(ids.clone());
+                }
+                if !path.is_empty()
+                    && (statement.owner.contains("${") || statement.cloud == Cloud::Aws)
+                {
+                    statement.owner = format!("{path}{}", statement.owner);
+                }
+                made.statements.push(((*file).to_owned(), statement));
+            }
+        }
+        for (file, definition, instances) in modules {
+            let label = definition.labels.first().map(String::as_str).unwrap_or_default();
+            for (body, repeated_unknown) in instances {
+                let source = body.get("source").and_then(Node::known);
+                let target = source.as_ref().and_then(|source| resolve(folder, source));
+                let called = target.as_ref().and_then(|target| self.folders.get_key_value(target));
+                made.calls += 1;
+                let Some((target, called)) =
+                    called.filter(|_| depth < MAX_DEPTH && made.calls <= MAX_CALLS)
+                else {
+                    let what = match source {
+                        Some(source) => format!("what the module `{label}` ({source}) makes"),
+                        None => format!("what the module `{label}` makes"),
+                    };
+                    made.unresolved.push((file.to_owned(), definition.place.clone(), what));
+                    continue;
+                };
+                let inputs =
+                    body.members().iter().filter(|(name, _)| !META.contains(&name.as_str()));
+                let names = called.names.with_inputs(inputs.cloned().collect::<Inputs>());
+                let path = format!("{path}module.{label}: ");
+                let from = made.statements.len();
+                self.folder(target, called, &names, &path, made, depth + 1);
+                if repeated_unknown {
+                    for (_, statement) in made.statements.iter_mut().skip(from) {
+                        let effect = UnknownEffect::Narrows;
+                        let what = format!("how often the module `{label}` is repeated");
+                        let place = statement.place.clone();
+                        statement.note(effect, &place, what);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The documents that roles and calls of modules in these blocks use, directly or by another document.
+fn used_documents(
+    blocks: &[(&str, Block)],
+    modules: &[(&str, &Definition<'_>, Vec<(Node, bool)>)],
+) -> BTreeSet<String> {
+    let mut used = BTreeSet::new();
+    let kind = |block: &Block| block.labels.first().cloned().unwrap_or_default();
+    for (_, block) in blocks.iter().filter(|(_, block)| block.kind == "resource") {
+        for name in ["assume_role_policy", "assume_role_policy_document"] {
+            if let Some(policy) = block.body.get(name) {
+                read::plan::documents_of(policy, &mut used);
+            }
+        }
+    }
+    for (body, _) in modules.iter().flat_map(|(_, _, instances)| instances) {
+        read::plan::documents_of(body, &mut used);
+    }
+    // A document can have another one as its source, and that one again.
+    for _ in 0..MAX_DEPTH {
+        let before = used.len();
+        let documents = blocks.iter().filter(|(_, block)| kind(block) == "aws_iam_policy_document");
+        let of_used = documents
+            .filter(|(_, block)| block.labels.get(1).is_some_and(|name| used.contains(name)));
+        let sources: Vec<_> = of_used.map(|(_, block)| block.body.clone()).collect();
+        sources.iter().for_each(|body| read::plan::documents_of(body, &mut used));
+        if used.len() == before {
+            break;
+        }
+    }
+    used
+}
+
+/// The client ids of the providers in these blocks, by issuer.
+fn client_ids(blocks: &[(&str, Block)]) -> BTreeMap<String, Vec<Text>> {
+    let providers = blocks.iter().filter(|(_, block)| {
+        block.kind == "resource"
+            && block.labels.first().is_some_and(|kind| kind == "aws_iam_openid_connect_provider")
+    });
+    let ids = providers.filter_map(|(_, block)| {
+        let (url, list) = (block.body.get("url")?.known()?, block.body.get("client_id_list")?);
+        let host = url.strip_prefix("https://").unwrap_or(&url);
+        matches!(list.value, Value::List(_)).then(|| (format!("https://{host}"), list.texts()))
+    });
+    ids.collect()
+}
+
+/// Returns true for files of values that OpenTofu loads by itself.
+fn is_loaded(name: &str) -> bool {
+    let file = name.rsplit('/').next().unwrap_or(name);
+    let file = file.strip_suffix(".json").unwrap_or(file);
+    file == "terraform.tfvars" || file.ends_with(".auto.tfvars")
+}
+
+/// The folder of a file.
+pub(crate) fn folder_of(name: &str) -> String {
+    let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
+    normal(folder.split('/'))
+}
+
+/// The folder of a module that is called by a relative path.
+fn resolve(folder: &str, source: &str) -> Option<String> {
+    let is_relative =
+        source == "." || source == ".." || source.starts_with("./") || source.starts_with("../");
+    is_relative.then(|| normal(folder.split('/').chain(source.split('/'))))
+}
+
+/// A path without `.` and `..`.
+fn normal<'p>(steps: impl Iterator<Item = &'p str>) -> String {
+    let mut path: Vec<&str> = Vec::new();
+    for (at, step) in steps.enumerate() {
+        match step {
+            "" if at == 0 => path.push(""),
+            "" | "." => {}
+            ".." if path.last().is_some_and(|last| !last.is_empty() && *last != "..") => {
+                path.pop();
+            }
+            step => path.push(step),
+        }
+    }
+    path.join("/")
+}

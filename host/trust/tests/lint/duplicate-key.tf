@@ -1,0 +1,13 @@
+resource "aws_iam_role" "r" {
+  assume_role_policy = jsonencode({
+    Statement = [{
+      Effect    = "Allow"
+      Action    = "sts:AssumeRoleWithWebIdentity"
+      Principal = { Federated = "arn:aws:iam::111111111111:oidc-provider/tokens.example.org" }
+      Condition = {
+        StringEquals = { "tokens.example.org:sub" = "system:serviceaccount:acme:runner" }
+        StringEquals = { "tokens.example.org:aud" = "aws-workload-identity-provider:acme" }
+      }
+    }]
+  })
+}

@@ -1,0 +1,22 @@
+locals {
+  ids = ["runner-a", "runner-b"]
+}
+data "aws_iam_policy_document" "t" {
+  statement {
+    actions = ["sts:AssumeRoleWithWebIdentity"]
+    principals {
+      type        = "Federated"
+      identifiers = ["arn:aws:iam::111111111111:oidc-provider/tokens.example.org"]
+    }
+    condition {
+      test     = "StringEquals"
+      variable = "tokens.example.org:aud"
+      values   = ["aws-workload-identity-provider:acme"]
+    }
+    condition {
+      test     = "StringEquals"
+      variable = "tokens.example.org:sub"
+      values   = [for id in local.ids : "system:serviceaccount:acme:${id}"]
+    }
+  }
+}

@@ -1,0 +1,4 @@
+module "backplane" {
+  source   = "./child"
+  subjects = ["system:serviceaccount:acme:workspace.team*"]
+}

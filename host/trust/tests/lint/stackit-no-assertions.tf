@@ -1,0 +1,6 @@
+resource "stackit_service_account_federated_identity_provider" "p" {
+  project_id            = "00000000-0000-0000-0000-000000000001"
+  service_account_email = "run@sa.stackit.cloud"
+  name                  = "p"
+  issuer                = "https://tokens.example.org"
+}
