@@ -52,7 +52,12 @@ impl Condition {
         mapping: &[(String, Text)],
         place: &Place,
     ) -> Result<Self, String> {
-        let program = compile(&text.text)?;
+        let program = if text.known {
+            compile(&text.text)?
+        } else {
+            let evaluable = with_names(&text.text);
+            compile(&evaluable).map_err(|_| format!("`{}`", text.text))?
+        };
         let programs = mapping.iter().map(|(name, expression)| {
             compile(&expression.text).map(|program| (name.clone(), program))
         });
@@ -141,6 +146,38 @@ impl Condition {
             _ => Evaluation::Unknown,
         }
     }
+}
+
+/// Replaces the unknown parts of a condition that are no part of a text by a name, so that the rest can be parsed.
+fn with_names(condition: &str) -> String {
+    let (mut made, mut quote, mut before, mut rest) = (String::new(), None, ' ', condition);
+    while let Some(character) = rest.chars().next() {
+        if quote.is_none()
+            && let Some(part) = rest.strip_prefix("${")
+        {
+            let mut depth = 1_usize;
+            let end = part.char_indices().find(|&(_, character)| {
+                match character {
+                    '{' => depth += 1,
+                    '}' => depth -= 1,
+                    _ => {}
+                }
+                depth == 0
+            });
+            made.push_str("not_known");
+            rest = end.and_then(|(at, _)| part.get(at + 1..)).unwrap_or_default();
+            continue;
+        }
+        match (quote, character) {
+            (None, '"' | '\'') => quote = Some(character),
+            (Some(open), _) if open == character && before != '\\' => quote = None,
+            _ => {}
+        }
+        made.push(character);
+        before = character;
+        rest = rest.get(character.len_utf8()..).unwrap_or_default();
+    }
+    made
 }
 
 /// Evaluates the mapping of `google.subject` for a token with these claims.

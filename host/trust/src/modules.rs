@@ -177,11 +177,11 @@ impl<'f> Folders<'f> {
     }
 }
 
+/// A call of a module: its file, its definition, and its instances.
+type Call<'d, 'f> = (&'d str, &'d Definition<'f>, Vec<(Node, bool)>);
+
 /// The documents that roles and calls of modules in these blocks use, directly or by another document.
-fn used_documents(
-    blocks: &[(&str, Block)],
-    modules: &[(&str, &Definition<'_>, Vec<(Node, bool)>)],
-) -> BTreeSet<String> {
+fn used_documents(blocks: &[(&str, Block)], modules: &[Call<'_, '_>]) -> BTreeSet<String> {
     let mut used = BTreeSet::new();
     let kind = |block: &Block| block.labels.first().cloned().unwrap_or_default();
     for (_, block) in blocks.iter().filter(|(_, block)| block.kind == "resource") {

@@ -208,6 +208,35 @@ impl Node {
         self.text().filter(|text| text.known).map(|text| text.text)
     }
 
+    /// The value as JSON, as `jsonencode` writes it, and true if all of it is known. `None` if a part has no form.
+    pub(crate) fn json(&self) -> Option<(serde_json::Value, bool)> {
+        let mut all_known = true;
+        let json = self.json_of(&mut all_known)?;
+        Some((json, all_known))
+    }
+
+    fn json_of(&self, all_known: &mut bool) -> Option<serde_json::Value> {
+        Some(match &self.value {
+            Value::Null => serde_json::Value::Null,
+            Value::Bool(bool) => (*bool).into(),
+            Value::Number(number) => serde_json::Value::Number(number.parse().ok()?),
+            Value::Text(text) => {
+                *all_known &= text.known;
+                text.text.clone().into()
+            }
+            Value::Unknown(_) => return None,
+            Value::List(elements) => {
+                let elements = elements.iter().map(|element| element.json_of(all_known));
+                elements.collect::<Option<Vec<_>>>()?.into()
+            }
+            Value::Map(members) => {
+                let members =
+                    members.iter().map(|(key, node)| Some((key.clone(), node.json_of(all_known)?)));
+                serde_json::Value::Object(members.collect::<Option<_>>()?)
+            }
+        })
+    }
+
     /// The expression, if the node is one that is not evaluated.
     pub(crate) fn written(&self) -> Option<&str> {
         match &self.value {

@@ -343,8 +343,13 @@ impl<'n, 'f> Scope<'n, 'f> {
                 Element::Interpolation(interpolation) => {
                     let part = self.node(&interpolation.expr);
                     let written = || interpolation.expr.to_string();
-                    let part = part
-                        .text()
+                    // Only the value of `jsonencode` can be a list or a map here.
+                    let encoded = matches!(part.value, Value::List(_) | Value::Map(_))
+                        .then(|| part.json())
+                        .flatten()
+                        .map(|(json, known)| Text { known, ..Text::known(json.to_string()) });
+                    let part = encoded
+                        .or_else(|| part.text())
                         .unwrap_or_else(|| Text::unknown(format!("${{{}}}", written().trim())));
                     made.text.push_str(&part.text);
                     made.known &= part.known;

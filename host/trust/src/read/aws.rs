@@ -129,6 +129,10 @@ fn without_strangers(mut made: Vec<TrustStatement>) -> Vec<TrustStatement> {
 
 /// The issuer of a provider; `None` for providers of SAML and of Amazon's own, whose tokens are others.
 fn issuer(arn: &Text) -> Option<Text> {
+    // `cognito-identity.amazonaws.com` and the like have tokens of their own.
+    if arn.known && !arn.text.contains(":oidc-provider/") {
+        return None;
+    }
     // `arn:aws:iam::123456789012:oidc-provider/HOST/PATH` is the provider of `https://HOST/PATH`.
     if let Some((_, rest)) = arn.text.split_once(":oidc-provider/") {
         let known = !rest.contains("${") && (arn.known || arn.origin.is_none());
@@ -279,7 +283,7 @@ fn may_be_trust(block: &Block) -> bool {
 
 /// The length of a policy in characters without white space, if all of it is known.
 fn characters(node: &Node) -> Option<usize> {
-    let text = serde_json::to_string(&value(node)?).ok()?;
+    let text = node.json().filter(|(_, known)| *known)?.0.to_string();
     Some(text.chars().filter(|c| !c.is_whitespace()).count())
 }
 
@@ -310,19 +314,4 @@ fn characters_of_document(block: &Block) -> Option<usize> {
         Some(length)
     };
     Some(nodes.iter().map(statement).sum::<Option<usize>>()? + FRAME)
-}
-
-fn value(node: &Node) -> Option<serde_json::Value> {
-    Some(match &node.value {
-        Value::Null => serde_json::Value::Null,
-        Value::Bool(bool) => (*bool).into(),
-        Value::Number(number) => serde_json::Value::Number(number.parse().ok()?),
-        Value::Text(Text { text, known: true, .. }) => text.clone().into(),
-        Value::Text(_) | Value::Unknown(_) => return None,
-        Value::List(elements) => elements.iter().map(value).collect::<Option<Vec<_>>>()?.into(),
-        Value::Map(members) => {
-            let members = members.iter().map(|(key, node)| Some((key.clone(), value(node)?)));
-            serde_json::Value::Object(members.collect::<Option<_>>()?)
-        }
-    })
 }

@@ -32,7 +32,7 @@ pub(crate) fn read(root: &Node) -> Option<Vec<TrustStatement>> {
     for (name, resource) in resources.members() {
         let properties = resource.get("Properties");
         let of = resource.get("Type").and_then(Node::text).map(|of| of.text).unwrap_or_default();
-        if name.starts_with("Fn::") || properties.is_some_and(|node| has_transform(node)) {
+        if name.starts_with("Fn::") || properties.is_some_and(has_transform) {
             // `Fn::ForEach` and transforms make resources that the template does not show.
             let node = Node::unknown(name, Vec::new(), resource.place.clone());
             statements.extend(aws::role(Some(&node), &resource.place, name, &BTreeSet::new()));

@@ -8,11 +8,10 @@ pub(super) fn is_complete(text: &str) -> bool {
     let (mut depth, mut quote, mut before) = (0_usize, None, ' ');
     for character in text.chars() {
         match (quote, character) {
-            (Some(open), character) => {
-                if open == character && (open == '\'' || before != '\\') {
-                    quote = None;
-                }
+            (Some(open), character) if open == character && (open == '\'' || before != '\\') => {
+                quote = None;
             }
+            (Some(_), _) => {}
             (None, '"' | '\'') if " [{,:".contains(before) => quote = Some(character),
             (None, '[' | '{') => depth += 1,
             (None, ']' | '}') => depth = depth.saturating_sub(1),

@@ -1,0 +1,2 @@
+s = "system:serviceaccount:demo:workspace.*"
+n = false
