@@ -1,8 +1,10 @@
 //! `countersign env`
 
+mod check;
+
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
 use countersign::{Audience, RunId};
 use serde_json::{Map, Value, json};
@@ -17,7 +19,8 @@ use countersign_deployment::files;
 Examples:
   eval \"$(countersign env aws --role-arn arn:aws:iam::123456789012:role/runs --region eu-central-1)\"
   eval \"$(countersign env azure --client-id \"$ID\" --tenant-id \"$TENANT\" --subscription-id \"$SUB\")\"
-  eval \"$(countersign env gcp --write credentials.json --audience \"$PROVIDER\")\"
+  eval \"$(countersign env gcp --write credentials.json --audience \"$PROVIDER\" \\
+      --service-account \"$ACCOUNT\")\"
 
 The token itself is in a file that `countersign token --write` renews. No secret is printed. `--format json` prints an object of names and values.")]
 pub(crate) struct Env {
@@ -49,15 +52,15 @@ enum EnvFormat {
 #[derive(Args)]
 struct Aws {
     /// The role to assume
-    #[arg(long, value_name = "ARN")]
+    #[arg(long, value_name = "ARN", value_parser = check::role)]
     role_arn: String,
 
     /// The region
-    #[arg(long, value_name = "REGION")]
+    #[arg(long, value_name = "REGION", value_parser = check::region)]
     region: Option<String>,
 
     /// The session's name in AWS's own log
-    #[arg(long, value_name = "NAME", default_value = "countersign")]
+    #[arg(long, value_name = "NAME", default_value = "countersign", value_parser = check::session)]
     session_name: String,
 
     /// The token's file
@@ -81,7 +84,7 @@ struct Gcp {
     audience: String,
 
     /// The service account to impersonate; none if the principal itself has the roles
-    #[arg(long, value_name = "EMAIL")]
+    #[arg(long, value_name = "EMAIL", value_parser = check::email)]
     service_account: Option<String>,
 
     /// The credential file to write
@@ -121,15 +124,15 @@ struct Gcp {
 #[derive(Args)]
 struct Azure {
     /// The client id of the identity
-    #[arg(long, value_name = "UUID")]
+    #[arg(long, value_name = "UUID", value_parser = check::uuid)]
     client_id: String,
 
-    /// The tenant
-    #[arg(long, value_name = "UUID")]
+    /// The tenant, by its id or one of its domains
+    #[arg(long, value_name = "TENANT", value_parser = check::tenant)]
     tenant_id: String,
 
     /// The subscription
-    #[arg(long, value_name = "UUID")]
+    #[arg(long, value_name = "UUID", value_parser = check::uuid)]
     subscription_id: Option<String>,
 
     /// The token's file
@@ -145,7 +148,7 @@ struct Azure {
 #[derive(Args)]
 struct Stackit {
     /// The service account
-    #[arg(long, value_name = "EMAIL")]
+    #[arg(long, value_name = "EMAIL", value_parser = check::email)]
     service_account: String,
 
     /// The token's file
@@ -234,13 +237,6 @@ impl Gcp {
             "credential_source": source,
         });
         if let Some(account) = &self.service_account {
-            if !account.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"@.-_".contains(&byte))
-            {
-                bail!(
-                    "--service-account: expected an address, found `{}`",
-                    countersign::visible(account)
-                );
-            }
             let url = format!(
                 "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{account}:generateAccessToken"
             );

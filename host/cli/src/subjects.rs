@@ -1,7 +1,9 @@
 //! `countersign subjects`
 
+mod admission;
 mod report;
 mod steps;
+mod unused;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};

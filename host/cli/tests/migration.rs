@@ -372,3 +372,73 @@ fn a_cut_over_needs_positive_knowledge() {
     let ran = cut_over(&(provider + &of_pool + &binding("new", "a", &new, "")));
     assert_eq!(ran.status, 0, "{}", ran.stderr);
 }
+
+/// A definition that had no token for long is cut over without trust; one that had some is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_used_moves_by_itself() {
+    let manifest =
+        MANIFEST.replace("meshstack-id", "subject-profile = \"by-runner\"\nmeshstack-id");
+    let platform = Platform::start(&manifest, "{\"version\": 1, \"migrations\": []}\n", "").await;
+    let run = platform.register(&definition(1), "team-a").await;
+    step(&platform, &format!("begin --runner {RUNNER}"));
+    let form = form(&[
+        ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+        ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+        ("subject_token", &format!("run-token-of-{run}-with-many-bits")),
+        ("run", &run),
+        ("audience", AWS),
+        ("ttl_seconds", "900"),
+    ]);
+    let (status, body) =
+        post(&platform.client, &format!("{}/v1/token", platform.url()), form).await;
+    assert_eq!(status, 200, "{body}");
+    let Platform { folder, served, .. } = platform;
+    assert_eq!(served.stop(), 0);
+    let countersign = |line: &str| {
+        let of = "--policies countersign.toml --log state/log --by tester";
+        support::countersign(folder.path(), &format!("subjects cut-over {of} {line}"))
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let before = fs::read_to_string(folder.path().join("subject-migrations.json")).unwrap();
+    let unchanged = || {
+        assert_eq!(
+            fs::read_to_string(folder.path().join("subject-migrations.json")).unwrap(),
+            before
+        );
+    };
+    // The log does not reach back so far.
+    let ran = countersign("--unused-for 30d");
+    assert!(ran.status == 1 && ran.stderr.contains("does not reach back"), "{}", ran.stderr);
+    // In an hour, none had a token for five seconds.
+    let ran = countersign(&format!("--unused-for 5s --dry-run --now {}", now + 3600));
+    assert_eq!((ran.status, ran.stdout.lines().count()), (0, 10), "{}", ran.stderr);
+    unchanged();
+    // The log begins before the token of the one definition, which had it within that time; the others had none.
+    let first = first_record(&folder.path().join("state/log"));
+    let ran = countersign(&format!(
+        "--unused-for {}s --dry-run --now {}",
+        now + 3600 - first,
+        now + 3600
+    ));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    assert_eq!(ran.stdout.lines().count(), 9, "{}", ran.stdout);
+    assert!(!ran.stdout.contains(&definition(1)), "{}", ran.stdout);
+    unchanged();
+    let ran = countersign(&format!("--unused-for 1s --definition my-workspace/{}", definition(1)));
+    assert_eq!(ran.status, 1);
+    let ran = countersign(&format!("--unused-for 5s --now {}", now + 3600));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let moves = fs::read_to_string(folder.path().join("subject-migrations.json")).unwrap();
+    let moves: Value = serde_json::from_str(&moves).unwrap();
+    for one in moves["migrations"].as_array().unwrap() {
+        let evidence = one["history"][1]["evidence"].as_str().unwrap();
+        assert!(evidence.contains("no token since"), "{evidence}");
+    }
+}
+
+/// The time of the first record of a log.
+fn first_record(log: &std::path::Path) -> u64 {
+    let entry = Reader::new(log, 1).read().unwrap().unwrap();
+    let record: Value = serde_json::from_slice(&entry.record).unwrap();
+    record["time"].as_u64().unwrap()
+}

@@ -276,9 +276,11 @@ fn steps_are_kept_in_a_file() {
         ran.stdout,
         format!(
             "my-workspace {DEFINITION}: begun, tokens are by-runner\n  trust of azure: the runner's admitted, the \
-             definition's admitted\n"
+             definition's admitted\n0% of 1 definitions have their own subject\n"
         )
     );
+    let ran = countersign(folder.path(), "subjects report --policies countersign.toml --share");
+    assert_eq!(ran.stdout, "0\n");
 }
 
 #[test]
@@ -286,23 +288,25 @@ fn an_environment_is_printed_for_a_shell() {
     let folder = folder();
     let ran = countersign(
         folder.path(),
-        "env aws --role-arn arn:aws:iam::1:role/it's --region eu-central-1",
+        "env aws --role-arn arn:aws:iam::123456789012:role/runs --region eu-central-1 --token-file /it's",
     );
     assert_eq!(ran.status, 0, "{}", ran.stderr);
     assert_eq!(
         ran.stdout,
-        "export AWS_ROLE_ARN='arn:aws:iam::1:role/it'\\''s'\n\
+        "export AWS_ROLE_ARN='arn:aws:iam::123456789012:role/runs'\n\
          export AWS_ROLE_SESSION_NAME='countersign'\n\
-         export AWS_WEB_IDENTITY_TOKEN_FILE='/var/run/secrets/workload-identity/aws/token'\n\
+         export AWS_WEB_IDENTITY_TOKEN_FILE='/it'\\''s'\n\
          export AWS_REGION='eu-central-1'\n"
     );
-    let ran =
-        countersign(folder.path(), "env azure --client-id c --tenant-id t --subscription-id s");
+    let ran = countersign(
+        folder.path(),
+        &format!("env azure --client-id {RUNNER} --tenant-id t --subscription-id {DEFINITION}"),
+    );
     for line in [
         "ARM_USE_OIDC='true'",
         "ARM_OIDC_TOKEN_FILE_PATH='/var",
-        "ARM_CLIENT_ID='c'",
-        "ARM_SUBSCRIPTION_ID='s'",
+        &format!("ARM_CLIENT_ID='{RUNNER}'"),
+        &format!("ARM_SUBSCRIPTION_ID='{DEFINITION}'"),
     ] {
         assert!(ran.stdout.contains(line), "{line}: {}", ran.stdout);
     }

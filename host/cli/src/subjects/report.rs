@@ -23,8 +23,8 @@ Reports on the migrating definitions, those of --definition, and those in the lo
 
 The JSON is a list with `workspace`, `definition`, `state` (null, `begun`, `cut-over`, `finished`,
 `abandoned`), `profile` (the current subject format), `old` and `new` (with `tokens`, `last` and `last_expires`, in
-seconds since 1970, 0 if there was none), `runners` (those whose subject is still in use)
-and `trust`: for each cloud in the files, the admission of `old` and `new` (`admitted`,
+seconds since 1970, 0 if there was none), `runners` (those whose subject is still in use), `used` (true
+if the log has a token of it) and `trust`: for each cloud in the files, the admission of `old` and `new` (`admitted`,
 `not-admitted`, `unknown`; `old` is null if no runner is known).
 
 Exit status: 0 reported, 1 anything else.")]
@@ -49,6 +49,10 @@ pub(super) struct Report {
     #[arg(long, short, value_name = "AUDIENCE")]
     audience: Option<Audience>,
 
+    /// Print the share of these definitions whose tokens have their own subject alone, in percent
+    #[arg(long)]
+    share: bool,
+
     /// The form of the output
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -59,6 +63,8 @@ pub(super) struct Report {
 pub(super) struct SubjectsOfLog {
     /// The tokens, by definition.
     pub counts: BTreeMap<DefinitionId, Counts>,
+    /// The time of the first record.
+    pub first: Option<u64>,
     /// The subject formats that the service last recorded, and the time of that record.
     pub forms: Option<(u64, BTreeMap<String, String>)>,
 }
@@ -92,6 +98,8 @@ struct Row {
     old: Count,
     new: Count,
     runners: BTreeSet<String>,
+    /// Set if the log has a token of the definition.
+    used: bool,
     trust: BTreeMap<&'static str, TrustAdmission>,
 }
 
@@ -118,9 +126,11 @@ impl Report {
             .iter()
             .map(|of| self.row(&installation, &counts, &trust, of))
             .collect::<Result<Vec<_>>>()?;
+        let share = share(&rows);
         match self.format {
+            _ if self.share => output::print(&format!("{share}\n"))?,
             Format::Json => output::print_json(&rows)?,
-            Format::Human => output::print(&text(&rows))?,
+            Format::Human => output::print(&text(&rows, self.log.is_some()))?,
         }
         Ok(Exit::Success)
     }
@@ -171,6 +181,7 @@ impl Report {
             profile: installation.subjects.profile_of(&of.definition).as_str(),
             old: counts.old,
             new: counts.new,
+            used: counts.old.tokens + counts.new.tokens > 0,
             runners: counts.runners,
             trust: admissions,
         })
@@ -186,7 +197,13 @@ fn rank(admission: Admission) -> (u8, &'static str) {
     }
 }
 
-fn text(rows: &[Row]) -> String {
+/// The share of definitions whose tokens have their own subject, in percent; 100 if there is no definition.
+fn share(rows: &[Row]) -> usize {
+    let own = rows.iter().filter(|row| row.profile == SubjectFormat::ByDefinition.as_str()).count();
+    (own * 100).checked_div(rows.len()).unwrap_or(100)
+}
+
+fn text(rows: &[Row], has_log: bool) -> String {
     let mut text = String::new();
     for row in rows {
         let state = row.state.unwrap_or("not migrated");
@@ -206,6 +223,9 @@ fn text(rows: &[Row]) -> String {
                 );
             }
         }
+        if has_log && !row.used {
+            text.push_str("  no token in the log: it does not use workload identity\n");
+        }
         for runner in &row.runners {
             let _ = writeln!(text, "  got the subject of runner {runner}");
         }
@@ -216,6 +236,9 @@ fn text(rows: &[Row]) -> String {
     }
     if rows.is_empty() {
         text.push_str("no definition is migrating, and none was given\n");
+    } else {
+        let _ =
+            writeln!(text, "{}% of {} definitions have their own subject", share(rows), rows.len());
     }
     visible(&text)
 }
@@ -230,6 +253,7 @@ pub(super) fn of_log(folder: &Path) -> Result<SubjectsOfLog> {
     while let Some(entry) = reader.read()? {
         let place = || format!("{}: record {}", folder.display(), entry.sequence);
         let view = RecordView::of(&entry).context("not understood").with_context(place)?;
+        of_log.first.get_or_insert(view.time);
         if view.kind == "subjects" {
             of_log.forms = Some((view.time, view.definitions));
             continue;

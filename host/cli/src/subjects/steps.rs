@@ -1,21 +1,19 @@
 //! `countersign subjects begin`, `cut-over`, `roll-back`, `finish`
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use countersign::{Audience, DefinitionId, Digest, RunnerId, SubjectFormat, SubjectParts};
-use countersign_clouds::Cloud;
+use countersign::{Audience, DefinitionId, Digest, RunnerId, SubjectFormat};
 use countersign_deployment::{
-    DefinitionArgument, Installation, MigrationRecord, MigrationStep, SubjectMigration,
-    SubjectMigrations, files,
+    DefinitionArgument, Installation, MigrationRecord, MigrationStep, SubjectMigrations, files,
 };
-use countersign_signing::Algorithm;
-use countersign_trust::{Admission, TokenClaims, TrustFiles};
+use countersign_trust::TrustFiles;
 
+use super::admission::check_admission;
 use super::report::{SubjectsOfLog, of_log};
-use crate::check::preflight_of;
+use super::unused::{Unused, would_be_cut_over};
 use crate::clock;
 use crate::log::verified;
 use crate::output::{self, Exit};
@@ -29,7 +27,7 @@ struct StepArguments {
     policies: PathBuf,
 
     /// A definition, with the workspace that owns it; repeat it for several
-    #[arg(long = "definition", short, value_name = "WORKSPACE/UUID", required = true)]
+    #[arg(long = "definition", short, value_name = "WORKSPACE/UUID")]
     definitions: Vec<DefinitionArgument>,
 
     /// The operator who takes the step, for the record
@@ -51,7 +49,7 @@ struct StepArguments {
 #[derive(Args)]
 struct TrustArguments {
     /// The trust policies in effect, as for `trust lint`; repeat it for several
-    #[arg(long = "trust", value_name = "FILE", required_unless_present = "without_trust")]
+    #[arg(long = "trust", value_name = "PATH")]
     trust: Vec<PathBuf>,
 
     /// The audience of tokens that trust must admit [default: the usual one of each cloud]
@@ -103,6 +101,16 @@ pub(super) struct CutOver {
     step: StepArguments,
     #[command(flatten)]
     trust: TrustArguments,
+
+    /// Cut over each definition whose migration has begun and that had no token for so long, as --log shows: `30d`.
+    /// Its trust is not compared: there is nothing that it could break
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, requires = "log",
+          conflicts_with_all = ["definitions", "trust", "without_trust"])]
+    unused_for: Option<Duration>,
+
+    /// With --unused-for, print what would be cut over, and change nothing
+    #[arg(long, requires = "unused_for")]
+    dry_run: bool,
 }
 
 /// Issue tokens with the runner's subject again
@@ -174,7 +182,22 @@ impl Abandon {
 
 impl CutOver {
     pub(super) fn run(&self) -> Result<Exit> {
-        self.trust.step(&self.step, MigrationStep::CutOver)
+        match (self.unused_for, &self.trust.log) {
+            (Some(unused_for), Some(log)) => {
+                let Unused { definitions, evidence } =
+                    Unused::of(&self.step.policies, unused_for, log, clock::now(self.step.now)?)?;
+                if definitions.is_empty() || self.dry_run {
+                    return would_be_cut_over(&definitions);
+                }
+                let step = MigrationStep::CutOver;
+                self.step.take_for(&definitions, step, false, |_, migrations, of, mut record| {
+                    record.evidence.clone_from(&evidence);
+                    migrations.step(&of.definition, record)?;
+                    Ok(())
+                })
+            }
+            _ => self.trust.step(&self.step, MigrationStep::CutOver),
+        }
     }
 }
 
@@ -205,11 +228,11 @@ impl Finish {
 }
 
 /// The evidence in a log that a migration can be finished.
-struct Evidence(SubjectsOfLog);
+pub(super) struct Evidence(pub(super) SubjectsOfLog);
 
 impl Evidence {
     /// Verifies a log, and reads it.
-    fn of(folder: &Path) -> Result<Self> {
+    pub(super) fn of(folder: &Path) -> Result<Self> {
         let name = || folder.display().to_string();
         let report = verified(folder).with_context(name)?;
         if let Some(damage) = report.damage.first() {
@@ -247,6 +270,9 @@ impl Evidence {
 
 impl TrustArguments {
     fn step(&self, arguments: &StepArguments, step: MigrationStep) -> Result<Exit> {
+        if self.trust.is_empty() && !self.without_trust {
+            bail!("give the trust policies in effect with --trust, or --without-trust");
+        }
         let trust = if self.without_trust { None } else { Some(self.read()?) };
         let of_log = self.log.as_deref().map(of_log).transpose()?;
         arguments.take(step, false, |installation, migrations, of, mut record| {
@@ -261,8 +287,15 @@ impl TrustArguments {
                     let audiences = counts.iter().flat_map(|counts| &counts.audiences);
                     let audiences = audiences.map(|audience| Audience::parse(audience));
                     let audiences = audiences.collect::<Result<Vec<_>, _>>()?;
-                    let checked =
-                        self.check_admission(installation, files, of, migration, step, &audiences)?;
+                    let checked = check_admission(
+                        installation,
+                        files,
+                        of,
+                        migration,
+                        step,
+                        &audiences,
+                        self.audience.as_ref(),
+                    )?;
                     format!("trust of {} {digest}", checked.join(", "))
                 }
             };
@@ -285,109 +318,31 @@ impl TrustArguments {
         }
         Ok((trust, digest))
     }
-
-    /// Checks that trust admits the future subject wherever it admits the current one, and that the cloud accepts such
-    /// a token. Returns the clouds that were checked.
-    fn check_admission(
-        &self,
-        installation: &Installation,
-        trust: &TrustFiles,
-        of: &DefinitionArgument,
-        migration: &SubjectMigration,
-        step: MigrationStep,
-        audiences: &[Audience],
-    ) -> Result<Vec<&'static str>> {
-        let (clouds, definition) = (trust.clouds(), &of.definition);
-        let cloud_of = |audience: &Audience| installation.entry.audiences.of(audience.as_str());
-        for audience in audiences {
-            let cloud = cloud_of(audience);
-            if cloud.is_none_or(|cloud| cloud != Cloud::Other && !clouds.contains(&cloud)) {
-                bail!(
-                    "definition {definition}: its runs have tokens for `{audience}`, which the trust that was given does not cover"
-                );
-            }
-        }
-        let is_new = |parts: &&SubjectParts| matches!(parts, SubjectParts::ByDefinition { .. });
-        let subjects = migration.subjects(&installation.subjects.meshstack_id, definition);
-        let (new, old): (Vec<_>, Vec<_>) = subjects.iter().partition(is_new);
-        let (to_be, before) = if step == MigrationStep::CutOver { (new, old) } else { (old, new) };
-        // Every audience of its runs, and the given one; the usual one if there is neither.
-        let mut checked = Vec::new();
-        for cloud in &clouds {
-            let of_cloud = audiences.iter().filter(|audience| cloud_of(audience) == Some(*cloud));
-            let mut of_cloud: BTreeSet<_> = of_cloud.cloned().collect();
-            of_cloud.extend(self.audience.clone());
-            if of_cloud.is_empty() {
-                of_cloud.insert(installation.audience_or(None, *cloud)?);
-            }
-            checked.extend(of_cloud.into_iter().map(|audience| (*cloud, audience)));
-        }
-        let issuer = installation.url.as_str();
-        for &(cloud, ref audience) in &checked {
-            for parts in &to_be {
-                let subject = parts.subject()?.as_str().to_owned();
-                would_be_taken(installation, cloud, &subject, audience)
-                    .with_context(|| format!("definition {definition}: nothing was changed"))?;
-                let token = TokenClaims { issuer, subject: &subject, audience: audience.as_str() };
-                let remedy = format!(
-                    "nothing was changed. `countersign trust {cloud}` writes trust that does"
-                );
-                match trust.admits(cloud, token) {
-                    Admission::Admitted => {}
-                    Admission::NotAdmitted => bail!(
-                        "definition {definition}: the trust of {cloud} does not admit `{subject}` for \
-                         `{audience}`{}; {remedy}",
-                        reasons(trust, cloud, token)
-                    ),
-                    Admission::Unknown => bail!(
-                        "definition {definition}: the trust of {cloud} may not admit `{subject}` for \
-                         `{audience}`, as far as its files say{}; {remedy}",
-                        reasons(trust, cloud, token)
-                    ),
-                }
-                for parts in &before {
-                    let subject = parts.subject()?;
-                    let now = TokenClaims { subject: subject.as_str(), ..token };
-                    if let Some(owner) = trust.granted_only_to(cloud, now, token).first() {
-                        bail!(
-                            "definition {definition}: `{owner}` admits `{subject}`, but not `{}`; {remedy}",
-                            token.subject
-                        );
-                    }
-                }
-            }
-        }
-        Ok(clouds.into_iter().map(Cloud::as_str).collect())
-    }
-}
-
-/// The reasons for which trust is not known to admit a token.
-fn reasons(trust: &TrustFiles, cloud: Cloud, token: TokenClaims<'_>) -> String {
-    const SHOWN: usize = 5;
-    let reasons = trust.reasons(cloud, token).into_iter().take(SHOWN);
-    reasons.map(|reason| format!("\n  {}", countersign::visible(&reason))).collect()
-}
-
-/// Checks that the issuer itself would sign a token with this subject.
-fn would_be_taken(
-    installation: &Installation,
-    cloud: Cloud,
-    subject: &str,
-    audience: &Audience,
-) -> Result<()> {
-    let violations = preflight_of(installation, Algorithm::Rs256, subject, audience, 3600)?;
-    match violations.first() {
-        None => Ok(()),
-        Some(violation) => {
-            bail!("{cloud} does not accept such a token: {}: {}", violation.code, violation.message)
-        }
-    }
 }
 
 impl StepArguments {
-    /// Takes a step for all definitions, or for none.
+    /// Takes a step for all definitions that are named, or for none.
     fn take(
         &self,
+        step: MigrationStep,
+        create: bool,
+        one: impl FnMut(
+            &Installation,
+            &mut SubjectMigrations,
+            &DefinitionArgument,
+            MigrationRecord,
+        ) -> Result<()>,
+    ) -> Result<Exit> {
+        if self.definitions.is_empty() {
+            bail!("name a definition with --definition WORKSPACE/UUID");
+        }
+        self.take_for(&self.definitions, step, create, one)
+    }
+
+    /// Takes a step for all of these definitions, or for none.
+    fn take_for(
+        &self,
+        definitions: &[DefinitionArgument],
         step: MigrationStep,
         create: bool,
         mut one: impl FnMut(
@@ -409,7 +364,7 @@ impl StepArguments {
         // Another process may have taken a step meanwhile.
         let installation = read(&self.policies)?;
         let (time, mut migrations) = (clock::now(self.now)?, installation.migrations.clone());
-        for of in &self.definitions {
+        for of in definitions {
             if let Some(migration) = migrations.get(&of.definition)
                 && migration.workspace != of.workspace
             {
@@ -428,7 +383,7 @@ impl StepArguments {
         SubjectMigrations::parse(text.as_bytes()).context("too many steps for one file")?;
         files::replace(file, text.as_bytes(), false)?;
         drop(lock);
-        for of in &self.definitions {
+        for of in definitions {
             let state = migrations
                 .get(&of.definition)
                 .map_or("not migrated", |migration| migration.state.as_str());

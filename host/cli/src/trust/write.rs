@@ -75,6 +75,13 @@ impl Write {
                 workspaces.len()
             );
         }
+        if workspaces.len() > 1 {
+            // What the trust gives access to is then shared by all of them.
+            output::warn(&format!(
+                "the definitions are of {} workspaces, and each should have an identity of its own",
+                workspaces.len()
+            ));
+        }
         let runners = self.runners.iter().cloned().collect();
         let mut subjects: BTreeMap<String, Subject> = BTreeMap::new();
         for definition in &definitions {
