@@ -1,5 +1,8 @@
 //! Comments in a source that accept findings: `# countersign: accept no-audience the provider has one client id`.
 
+/// The maximum number of comments of a file that are read.
+const MAX_COMMENTS: usize = 10_000;
+
 /// A comment that accepts a finding of its own line, or of the next line that is no comment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Comment {
@@ -17,6 +20,15 @@ pub(crate) fn comments(text: &str) -> Vec<Comment> {
     let lines: Vec<&str> = text.lines().collect();
     let is_comment =
         |line: &str| line.trim_start().starts_with('#') || line.trim_start().starts_with("//");
+    // The next line that is no comment, from each line on.
+    let mut next = vec![lines.len(); lines.len() + 1];
+    for (at, line) in lines.iter().enumerate().rev() {
+        let is_skipped = is_comment(line) || line.trim().is_empty();
+        let after = next.get(at + 1).copied().unwrap_or(lines.len());
+        if let Some(next) = next.get_mut(at) {
+            *next = if is_skipped { after } else { at };
+        }
+    }
     let found = lines.iter().enumerate().filter_map(|(at, line)| {
         let (before, rest) = line.split_once("countersign: accept")?;
         let before = before.trim_end();
@@ -24,15 +36,10 @@ pub(crate) fn comments(text: &str) -> Vec<Comment> {
         let mut words = rest.split_whitespace();
         let code = words.next().unwrap_or_default().to_owned();
         let reason = words.collect::<Vec<_>>().join(" ");
-        let next = || {
-            let next =
-                lines.iter().skip(at).position(|line| !is_comment(line) && !line.trim().is_empty());
-            next.map_or(at, |next| at + next)
-        };
-        let about = if is_comment(line) { next() } else { at };
+        let about = if is_comment(line) { next.get(at).copied().unwrap_or(at) } else { at };
         is_marked.then_some(Comment { line: at + 1, about: about + 1, code, reason })
     });
-    found.collect()
+    found.take(MAX_COMMENTS).collect()
 }
 
 #[cfg(test)]

@@ -92,6 +92,7 @@ impl HclFile {
             let place = Place::Line(at.line());
             if error.message().contains("redefined object key")
                 && repeated_keys.len() < tolerate::MAX_REPEATED
+                && (repeated_keys.len() + 1) * text.len() <= tolerate::MAX_PARSED_AGAIN
                 && let Some(marked) = tolerate::mark_key(&text, at.offset())
             {
                 text = marked;

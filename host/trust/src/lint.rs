@@ -67,6 +67,7 @@ impl TrustFiles {
             let message = format!("the key `{key}` stands again in one object: OpenTofu takes this one, and the earlier one is lost");
             Finding::new("repeated-key", file, place, &message)
         }));
+        let context = Context::of(self);
         // A deny statement admits nobody, so nothing that it matches can be too much.
         let statements = self
             .statements
@@ -80,7 +81,7 @@ impl TrustFiles {
                 found("never-admits", place, what.clone());
             }
             if statement.never.is_empty() {
-                self.subjects(statement, &mut found);
+                context.subjects(statement, &mut found);
                 audiences(statement, &mut found);
             }
             for Unresolved { place, what, effect } in &statement.unresolved {
@@ -190,21 +191,35 @@ impl TrustFiles {
             both_forms(&statements, findings);
         }
     }
+}
+
+/// What the statements of a set of files mean for each other.
+struct Context<'s> {
+    bindings: Vec<&'s TrustStatement>,
+    /// Providers, with true for those that accept every subject.
+    providers: Vec<(&'s TrustStatement, bool)>,
+    denies: Vec<&'s TrustStatement>,
+}
+
+impl<'s> Context<'s> {
+    fn of(files: &'s TrustFiles) -> Self {
+        let statements = || files.statements.iter().map(|(_, statement)| statement);
+        let of_kind = |kind| statements().filter(move |s| s.kind == kind && !s.is_aside);
+        Self {
+            bindings: of_kind(StatementKind::Binding).collect(),
+            providers: of_kind(StatementKind::Provider).map(|s| (s, is_open(s))).collect(),
+            denies: statements().filter(|s| s.effect == Effect::Deny).collect(),
+        }
+    }
 
     /// Lints the subjects of a statement.
     fn subjects(&self, statement: &TrustStatement, found: &mut Found<'_>) {
         let issuer = statement.issuer.as_ref().map_or("", |issuer| &issuer.text);
-        let of_pool = |kind| {
-            let others = self.statements.iter().map(|(_, other)| other);
-            others.filter(move |other| {
-                other.kind == kind && other.may_be_of_pool(statement) && !other.is_aside
-            })
-        };
         let problem = match statement.kind {
             _ if statement.may_hide_tests() => None,
             StatementKind::Provider => {
                 // A provider may accept every subject if bindings of its pool restrict them.
-                let is_bound = of_pool(StatementKind::Binding).next().is_some();
+                let is_bound = self.bindings.iter().any(|other| other.may_be_of_pool(statement));
                 (is_open(statement) && !is_bound).then_some(
                     "every subject of the issuer is accepted, and no binding of its pool is in the files: compare `sub` with \
                      the intended subjects in the condition",
@@ -215,8 +230,9 @@ impl TrustFiles {
             }
             StatementKind::Binding => {
                 // The providers of the pool restrict a binding of all of its principals.
-                let mut providers = of_pool(StatementKind::Provider).peekable();
-                let is_closed = providers.peek().is_some() && providers.all(|provider| !is_open(provider));
+                let mut of_pool =
+                    self.providers.iter().filter(|(other, _)| other.may_be_of_pool(statement)).peekable();
+                let is_closed = of_pool.peek().is_some() && of_pool.all(|(_, is_open)| !is_open);
                 (statement.subjects.is_empty() && !is_closed).then_some(
                     "every subject of the issuer is admitted: compare `sub` with the intended subjects",
                 )
@@ -239,9 +255,8 @@ impl TrustFiles {
 
     /// Returns true if a deny statement of the same owner refuses all other subjects.
     fn is_closed_by_deny(&self, statement: &TrustStatement) -> bool {
-        self.statements.iter().any(|(_, other)| {
-            other.effect == Effect::Deny
-                && other.owner == statement.owner
+        self.denies.iter().any(|other| {
+            other.owner == statement.owner
                 && other.audiences.is_empty()
                 && other
                     .unresolved

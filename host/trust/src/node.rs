@@ -208,6 +208,18 @@ impl Node {
         self.text().filter(|text| text.known).map(|text| text.text)
     }
 
+    /// The number of nodes, in which a long text counts as several: the cost of a copy.
+    pub(crate) fn size(&self) -> usize {
+        const BYTES_OF_ONE: usize = 256;
+        let of = |nodes: &[Self]| nodes.iter().map(Self::size).sum::<usize>();
+        1 + match &self.value {
+            Value::Text(text) => text.text.len() / BYTES_OF_ONE,
+            Value::List(nodes) | Value::Unknown(Unknown { likely: nodes, .. }) => of(nodes),
+            Value::Map(members) => members.iter().map(|(_, node)| 1 + node.size()).sum(),
+            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        }
+    }
+
     /// The value as JSON, as `jsonencode` writes it, and true if all of it is known. `None` if a part has no form.
     pub(crate) fn json(&self) -> Option<(serde_json::Value, bool)> {
         let mut all_known = true;

@@ -6,6 +6,8 @@
 
 mod flow;
 
+use std::collections::BTreeSet;
+
 use crate::json::{MAX_DEPTH, MAX_FILE_BYTES};
 use crate::node::{Node, Place, Text, Value};
 
@@ -132,7 +134,7 @@ impl<'t> Parser<'t> {
 
     fn mapping(&mut self, indent: usize, depth: usize) -> Result<Node, Problem> {
         let place = Place::Line(self.line().map_or(1, |(number, ..)| number));
-        let mut members: Vec<(String, Node)> = Vec::new();
+        let (mut members, mut keys) = (Vec::new(), BTreeSet::new());
         while let Some((number, found, content)) = self.line() {
             if found < indent || content.starts_with("- ") || content == "-" {
                 break;
@@ -147,7 +149,7 @@ impl<'t> Parser<'t> {
             if key == "<<" {
                 return self.problem(number, "merge keys are not read here");
             }
-            if members.iter().any(|(earlier, _)| *earlier == key) {
+            if !keys.insert(key.clone()) {
                 return self.problem(number, &format!("the key `{key}` stands twice"));
             }
             self.at += 1;
@@ -201,13 +203,16 @@ impl<'t> Parser<'t> {
         // Flow collections, quoted and plain texts may go on over several lines.
         let mut whole = text.to_owned();
         let is_flow = text.starts_with(['[', '{', '"', '\'']);
+        let mut open = flow::Open::of(&whole);
         while let Some((_, found, content)) = self.line() {
-            let is_open = is_flow && !flow::is_complete(&whole);
+            let is_open = is_flow && open.is_any();
             if !is_open && (is_flow || found <= indent) {
                 break;
             }
             whole.push(' ');
             whole.push_str(content);
+            open.read(" ");
+            open.read(content);
             self.at += 1;
         }
         flow::parse(&whole, &place, depth).map_err(|problem| (place, problem))

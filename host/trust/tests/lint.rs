@@ -211,6 +211,46 @@ resource "azurerm_federated_identity_credential" "a" {
     assert_eq!(codes, ["not-readable"]);
 }
 
+/// What grows when it is evaluated is given up in time, and the rest is read.
+#[test]
+fn what_grows_is_bounded() {
+    let doubled = (1..16).fold("locals {\n a0 = \"xxxxxxxxxxxxxxxx\"\n".to_owned(), |text, at| {
+        format!("{text} a{at} = \"${{local.a{0}}}${{local.a{0}}}${{local.a{0}}}\"\n", at - 1)
+    });
+    let credential = "resource \"azurerm_federated_identity_credential\" \"a\" {\n issuer = \"https://a\"\n \
+                      subject = local.a15\n audience = [\"x\"]\n}\n";
+    let list = format!("[{}]", "1, ".repeat(1000));
+    let loops = format!(
+        "locals {{\n a15 = [for a in {list} : [for b in {list} : [for c in {list} : \"x\"]]]\n}}\n"
+    );
+    let replaced = format!(
+        "locals {{\n a0 = \"{}\"\n a15 = replace(local.a0, \"a\", local.a0)\n}}\n",
+        "a".repeat(1 << 20)
+    );
+    let calls = (0..12).fold(String::new(), |text, at| {
+        format!("{text}module \"m{at}\" {{\n source = \"./\"\n}}\n")
+    });
+    for (name, text) in [
+        ("a.tf", doubled + "}\n" + credential),
+        ("a.tf", loops + credential),
+        ("a.tf", replaced + credential),
+        ("a.tf", calls + credential),
+        ("a.tf", "{".repeat(1 << 20)),
+        ("a.tf", "<<A\n".repeat(1 << 19)),
+        ("a.tf", "<".repeat(1 << 21)),
+        ("a.tf", "# countersign: accept x\n".repeat(100_000)),
+        ("a.yaml", "a: [\n".to_owned() + &"x,\n".repeat(200_000)),
+        ("a.yaml", (0..200_000).fold(String::new(), |text, at| text + &format!("a{at}: 1\n"))),
+        ("a.yaml", "- ".repeat(1 << 20)),
+        ("a.yaml", "a: ".repeat(1 << 20)),
+    ] {
+        let started = std::time::Instant::now();
+        let found = TrustFiles::parse(&[(name.to_owned(), text.clone())]).lint();
+        assert!(started.elapsed().as_secs() < 60, "{name}: {text:.40}");
+        assert!(found.len() <= 10_001, "{name}: {text:.40}");
+    }
+}
+
 /// Control characters are escaped in findings.
 #[test]
 fn findings_mislead_nobody() {

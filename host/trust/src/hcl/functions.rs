@@ -1,5 +1,7 @@
 //! Functions of OpenTofu on values that the files determine.
 
+use std::collections::BTreeMap;
+
 use crate::json;
 use crate::node::{Node, Place, Text, Value};
 
@@ -118,9 +120,13 @@ pub(super) fn call(name: &str, arguments: &[Node], written: &str, place: &Place)
         "replace" => {
             let (of, from, to) = (known(0)?, known(1)?, known(2)?);
             let is_pattern = from.len() > 1 && from.starts_with('/') && from.ends_with('/');
-            let made = (!is_pattern && !from.is_empty()).then(|| of.replace(&from, &to))?;
-            (made.len() <= json::MAX_FILE_BYTES).then_some(())?;
-            text(Text::known(made))
+            if is_pattern || from.is_empty() {
+                return None;
+            }
+            let count = of.matches(&from).count();
+            let length = count.checked_mul(to.len())?.checked_add(of.len())?;
+            (length <= json::MAX_FILE_BYTES).then_some(())?;
+            text(Text::known(of.replace(&from, &to)))
         }
         _ => None,
     }
@@ -161,19 +167,17 @@ fn unique(mut node: Node) -> Node {
 
 /// Merges maps: a later one replaces the members of an earlier one.
 fn merge(maps: &[Node], place: &Place) -> Option<Node> {
-    let mut merged: Vec<(String, Node)> = Vec::new();
+    let mut merged: BTreeMap<&str, &Node> = BTreeMap::new();
     for map in maps {
         let members = match &map.value {
             Value::Map(members) => members.as_slice(),
             Value::Null => &[],
             _ => return None,
         };
-        for (key, node) in members {
-            merged.retain(|(earlier, _)| earlier != key);
-            merged.push((key.clone(), node.clone()));
-        }
+        merged.extend(members.iter().map(|(key, node)| (key.as_str(), node)));
     }
-    Some(Node { value: Value::Map(merged), place: place.clone() })
+    let members = merged.into_iter().map(|(key, node)| (key.to_owned(), node.clone()));
+    Some(Node { value: Value::Map(members.collect()), place: place.clone() })
 }
 
 /// A text made of others: known if all of them are.
@@ -200,6 +204,7 @@ fn format(arguments: &[Node]) -> Option<Text> {
             '%' => made.push('%'),
             's' | 'v' | 'd' => {
                 let part = values.next()??;
+                (made.len() + part.text.len() <= json::MAX_FILE_BYTES).then_some(())?;
                 made.push_str(&part.text);
                 parts.push(part);
             }

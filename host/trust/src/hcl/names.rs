@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use hcl_edit::Span;
 use hcl_edit::expr::{Expression, Object, ObjectKey};
@@ -12,7 +13,7 @@ use super::{Content, Definition, HclFile, tolerate};
 use crate::node::{Node, Place, Text};
 
 /// The maximum number of values made of one folder: names that refer to several others multiply.
-const MAX_NODES: usize = 200_000;
+const MAX_NODES: usize = 400_000;
 
 /// The maximum depth at which names are followed: it ends a `local` that refers to itself.
 pub(super) const MAX_FOLLOWED: usize = 16;
@@ -23,8 +24,8 @@ pub(crate) type Inputs = BTreeMap<String, Node>;
 /// The definitions of names.
 #[derive(Default)]
 pub(crate) struct Names<'f> {
-    /// The number of values made so far.
-    made: Cell<usize>,
+    /// The number of values made so far, in this module and those that are called with it.
+    made: Rc<Cell<usize>>,
     locals: BTreeMap<String, (&'f HclFile, &'f Expression)>,
     defaults: BTreeMap<String, (&'f HclFile, &'f Expression)>,
     /// The values in `terraform.tfvars` and `*.auto.tfvars`, which OpenTofu loads by itself.
@@ -83,7 +84,7 @@ impl<'f> Names<'f> {
     /// The same names in a module that is called with these values.
     pub(crate) fn with_inputs(&self, inputs: Inputs) -> Self {
         Self {
-            made: Cell::new(0),
+            made: Rc::clone(&self.made),
             locals: self.locals.clone(),
             defaults: self.defaults.clone(),
             values: BTreeMap::new(),
@@ -92,9 +93,9 @@ impl<'f> Names<'f> {
         }
     }
 
-    /// Counts a value, and returns false if there are too many.
-    pub(super) fn may_make_one(&self) -> bool {
-        self.made.set(self.made.get() + 1);
+    /// Counts values, and returns false if there are too many.
+    pub(super) fn may_make(&self, count: usize) -> bool {
+        self.made.set(self.made.get().saturating_add(count));
         self.made.get() <= MAX_NODES
     }
 }

@@ -1,6 +1,7 @@
 //! Evaluates expressions.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use hcl_edit::Span;
 use hcl_edit::expr::{Expression, ForExpr, ObjectKey, Traversal, TraversalOperator};
@@ -17,7 +18,7 @@ pub(super) struct Scope<'n, 'f> {
     pub(super) names: &'n Names<'f>,
     pub(super) file: &'f HclFile,
     /// `each`, `count`, the iterators of `dynamic` and the variables of `for`.
-    variables: BTreeMap<String, Node>,
+    variables: BTreeMap<String, Rc<Node>>,
     followed: usize,
 }
 
@@ -29,7 +30,7 @@ impl<'n, 'f> Scope<'n, 'f> {
     /// The scope with a variable.
     pub(super) fn with(&self, name: &str, value: Node) -> Self {
         let mut scope = self.clone();
-        scope.variables.insert(name.to_owned(), value);
+        scope.variables.insert(name.to_owned(), Rc::new(value));
         scope
     }
 
@@ -134,9 +135,14 @@ impl<'n, 'f> Scope<'n, 'f> {
 
     pub(super) fn node(&self, expression: &'f Expression) -> Node {
         let place = self.file.place(expression.span());
-        if !self.names.may_make_one() {
+        if !self.names.may_make(1) {
             return Node::unknown("…", Vec::new(), place);
         }
+        // Copies cost as much as what they are made of.
+        let counted = |node: Node| match self.names.may_make(node.size()) {
+            true => node,
+            false => Node::unknown("…", Vec::new(), place.clone()),
+        };
         let unknown = || Node::unknown(&expression.to_string(), Vec::new(), place.clone());
         let value = match expression {
             Expression::Null(_) => Value::Null,
@@ -171,15 +177,19 @@ impl<'n, 'f> Scope<'n, 'f> {
                     _ => arguments,
                 };
                 let written = expression.to_string();
-                return functions::call(call.name.name.as_str(), &expanded, &written, &place)
-                    .unwrap_or_else(unknown);
+                let made = functions::call(call.name.name.as_str(), &expanded, &written, &place);
+                return made.map_or_else(unknown, counted);
             }
             Expression::Variable(name) => {
-                return self.variables.get(name.as_str()).cloned().unwrap_or_else(unknown);
+                let variable = self.variables.get(name.as_str());
+                return match variable.filter(|variable| self.names.may_make(variable.size())) {
+                    Some(variable) => (**variable).clone(),
+                    None => unknown(),
+                };
             }
             Expression::Traversal(traversal) => {
                 return match self.traversal(traversal, &place) {
-                    Some(node) => Node { place, ..node },
+                    Some(node) => counted(Node { place: place.clone(), ..node }),
                     None => unknown(),
                 };
             }
@@ -271,7 +281,8 @@ impl<'n, 'f> Scope<'n, 'f> {
         let operators: Vec<_> = traversal.operators.iter().map(|one| one.value()).collect();
         let (node, taken) = match &traversal.expr {
             Expression::Variable(name) => match self.variables.get(name.as_str()) {
-                Some(variable) => (variable.clone(), 0),
+                Some(variable) if self.names.may_make(variable.size()) => ((**variable).clone(), 0),
+                Some(_) => return None,
                 None => {
                     let steps = operators.iter().map_while(|one| match one {
                         TraversalOperator::GetAttr(name) => Some(name.as_str()),
@@ -351,6 +362,15 @@ impl<'n, 'f> Scope<'n, 'f> {
                     let part = encoded
                         .or_else(|| part.text())
                         .unwrap_or_else(|| Text::unknown(format!("${{{}}}", written().trim())));
+                    // Texts that are put together of others could grow without a bound.
+                    let fits = made.text.len() + part.text.len() <= crate::json::MAX_FILE_BYTES;
+                    if !fits
+                        || !self.names.may_make(Node::of_text(part.clone(), Place::Line(1)).size())
+                    {
+                        made.text.push_str("${…}");
+                        made.known = false;
+                        continue;
+                    }
                     made.text.push_str(&part.text);
                     made.known &= part.known;
                     made.origin = made.origin.or(part.origin);

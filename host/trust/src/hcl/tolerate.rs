@@ -9,6 +9,12 @@ const MARK: &str = "key_again_";
 /// The maximum number of repeated keys of a file.
 pub(super) const MAX_REPEATED: usize = 64;
 
+/// The maximum number of bytes that are parsed again because of repeated keys.
+pub(super) const MAX_PARSED_AGAIN: usize = 8 << 20;
+
+/// The maximum length of the name of a heredoc, in bytes.
+const MAX_NAME: usize = 128;
+
 /// Removes the byte order mark.
 pub(super) fn without_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
@@ -79,7 +85,7 @@ fn ignored(text: &str) -> Vec<Range<usize>> {
         match rest.as_bytes() {
             [b'"', ..] => open.push(Open::Quotes),
             [b'{', ..] => {
-                let inner = rest.trim_start_matches(|c: char| c == '{' || c.is_whitespace());
+                let inner = rest.get(1..).unwrap_or_default().trim_start();
                 let is_for = inner.strip_prefix("for").is_some_and(|r| r.starts_with([' ', '\t']));
                 for_braces += usize::from(is_for);
                 open.push(if is_for { Open::Loose } else { Open::Braces });
@@ -112,8 +118,9 @@ fn ignored(text: &str) -> Vec<Range<usize>> {
 /// The length of a heredoc with its end.
 fn heredoc(rest: &str) -> Option<usize> {
     let opening = rest.strip_prefix("<<")?;
-    let (name, _) = opening.strip_prefix('-').unwrap_or(opening).split_once('\n')?;
-    let name = name.trim();
+    let opening = opening.strip_prefix('-').unwrap_or(opening);
+    let end = opening.bytes().take(MAX_NAME).position(|byte| byte == b'\n')?;
+    let name = opening.get(..end)?.trim();
     if name.is_empty() || !name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-') {
         return None;
     }
@@ -124,7 +131,8 @@ fn heredoc(rest: &str) -> Option<usize> {
             return Some(length - (line.len() - line.trim_end().len()));
         }
     }
-    None
+    // Without an end, all of it is text.
+    Some(rest.len())
 }
 
 #[cfg(test)]

@@ -2,6 +2,9 @@
 
 use crate::node::{Node, Text, Value};
 
+/// The maximum size of a default that is followed.
+const MAX_DEFAULT: usize = 64;
+
 /// Returns the template with its expressions, `[parameters('name')]`, unknown; any other file as it is.
 pub(crate) fn resolved(root: &Node) -> Node {
     let schema = root.get("$schema").and_then(Node::known).unwrap_or_default();
@@ -34,6 +37,8 @@ fn resolve(node: &mut Node, parameters: Option<&Node>) {
                 .and_then(|rest| rest.strip_suffix("')"))
                 .map(ToOwned::to_owned);
             let default = name.as_ref().and_then(|name| parameters?.get(name)?.get("defaultValue"));
+            // A long one would be copied to each place that refers to it.
+            let default = default.filter(|default| default.size() <= MAX_DEFAULT);
             *node = match (name, default) {
                 (Some(name), Some(default)) => {
                     let default = default.clone().at(&place);

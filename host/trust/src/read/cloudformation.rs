@@ -1,5 +1,6 @@
 //! CloudFormation's templates, with the functions that can be computed.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::aws;
@@ -7,12 +8,20 @@ use crate::node::{Node, Place, Text, Value};
 use crate::trust_statement::{TrustStatement, UnknownEffect};
 
 /// The maximum length of a text that functions make.
-const MAX_TEXT: usize = 1 << 20;
+const MAX_TEXT: usize = 64 << 10;
+
+/// The maximum size of a default.
+const MAX_DEFAULT: usize = 64;
+
+/// The maximum size of what functions make.
+const MAX_NODES: usize = 200_000;
 
 /// The names that a template defines.
 struct Template<'n> {
     parameters: BTreeMap<&'n str, &'n Node>,
     resources: BTreeMap<&'n str, &'n Node>,
+    /// The size of the copies that functions have made.
+    made: Cell<usize>,
 }
 
 /// Reads the trust statements of a template; `None` if the file is none.
@@ -27,6 +36,7 @@ pub(crate) fn read(root: &Node) -> Option<Vec<TrustStatement>> {
     let template = Template {
         parameters: root.get("Parameters").map(named).unwrap_or_default(),
         resources: named(resources),
+        made: Cell::new(0),
     };
     let mut statements = Vec::new();
     for (name, resource) in resources.members() {
@@ -71,7 +81,7 @@ impl Template<'_> {
     /// Evaluates the functions in a value.
     fn resolve(&self, node: &Node, depth: usize) -> Node {
         let place = node.place.clone();
-        if depth > crate::json::MAX_DEPTH {
+        if depth > crate::json::MAX_DEPTH || self.made.get() > MAX_NODES {
             return Node::unknown("…", Vec::new(), place);
         }
         match &node.value {
@@ -154,7 +164,14 @@ impl Template<'_> {
             },
             _ => None,
         };
+        let made = made.filter(|node| self.may_make(node.size()));
         made.unwrap_or_else(|| Node::unknown(function, Vec::new(), place.clone()))
+    }
+
+    /// Counts copies, and returns false if there are too many.
+    fn may_make(&self, size: usize) -> bool {
+        self.made.set(self.made.get().saturating_add(size));
+        self.made.get() <= MAX_NODES
     }
 
     fn join(&self, separator: &Node, list: &Node, place: &Place) -> Option<Node> {
@@ -225,9 +242,9 @@ impl Template<'_> {
             // Only the account's own partition has its roles.
             return Node::of_text(Text::unknown("aws"), place.clone());
         }
-        if let Some(default) =
-            self.parameters.get(name).and_then(|parameter| parameter.get("Default"))
-        {
+        // A value is at most 4,096 bytes long, and a longer one would be copied to each place that refers to it.
+        let default = self.parameters.get(name).and_then(|parameter| parameter.get("Default"));
+        if let Some(default) = default.filter(|default| default.size() <= MAX_DEFAULT) {
             let default = default.clone().at(place);
             let default =
                 match (&default.value, self.parameters.get(name).and_then(|p| p.get("Type"))) {

@@ -3,23 +3,42 @@
 use crate::json::MAX_DEPTH;
 use crate::node::{Node, Place, Text, Value};
 
-/// Returns true if all quotes and brackets of a text are closed.
-pub(super) fn is_complete(text: &str) -> bool {
-    let (mut depth, mut quote, mut before) = (0_usize, None, ' ');
-    for character in text.chars() {
-        match (quote, character) {
-            (Some(open), character) if open == character && (open == '\'' || before != '\\') => {
-                quote = None;
-            }
-            (Some(_), _) => {}
-            (None, '"' | '\'') if " [{,:".contains(before) => quote = Some(character),
-            (None, '[' | '{') => depth += 1,
-            (None, ']' | '}') => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        before = character;
+/// The quotes and brackets of a text that are open so far.
+pub(super) struct Open {
+    depth: usize,
+    quote: Option<char>,
+    before: char,
+}
+
+impl Open {
+    pub(super) fn of(text: &str) -> Self {
+        let mut open = Self { depth: 0, quote: None, before: ' ' };
+        open.read(text);
+        open
     }
-    depth == 0 && quote.is_none()
+
+    /// Reads on.
+    pub(super) fn read(&mut self, text: &str) {
+        for character in text.chars() {
+            match (self.quote, character) {
+                (Some(open), character)
+                    if open == character && (open == '\'' || self.before != '\\') =>
+                {
+                    self.quote = None;
+                }
+                (Some(_), _) => {}
+                (None, '"' | '\'') if " [{,:".contains(self.before) => self.quote = Some(character),
+                (None, '[' | '{') => self.depth += 1,
+                (None, ']' | '}') => self.depth = self.depth.saturating_sub(1),
+                _ => {}
+            }
+            self.before = character;
+        }
+    }
+
+    pub(super) fn is_any(&self) -> bool {
+        self.depth > 0 || self.quote.is_some()
+    }
 }
 
 /// Parses a value on one line.
