@@ -72,13 +72,22 @@ impl Text {
 
     /// The text without its unknown parts.
     pub(crate) fn literal(&self) -> String {
-        let mut literal = String::new();
-        let mut rest = self.text.as_str();
-        while let Some((before, after)) = rest.split_once("${") {
-            literal.push_str(before);
-            rest = after.split_once('}').map_or("", |(_, after)| after);
+        let (mut literal, mut depth, mut before) = (String::new(), 0_usize, ' ');
+        for character in self.text.chars() {
+            match character {
+                '{' if depth > 0 || before == '$' => {
+                    if depth == 0 {
+                        literal.pop();
+                    }
+                    depth += 1;
+                }
+                '}' if depth > 0 => depth -= 1,
+                _ if depth == 0 => literal.push(character),
+                _ => {}
+            }
+            before = character;
         }
-        literal + rest
+        literal
     }
 }
 

@@ -57,10 +57,14 @@ fn pattern(test: &Test, value: &Text, found: &mut Found<'_>) {
     let wildcard = if is_prefix { None } else { text.find(['*', '?']) };
     if wildcard.is_none() && !is_prefix {
         // Of a text that is not known, its unknown part may have one.
-        if value.known || !text.contains("${") {
-            let message = format!("`{written}` with {of} has no wildcard: compare for equality");
-            found("subject-pattern", &test.place, message);
-        }
+        let message = if value.known || !text.contains("${") {
+            format!("`{written}` with {of} has no wildcard: compare for equality")
+        } else {
+            format!(
+                "`{written}` takes {of} for a pattern: list the subjects, and compare for equality"
+            )
+        };
+        found("subject-pattern", &test.place, message);
         return;
     }
     let prefix = match wildcard {

@@ -101,13 +101,15 @@ fn add(
         let what = format!("a condition on `{}`", key.text);
         return statement.note(UnknownEffect::Narrows, &place, what);
     }
+    // A function that removes the scheme has it in its text.
+    let has_scheme = Text::unknown(of).literal().contains("://");
     let is_known = !of.contains("${") && (key.known || key.origin.is_none());
     let provider = statement.issuer.as_ref().filter(|issuer| issuer.known);
     let host = provider.map(|issuer| issuer.text.strip_prefix("https://").unwrap_or_default());
     let is_own = host.is_none_or(|host| !is_known || of.eq_ignore_ascii_case(host));
     if is_presence {
         let value = values.first().map(|value| (value.known, value.text.to_ascii_lowercase()));
-        return match (value, is_own && !of.contains("://")) {
+        return match (value, is_own && !has_scheme) {
             // The presence of a claim that every token has, or the absence of one that none has.
             (Some((true, value)), true) if value == "false" => {}
             (Some((true, value)), false) if value == "true" => {}
@@ -127,7 +129,7 @@ fn add(
             statement.never.push((place.clone(), what));
         }
     };
-    if let Some(rest) = of.split_once("://").map(|(_, rest)| rest) {
+    if let Some(rest) = of.split_once("://").map(|(_, rest)| rest).filter(|_| has_scheme) {
         return never(format!(
             "no token has the key `{}`, so nobody is admitted: the key is without `https://`, `{rest}:{claim}`",
             key.text
