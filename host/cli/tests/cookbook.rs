@@ -209,11 +209,13 @@ fn there_are_ten_and_each_says_what_it_is() {
 }
 
 #[test]
+#[ignore = "needs the engines: `make languages`"]
 fn those_in_rego_do_what_their_cases_say() {
     check_all("policy.rego", 4);
 }
 
 #[test]
+#[ignore = "needs the engines: `make languages`"]
 fn those_in_cedar_do_what_their_cases_say() {
     check_all("policies.cedar", 3);
 }
@@ -225,6 +227,7 @@ fn those_in_rust_do_what_their_cases_say() {
 
 /// Its README shows the output and the fix: both must be right.
 #[test]
+#[ignore = "needs the engines: `make languages`"]
 fn a_forgotten_claim_is_named() {
     let folder = TempDir::new().unwrap();
     build(folder.path(), WRONG);

@@ -111,6 +111,7 @@ Policy = exported(name="telling", version="0.1.0", summary="Tells what it sees",
 "#;
 
 #[test]
+#[ignore = "needs the engines: `make languages`"]
 fn a_policy_in_javascript() {
     let parent = folder();
     let policy = from_nothing(parent.path(), "javascript");
@@ -174,6 +175,7 @@ fn a_policy_in_javascript() {
 }
 
 #[test]
+#[ignore = "needs the engines: `make languages`"]
 fn a_policy_in_typescript() {
     let parent = folder();
     let policy = from_nothing(parent.path(), "typescript");
@@ -243,6 +245,7 @@ fn a_policy_in_rust() {
 }
 
 #[test]
+#[ignore = "needs the engines: `make languages`"]
 fn an_engine_that_is_not_there_or_was_changed_is_an_error() {
     let parent = folder();
     assert_eq!(countersign(parent.path(), "policy new a-rego --lang rego").status, 0);
@@ -275,6 +278,7 @@ fn an_engine_that_is_not_there_or_was_changed_is_an_error() {
 }
 
 #[test]
+#[ignore = "needs the engines: `make languages`"]
 fn a_policy_in_rego() {
     let parent = folder();
     let policy = from_nothing(parent.path(), "rego");
@@ -311,6 +315,7 @@ fn a_policy_in_rego() {
 }
 
 #[test]
+#[ignore = "needs the engines: `make languages`"]
 fn a_policy_in_cel() {
     let parent = folder();
     let policy = from_nothing(parent.path(), "cel");
@@ -335,6 +340,7 @@ fn a_policy_in_cel() {
 }
 
 #[test]
+#[ignore = "needs the engines: `make languages`"]
 fn a_policy_in_python() {
     let parent = folder();
     let policy = from_nothing(parent.path(), "python");
@@ -385,6 +391,7 @@ fn a_policy_in_python() {
 }
 
 #[test]
+#[ignore = "needs the engines: `make languages`"]
 fn a_policy_in_cedar() {
     let parent = folder();
     let policy = from_nothing(parent.path(), "cedar");

@@ -186,6 +186,7 @@ fn editors_get_the_schema_of_a_manifest_with_its_policies() {
 
 /// A component that embeds an engine is larger than the default limit.
 #[test]
+#[ignore = "needs the engines: `make languages`"]
 fn editors_get_the_settings_of_a_component_with_an_engine() {
     let folder = folder();
     let program = std::env::current_exe().unwrap();

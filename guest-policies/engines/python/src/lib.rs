@@ -1,7 +1,7 @@
 //! Decides by the Python policy in its settings, run by `monty`.
 //!
 //! The policy is the file `policy.py`, with the files that it imports. It has a function `evaluate` with the parameters
-//! `run`, `token` and `settings`, as many of them as it needs, which returns a verdict made by a function of the module
+//! `settings`, `run` and `token`, as many of them as it needs, which returns a verdict made by a function of the module
 //! `countersign`; and optionally `check(settings)`, which returns the problems of the policy's own settings. The files run
 //! once, when the settings are taken; the state that this leaves is what every evaluation begins with.
 
@@ -78,7 +78,7 @@ fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
 
 /// Checks that there is something to call, with parameters that it can be given.
 fn has_evaluate(sources: &[Source]) -> Result<(), String> {
-    let expected = "expected `def evaluate(run, token, settings)`, or fewer of these parameters";
+    let expected = "expected `def evaluate(settings, run, token)`, or fewer of these parameters";
     let Some(main) = sources.iter().find(|source| source.path == MAIN) else { return Ok(()) };
     match &main.evaluate {
         _ if main.is_exported => Ok(()),

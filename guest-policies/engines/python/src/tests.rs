@@ -35,7 +35,7 @@ const IMPORTS: &str = "from countersign import abstain, deny, permit, restrict\n
 
 /// A policy whose `evaluate` is one line, the third.
 fn line(line: &str) -> String {
-    format!("{IMPORTS}def evaluate(run, token, settings):\n    {line}\n")
+    format!("{IMPORTS}def evaluate(settings, run, token):\n    {line}\n")
 }
 
 #[test]
@@ -151,10 +151,10 @@ fn what_fails_is_said_with_its_line() {
 #[test]
 fn what_is_wrong_is_found_before_it_decides() {
     let after = |text: &str| {
-        format!("{IMPORTS}def evaluate(run, token, settings):\n    return permit()\n{text}\n")
+        format!("{IMPORTS}def evaluate(settings, run, token):\n    return permit()\n{text}\n")
     };
     for (policy, says) in [
-        (String::new(), "/files: policy.py: expected `def evaluate(run, token, settings)`"),
+        (String::new(), "/files: policy.py: expected `def evaluate(settings, run, token)`"),
         ("def evaluate(".to_owned(), "/files: policy.py:1:14: SyntaxError: "),
         ("def evaluate(claims):\n    pass\n".to_owned(), "found `claims`"),
         (

@@ -47,6 +47,7 @@ fn words(result: &Result<Verdict, Fault>) -> String {
 }
 
 #[test]
+#[ignore = "needs the engines: `make languages`"]
 fn rules_permit_restrict_deny_and_abstain() {
     let engine = engine();
     for (policy, expected) in [
@@ -81,6 +82,7 @@ fn rules_permit_restrict_deny_and_abstain() {
 }
 
 #[test]
+#[ignore = "needs the engines: `make languages`"]
 fn an_expression_that_fails_is_a_fault_with_its_place() {
     let engine = engine();
     for (policy, says) in [
@@ -108,6 +110,7 @@ fn an_expression_that_fails_is_a_fault_with_its_place() {
 }
 
 #[test]
+#[ignore = "needs the engines: `make languages`"]
 fn what_is_wrong_with_a_text_is_said_with_its_place() {
     let engine = engine();
     for (settings, says) in [
@@ -145,6 +148,7 @@ fn what_is_wrong_with_a_text_is_said_with_its_place() {
 
 /// The order of what a map holds is no one's promise, but it is the same in every evaluation.
 #[test]
+#[ignore = "needs the engines: `make languages`"]
 fn the_same_settings_give_the_same_verdict() {
     let engine = engine();
     let names: BTreeMap<_, _> = (0..64).map(|n| (format!("k{n}"), n)).collect();

@@ -21,6 +21,7 @@ fn check(engine: &Arc<Policy>, settings: &Value, codes: &[&str]) {
 }
 
 #[test]
+#[ignore = "needs the engines: `make languages`"]
 fn python() {
     let engine = unoptimised(&component(EngineName::Python));
     // Only what `evaluate` does for the real run: what it does for the samples is bounded by itself.
@@ -72,6 +73,7 @@ fn python() {
 }
 
 #[test]
+#[ignore = "needs the engines: `make languages`"]
 fn cel() {
     let engine = unoptimised(&component(EngineName::Cel));
     let real = "run.building_block.id == '' || token.ttl_seconds == 3600";

@@ -57,6 +57,7 @@ fn message(engine: &Arc<Policy>, settings: &Value) -> String {
 }
 
 #[test]
+#[ignore = "needs the engines: `make languages`"]
 fn the_verdicts_of_javascript() {
     let engine = engine();
     let all = ["api://AzureADTokenExchange", "aws-workload-identity-provider:demo"];
@@ -106,6 +107,7 @@ fn the_verdicts_of_javascript() {
 
 /// A value that is no verdict, an exception and a call of what is not there are faults that say so, with the place.
 #[test]
+#[ignore = "needs the engines: `make languages`"]
 fn a_mistake_is_a_fault_that_names_it() {
     let engine = engine();
     let at = |column: u32| format!("policy.js:2:{column}: ");
@@ -212,6 +214,7 @@ fn a_mistake_is_a_fault_that_names_it() {
 
 /// Code that does not end, or takes what it can, ends by a limit.
 #[test]
+#[ignore = "needs the engines: `make languages`"]
 fn hostile_code_ends_by_a_limit() {
     let engine = engine();
     let overflow = &["panic", "stack", "trap"][..];
@@ -242,6 +245,7 @@ fn hostile_code_ends_by_a_limit() {
 
 /// Every mistake in a text is a problem of that text, with line and column, before anything is bound.
 #[test]
+#[ignore = "needs the engines: `make languages`"]
 fn a_mistake_in_the_text_is_found_when_it_is_taken() {
     let engine = engine();
     let module = |text: &str| json!({"files": {"policy.js": text}});
@@ -323,6 +327,7 @@ fn a_mistake_in_the_text_is_found_when_it_is_taken() {
 }
 
 #[test]
+#[ignore = "needs the engines: `make languages`"]
 fn check_returns_the_problems_of_the_settings_and_nothing_else() {
     let engine = engine();
     let checking = |body: &str, settings: Value| {
@@ -352,6 +357,7 @@ fn check_returns_the_problems_of_the_settings_and_nothing_else() {
 
 /// Settings and order reach a policy as they are written.
 #[test]
+#[ignore = "needs the engines: `make languages`"]
 fn a_policy_sees_what_is_written() {
     let engine = engine();
     let text = "deny('seen', [typeof settings.big, settings.big, settings.small + 1, Object.keys(settings), \
@@ -381,6 +387,7 @@ fn a_policy_sees_what_is_written() {
 }
 
 #[test]
+#[ignore = "needs the engines: `make languages`"]
 fn a_policy_has_several_files() {
     let engine = engine();
     let settings = json!({"files": {
@@ -396,6 +403,7 @@ fn a_policy_has_several_files() {
 
 /// The folders of authors whose policies decided otherwise than they were written.
 #[test]
+#[ignore = "needs the engines: `make languages`"]
 fn the_cases_of_authors_pass() {
     macro_rules! folder {
         ($name:literal $(, $file:literal)*) => {

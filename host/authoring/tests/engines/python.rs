@@ -15,7 +15,7 @@ const RULES: &str = "\
 from countersign import deny, permit, restrict
 
 
-def evaluate(run, token, settings):
+def evaluate(settings, run, token):
     owner = run.building_block.workspace
     if token.ttl_seconds > 3600:
         return deny('ttl-above-ceiling', 'at most an hour')
@@ -37,7 +37,7 @@ fn engine() -> Arc<Policy> {
 /// A policy whose `evaluate` is one line, the third.
 fn line(line: &str) -> Value {
     let text = format!(
-        "from countersign import abstain, deny, permit, restrict\ndef evaluate(run, token, settings):\n    {line}\n"
+        "from countersign import abstain, deny, permit, restrict\ndef evaluate(settings, run, token):\n    {line}\n"
     );
     json!({"files": {"policy.py": text}, "settings": {"exact": 9_007_199_254_740_993_u64, "big": u64::MAX}})
 }
@@ -62,6 +62,7 @@ fn words(result: &Result<Verdict, Fault>) -> String {
 }
 
 #[test]
+#[ignore = "needs the engines: `make languages`"]
 fn verdicts_are_made_by_functions() {
     let engine = engine();
     for (text, expected) in [
@@ -91,6 +92,7 @@ fn verdicts_are_made_by_functions() {
 /// Nothing that the language orders by a hash or an address differs from one evaluation to the next, and nothing of one is
 /// left for another.
 #[test]
+#[ignore = "needs the engines: `make languages`"]
 fn evaluations_are_alike() {
     let engine = engine();
     let text = "import json\nfrom countersign import deny\nSEEN = []\n\ndef evaluate(run):\n    SEEN.append(run.id)\n    \
@@ -105,6 +107,7 @@ fn evaluations_are_alike() {
 }
 
 #[test]
+#[ignore = "needs the engines: `make languages`"]
 fn what_fails_is_a_fault_with_its_line() {
     let engine = engine();
     for (text, says) in [
@@ -164,6 +167,7 @@ fn what_fails_is_a_fault_with_its_line() {
 }
 
 #[test]
+#[ignore = "needs the engines: `make languages`"]
 fn what_is_wrong_with_a_text_is_said_with_its_place() {
     let engine = engine();
     let policy = |text: &str| json!({"files": {"policy.py": text}});
@@ -171,7 +175,7 @@ fn what_is_wrong_with_a_text_is_said_with_its_place() {
     for (settings, says) in [
         (json!({}), "/files: missing"),
         (json!({"files": {}}), "/files: policy.py:1:1: expected a file `policy.py`"),
-        (policy(""), "/files: policy.py: expected `def evaluate(run, token, settings)`"),
+        (policy(""), "/files: policy.py: expected `def evaluate(settings, run, token)`"),
         (policy("def evaluate("), "/files: policy.py:1:14: SyntaxError: "),
         (policy("def evaluate(claims):\n    pass\n"), "found `claims`"),
         (
@@ -220,6 +224,7 @@ fn what_is_wrong_with_a_text_is_said_with_its_place() {
 }
 
 #[test]
+#[ignore = "needs the engines: `make languages`"]
 fn a_policy_of_several_files_is_one() {
     let engine = engine();
     let files = json!({
@@ -232,6 +237,7 @@ fn a_policy_of_several_files_is_one() {
 
 /// What authors wrote for CPython, and what came of it.
 #[test]
+#[ignore = "needs the engines: `make languages`"]
 fn policies_for_cpython_that_use_what_is_here_decide_alike() {
     let engine = engine();
     let exported = "from countersign import deny, exported, permit\n\n\ndef evaluate(settings, run, token):\n    if run.behavior == 'apply':\n        return deny('no-apply', 'nothing')\n    return permit()\n\n\nPolicy = exported(name='a', version='0.1.0', summary='b', evaluate=evaluate)\n";
@@ -244,6 +250,7 @@ fn policies_for_cpython_that_use_what_is_here_decide_alike() {
 
 /// The template is what an author begins with, and has to say what it says of itself.
 #[test]
+#[ignore = "needs the engines: `make languages`"]
 fn the_template_decides() {
     let engine = engine();
     let templates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../cli/templates/python");

@@ -10,6 +10,7 @@ use crate::choices::Choices;
 use crate::{CEDAR_SCHEMA, LIMITS, RUN, bind, component, unoptimised};
 
 #[test]
+#[ignore = "needs the engines: `make languages`"]
 fn what_is_wrong_with_a_text_is_said_with_its_place() {
     let [cedar, rego] = [EngineName::Cedar, EngineName::Rego].map(|engine| {
         let component = component(engine);
@@ -145,6 +146,7 @@ fn what_is_wrong_with_a_text_is_said_with_its_place() {
 
 /// A rule of another shape says nothing that could be trusted.
 #[test]
+#[ignore = "needs the engines: `make languages`"]
 fn a_rule_of_another_shape_is_a_fault() {
     let policy = unoptimised(&component(EngineName::Rego));
     let base: Value = serde_json::from_str(RUN).unwrap();

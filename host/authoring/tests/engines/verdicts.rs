@@ -29,6 +29,7 @@ pub(crate) fn decide(policy: &Arc<Policy>, settings: &Value) -> (Result<Verdict,
 }
 
 #[test]
+#[ignore = "needs the engines: `make languages`"]
 fn a_restriction_narrows_and_never_permits() {
     let any = "permit(principal, action, resource);";
     let (in_rego, in_cedar) =
@@ -65,6 +66,7 @@ fn a_restriction_narrows_and_never_permits() {
 
 /// Whatever the default, a run that no Cedar policy applies to gets no token from it.
 #[test]
+#[ignore = "needs the engines: `make languages`"]
 fn the_default_verdict_of_cedar_never_permits() {
     let policies = "forbid(principal, action == Action::\"destroy\", resource);";
     let cedar = unoptimised(&component(EngineName::Cedar));

@@ -14,7 +14,7 @@ def check(settings: dict) -> list[Problem]:
     return []
 
 
-def evaluate(run: Run, token: Token, settings: dict) -> Verdict:
+def evaluate(settings: dict, run: Run, token: Token) -> Verdict:
     """Decides on one run. It says who may have a token, so it permits; a policy that only limits tokens answers
     `restrict(max_ttl=900)`."""
     consumer = run.building_block.workspace
