@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use countersign::MAX_SETTINGS_BYTES;
 use countersign_deployment::files;
 
@@ -27,7 +27,9 @@ pub(super) fn read(folder: &Path, main: &str) -> Result<BTreeMap<String, String>
         if path != main && !file.canonicalize()?.starts_with(folder.canonicalize()?) {
             bail!("{}: leads out of the policy's folder", file.display());
         }
-        let text = files::read_text(&file, MAX_SETTINGS_BYTES as u64)?;
+        // Whole, with the lines that it begins with: errors have the places of the file.
+        let text = String::from_utf8(files::read(&file, MAX_SETTINGS_BYTES as u64)?)
+            .with_context(|| format!("{}: not UTF-8", file.display()))?;
         if !path.ends_with(".json") {
             for named in quoted(&text).filter_map(|specifier| joined(&path, specifier)) {
                 let found = candidates(&named).filter(|found| folder.join(found).is_file());
