@@ -8,6 +8,7 @@
     reason = "tests"
 )]
 
+mod alike;
 mod cel;
 mod choices;
 mod comparison;
