@@ -193,7 +193,7 @@ impl TrustFiles {
     }
 }
 
-/// What the statements of a set of files mean for each other.
+/// The statements of a set of files that others depend on.
 struct Context<'s> {
     bindings: Vec<&'s TrustStatement>,
     /// Providers, with true for those that accept every subject.
@@ -219,8 +219,14 @@ impl<'s> Context<'s> {
             _ if statement.may_hide_tests() => None,
             StatementKind::Provider => {
                 // A provider may accept every subject if bindings of its pool restrict them.
-                let is_bound = self.bindings.iter().any(|other| other.may_be_of_pool(statement));
-                (is_open(statement) && !is_bound).then_some(
+                let is_bound = self.bindings.iter().any(|other| other.is_of_pool(statement));
+                let may_be_bound = self.bindings.iter().any(|other| other.may_be_of_pool(statement));
+                if is_open(statement) && may_be_bound && !is_bound {
+                    let message = "every subject of the issuer is accepted, unless bindings in the files are of its pool, \
+                                   which is not known: not evaluated";
+                    found("not-readable", &statement.place, message.to_owned());
+                }
+                (is_open(statement) && !may_be_bound).then_some(
                     "every subject of the issuer is accepted, and no binding of its pool is in the files: compare `sub` with \
                      the intended subjects in the condition",
                 )
@@ -230,10 +236,14 @@ impl<'s> Context<'s> {
             }
             StatementKind::Binding => {
                 // The providers of the pool restrict a binding of all of its principals.
-                let mut of_pool =
-                    self.providers.iter().filter(|(other, _)| other.may_be_of_pool(statement)).peekable();
-                let is_closed = of_pool.peek().is_some() && of_pool.all(|(_, is_open)| !is_open);
-                (statement.subjects.is_empty() && !is_closed).then_some(
+                let of_pool = || self.providers.iter().filter(|(other, _)| other.may_be_of_pool(statement));
+                let is_known = of_pool().any(|(other, _)| other.is_of_pool(statement));
+                let may_be_closed = of_pool().next().is_some() && of_pool().all(|(_, is_open)| !is_open);
+                if statement.subjects.is_empty() && may_be_closed && !is_known {
+                    let message = "all principals of a pool are admitted, and its providers are not known: not evaluated";
+                    found("not-readable", &statement.place, message.to_owned());
+                }
+                (statement.subjects.is_empty() && !may_be_closed).then_some(
                     "every subject of the issuer is admitted: compare `sub` with the intended subjects",
                 )
             }

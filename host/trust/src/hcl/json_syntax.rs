@@ -8,9 +8,49 @@ use crate::json;
 /// Writes a file as an attribute of HCL, with each line where it was.
 pub(super) fn as_hcl(text: &str) -> Result<String, String> {
     json::check(text)?;
-    // HCL has no such escapes.
-    let text = text.replace("\\/", "/").replace("\\b", " ").replace("\\f", " ");
-    Ok(format!("file = {}\n", text.trim_end()))
+    Ok(format!("file = {}\n", unescaped(text.trim_end())))
+}
+
+/// Decodes what HCL does not read: escapes that it lacks, and all escapes within `${…}`, which is parsed when the
+/// text has been decoded.
+fn unescaped(text: &str) -> String {
+    let (mut made, mut rest) = (String::with_capacity(text.len()), text);
+    let (mut in_text, mut depth, mut in_inner) = (false, 0_usize, false);
+    while let Some(character) = rest.chars().next() {
+        let mut length = character.len_utf8();
+        if in_text && character == '\\' {
+            let escape = rest.chars().nth(1).unwrap_or_default();
+            length = if escape == 'u' { 6 } else { 1 + escape.len_utf8() };
+            let written = rest.get(..length).unwrap_or(rest);
+            match escape {
+                _ if depth > 0 => {
+                    let decoded: Option<String> =
+                        serde_json::from_str(&format!("\"{written}\"")).ok();
+                    in_inner ^= escape == '"' && !made.ends_with('\\');
+                    made.push_str(&decoded.unwrap_or_default().replace(['\n', '\r'], " "));
+                }
+                '/' => made.push('/'),
+                'b' | 'f' => made.push(' '),
+                _ => made.push_str(written),
+            }
+        } else {
+            match character {
+                '"' if depth == 0 => in_text = !in_text,
+                '{' if in_text && depth > 0 && !in_inner => depth += 1,
+                '{' if in_text && depth == 0 => {
+                    let is_opened = (made.ends_with('$') && !made.ends_with("$$"))
+                        || (made.ends_with('%') && !made.ends_with("%%"));
+                    depth = usize::from(is_opened);
+                    in_inner = false;
+                }
+                '}' if depth > 0 && !in_inner => depth -= 1,
+                _ => {}
+            }
+            made.push(character);
+        }
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    made
 }
 
 /// Lists the blocks: `{"resource": {"KIND": {"NAME": {…}}}}`, in which lists have several of a name.

@@ -105,7 +105,12 @@ fn trust(
             Some((_, Text { text, known: true, .. })) if text == "Allow" => Effect::Allow,
             Some((_, Text { text, known: true, .. })) if text == "Deny" => Effect::Deny,
             Some((at, text)) => {
-                let what = format!("the effect `{}`, which may be `Deny`", text.text);
+                let what = match text.known {
+                    true => {
+                        format!("the effect `{}`, which is neither `Allow` nor `Deny`", text.text)
+                    }
+                    false => format!("the effect `{}`, which may be `Deny`", text.text),
+                };
                 statement.note(UnknownEffect::Narrows, &at.place, what);
                 Effect::Unknown
             }

@@ -1,0 +1,5 @@
+﻿resource "azurerm_federated_identity_credential" "a" {
+  issuer = "https://oidc.example.com"
+  subject = "a:*"
+  audience = ["x"]
+}

@@ -1,0 +1,23 @@
+data "aws_iam_policy_document" "t" {
+  statement {
+    actions = ["sts:AssumeRoleWithWebIdentity"]
+    principals {
+      type        = "Federated"
+      identifiers = ["arn:aws:iam::111111111111:oidc-provider/oidc.example.com"]
+    }
+    condition {
+      test     = "StringEquals"
+      variable = "oidc.example.com:aud"
+      values   = ["aws-workload-identity-provider:demo"]
+    }
+    dynamic "condition" {
+      for_each = { sub = ["system:serviceaccount:demo:runner"] }
+      iterator = c
+      content {
+        test     = "StringEquals"
+        variable = "oidc.example.com:${c.key}"
+        values   = c.value
+      }
+    }
+  }
+}
