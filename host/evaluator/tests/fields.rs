@@ -204,7 +204,13 @@ fn camel(name: &str) -> String {
 #[test]
 fn engines_templates_and_samples_name_every_field() {
     let quoted = |name: &str| format!("\"{}\"", snake(name));
-    names_all("guest-policies/engines/rego/src/input.rs", &[], quoted);
+    for engine in ["rego/src/input.rs", "cel/src/claims.rs", "python/src/claims.rs"] {
+        names_all(&format!("guest-policies/engines/{engine}"), &[], quoted);
+    }
+    let in_javascript = |name: &str| format!("\"{}\"", camel(name));
+    names_all("guest-policies/engines/javascript/src/claims.rs", &[], in_javascript);
+    let annotated = |name: &str| format!("{}: ", snake(name));
+    names_all("host/cli/templates/python/countersign.pyi", &[], annotated);
     // In Cedar the behavior is the action, and facts have no names that a schema could know.
     let other = [ClaimField::Behavior, ClaimField::Facts];
     let schema = "guest-policies/engines/cedar/src/schema.cedarschema";
@@ -218,7 +224,7 @@ fn engines_templates_and_samples_name_every_field() {
     names_all("host/cli/templates/javascript/types/policy.d.ts", &[], camel);
     // The samples have no parents.
     let text = source("guest-policies/sdk/src/sample.rs");
-    let python = source("host/cli/templates/python/countersign.py");
+    let python = source("host/cli/templates/cpython/countersign.py");
     for name in ClaimField::ALL.iter().filter(|field| !field.path().starts_with("run.trigger.")) {
         let name = snake(parts(*name).last().unwrap());
         assert!(text.contains(&format!("{name}: ")), "the SDK's sample lacks `{name}`");
