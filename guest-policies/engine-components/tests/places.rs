@@ -158,5 +158,8 @@ fn folders_of_other_sources_are_removed_and_nothing_else() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     files.sort();
-    assert_eq!(files, ["cedar.wasm", "cel.wasm", "digests", "python.wasm", "rego.wasm"]);
+    assert_eq!(
+        files,
+        ["cedar.wasm", "cel.wasm", "digests", "javascript.wasm", "python.wasm", "rego.wasm"]
+    );
 }
