@@ -211,7 +211,7 @@ resource "azurerm_federated_identity_credential" "a" {
     assert_eq!(codes, ["not-readable"]);
 }
 
-/// What grows when it is evaluated is given up in time, and the rest is read.
+/// Values that grow without a bound are given up in time.
 #[test]
 fn what_grows_is_bounded() {
     let doubled = (1..16).fold("locals {\n a0 = \"xxxxxxxxxxxxxxxx\"\n".to_owned(), |text, at| {
