@@ -47,7 +47,8 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
         let rest = text.get(at + quote.len()..)?;
         let is_relative = rest.starts_with("./") || rest.starts_with("../");
         let end = rest.find([quote.chars().next()?, '\n']).filter(|_| is_relative)?;
-        rest.get(..end)
+        // No path goes on in another line.
+        rest.get(end..)?.starts_with(quote).then_some(rest.get(..end)?)
     })
 }
 
