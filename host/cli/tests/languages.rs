@@ -296,19 +296,11 @@ fn a_policy_in_cel() {
     let ran = countersign(&policy, "policy test");
     assert!(ran.stderr.contains("settings.json is out of date"), "{}", ran.stderr);
     assert!(ran.stdout.contains("found     deny = \"not-there\""), "{}", ran.stdout);
-    for (from, to, says) in [
-        (
-            "variables.listed\n\n",
-            "variables.lisd\n\n",
-            "policy.cel.yaml:13:20: `lisd` is no variable above",
-        ),
-        ("permit:", "permitt:", "policy.cel.yaml:12:1: `permitt`: unknown key"),
-        ("in data.also", "in data.alos", "`data` has no `alos`"),
-    ] {
-        fs::write(policy.join("policy.cel.yaml"), text.replace(from, to)).unwrap();
-        let ran = countersign(&policy, "policy build");
-        assert!(ran.status == 1 && ran.stderr.contains(says), "{says}: {}", ran.stderr);
-    }
+    let mistaken = text.replace("variables.listed\n\n", "variables.lisd\n\n");
+    fs::write(policy.join("policy.cel.yaml"), mistaken).unwrap();
+    let ran = countersign(&policy, "policy build");
+    let says = "policy.cel.yaml:13:20: `lisd` is no variable above";
+    assert!(ran.status == 1 && ran.stderr.contains(says), "{}", ran.stderr);
 }
 
 #[test]
@@ -331,32 +323,19 @@ fn a_policy_in_python() {
     let ran = countersign(&policy, "policy test");
     assert!(ran.stderr.contains("settings.json is out of date"), "{}", ran.stderr);
     assert!(ran.stdout.contains("found     deny = \"not-there\""), "{}", ran.stdout);
-    for (from, to, says) in [
-        ("return permit()", "return permit(", "policy.py:"),
-        ("return permit()", "return permitt()", "NameError: name 'permitt' is not defined"),
-        (
-            "run.definition.workspace",
-            "run.definition.worksapce",
-            "AttributeError: `run.definition` has no `worksapce`",
-        ),
-        (
-            "from countersign",
-            "import requests\nfrom countersign",
-            "ModuleNotFoundError: no module `requests`",
-        ),
-        ("from countersign", "from words import NAME as CODE\nfrom countersign", "ImportError"),
-    ] {
-        fs::write(policy.join("policy.py"), text.replace(from, to)).unwrap();
-        let ran = countersign(&policy, "policy build");
-        assert!(ran.status == 1 && ran.stderr.contains(says), "{says}: {}", ran.stderr);
-    }
+    // More mistakes are among the tests of the engine; each takes a preparation of it.
+    let mistaken = text.replace("return permit()", "return permitt()");
+    fs::write(policy.join("policy.py"), mistaken).unwrap();
+    let ran = countersign(&policy, "policy build");
+    let says = "policy.py:22:16: NameError: name 'permitt' is not defined";
+    assert!(ran.status == 1 && ran.stderr.contains(says), "{}", ran.stderr);
     // An exception has its line in the output of a test.
     let raises =
         text.replace("    consumer =", "    assert run.number > 9, \"nine\"\n    consumer =");
     fs::write(policy.join("policy.py"), raises).unwrap();
     let ran = countersign(&policy, "policy test");
-    assert!(ran.status == 1 && ran.stdout.contains("AssertionError: nine"), "{}", ran.stdout);
-    assert!(ran.stdout.contains("policy.py:21"), "{}", ran.stdout);
+    let says = "policy.py:20: AssertionError: nine";
+    assert!(ran.status == 1 && ran.stdout.contains(says), "{}", ran.stdout);
     // The runtime is for Python.
     let ran = countersign(parent.path(), "policy new b --lang rego --runtime cpython");
     assert!(ran.stderr.contains("--runtime is for --lang python"), "{}", ran.stderr);
