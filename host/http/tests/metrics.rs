@@ -115,8 +115,10 @@ async fn refusals_and_rates_are_counted() {
     stranger["spec"]["buildingBlock"]["spec"]["workspaceIdentifier"] = "team-z".into();
     service.register(&stranger, OTHER_RUNNER).await;
     service.by_run_token(OTHER_RUNNER, support::AWS).await;
-    service.finish(support::RUN).await;
-    service.by_run_token(support::RUN, support::AWS).await;
+    let ended = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa";
+    service.register(&support::run_of(ended, "team-b", OTHER_RUNNER), OTHER_RUNNER).await;
+    service.finish(ended).await;
+    service.by_run_token(ended, support::AWS).await;
     let text = scrape(&service).await;
     for line in [
         "countersign_rate_limited_total{limit=\"run\"} 1",
