@@ -192,8 +192,8 @@ bench-check: toolchain ## Compare the instructions of decisions and of a token w
 
 deny: ## Check licences, sources and advisories of all dependencies (needs cargo-deny)
 	$(CARGO) deny check
-	cd guest-policies/engines && $(CARGO) deny check --config ../../deny.toml
-	cd e2e/openidconnect && $(CARGO) deny check --config ../../deny.toml
+	cd guest-policies/engines && $(CARGO) deny --config ../../deny.toml check
+	cd e2e/openidconnect && $(CARGO) deny --config ../../deny.toml check
 
 clean: ## Remove everything that was built
 	$(CARGO) clean
