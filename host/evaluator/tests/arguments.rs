@@ -18,7 +18,7 @@ use proptest::prelude::*;
 use support::hostile::{binding, load};
 use support::{arbitrary, claims};
 
-/// What a component says of its memory.
+/// The memory as a component says it.
 const ONE_WAY: &str = r#"(@custom "countersign:one-way-memory" "\01")"#;
 
 /// One allocation of the settings, of which the snapshot keeps the count; one of the records; one of the others.

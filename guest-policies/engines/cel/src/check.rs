@@ -27,7 +27,7 @@ const OWN: [&str; 4] = ["run", "token", "data", "variables"];
 /// The name of the n-th part of a node, while it is evaluated.
 const PARTS: [&str; 4] = ["@0", "@1", "@2", "@3"];
 
-/// What expressions are checked against.
+/// The names, functions and types that expressions are checked against.
 pub struct Checker<'c, 'p, 'v> {
     /// With the sample's claims.
     pub context: &'c Context<'p, 'v>,

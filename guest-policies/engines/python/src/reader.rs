@@ -1,4 +1,4 @@
-//! What a file of a policy imports, names and reads, found in the tree of its parser.
+//! Finds the imports, names and reads of a file of a policy in the tree of its parser.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use ruff_text_size::{Ranged, TextRange};
 use crate::claims;
 use crate::source::start;
 
-/// What `countersign` has, each with its name in the prelude.
+/// The members of `countersign`, each with its name in the prelude.
 const EXPORTS: [(&str, &str); 13] = [
     ("AuthorKind", "__countersign_author_kind__"),
     ("Behavior", "__countersign_behavior__"),
@@ -55,7 +55,7 @@ pub struct Reader<'f> {
     pub assigned: BTreeSet<String>,
     pub parameters: BTreeSet<String>,
     pub read: Vec<(String, usize)>,
-    /// What is wrong if the name at the root of a path is that of the claims.
+    /// The problem if the name at the root of a path is that of the claims.
     pub claims: Vec<(String, usize, String)>,
     pub wrong: Vec<(usize, String)>,
 }

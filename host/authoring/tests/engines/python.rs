@@ -235,7 +235,7 @@ fn a_policy_of_several_files_is_one() {
     assert!(matches!(result, Ok(Verdict::Permit(_))), "{result:?}");
 }
 
-/// What authors wrote for CPython, and what came of it.
+/// Policies that authors wrote for CPython, each with the verdict or the fault that came of it.
 #[test]
 #[ignore = "needs the engines: `make languages`"]
 fn policies_for_cpython_that_use_what_is_here_decide_alike() {
