@@ -25,6 +25,7 @@ const SOURCES: &[&str] = &[
     "guest-policies/engines/javascript",
     "guest-policies/engines/python",
     "guest-policies/engines/rego",
+    "guest-policies/engines/shared",
     "guest-policies/sdk/Cargo.toml",
     "guest-policies/sdk/macros",
     "guest-policies/sdk/src",

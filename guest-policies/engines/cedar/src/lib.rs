@@ -9,10 +9,8 @@ mod policies;
 mod request;
 
 use cedar_policy::{Authorizer, Decision, Entities, PolicySet, Schema};
-use countersign_policy::{
-    AuthorKind, Behavior, Grant, Parent, Problem, Run, Token, Trigger, Verdict, policy, sample,
-    settings,
-};
+use countersign_policy::{Grant, Problem, Run, Token, Verdict, policy, sample, settings};
+use engine_shared::samples;
 
 use crate::policies::Annotations;
 
@@ -119,25 +117,6 @@ fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
     // Warms up whatever Cedar does lazily, before the snapshot. A policy may fail on the sample and work on real runs.
     let _ = decide(&prepared, &sample::run(), &sample::token());
     Ok(prepared)
-}
-
-/// Runs of each behavior, one with every optional field and one with none.
-fn samples() -> impl Iterator<Item = Run> {
-    [Behavior::Apply, Behavior::Detect, Behavior::Destroy].into_iter().flat_map(|behavior| {
-        let (mut full, mut bare) = (sample::run(), sample::run());
-        full.runner = Some(full.id.clone());
-        full.building_block.parents = vec![Parent {
-            building_block: full.building_block.id.clone(),
-            definition: full.definition.id.clone(),
-        }];
-        full.trigger = Some(Trigger {
-            reason: Some("a sample".to_owned()),
-            author: "someone@example.com".to_owned(),
-            author_kind: AuthorKind::User,
-        });
-        (bare.building_block.project, bare.building_block.platform) = (None, None);
-        [full, bare].map(|run| Run { behavior, ..run })
-    })
 }
 
 fn evaluate(prepared: &Prepared, run: &Run, token: &Token) -> Verdict {

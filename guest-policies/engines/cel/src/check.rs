@@ -11,7 +11,9 @@ use cel::common::types::{CelBool, CelList, CelMap, CelMapKey, Kind};
 use cel::common::value::Val;
 use cel::{Context, ExecutionError, Value};
 
-use crate::claims::{fields, words};
+use engine_shared::words;
+
+use crate::claims::fields;
 use crate::expression::{describe, fields_of, kind};
 use crate::regexes;
 

@@ -7,10 +7,7 @@ use cel::common::traits::Indexer;
 use cel::common::types::{CelInt, CelList, CelMap, CelMapKey, CelString, Type};
 use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
-use countersign_policy::{
-    AuthorKind, Behavior, BuildingBlock, Definition, Fact, Implementation, Parent, Run, Token,
-    Trigger,
-};
+use countersign_policy::{BuildingBlock, Definition, Fact, Parent, Run, Token, Trigger};
 
 /// The variables of one evaluation.
 pub struct Claims<'c> {
@@ -72,35 +69,6 @@ pub fn fields(kind: &str) -> Option<&'static [&'static str]> {
         "definition" => &["id", "workspace", "version", "implementation"],
         "trigger" => &["author", "author_kind", "reason"],
         "token" => &["subject", "audiences", "ttl_seconds", "issued_at"],
-        _ => return None,
-    })
-}
-
-/// The words of a field that has a closed list of them.
-pub fn words(path: &str) -> Option<Vec<&'static str>> {
-    Some(match path {
-        "run.behavior" => {
-            [Behavior::Apply, Behavior::Detect, Behavior::Destroy].map(Behavior::as_str).to_vec()
-        }
-        "run.definition.implementation" => [
-            Implementation::Manual,
-            Implementation::Terraform,
-            Implementation::GithubWorkflow,
-            Implementation::GitlabCicd,
-            Implementation::AzureDevops,
-            Implementation::Other,
-        ]
-        .map(Implementation::as_str)
-        .to_vec(),
-        "run.trigger.author_kind" => [
-            AuthorKind::User,
-            AuthorKind::ApiKey,
-            AuthorKind::ApiUser,
-            AuthorKind::System,
-            AuthorKind::Other,
-        ]
-        .map(AuthorKind::as_str)
-        .to_vec(),
         _ => return None,
     })
 }

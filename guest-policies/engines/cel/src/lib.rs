@@ -19,12 +19,10 @@ use std::sync::Arc;
 
 use cel::common::types::CelMap;
 use cel::{Context, Env};
-use countersign_policy::{
-    AuthorKind, Fact, Parent, Problem, Run, Token, Trigger, Verdict, policy, sample, settings,
-};
+use countersign_policy::{Problem, Run, Token, Verdict, policy, sample, settings};
+use engine_shared::{JsonObject, complete};
 
 use crate::claims::Claims;
-use crate::data::Data;
 use crate::document::Wrong;
 use crate::rules::Rules;
 
@@ -38,7 +36,7 @@ pub struct Settings {
     policy: String,
     /// The document that expressions read as `data`.
     #[serde(default)]
-    data: Option<Data>,
+    data: Option<JsonObject>,
 }
 
 /// Rules that were checked, and have decided once.
@@ -46,16 +44,13 @@ pub struct Prepared {
     env: Arc<Env>,
     source: String,
     rules: Rules,
-    data: Data,
+    data: CelMap<'static>,
 }
 
 policy!(Settings, prepare, Prepared, evaluate);
 
 fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
-    let data = settings.data.unwrap_or_else(Data::empty);
-    let Some(members) = data.value().downcast_ref::<CelMap>() else {
-        return Err(vec![problem("/data", "expected an object".to_owned())]);
-    };
+    let data = data::to_map(settings.data.unwrap_or_default());
     let mut env = Env::stdlib();
     regexes::declare(&mut env).map_err(|error| vec![problem("", error.to_string())])?;
     let source = settings.policy;
@@ -68,10 +63,10 @@ fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
         .map_err(of_policy)?;
     let env = Arc::new(env);
     let (run, token) = (complete(), sample::token());
-    let claims = Claims { run: &run, token: &token, data: data.value() };
+    let claims = Claims { run: &run, token: &token, data: &data };
     let mut context = Context::with_env(Arc::clone(&env));
     context.set_variable_resolver(&claims);
-    rules.check(&source, &context, members).map_err(of_policy)?;
+    rules.check(&source, &context, &data).map_err(of_policy)?;
     drop(context);
     let prepared = Prepared { env, source, rules, data };
     // Warms up whatever is lazy, before the snapshot. A rule may fail on a sample and work on real runs.
@@ -93,27 +88,10 @@ fn evaluate(prepared: &Prepared, run: &Run, token: &Token) -> Verdict {
 
 fn decide(prepared: &Prepared, run: &Run, token: &Token) -> Result<Verdict, Wrong> {
     let Prepared { env, source, rules, data } = prepared;
-    let claims = Claims { run, token, data: data.value() };
+    let claims = Claims { run, token, data };
     let mut context = Context::with_env(Arc::clone(env));
     context.set_variable_resolver(&claims);
     rules.decide(source, context, token)
-}
-
-/// A run that has everything that a run may have.
-fn complete() -> Run {
-    let mut run = sample::run();
-    run.building_block.parents.push(Parent {
-        building_block: run.building_block.id.clone(),
-        definition: run.definition.id.clone(),
-    });
-    run.trigger = Some(Trigger {
-        reason: Some("a reason".to_owned()),
-        author: "a person".to_owned(),
-        author_kind: AuthorKind::User,
-    });
-    run.runner = Some(run.id.clone());
-    run.facts.push(Fact { name: "fact".to_owned(), value: "value".to_owned() });
-    run
 }
 
 fn placed(wrong: &Wrong) -> String {

@@ -204,7 +204,9 @@ fn what_is_wrong_is_found_before_it_decides() {
             "{policy}: {problems:?}, expected {says}"
         );
     }
-    assert_eq!(prepared("permit: []", "[]").err(), Some(vec!["expected an object".to_owned()]));
+    let error = parse_settings::<Settings>("{\"policy\": \"permit: []\", \"data\": []}");
+    let says = error.err().map(|error| error.to_string());
+    assert_eq!(says.as_deref(), Some("/data: expected an object, found an array"));
     // All of them at once.
     let two = "permit:\n- when: run.a\n- when: run.b\n";
     assert_eq!(prepared(two, DATA).err().map(|problems| problems.len()), Some(2));

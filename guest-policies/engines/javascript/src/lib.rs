@@ -20,12 +20,10 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use boa_engine::{Context, JsObject, JsValue};
-use countersign_policy::{
-    AuthorKind, Behavior, Parent, Problem, Run, Token, Trigger, Verdict, policy, sample, settings,
-};
+use countersign_policy::{Problem, Run, Token, Verdict, policy, sample, settings};
+use engine_shared::{JsonObject, samples};
 
 use crate::modules::Files;
-use crate::own_settings::OwnSettings;
 
 /// The rounds of warming up. Caches of property accesses settle in the second.
 const WARM_UP_ROUNDS: usize = 2;
@@ -44,7 +42,7 @@ pub struct Settings {
     files: BTreeMap<String, String>,
     /// The settings of the policy itself, which its functions `check` and `evaluate` receive.
     #[serde(default)]
-    settings: Option<OwnSettings>,
+    settings: Option<JsonObject>,
 }
 
 /// A policy that is loaded, has accepted its settings, and has decided a few times.
@@ -72,7 +70,8 @@ fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
     let main = loader.load(&mut context).map_err(|problem| vec![problem])?;
     let exports = exports::of(&main, loader.files(), &mut context)?;
     let own = settings.settings.unwrap_or_default();
-    let own = own.to_value(&mut context).unwrap_or_else(|error| fault(&error.to_string()));
+    let own = own_settings::to_value(&own, &mut context)
+        .unwrap_or_else(|error| fault(&error.to_string()));
     exports.check(&own, loader.files(), &mut context)?;
     own_settings::freeze(&own, &mut context).unwrap_or_else(|error| fault(&error.to_string()));
     let prepared =
@@ -94,24 +93,6 @@ fn warm_up(prepared: &Prepared) {
         }
     }
     limits(u64::MAX);
-}
-
-/// Runs of each behavior, one with every optional field and one with none.
-fn samples() -> impl Iterator<Item = Run> {
-    [Behavior::Apply, Behavior::Detect, Behavior::Destroy].into_iter().flat_map(|behavior| {
-        let (mut full, bare) = (sample::run(), sample::run());
-        full.runner = Some(full.id.clone());
-        full.building_block.parents = vec![Parent {
-            building_block: full.building_block.id.clone(),
-            definition: full.definition.id.clone(),
-        }];
-        full.trigger = Some(Trigger {
-            reason: Some("a sample".to_owned()),
-            author: "someone@example.com".to_owned(),
-            author_kind: AuthorKind::User,
-        });
-        [full, bare].map(|run| Run { behavior, ..run })
-    })
 }
 
 fn evaluate(prepared: &Prepared, run: &Run, token: &Token) -> Verdict {

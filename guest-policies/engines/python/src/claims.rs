@@ -1,8 +1,6 @@
 //! The claims as a policy sees them, by the contract's names with underscores.
 
-use countersign_policy::{
-    AuthorKind, Behavior, BuildingBlock, Definition, Implementation, Run, Token, Trigger,
-};
+use countersign_policy::{BuildingBlock, Definition, Run, Token, Trigger};
 use monty_types::MontyObject;
 
 /// The fields of `run`, and of what it holds, by the path of what has them.
@@ -36,35 +34,6 @@ pub fn check_path(root: &str, path: &[String]) -> Result<(), String> {
         holder = format!("{holder}.{name}");
     }
     Ok(())
-}
-
-/// The words of a field that has a closed list of them.
-pub fn words(root: &str, path: &str) -> Option<Vec<&'static str>> {
-    Some(match (root, path) {
-        ("run", "behavior") => {
-            [Behavior::Apply, Behavior::Detect, Behavior::Destroy].map(Behavior::as_str).to_vec()
-        }
-        ("run", "definition.implementation") => [
-            Implementation::Manual,
-            Implementation::Terraform,
-            Implementation::GithubWorkflow,
-            Implementation::GitlabCicd,
-            Implementation::AzureDevops,
-            Implementation::Other,
-        ]
-        .map(Implementation::as_str)
-        .to_vec(),
-        ("run", "trigger.author_kind") => [
-            AuthorKind::User,
-            AuthorKind::ApiKey,
-            AuthorKind::ApiUser,
-            AuthorKind::System,
-            AuthorKind::Other,
-        ]
-        .map(AuthorKind::as_str)
-        .to_vec(),
-        _ => return None,
-    })
 }
 
 pub fn of_run(run: &Run) -> MontyObject {

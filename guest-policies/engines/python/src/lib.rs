@@ -15,12 +15,10 @@ mod verdict;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use countersign_policy::{
-    AuthorKind, Behavior, Parent, Problem, Run, Token, Trigger, Verdict, policy, sample, settings,
-};
+use countersign_policy::{Problem, Run, Token, Verdict, policy, sample, settings};
+use engine_shared::{JsonObject, samples};
 use monty_types::MontyObject;
 
-use crate::own_settings::OwnSettings;
 use crate::session::Session;
 use crate::source::{MAIN, Source};
 
@@ -31,7 +29,7 @@ pub struct Settings {
     files: BTreeMap<String, String>,
     /// The settings of the policy itself, which its functions `check` and `evaluate` receive.
     #[serde(default)]
-    settings: Option<OwnSettings>,
+    settings: Option<JsonObject>,
 }
 
 /// A policy that has run, has accepted its settings, and has decided a few times.
@@ -60,8 +58,8 @@ fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
     })?;
     has_evaluate(&sources).map_err(|message| vec![problem("/files", message)])?;
     let own = settings.settings.unwrap_or_default();
-    let mut session =
-        Session::new(sources, own.0).map_err(|message| vec![problem("/files", message)])?;
+    let mut session = Session::new(sources, own_settings::to_object(own))
+        .map_err(|message| vec![problem("/files", message)])?;
     let checked = session.check().map_err(|message| vec![problem("/files", message)])?;
     let problems = problems(&checked).map_err(|message| vec![problem("/files", message)])?;
     if !problems.is_empty() {
@@ -113,24 +111,6 @@ fn problems(checked: &MontyObject) -> Result<Vec<Problem>, String> {
         _ => Err(misfit()),
     };
     items.iter().map(item).collect()
-}
-
-/// Runs of each behavior, one with every optional field and one with none.
-fn samples() -> impl Iterator<Item = Run> {
-    [Behavior::Apply, Behavior::Detect, Behavior::Destroy].into_iter().flat_map(|behavior| {
-        let (mut full, bare) = (sample::run(), sample::run());
-        full.runner = Some(full.id.clone());
-        full.building_block.parents = vec![Parent {
-            building_block: full.building_block.id.clone(),
-            definition: full.definition.id.clone(),
-        }];
-        full.trigger = Some(Trigger {
-            reason: Some("a sample".to_owned()),
-            author: "someone@example.com".to_owned(),
-            author_kind: AuthorKind::User,
-        });
-        [full, bare].map(|run| Run { behavior, ..run })
-    })
 }
 
 fn evaluate(prepared: &Prepared, run: &Run, token: &Token) -> Verdict {

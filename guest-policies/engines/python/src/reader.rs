@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use engine_shared::words;
 use ruff_python_ast::visitor::{self, Visitor};
 use ruff_python_ast::{CmpOp, Expr, ExprContext, Parameter, Stmt, StmtImportFrom};
 use ruff_text_size::{Ranged, TextRange};
@@ -170,7 +171,7 @@ impl<'f> Reader<'f> {
 
     fn compared(&mut self, field: &Expr, literal: &Expr) {
         let Some((root, path)) = self.path(field) else { return };
-        let Some(words) = claims::words(&root, &path) else { return };
+        let Some(words) = words(&format!("{root}.{path}")) else { return };
         let literals: Vec<&Expr> = match literal {
             Expr::List(list) => list.elts.iter().collect(),
             Expr::Tuple(tuple) => tuple.elts.iter().collect(),

@@ -1,0 +1,9 @@
+//! Parts that engines have in common: settings that are JSON of any shape, runs to warm up with, and the words of claims.
+
+mod json;
+mod samples;
+mod words;
+
+pub use json::{Json, JsonObject};
+pub use samples::{complete, samples};
+pub use words::words;
