@@ -9,6 +9,7 @@ mod modules;
 mod new;
 mod python_files;
 mod rust;
+mod sources;
 mod test;
 
 use anyhow::Result;

@@ -165,6 +165,14 @@ pub fn read_text(path: &Path, limit: u64) -> Result<String, FileError> {
     Ok(text_of(path, &bytes)?.trim().to_owned())
 }
 
+/// Reads a text as it is, so that the lines of an error in it are those of the file.
+///
+/// # Errors
+/// Those of [`read`], and when it is no text.
+pub fn read_whole_text(path: &Path, limit: u64) -> Result<String, FileError> {
+    Ok(text_of(path, &read(path, limit)?)?.to_owned())
+}
+
 /// The text of a file that was read.
 pub(crate) fn text_of<'b>(path: &Path, bytes: &'b [u8]) -> Result<&'b str, FileError> {
     std::str::from_utf8(bytes).map_err(|error| FileError::NotUtf8 {

@@ -86,7 +86,7 @@ impl FolderArguments {
             );
         }
         let cases = self.folder.join("cases.toml");
-        let text = files::read_text(&cases, 4 << 20)
+        let text = files::read_whole_text(&cases, 4 << 20)
             .context("a policy's folder needs `cases.toml`, its test cases")?;
         let run = self.folder.join("run.json");
         let run = if run.exists() {
@@ -133,7 +133,7 @@ impl FolderArguments {
         if !path.exists() {
             return Ok(Settings::default());
         }
-        let text = files::read_text(&path, MAX_SETTINGS_BYTES as u64)?;
+        let text = files::read_whole_text(&path, MAX_SETTINGS_BYTES as u64)?;
         Settings::from_json(&text).with_context(|| path.display().to_string())
     }
 

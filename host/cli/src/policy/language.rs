@@ -180,7 +180,7 @@ impl Language {
             if !path.exists() && !members.is_empty() {
                 continue;
             }
-            let text = files::read_text(&path, MAX_SETTINGS_BYTES as u64)?;
+            let text = files::read_whole_text(&path, MAX_SETTINGS_BYTES as u64)?;
             // Verbatim, so that a duplicate key reaches the reader of settings, which refuses it.
             let value: Box<RawValue> = match file.ends_with(".json") {
                 true => serde_json::from_str(&text).with_context(|| path.display().to_string())?,
@@ -190,5 +190,24 @@ impl Language {
         }
         Settings::from_json(&serde_json::to_string(&members)?)
             .with_context(|| format!("{}: the files do not make valid settings", folder.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// Engines say the line of an error in the text that they get.
+    #[test]
+    fn a_text_keeps_the_lines_that_it_begins_with() {
+        let texts = Language::MARKS.into_iter().filter(|(_, language)| language.is_text());
+        for (file, language) in texts {
+            let folder = tempfile::tempdir().unwrap();
+            fs::write(folder.path().join(file), "\n\n  text\n").unwrap();
+            let settings = language.settings(folder.path()).unwrap();
+            assert!(settings.as_json().contains(r#""\n\n  text\n""#), "{file}");
+        }
     }
 }

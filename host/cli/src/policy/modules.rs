@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
-use countersign::MAX_SETTINGS_BYTES;
-use countersign_deployment::files;
+use anyhow::Result;
+
+use super::sources;
 
 /// The endings of files that a module can import.
 const ENDINGS: [&str; 5] = ["js", "mjs", "ts", "mts", "json"];
@@ -16,29 +16,13 @@ const ENDINGS: [&str; 5] = ["js", "mjs", "ts", "mts", "json"];
 /// That is more than what is imported, at times, and never less: the engine finds imports exactly, and says where one is
 /// that leads nowhere or out of the folder.
 pub(super) fn read(folder: &Path, main: &str) -> Result<BTreeMap<String, String>> {
-    let mut read = BTreeMap::new();
-    let mut left = vec![main.to_owned()];
-    while let Some(path) = left.pop() {
-        if read.contains_key(&path) {
-            continue;
+    sources::read(folder, main, |path, text| {
+        if path.ends_with(".json") {
+            return Vec::new();
         }
-        let file = folder.join(&path);
-        // A link would bring what is not part of the folder.
-        if path != main && !file.canonicalize()?.starts_with(folder.canonicalize()?) {
-            bail!("{}: leads out of the policy's folder", file.display());
-        }
-        // Whole, with the lines that it begins with: errors have the places of the file.
-        let text = String::from_utf8(files::read(&file, MAX_SETTINGS_BYTES as u64)?)
-            .with_context(|| format!("{}: not UTF-8", file.display()))?;
-        if !path.ends_with(".json") {
-            for named in quoted(&text).filter_map(|specifier| joined(&path, specifier)) {
-                let found = candidates(&named).filter(|found| folder.join(found).is_file());
-                left.extend(found);
-            }
-        }
-        read.insert(path, text);
-    }
-    Ok(read)
+        let named = quoted(text).filter_map(|specifier| joined(path, specifier));
+        named.flat_map(|named| candidates(&named).collect::<Vec<_>>()).collect()
+    })
 }
 
 /// The texts in quotation marks that begin as a relative path does.

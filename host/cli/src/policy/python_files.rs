@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Result, bail};
-use countersign::MAX_SETTINGS_BYTES;
-use countersign_deployment::files;
+use anyhow::Result;
+
+use super::sources;
 
 /// The file that has the function `evaluate`.
 pub(super) const MAIN: &str = "policy.py";
@@ -15,25 +15,11 @@ pub(super) const MAIN: &str = "policy.py";
 /// That is more than what is imported, at times, and never less: the engine finds imports exactly, and says where one is
 /// that leads nowhere.
 pub(super) fn read(folder: &Path) -> Result<BTreeMap<String, String>> {
-    let mut read = BTreeMap::new();
-    let mut left = vec![MAIN.to_owned()];
-    while let Some(name) = left.pop() {
-        if read.contains_key(&name) {
-            continue;
-        }
-        let file = folder.join(&name);
-        // A link would bring what is not part of the folder.
-        if name != MAIN && !file.canonicalize()?.starts_with(folder.canonicalize()?) {
-            bail!("{}: leads out of the policy's folder", file.display());
-        }
-        let text = files::read_text(&file, MAX_SETTINGS_BYTES as u64)?;
-        let imported = modules(&text).map(|module| format!("{module}.py"));
-        // What `countersign` is belongs to the engine; a file of the name is for editors.
-        let imported = imported.filter(|name| name != "countersign.py");
-        left.extend(imported.filter(|name| folder.join(name).is_file()));
-        read.insert(name, text);
-    }
-    Ok(read)
+    sources::read(folder, MAIN, |_, text| {
+        let imported = modules(text).map(|module| format!("{module}.py"));
+        // The module `countersign` is the engine's; a file of the name is for editors.
+        imported.filter(|name| name != "countersign.py").collect()
+    })
 }
 
 /// The names of modules that statements of a text import, without the dot of a relative import.

@@ -25,7 +25,7 @@ impl RustPackage {
     pub(super) fn of(folder: &Path) -> Result<Self> {
         let folder = folder.canonicalize().with_context(|| folder.display().to_string())?;
         let path = folder.join("Cargo.toml");
-        let text = files::read_text(&path, 1 << 20)?;
+        let text = files::read_whole_text(&path, 1 << 20)?;
         let manifest: toml::Table = text.parse().with_context(|| path.display().to_string())?;
         let name = manifest.get("package").and_then(|package| package.get("name")?.as_str());
         let name = name.with_context(|| format!("{}: no `package.name`", path.display()))?;
