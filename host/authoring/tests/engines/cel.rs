@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use countersign::{BindingError, Fault, Policy, Verdict};
+use countersign::{Fault, Policy, Verdict};
 use countersign_engines::EngineName;
 use serde_json::{Value, json};
 
 use crate::verdicts::decide;
-use crate::{bind, component, unoptimised};
+use crate::{check_refused, component, unoptimised};
 
 const RULES: &str = "\
 variables:
@@ -136,13 +136,7 @@ fn what_is_wrong_with_a_text_is_said_with_its_place() {
             "`run.behavior` is never `APPLY`",
         ),
     ] {
-        match bind(&engine, &settings).unwrap_err() {
-            error @ BindingError::Settings { .. } => {
-                let text = error.to_string();
-                assert!(text.contains(says), "{settings}: expected {says}, found {text}");
-            }
-            other => panic!("{settings}: {other}"),
-        }
+        check_refused(&engine, &settings, says);
     }
 }
 

@@ -92,6 +92,18 @@ fn cedar() -> Value {
     json!({"policies": RULES_CEDAR, "entities": [member("team-a"), member("team-b")]})
 }
 
+/// Checks that an engine refuses settings with a message that has this text.
+#[track_caller]
+fn check_refused(engine: &Arc<Policy>, settings: &Value, says: &str) {
+    match bind(engine, settings).unwrap_err() {
+        error @ BindingError::Settings { .. } => {
+            let text = error.to_string();
+            assert!(text.contains(says), "{settings}: expected {says}, found {text}");
+        }
+        other => panic!("{settings}: {other}"),
+    }
+}
+
 #[test]
 #[ignore = "needs the engines: `make languages`"]
 fn they_import_nothing_and_say_what_they_are() {

@@ -4,12 +4,12 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use countersign::{BindingError, Fault, Policy, Verdict};
+use countersign::{Fault, Policy, Verdict};
 use countersign_engines::EngineName;
 use serde_json::{Value, json};
 
 use crate::verdicts::decide;
-use crate::{bind, component, unoptimised};
+use crate::{bind, check_refused, component, unoptimised};
 
 const RULES: &str = "\
 from countersign import deny, permit, restrict
@@ -213,13 +213,7 @@ fn what_is_wrong_with_a_text_is_said_with_its_place() {
             "/settings/also: expected a list",
         ),
     ] {
-        match bind(&engine, &settings).unwrap_err() {
-            error @ BindingError::Settings { .. } => {
-                let text = error.to_string();
-                assert!(text.contains(says), "{settings}: expected {says}, found {text}");
-            }
-            other => panic!("{settings}: {other}"),
-        }
+        check_refused(&engine, &settings, says);
     }
 }
 
