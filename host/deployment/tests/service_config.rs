@@ -58,6 +58,10 @@ fn what_cannot_be_meant_is_refused() {
         ("[limits]\nidle-seconds = 3601\n", "limits.idle-seconds: 3601 is not in 1 to 3600"),
         ("[limits]\nunproven-requests = 0\n", "limits.unproven-requests: 0 is not in 1 to 1024"),
         (
+            "[limits]\nunproven-per-second = 0\n",
+            "limits.unproven-per-second: 0 is not in 1 to 1000000",
+        ),
+        (
             "[limits]\nconnections = 10\naddress-connections = 11\n",
             "limits.address-connections: 11 is not in 1 to 10",
         ),

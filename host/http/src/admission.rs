@@ -102,6 +102,12 @@ pub(super) async fn admit(
     mut request: Request,
     next: Next,
 ) -> Response {
+    let connection = request.extensions().get::<Arc<Connection>>().cloned();
+    if let Some(connection) = &connection
+        && connection.paced().await
+    {
+        edge.service.record_paced_request();
+    }
     let started = Instant::now();
     // The route and not the path is logged: a path can hold anything.
     let matched = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
@@ -114,7 +120,6 @@ pub(super) async fn admit(
         let problem = Problem::unavailable("the system's random number generator failed");
         return Rejection::from(problem).into_response();
     };
-    let connection = request.extensions().get::<Arc<Connection>>().cloned();
     let _in_request = connection.clone().map(InRequest::begin);
     let client = connection.as_ref().map(|one| edge.client(one.peer, request.headers()));
     let proven = Arc::new(AtomicBool::new(false));
@@ -182,10 +187,8 @@ impl Admitted {
         let extensions = response.extensions();
         let LogFields { run, runner, caller, jti, decision, reasons } =
             extensions.get::<LogFields>().cloned().unwrap_or_default();
-        if self.caller.proven.load(Ordering::Relaxed)
-            && let Some(connection) = &self.caller.connection
-        {
-            connection.has_proved();
+        if let Some(connection) = &self.caller.connection {
+            connection.has_answered(self.caller.proven.load(Ordering::Relaxed));
         }
         match extensions.get::<Detail>() {
             Some(Detail(error, detail)) => match self.line() {

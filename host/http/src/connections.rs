@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +16,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::client_address::{AddressKey, address_key};
 use super::heads::Heads;
+use super::pace::Pace;
 
 /// The share of the connections that are closed at once to make room: looking for one costs as much as for several.
 const SHARE: usize = 32;
@@ -27,6 +29,8 @@ const UNPROVEN: usize = 4;
 pub(crate) struct Connections {
     max: usize,
     max_of_address: usize,
+    /// Of requests that prove nothing, on each connection; `None` for any number.
+    unproven_per_second: Option<NonZeroU32>,
     table: Mutex<Table>,
     /// Told when a connection has ended.
     freed: Notify,
@@ -60,6 +64,8 @@ pub(crate) struct Connection {
     /// The same to the first byte of the head that is arriving; `NOT_YET` where none is.
     head_since: AtomicU64,
     evicted: Notify,
+    /// `None` where any number of requests may prove nothing, and where the other end is a proxy.
+    pace: Option<Pace>,
     /// Turns before anything is proved.
     pub(crate) turns: Arc<Semaphore>,
 }
@@ -91,8 +97,13 @@ enum Room {
 
 impl Connections {
     /// Room for `max` connections, and for `max_of_address` of one address.
-    pub(crate) fn new(max: usize, max_of_address: usize) -> Arc<Self> {
-        Arc::new(Self { max, max_of_address, table: Mutex::default(), freed: Notify::new() })
+    pub(crate) fn new(
+        max: usize,
+        max_of_address: usize,
+        unproven_per_second: Option<NonZeroU32>,
+    ) -> Arc<Self> {
+        let (table, freed) = (Mutex::default(), Notify::new());
+        Arc::new(Self { max, max_of_address, unproven_per_second, table, freed })
     }
 
     /// Opens a connection; waits where all others are being answered. `None` when its address has too many. Also gives the
@@ -127,10 +138,13 @@ impl Connections {
     }
 
     fn add(self: &Arc<Self>, table: &mut Table, peer: IpAddr, key: Option<AddressKey>) -> Open {
+        let opened = Instant::now();
+        // A proxy's connection may carry the requests of anybody.
+        let pace = self.unproven_per_second.filter(|_| key.is_some());
         let connection = Arc::new(Connection {
             peer,
             key,
-            opened: Instant::now(),
+            opened,
             requests: AtomicUsize::new(0),
             reading: AtomicUsize::new(0),
             proven: AtomicBool::new(false),
@@ -139,6 +153,7 @@ impl Connections {
             since: AtomicU64::new(0),
             head_since: AtomicU64::new(NOT_YET),
             evicted: Notify::new(),
+            pace: pace.map(|per_second| Pace::new(per_second, opened)),
             turns: Arc::new(Semaphore::new(UNPROVEN)),
         });
         let id = table.next;
@@ -272,9 +287,25 @@ impl Connection {
         self.head_since.store(NOT_YET, Ordering::Release);
     }
 
-    /// Notes that a request has proved something.
-    pub(crate) fn has_proved(&self) {
-        self.proven.store(true, Ordering::Relaxed);
+    /// Waits until the next request may be read, where those before it proved nothing and were many. True if it waited.
+    pub(crate) async fn paced(&self) -> bool {
+        let next = self.pace.as_ref().and_then(|pace| pace.next(Instant::now()));
+        if let Some(next) = next {
+            tokio::time::sleep_until(next.into()).await;
+        }
+        next.is_some()
+    }
+
+    /// Notes that a request was answered, and whether its caller has proved something.
+    pub(crate) fn has_answered(&self, proven: bool) {
+        if proven {
+            self.proven.store(true, Ordering::Relaxed);
+        }
+        match &self.pace {
+            Some(pace) if proven => pace.forget(Instant::now()),
+            Some(pace) => pace.count(Instant::now()),
+            None => {}
+        }
     }
 
     /// True while nothing that has arrived whole is being answered.

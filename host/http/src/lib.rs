@@ -22,6 +22,7 @@ mod framing;
 mod heads;
 mod input;
 mod operations;
+mod pace;
 mod publication;
 mod registration;
 mod rest;

@@ -1,6 +1,7 @@
 //! Listeners: connections are accepted until the service stops, and end in order.
 
 use std::io;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,13 +70,17 @@ pub async fn serve(
         listener: listeners.main,
         tls: listeners.tls,
         routes: routes(&edge),
-        connections: Connections::new(config.max_connections, config.addresses.connections),
+        connections: Connections::new(
+            config.max_connections,
+            config.addresses.connections,
+            NonZeroU32::new(config.unproven_per_second),
+        ),
     };
     let probes = listeners.probes.map(|listener| Door {
         listener,
         tls: None,
         routes: probes(&edge),
-        connections: Connections::new(MAX_PROBES, MAX_PROBES),
+        connections: Connections::new(MAX_PROBES, MAX_PROBES, None),
     });
     let stopping = watch::Sender::new(());
     let stop = async {

@@ -132,6 +132,50 @@ async fn requests_that_prove_nothing_keep_nobody_out() {
     service.stop().await;
 }
 
+/// Whoever proves nothing on a connection, again and again, waits there; others do not, nor does who proves something.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_whose_requests_prove_nothing_waits() {
+    let (_folder, service) = started("unproven-per-second = 5\n").await;
+    let paced = async || {
+        let metrics = service.client.get(service.url("/metrics")).bearer_auth(&service.api_key);
+        let text = metrics.send().await.unwrap().text().await.unwrap();
+        let paced =
+            text.lines().find_map(|line| line.strip_prefix("countersign_requests_paced_total "));
+        paced.unwrap().parse::<u32>().unwrap()
+    };
+    let unknown = form(OTHER_RUNNER, ACCESS_TOKEN, RUN_TOKEN);
+    let proving = form(RUN, ACCESS_TOKEN, RUN_TOKEN);
+    for request in [
+        unknown.as_str(),
+        "GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /no HTTP/1.1\r\nHost: a\r\n\r\n",
+    ] {
+        let before = paced().await;
+        let mut crowd = Wire::open(service.address).await;
+        for _ in 0..11 {
+            crowd.ask(request).await;
+        }
+        assert_eq!(paced().await, before, "as many as in two seconds come at once: {request}");
+        while paced().await == before {
+            crowd.ask(request).await;
+        }
+        crowd.send(request).await;
+        let mut honest = Wire::open(service.address).await;
+        for _ in 0..20 {
+            assert_eq!(honest.ask(&proving).await.status, 200);
+        }
+        crowd.hear(true).await.unwrap();
+        // Also one that proves something has waited, and those after it do not.
+        assert_eq!(crowd.ask(&proving).await.status, 200);
+        let before = paced().await;
+        for _ in 0..11 {
+            crowd.ask(request).await;
+        }
+        assert_eq!(paced().await, before, "{request}");
+    }
+    service.stop().await;
+}
+
 /// Probes have a listener of their own, which has room although the other has none.
 #[tokio::test(flavor = "multi_thread")]
 async fn probes_are_answered_on_their_own_listener() {

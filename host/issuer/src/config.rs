@@ -42,6 +42,9 @@ pub struct ServiceConfig {
     pub max_requests: usize,
     /// `limits.unproven-requests`: the maximum of requests at a time whose callers have proved nothing yet. More wait.
     pub max_unproven_requests: usize,
+    /// `limits.unproven-per-second`: the requests that prove nothing which one connection may send each second, on average,
+    /// and twice as many at once. More wait.
+    pub unproven_per_second: u32,
     /// `limits.connections`: the maximum of connections at a time.
     pub max_connections: usize,
     /// Limits by the address of a client.

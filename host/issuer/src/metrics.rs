@@ -48,6 +48,7 @@ pub(crate) struct Metrics {
     pub(crate) clock_unsettled_seconds: IntGauge,
     pub(crate) connection_errors: IntCounter,
     pub(crate) connections_evicted: IntCounter,
+    pub(crate) requests_paced: IntCounter,
     pub(crate) log_lines_dropped: IntCounter,
     /// Seconds since 1970; 0 where it has none.
     pub(crate) certificate_not_after: IntGauge,
@@ -224,6 +225,11 @@ impl Metrics {
             connections_evicted: counter(
                 "countersign_connections_evicted_total",
                 "Connections that were closed to make room for others, or were too many of one address.",
+            )?,
+
+            requests_paced: counter(
+                "countersign_requests_paced_total",
+                "Requests that waited since too many before them on their connection proved nothing.",
             )?,
             certificate_not_after: gauge(
                 "countersign_certificate_not_after_timestamp_seconds",

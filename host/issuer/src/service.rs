@@ -378,6 +378,11 @@ impl Service {
         self.metrics.connections_evicted.inc_by(number as u64);
     }
 
+    /// Counts a request that waited, since too many before it on its connection proved nothing.
+    pub fn record_paced_request(&self) {
+        self.metrics.requests_paced.inc();
+    }
+
     /// Shows the end of the validity of the service's certificate, in seconds since 1970.
     pub fn record_certificate(&self, not_after: u64) {
         self.metrics.certificate_not_after.set(i64::try_from(not_after).unwrap_or(i64::MAX));

@@ -18,9 +18,9 @@ fn is_evicted(connections: &Connections, one: &Open) -> bool {
 
 #[tokio::test]
 async fn who_has_waited_longest_and_proved_nothing_makes_room() {
-    let connections = Connections::new(3, 3);
+    let connections = Connections::new(3, 3, None);
     let (first, _) = open(&connections, PEER).await;
-    first.connection().has_proved();
+    first.connection().has_answered(true);
     let (second, _) = open(&connections, PEER).await;
     let (third, _) = open(&connections, PEER).await;
     third.connection().since.store(1, Ordering::Relaxed);
@@ -37,7 +37,7 @@ async fn who_has_waited_longest_and_proved_nothing_makes_room() {
 
 #[tokio::test]
 async fn a_body_that_does_not_come_makes_room_and_one_that_has_come_does_not() {
-    let connections = Connections::new(1, 1);
+    let connections = Connections::new(1, 1, None);
     let (first, _) = open(&connections, PEER).await;
     let request = InRequest::begin(Arc::clone(first.connection()));
     let reading = Reading::begin(Arc::clone(first.connection()));
@@ -67,7 +67,7 @@ async fn polled_once<F: Future>(future: std::pin::Pin<&mut F>) -> Option<F::Outp
 
 #[tokio::test]
 async fn an_address_with_many_makes_room_for_its_own() {
-    let connections = Connections::new(10, 2);
+    let connections = Connections::new(10, 2, NonZeroU32::new(10));
     let (first, _) = open(&connections, PEER).await;
     let (second, _) = open(&connections, PEER).await;
     let (_other, evicted) = open(&connections, OTHER).await;
@@ -78,4 +78,20 @@ async fn an_address_with_many_makes_room_for_its_own() {
     assert!(connections.open(PEER, false).await.0.is_none(), "both are being answered");
     // A proxy speaks for many.
     assert!(connections.open(PEER, true).await.0.is_some());
+}
+
+#[tokio::test]
+async fn a_connection_is_paced_until_it_proves_something_and_a_proxys_is_not() {
+    let connections = Connections::new(10, 10, NonZeroU32::new(10));
+    let (one, _) = open(&connections, PEER).await;
+    let (proxy, _) = connections.open(OTHER, true).await;
+    let (one, proxy) = (one.connection(), proxy.unwrap());
+    for _ in 0..30 {
+        one.has_answered(false);
+        proxy.connection().has_answered(false);
+    }
+    assert!(one.paced().await && !proxy.connection().paced().await);
+    assert!(one.is_waiting(), "it may make room meanwhile");
+    one.has_answered(true);
+    assert!(!one.paced().await);
 }
