@@ -10,3 +10,4 @@ mod metered;
 pub(crate) mod pipeline;
 mod precheck;
 pub(crate) mod snapshot;
+mod template;

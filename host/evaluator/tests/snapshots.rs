@@ -7,8 +7,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use countersign::{
-    Binding, BindingConfig, BindingError, Cache, CacheEntry, Digest, Engine, EngineConfig, Limits,
-    Mode, Optimization, Policy, PolicySet, Scope, Settings,
+    Binding, BindingConfig, BindingError, Cache, CacheEntry, Compile, CompileError, CompiledCode,
+    Digest, Engine, EngineConfig, Form, Limits, Mode, Optimization, Policy, PolicySet, Preparation,
+    Scope, Settings,
 };
 use countersign_hostile_policies::guest::{GUEST, Guest, PERMIT};
 use countersign_policy_artifacts::{ALLOWED_CONSUMERS, SAME_WORKSPACE, TTL_CEILING};
@@ -192,6 +193,99 @@ fn what_was_kept_decides_the_same_and_only_for_what_it_was_made_of() {
     // Other settings: the policy is known, the binding is not.
     bind(&with_cache(), SAME_WORKSPACE, r#"{"also":["team-a"]}"#).unwrap();
     assert_eq!((*cache.hits.lock().unwrap(), cache.entries.lock().unwrap().len()), (3, 3));
+}
+
+/// Compiles in this process, and counts.
+#[derive(Default)]
+struct Counting(Mutex<u32>);
+
+impl Compile for Counting {
+    fn compile(
+        &self,
+        component: &[u8],
+        form: Form<'_>,
+        optimization: Optimization,
+        limits: &Limits,
+    ) -> Result<CompiledCode, CompileError> {
+        *self.0.lock().unwrap() += 1;
+        CompiledCode::compile(component, form, optimization, limits)
+    }
+
+    fn name(&self) -> &'static str {
+        "a test"
+    }
+}
+
+/// The component with so many bytes more, which mean nothing.
+fn enlarged(component: &[u8], bytes: usize) -> Vec<u8> {
+    let mut section = vec![1, b'x'];
+    section.resize(bytes, 0);
+    let mut enlarged = component.to_vec();
+    // A custom section, its length in LEB128.
+    enlarged.push(0);
+    let mut left = section.len();
+    while left >= 0x80 {
+        enlarged.push(u8::try_from(left & 0x7f).unwrap() | 0x80);
+        left >>= 7;
+    }
+    enlarged.push(u8::try_from(left).unwrap());
+    enlarged.extend(section);
+    enlarged
+}
+
+#[test]
+fn a_large_component_is_compiled_once_for_all_settings() {
+    let large = enlarged(SAME_WORKSPACE, 512 << 10);
+    let settings: Vec<_> =
+        (0..4).map(|n| format!(r#"{{"also":["team-{n}"],"also-max-ttl":{}}}"#, 60 + n)).collect();
+    for optimization in [Optimization::Speed, Optimization::None] {
+        let (cache, counting) = (Arc::new(InMemory::default()), Arc::new(Counting::default()));
+        let kept = || {
+            engine(EngineConfig {
+                cache: Some(Arc::clone(&cache) as _),
+                preparation: Preparation::External(Arc::clone(&counting) as _),
+                optimization,
+                ..EngineConfig::default()
+            })
+        };
+        for settings in &settings {
+            let binding = bind(&kept(), &large, settings).unwrap();
+            let configured = bind(&each_time(), &large, settings).unwrap();
+            let (one, other) = (binding.prepared().unwrap(), configured.prepared().unwrap());
+            assert_eq!(one.no_snapshot, None);
+            assert_eq!(one.usage, other.usage);
+            assert_eq!(record(binding), record(configured));
+        }
+        // Its state is read of one, and the other is the template.
+        assert_eq!(*counting.0.lock().unwrap(), 2, "{optimization:?}");
+        let small = bind(&kept(), SAME_WORKSPACE, "{}").unwrap();
+        let has_snapshot = small.prepared().unwrap().no_snapshot.is_none();
+        assert_eq!(has_snapshot, optimization == Optimization::Speed);
+    }
+}
+
+#[test]
+fn a_large_component_in_a_state_of_another_shape_is_compiled_again() {
+    let (cache, counting) = (Arc::new(InMemory::default()), Arc::new(Counting::default()));
+    let engine = engine(EngineConfig {
+        cache: Some(Arc::clone(&cache) as _),
+        preparation: Preparation::External(Arc::clone(&counting) as _),
+        ..EngineConfig::default()
+    });
+    let float = enlarged(&NOT_A_NUMBER.component(), 512 << 10);
+    assert_eq!(record(bind(&engine, &float, "{}").unwrap()), {
+        record(bind(&each_time(), &float, "{}").unwrap())
+    });
+    assert_eq!(*counting.0.lock().unwrap(), 2);
+    let large = enlarged(ALLOWED_CONSUMERS, 512 << 10);
+    let list = long_list();
+    // A list that does not fit makes the memory larger.
+    for settings in [r#"{"workspaces":["a"]}"#, &list, r#"{"workspaces":["b"]}"#] {
+        let binding = bind(&engine, &large, settings).unwrap();
+        assert_eq!(binding.prepared().unwrap().no_snapshot, None);
+        assert_eq!(record(binding), record(bind(&each_time(), &large, settings).unwrap()));
+    }
+    assert_eq!(*counting.0.lock().unwrap(), 5);
 }
 
 /// Decisions of all bindings from many threads at once: how often each record came.

@@ -29,7 +29,7 @@ pub struct CacheEntry(Vec<u8>);
 pub struct EntryOf {
     /// Digest of the component.
     pub component: Digest,
-    /// Digest of the settings; `None` when it is the policy before it has taken any.
+    /// Digest of the settings; `None` when it is the policy before it has taken any, or for whichever it takes.
     pub settings: Option<Digest>,
     /// The version of this crate that made it.
     pub evaluator: String,

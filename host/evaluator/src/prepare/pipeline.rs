@@ -12,6 +12,7 @@ use super::engine::Engine;
 use super::guarded::guarded;
 use super::load_error::LoadError;
 use super::snapshot::State;
+use super::template::{self, Template};
 use crate::contract::Description;
 use crate::decision::fault::Fault;
 use crate::digest::Digest;
@@ -189,6 +190,31 @@ impl LoadedComponent {
     }
 }
 
+impl LoadedComponent {
+    /// Compiles the component in a state, or fills the state into its template.
+    fn in_state(&self, state: &State) -> Result<CompiledCode, CompileError> {
+        let Self { engine, digest, bytes, limits, .. } = self;
+        let compile = |state: &State| compile(engine, bytes, Form::Snapshot(state), limits);
+        let template = has_templates(engine, bytes).then(|| Template::of(state)).flatten();
+        let Some(template) = template else { return compile(state) };
+        let key = Key::new(engine, *digest, None, &format!("template {}", template.shape()));
+        let code = match get::<()>(engine, &key) {
+            Some(((), code)) => code,
+            None => {
+                let code = compile(template.state())?;
+                put(engine, &key, (), &code);
+                code
+            }
+        };
+        template.fill(code).map_or_else(|| compile(state), Ok)
+    }
+}
+
+/// True where a component is compiled once for all settings: it is large, and there is a place to keep its template.
+fn has_templates(engine: &Engine, component: &[u8]) -> bool {
+    engine.cache().is_some() && component.len() >= template::MIN_COMPONENT_BYTES
+}
+
 /// One thing that is prepared.
 trait Stage {
     type Usage: Serialize + for<'de> Deserialize<'de>;
@@ -264,6 +290,10 @@ impl Stage for Policy<'_> {
             Optimization::Speed => {
                 compile(self.engine, self.bytes, Form::Instrumented, self.limits)
             }
+            // Compiled once for all settings, that is soon worth it.
+            Optimization::None if has_templates(self.engine, self.bytes) => {
+                compile(self.engine, self.bytes, Form::Instrumented, self.limits)
+            }
             Optimization::None => Err(CompileError::NoSnapshot {
                 reason: "the engine prepares for a single evaluation".to_owned(),
             }),
@@ -307,11 +337,10 @@ impl Stage for Binding<'_> {
     }
 
     fn wanted(&self) -> Result<(ConfigureUsage, Result<CompiledCode, CompileError>), PrepareError> {
-        let LoadedComponent { engine, bytes, limits, .. } = self.component;
         let (usage, state) = self.component.configure(self.settings, self.limits)?;
         let code = state
             .map_err(|reason| CompileError::NoSnapshot { reason })
-            .and_then(|state| compile(engine, bytes, Form::Snapshot(&state), limits));
+            .and_then(|state| self.component.in_state(&state));
         Ok((usage, code))
     }
 

@@ -55,8 +55,7 @@ impl State {
     /// The state as bytes: a line of JSON, and then the memories.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        // A map of names to numbers has nothing that JSON lacks.
-        let mut bytes = serde_json::to_vec(&self.values).unwrap_or_default();
+        let mut bytes = self.values_to_bytes();
         bytes.push(b'\n');
         bytes.extend_from_slice(&self.memories);
         bytes
@@ -68,6 +67,23 @@ impl State {
         let end = bytes.iter().position(|byte| *byte == b'\n')?;
         let values = serde_json::from_slice(bytes.get(..end)?).ok()?;
         Some(Self { values, memories: bytes.get(end + 1..)?.to_vec() })
+    }
+
+    /// The contents of the memory, where there is exactly one.
+    pub(super) fn only_memory(&self) -> Option<&[u8]> {
+        let is_memory = |value: &&Value| matches!(value, Value::Memory { .. });
+        (self.values.values().filter(is_memory).count() == 1).then_some(&self.memories)
+    }
+
+    /// The same with other contents, of the same length, in all memories.
+    pub(super) fn with_memory(&self, memories: Vec<u8>) -> Self {
+        Self { values: self.values.clone(), memories }
+    }
+
+    /// Everything but the contents of memories.
+    pub(super) fn values_to_bytes(&self) -> Vec<u8> {
+        // A map of names to numbers has nothing that JSON lacks.
+        serde_json::to_vec(&self.values).unwrap_or_default()
     }
 
     fn memory(&self, name: &str) -> Option<&[u8]> {

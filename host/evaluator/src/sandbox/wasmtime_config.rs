@@ -20,7 +20,7 @@ pub enum Optimization {
     #[default]
     Speed,
     /// Prepares faster, evaluates slower: for a binding that decides once. A policy takes its settings
-    /// in each evaluation.
+    /// in each evaluation, unless it is large and what is prepared is [kept](crate::Cache).
     None,
 }
 
