@@ -251,6 +251,11 @@ fn joined() -> Vec<Case> {
             "10,000 `br_table` beside 9,000 exports",
             branches("block global.get $g br_table 0 0 end ", 10_000),
         ),
+        refused(
+            23,
+            "12,000 blocks that are left beside 9,000 exports",
+            branches("block br 0 end ", 12_000),
+        ),
     ]
 }
 

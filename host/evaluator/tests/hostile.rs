@@ -67,7 +67,7 @@ rows! {
     row_19_wide_grants: 19, 10;
     row_20_configure: 20, 5;
     row_22_composed: 22, 15;
-    row_23_carried_values: 23, 25;
+    row_23_carried_values: 23, 26;
     row_24_what_instances_initialise: 24, 4;
     row_25_other_encodings: 25, 2;
     row_26_invisible_characters: 26, 4;

@@ -58,7 +58,7 @@ pub(super) fn check(
     // The body is a block too, which `return` and branches leave.
     let mut blocks = vec![Block { is_loop: false, signature }];
     let (mut loops, mut all_loops, mut targets, mut joins) = (0_u64, 0_u64, 0_u64, 0_u64);
-    let (mut branches, mut carried_values) = (0_u64, 0_u64);
+    let (mut branches, mut jumps, mut carried_values) = (0_u64, 0_u64, 0_u64);
     let mut weight = weights::body(signature, locals);
     let mut operators = body.get_operators_reader().map_err(malformed)?;
     while !operators.eof() {
@@ -96,6 +96,7 @@ pub(super) fn check(
                 loops -= u64::from(was_loop);
             }
             Operator::Br { relative_depth } | Operator::BrIf { relative_depth } => {
+                jumps += u64::from(matches!(operator, Operator::Br { .. }));
                 let values = carried(relative_depth, &blocks);
                 weight += weights::block_values(values);
                 carried_values += values;
@@ -124,7 +125,7 @@ pub(super) fn check(
         at_most("nested blocks", blocks.len() as u64, NESTED_BLOCKS)?;
     }
     weight += weights::joins(joins, variables);
-    weight = weight.saturating_add(weights::branches(branches));
+    weight = weight.saturating_add(weights::branches(branches, jumps));
     weight = weight.saturating_add(weights::carried(carried_values, joins, branches));
     Ok(weights::whole(weight))
 }

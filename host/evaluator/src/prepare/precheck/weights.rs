@@ -71,9 +71,10 @@ pub(super) fn hidden_joins(operator: &Operator<'_>) -> u64 {
     }
 }
 
-/// Branches that are taken or not: compiling costs the square of those of one body, besides what each costs.
-pub(super) fn branches(branches: u64) -> Weight {
-    branches.saturating_mul(branches) / 80
+/// Branches that are taken or not, and jumps: compiling costs the square of those of one body, besides what each costs.
+pub(super) fn branches(branches: u64, jumps: u64) -> Weight {
+    let all = branches.saturating_add(jumps.saturating_mul(2) / 3);
+    all.saturating_mul(all) / 80
 }
 
 /// A body as a whole: one that is larger than all of a small component may be costs more than in proportion.
