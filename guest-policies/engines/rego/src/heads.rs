@@ -1,7 +1,7 @@
 //! The verdict rules that a policy defines.
 
-use regorus::Engine;
 use regorus::unstable::{Rule, RuleHead};
+use regorus::{Engine, Value};
 
 /// The verdict rules that a policy defines, by name.
 #[derive(Clone, Copy, Default)]
@@ -52,4 +52,22 @@ impl Heads {
     pub fn is_empty(self) -> bool {
         !(self.permit || self.restrict || self.deny)
     }
+
+    /// The text of a module whose rule `answer` has the values of the rules of a package that are defined: a list for each,
+    /// empty where the rule is undefined.
+    pub fn answer(self, own: &str, package: &str) -> String {
+        let rules = [("permit", self.permit), ("restrict", self.restrict), ("deny", self.deny)];
+        let defined = rules.iter().filter(|(_, defined)| *defined);
+        let values: Vec<_> = defined
+            .map(|(rule, _)| format!("\"{rule}\": [value | value := data.{package}.{rule}]"))
+            .collect();
+        format!("package {own}\nanswer := {{{}}}\n", values.join(", "))
+    }
+}
+
+/// The value of a rule in what `answer` has; undefined where the rule has none.
+pub fn value(answer: &Value, rule: &str) -> Value {
+    let values = answer.as_object().ok().and_then(|rules| rules.get(&Value::from(rule)));
+    let values = values.and_then(|values| values.as_array().ok());
+    values.and_then(|values| values.first()).cloned().unwrap_or(Value::Undefined)
 }

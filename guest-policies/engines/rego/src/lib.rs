@@ -22,6 +22,10 @@ const SOURCE: &str = "policy.rego";
 /// The package of every policy.
 const PACKAGE: &str = "countersign";
 
+/// The engine's own package, whose rule `answer` has the values of the policy's: evaluated together, a rule that several
+/// of them need is evaluated once.
+const OWN_PACKAGE: &str = "__countersign";
+
 /// A policy in Rego.
 #[settings]
 pub struct Settings {
@@ -59,7 +63,8 @@ impl countersign_policy::schemars::JsonSchema for Data {
 /// An engine that has parsed the policy and decided once.
 pub struct Prepared {
     engine: RefCell<Engine>,
-    heads: Heads,
+    /// The path of the rule that has the values of the policy's rules.
+    answer: String,
 }
 
 // SAFETY: a component has one thread (the host refuses shared memories).
@@ -84,20 +89,26 @@ fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
         let message = "expected at least one of the rules `permit`, `restrict` and `deny`";
         return Err(of_policy(message.to_owned()));
     }
+    engine
+        .add_policy(OWN_PACKAGE.to_owned(), heads.answer(OWN_PACKAGE, PACKAGE))
+        .map_err(|error| of_policy(one_line(&error.to_string())))?;
     if let Some(Data(data)) = settings.data {
         let Ok(members) = data.as_object() else {
             return Err(vec![problem("/data", "expected an object".to_owned())]);
         };
-        // Data under the package's name would take the place of its rules.
-        if members.get(&Value::from(PACKAGE)).is_some() {
-            let message = "the name of the policy's package; rename the data".to_owned();
-            return Err(vec![problem("/data/countersign", message)]);
+        // Data under a package's name would take the place of its rules.
+        for package in [PACKAGE, OWN_PACKAGE] {
+            if members.get(&Value::from(package)).is_some() {
+                let message = "the name of a package; rename the data".to_owned();
+                return Err(vec![problem(&format!("/data/{package}"), message)]);
+            }
         }
         engine
             .add_data(data)
             .map_err(|error| vec![problem("/data", one_line(&error.to_string()))])?;
     }
-    let prepared = Prepared { engine: RefCell::new(engine), heads };
+    let prepared =
+        Prepared { engine: RefCell::new(engine), answer: format!("data.{OWN_PACKAGE}.answer") };
     // Warms up whatever the engine does lazily, before the snapshot. The verdict on the sample does not matter.
     let _ = decide(&prepared, &sample::run(), &sample::token());
     Ok(prepared)
@@ -116,14 +127,10 @@ fn evaluate(prepared: &Prepared, run: &Run, token: &Token) -> Verdict {
 fn decide(prepared: &Prepared, run: &Run, token: &Token) -> Result<Verdict, String> {
     let mut engine = prepared.engine.borrow_mut();
     engine.set_input(input::of(run, token));
-    let mut rule = |has: bool, path: &str| match has {
-        true => engine.eval_rule(path.to_owned()).map_err(|error| one_line(&error.to_string())),
-        false => Ok(Value::Undefined),
-    };
-    let deny = rule(prepared.heads.deny, "data.countersign.deny")?;
-    let permit = rule(prepared.heads.permit, "data.countersign.permit")?;
-    let restrict = rule(prepared.heads.restrict, "data.countersign.restrict")?;
-    verdict::of(&permit, &restrict, &deny, token)
+    let answer =
+        engine.eval_rule(prepared.answer.clone()).map_err(|error| one_line(&error.to_string()))?;
+    let value = |rule: &str| heads::value(&answer, rule);
+    verdict::of(&value("permit"), &value("restrict"), &value("deny"), token)
 }
 
 /// An error of the engine in one line, place first: regorus prints several, with the source and a mark below it.

@@ -86,7 +86,7 @@ fn what_is_wrong_with_a_text_is_said_with_its_place() {
         (
             &rego,
             json!({"policy": "package countersign\npermit := true", "data": {"countersign": {"deny": []}}}),
-            "/data/countersign: the name of the policy's package",
+            "/data/countersign: the name of a package",
         ),
         (
             &rego,
