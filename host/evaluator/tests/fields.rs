@@ -211,8 +211,8 @@ fn engines_templates_and_samples_name_every_field() {
     names_all("guest-policies/engines/javascript/src/claims.rs", &[], in_javascript);
     let annotated = |name: &str| format!("{}: ", snake(name));
     names_all("host/cli/templates/python/countersign.pyi", &[], annotated);
-    // In Cedar the behavior is the action, and facts have no names that a schema could know.
-    let other = [ClaimField::Behavior, ClaimField::Facts];
+    // In Cedar the behavior is the action.
+    let other = [ClaimField::Behavior];
     let schema = "guest-policies/engines/cedar/src/schema.cedarschema";
     let attribute = |name: &str| match name {
         "project" | "platform" | "trigger" | "reason" | "runner" => format!("{}?: ", snake(name)),

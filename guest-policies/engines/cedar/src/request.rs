@@ -3,7 +3,7 @@
 use cedar_policy::{
     Context, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression, Schema,
 };
-use countersign_policy::{Run, Token};
+use countersign_policy::{Fact, Run, Token};
 
 /// The entity types of requests, parsed once.
 pub struct Names {
@@ -23,8 +23,13 @@ impl Names {
     }
 }
 
-/// The request for a run and a token.
-pub fn of(names: &Names, run: &Run, token: &Token, schema: &Schema) -> Result<Request, String> {
+/// The request for a run and a token, checked by a schema if there is one.
+pub fn of(
+    names: &Names,
+    run: &Run,
+    token: &Token,
+    schema: Option<&Schema>,
+) -> Result<Request, String> {
     let entity = |kind: &EntityTypeName, id: &str| {
         EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
     };
@@ -37,7 +42,7 @@ pub fn of(names: &Names, run: &Run, token: &Token, schema: &Schema) -> Result<Re
         entity(&names.action, run.behavior.as_str()),
         entity(&names.definition, &run.definition.id),
         context.map_err(|error| error.to_string())?,
-        Some(schema),
+        schema,
     )
     .map_err(|error| error.to_string())
 }
@@ -88,11 +93,18 @@ fn of_run(run: &Run) -> Result<RestrictedExpression, String> {
             ("number", number(run.number)?),
             ("building_block", building_block),
             ("definition", definition),
+            ("facts", of_facts(&run.facts)?),
         ]
         .into_iter()
         .chain(trigger)
         .chain(optional("runner", &run.runner)),
     )
+}
+
+fn of_facts(facts: &[Fact]) -> Result<RestrictedExpression, String> {
+    let fact = |fact: &Fact| record([("name", text(&fact.name)), ("value", text(&fact.value))]);
+    let facts: Result<Vec<_>, String> = facts.iter().map(fact).collect();
+    Ok(RestrictedExpression::new_set(facts?))
 }
 
 fn of_token(token: &Token) -> Result<RestrictedExpression, String> {

@@ -90,10 +90,10 @@ fn cedar(settings: &Value) -> Result<Engine> {
             Ok(asked.pointer(pointer).and_then(Value::as_str).ok_or("no text")?.to_owned())
         };
         let mut context = asked.clone();
-        // In Cedar the behavior is the action, and a schema cannot name the facts.
-        for member in ["behavior", "facts"] {
-            context["run"].as_object_mut().ok_or("no run")?.remove(member);
-        }
+        let run = context["run"].as_object_mut().ok_or("no run")?;
+        // In Cedar the behavior is the action, and facts are a set.
+        run.remove("behavior");
+        run.insert("facts".to_owned(), json!([]));
         let request = Request::new(
             entity("Workspace", &text("/run/building_block/workspace")?)?,
             entity("Action", &text("/run/behavior")?)?,
