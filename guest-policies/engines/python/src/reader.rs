@@ -56,6 +56,10 @@ pub struct Reader<'f> {
     pub assigned: BTreeSet<String>,
     pub parameters: BTreeSet<String>,
     pub read: Vec<(String, usize)>,
+    /// The names that are imported from the library.
+    pub libraries: BTreeSet<String>,
+    /// The paths of attributes, with the place.
+    pub paths: Vec<(String, usize)>,
     /// The problem if the name at the root of a path is that of the claims.
     pub claims: Vec<(String, usize, String)>,
     pub wrong: Vec<(usize, String)>,
@@ -71,6 +75,8 @@ impl<'f> Reader<'f> {
             assigned: BTreeSet::new(),
             parameters: BTreeSet::new(),
             read: Vec::new(),
+            libraries: BTreeSet::new(),
+            paths: Vec::new(),
             claims: Vec::new(),
             wrong: Vec::new(),
         }
@@ -127,6 +133,9 @@ impl<'f> Reader<'f> {
             let message = format!("ImportError: there is no file `{module}.py` beside the policy");
             self.wrong.push((place, message));
         } else {
+            let names = import.names.iter();
+            let names = names.map(|alias| alias.asname.as_ref().unwrap_or(&alias.name).to_string());
+            self.libraries.extend(names);
             self.library(module, place);
         }
     }
@@ -206,6 +215,8 @@ impl<'a> Visitor<'a> for Reader<'_> {
                             format!("write `from {module} import …`, with the names that you need");
                         self.wrong.push((place, message));
                     } else {
+                        let name = alias.asname.as_ref().unwrap_or(&alias.name);
+                        self.libraries.insert(name.to_string());
                         self.library(module, place);
                     }
                 }
@@ -240,7 +251,13 @@ impl<'a> Visitor<'a> for Reader<'_> {
                 ExprContext::Load => self.read.push((name.id.to_string(), start(name.range()))),
                 _ => self.bind(name.id.as_str()),
             },
-            Expr::Attribute(_) => drop(self.path(expression)),
+            Expr::Attribute(_) => {
+                if let Some((root, path)) = path_of(expression) {
+                    let place = start(expression.range());
+                    self.paths.push((format!("{root}.{}", path.join(".")), place));
+                }
+                self.path(expression);
+            }
             Expr::Compare(compare) => {
                 if let ([operator], [right]) = (&*compare.ops, &*compare.comparators)
                     && matches!(operator, CmpOp::Eq | CmpOp::NotEq | CmpOp::In | CmpOp::NotIn)

@@ -66,10 +66,12 @@ impl Session {
         let mut has_check = false;
         let mut builtins: BTreeSet<String> =
             OWN_BUILTINS.iter().map(|name| (*name).to_owned()).collect();
+        let mut attributes = Vec::new();
         for (number, source) in sources.into_iter().enumerate() {
             session.files.insert(snippet(number + 1), source.path.clone());
             session.feed(&source.text, Vec::new())?;
             builtins.extend(source.builtins);
+            attributes.extend(source.attributes);
             if source.path == MAIN {
                 call = source.evaluate.filter(|_| !source.is_exported);
                 has_check = source.has_check && !source.is_exported;
@@ -79,7 +81,27 @@ impl Session {
         let builtins = builtins.iter().map(|name| format!("{name} = {name}\n"));
         let driver = builtins.collect::<String>() + &driver(call.as_deref(), has_check);
         session.feed(&driver, vec![("__countersign_settings__".to_owned(), settings)])?;
+        session.look_up(attributes)?;
         Ok(session)
+    }
+
+    /// Looks up what a policy reads of the library, of which the interpreter has a part: what is missing there is found now,
+    /// and not by the first run that reaches it.
+    fn look_up(&mut self, attributes: Vec<(String, String)>) -> Result<(), String> {
+        let mut known = BTreeSet::new();
+        for (attribute, place) in attributes {
+            if !known.insert(attribute.clone()) {
+                continue;
+            }
+            match self.feed(&attribute, Vec::new()) {
+                Err(text) if text.contains("AttributeError") => {
+                    return Err(format!("{place}: {text}; the interpreter does not have it"));
+                }
+                // A name that is not one of the module's: it is another one within a function.
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn feed(&mut self, text: &str, inputs: Vec<(String, MontyObject)>) -> Result<(), String> {

@@ -57,6 +57,8 @@ pub struct Source {
     pub is_exported: bool,
     /// The names of builtins that it reads.
     pub builtins: BTreeSet<String>,
+    /// The attributes of modules of the library and of what is imported from them, each with its place.
+    pub attributes: Vec<(String, String)>,
 }
 
 /// Reads the files of a policy, and gives them in the order in which they run: each behind those that it imports.
@@ -141,6 +143,19 @@ impl<'f> File<'f> {
             let wrongs = reader.wrong.into_iter();
             return Err(wrongs.map(|(place, message)| wrong(path, text, place, message)).collect());
         }
+        let names = std::mem::take(&mut reader.libraries);
+        let is_of_library = |path: &str| {
+            let root = path.split('.').next().unwrap_or(path);
+            names.contains(root) && !reader.parameters.contains(root)
+        };
+        let paths = std::mem::take(&mut reader.paths).into_iter();
+        let attributes = paths
+            .filter(|(attribute, _)| is_of_library(attribute))
+            .map(|(attribute, place)| {
+                let at = wrong(path, text, place, String::new());
+                (attribute, format!("{}:{}:{}", at.file, at.line, at.column))
+            })
+            .collect();
         let is_exported = reader.read.iter().any(|(name, _)| name == "exported");
         let text = edited(text, reader.edits);
         let builtins = reader.read.iter().map(|(name, _)| name);
@@ -148,7 +163,7 @@ impl<'f> File<'f> {
         let builtins = builtins.cloned().collect();
         let path = path.to_owned();
         Ok(Self {
-            source: Source { path, text, evaluate, has_check, is_exported, builtins },
+            source: Source { path, text, evaluate, has_check, is_exported, builtins, attributes },
             imports: reader.imports,
             defined,
             bound: reader.bound,

@@ -189,6 +189,16 @@ fn what_is_wrong_is_found_before_it_decides() {
         (after("from .lib import a"), "ImportError: there is no file `lib.py` beside the policy"),
         (after("from math import nothing"), "policy.py:4: ImportError: "),
         (
+            after("import datetime as dt\ndef at(now):\n    return dt.datetime.fromtimestamp(now)"),
+            "policy.py:6:12: AttributeError: type object 'datetime.datetime' has no attribute 'fromtimestamp'; the interpreter",
+        ),
+        (
+            after(
+                "from datetime import datetime\ndef at(now):\n    return datetime.fromtimestamp(now)",
+            ),
+            "policy.py:6:12: AttributeError: type object 'datetime.datetime' has no attribute 'fromtimestamp'; the interpreter",
+        ),
+        (
             after("match 1:\n    case 1:\n        pass"),
             "policy.py:4: NotImplementedError: the interpreter does not have pattern matching",
         ),
