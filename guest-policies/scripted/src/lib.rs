@@ -42,6 +42,9 @@ pub enum Answer {
     Deny(Vec<(String, String)>),
     /// Permits a run that has this fact, as name and value, and denies every other one.
     Fact(String, String),
+    /// Permits a run of which the condition with this name in the table of the contract is true, and denies every other
+    /// one.
+    Sees(String),
     /// Abstains.
     Abstain,
     /// Denies, with the number of evaluations of this instance as the message.
@@ -64,6 +67,8 @@ pub enum Answer {
     /// Calls itself without end.
     Recurse,
 }
+
+mod sees;
 
 policy!(Settings, evaluate);
 
@@ -88,6 +93,10 @@ fn evaluate(settings: &Settings, run: &Run, token: &Token) -> Verdict {
                 Verdict::deny("no-fact", format!("{} facts", run.facts.len()))
             }
         }
+        Answer::Sees(name) => match sees::sees(name, run, token) {
+            true => Verdict::permit(),
+            false => Verdict::deny("no", "not seen"),
+        },
         Answer::Abstain => Verdict::abstain(),
         Answer::Count => Verdict::deny("count", evaluations.to_string()),
         Answer::Echo => Verdict::deny("echo", format!("{run:?} {token:?}")),

@@ -4,7 +4,7 @@ use boa_engine::object::ObjectInitializer;
 use boa_engine::object::builtins::JsArray;
 use boa_engine::property::Attribute;
 use boa_engine::{Context, JsBigInt, JsString, JsValue, js_string};
-use countersign_policy::{Run, Token};
+use countersign_policy::{Fact, Run, Token};
 
 /// The run, by the contract's names in camel case. Absent options are absent members.
 pub fn of_run(run: &Run, context: &mut Context) -> JsValue {
@@ -37,10 +37,7 @@ pub fn of_run(run: &Run, context: &mut Context) -> JsValue {
         ];
         object(context, members.into_iter().flatten())
     });
-    let facts = list(&run.facts, context, |fact, context| {
-        let name = (js_string!("name"), text(&fact.name));
-        object(context, [name, (js_string!("value"), text(&fact.value))])
-    });
+    let facts = of_facts(&run.facts, context);
     let members = [
         Some((js_string!("id"), text(&run.id))),
         Some((js_string!("number"), whole(run.number))),
@@ -52,6 +49,17 @@ pub fn of_run(run: &Run, context: &mut Context) -> JsValue {
         Some((js_string!("facts"), facts)),
     ];
     object(context, members.into_iter().flatten())
+}
+
+/// The facts by their names, and no other member: a fact that is not there is not found in a prototype.
+fn of_facts(facts: &[Fact], context: &mut Context) -> JsValue {
+    let facts: Vec<_> =
+        facts.iter().map(|fact| (JsString::from(fact.name.as_str()), text(&fact.value))).collect();
+    let facts = object(context, facts);
+    if let Some(object) = facts.as_object() {
+        object.set_prototype(None);
+    }
+    facts
 }
 
 /// The token, by the contract's names in camel case.

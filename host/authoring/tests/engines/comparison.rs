@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 
-use countersign::{AuthorKind, Behavior, Claims, Fault, Implementation, TokenRequest, Verdict};
+use countersign::{
+    AuthorKind, Behavior, Claims, Fault, Implementation, PolicySet, TokenRequest, Verdict,
+};
 use countersign_engines::EngineName;
 use serde_json::{Value, json};
 
@@ -142,20 +144,32 @@ fn they_pass_their_own_tests() {
     cargo(&["test"]);
 }
 
-/// Asks both the same, and compares each answer. Returns the number of permits, restrictions, denials, abstentions and
-/// faults.
+/// Asks the component and the library of its engine the same, and compares each answer. Returns the number of permits,
+/// restrictions, denials, abstentions and faults.
 fn compare(kind: &str, component: &[u8], settings: &Value) -> [usize; 5] {
     let set = prepare(component, settings).unwrap();
+    compare_with(native(), Some(json!({ kind: settings })), &set, answer)
+}
+
+/// Asks a policy set and a program the same, and compares each answer. The program gets a line for each claims, after a
+/// first one if there is one, and answers each with one.
+pub(crate) fn compare_with(
+    mut program: Command,
+    first: Option<Value>,
+    set: &PolicySet,
+    answer: impl Fn(&Result<Verdict, Fault>, &TokenRequest) -> Value,
+) -> [usize; 5] {
     let mut child =
-        native().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it was built");
+        program.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it is there");
     let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-    let first = json!({ kind: settings });
     let base: Value = serde_json::from_str(RUN).unwrap();
     let asking = thread::spawn({
         let base = base.clone();
         move || {
             let (mut out, mut choices) = (BufWriter::new(stdin), Choices(7));
-            writeln!(out, "{first}").unwrap();
+            if let Some(first) = first {
+                writeln!(out, "{first}").unwrap();
+            }
             for _ in 0..CLAIMS {
                 writeln!(out, "{}", as_json(&choices.claims(&base))).unwrap();
             }

@@ -12,9 +12,11 @@ mod alike;
 mod cel;
 mod choices;
 mod comparison;
+mod contract;
 mod hostile;
 mod javascript;
 mod python;
+mod reference;
 mod texts;
 mod verdicts;
 

@@ -144,19 +144,6 @@ declare module 'countersign' {
    */
   export type AuthorKind = 'user' | 'api-key' | 'api-user' | 'system' | 'other';
   /**
-   * A named value.
-   */
-  export interface Fact {
-    /**
-     * 1 to 128 bytes of `A-Z a-z 0-9 . _ : / -`, beginning with a letter.
-     */
-    name: string,
-    /**
-     * 0 to 1,024 bytes, no control characters.
-     */
-    value: string,
-  }
-  /**
    * A building block that this run's building block depends on.
    */
   export interface Parent {
@@ -273,9 +260,10 @@ declare module 'countersign' {
     runner?: string,
     /**
      * What later hosts know beyond this record; at most 64, each name once. Ignore the names
-     * you do not know.
+     * you do not know. By their names: 1 to 128 bytes of `A-Z a-z 0-9 . _ : / -`, beginning with a
+     * letter. Values have 0 to 1,024 bytes and no control characters.
      */
-    facts: Array<Fact>,
+    facts: { readonly [name: string]: string | undefined },
   }
   /**
    * The requested token.
