@@ -19,7 +19,7 @@ pub(super) const A_BYTE: Weight = 6;
 
 /// A body, with its own type and its locals.
 pub(super) fn body(signature: Signature, locals: u64) -> Weight {
-    80_u64
+    110_u64
         .saturating_add(signature.values().saturating_mul(16))
         .saturating_add(locals.saturating_mul(2))
 }
