@@ -58,8 +58,12 @@ pub struct Reader<'f> {
     pub read: Vec<(String, usize)>,
     /// The names that are imported from the library.
     pub libraries: BTreeSet<String>,
-    /// The paths of attributes, with the place.
+    /// The names that anything but an import and a parameter binds.
+    pub rebound: BTreeSet<String>,
+    /// The paths of attributes, with the place; those that are called end in `()`.
     pub paths: Vec<(String, usize)>,
+    /// The ranges of what is called.
+    called: BTreeSet<(usize, usize)>,
     /// The problem if the name at the root of a path is that of the claims.
     pub claims: Vec<(String, usize, String)>,
     pub wrong: Vec<(usize, String)>,
@@ -76,7 +80,9 @@ impl<'f> Reader<'f> {
             parameters: BTreeSet::new(),
             read: Vec::new(),
             libraries: BTreeSet::new(),
+            rebound: BTreeSet::new(),
             paths: Vec::new(),
+            called: BTreeSet::new(),
             claims: Vec::new(),
             wrong: Vec::new(),
         }
@@ -85,6 +91,11 @@ impl<'f> Reader<'f> {
     fn bind(&mut self, name: &str) {
         self.bound.insert(name.to_owned());
         self.assigned.insert(name.to_owned());
+    }
+
+    fn rebind(&mut self, name: &str) {
+        self.rebound.insert(name.to_owned());
+        self.bind(name);
     }
 
     fn import_from(&mut self, import: &StmtImportFrom) {
@@ -222,13 +233,13 @@ impl<'a> Visitor<'a> for Reader<'_> {
                 }
             }
             Stmt::ImportFrom(import) => self.import_from(import),
-            Stmt::FunctionDef(function) => self.bind(function.name.as_str()),
-            Stmt::ClassDef(class) => self.bind(class.name.as_str()),
+            Stmt::FunctionDef(function) => self.rebind(function.name.as_str()),
+            Stmt::ClassDef(class) => self.rebind(class.name.as_str()),
             Stmt::Try(attempt) => {
                 for handler in &attempt.handlers {
                     let ruff_python_ast::ExceptHandler::ExceptHandler(handler) = handler;
                     if let Some(name) = &handler.name {
-                        self.bind(name.as_str());
+                        self.rebind(name.as_str());
                     }
                 }
             }
@@ -249,15 +260,17 @@ impl<'a> Visitor<'a> for Reader<'_> {
         match expression {
             Expr::Name(name) => match name.ctx {
                 ExprContext::Load => self.read.push((name.id.to_string(), start(name.range()))),
-                _ => self.bind(name.id.as_str()),
+                _ => self.rebind(name.id.as_str()),
             },
             Expr::Attribute(_) => {
                 if let Some((root, path)) = path_of(expression) {
-                    let place = start(expression.range());
-                    self.paths.push((format!("{root}.{}", path.join(".")), place));
+                    let (place, end) = ends(expression);
+                    let call = if self.called.contains(&(place, end)) { "()" } else { "" };
+                    self.paths.push((format!("{root}.{}{call}", path.join(".")), place));
                 }
                 self.path(expression);
             }
+            Expr::Call(call) => drop(self.called.insert(ends(&call.func))),
             Expr::Compare(compare) => {
                 if let ([operator], [right]) = (&*compare.ops, &*compare.comparators)
                     && matches!(operator, CmpOp::Eq | CmpOp::NotEq | CmpOp::In | CmpOp::NotIn)
@@ -270,6 +283,10 @@ impl<'a> Visitor<'a> for Reader<'_> {
         }
         visitor::walk_expr(self, expression);
     }
+}
+
+fn ends(expression: &Expr) -> (usize, usize) {
+    (start(expression.range()), usize::from(expression.range().end()))
 }
 
 /// The name at the root of a path of attributes, and the attributes.

@@ -86,7 +86,8 @@ impl Session {
     }
 
     /// Looks up what a policy reads of the library, of which the interpreter has a part: what is missing there is found now,
-    /// and not by the first run that reaches it.
+    /// and not by the first run that reaches it. What is called is called, without an argument: some methods are there for
+    /// nothing else.
     fn look_up(&mut self, attributes: Vec<(String, String)>) -> Result<(), String> {
         let mut known = BTreeSet::new();
         for (attribute, place) in attributes {

@@ -146,7 +146,9 @@ impl<'f> File<'f> {
         let names = std::mem::take(&mut reader.libraries);
         let is_of_library = |path: &str| {
             let root = path.split('.').next().unwrap_or(path);
-            names.contains(root) && !reader.parameters.contains(root)
+            names.contains(root)
+                && !reader.parameters.contains(root)
+                && !reader.rebound.contains(root)
         };
         let paths = std::mem::take(&mut reader.paths).into_iter();
         let attributes = paths

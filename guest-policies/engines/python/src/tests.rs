@@ -229,6 +229,19 @@ fn what_is_wrong_is_found_before_it_decides() {
     }
 }
 
+/// What is there only to be called, what is there in another way within a function, and what is the policy's own.
+#[test]
+fn what_the_library_has_is_found() {
+    for text in [
+        "import datetime\ndef evaluate():\n    return permit() if datetime.datetime.strptime('2027-01-02', '%Y-%m-%d').year == 2027 else None\n",
+        "import datetime\ndef evaluate(run):\n    datetime = run\n    return permit() if datetime.id else None\n",
+        "import math\ndef evaluate():\n    return permit() if math.floor(math.pi) == 3 else None\n",
+        "from datetime import timedelta as days\ndef evaluate():\n    return permit() if days(days=1).total_seconds() == 86400 else None\n",
+    ] {
+        assert_eq!(decided(&format!("{IMPORTS}{text}")), Ok(Verdict::permit()), "{text}");
+    }
+}
+
 #[test]
 fn files_import_each_other() {
     let main = "from countersign import permit\nfrom .lib import is_owner as owner\nfrom words import NAME\n\ndef evaluate(run):\n    return permit(claims={'a': NAME}) if owner(run) else None\n";
