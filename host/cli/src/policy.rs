@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod coverage;
 mod folder;
+mod freshness;
 mod language;
 mod modules;
 mod new;

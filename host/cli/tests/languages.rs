@@ -213,7 +213,33 @@ fn a_policy_in_cpython() {
 #[test]
 #[ignore = "with the others: make languages"]
 fn a_policy_in_rust() {
-    from_nothing(folder().path(), "rust");
+    let parent = folder();
+    let policy = from_nothing(parent.path(), "rust");
+    // A setting is in the schema of the component without a word from its author.
+    let source = policy.join("src/lib.rs");
+    let text = fs::read_to_string(&source).unwrap();
+    let (before, after) = text.split_once("pub struct Settings {\n").unwrap();
+    let field =
+        "    /// How a name begins.\n    #[serde(default)]\n    pub prefix: Option<String>,\n";
+    fs::write(&source, format!("{before}pub struct Settings {{\n{field}{after}")).unwrap();
+    let ran = countersign(&policy, "policy build");
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("settings.schema.json was not that of the sources"),
+        "{}",
+        ran.stderr
+    );
+    let ran = countersign(&policy, "inspect policy.wasm --format json");
+    assert!(ran.stdout.contains("How a name begins."), "{}{}", ran.stdout, ran.stderr);
+    assert_eq!(countersign(&policy, "policy test").status, 0);
+    // A build that failed leaves the component of before, which is not tested.
+    fs::write(&source, text.replacen("fn ", "fnn ", 1)).unwrap();
+    assert_eq!(countersign(&policy, "policy build").status, 1);
+    for command in ["policy test", "policy bench"] {
+        let ran = countersign(&policy, command);
+        let says = "policy.wasm: older than ./src/lib.rs; run `countersign policy build`";
+        assert!(ran.status == 1 && ran.stderr.contains(says), "{}{}", ran.stdout, ran.stderr);
+    }
 }
 
 #[test]

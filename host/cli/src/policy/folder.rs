@@ -9,6 +9,7 @@ use countersign::{Limits, MAX_RUN_BYTES, MAX_SETTINGS_BYTES, Settings};
 use countersign_authoring::Cases;
 use serde_json::Value;
 
+use super::freshness;
 use super::language::Language;
 use crate::output;
 use countersign_deployment::files;
@@ -96,6 +97,7 @@ impl FolderArguments {
             serde_json::from_str(RUN)?
         };
         let language = Language::of(&self.folder).ok();
+        self.check_freshness(language, &component)?;
         let settings = match language.filter(|language| language.is_text()) {
             Some(language) => self.text_settings(language)?,
             None => self.settings_file()?,
@@ -113,6 +115,22 @@ impl FolderArguments {
             cases: parsed,
             run,
         })
+    }
+
+    /// Fails where the component is older than what it is built of: the build may have failed, and what is tested would be
+    /// another policy.
+    fn check_freshness(&self, language: Option<Language>, component: &Path) -> Result<()> {
+        let Some(language) = language.filter(|_| self.component.is_none()) else { return Ok(()) };
+        let sources = freshness::sources(language, &self.folder);
+        let built = freshness::modified(component).unwrap_or(SystemTime::UNIX_EPOCH);
+        match freshness::newer_than(built, &sources) {
+            None => Ok(()),
+            Some(source) => bail!(
+                "{}: older than {}; run `countersign policy build`",
+                component.display(),
+                source.display()
+            ),
+        }
     }
 
     /// Makes the settings of the texts, and warns if `settings.json`, which a binding uses, is not up to date.
@@ -139,12 +157,19 @@ impl FolderArguments {
 
     /// The fingerprints of all files that a test reads.
     pub(super) fn fingerprints(&self) -> FileFingerprints {
-        let texts = Language::of(&self.folder).map(|language| language.files(&self.folder));
+        let language = Language::of(&self.folder);
+        let sources = language.as_ref().map(|one| freshness::sources(*one, &self.folder));
+        let sources = sources.unwrap_or_default();
+        let texts = language.map(|language| language.files(&self.folder));
         let of_folder = ["cases.toml", "run.json", "settings.json"].map(str::to_owned).into_iter();
         let of_folder =
             of_folder.chain(texts.unwrap_or_default()).map(|name| self.folder.join(name));
         FileFingerprints(
-            of_folder.chain([self.component()]).map(|path| fingerprint(&path)).collect(),
+            of_folder
+                .chain([self.component()])
+                .chain(sources)
+                .map(|path| fingerprint(&path))
+                .collect(),
         )
     }
 

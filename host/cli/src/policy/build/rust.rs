@@ -6,6 +6,7 @@ use anyhow::Result;
 use countersign_component::{BuildError, Toolchain, component};
 
 use super::tools;
+use crate::output;
 use crate::policy::rust::RustPackage;
 use crate::progress;
 
@@ -22,5 +23,10 @@ pub(super) fn build(folder: &Path, install: bool) -> Result<Vec<u8>> {
         })?,
     };
     let package = RustPackage::of(folder)?;
+    let changed =
+        progress::with_spinner("checking the schema of the settings", || package.refresh_schema())?;
+    if changed {
+        output::status("settings.schema.json was not that of the sources, and is written anew");
+    }
     Ok(component(&progress::with_spinner("compiling", || package.module(toolchain))?)?)
 }
