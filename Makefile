@@ -37,6 +37,10 @@ figures = grep -q '^<!-- $(1) -->' benches/README.md && awk '/^<!-- $(1) -->/ { 
 measure = mkdir -p target; (RUNS=$(RUNS); export RUNS; $(2)) > target/$(1).md; failed=$$?; cat target/$(1).md; \
 	[ $$failed = 0 ] && $(call figures,$(1))
 
+# Keeps the table of $(1) of this kind of processor beside those of others, named as its first line has it.
+kept = kind=$$(sed -n '1s/^[0-9]* × //; 1s/),.*//p' target/$(1).md | tr A-Z a-z | tr -cs 'a-z0-9\n' -); \
+	cp target/$(1).md benches/figures/$(1)-$$kind.md
+
 .PHONY: help demo serve install test e2e languages lint lint-engines unit doc policies engines toolchain golden deny clean
 .PHONY: fuzz corpus bench bench-build bench-check bench-compiling bench-decisions bench-flood bench-hostile bench-languages bench-threads bench-tokens flame-graph kills schemathesis
 
@@ -146,9 +150,11 @@ bench-compiling: toolchain ## Measure what compiling costs beside what is counte
 
 bench-decisions: toolchain
 	@$(call measure,decisions,cd benches/peers && $(CARGO) bench $(CARGO_FLAGS) --target-dir $(CURDIR)/target --bench decisions)
+	@$(call kept,decisions)
 
 bench-threads: toolchain
 	@$(call measure,threads,$(CARGO) bench $(CARGO_FLAGS) --bench threads)
+	@$(call kept,threads)
 
 bench-tokens: toolchain ## Measure tokens per second of the service, with durable records, and overload; fails on a regression (UPDATE=1 records)
 	$(CARGO) build $(CARGO_FLAGS) --release --bin countersign
