@@ -357,6 +357,13 @@ fn lines_that_no_case_reaches_are_found(policy: &Path) {
     // The component was built from another source.
     fs::write(&lib, changed.replace("Verdict::abstain()", "Verdict::permit()")).unwrap();
     let (status, _, stderr) = coverage("--coverage");
+    assert!(
+        status == 1 && stderr.contains("policy.wasm: older than ./src/lib.rs; run"),
+        "{stderr}"
+    );
+    // A component that is named is taken as it is.
+    let named = format!("--coverage --component {}", policy.join("policy.wasm").display());
+    let (status, _, stderr) = coverage(&named);
     assert_eq!(status, 1);
     assert!(
         stderr.contains(
@@ -366,7 +373,7 @@ fn lines_that_no_case_reaches_are_found(policy: &Path) {
     );
     // Coverage is not measured if a case fails.
     fs::write(&cases, case("a", "", "\"abstain\"")).unwrap();
-    assert_eq!(coverage("--coverage"), (1, Value::Null, String::new()));
+    assert_eq!(coverage(&named), (1, Value::Null, String::new()));
     fs::rename(policy.join("Cargo.toml"), policy.join("not.toml")).unwrap();
     fs::write(&cases, case("a", "", "{ permit = {} }")).unwrap();
     let (status, _, stderr) = coverage("--coverage");
