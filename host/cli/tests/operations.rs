@@ -147,7 +147,7 @@ fn a_log_that_has_no_room_stops_nothing() {
 #[test]
 fn probes_and_unknown_paths_are_not_logged_and_refusals_are_bounded() {
     let folder = folder();
-    let api_key = configure(folder.path(), "");
+    let api_key = configure(folder.path(), "[limits]\nunproven-per-second = 1_000_000\n");
     let served = Served::start(folder.path());
     let mut client = Client::new(served.address).unwrap();
     for _ in 0..20 {
