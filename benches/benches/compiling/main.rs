@@ -62,13 +62,15 @@ impl Reference {
     fn new() -> Self {
         let candidate = Candidate::of_operator(OPERATORS[0], 20_000);
         let mut reference = Self { candidate, milliseconds: f64::INFINITY };
-        reference.busy(AGAIN);
+        for _ in 0..AGAIN {
+            reference.busy();
+        }
         reference
     }
 
-    /// How many times as long as at least it takes now.
-    fn busy(&mut self, times: usize) -> f64 {
-        let now = least((0..times).filter_map(|_| measure(&self.candidate)));
+    /// The time that it takes now, as a multiple of the least.
+    fn busy(&mut self) -> f64 {
+        let now = measure(&self.candidate).expect("it passes").milliseconds;
         self.milliseconds = self.milliseconds.min(now);
         now / self.milliseconds
     }
@@ -81,15 +83,11 @@ impl Reference {
         }
         let (mut busy, mut milliseconds) = (f64::INFINITY, cost.milliseconds);
         for _ in 0..AGAIN {
-            busy = busy.min(self.busy(1));
+            busy = busy.min(self.busy());
             milliseconds = milliseconds.min(measure(candidate)?.milliseconds);
         }
         Some(Cost { milliseconds: milliseconds / busy, ..cost })
     }
-}
-
-fn least(costs: impl Iterator<Item = Cost>) -> f64 {
-    costs.map(|cost| cost.milliseconds).fold(f64::INFINITY, f64::min)
 }
 
 fn main() -> ExitCode {

@@ -13,8 +13,6 @@ mod grant;
 mod modules;
 mod nesting;
 mod own_settings;
-#[cfg(test)]
-mod test262;
 mod typescript;
 mod verdict;
 

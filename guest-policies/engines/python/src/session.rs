@@ -94,7 +94,8 @@ impl Session {
             if !known.insert(attribute.clone()) {
                 continue;
             }
-            match self.feed(&attribute, Vec::new()) {
+            // Its value is not wanted: one may have no end.
+            match self.feed(&format!("{attribute}\nNone"), Vec::new()) {
                 Err(text) if text.contains("AttributeError") => {
                     return Err(format!("{place}: {text}; the interpreter does not have it"));
                 }

@@ -229,13 +229,14 @@ fn what_is_wrong_is_found_before_it_decides() {
     }
 }
 
-/// What is there only to be called, what is there in another way within a function, and what is the policy's own.
+/// Methods that are there only to be called, a name that a function binds again, and a value without an end.
 #[test]
 fn what_the_library_has_is_found() {
     for text in [
         "import datetime\ndef evaluate():\n    return permit() if datetime.datetime.strptime('2027-01-02', '%Y-%m-%d').year == 2027 else None\n",
         "import datetime\ndef evaluate(run):\n    datetime = run\n    return permit() if datetime.id else None\n",
         "import math\ndef evaluate():\n    return permit() if math.floor(math.pi) == 3 else None\n",
+        "import itertools\ndef evaluate():\n    return permit() if next(itertools.count()) == 0 else None\n",
         "from datetime import timedelta as days\ndef evaluate():\n    return permit() if days(days=1).total_seconds() == 86400 else None\n",
     ] {
         assert_eq!(decided(&format!("{IMPORTS}{text}")), Ok(Verdict::permit()), "{text}");

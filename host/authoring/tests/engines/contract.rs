@@ -3,16 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use countersign::{
-    Audience, Claims, Facts, Policy, Run, RunnerId, SubjectFormat, SubjectTemplate, TokenRequest,
-};
+use countersign::{Claims, Facts, Policy, RunnerId};
 use countersign_engines::EngineName;
 use countersign_test_artifacts::SCRIPTED;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::comparison::answer;
-use crate::{RUN, bind, component, unoptimised};
+use crate::{RUN, bind, claims_of, component, unoptimised};
 
 const TABLE: &str = include_str!("contract.toml");
 
@@ -77,16 +75,7 @@ fn claims(bare: bool) -> Claims {
         facts = vec![("cost-centre", "4711"), ("note", "")];
         runner = Some(RunnerId::parse("98520496-627d-43e6-82da-ce499179ff3f").unwrap());
     }
-    let facts = Facts::new(facts);
-    let audiences = ["aws-workload-identity-provider:demo", "api://AzureADTokenExchange"];
-    let audiences = audiences.map(|audience| Audience::parse(audience).unwrap()).to_vec();
-    let token = TokenRequest::new(audiences, 3600, 1_790_000_001).unwrap();
-    let subject = SubjectTemplate {
-        profile: SubjectFormat::ByDefinition,
-        meshstack_id: "demo".parse().unwrap(),
-    };
-    let run = Run::parse(run.to_string().as_bytes()).unwrap();
-    Claims::new(run, runner, facts.unwrap(), &subject, token).unwrap()
+    claims_of(&run.to_string(), runner, Facts::new(facts).unwrap())
 }
 
 /// The settings of a policy that permits if a condition is true, and denies otherwise.
@@ -126,7 +115,7 @@ fn giving(language: &str, text: &str) -> Value {
     match language {
         "rego" => json!({"policy": format!("package countersign\n{text}")}),
         "cedar" => {
-            // Where no policy applies, the table expects an abstention.
+            // The table expects an abstention where no policy applies.
             json!({"policies": text, "default-verdict": "abstain"})
         }
         "cel" => json!({"policy": text}),

@@ -2,16 +2,13 @@
 
 use std::sync::{Arc, LazyLock};
 
-use countersign::{
-    Audience, Claims, Fault, Policy, Run, Settings, SubjectFormat, SubjectTemplate, TokenRequest,
-    Verdict,
-};
+use countersign::{Claims, Facts, Fault, Policy, Settings, Verdict};
 use countersign_authoring::{CaseRunner, Cases, EvaluationBudget};
 use countersign_engines::EngineName;
 use serde_json::{Value, json};
 
 use crate::comparison::answer;
-use crate::{LIMITS, RUN, bind, component, prepare, unoptimised};
+use crate::{LIMITS, RUN, bind, claims_of, component, prepare, unoptimised};
 
 const IMPORT: &str = "import { abstain, deny, permit, restrict } from 'countersign';\n";
 
@@ -32,15 +29,7 @@ fn policy(text: &str) -> Value {
 }
 
 fn claims() -> Claims {
-    let audiences = ["aws-workload-identity-provider:demo", "api://AzureADTokenExchange"];
-    let audiences = audiences.map(|audience| Audience::parse(audience).unwrap()).to_vec();
-    let token = TokenRequest::new(audiences, 3600, 1_790_000_001).unwrap();
-    let subject = SubjectTemplate {
-        profile: SubjectFormat::ByDefinition,
-        meshstack_id: "demo".parse().unwrap(),
-    };
-    let run = Run::parse(RUN.as_bytes()).unwrap();
-    Claims::new(run, None, countersign::Facts::default(), &subject, token).unwrap()
+    claims_of(RUN, None, Facts::default())
 }
 
 fn decide(engine: &Arc<Policy>, settings: &Value) -> Result<Verdict, Fault> {

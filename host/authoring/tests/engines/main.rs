@@ -24,8 +24,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use countersign::{
-    Binding, BindingConfig, BindingError, Engine, EngineConfig, Limits, Mode, Optimization, Policy,
-    PolicySet, Scope, Settings, imports,
+    Audience, Binding, BindingConfig, BindingError, Claims, Engine, EngineConfig, Facts, Limits,
+    Mode, Optimization, Policy, PolicySet, Run, RunnerId, Scope, Settings, SubjectFormat,
+    SubjectTemplate, TokenRequest, imports,
 };
 use countersign_engines::{EngineName, Places};
 use serde_json::{Value, json};
@@ -69,6 +70,18 @@ fn bind(policy: &Arc<Policy>, settings: &Value) -> Result<PolicySet, BindingErro
         claims: vec!["team".parse().unwrap()],
     };
     Ok(PolicySet::new(vec![Binding::prepare(Arc::clone(policy), config)?]).unwrap())
+}
+
+/// The claims of a run that asks for two audiences and an hour.
+fn claims_of(run: &str, runner: Option<RunnerId>, facts: Facts) -> Claims {
+    let audiences = ["aws-workload-identity-provider:demo", "api://AzureADTokenExchange"];
+    let audiences = audiences.map(|audience| Audience::parse(audience).unwrap()).to_vec();
+    let token = TokenRequest::new(audiences, 3600, 1_790_000_001).unwrap();
+    let subject = SubjectTemplate {
+        profile: SubjectFormat::ByDefinition,
+        meshstack_id: "demo".parse().unwrap(),
+    };
+    Claims::new(Run::parse(run.as_bytes()).unwrap(), runner, facts, &subject, token).unwrap()
 }
 
 fn rego() -> Value {

@@ -37,6 +37,8 @@ Writes policy.wasm into the folder. For JavaScript, TypeScript, Python, Rego, Ce
 engine, and the policy's files become its settings, settings.json. Engines are no part of this program: `make engines` in
 its source builds them, and `make install` installs them with it.
 
+For Rust, settings.schema.json is written anew first where the sources have changed since.
+
 If a build tool is not installed, the command that installs it is printed; --install runs it.
 
 The JSON has `component`, `bytes`, `digest`, `world`, `policy`, `version`, `profile` (the value for

@@ -157,9 +157,8 @@ impl FolderArguments {
 
     /// The fingerprints of all files that a test reads.
     pub(super) fn fingerprints(&self) -> FileFingerprints {
-        let language = Language::of(&self.folder);
-        let sources = language.as_ref().map(|one| freshness::sources(*one, &self.folder));
-        let sources = sources.unwrap_or_default();
+        let language = Language::of(&self.folder).ok();
+        let sources = language.map(|language| freshness::sources(language, &self.folder));
         let texts = language.map(|language| language.files(&self.folder));
         let of_folder = ["cases.toml", "run.json", "settings.json"].map(str::to_owned).into_iter();
         let of_folder =
@@ -167,7 +166,7 @@ impl FolderArguments {
         FileFingerprints(
             of_folder
                 .chain([self.component()])
-                .chain(sources)
+                .chain(sources.unwrap_or_default())
                 .map(|path| fingerprint(&path))
                 .collect(),
         )

@@ -5,19 +5,12 @@ mod types;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::SystemTime;
 
-use anyhow::{Context, Result, bail};
-use countersign::visible;
+use anyhow::{Context, Result};
 use countersign_authoring::SourceFile;
 use countersign_component::{Build, COMPILED_FOLDER, Purpose, Toolchain, compile};
 
-use super::freshness;
-use super::language::Language;
 use countersign_deployment::files;
-
-/// The test that the SDK's macro `policy` writes.
-const SCHEMA_TEST: &str = "settings_schema_is_current";
 
 /// The package of a policy in Rust.
 pub(super) struct RustPackage {
@@ -41,35 +34,13 @@ impl RustPackage {
         Ok(Self { name: name.to_owned(), locked, folder })
     }
 
-    /// Writes the schema of its settings anew where its sources have changed since, as its own test does. True where that
-    /// changed the schema.
-    pub(super) fn refresh_schema(&self) -> Result<bool> {
-        let schema = self.folder.join("settings.schema.json");
-        let sources = freshness::sources(Language::Rust, &self.folder);
-        let written = freshness::modified(&schema).unwrap_or(SystemTime::UNIX_EPOCH);
-        if freshness::newer_than(written, &sources).is_none() {
-            return Ok(false);
-        }
-        let before = fs::read(&schema).unwrap_or_default();
+    /// The command that writes the schema of its settings to `settings.schema.json`: its own test, which the SDK's macro
+    /// `policy` writes.
+    pub(super) fn write_schema(&self) -> Command {
         let mut cargo = Command::new("cargo");
-        cargo.current_dir(&self.folder).env("UPDATE", "1").args(["test", "--quiet", "--lib"]);
-        cargo.args(self.locked.then_some("--locked")).arg(SCHEMA_TEST);
-        let output = cargo.output().context("could not start cargo")?;
-        if !output.status.success() {
-            let said = [output.stdout, output.stderr].concat();
-            bail!(
-                "{}: could not be written anew from the sources\n{}",
-                schema.display(),
-                visible(String::from_utf8_lossy(&said).trim_end())
-            );
-        }
-        let after = fs::read(&schema)
-            .with_context(|| format!("{}: not written by `{SCHEMA_TEST}`", schema.display()))?;
-        // It is now as new as the sources, also where it is the same.
-        let file = fs::File::options().append(true).open(&schema);
-        file.and_then(|file| file.set_modified(SystemTime::now()))
-            .with_context(|| schema.display().to_string())?;
-        Ok(before != after)
+        cargo.env("UPDATE", "1").args(["test", "--quiet", "--lib"]);
+        cargo.args(self.locked.then_some("--locked")).arg("settings_schema_is_current");
+        cargo
     }
 
     /// Compiles it to the core module of its component.

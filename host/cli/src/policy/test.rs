@@ -35,6 +35,8 @@ Examples:
   countersign policy test --format junit > report.xml
   countersign policy test --coverage --min-coverage 100
 
+A component that is older than its sources (Rust, CPython) is not tested, unless --component names it.
+
 Cases run in the evaluator's sandbox, under the limits of a binding. If all pass, each is run again with each
 claim changed (another workspace, behavior, audience, author, time, …). If no case notices a change of a claim,
 either the policy does not read that claim or no case covers it.

@@ -188,9 +188,7 @@ impl LoadedComponent {
         };
         configured.map_err(PrepareError::Configure)?.map_err(PrepareError::Settings)
     }
-}
 
-impl LoadedComponent {
     /// Compiles the component in a state, or fills the state into its template.
     fn in_state(&self, state: &State) -> Result<CompiledCode, CompileError> {
         let Self { engine, digest, bytes, limits, .. } = self;

@@ -56,25 +56,28 @@ impl<'s> Template<'s> {
 
     /// The code with the memory in the place of the pattern, or nothing where the code does not have it.
     pub(super) fn fill(&self, code: CompiledCode) -> Option<CompiledCode> {
-        let at = find(code.as_bytes(), self.contents.len())?;
+        let at = find(code.as_bytes(), self.pattern()?)?;
         let mut bytes = code.into_bytes();
         bytes.get_mut(at..at + self.contents.len())?.copy_from_slice(self.contents);
         // SAFETY: the code was ours, and only data that is the guest's own was replaced, by as much of it.
         #[expect(unsafe_code, reason = "code with other contents of its memory")]
         Some(unsafe { CompiledCode::from_bytes(bytes) })
     }
+
+    fn pattern(&self) -> Option<&[u8]> {
+        self.state.only_memory()?.get(..self.contents.len())
+    }
 }
 
 /// The offset of the pattern in the data of compiled code, if it is there once.
-fn find(code: &[u8], bytes: usize) -> Option<usize> {
+fn find(code: &[u8], pattern: &[u8]) -> Option<usize> {
     let file = ElfFile64::<Endianness>::parse(code).ok()?;
     let (from, length) = file.section_by_name(DATA_SECTION)?.file_range()?;
     let (from, length) = (usize::try_from(from).ok()?, usize::try_from(length).ok()?);
     let data = code.get(from..from.checked_add(length)?)?;
-    let pattern = pattern(bytes);
     let mut found = (0..data.len())
         .step_by(HOST_PAGE_BYTES)
-        .filter(|at| data.get(*at..).is_some_and(|data| data.starts_with(&pattern)));
+        .filter(|at| data.get(*at..).is_some_and(|data| data.starts_with(pattern)));
     let at = found.next()?;
     found.next().is_none().then_some(from + at)
 }
@@ -143,7 +146,7 @@ mod tests {
         // As if it had been compiled so, but for zeros that Wasmtime would have left out.
         let mut found = filled.windows(PAGE_BYTES).filter(|bytes| *bytes == template.contents);
         assert!(found.next().is_some());
-        assert_eq!(find(&filled, PAGE_BYTES), None);
+        assert_eq!(find(&filled, &pattern), None);
         let twice = format!("{once}{}", segment("", &pattern));
         let short = segment("(i32.const 0)", pattern.split_last().unwrap().1);
         for (other, why) in [(twice, "twice"), (short, "short"), (own, "other bytes")] {

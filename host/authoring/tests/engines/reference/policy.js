@@ -1,4 +1,4 @@
-// What policies use of JavaScript, told in the reason of a denial: the engine and node must say the same.
+// The parts of JavaScript that policies use, told in the reason of a denial: the engine and node must say the same.
 import { abstain, deny, permit, restrict } from 'countersign';
 
 const FORM = /^(?<team>team|my|abstain)(?:-(?<rest>[a-z-]+))?$/u;

@@ -1,4 +1,4 @@
-# What policies use of Python, told in the reason of a denial: the engine and CPython must say the same.
+# The parts of Python that policies use, told in the reason of a denial: the engine and CPython must say the same.
 import base64
 import collections
 import datetime
