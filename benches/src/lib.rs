@@ -10,7 +10,7 @@ use countersign::{Claims, Facts, Run, SubjectFormat, SubjectTemplate, TokenReque
 use serde_json::{Value, json};
 
 pub use machine::{compiler, machine, processors};
-pub use sets::{alone, config, five_policies, same_workspace_on, set_of};
+pub use sets::{alone, config, five_policies, same_workspace_on, set_of, ten_thousand_workspaces};
 
 /// The published run object.
 pub const RUN: &str = include_str!("../../examples/run.json");

@@ -17,6 +17,14 @@ pub fn same_workspace_on(engine: &Engine) -> PolicySet {
     alone(engine, SAME_WORKSPACE, &Limits::DEFAULT).expect("a policy set")
 }
 
+/// `allowed-consumers` of 10,000 workspaces alone, the published run's in their midst, on an engine of its own.
+#[must_use]
+pub fn ten_thousand_workspaces() -> PolicySet {
+    let mut workspaces: Vec<_> = (0..9_999).map(|n| format!("team-{n}")).collect();
+    workspaces.insert(5_000, "my-workspace".to_owned());
+    set_of(&[(ALLOWED_CONSUMERS, json!({"workspaces": workspaces}))])
+}
+
 /// Five policies of a platform team, each with its settings: as `peers` has them as rules of every engine.
 #[must_use]
 pub fn five_policies() -> Vec<(&'static [u8], Value)> {

@@ -41,6 +41,7 @@ const fn case(name: &'static str, kind: Kind, [processes, engines, threads]: [us
 const ONE: Case = case("one thread", Kind::Decisions, [1, 1, 1]);
 const TWO: Case = case("two threads", Kind::Decisions, [1, 1, 2]);
 const PROCESSES: Case = case("two processes of one thread", Kind::Decisions, [2, 1, 1]);
+const ENTRIES: Case = case("one thread, 10,000 entries", Kind::Entries, [1, 1, 1]);
 const PLAIN_ONE: Case = case("plain arithmetic, one thread", Kind::Arithmetic, [1, 1, 1]);
 const PLAIN_TWO: Case = case("plain arithmetic, two threads", Kind::Arithmetic, [1, 1, 2]);
 
@@ -64,7 +65,7 @@ fn main() -> ExitCode {
 fn cases() -> Vec<Case> {
     let slots = std::thread::available_parallelism().map_or(1, usize::from);
     let engines = ENGINES.map(|engines| case("", Kind::Decisions, [1, engines, engines * slots]));
-    [ONE, TWO, PROCESSES, PLAIN_ONE, PLAIN_TWO].into_iter().chain(engines).collect()
+    [ONE, TWO, PROCESSES, ENTRIES, PLAIN_ONE, PLAIN_TWO].into_iter().chain(engines).collect()
 }
 
 fn compare(runs: usize) -> ExitCode {

@@ -35,10 +35,10 @@ pub(crate) fn print(
         println!(
             "| {} | {} | {:.0} | {:.2} µs | {:.2} | {:.2} | {:.2} | {} | {:.0}% |",
             name(case),
-            if case.kind == Kind::Decisions {
-                (case.engines * slots).to_string()
-            } else {
+            if case.kind == Kind::Arithmetic {
                 String::new()
+            } else {
+                (case.engines * slots).to_string()
             },
             of(&Measured::rate),
             of(&Measured::nanoseconds) / 1e3,

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use countersign::{Engine, Outcome};
-use countersign_benches::{claims, same_workspace_on};
+use countersign_benches::{claims, same_workspace_on, ten_thousand_workspaces};
 use serde_json::{Value, json};
 
 use crate::Case;
@@ -23,6 +23,8 @@ const MEASURED: Duration = Duration::from_millis(800);
 pub(crate) enum Kind {
     /// `same-workspace` on the published run.
     Decisions,
+    /// `allowed-consumers` of 10,000 workspaces on the published run, on one engine.
+    Entries,
     /// Multiplications without memory accesses, for about as long as a decision.
     Arithmetic,
 }
@@ -31,6 +33,7 @@ impl Kind {
     pub(crate) fn named(name: &str) -> Self {
         match name {
             "decisions" => Self::Decisions,
+            "entries" => Self::Entries,
             "arithmetic" => Self::Arithmetic,
             _ => panic!("no such work: {name}"),
         }
@@ -39,6 +42,7 @@ impl Kind {
     fn name(self) -> &'static str {
         match self {
             Self::Decisions => "decisions",
+            Self::Entries => "entries",
             Self::Arithmetic => "arithmetic",
         }
     }
@@ -67,8 +71,11 @@ impl Measured {
 
 /// Says when it is ready, measures when it is told to, prints what it measured, and ends when it is told to.
 pub(crate) fn work(kind: Kind, engines: usize, threads: usize) {
-    let sets: Vec<_> =
-        (0..engines).map(|_| same_workspace_on(&Engine::new().expect("an engine"))).collect();
+    let set = || match kind {
+        Kind::Entries => ten_thousand_workspaces(),
+        Kind::Decisions | Kind::Arithmetic => same_workspace_on(&Engine::new().expect("an engine")),
+    };
+    let sets: Vec<_> = (0..engines).map(|_| set()).collect();
     let (stop, measuring) = (AtomicBool::new(false), AtomicBool::new(false));
     let (ready, go) = (Barrier::new(threads + 1), Barrier::new(threads + 1));
     let work = |thread: usize| {
@@ -76,7 +83,7 @@ pub(crate) fn work(kind: Kind, engines: usize, threads: usize) {
         let claims = claims();
         let mut number = thread as u64;
         let mut once = || match kind {
-            Kind::Decisions => drop(black_box(set.evaluate(claims.clone()))),
+            Kind::Decisions | Kind::Entries => drop(black_box(set.evaluate(claims.clone()))),
             Kind::Arithmetic => number = black_box(arithmetic(number)),
         };
         assert!(matches!(set.evaluate(claims.clone()).outcome(), Outcome::Approved(_)));

@@ -10,3 +10,4 @@ mod ledger;
 mod lowered;
 pub(crate) mod scheduler;
 pub(crate) mod wasmtime_config;
+pub(crate) mod wiping;

@@ -15,6 +15,7 @@ use crate::sandbox::code_cache::{CodeCache, CodeSlot};
 use crate::sandbox::guest::Guest;
 use crate::sandbox::scheduler::{Scheduler, WorkerSlot};
 use crate::sandbox::wasmtime_config::{Optimization, compatibility, config, pool, stack_of};
+use crate::sandbox::wiping::Wiping;
 
 /// The maximum of evaluations at a time, whatever the machine has.
 const MAX_WORKER_SLOTS: usize = 128;
@@ -36,7 +37,8 @@ const SHARE_ENGINES: bool = false;
 /// and a copy of the compiled code of every binding that was evaluated there. So no processor reads memory
 /// that another writes to, and a thread that evaluates again finds its slot again. A slot keeps the memory
 /// that policies wrote to, to use it again: at most 512 KiB for each of 128 policies (fewer with more than
-/// 16 processors), and as much for each size of the stack in use.
+/// 16 processors), and as much for each size of the stack in use; on AMD's processors also for those whose
+/// memory is one page, of which it keeps no more than that.
 ///
 /// # Neighbours
 /// As many evaluations run at a time as there are processors, 128 at most, and callers beyond that
@@ -54,8 +56,8 @@ const SHARE_ENGINES: bool = false;
 #[derive(Clone)]
 pub struct Engine(Arc<Engines>);
 
-/// On each worker slot, one Wasmtime engine for each size of the stack, which Wasmtime has per engine.
-/// Compiled code is the same for all of them, but each has its own copy.
+/// On each worker slot, one Wasmtime engine for each size of the stack and each way to wipe memory, both of
+/// which Wasmtime has per engine. Compiled code is the same for all of them, but each has its own copy.
 struct Engines {
     config: EngineConfig,
     /// A hash that compiled code must have been compiled for.
@@ -68,7 +70,8 @@ struct Engines {
     slots: Box<[ByStack]>,
 }
 
-type ByStack = [OnceLock<Result<wasmtime::Engine, String>>; STACKS];
+type ByStack = [ByWiping; STACKS];
+type ByWiping = [OnceLock<Result<wasmtime::Engine, String>>; Wiping::COUNT];
 
 /// The configuration of an [`Engine`]. Verdicts and fuel are the same whatever it is.
 #[derive(Clone, Default)]
@@ -124,10 +127,13 @@ impl Engine {
             compatibility: 0,
             scheduler: Scheduler::new(workers),
             evaluations_each: workers / slots,
-            slots: (0..slots).map(|_| [const { OnceLock::new() }; STACKS]).collect(),
+            slots: (0..slots)
+                .map(|_| [const { [const { OnceLock::new() }; Wiping::COUNT] }; STACKS])
+                .collect(),
         };
         // A fault of one is a fault of all of them, and is found here.
-        let one = engines.on_slot(WorkerSlot(0), Limits::DEFAULT.stack_bytes);
+        let stack = Limits::DEFAULT.stack_bytes;
+        let one = engines.on_slot(WorkerSlot(0), stack, Wiping::WrittenPages);
         engines.compatibility = one.map(compatibility).map_err(|e| EngineError(e.into()))?;
         let engines = Arc::new(engines);
         let ticking = Arc::downgrade(&engines);
@@ -137,7 +143,7 @@ impl Engine {
                 loop {
                     thread::sleep(Self::TICK);
                     let Some(engines) = ticking.upgrade() else { return };
-                    let engines = engines.slots.iter().flatten();
+                    let engines = engines.slots.iter().flatten().flatten();
                     for engine in engines.filter_map(OnceLock::get).flatten() {
                         engine.increment_epoch();
                     }
@@ -207,22 +213,30 @@ impl Engine {
         WorkerSlot::preferred(self.worker_slots())
     }
 
-    /// The Wasmtime engine of a slot whose guests have at most so many bytes of stack.
+    /// The Wasmtime engine of a slot whose guests have at most so many bytes of stack, and whose memory is
+    /// wiped in this way.
     pub(crate) fn on_slot(
         &self,
         slot: WorkerSlot,
         stack_bytes: u32,
+        wiping: Wiping,
     ) -> Result<&wasmtime::Engine, String> {
-        self.0.on_slot(slot, stack_bytes)
+        self.0.on_slot(slot, stack_bytes, wiping)
     }
 }
 
 impl Engines {
-    fn on_slot(&self, slot: WorkerSlot, stack_bytes: u32) -> Result<&wasmtime::Engine, String> {
+    fn on_slot(
+        &self,
+        slot: WorkerSlot,
+        stack_bytes: u32,
+        wiping: Wiping,
+    ) -> Result<&wasmtime::Engine, String> {
         let stack_bytes = stack_of(stack_bytes);
         let index = (stack_bytes / Limits::MIN_STACK_BYTES).ilog2() as usize;
         let engines = self.slots.get(slot.0).ok_or("no such worker slot")?;
-        let engine = engines.get(index).ok_or("no such stack")?;
+        let engines = engines.get(index).ok_or("no such stack")?;
+        let engine = engines.get(wiping as usize).ok_or("no such way to wipe memory")?;
         engine
             .get_or_init(|| {
                 let config = |strategy| {
@@ -230,7 +244,7 @@ impl Engines {
                     config.max_wasm_stack(stack_bytes as usize).allocation_strategy(strategy);
                     config
                 };
-                let pool = pool(self.slots.len(), self.evaluations_each);
+                let pool = pool(self.slots.len(), self.evaluations_each, wiping);
                 wasmtime::Engine::new(&config(pool))
                     // Slower, but works where that much address space cannot be reserved.
                     .or_else(|_| {

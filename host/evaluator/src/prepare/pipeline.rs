@@ -22,6 +22,7 @@ use crate::sandbox::code_cache::CodeSlot;
 use crate::sandbox::guest::{Guest, Placement, Rejection};
 use crate::sandbox::scheduler::WorkerSlot;
 use crate::sandbox::wasmtime_config::{Optimization, stack_of};
+use crate::sandbox::wiping::Wiping;
 use crate::text::escape;
 
 /// Raised whenever the same key would have to mean another entry.
@@ -403,10 +404,19 @@ fn link_on(
     code: &CompiledCode,
     shape: Shape,
 ) -> Result<Guest, LoadError> {
-    let wasmtime = engine
-        .on_slot(slot, stack_bytes)
-        .map_err(|problem| LoadError::PrepareFailed { problem: escape(&problem, 512) })?;
-    let component = code.load(wasmtime)?;
+    let load = |wiping| {
+        let wasmtime = engine
+            .on_slot(slot, stack_bytes, wiping)
+            .map_err(|problem| LoadError::PrepareFailed { problem: escape(&problem, 512) })?;
+        code.load(wasmtime)
+    };
+    let likely = Wiping::likely(code.as_bytes().len());
+    let mut component = load(likely)?;
+    // The size of its memory is known now.
+    let wiping = Wiping::of(&component);
+    if wiping != likely {
+        component = load(wiping)?;
+    }
     let functions = functions(&component)?;
     let code = engine.code_cache().count(code.as_bytes().len() as u64);
     Guest::new(&component, functions, shape, Placement { slot, stack_bytes, code })

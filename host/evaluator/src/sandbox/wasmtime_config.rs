@@ -3,12 +3,13 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use wasmtime::{
-    Config, Enabled, InstanceAllocationStrategy, OperatorCost, OptLevel, PoolingAllocationConfig,
+    Config, InstanceAllocationStrategy, OperatorCost, OptLevel, PoolingAllocationConfig,
 };
 
 use super::bounds::{
     COMPONENT_INSTANCES, CORE_INSTANCES, MAX_LOADED_TABLE_ELEMENTS, MEMORIES_AND_TABLES,
 };
+use super::wiping::Wiping;
 use crate::limits::Limits;
 
 /// The effort that an engine spends on preparing. Verdicts and fuel are the same either way.
@@ -55,7 +56,7 @@ const CORE_INSTANCES_WITH_ADAPTERS: u32 = CORE_INSTANCES + COMPONENT_INSTANCES;
 /// and kept, so that the next evaluation asks nothing of the system, where all callers would wait for one
 /// another. It holds more memories than the evaluations need, so that each of several policies finds its
 /// own again.
-pub(crate) fn pool(pools: usize, evaluations: usize) -> InstanceAllocationStrategy {
+pub(crate) fn pool(pools: usize, evaluations: usize, wiping: Wiping) -> InstanceAllocationStrategy {
     let evaluations = u32::try_from(evaluations).unwrap_or(u32::MAX);
     let memories = u32::try_from(POOLED_MEMORIES / pools.max(1)).unwrap_or(u32::MAX);
     let needed = MEMORIES_AND_TABLES.saturating_mul(evaluations);
@@ -75,10 +76,10 @@ pub(crate) fn pool(pools: usize, evaluations: usize) -> InstanceAllocationStrate
         .table_elements(MAX_LOADED_TABLE_ELEMENTS)
         .max_component_instance_size(16 << 20)
         .max_core_instance_size(16 << 20)
-        .linear_memory_keep_resident(512 << 10)
+        .linear_memory_keep_resident(wiping.kept_bytes())
         .table_keep_resident(64 << 10)
         .max_unused_warm_slots(memories)
-        .pagemap_scan(Enabled::Auto);
+        .pagemap_scan(wiping.scan());
     InstanceAllocationStrategy::Pooling(pool)
 }
 
