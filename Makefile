@@ -41,7 +41,7 @@ measure = mkdir -p target; (RUNS=$(RUNS); export RUNS; $(2)) > target/$(1).md; f
 kept = kind=$$(sed -n '1s/^[0-9]* × //; 1s/),.*//p' target/$(1).md | tr A-Z a-z | tr -cs 'a-z0-9\n' -); \
 	cp target/$(1).md benches/figures/$(1)-$$kind.md
 
-.PHONY: help demo serve install test e2e languages lint lint-engines unit doc policies engines toolchain golden deny clean
+.PHONY: help demo serve install test e2e languages image deploy-check lint lint-engines unit doc policies engines toolchain golden deny clean
 .PHONY: fuzz corpus bench bench-build bench-check bench-compiling bench-decisions bench-flood bench-hostile bench-languages bench-threads bench-tokens flame-graph kills schemathesis
 
 help: ## List the targets
@@ -195,6 +195,15 @@ schemathesis: toolchain ## Test the service against its OpenAPI description (nee
 
 bench-check: toolchain ## Compare the instructions of decisions and of a token with the recorded ones (needs valgrind; UPDATE=1 records)
 	$(CARGO) bench $(CARGO_FLAGS) --bench instructions
+
+image: toolchain policies ## Build the image of the service as an OCI layout in target/image (needs umoci)
+	$(CARGO) build $(CARGO_FLAGS) --release --bin countersign
+	sh deploy/image/build.sh $(TARGET)/release/countersign target/policies target/image
+
+deploy-check: toolchain ## Check the unit, the chart and an image, which is started as it will be (installs what it needs)
+	@$(CARGO) build $(CARGO_FLAGS) --bin countersign
+	@$(CARGO) run $(CARGO_FLAGS) --quiet --bin countersign-policy-artifacts -- target/policies
+	@sh deploy/tests/check.sh $(TARGET)/debug/countersign target/policies
 
 deny: ## Check licences, sources and advisories of all dependencies (needs cargo-deny)
 	$(CARGO) deny check

@@ -6,6 +6,7 @@ mod logging;
 mod open_files;
 mod reload;
 mod signals;
+mod supervisor;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -54,6 +55,9 @@ then log and database are closed. Other signals that would end it are ignored an
 The service logs to stderr, a line of JSON for each event: warnings and errors at once, others within
 five milliseconds. `--log-format text` is for people. RUST_LOG sets the level
 (`RUST_LOG=countersign=debug`).
+
+Under systemd it says when it is ready, reloads and stops, and keeps a watchdog quiet until only a restart can mend it
+(`Type=notify`, `WatchdogSec=`); deploy/systemd has a unit.
 
 Exit status: 0 stopped, 1 anything else.")]
 pub(crate) struct Serve {
@@ -157,6 +161,7 @@ impl Serve {
             let (of_reload, loader) = (Arc::clone(&service), Arc::clone(loader));
             reload::watch(of_reload, loader, tls.clone(), sighup, snapshot);
             run_maintenance(Arc::clone(&service));
+            supervisor::keep_watchdog_quiet(&service);
             let scheme = if tls.is_some() { "https" } else { "http" };
             let issuer = service.url().as_str();
             let (state, policy_set) = (&config.state, service.policy_set().to_string());
@@ -174,7 +179,9 @@ impl Serve {
             let stop = async {
                 stop.await;
                 tracing::info!("stopping: requests finish");
+                supervisor::is_stopping();
             };
+            supervisor::is_serving();
             serve(service, Listeners { main, tls, probes }, stop).await?;
             tracing::info!("stopped");
             Ok(Exit::Success)

@@ -225,7 +225,7 @@ fn read_opened(path: &Path, limit: u64, flags: i32, private: bool) -> Result<Vec
         return Err(FileError::NotRegular { path: path.to_owned() });
     }
     #[cfg(unix)]
-    if private && std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o077 != 0 {
+    if private && is_open_to_others(&metadata) {
         return Err(FileError::OpenToOthers { path: path.to_owned() });
     }
     #[cfg(not(unix))]
@@ -239,4 +239,44 @@ fn read_opened(path: &Path, limit: u64, flags: i32, private: bool) -> Result<Vec
         return Err(FileError::TooLarge { path: path.to_owned(), limit });
     }
     Ok(bytes)
+}
+
+#[cfg(unix)]
+fn is_open_to_others(metadata: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let as_root = rustix::process::geteuid().is_root();
+    (metadata.mode() & bits_of_others(metadata.uid(), as_root)) != 0
+}
+
+/// The bits of a mode by which others than whom a private file is for could open it.
+///
+/// A file of root's is for its group, where this process is not root's: a process that has no file of its own (a secret
+/// that Kubernetes mounts for `fsGroup`) can have it in no other way.
+#[cfg(unix)]
+fn bits_of_others(owner: u32, as_root: bool) -> u32 {
+    if owner == 0 && !as_root { 0o037 } else { 0o077 }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_private_file_is_its_owners_or_was_given_by_root() {
+        for (owner, mode, as_root, is_open) in [
+            (1000, 0o600, false, false),
+            (1000, 0o640, false, true),
+            (1000, 0o604, false, true),
+            (0, 0o600, true, false),
+            (0, 0o640, true, true),
+            (0, 0o440, false, false),
+            (0, 0o640, false, false),
+            (0, 0o660, false, true),
+            (0, 0o650, false, true),
+            (0, 0o644, false, true),
+        ] {
+            let found = mode & bits_of_others(owner, as_root) != 0;
+            assert_eq!(found, is_open, "{mode:o} of {owner}, as root: {as_root}");
+        }
+    }
 }

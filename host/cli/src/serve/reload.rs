@@ -11,6 +11,7 @@ use countersign_issuer::{Problem, Service};
 use tokio::task::spawn_blocking;
 
 use super::signals::Sighup;
+use super::supervisor;
 use crate::clock;
 
 /// The minimum time between two polls of the files.
@@ -53,7 +54,9 @@ pub(super) fn watch(
             let Some(why) = why.or((is_changed || retry).then_some("a file has changed")) else {
                 continue;
             };
+            supervisor::is_reloading();
             retry = reload(&service, &loader, tls.as_deref(), &current, why).await;
+            supervisor::is_serving();
         }
     });
 }

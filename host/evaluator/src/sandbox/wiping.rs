@@ -1,11 +1,11 @@
-//! The ways in which the memory that a guest wrote to is wiped.
+//! Wiping the memory that a guest wrote to, by one of two methods.
 
 use std::sync::LazyLock;
 
 use wasmtime::Enabled;
 use wasmtime::component::Component;
 
-/// The way in which the memory that a guest wrote to is wiped. What the next guest finds is the same.
+/// The method by which the memory that a guest wrote to is wiped. What the next guest finds is the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wiping {
     /// The kernel is asked for the pages that were written, and these are copied.
