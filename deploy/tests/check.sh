@@ -30,7 +30,7 @@ echo "== the chart"
 "$python" "$here/chart.py" deploy/chart "$here/example-values.yaml"
 
 echo "== the unit"
-sh "$here/unit.sh" "$program"
+sh "$here/unit.sh" "$program" "$policies"
 
 echo "== the image"
 sh "$here/image.sh" "$program" "$policies" "$python"

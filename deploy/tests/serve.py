@@ -18,6 +18,8 @@ import urllib.request
 # Far longer than any takes: a program that is not optimised compiles the policies.
 PATIENCE = 300
 
+USER = 65532
+
 
 def free_port():
     with socket.socket() as listener:
@@ -39,7 +41,7 @@ def configuration(folder, policies, port, key):
     )
 
 
-def ask(url, **arguments):
+def ask(service, url, **arguments):
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
@@ -48,8 +50,9 @@ def ask(url, **arguments):
         except urllib.error.HTTPError as error:
             if error.code != 503 or time.monotonic() > deadline:
                 raise AssertionError(f"{url}: {error.code} {error.read()}") from error
-        except urllib.error.URLError:
-            if time.monotonic() > deadline:
+        # It does not listen yet, or has closed the connection since it stops.
+        except OSError:
+            if service.poll() is not None or time.monotonic() > deadline:
                 raise
         time.sleep(0.1)
 
@@ -64,20 +67,26 @@ def main(program, folder, *prefix):
     seen = os.environ.get("SEEN", str(folder))
     command = [*(prefix or [program]), "serve", "--config", f"{seen}/issuer.toml", "--cache", f"{seen}/cache",
                "--cache-secret", f"{seen}/cache-secret"]
-    service = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    # As the unit has it, not root: the libraries do other things for root.
+    other = {}
+    if os.geteuid() == 0 and not prefix:
+        for path in (folder, *folder.iterdir()):
+            os.chown(path, USER, USER)
+        other = {"user": USER, "group": USER, "extra_groups": []}
+    service = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **other)
     url = f"http://127.0.0.1:{port}"
     try:
-        ask(f"{url}/readyz")
-        assert len(ask(f"{url}/jwks.json")["keys"]) > 0
+        ask(service, f"{url}/readyz")
+        assert len(ask(service, f"{url}/jwks.json")["keys"]) > 0
         run = json.loads(pathlib.Path("examples/run.json").read_text())
         body = json.dumps({"run": run, "audiences": ["aws-workload-identity-provider:demo"], "ttl_seconds": 900})
         headers = {"authorization": f"Bearer {key['key']}", "content-type": "application/json"}
-        decision = ask(f"{url}/v1/decisions", data=body.encode(), headers=headers)
+        decision = ask(service, f"{url}/v1/decisions", data=body.encode(), headers=headers)
         assert "approved" in json.dumps(decision), decision
         if not prefix:
             service.send_signal(signal.SIGHUP)
             time.sleep(1)
-            ask(f"{url}/readyz")
+            ask(service, f"{url}/readyz")
     except BaseException:
         service.kill()
         print(service.stderr.read()[-4000:], file=sys.stderr)

@@ -2,10 +2,10 @@
 # Checks the unit: that systemd takes it, how exposed it leaves the service, and that the service calls nothing of the kernel
 # that the unit forbids.
 #
-# Usage: unit.sh PROGRAM
+# Usage: unit.sh PROGRAM POLICIES
 set -eu
 
-program=$1
+program=$1 policies=$2
 unit=deploy/systemd/countersign.service
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -26,27 +26,32 @@ calls() {
 		esac
 	done
 }
-sed -n 's/^SystemCallFilter=//p' "$unit" | tr ' ' '\n' > "$work/filter"
-: > "$work/allowed"
-for set in $(grep -v '^~' "$work/filter"); do calls "$set" >> "$work/allowed"; done
-for set in $(sed -n 's/^~//p' "$work/filter"); do calls "$set"; done | sort -u > "$work/taken"
+# A line that begins with `~` takes all its sets away.
+sets_of() { for set in $(sed -n "s/^SystemCallFilter=$1\\([^~].*\\)/\\1/p" "$unit"); do calls "$set"; done; }
+sets_of "" > "$work/allowed"
+sets_of "~" | sort -u > "$work/taken"
 sort -u "$work/allowed" | comm -23 - "$work/taken" > "$work/left"
 
-strace -f -qq -o "$work/trace" python3 "$(dirname "$0")/serve.py" "$program" "$work/state"
-# `[pid] name(…`; and those that were interrupted.
-awk '$2 ~ /^[a-z_0-9]+\(/ { sub(/\(.*/, "", $2); print $1, $2 }' "$work/trace" > "$work/called"
-# Those of Python's own, before and after, are none of the service's.
-service=$(awk '/execve\(/ && /countersign/ && /= 0$/ { print $1 }' "$work/trace" | sort -u)
-awk '/(clone3?|vfork|fork)\(.*= [0-9]+$/ { print $1, $NF } / resumed>.*= [0-9]+$/ && /clone|fork/ { print $1, $NF }' "$work/trace" > "$work/children"
-awk -v roots="$service" '
-	FILENAME == ARGV[1] { parent[$2] = $1; next }
-	FNR == 1 { count = split(roots, all, /[ \n]+/); for (place = 1; place <= count; place++) mine[all[place]] = 1 }
-	{
-		pid = $1
-		for (depth = 0; pid && !(pid in mine) && depth < 8; depth++) pid = parent[pid]
-		if (pid in mine) print $2
+# Where another user than root finds them.
+chmod 755 "$work"
+cp "$program" "$work/countersign"
+cp -r "$policies" "$work/policies"
+POLICIES=$work/policies strace -f -qq -o "$work/trace" python3 "$(dirname "$0")/serve.py" "$work/countersign" "$work/state"
+# Lines are `PID NAME(…) = RESULT`, or the two halves of that. Counted are those of a process from where it has become the
+# program, and those of its threads and children.
+awk '
+	/^[0-9]+ +(clone3?|v?fork)\(.*= [0-9]+$/ || /^[0-9]+ +<\.\.\. (clone3?|v?fork) resumed>.*= [0-9]+$/ { parent[$NF] = $1 }
+	/^[0-9]+ +execve\("[^"]*\/countersign"/ && !/= -1/ { if (!($1 in since)) since[$1] = NR }
+	/^[0-9]+ +[a-z_0-9]+\(/ { pid[NR] = $1; name = $2; sub(/\(.*/, "", name); called[NR] = name }
+	END {
+		for (line in called) {
+			at = pid[line]
+			if (at in since) { if (line + 0 >= since[at]) print called[line]; continue }
+			for (depth = 0; at && !(at in since) && depth < 8; depth++) at = parent[at]
+			if (at in since) print called[line]
+		}
 	}
-' "$work/children" "$work/called" | sort -u > "$work/used"
+' "$work/trace" | sort -u > "$work/used"
 [ "$(wc -l < "$work/used")" -ge 40 ] || { echo "only these calls were seen: $(tr '\n' ' ' < "$work/used")"; exit 1; }
 forbidden=$(comm -23 "$work/used" "$work/left" | tr '\n' ' ')
 [ -z "$forbidden" ] || { echo "the unit forbids what the service calls: $forbidden"; exit 1; }
