@@ -127,6 +127,8 @@ pub(super) async fn admit(
     request.extensions_mut().insert(caller.clone());
     let client = client.map(tracing::field::display);
     let span = info_span!("request", id, method, route = route.path, client);
+    // AuthZEN section 10.1.3: whoever names a request gets the name back. The log has the service's own.
+    let name = request.headers().get(REQUEST_ID).filter(|_| route.is_authzen()).cloned();
     let mut admitted =
         Admitted { edge, caller, route, started, span: span.clone(), answered: false };
     async {
@@ -141,7 +143,7 @@ pub(super) async fn admit(
             }
         };
         let headers = response.headers_mut();
-        if let Ok(value) = HeaderValue::from_str(&id) {
+        if let Some(value) = name.or_else(|| HeaderValue::from_str(&id).ok()) {
             headers.insert(REQUEST_ID, value);
         }
         // Streams of HTTP/2 end on their own.

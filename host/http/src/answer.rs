@@ -52,7 +52,7 @@ impl<'r> ReasonBody<'r> {
 }
 
 /// The status of a kind.
-fn status(kind: ProblemKind) -> StatusCode {
+pub(super) fn status(kind: ProblemKind) -> StatusCode {
     match kind {
         ProblemKind::InvalidRequest
         | ProblemKind::AmbiguousLength

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use countersign::{MAX_RUN_BYTES, MAX_RUN_DEPTH, Run, check_json};
+use countersign::{MAX_RUN_BYTES, MAX_RUN_DEPTH, Run, Terms, check_json};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -46,11 +46,22 @@ struct DecisionBody<'d> {
     reasons: Option<Vec<ReasonBody<'d>>>,
 }
 
+/// The terms of an approval.
 #[derive(Serialize)]
-struct TermsBody<'d> {
+pub(super) struct TermsBody<'d> {
     audiences: Vec<&'d str>,
     ttl_seconds: u32,
     claims: BTreeMap<&'d str, &'d str>,
+}
+
+impl<'d> TermsBody<'d> {
+    pub(super) fn new(terms: &'d Terms) -> Self {
+        Self {
+            audiences: terms.audiences.iter().map(|audience| audience.as_str()).collect(),
+            ttl_seconds: terms.ttl_seconds,
+            claims: terms.claims.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect(),
+        }
+    }
 }
 
 pub(super) async fn decide(
@@ -69,14 +80,7 @@ pub(super) async fn decide(
     let (run, by) = (Some(request.run.id.to_string()), Some(principal.name.clone()));
     let decided = service.decide(request, &principal, caller.origin(), slot).await?;
     let (terms, reasons) = match &decided.outcome {
-        Ok(terms) => {
-            let terms = TermsBody {
-                audiences: terms.audiences.iter().map(|audience| audience.as_str()).collect(),
-                ttl_seconds: terms.ttl_seconds,
-                claims: terms.claims.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect(),
-            };
-            (Some(terms), None)
-        }
+        Ok(terms) => (Some(TermsBody::new(terms)), None),
         Err(reasons) => (None, Some(reasons.iter().map(ReasonBody::new).collect())),
     };
     let body = DecisionBody {

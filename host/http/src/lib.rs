@@ -12,6 +12,7 @@
 mod administration;
 mod admission;
 mod answer;
+mod authzen;
 mod caller;
 mod client_address;
 mod connection;
@@ -67,16 +68,21 @@ fn routes(edge: &Arc<Edge>) -> Router {
         .route("/v1/runners/{uuid}/finish", post(administration::finish_runner))
         .route("/v1/token", post(token::exchange))
         .route("/v1/decisions", post(decisions::decide))
+        .route(table::AUTHZEN_METADATA, public(get(authzen::metadata)))
+        .route("/access/v1/evaluation", post(authzen::evaluation))
+        .route("/access/v1/evaluations", post(authzen::evaluations))
         .merge(operations());
     let path = edge.service.url().path();
     let answered = if path.is_empty() {
         answered
     } else {
-        // RFC 8414 section 3.1 has the path of the issuer at the end.
+        // RFC 8414 section 3.1 and AuthZEN section 9.2 have the path of the issuer at the end.
         let metadata = format!("{}{path}", table::METADATA);
+        let authzen = format!("{}{path}", table::AUTHZEN_METADATA);
         Router::new()
             .nest(path, answered.clone())
             .route(&metadata, public(get(publication::discovery)))
+            .route(&authzen, public(get(authzen::metadata)))
             .merge(answered)
     };
     admitted(edge, answered)

@@ -103,7 +103,7 @@ pub(super) async fn options() -> Response {
 }
 
 /// A document with its validator; without its content, where the client has that already (RFC 9110 section 13.1.2).
-fn published(
+pub(super) fn published(
     service: &Service,
     asked: &HeaderMap,
     content: impl Into<Bytes>,

@@ -27,12 +27,16 @@ pub(crate) struct Route {
 /// The path of the authorization server metadata of RFC 8414.
 pub(crate) const METADATA: &str = "/.well-known/oauth-authorization-server";
 
+/// The path of the metadata of AuthZEN section 9.
+pub(crate) const AUTHZEN_METADATA: &str = "/.well-known/authzen-configuration";
+
 const DOCUMENT: &str = "GET, HEAD, OPTIONS";
 const READ: &str = "GET, HEAD";
 
-static ROUTES: [Route; 15] = [
+static ROUTES: [Route; 18] = [
     route("/.well-known/openid-configuration", DOCUMENT, Purpose::Document),
     route(METADATA, DOCUMENT, Purpose::Document),
+    route(AUTHZEN_METADATA, DOCUMENT, Purpose::Document),
     route("/.well-known/jwks.json", DOCUMENT, Purpose::Document),
     route("/jwks.json", DOCUMENT, Purpose::Document),
     route("/openapi.json", DOCUMENT, Purpose::Document),
@@ -43,6 +47,8 @@ static ROUTES: [Route; 15] = [
     route("/v1/runners/{uuid}/finish", "POST", Purpose::Api),
     route("/v1/token", "POST", Purpose::Api),
     route("/v1/decisions", "POST", Purpose::Api),
+    route("/access/v1/evaluation", "POST", Purpose::Api),
+    route("/access/v1/evaluations", "POST", Purpose::Api),
     route("/healthz", READ, Purpose::Probe),
     route("/readyz", READ, Purpose::Probe),
     route("/metrics", READ, Purpose::Api),
@@ -55,6 +61,11 @@ const fn route(path: &'static str, allow: &'static str, purpose: Purpose) -> Rou
 }
 
 impl Route {
+    /// Tells whether it speaks AuthZEN.
+    pub(crate) fn is_authzen(&self) -> bool {
+        self.path.starts_with("/access/")
+    }
+
     /// The route of a path that was matched, which can begin with the issuer's path; RFC 8414 section 3.1 has that at the
     /// end.
     pub(crate) fn of(issuer: &str, matched: Option<&str>) -> &'static Self {

@@ -372,7 +372,7 @@ async fn the_description_is_of_what_there_is() {
         serde_json::from_str(&service.get("/openapi.json").await.text().await.unwrap()).unwrap();
     assert_eq!(served, serde_json::from_str::<Value>(countersign_http::OPENAPI).unwrap());
     let paths = served["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 15);
+    assert_eq!(paths.len(), 18);
     for (path, operations) in paths {
         let url = service.url(&path.replace("{uuid}", RUN));
         for method in ["get", "put", "post", "delete", "patch"] {

@@ -63,8 +63,8 @@ pub use runs::{
     run_token_of,
 };
 pub use service::{
-    ExchangeRequest, Principal, Registration, Service, ServiceError, ServiceParts, Slot,
-    SubjectToken,
+    ExchangeRequest, Principal, RegisteredQuestion, Registration, Service, ServiceError,
+    ServiceParts, Slot, SubjectToken,
 };
 pub use store::{
     Registered, RunPage, RunQuery, SqliteStore, Store, StoreError, StoreMark, UnboundError,

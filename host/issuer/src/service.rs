@@ -34,6 +34,7 @@ use crate::problem::{Problem, ProblemKind};
 use crate::record;
 use crate::store::Store;
 
+pub use decide::RegisteredQuestion;
 pub use exchange::{ExchangeRequest, SubjectToken};
 pub use principal::Principal;
 pub use registration::Registration;

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use countersign::{Audience, Digest};
+use countersign::{Audience, Digest, RunId};
 use countersign_decision_log::NotDurable;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -26,6 +26,17 @@ pub(super) struct Head {
     pub(super) requester: Requester,
     pub(super) origin: RequestOrigin,
     pub(super) used: Option<UsedToken>,
+}
+
+/// A question about a token of a run that is registered.
+#[derive(Debug, Clone)]
+pub struct RegisteredQuestion {
+    /// The run.
+    pub run: RunId,
+    /// The audience that the token would have.
+    pub audience: Audience,
+    /// The lifetime that the token would have, in seconds; the default one unless given.
+    pub ttl_seconds: Option<u32>,
 }
 
 /// A decision whose record was queued.
@@ -97,7 +108,55 @@ impl Service {
             }
         };
         let facts = self.repeatable(principal.used.as_ref(), facts).await?;
-        let request = IssueRequest { facts, ..request };
+        self.decided(IssueRequest { facts, ..request }, principal, origin, slot).await
+    }
+
+    /// Decides on a token of a run that is registered, without issuing it, and returns the decision once its record is
+    /// durable.
+    ///
+    /// # Errors
+    /// When there is no such run, it has ended, its runner may not serve it, the lifetime is none that a token can have, or
+    /// there can be no record.
+    pub async fn decide_registered(
+        self: &Arc<Self>,
+        question: RegisteredQuestion,
+        principal: &Principal,
+        origin: RequestOrigin,
+        slot: Slot,
+    ) -> Result<Decided, Problem> {
+        let RegisteredQuestion { run, audience, ttl_seconds } = question;
+        let answered = async {
+            let ttl_seconds = self.lifetime(ttl_seconds)?;
+            let now = self.now()?;
+            let registered = self.registered_run(&run).await?;
+            let facts = match self.facts_now(&registered, now) {
+                Ok(facts) => facts,
+                Err(refusal) => {
+                    let of = (&run, Some(&registered.runner));
+                    let requester = principal.requester();
+                    let by = (&requester, principal.used.as_ref());
+                    return Err(self.refusal_on_record(refusal, of, by, &origin, now).await);
+                }
+            };
+            let request = IssueRequest::for_run(&registered, vec![audience], ttl_seconds, now);
+            Ok(IssueRequest { facts, ..request })
+        };
+        let request = self.repeatable(principal.used.as_ref(), answered.await).await?;
+        self.decided(request, principal, origin, slot).await
+    }
+
+    /// The lifetime that a question is about, in seconds.
+    pub fn lifetime_of(&self, question: &RegisteredQuestion) -> u32 {
+        question.ttl_seconds.unwrap_or(self.config.default_ttl_seconds)
+    }
+
+    async fn decided(
+        self: &Arc<Self>,
+        request: IssueRequest,
+        principal: &Principal,
+        origin: RequestOrigin,
+        slot: Slot,
+    ) -> Result<Decided, Problem> {
         let used = principal.used.clone();
         let head = Head { requester: principal.requester(), origin, used };
         let committed = self.committed(request, head, RecordKind::Decision, slot).await;

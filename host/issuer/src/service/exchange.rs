@@ -64,12 +64,7 @@ impl Service {
             };
             return Err(Problem::new(ProblemKind::InvalidTarget, description));
         }
-        let ttl_seconds = request.ttl_seconds.unwrap_or(self.config.default_ttl_seconds);
-        let max = self.config.max_ttl_seconds;
-        if !(1..=max).contains(&ttl_seconds) {
-            let description = format!("`ttl_seconds`: expected 1 to {max}");
-            return Err(Problem::invalid(description));
-        }
+        let ttl_seconds = self.lifetime(request.ttl_seconds)?;
         let Authorized { registered, requester, verified, slot } =
             self.authorized(&request.run, &request.subject_token, proven).await?;
         let now = self.now()?;
@@ -128,8 +123,18 @@ impl Service {
         Ok(issued)
     }
 
+    /// The lifetime of a token, in seconds: the one that is requested, or the default.
+    pub(super) fn lifetime(&self, requested: Option<u32>) -> Result<u32, Problem> {
+        let ttl_seconds = requested.unwrap_or(self.config.default_ttl_seconds);
+        let max = self.config.max_ttl_seconds;
+        match (1..=max).contains(&ttl_seconds) {
+            true => Ok(ttl_seconds),
+            false => Err(Problem::invalid(format!("`ttl_seconds`: expected 1 to {max}"))),
+        }
+    }
+
     /// The facts of a run that is live at `now` and that its runner may have a token for.
-    fn facts_now(&self, registered: &RegisteredRun, now: u64) -> Result<Facts, Problem> {
+    pub(super) fn facts_now(&self, registered: &RegisteredRun, now: u64) -> Result<Facts, Problem> {
         self.check_live(registered, now)?;
         self.facts_for(Some(&registered.runner), &registered.run, &registered.facts)
     }
