@@ -4,6 +4,7 @@ pub(crate) mod combine;
 pub(crate) mod fault;
 pub(crate) mod outcome;
 pub(crate) mod record;
+pub(crate) mod recorded;
 pub(crate) mod verdict;
 
 use std::sync::OnceLock;

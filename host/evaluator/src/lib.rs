@@ -84,6 +84,9 @@ mod text;
 pub use decision::fault::{Fault, GrantFault};
 pub use decision::outcome::{BindingTrace, Outcome, Reason, ReasonSource, Terms, refusal};
 pub use decision::record::Record;
+pub use decision::recorded::{
+    DecisionReader, RecordedDecision, RecordedDecisionError, RecordedFault, RecordedTrace,
+};
 pub use decision::verdict::{
     Grant, MAX_CLAIM_VALUE_BYTES, MAX_GRANTED_CLAIMS, MAX_REASONS, PolicyReason, Verdict,
 };
@@ -98,6 +101,7 @@ pub use policy_set::binding::{Binding, BindingConfig, BindingError};
 pub use policy_set::description::{Description, SettingsProblem};
 pub use policy_set::identity::BindingIdentity;
 pub use policy_set::policy::Policy;
+pub use policy_set::projection::Projection;
 pub use policy_set::reach;
 pub use policy_set::scope::{Mode, Scope};
 pub use policy_set::set::{PolicySet, PolicySetError};

@@ -4,6 +4,7 @@ pub(crate) mod binding;
 pub(crate) mod description;
 pub(crate) mod identity;
 pub(crate) mod policy;
+pub(crate) mod projection;
 pub mod reach;
 pub(crate) mod scope;
 mod scope_index;

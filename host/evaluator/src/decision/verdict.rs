@@ -1,9 +1,9 @@
 //! One policy's answer, checked against the contract.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 
 use super::fault::GrantFault;
-use crate::contract::Text;
 use crate::request::claims::{TokenRequest, is_reserved_claim};
 use crate::request::identifier::{Audience, ClaimName};
 use crate::text::escape;
@@ -57,10 +57,10 @@ pub struct PolicyReason {
     pub message: String,
 }
 
-/// A grant as it came from the guest, unchecked.
-pub(crate) struct RawGrant<'g> {
+/// A grant as it came from the guest or from a record, unchecked.
+pub(crate) struct RawGrant<'g, T> {
     pub(crate) max_ttl: Option<u32>,
-    pub(crate) audiences: Option<&'g [Text]>,
+    pub(crate) audiences: Option<&'g [T]>,
     pub(crate) claims: &'g mut dyn Iterator<Item = (&'g str, &'g str)>,
 }
 
@@ -69,8 +69,8 @@ impl Grant {
     ///
     /// Nothing is clipped: a grant that is too wide shows a policy that does not do what its
     /// author thinks, and the token must wait until it does.
-    pub(crate) fn check(
-        raw: RawGrant<'_>,
+    pub(crate) fn check<T: Deref<Target = str>>(
+        raw: RawGrant<'_, T>,
         token: &TokenRequest,
         allowed: &[ClaimName],
     ) -> Result<Self, GrantFault> {
@@ -110,6 +110,13 @@ impl PolicyReason {
         let message = escape(message, MAX_MESSAGE_BYTES - MAX_CODE_BYTES - 2);
         Self { code: MALFORMED_CODE.to_owned(), message: format!("{code}: {message}") }
     }
+
+    /// A reason that was kept on record, if it has the form of one. Its texts are safe already: escaping them again
+    /// would change them.
+    pub(crate) fn recorded(code: &str, message: &str) -> Option<Self> {
+        let is_one = is_code(code) && message.len() <= MAX_MESSAGE_BYTES;
+        is_one.then(|| Self { code: code.to_owned(), message: message.to_owned() })
+    }
 }
 
 fn is_code(code: &str) -> bool {
@@ -118,7 +125,10 @@ fn is_code(code: &str) -> bool {
 }
 
 /// The granted audiences in the order of the request.
-fn audiences(kept: &[Text], token: &TokenRequest) -> Result<Vec<Audience>, GrantFault> {
+fn audiences<T: Deref<Target = str>>(
+    kept: &[T],
+    token: &TokenRequest,
+) -> Result<Vec<Audience>, GrantFault> {
     let requested = token.audiences();
     if let Some(other) = kept.iter().find(|kept| requested.iter().all(|a| *a.as_str() != ***kept)) {
         return Err(GrantFault::Audience { audience: escape(other, 256) });

@@ -189,6 +189,11 @@ impl Binding {
         &self.identity
     }
 
+    /// The identity, to be shared by what outlives the binding.
+    pub(super) fn shared_identity(&self) -> &Arc<BindingIdentity> {
+        &self.identity
+    }
+
     /// The policy that it binds.
     pub fn policy(&self) -> &Policy {
         &self.policy

@@ -31,3 +31,17 @@ pub struct BindingIdentity {
     /// The claims that the policy may add.
     pub claims: Vec<ClaimName>,
 }
+
+impl BindingIdentity {
+    /// Tells whether two bindings give the same verdict, to the byte, on the same claims.
+    ///
+    /// INVARIANT: compares everything that a verdict follows from beside the claims: the component, its settings, the
+    /// limits of an evaluation, and the claims that a grant may add. Name, mode, scope and `may_permit` only say when
+    /// the verdict is asked for and for what it counts.
+    pub fn evaluates_as(&self, other: &Self) -> bool {
+        self.policy == other.policy
+            && self.settings == other.settings
+            && self.limits == other.limits
+            && self.claims == other.claims
+    }
+}

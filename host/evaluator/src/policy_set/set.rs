@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::binding::Binding;
+use super::projection::{LazyArguments, Projection};
 use super::scope_index::ScopeIndex;
 use crate::contract::Arguments;
 use crate::decision::combine::combine;
+use crate::decision::recorded::RecordedTrace;
 use crate::decision::{Decision, record};
 use crate::digest::Digest;
 use crate::request::claims::Claims;
@@ -72,6 +74,32 @@ impl PolicySet {
             .collect();
         let outcome = combine(claims.token(), &trace);
         Decision::new(claims, self.digest, trace, outcome)
+    }
+
+    /// Works out what [`PolicySet::evaluate`] would decide on claims, and evaluates only the bindings for which `recorded`
+    /// has no verdict.
+    ///
+    /// `recorded` is the trace of an earlier decision on the same claims, by any policy set. A verdict in it stands in for
+    /// the evaluation of every binding here that [evaluates as](crate::BindingIdentity::evaluates_as) the recorded one;
+    /// a recorded fault never does. Without any, all bindings that apply are evaluated.
+    ///
+    /// The caller vouches for the trace. Nothing can be signed for the result, whatever it says.
+    pub fn project(&self, claims: &Claims, recorded: &[RecordedTrace]) -> Projection {
+        let arguments = LazyArguments::new(claims);
+        let mut reused = 0;
+        let trace: Vec<_> = self
+            .scopes
+            .about(claims.run())
+            .into_iter()
+            .filter_map(|place| self.bindings.get(place))
+            .map(|binding| {
+                let (part, is_recorded) = arguments.part_of(binding, recorded);
+                reused += usize::from(is_recorded);
+                part
+            })
+            .collect();
+        let outcome = combine(claims.token(), &trace);
+        Projection { outcome, trace, reused }
     }
 
     /// Digest of everything that decides: every binding's name, component, settings, scope, mode, `may-permit`,
