@@ -42,6 +42,7 @@ mod pruned;
 mod reader;
 mod scan;
 mod segment;
+mod verified_reader;
 mod verify;
 mod writer;
 
@@ -55,5 +56,6 @@ pub use places::Places;
 pub use pruned::{PruneError, PruneReport, Pruned, prune};
 pub use reader::{Entry, ReadError, Reader};
 pub use segment::Damage;
+pub use verified_reader::{Head, VerifiedReader};
 pub use verify::{Report, verify};
 pub use writer::{ExpectedRecord, LogWriter, NotDurable, QueueError};

@@ -1,6 +1,7 @@
 //! Removes old segments, and says so in a signed statement: a log that begins later is then told from one whose beginning
 //! was lost.
 
+use std::cmp::Ordering;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{self, CheckpointKey};
 use crate::disk::{self, Disk, write_private};
+use crate::frame::ChainHash;
 use crate::segment::{self, Heading, segments};
 
 /// The file of the statement.
@@ -149,6 +151,23 @@ impl Pruned {
         let message = serde_json::to_vec(&signed.pruned).ok()?;
         (signed.pruned.kid == key.kid() && key.verify(&message, &signed.signature))
             .then_some(signed.pruned)
+    }
+
+    /// Tells whether a log may begin with the record `first`, before which there was one with the hash `before`. A prune
+    /// that was interrupted has removed fewer than it says; a checkpoint was signed before each segment.
+    pub(crate) fn explains(
+        &self,
+        first: u64,
+        before: ChainHash,
+        mut checkpoints: impl Iterator<Item = checkpoint::Checkpoint>,
+    ) -> bool {
+        let before = before.to_string();
+        match self.first.cmp(&first) {
+            Ordering::Less => false,
+            Ordering::Equal => self.before == before,
+            Ordering::Greater => checkpoints
+                .any(|checkpoint| checkpoint.sequence == first - 1 && checkpoint.hash == before),
+        }
     }
 
     /// The statement of a folder, if there is one and the key has signed it.

@@ -45,6 +45,8 @@ pub struct Reader {
     segment: Option<Segment>,
     /// The next record's sequence.
     next: u64,
+    /// The first record of the segment that was entered first, and the hash of the record before it.
+    beginning: Option<(u64, ChainHash)>,
 }
 
 #[derive(Debug)]
@@ -62,7 +64,13 @@ struct Segment {
 impl Reader {
     /// Starts at the record `from`, or at the first one after it that exists.
     pub fn new(folder: &Path, from: u64) -> Self {
-        Self { folder: folder.to_owned(), segment: None, next: from.max(1) }
+        Self { folder: folder.to_owned(), segment: None, next: from.max(1), beginning: None }
+    }
+
+    /// The first record of the segment where reading began, and the hash of the record before it; `None` before the first
+    /// read.
+    pub(crate) fn beginning(&self) -> Option<(u64, ChainHash)> {
+        self.beginning
     }
 
     /// Starts at a record with at least `records` after it, or at the first one. Earlier segments of a long log are not
@@ -135,6 +143,7 @@ impl Reader {
             return Err(ReadError::Damaged(Damage::Link { segment: name, last: self.next - 1 }));
         }
         let (offset, hash) = (HEADING_BYTES, heading.previous);
+        self.beginning.get_or_insert((first, hash));
         self.segment = Some(Segment { first, read: 0, name, bytes, offset, hash });
         Ok(true)
     }

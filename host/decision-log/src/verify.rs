@@ -1,6 +1,5 @@
 //! Verifies a whole log.
 
-use std::cmp::Ordering;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -86,14 +85,8 @@ pub fn verify(folder: &Path, config: &LogConfig, key: &dyn CheckpointKey) -> io:
         if report.segments == 1 && first != 1 {
             (report.first, report.last, report.hash) = (first, first - 1, heading.previous);
             report.before = heading.previous;
-            // A prune that was interrupted has removed fewer than it says; a checkpoint was signed before each segment.
-            let is_said = pruned.as_ref().is_some_and(|pruned| match pruned.first.cmp(&first) {
-                Ordering::Less => false,
-                Ordering::Equal => pruned.before == heading.previous.to_string(),
-                Ordering::Greater => due.clone().any(|(_, checkpoint)| {
-                    checkpoint.sequence == first - 1
-                        && checkpoint.hash == heading.previous.to_string()
-                }),
+            let is_said = pruned.as_ref().is_some_and(|pruned| {
+                pruned.explains(first, heading.previous, due.clone().map(|(_, due)| due))
             });
             if !is_said {
                 report.damage.push(Damage::Beginning { first });
