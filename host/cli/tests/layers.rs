@@ -16,7 +16,7 @@ const LAYERS: &[&[&str]] = &[
         "countersign-decision-log",
         "countersign-schema",
     ],
-    &["countersign-signing", "countersign-trust", "countersign-authoring"],
+    &["countersign-signing", "countersign-trust", "countersign-authoring", "countersign-replay"],
     &["countersign-issuer"],
     &["countersign-deployment", "countersign-http"],
     &["countersign-cli"],
