@@ -19,6 +19,7 @@ mod demo;
 mod env;
 mod evaluate;
 mod explain;
+mod impact;
 mod inspect;
 mod keys;
 mod limits_text;
@@ -26,6 +27,8 @@ mod log;
 mod output;
 mod policy;
 mod progress;
+mod replay;
+mod replayed_log;
 mod request;
 mod runs;
 mod schema;
@@ -62,6 +65,8 @@ struct Arguments {
 enum Command {
     Evaluate(evaluate::Evaluate),
     Explain(explain::Explain),
+    Impact(impact::Impact),
+    Replay(replay::Replay),
     Sign(sign::Sign),
     Policy(policy::PolicyCommands),
     Inspect(inspect::Inspect),
@@ -99,6 +104,8 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Evaluate(command) => command.run(),
         Command::Explain(command) => command.run(),
+        Command::Impact(command) => command.run(),
+        Command::Replay(command) => command.run(),
         Command::Sign(command) => command.run(),
         Command::Policy(command) => command.run(),
         Command::Inspect(command) => command.run(),

@@ -1,10 +1,10 @@
 //! Status lines for work that takes longer than a second.
 
 use std::io::{self, IsTerminal};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::output::status;
 
@@ -18,6 +18,8 @@ pub(crate) struct Progress {
     done: AtomicUsize,
     /// All steps; 0 where that is not known.
     of: AtomicUsize,
+    /// The steps take about the same time each.
+    is_even: AtomicBool,
 }
 
 impl Progress {
@@ -29,6 +31,24 @@ impl Progress {
     /// Takes down the number of all steps.
     pub(crate) fn set_of(&self, of: usize) {
         self.of.store(of, Ordering::Relaxed);
+    }
+
+    /// Takes down the number of all steps, as far as it is known, which take about the same time each: lines then say how
+    /// long the rest takes.
+    pub(crate) fn set_even_steps(&self, of: usize) {
+        self.is_even.store(true, Ordering::Relaxed);
+        self.set_of(of);
+    }
+
+    /// The seconds that the rest takes if it goes on as it did for this long.
+    fn left(&self, elapsed: Duration) -> Option<u64> {
+        let (done, of) = (self.done.load(Ordering::Relaxed), self.of.load(Ordering::Relaxed));
+        if !self.is_even.load(Ordering::Relaxed) || done == 0 || of <= done {
+            return None;
+        }
+        let left = elapsed.as_secs_f64() * (of - done) as f64 / done as f64;
+        // Below 2^53 for any time that somebody waits.
+        Some(left.ceil() as u64)
     }
 
     /// The line about work and its steps.
@@ -60,11 +80,15 @@ pub(crate) fn with_progress<T>(what: &str, steps: &str, work: impl FnOnce(&Progr
         scope.spawn(move || {
             let mut wait = FIRST;
             let mut printed = String::new();
+            let begin = Instant::now();
             while waiting.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
                 let line = progress.line(what, steps);
                 // Work that tells no steps has nothing more to say.
                 if line != printed {
-                    status(&line);
+                    match progress.left(begin.elapsed()) {
+                        Some(left) => status(&format!("{line}, about {left} s left")),
+                        None => status(&line),
+                    }
                     printed = line;
                 }
                 wait = NEXT;
@@ -91,5 +115,18 @@ mod tests {
         );
         progress.set_of(40);
         assert_eq!(progress.line("preparing", "steps"), "preparing … 12 of 40 steps");
+    }
+
+    #[test]
+    fn the_rest_is_estimated_where_steps_are_even() {
+        let progress = Progress::default();
+        progress.set(10);
+        progress.set_of(40);
+        assert_eq!(progress.left(Duration::from_secs(5)), None);
+        progress.set_even_steps(40);
+        assert_eq!(progress.left(Duration::from_secs(5)), Some(15));
+        // The number of all steps is an estimate, too.
+        progress.set(41);
+        assert_eq!(progress.left(Duration::from_secs(5)), None);
     }
 }

@@ -1,4 +1,4 @@
-//! The arguments of a token request, shared by `evaluate`, `explain` and `sign`.
+//! The arguments of a token request, shared by `evaluate`, `explain`, `sign` and `impact`.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use countersign::{
     Audience, Decision, Engine, Facts, MAX_RUN_BYTES, MeshstackId, Optimization, PolicySet, Run,
-    RunnerId, SubjectError, SubjectFormat, SubjectTemplate, TokenRequest,
+    RunnerId, SubjectError, SubjectFormat, SubjectFormats, SubjectTemplate, TokenRequest,
 };
 use countersign_authoring::DecisionInput;
 use countersign_deployment::{ManifestBundle, engine, files};
@@ -36,6 +36,16 @@ pub(crate) struct RequestArguments {
     #[arg(long, value_name = "SECONDS")]
     ttl: u32,
 
+    #[command(flatten)]
+    about: RunArguments,
+
+    #[command(flatten)]
+    cache: CacheArguments,
+}
+
+/// Everything about a run that its run object does not say, and the time.
+#[derive(Args, Clone)]
+pub(crate) struct RunArguments {
     /// The time of issue, in seconds since 1970 [default: now]
     #[arg(long, value_name = "SECONDS")]
     now: Option<u64>,
@@ -55,9 +65,6 @@ pub(crate) struct RequestArguments {
     /// The form of the subject [default: the manifest's, or by-definition]
     #[arg(long, value_name = "PROFILE", value_parser = subject_format())]
     subject_profile: Option<SubjectFormat>,
-
-    #[command(flatten)]
-    cache: CacheArguments,
 }
 
 /// Parses a format of subjects, and shows in the help what each is.
@@ -107,21 +114,40 @@ impl RequestArguments {
     pub(crate) fn input(&self, bundle: &ManifestBundle) -> Result<DecisionInput> {
         let run = read_run(&self.run)?;
         let subjects = bundle.subjects().with_context(|| self.policies.display().to_string())?;
-        let meshstack_id =
-            self.meshstack_id.as_ref().or(subjects.as_ref().map(|s| &s.meshstack_id));
+        let token = (self.audiences.clone(), self.ttl);
+        self.about.input(run, token, subjects.as_ref(), &self.policies)
+    }
+}
+
+impl RunArguments {
+    /// The same with the time read now, if none was given: for several runs.
+    pub(crate) fn at_one_time(&self) -> Result<Self> {
+        Ok(Self { now: Some(clock::now(self.now)?), ..self.clone() })
+    }
+
+    /// Builds the input of a decision on a run, for a token of these audiences and this TTL in seconds. `subjects` are those
+    /// of the manifest, which is at this path.
+    pub(crate) fn input(
+        &self,
+        run: Run,
+        (audiences, ttl): (Vec<Audience>, u32),
+        subjects: Option<&SubjectFormats>,
+        manifest: &Path,
+    ) -> Result<DecisionInput> {
+        let meshstack_id = self.meshstack_id.as_ref().or(subjects.map(|s| &s.meshstack_id));
         let meshstack_id = meshstack_id.with_context(|| {
             format!(
                 "the subject needs a meshStack id: add `meshstack-id` under `[issuer]` in {}, or \
                  give --meshstack-id",
-                self.policies.display()
+                manifest.display()
             )
         })?;
         let profile = self.subject_profile.unwrap_or_else(|| {
-            subjects.as_ref().map_or(SubjectFormat::ByDefinition, |s| s.of(&run).profile)
+            subjects.map_or(SubjectFormat::ByDefinition, |s| s.of(&run).profile)
         });
         let subject = SubjectTemplate { profile, meshstack_id: meshstack_id.clone() };
         let now = clock::now(self.now)?;
-        let token = TokenRequest::new(self.audiences.clone(), self.ttl, now)?;
+        let token = TokenRequest::new(audiences, ttl, now)?;
         let facts = self.facts.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let facts = Facts::new(facts).map_err(|error| anyhow!("--fact: {error}"))?;
         let input = DecisionInput { run, runner: self.runner.clone(), facts, subject, token };
@@ -141,7 +167,7 @@ fn no_runner(error: SubjectError) -> anyhow::Error {
 }
 
 /// Reads and parses a run object; `-` is stdin.
-fn read_run(path: &Path) -> Result<Run> {
+pub(crate) fn read_run(path: &Path) -> Result<Run> {
     let (name, bytes) = if path == Path::new("-") {
         let mut bytes = Vec::new();
         io::stdin()
