@@ -42,7 +42,7 @@ kept = kind=$$(sed -n '1s/^[0-9]* × //; 1s/),.*//p' target/$(1).md | tr A-Z a-z
 	cp target/$(1).md benches/figures/$(1)-$$kind.md
 
 .PHONY: help demo serve install test e2e languages image deploy-check lint lint-engines unit doc policies engines toolchain golden deny clean
-.PHONY: fuzz corpus bench bench-build bench-check bench-compiling bench-decisions bench-flood bench-hostile bench-languages bench-threads bench-tokens flame-graph kills schemathesis
+.PHONY: fuzz corpus bench bench-build bench-check bench-compiling bench-decisions bench-flood bench-hostile bench-impact bench-languages bench-threads bench-tokens flame-graph kills schemathesis
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -179,6 +179,9 @@ flame-graph: toolchain ## Record the service under load: a graph and a table for
 		sh benches/flame-graph.sh draw $$algorithm; \
 	done
 	@$(call measure,parts,sh benches/flame-graph.sh parts)
+
+bench-impact: toolchain ## Measure the impact of a change on a million recorded decisions (DECISIONS), beside loops of other engines; needs 4 GB of disk
+	@$(call measure,impact,cd benches/peers && $(CARGO) bench $(CARGO_FLAGS) --target-dir $(CURDIR)/target --bench impact)
 
 bench-languages: toolchain engines ## Measure a policy in each language: size, evaluation, memory (needs python3 with venv)
 	$(CARGO) build $(CARGO_FLAGS) --release --bin countersign

@@ -1,0 +1,221 @@
+//! The impact of a change on a million recorded decisions, beside plain loops of other engines over the same records.
+//!
+//! The bench makes its log: `DECISIONS` records (1,000,000), in a folder that is removed at the end. Everything that is
+//! compared is a process of its own, so that its memory is its own; a tenth of the records is compared as well, since
+//! memory that grows with a log would show there. Fails if a decision is not in the class that it belongs to, or if recorded
+//! verdicts do not stand for evaluations.
+
+mod log;
+
+use std::env;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::thread;
+use std::time::Instant;
+
+use countersign::{Claims, PolicySet};
+use countersign_benches::{compiler, machine, set_of};
+use countersign_decision_log::{Reader, VerifiedReader};
+use countersign_peers::{Cedar, Peer, RegoFromClaims, Rules, stack};
+use countersign_replay::{
+    Change, Class, Filter, ImpactObserver, ImpactOptions, NotReplayable, RecordHead, Sampling,
+    impact,
+};
+use serde_json::{Value, json};
+
+use self::log::Key;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).filter(|text| text != "--bench").collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["make", folder, decisions] => log::make(Path::new(folder), number(decisions)),
+        ["impact", folder, changed] => println!("{}", measure(Path::new(folder), number(changed))),
+        ["regorus", folder] => println!("{}", peer::<RegoFromClaims>(folder, &RegoFromClaims::new)),
+        ["cedar-policy", folder] => println!("{}", peer::<Cedar>(folder, &Cedar::new)),
+        [] => compare(),
+        _ => panic!("unexpected arguments: {arguments:?}"),
+    }
+    ExitCode::SUCCESS
+}
+
+fn number(text: &str) -> usize {
+    text.parse().expect("a number")
+}
+
+/// Measures everything, and prints the table.
+fn compare() {
+    let decisions = env::var("DECISIONS").map_or(1_000_000, |text| number(&text));
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = |name: &str, decisions: usize| {
+        let path = folder.path().join(name);
+        let path = path.to_str().expect("a path in UTF-8").to_owned();
+        output(&["make", &path, &decisions.to_string()]);
+        path
+    };
+    eprintln!("making a log of {decisions} decisions");
+    let (all, tenth) = (log("all", decisions), log("tenth", decisions / 10));
+    println!("{}", machine());
+    println!("{} Five bindings, {decisions} decisions.\n", compiler());
+    println!(
+        "| what | time | a decision | peak memory | peak for a tenth | target |\n|---|---|---|---|---|---|"
+    );
+    for (what, changed, seconds) in [
+        ("impact, one of five bindings changed", "1", 15.0),
+        ("impact, all five changed", "5", 45.0),
+        ("impact, none changed", "0", f64::INFINITY),
+    ] {
+        eprintln!("{what}");
+        let (whole, part) =
+            (result(&["impact", &all, changed]), result(&["impact", &tenth, changed]));
+        let scaled = seconds * decisions as f64 / 1e6;
+        let target = match seconds.is_finite() {
+            true => verdict(whole.seconds <= scaled, &format!("≤ {scaled:.1} s")),
+            false => String::new(),
+        };
+        row(what, &whole, Some(&part), decisions, &target);
+    }
+    for peer in ["regorus", "cedar-policy"] {
+        eprintln!("{peer}");
+        let whole = result(&[peer, &all]);
+        row(&format!("plain loop, {peer}"), &whole, None, decisions, "");
+    }
+}
+
+/// The result of a process.
+struct Measured {
+    seconds: f64,
+    peak_kib: u64,
+}
+
+fn row(what: &str, of: &Measured, tenth: Option<&Measured>, decisions: usize, target: &str) {
+    let mebibytes = |kib: u64| format!("{:.0} MiB", kib as f64 / 1024.0);
+    let tenth = tenth.map_or_else(String::new, |tenth| mebibytes(tenth.peak_kib));
+    println!(
+        "| {what} | {:.2} s | {:.2} µs | {} | {tenth} | {target} |",
+        of.seconds,
+        of.seconds * 1e6 / decisions as f64,
+        mebibytes(of.peak_kib)
+    );
+}
+
+fn verdict(met: bool, target: &str) -> String {
+    format!("{target}: {}", if met { "met" } else { "**missed**" })
+}
+
+fn result(arguments: &[&str]) -> Measured {
+    let result: Value = serde_json::from_str(&output(arguments)).expect("JSON");
+    Measured {
+        seconds: result["seconds"].as_f64().expect("seconds"),
+        peak_kib: result["peak_kib"].as_u64().expect("a peak"),
+    }
+}
+
+/// Runs this program with other arguments, and gives its output.
+fn output(arguments: &[&str]) -> String {
+    let mut command = Command::new(env::current_exe().expect("a path"));
+    let output = command.args(arguments).stderr(Stdio::inherit()).output().expect("a process");
+    assert!(output.status.success(), "{arguments:?}: {}", output.status);
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// The five policies, of which so many have other settings that change no outcome: every decision is to be the same.
+fn candidate(changed: usize) -> PolicySet {
+    let mut stack = stack(&Rules::five());
+    for (_, settings) in stack.iter_mut().take(changed) {
+        // A workspace, an audience or a ceiling that no request has.
+        match settings.as_object_mut().expect("an object") {
+            same if same.contains_key("also") => push(same, "also", json!("nobody")),
+            allowed if allowed.contains_key("workspaces") => {
+                push(allowed, "workspaces", json!("nobody"))
+            }
+            ceilings if ceilings.contains_key("destroy") => {
+                drop(ceilings.insert("destroy".into(), json!(3599)))
+            }
+            by if by.contains_key("implementations") => {
+                let implementations = by.get_mut("implementations").and_then(Value::as_object_mut);
+                implementations.expect("a table").insert("manual".into(), json!(["nobody"]));
+            }
+            triggers => {
+                let behaviors = triggers.get_mut("behaviors").and_then(Value::as_object_mut);
+                push(behaviors.expect("a table"), "destroy", json!("api-key"));
+            }
+        }
+    }
+    set_of(&stack)
+}
+
+fn push(object: &mut serde_json::Map<String, Value>, key: &str, value: Value) {
+    object.get_mut(key).and_then(Value::as_array_mut).expect("a list").push(value);
+}
+
+/// Times the impact of a candidate with so many changed bindings.
+fn measure(folder: &Path, changed: usize) -> Value {
+    let candidate = candidate(changed);
+    let workers = workers();
+    let sampling = Sampling::OneIn(100);
+    let options =
+        ImpactOptions { filter: Filter::default(), sampling, workers, with_verdicts: false };
+    let mut reader = VerifiedReader::open(folder, &Key).expect("a log");
+    let begin = Instant::now();
+    let report = impact(&mut reader, None, &candidate, &options, &mut Nothing);
+    let seconds = begin.elapsed().as_secs_f64();
+    let summary = &report.summary;
+    assert!(report.ended.is_none(), "{:?}", report.ended);
+    assert_eq!(summary.sample.differ, 0, "{:?}", report.mismatches);
+    let same = summary.classes.of(Class::Same) + summary.classes.of(Class::Fuel);
+    assert_eq!((same, summary.not_replayable()), (summary.read, 0), "{summary:?}");
+    assert_eq!(summary.evaluated, changed as u64 * summary.read);
+    json!({"seconds": seconds, "peak_kib": peak()})
+}
+
+/// Is told of nothing, since nothing differs.
+struct Nothing;
+
+impl ImpactObserver for Nothing {
+    fn change(&mut self, change: Change) -> bool {
+        panic!("{change:?}");
+    }
+
+    fn not_replayable(&mut self, not: NotReplayable) -> bool {
+        panic!("{not:?}");
+    }
+
+    fn progress(&mut self, _: u64) {}
+}
+
+/// Times a plain loop of an engine over the claims of all records: on each processor a loop that reads the log and decides
+/// on every so many of its records.
+fn peer<P: Peer>(folder: &str, new: &(dyn Fn(&Rules) -> P + Sync)) -> Value {
+    let workers = workers();
+    let begin = Instant::now();
+    thread::scope(|scope| {
+        for worker in 0..workers {
+            scope.spawn(move || {
+                let mut engine = new(&Rules::five());
+                let mut reader = Reader::new(Path::new(folder), 1);
+                while let Some(entry) = reader.read().expect("a record") {
+                    if entry.sequence % workers as u64 != worker as u64 {
+                        continue;
+                    }
+                    let head = RecordHead::parse(&entry.record).expect("a record");
+                    let claims = log::claims(head.decision().expect("a decision"));
+                    let claims = Claims::from_record(claims.as_bytes()).expect("claims");
+                    let input = engine.input(&claims);
+                    std::hint::black_box(engine.decide(input));
+                }
+            });
+        }
+    });
+    json!({"seconds": begin.elapsed().as_secs_f64(), "peak_kib": peak()})
+}
+
+fn workers() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The peak of this process's resident memory, in KiB.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().split(' ').next()?.parse().ok()).unwrap_or(0)
+}
