@@ -126,6 +126,11 @@ fn what_this_version_does_not_know_refuses() {
     refuses("/run/more", json!(1), "/run/more: not a member");
     refuses("/run/trigger/more", json!({}), "/run/trigger/more: not a member");
     refuses("/token/more", json!([]), "/token/more: not a member");
+    // A name that reads as the pointer to a field is none.
+    let mut record: Value = serde_json::from_str(&recorded(&evaluate(with_everything()))).unwrap();
+    record.as_object_mut().unwrap().insert("run/id".to_owned(), json!("x"));
+    let error = Claims::from_record(record.to_string().as_bytes()).unwrap_err();
+    assert_eq!(error.to_string(), "/run/id: not a member that this version knows");
     let id = "11111111-1111-4111-8111-111111111111";
     let parent = json!([{"building_block": id, "definition": id, "more": 1}]);
     let expected = "/run/building_block/parents/0/more: not a member";

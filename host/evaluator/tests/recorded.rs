@@ -123,6 +123,23 @@ fn what_no_version_has_written_is_refused() {
     }
 }
 
+/// The id covers everything else, so no changed byte is read, whatever it makes of the text.
+#[test]
+fn every_changed_byte_is_refused() {
+    let decision = everything().evaluate(claims());
+    let json = decision.json().as_bytes();
+    let mut reader = DecisionReader::new();
+    for place in 0..json.len() {
+        for flip in [0x01, 0x20] {
+            let mut bytes = json.to_vec();
+            bytes[place] ^= flip;
+            let Ok(text) = std::str::from_utf8(&bytes) else { continue };
+            assert!(reader.read(text).is_err(), "byte {place}: {text}");
+        }
+    }
+    assert!(reader.read(decision.json()).is_ok());
+}
+
 /// A verdict that is taken from a record is the one that an evaluation gives, and a fault is always evaluated again.
 #[test]
 fn a_projection_with_recorded_verdicts_is_an_evaluation() {

@@ -1,6 +1,7 @@
 //! Claims as records of decisions have them, and back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::OnceLock;
 
 use serde::Serialize;
 
@@ -56,7 +57,7 @@ impl Claims {
     /// When the text is anything that [`Decision::record`](crate::Decision::record) would not have written.
     pub fn from_record(text: &[u8]) -> Result<Self, RecordError> {
         let value = parse(text)?;
-        known(&value, "")?;
+        known(&value, &mut String::new())?;
         let reader = Reader::new(Shape::Record, &value)?;
         let run = reader.run()?;
         let runner = reader.optional_identifier(ClaimField::Runner)?;
@@ -106,7 +107,7 @@ pub fn run_record(run: &Run, facts: &Facts) -> String {
 /// When the text is anything that [`run_record`] would not have written.
 pub fn read_run(text: &[u8]) -> Result<(Run, Facts), RecordError> {
     let value = parse(text)?;
-    known(&value, "")?;
+    known(&value, &mut String::new())?;
     let reader = Reader::new(Shape::Record, &value)?;
     Ok((reader.run()?, reader.facts()?))
 }
@@ -118,28 +119,51 @@ fn parse(text: &[u8]) -> Result<Value<'_>, RecordError> {
 }
 
 /// Checks that every member is a field of the table, or leads to one.
-fn known(value: &Value<'_>, pointer: &str) -> Result<(), RecordError> {
+fn known(value: &Value<'_>, pointer: &mut String) -> Result<(), RecordError> {
     let Value::Object(members) = value else { return Ok(()) };
+    let length = pointer.len();
     for (name, value) in members.iter() {
-        let place = format!("{pointer}/{name}");
-        let is_at = |field: &&ClaimField| field.record_pointer() == place;
-        match ClaimField::ALL.iter().find(is_at).map(|field| field.form()) {
+        pointer.push('/');
+        pointer.push_str(name);
+        // A name with a slash would read as the pointer to another place.
+        let place = places().get(pointer.as_str()).filter(|_| !name.contains('/'));
+        match place {
             // Its names are checked as facts.
-            Some(FieldForm::Facts { .. }) => {}
-            Some(FieldForm::Parents { .. }) => parents_known(value, &place)?,
-            Some(_) => {}
+            Some(Place::Field(FieldForm::Parents { .. })) => parents_known(value, pointer)?,
+            Some(Place::Field(_)) => {}
+            Some(Place::Leads) => known(value, pointer)?,
             None => {
-                let within = format!("{place}/");
-                let leads = |field: &ClaimField| field.record_pointer().starts_with(&within);
-                if !ClaimField::ALL.iter().any(leads) {
-                    let pointer = crate::text::escape(&place, 256);
-                    return Err(RecordError::Unknown { pointer });
-                }
-                known(value, &place)?;
+                let pointer = crate::text::escape(pointer, 256);
+                return Err(RecordError::Unknown { pointer });
             }
         }
+        pointer.truncate(length);
     }
     Ok(())
+}
+
+/// A place in the record of claims.
+enum Place {
+    /// A field of the table.
+    Field(FieldForm),
+    /// An object with fields.
+    Leads,
+}
+
+/// Every place by its pointer. Made once: a log of a million records asks for twenty million of them.
+fn places() -> &'static HashMap<&'static str, Place> {
+    static PLACES: OnceLock<HashMap<&'static str, Place>> = OnceLock::new();
+    PLACES.get_or_init(|| {
+        let mut places = HashMap::new();
+        for field in ClaimField::ALL {
+            let pointer = field.record_pointer();
+            places.insert(pointer, Place::Field(field.form()));
+            let leading =
+                pointer.match_indices('/').skip(1).filter_map(|(end, _)| pointer.get(..end));
+            leading.for_each(|leading| drop(places.insert(leading, Place::Leads)));
+        }
+        places
+    })
 }
 
 fn parents_known(value: &Value<'_>, pointer: &str) -> Result<(), RecordError> {
