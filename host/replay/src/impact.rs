@@ -9,8 +9,11 @@ use crate::filter::Filter;
 use crate::not_replayable::NotReplayable;
 use crate::pipeline;
 use crate::record::{Place, RecordHead};
-use crate::source::{Item, Question, Source, SourceError, batches};
+use crate::source::{Item, ItemBatch, Question, Source, SourceError, batches};
 use crate::summary::Summary;
+
+/// Items at the beginning of a source that are all in a sample.
+const ALWAYS_SAMPLED: u64 = 1000;
 
 /// Decisions of the sample with another verdict that are named.
 const MAX_MISMATCHES: usize = 16;
@@ -33,7 +36,8 @@ pub struct ImpactOptions {
 pub enum Sampling {
     /// None.
     Off,
-    /// One in so many, chosen by the decisions' ids, so that the same decisions are chosen each time. One in 0 is all.
+    /// One in so many, chosen by the decisions' ids, so that the same decisions are chosen each time, and all of the first
+    /// thousand or so, so that a short log is proven as well. One in 0 is all.
     OneIn(u64),
     /// All: recorded verdicts are used for nothing.
     All,
@@ -104,8 +108,9 @@ pub fn impact(
     };
     let mut ended = None;
     let new_worker = || {
-        let mut worker = Worker { reader: DecisionReader::new(), current, candidate, options };
-        move |items: Vec<Item>| worker.batch(items)
+        let reader = DecisionReader::new();
+        let mut worker = Worker { reader, current, candidate, options, is_sampled: false };
+        move |batch: ItemBatch| worker.batch(batch)
     };
     pipeline::run(options.workers, batches(source, &mut ended), new_worker, |batch| {
         report.take(batch, observer)
@@ -158,11 +163,14 @@ struct Worker<'s> {
     current: Option<&'s PolicySet>,
     candidate: &'s PolicySet,
     options: &'s ImpactOptions,
+    /// The items are among the first ones, all of which are in the sample.
+    is_sampled: bool,
 }
 
 impl Worker<'_> {
-    fn batch(&mut self, items: Vec<Item>) -> Batch {
+    fn batch(&mut self, ItemBatch { first, items }: ItemBatch) -> Batch {
         let mut batch = Batch::default();
+        self.is_sampled = first < ALWAYS_SAMPLED;
         for item in items {
             batch.summary.read += 1;
             match item {
@@ -185,7 +193,7 @@ impl Worker<'_> {
             }
         };
         if head.decision().is_none() {
-            return batch.summary.add_without_decision(head.kind);
+            return batch.summary.add_without_decision(&head.kind);
         }
         if !self.options.filter.has_time(head.time) {
             batch.summary.left_out += 1;
@@ -203,6 +211,10 @@ impl Worker<'_> {
     fn question(&mut self, question: Question, batch: &mut Batch) {
         let Question { name, claims } = question;
         let time = claims.token().issued_at();
+        if !self.options.filter.has_time(time) {
+            batch.summary.left_out += 1;
+            return;
+        }
         let Some(current) = self.current else {
             let problem = "no policy set was given that decides on it first".to_owned();
             let place = Place::Named(name);
@@ -243,7 +255,12 @@ impl Worker<'_> {
             return all();
         }
         let projected = self.candidate.project(&before.claims, &before.trace);
-        if projected.reused == 0 || !self.options.sampling.selects(&before.id) {
+        let is_selected = match self.options.sampling {
+            Sampling::Off => false,
+            Sampling::All => true,
+            Sampling::OneIn(share) => self.is_sampled || is_one_in(share, &before.id),
+        };
+        if projected.reused == 0 || !is_selected {
             return projected;
         }
         let evaluated = all();
@@ -262,17 +279,10 @@ impl Worker<'_> {
     }
 }
 
-impl Sampling {
-    fn selects(self, id: &Digest) -> bool {
-        match self {
-            Self::Off => false,
-            Self::All => true,
-            Self::OneIn(share) => {
-                let (number, _) = id.as_bytes().split_first_chunk().unwrap_or((&[0; 8], &[]));
-                u64::from_be_bytes(*number).checked_rem(share).unwrap_or(0) == 0
-            }
-        }
-    }
+/// Tells whether an id is one of the chosen ones: an even share of all.
+fn is_one_in(share: u64, id: &Digest) -> bool {
+    let (number, _) = id.as_bytes().split_first_chunk().unwrap_or((&[0; 8], &[]));
+    u64::from_be_bytes(*number).checked_rem(share).unwrap_or(0) == 0
 }
 
 impl Batch {

@@ -30,16 +30,27 @@ impl fmt::Display for Place {
 /// The members that every record of a log has, and its decision as it stands there.
 ///
 /// Members of a record that are not about the decision are the service's and are not read.
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub struct RecordHead<'r> {
-    version: u32,
     /// The kind, such as `token`, `decision`, `refused` or `registered`.
-    pub kind: &'r str,
+    pub kind: String,
     /// The time, in seconds since 1970.
     pub time: u64,
+    decision: Option<&'r str>,
+}
+
+/// The members of a record.
+#[derive(Deserialize)]
+struct Members<'r> {
+    version: u32,
+    kind: String,
+    time: u64,
     #[serde(borrow, default)]
     decision: Option<&'r RawValue>,
 }
+
+/// The beginning of the last member of a decision's record.
+const DECISION: &[u8] = br#","decision":"#;
 
 /// The reason that a record is not read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -65,16 +76,40 @@ impl<'r> RecordHead<'r> {
     /// # Errors
     /// When it is none, or of another version.
     pub fn parse(record: &'r [u8]) -> Result<Self, RecordError> {
-        let head: Self = serde_json::from_slice(record).map_err(|_| RecordError::NotOne)?;
-        match head.version {
-            VERSION => Ok(head),
-            found => Err(RecordError::Version { found }),
+        if let Some(head) = Self::parse_apart(record) {
+            return Ok(head);
         }
+        let members: Members<'_> =
+            serde_json::from_slice(record).map_err(|_| RecordError::NotOne)?;
+        let Members { version, kind, time, decision } = members;
+        if version != VERSION {
+            return Err(RecordError::Version { found: version });
+        }
+        Ok(Self { kind, time, decision: decision.map(RawValue::get) })
     }
 
-    /// The JSON of the decision, to the byte; `None` where no policy was asked.
+    /// Parses a record whose last member is the decision, as a service writes it, without walking through the decision: its
+    /// reader does that, and it is most of the record.
+    ///
+    /// The text before the decision with its closing brace must be an object of its own. So a decision that is a member of
+    /// something else is not taken for the record's, and no text within quotes is: these are escaped there.
+    fn parse_apart(record: &'r [u8]) -> Option<Self> {
+        let at = record.windows(DECISION.len()).position(|window| window == DECISION)?;
+        let decision = record.get(at + DECISION.len()..)?.strip_suffix(b"}")?;
+        let head = [record.get(..at)?, b"}"].concat();
+        let members: Members<'_> = serde_json::from_slice(&head).ok()?;
+        let is_whole = members.version == VERSION && members.decision.is_none();
+        let decision = str::from_utf8(decision).ok()?;
+        is_whole.then_some(Self {
+            kind: members.kind,
+            time: members.time,
+            decision: Some(decision),
+        })
+    }
+
+    /// The JSON of the decision, to the byte; `None` where no policy was asked. It is not parsed yet.
     pub fn decision(&self) -> Option<&'r str> {
-        self.decision.map(RawValue::get)
+        self.decision
     }
 
     /// Reads the decision; `None` where no policy was asked.
@@ -85,6 +120,35 @@ impl<'r> RecordHead<'r> {
         &self,
         reader: &mut DecisionReader,
     ) -> Option<Result<RecordedDecision, RecordError>> {
-        Some(reader.read(self.decision()?).map_err(RecordError::Decision))
+        Some(reader.read(self.decision?).map_err(RecordError::Decision))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_taken_apart_as_a_parser_does_it() {
+        let parse = |text: &str| {
+            let head = RecordHead::parse(text.as_bytes()).map_err(|error| error.to_string())?;
+            Ok::<_, String>((head.kind.clone(), head.time, head.decision.map(str::to_owned)))
+        };
+        let head = r#""version":1,"kind":"token","time":7"#;
+        let of = |decision: Option<&str>| Ok(("token".to_owned(), 7, decision.map(str::to_owned)));
+        assert_eq!(parse(&format!(r#"{{{head}}}"#)), of(None));
+        assert_eq!(parse(&format!(r#"{{{head},"decision":{{"a":1}}}}"#)), of(Some(r#"{"a":1}"#)));
+        // In another order, or with spaces, it is the same record.
+        assert_eq!(parse(&format!(r#"{{"decision":{{"a":1}},{head}}}"#)), of(Some(r#"{"a":1}"#)));
+        assert_eq!(parse(&format!(r#"{{{head}, "decision": 5}}"#)), of(Some("5")));
+        // One that is a member of something else, or a text, is none.
+        assert_eq!(parse(&format!(r#"{{{head},"requester":{{"x":1,"decision":2}}}}"#)), of(None));
+        let text = format!(r#"{{{head},"client":",\"decision\":3","decision":4}}"#);
+        assert_eq!(parse(&text), of(Some("4")));
+        let two = format!(r#"{{{head},"decision":1,"decision":2}}"#);
+        // Its reader refuses that: it is no JSON.
+        assert_eq!(parse(&two), of(Some(r#"1,"decision":2"#)));
+        assert!(parse(&format!(r#"{{{head},"decision":1"#)).is_err());
+        assert!(parse(&format!(r#"{{{},"decision":1}}"#, head.replace(":1", ":2"))).is_err());
     }
 }

@@ -11,7 +11,7 @@ use crate::filter::Filter;
 use crate::not_replayable::{KnownBindings, NotReplayable, NotReplayableReason};
 use crate::pipeline;
 use crate::record::{Place, RecordHead};
-use crate::source::{Item, Source, SourceError, batches};
+use crate::source::{Item, ItemBatch, Source, SourceError, batches};
 
 /// A decision that a policy set does not make again to the byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,7 +116,7 @@ pub fn replay(
     let mut ended = None;
     let new_worker = || {
         let mut worker = Worker { reader: DecisionReader::new(), sets, known: &known, filter };
-        move |items: Vec<Item>| worker.batch(items)
+        move |batch: ItemBatch| worker.batch(batch.items)
     };
     pipeline::run(workers, batches(source, &mut ended), new_worker, |batch: Batch| {
         report.counts.merge(batch.counts);
@@ -184,7 +184,7 @@ impl Worker<'_> {
             }
         };
         let Some(json) = head.decision() else {
-            *batch.counts.without_decision.entry(head.kind.to_owned()).or_default() += 1;
+            *batch.counts.without_decision.entry(head.kind).or_default() += 1;
             return;
         };
         if !self.filter.has_time(head.time) {

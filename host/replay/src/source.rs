@@ -74,17 +74,24 @@ impl<I: Iterator<Item = Item> + Send> Source for Items<I> {
 /// Items that a source gives to a worker at once: handing over takes less than deciding on one.
 const BATCH_ITEMS: usize = 64;
 
+/// Items, the first of which has this place among all of the source.
+pub(crate) struct ItemBatch {
+    pub(crate) first: u64,
+    pub(crate) items: Vec<Item>,
+}
+
 /// Takes items as batches, and notes the error that ended them.
 pub(crate) fn batches<'s>(
     source: &'s mut dyn Source,
     error: &'s mut Option<SourceError>,
-) -> impl FnMut() -> Option<Vec<Item>> + Send + 's {
+) -> impl FnMut() -> Option<ItemBatch> + Send + 's {
     let mut is_over = false;
+    let mut next = 0;
     move || {
-        let mut batch = Vec::with_capacity(BATCH_ITEMS);
-        while !is_over && batch.len() < BATCH_ITEMS {
+        let mut items = Vec::with_capacity(BATCH_ITEMS);
+        while !is_over && items.len() < BATCH_ITEMS {
             match source.next() {
-                Ok(Some(item)) => batch.push(item),
+                Ok(Some(item)) => items.push(item),
                 Ok(None) => is_over = true,
                 Err(ended) => {
                     is_over = true;
@@ -92,6 +99,8 @@ pub(crate) fn batches<'s>(
                 }
             }
         }
-        (!batch.is_empty()).then_some(batch)
+        let first = next;
+        next += items.len() as u64;
+        (!items.is_empty()).then_some(ItemBatch { first, items })
     }
 }
