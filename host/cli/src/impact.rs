@@ -94,7 +94,7 @@ pub(crate) struct Impact {
     #[arg(long)]
     verdicts: bool,
 
-    /// The decisions that are evaluated in full as well: `all`, `none`, or one in so many
+    /// The decisions that are evaluated in full as well: `all`, `none`, or the first thousand and one in so many
     #[arg(long, value_name = "SHARE", value_parser = sampling, default_value = "100")]
     sample: Sampling,
 
@@ -166,6 +166,9 @@ impl Impact {
         let filter = self.filter.filter()?;
         for report in &self.reports {
             report_format(report)?;
+        }
+        if self.folder.is_some() {
+            self.questions.check_log()?;
         }
         let candidate = ManifestFile::read(&self.candidate)?;
         let current = self.questions.current.as_deref().map(ManifestFile::read).transpose()?;

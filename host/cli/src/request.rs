@@ -120,6 +120,16 @@ impl RequestArguments {
 }
 
 impl RunArguments {
+    /// Tells whether any of them was given.
+    pub(crate) fn are_given(&self) -> bool {
+        let Self { now, runner, facts, meshstack_id, subject_profile } = self;
+        now.is_some()
+            || runner.is_some()
+            || !facts.is_empty()
+            || meshstack_id.is_some()
+            || subject_profile.is_some()
+    }
+
     /// The same with the time read now, if none was given: for several runs.
     pub(crate) fn at_one_time(&self) -> Result<Self> {
         Ok(Self { now: Some(clock::now(self.now)?), ..self.clone() })

@@ -302,6 +302,8 @@ fn a_candidate_that_does_not_load_is_refused_before_anything_is_read() {
         ("impact --candidate countersign.toml", "required"),
         ("impact state/log --candidate countersign.toml --runs x", "cannot be used with"),
         ("impact --runs x --candidate countersign.toml", "required"),
+        ("impact state/log --candidate countersign.toml --now 5", "a log has the claims"),
+        ("impact state/log --candidate countersign.toml --ttl 5", "cannot be used with"),
         ("impact state/log --candidate countersign.toml --report x.pdf", "`.html`"),
         ("impact state/log --candidate countersign.toml --fail-on lots", "possible values"),
         ("impact state/log --candidate countersign.toml --sample 0", "a number from 1 on"),

@@ -100,6 +100,12 @@ fn killing_it_loses_nothing() {
     assert_eq!(lost, 0, "of {}", issued.len());
     let verified = countersign(folder.path(), "log verify state/log");
     assert_eq!(verified.status, 0, "{}", verified.stdout);
+    // And each decision is what the policies say, to the byte, however they are compiled.
+    for optimization in ["speed", "none"] {
+        let line = format!("replay state/log -p countersign.toml --optimization {optimization}");
+        let replayed = countersign(folder.path(), &line);
+        assert_eq!(replayed.status, 0, "{replayed:?}");
+    }
     println!(
         "killed {kills} times: {} tokens left, all on record of {}; {} runs, none lost; {recoveries} \
          incomplete records quarantined; {}",

@@ -42,11 +42,11 @@ pub(super) struct QuestionArguments {
     pub(super) current: Option<PathBuf>,
 
     /// An audience of the tokens (`aud`) that runs ask for; repeat it for several, at most 10
-    #[arg(long = "audience", short, value_name = "AUDIENCE")]
+    #[arg(long = "audience", short, value_name = "AUDIENCE", conflicts_with = "folder")]
     audiences: Vec<Audience>,
 
     /// The TTL that runs ask for, in seconds
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", conflicts_with = "folder")]
     ttl: Option<u32>,
 
     /// A run object that runs are made of [default: the published example]
@@ -74,6 +74,17 @@ pub(super) enum Questions {
 }
 
 impl QuestionArguments {
+    /// Refuses what is said of runs where there is a log, which says it itself.
+    pub(super) fn check_log(&self) -> Result<()> {
+        if self.about.are_given() {
+            bail!(
+                "--now, --runner, --fact, --meshstack-id and --subject-profile are for --runs and --generate: a log has \
+                 the claims of its own decisions"
+            );
+        }
+        Ok(())
+    }
+
     /// The runs that are asked for in the place of a log, if any are. `current` is the manifest of the policies that decide
     /// now, with its path.
     pub(super) fn questions(&self, current: (&ManifestBundle, &Path)) -> Result<Option<Questions>> {

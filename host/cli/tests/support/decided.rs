@@ -10,10 +10,9 @@ use std::sync::OnceLock;
 use countersign_decision_log::{Folder, Log, LogConfig, Reader};
 use countersign_issuer::{CheckpointSigner, KeyFolder};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::service::{AWS, Client, RUN_ID, Served, configure, run};
-use crate::support::{Ran, countersign, folder};
+use crate::support::{Ran, countersign, fill};
 
 pub(crate) const NETWORK: &str = "b23cfb9a-6974-444f-9d33-62134a632373";
 pub(crate) const DATABASE: &str = "11111111-1111-4111-8111-111111111111";
@@ -52,18 +51,22 @@ LIMITS
 "#;
 
 /// A service's folder, with the log of the decisions that it made.
-pub(crate) struct Decided(TempDir);
+pub(crate) struct Decided(PathBuf);
 
 /// The decisions of a service on four owners, two definitions and two behaviors, made once for all tests of a program.
 pub(crate) fn decided() -> &'static Decided {
     static DECIDED: OnceLock<Decided> = OnceLock::new();
     DECIDED.get_or_init(|| {
-        let folder = folder();
-        fs::write(folder.path().join("countersign.toml"), manifest()).unwrap();
+        // Nothing removes the folder of all tests but their next run.
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(env!("CARGO_CRATE_NAME"));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        fill(&folder);
+        fs::write(folder.join("countersign.toml"), manifest()).unwrap();
         let limits = "[limits]\nrunner-per-second = 1_000_000\nrunner-burst = 1_000_000\n\
                       run-per-second = 1_000_000\nrun-burst = 1_000_000\n";
-        let api_key = configure(folder.path(), limits);
-        let served = Served::start(folder.path());
+        let api_key = configure(&folder, limits);
+        let served = Served::start(&folder);
         assert_eq!(served.register(&api_key, &run()).status, 201);
         assert_eq!(served.token().status, 200);
         // Refused before any policy is asked: it is on record without a decision.
@@ -122,7 +125,7 @@ fn id(number: usize) -> String {
 
 impl Decided {
     pub(crate) fn path(&self) -> &Path {
-        self.0.path()
+        &self.0
     }
 
     pub(crate) fn log(&self) -> PathBuf {

@@ -23,16 +23,21 @@ pub(crate) struct Ran {
 /// A folder with the example's manifest, run and components.
 pub(crate) fn folder() -> TempDir {
     let folder = TempDir::new().unwrap();
+    fill(folder.path());
+    folder
+}
+
+/// Puts the example's manifest, run and components into a folder.
+pub(crate) fn fill(folder: &Path) {
     for (name, component) in countersign_policy_artifacts::POLICIES {
-        fs::write(folder.path().join(format!("{name}.wasm")), component).unwrap();
+        fs::write(folder.join(format!("{name}.wasm")), component).unwrap();
     }
     // A busy machine must not change a code.
     let limits = "limits = { prepare-ms = 120_000, wall-clock-ms = 10_000 }\nscope = ";
     let manifest =
         MANIFEST.replace("../target/policies/", "").replace("\nscope = ", &format!("\n{limits}"));
-    fs::write(folder.path().join("countersign.toml"), manifest).unwrap();
-    fs::write(folder.path().join("run.json"), RUN).unwrap();
-    folder
+    fs::write(folder.join("countersign.toml"), manifest).unwrap();
+    fs::write(folder.join("run.json"), RUN).unwrap();
 }
 
 pub(crate) fn countersign(folder: &Path, line: &str) -> Ran {
