@@ -181,7 +181,10 @@ flame-graph: toolchain ## Record the service under load: a graph and a table for
 	@$(call measure,parts,sh benches/flame-graph.sh parts)
 
 bench-impact: toolchain ## Measure the impact of a change on a million recorded decisions (DECISIONS), beside loops of other engines; needs 4 GB of disk
-	@$(call measure,impact,cd benches/peers && $(CARGO) bench $(CARGO_FLAGS) --target-dir $(CURDIR)/target --bench impact)
+	@IMPACT_LOG=$(TARGET)/impact-log; export IMPACT_LOG; rm -rf "$$IMPACT_LOG"; \
+	$(call measure,impact,$(CARGO) bench $(CARGO_FLAGS) --bench impact && \
+		cd benches/peers && $(CARGO) bench $(CARGO_FLAGS) --target-dir $(CURDIR)/target --bench loops); \
+	failed=$$?; rm -rf "$$IMPACT_LOG"; exit $$failed
 
 bench-languages: toolchain engines ## Measure a policy in each language: size, evaluation, memory (needs python3 with venv)
 	$(CARGO) build $(CARGO_FLAGS) --release --bin countersign

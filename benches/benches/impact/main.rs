@@ -1,25 +1,31 @@
-//! The impact of a change on a million recorded decisions, beside plain loops of other engines over the same records.
+//! The impact of a change on a million recorded decisions.
 //!
-//! The bench makes its log: `DECISIONS` records (1,000,000), in a folder that is removed at the end. Everything that is
-//! compared is a process of its own, so that its memory is its own; a tenth of the records is compared as well, since
-//! memory that grows with a log would show there. Fails if a decision is not in the class that it belongs to, or if recorded
+//! The bench makes its log: `DECISIONS` records (1,000,000), in the folder `IMPACT_LOG` for the loops of other engines
+//! (`benches/peers`), or in one that is removed at the end. Everything that is measured is a process of its own, so that its
+//! memory is its own; a tenth of the records is compared as well, since memory that grows with a log would show there. Fails if a decision is not in the class that it belongs to, or if recorded
 //! verdicts do not stand for evaluations.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a bench"
+)]
 
 mod log;
 
 use std::env;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::Instant;
 
-use countersign::{Claims, PolicySet};
-use countersign_benches::{compiler, machine, set_of};
-use countersign_decision_log::{Reader, VerifiedReader};
-use countersign_peers::{Cedar, Peer, RegoFromClaims, Rules, stack};
+use countersign::PolicySet;
+use countersign_benches::{compiler, five_policies, machine, set_of};
+use countersign_decision_log::VerifiedReader;
 use countersign_replay::{
-    Change, Class, Filter, ImpactObserver, ImpactOptions, NotReplayable, RecordHead, Sampling,
-    impact,
+    Change, Class, Filter, ImpactObserver, ImpactOptions, NotReplayable, Sampling, impact,
 };
 use serde_json::{Value, json};
 
@@ -30,8 +36,6 @@ fn main() -> ExitCode {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["make", folder, decisions] => log::make(Path::new(folder), number(decisions)),
         ["impact", folder, changed] => println!("{}", measure(Path::new(folder), number(changed))),
-        ["regorus", folder] => println!("{}", peer::<RegoFromClaims>(folder, &RegoFromClaims::new)),
-        ["cedar-policy", folder] => println!("{}", peer::<Cedar>(folder, &Cedar::new)),
         [] => compare(),
         _ => panic!("unexpected arguments: {arguments:?}"),
     }
@@ -45,15 +49,16 @@ fn number(text: &str) -> usize {
 /// Measures everything, and prints the table.
 fn compare() {
     let decisions = env::var("DECISIONS").map_or(1_000_000, |text| number(&text));
-    let folder = tempfile::tempdir().expect("a folder");
-    let log = |name: &str, decisions: usize| {
-        let path = folder.path().join(name);
-        let path = path.to_str().expect("a path in UTF-8").to_owned();
+    let temporary = tempfile::tempdir().expect("a folder");
+    let kept = env::var_os("IMPACT_LOG").map(PathBuf::from);
+    let log = |folder: &Path, decisions: usize| {
+        let path = folder.to_str().expect("a path in UTF-8").to_owned();
         output(&["make", &path, &decisions.to_string()]);
         path
     };
     eprintln!("making a log of {decisions} decisions");
-    let (all, tenth) = (log("all", decisions), log("tenth", decisions / 10));
+    let all = log(&kept.unwrap_or_else(|| temporary.path().join("all")), decisions);
+    let tenth = log(&temporary.path().join("tenth"), decisions / 10);
     println!("{}", machine());
     println!("{} Five bindings, {decisions} decisions.\n", compiler());
     println!(
@@ -73,11 +78,6 @@ fn compare() {
             false => String::new(),
         };
         row(what, &whole, Some(&part), decisions, &target);
-    }
-    for peer in ["regorus", "cedar-policy"] {
-        eprintln!("{peer}");
-        let whole = result(&[peer, &all]);
-        row(&format!("plain loop, {peer}"), &whole, None, decisions, "");
     }
 }
 
@@ -120,7 +120,7 @@ fn output(arguments: &[&str]) -> String {
 
 /// The five policies, of which so many have other settings that change no outcome: every decision is to be the same.
 fn candidate(changed: usize) -> PolicySet {
-    let mut stack = stack(&Rules::five());
+    let mut stack = five_policies();
     for (_, settings) in stack.iter_mut().take(changed) {
         // A workspace, an audience or a ceiling that no request has.
         match settings.as_object_mut().expect("an object") {
@@ -133,7 +133,7 @@ fn candidate(changed: usize) -> PolicySet {
             }
             by if by.contains_key("implementations") => {
                 let implementations = by.get_mut("implementations").and_then(Value::as_object_mut);
-                implementations.expect("a table").insert("manual".into(), json!(["nobody"]));
+                push(implementations.expect("a table"), "terraform", json!("nobody"));
             }
             triggers => {
                 let behaviors = triggers.get_mut("behaviors").and_then(Value::as_object_mut);
@@ -181,32 +181,6 @@ impl ImpactObserver for Nothing {
     }
 
     fn progress(&mut self, _: u64) {}
-}
-
-/// Times a plain loop of an engine over the claims of all records: on each processor a loop that reads the log and decides
-/// on every so many of its records.
-fn peer<P: Peer>(folder: &str, new: &(dyn Fn(&Rules) -> P + Sync)) -> Value {
-    let workers = workers();
-    let begin = Instant::now();
-    thread::scope(|scope| {
-        for worker in 0..workers {
-            scope.spawn(move || {
-                let mut engine = new(&Rules::five());
-                let mut reader = Reader::new(Path::new(folder), 1);
-                while let Some(entry) = reader.read().expect("a record") {
-                    if entry.sequence % workers as u64 != worker as u64 {
-                        continue;
-                    }
-                    let head = RecordHead::parse(&entry.record).expect("a record");
-                    let claims = log::claims(head.decision().expect("a decision"));
-                    let claims = Claims::from_record(claims.as_bytes()).expect("claims");
-                    let input = engine.input(&claims);
-                    std::hint::black_box(engine.decide(input));
-                }
-            });
-        }
-    });
-    json!({"seconds": begin.elapsed().as_secs_f64(), "peak_kib": peak()})
 }
 
 fn workers() -> usize {

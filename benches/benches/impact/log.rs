@@ -4,15 +4,14 @@ use std::path::Path;
 use std::thread;
 
 use countersign::{Behavior, Claims, PolicySet};
-use countersign_benches::{claims_of, set_of, triggered_run};
+use countersign_benches::{claims_of, five_policies, set_of, triggered_run};
 use countersign_decision_log::{CheckpointKey, Folder, Log, LogConfig};
-use countersign_peers::{Rules, stack};
 
 /// Records that are written with one sync.
 const BATCH: usize = 512;
 
 /// "Signs" by a checksum: signatures are not measured here.
-pub struct Key;
+pub(crate) struct Key;
 
 impl CheckpointKey for Key {
     fn kid(&self) -> &str {
@@ -32,9 +31,9 @@ impl CheckpointKey for Key {
 }
 
 /// Makes a log of so many decisions of the five policies: of 26 owners and three behaviors, some of which are refused.
-pub fn make(folder: &Path, decisions: usize) {
+pub(crate) fn make(folder: &Path, decisions: usize) {
     std::fs::create_dir_all(folder).expect("a folder");
-    let set = set_of(&stack(&Rules::five()));
+    let set = set_of(&five_policies());
     let disk = Folder::open(folder).expect("a folder");
     let (mut log, _) = Log::open(disk, LogConfig::default(), Box::new(Key)).expect("a log");
     let mut next = 0;
@@ -80,11 +79,4 @@ fn claims_number(number: usize) -> Claims {
     run.building_block.workspace = owner.parse().expect("a workspace");
     run.behavior = [Behavior::Apply, Behavior::Detect, Behavior::Destroy][number / 26 % 3];
     claims_of(run)
-}
-
-/// The claims in the JSON of a decision, which the trace follows.
-pub fn claims(decision: &str) -> &str {
-    let begin = decision.find(r#","claims":{"run""#).expect("claims") + r#","claims":"#.len();
-    let end = decision.find(r#","trace":["#).expect("a trace");
-    decision.get(begin..end).expect("claims")
 }
