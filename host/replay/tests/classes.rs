@@ -14,7 +14,7 @@ use countersign_replay::{
     Class, Difference, Filter, Item, Items, NotReplayable, NotReplayableReason, Place, Question,
     ReplayObserver, Sampling, impact, replay,
 };
-use support::{Scripted, Told, claims, impact_of, items, options, records, set};
+use support::{Observed, Scripted, claims, impact_of, items, options, records, set};
 
 fn request() -> countersign::Claims {
     claims("team-a", "network", "x", 3600, 1000)
@@ -172,7 +172,7 @@ fn questions_are_decided_on_by_the_current_set_first() {
     };
     let all: Vec<_> = facts.iter().map(question).collect();
     let run = |current: Option<&PolicySet>| {
-        let mut told = Told::default();
+        let mut told = Observed::default();
         let mut source = Items(all.clone().into_iter());
         let options = options(Sampling::Off);
         let report = impact(&mut source, current, &candidate, &options, &mut told);
@@ -193,9 +193,9 @@ fn questions_are_decided_on_by_the_current_set_first() {
 }
 
 #[derive(Default)]
-struct ReplayTold(Vec<Difference>, Vec<NotReplayable>);
+struct ReplayObserved(Vec<Difference>, Vec<NotReplayable>);
 
-impl ReplayObserver for ReplayTold {
+impl ReplayObserver for ReplayObserved {
     fn difference(&mut self, difference: Difference) -> bool {
         self.0.push(difference);
         true
@@ -215,7 +215,7 @@ fn a_log_of_several_sets_is_replayed_by_each_of_them() {
     let requests: Vec<_> = (0..200).map(|now| claims("team-a", "network", "x", 60, now)).collect();
     let mut all = records(&sets[0], &requests);
     all.extend(records(&sets[1], &requests[..20]));
-    let mut told = ReplayTold::default();
+    let mut told = ReplayObserved::default();
     let report = replay(&mut items(all.clone()), &sets, &Filter::default(), 3, &mut told);
     assert_eq!((report.counts.same(), report.counts.different), (220, 0));
     assert_eq!(report.counts.same[&sets[1].digest()], 20);
@@ -235,7 +235,7 @@ fn a_fault_of_the_machine_is_not_replayable() {
     let rest = format!(r#""version"{}"#, rest.strip_suffix('}').unwrap());
     let id = countersign::Digest::of(format!("{{{rest}").as_bytes());
     let forged = format!(r#"{head},"decision":{{"id":"{id}",{rest}}}"#).into_bytes();
-    let mut told = ReplayTold::default();
+    let mut told = ReplayObserved::default();
     let report = replay(&mut items(vec![forged]), &sets, &Filter::default(), 1, &mut told);
     assert_eq!(report.counts.not_replayable[&NotReplayableReason::MachineFault], 1);
     assert!(told.1[0].detail.contains("`deadline`"), "{told:?}", told = told.1);

@@ -105,12 +105,12 @@ pub(crate) fn items(records: Vec<Vec<u8>>) -> Items<impl Iterator<Item = Item> +
 
 /// Everything that an observer is told.
 #[derive(Default)]
-pub(crate) struct Told {
+pub(crate) struct Observed {
     pub changes: Vec<Change>,
     pub not_replayable: Vec<NotReplayable>,
 }
 
-impl ImpactObserver for Told {
+impl ImpactObserver for Observed {
     fn change(&mut self, change: Change) -> bool {
         self.changes.push(change);
         true
@@ -133,8 +133,8 @@ pub(crate) fn impact_of(
     records: Vec<Vec<u8>>,
     candidate: &PolicySet,
     sampling: Sampling,
-) -> (ImpactReport, Told) {
-    let mut told = Told::default();
+) -> (ImpactReport, Observed) {
+    let mut told = Observed::default();
     let report = impact(&mut items(records), None, candidate, &options(sampling), &mut told);
     (report, told)
 }
