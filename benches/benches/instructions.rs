@@ -77,7 +77,7 @@ fn decisions(set: PolicySet, claims: fn() -> Claims) -> Box<dyn FnMut() -> Work>
 
 fn tokens() -> Box<dyn FnMut() -> Work> {
     let context = Rc::new(DecisionContext {
-        policies: set_of(&five_policies()),
+        policies: Arc::new(set_of(&five_policies())),
         subjects: SubjectFormats {
             meshstack_id: "demo".parse().expect("a meshStack id"),
             profile: SubjectFormat::ByDefinition,

@@ -135,7 +135,7 @@ impl Check {
             }
             (None, Some(manifest)) => {
                 let (policies, installation) = self.prepare(manifest)?;
-                (policies, installation, None, None)
+                (Arc::new(policies), installation, None, None)
             }
             (None, None) => anyhow::bail!("give --config or --policies"),
         };

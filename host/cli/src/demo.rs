@@ -89,8 +89,11 @@ impl Prepared {
         let (key, _) = SigningKey::generate(Algorithm::Rs256)?;
         let key_set = serde_json::to_string(&KeySet::new([key.public()]))?;
         let issuer = Issuer::new(url, std::sync::Arc::new(key));
-        let context =
-            DecisionContext { policies, subjects: entry.subjects, clouds: entry.audiences };
+        let context = DecisionContext {
+            policies: policies.into(),
+            subjects: entry.subjects,
+            clouds: entry.audiences,
+        };
         Ok(Self { context, issuer, key_set })
     }
 

@@ -103,7 +103,7 @@ impl Sign {
         let clouds = bundle.manifest.issuer.as_ref().map(|entry| entry.audiences.clone());
         let context = DecisionContext {
             // Optimising the policies costs more than it saves for a single decision.
-            policies: self.request.prepare(&bundle)?,
+            policies: Arc::new(self.request.prepare(&bundle)?),
             subjects: SubjectFormats {
                 meshstack_id: input.subject.meshstack_id.clone(),
                 profile: input.subject.profile,

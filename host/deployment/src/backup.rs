@@ -1,7 +1,7 @@
 //! Backup of a service's state while it runs, and the way back.
 //!
 //! ```text
-//! backup:  database (one transaction) ─→ log, up to the first record that is newer than it ─→ keys ─→ backup.json
+//! backup:  database (one transaction) ─→ log, up to the first record that is newer than it ─→ keys, releases ─→ backup.json
 //! restore: backup.json ─→ every file by its digest ─→ the whole log ─→ a new folder of state, in one step
 //! ```
 //!
@@ -24,6 +24,7 @@ use sha2::{Digest, Sha256};
 use crate::error::DeploymentError;
 use crate::files::{self, FileError, FileSystem, private_folder, resolve_relative_to};
 use crate::read::read_config;
+use crate::releases::{ReleaseError, ReleaseStore};
 use crate::snapshot::Snapshot;
 
 /// The file that describes a backup.
@@ -95,6 +96,9 @@ pub enum BackupError {
         /// The reason.
         source: ReadError,
     },
+    /// The releases cannot be copied.
+    #[error("failed to copy the releases")]
+    Releases(#[from] ReleaseError),
     /// The keys cannot be copied.
     #[error("failed to copy the keys")]
     Keys(#[from] KeyFolderError),
@@ -163,6 +167,8 @@ pub async fn backup(config: &Path, to: &Path, now: u64) -> Result<Backup, Backup
     let keys = to.join("keys");
     private_folder(&keys)?;
     KeyFolder::existing(&state.join("keys"))?.copy_to(&keys, checkpoint.as_ref())?;
+    // Without them another policy set would decide after a restore.
+    ReleaseStore::in_state(&state).copy_to(&to.join("releases"))?;
     let mut files = BTreeMap::new();
     digests(to, to, &mut files)?;
     let configuration = configuration(config);

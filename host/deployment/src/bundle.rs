@@ -20,6 +20,8 @@ pub struct ManifestBundle {
     /// The manifest.
     pub manifest: Arc<Manifest>,
     files: BTreeMap<String, Arc<SnapshotFile>>,
+    /// The bytes of the manifest, where it was read from a file.
+    text: Option<Arc<SnapshotFile>>,
 }
 
 impl ManifestBundle {
@@ -35,7 +37,7 @@ impl ManifestBundle {
     pub fn new(manifest: Manifest, files: ManifestFiles) -> Self {
         let files = files.into_iter();
         let files = files.map(|(path, bytes)| (path, Arc::new(SnapshotFile::new(bytes, false))));
-        Self { manifest: Arc::new(manifest), files: files.collect() }
+        Self { manifest: Arc::new(manifest), files: files.collect(), text: None }
     }
 
     /// The manifest of a snapshot.
@@ -64,7 +66,24 @@ impl ManifestBundle {
                 }
             }
         }
-        Ok(Self { manifest, files })
+        let text = snapshot.file(path).ok().map(Arc::clone);
+        Ok(Self { manifest, files, text })
+    }
+
+    /// The bytes of the manifest, where it was read from a file.
+    pub(crate) fn text(&self) -> Option<&[u8]> {
+        self.text.as_ref().map(|file| file.bytes.as_slice())
+    }
+
+    /// The paths of components and settings files, each once, as the manifest has them.
+    pub(crate) fn policy_files(&self) -> impl Iterator<Item = &str> {
+        let issuer = self.manifest.issuer.as_ref();
+        let migrations = issuer.and_then(|issuer| issuer.subject_migrations.as_deref());
+        let bindings = &self.manifest.bindings;
+        self.manifest.files().filter(move |path| {
+            // A file that is both is kept.
+            Some(*path) != migrations || bindings.iter().any(|binding| binding.policy == *path)
+        })
     }
 
     /// The bytes of a file, by the path that the manifest has for it.

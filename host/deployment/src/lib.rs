@@ -50,6 +50,8 @@ mod parsed;
 mod policies;
 #[cfg(feature = "service")]
 mod read;
+#[cfg(feature = "service")]
+mod releases;
 mod renamed;
 #[cfg(feature = "service")]
 mod service_config;
@@ -78,7 +80,12 @@ pub use manifest::{
 pub use manifest_files::ManifestFiles;
 pub use policies::{PreparePoliciesError, PrepareStep, prepare_policies};
 #[cfg(feature = "service")]
-pub use read::read_manifest;
+pub use read::{manifest_of, read_manifest};
+#[cfg(feature = "service")]
+pub use releases::{
+    CandidateNote, NewRelease, PromotionGround, Release, ReleaseBinding, ReleaseDisk, ReleaseError,
+    ReleaseState, ReleaseStore, ServiceHold, ServiceNote, SystemDisk,
+};
 #[cfg(feature = "service")]
 pub use service_config::{
     Config, ConfigError, KeysEntry, ListenEntry, MAX_CONFIG_BYTES, TlsEntry, TrustedIssuerEntry,

@@ -4,17 +4,18 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use countersign::{Digest, Engine, IssuerUrl, Optimization};
+use countersign::{Digest, Engine, IssuerUrl, Optimization, PolicySet};
 use countersign_compiler_worker::CacheFolder;
 use countersign_issuer::{Authorizer, DecisionContext, Jwks, KeySource, TrustedIssuers};
 
-use crate::bundle::ManifestBundle;
+use crate::bundle::{ManifestBundle, missing_migrations};
 use crate::engine;
 use crate::error::DeploymentError;
 use crate::files::{FileSource, FileSystem, resolve_relative_to};
 use crate::https_fetch::{FetchToken, HttpsFetch};
 use crate::installation::Installation;
 use crate::manifest::{Manifest, PreparationEntry};
+use crate::releases::{ReleaseError, ReleaseStore};
 use crate::service_config::{Config, KeysEntry, TrustedIssuerEntry};
 use crate::snapshot::{Snapshot, SnapshotFile};
 
@@ -133,11 +134,60 @@ impl Loader {
             .prepare(&self.engine)
             .map_err(|error| error.at(manifest_path.display().to_string()))?;
         let context = DecisionContext {
-            policies,
+            policies: Arc::new(policies),
             subjects: installation.subjects.clone(),
             clouds: installation.entry.audiences.clone(),
         };
         Ok(Deployment { installation, config, manifest: bundle.manifest, context })
+    }
+
+    /// Makes the deployment of a snapshot with the policies of a release: all of it but the bindings of its manifest, whose
+    /// files need not be there.
+    ///
+    /// # Errors
+    /// When a file is missing or wrong.
+    pub fn deployment_with(
+        &self,
+        snapshot: &Snapshot,
+        policies: Arc<PolicySet>,
+    ) -> Result<Deployment, DeploymentError> {
+        let config = snapshot.config(&self.path)?;
+        let path = self.path(&config.policies);
+        let manifest =
+            snapshot.manifest(&path).map_err(|error| error.at(of_policies(&self.path)))?;
+        let named = manifest.issuer.as_ref().and_then(|entry| entry.subject_migrations.as_ref());
+        let migrations = named.map(|file| {
+            let read = snapshot.file(&resolve_relative_to(&path, file));
+            read.map_err(|error| {
+                let place = format!("{}: issuer.subject-migrations", path.display());
+                missing_migrations(error).at(place)
+            })
+        });
+        let migrations = migrations.transpose()?.map(|file| file.bytes.as_slice());
+        let installation = Installation::new(&path, &manifest, migrations)?;
+        let context = DecisionContext {
+            policies,
+            subjects: installation.subjects.clone(),
+            clouds: installation.entry.audiences.clone(),
+        };
+        Ok(Deployment { installation, config, manifest, context })
+    }
+
+    /// The releases of the service.
+    pub fn releases(&self) -> ReleaseStore {
+        ReleaseStore::in_state(&self.path(&self.at_start.state))
+    }
+
+    /// Prepares the policies of a release.
+    ///
+    /// # Errors
+    /// Those of [`ReleaseStore::prepare`].
+    pub fn prepare_release(
+        &self,
+        releases: &ReleaseStore,
+        release: Digest,
+    ) -> Result<Arc<PolicySet>, ReleaseError> {
+        Ok(Arc::new(releases.prepare(release, &self.engine)?))
     }
 
     /// The certificate chain and the private key of the service, where it speaks HTTPS. No policy waits for these, and

@@ -9,7 +9,7 @@
 //! The service and the command line walk it alike: each only makes an [`IssueRequest`], and adds what it needs around
 //! (who may ask, how often, where records go).
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use countersign::{
     Approval, Audience, Claims, Decision, Digest, Facts, Fault, PolicySet, Reason, ReasonSource,
@@ -27,8 +27,8 @@ use crate::runs::RegisteredRun;
 
 /// Everything that a decision follows from beside the request: replaced whole, and never while a request uses it.
 pub struct DecisionContext {
-    /// The policies.
-    pub policies: PolicySet,
+    /// The policies: shared, since a release that is no longer active is kept for a rollback.
+    pub policies: Arc<PolicySet>,
     /// The form of each subject.
     pub subjects: SubjectFormats,
     /// The cloud of each audience.

@@ -26,6 +26,7 @@ mod keys;
 mod metrics;
 mod problem;
 mod record;
+mod release;
 mod runners;
 mod runs;
 mod service;
@@ -57,6 +58,7 @@ pub use keys::{
 };
 pub use problem::{LogFields, Problem, ProblemKind, Refused};
 pub use record::{OpenLogError, RecordKind, RequestOrigin, Requester, UsedToken, open_log};
+pub use release::{ReleaseAction, ReleaseEvidence, ReleaseStep};
 pub use runners::{RunnerEntry, RunnerKind, Runners};
 pub use runs::{
     Liveness, MAX_SECRET_BYTES, MIN_SECRET_BYTES, RegisteredRun, RunTokenError, SecretHash,

@@ -7,6 +7,7 @@ mod exchange;
 mod principal;
 mod recording;
 mod registration;
+mod releases;
 mod slot;
 mod trusted_keys;
 

@@ -105,7 +105,11 @@ pub(crate) fn context(manifest: &str) -> DecisionContext {
         .collect();
     let policies = prepare_policies(engine(), &manifest, &files).unwrap();
     let issuer = manifest.issuer.unwrap();
-    DecisionContext { policies, subjects: issuer.subjects, clouds: issuer.audiences }
+    DecisionContext {
+        policies: policies.into(),
+        subjects: issuer.subjects,
+        clouds: issuer.audiences,
+    }
 }
 
 fn issuer_of(manifest: &str) -> String {
