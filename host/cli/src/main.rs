@@ -29,6 +29,7 @@ mod policy;
 mod progress;
 mod replay;
 mod replayed_log;
+mod release;
 mod request;
 mod runs;
 mod schema;
@@ -74,6 +75,7 @@ enum Command {
     Verify(verify::Verify),
     Check(check::Check),
     Serve(serve::Serve),
+    Release(release::Release),
     Backup(backup::Backup),
     Restore(backup::Restore),
     Token(token::Token),
@@ -113,6 +115,7 @@ fn main() -> ExitCode {
         Command::Verify(command) => command.run(),
         Command::Check(command) => command.run(),
         Command::Serve(command) => command.run(),
+        Command::Release(command) => command.run(),
         Command::Backup(command) => command.run(),
         Command::Restore(command) => command.run(),
         Command::Token(command) => command.run(),

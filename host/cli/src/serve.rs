@@ -4,6 +4,7 @@ mod log_lines;
 mod logging;
 #[cfg(unix)]
 mod open_files;
+mod releases;
 mod reload;
 mod signals;
 mod supervisor;
@@ -16,13 +17,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use countersign_deployment::{DeploymentError, Loader, ServiceState, Snapshot};
+use countersign_deployment::{Loader, ServiceState, Snapshot};
 use countersign_http::{Listeners, Tls, serve};
 use countersign_issuer::{Permission, Service, ServiceParts};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
 use self::logging::LogForm;
+use self::releases::Releases;
 use self::signals::Sighup;
 pub(crate) use self::signals::Stop;
 use crate::cache::CacheArguments;
@@ -48,7 +50,8 @@ SIGHUP, or a change in the content of the manifest, of a file that it names, or 
 configuration, reloads policies, API keys, trusted issuers and the certificate. New policies
 are prepared beside those in use and replace them together; if anything fails, those in use stay.
 API keys and trusted issuers are replaced separately, even if policies fail. SIGHUP also fetches the
-keys of trusted issuers anew, so that one that was withdrawn is no longer accepted. Other changes of
+keys of trusted issuers anew, so that one that was withdrawn is no longer accepted. Where a release is
+active (`countersign release`), it decides in the place of the manifest's bindings. Other changes of
 the configuration require a restart. SIGTERM, SIGINT and SIGQUIT stop the service: requests finish,
 then log and database are closed. Other signals that would end it are ignored and logged.
 
@@ -141,7 +144,7 @@ impl Serve {
             }
         });
         #[cfg_attr(not(unix), expect(unused_mut, reason = "only Unix limits descriptors"))]
-        let Some((mut parts, tls)) = prepared? else {
+        let Some((mut parts, tls, releases)) = prepared? else {
             tracing::info!("stopped before it has served");
             return Ok(Exit::Success);
         };
@@ -158,8 +161,11 @@ impl Serve {
             );
         }
         runtime.block_on(async {
-            let (of_reload, loader) = (Arc::clone(&service), Arc::clone(loader));
-            reload::watch(of_reload, loader, tls.clone(), sighup, snapshot);
+            // Before the first decision, so that none is before the steps that led to its policies.
+            releases.begin(&service).await?;
+            let (of_reload, of_releases) = (Arc::clone(&service), Arc::clone(&releases));
+            reload::watch(of_reload, of_releases, tls.clone(), sighup, snapshot);
+            releases::watch(Arc::clone(&service), releases);
             run_maintenance(Arc::clone(&service));
             supervisor::keep_watchdog_quiet(&service);
             let scheme = if tls.is_some() { "https" } else { "http" };
@@ -193,21 +199,21 @@ impl Serve {
 async fn prepare(
     loader: &Arc<Loader>,
     snapshot: &Snapshot,
-) -> Result<(ServiceParts, Option<Arc<Tls>>)> {
+) -> Result<(ServiceParts, Option<Arc<Tls>>, Arc<Releases>)> {
     let state = ServiceState::open(loader).await?;
     for recovered in &state.recovered {
         tracing::warn!(?recovered, "quarantined an incomplete record left by a crash");
     }
     let (preparing, of_thread) = (Arc::clone(loader), snapshot.clone());
     let prepared = tokio::task::spawn_blocking(move || {
-        let deployment = preparing.deployment(&of_thread)?;
+        let (releases, deployment) = Releases::open(&preparing, &of_thread)?;
         let authorizer = preparing.authorizer(&of_thread, &deployment.installation.url)?;
-        Ok::<_, DeploymentError>((deployment, authorizer))
+        anyhow::Ok((releases, deployment, authorizer))
     });
     let tls = loader.tls(snapshot)?.map(|tls| Tls::new(tls.certificate(), tls.key()));
     let tls = tls.transpose().context("listen.certificate")?.map(Arc::new);
-    let (deployment, authorizer) = prepared.await??;
-    Ok((state.into_parts(loader, deployment, authorizer), tls))
+    let (releases, deployment, authorizer) = prepared.await??;
+    Ok((state.into_parts(loader, deployment, authorizer), tls, Arc::new(releases)))
 }
 
 fn run_maintenance(service: Arc<Service>) {

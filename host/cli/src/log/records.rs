@@ -34,6 +34,12 @@ pub(crate) struct RecordView<'r> {
     /// The host's reasons for a refusal before any decision.
     #[serde(default)]
     pub reasons: Vec<ReasonView>,
+    /// The action of a step of releases.
+    #[serde(default)]
+    pub action: Option<&'r str>,
+    /// The release that the step is about.
+    #[serde(default)]
+    pub release: Option<&'r str>,
 }
 
 #[derive(Deserialize)]
@@ -129,7 +135,9 @@ impl<'r> RecordView<'r> {
             let codes: Vec<_> = self.reasons.iter().map(|r| r.code.as_str()).collect();
             let reasons =
                 if codes.is_empty() { String::new() } else { format!(": {}", codes.join(",")) };
-            return format!("{sequence} {time} {}{run}{reasons}", self.kind);
+            let words = [self.action, self.release].into_iter().flatten();
+            let step = words.fold(String::new(), |step, word| format!("{step} {word}"));
+            return format!("{sequence} {time} {}{step}{run}{reasons}", self.kind);
         };
         let run = &decision.claims.run;
         let what = match (decision.outcome, &self.issued) {

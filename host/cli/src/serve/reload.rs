@@ -10,6 +10,7 @@ use countersign_http::Tls;
 use countersign_issuer::{Problem, Service};
 use tokio::task::spawn_blocking;
 
+use super::releases::Releases;
 use super::signals::Sighup;
 use super::supervisor;
 use crate::clock;
@@ -31,12 +32,13 @@ const SOON: u64 = 7 * 86_400;
 /// Reloads on the signal, and when the content of a file has changed.
 pub(super) fn watch(
     service: Arc<Service>,
-    loader: Arc<Loader>,
+    releases: Arc<Releases>,
     tls: Option<Arc<Tls>>,
     mut sighup: Sighup,
     at_start: Snapshot,
 ) {
     tokio::spawn(async move {
+        let loader = Arc::clone(releases.loader());
         let mut current = at_start;
         let (mut pause, mut retry) = (INTERVAL, false);
         loop {
@@ -55,7 +57,7 @@ pub(super) fn watch(
                 continue;
             };
             supervisor::is_reloading();
-            retry = reload(&service, &loader, tls.as_deref(), &current, why).await;
+            retry = reload(&service, &releases, tls.as_deref(), &current, why).await;
             supervisor::is_serving();
         }
     });
@@ -70,11 +72,12 @@ async fn look(loader: &Arc<Loader>, before: Snapshot) -> Option<Snapshot> {
 /// Reloads from a snapshot. Returns true if the same files should be tried again.
 async fn reload(
     service: &Arc<Service>,
-    loader: &Arc<Loader>,
+    releases: &Releases,
     tls: Option<&Tls>,
     snapshot: &Snapshot,
     why: &'static str,
 ) -> bool {
+    let loader = releases.loader();
     match reload_access(service, loader, snapshot.clone()).await {
         Ok(()) => {
             tracing::info!(why, "reloaded access configuration");
@@ -107,7 +110,7 @@ async fn reload(
             );
         }
     }
-    match reload_policies(service, loader, snapshot.clone()).await {
+    match reload_policies(service, releases, snapshot.clone()).await {
         Ok(digest) => {
             tracing::info!(why, policy_set = digest, "reloaded policies");
             false
@@ -182,12 +185,19 @@ pub(super) fn show_certificate(service: &Service, tls: &Tls) {
 
 async fn reload_policies(
     service: &Service,
-    loader: &Arc<Loader>,
+    releases: &Releases,
     snapshot: Snapshot,
 ) -> Result<String> {
-    let preparing = Arc::clone(loader);
-    let deployment = spawn_blocking(move || preparing.deployment(&snapshot)).await??;
-    let changed = loader.require_restart(&deployment.config);
+    // Until the context is replaced: a release that is taken meanwhile would be undone.
+    let mut taken = releases.taken().await;
+    let loader = Arc::clone(releases.loader());
+    let active = taken.active();
+    let deployment = spawn_blocking(move || match active {
+        Some(policies) => loader.deployment_with(&snapshot, policies),
+        None => loader.deployment(&snapshot),
+    });
+    let deployment = deployment.await??;
+    let changed = releases.loader().require_restart(&deployment.config);
     if !changed.is_empty() {
         let keys = changed.join(", ");
         tracing::warn!(keys, "changes in the configuration require a restart");
@@ -197,5 +207,6 @@ async fn reload_policies(
     }
     let digest = deployment.context.policies.digest().to_string();
     service.replace(deployment.context).map_err(NotOnRecord)?;
+    taken.replaced(releases, service);
     Ok(digest)
 }

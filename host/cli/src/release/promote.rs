@@ -1,0 +1,176 @@
+//! `countersign release promote` and `countersign release rollback`
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use countersign::{Digest, visible};
+use countersign_deployment::{
+    NewRelease, PromotionGround, ReleaseError, ReleaseStore, manifest_of,
+};
+use countersign_issuer::ReleaseStep;
+use serde::Serialize;
+
+use super::{ServiceArgument, cases, prepare, taken};
+use crate::cache::CacheArguments;
+use crate::output::{self, Exit, Format};
+use crate::{clock, progress};
+
+/// The maximum length of a reason, in bytes.
+const MAX_REASON_BYTES: usize = 1024;
+
+/// Let a staged release decide
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  countersign release promote --config issuer.toml --without-evidence 'approved in CHG-4711'
+  countersign release promote --config issuer.toml 1f4a92 --without-evidence 'back to the release of May'
+
+The promotion is one step on disk: a crash leaves either the release before active, or this one. A service that runs puts
+it on record first, and then decides by it; the command waits for that. Where no service runs, the next one does so when
+it starts.
+
+Before the first promotion the manifest of the configuration decides. It is prepared and kept as a release as well, so
+that a rollback can go back to it.
+
+The JSON has `step`, `action`, `at`, `release`, `from`, `reason`, and `taken`: true once the service decides by it,
+false where no service runs.
+
+Exit status: 0 promoted, 1 anything else.")]
+pub(super) struct Promote {
+    #[command(flatten)]
+    service: ServiceArgument,
+
+    /// The release, by its digest or the beginning of it [default: the candidate]
+    #[arg(value_name = "RELEASE")]
+    release: Option<String>,
+
+    /// Promote without evidence; the reason is put on record
+    #[arg(long, value_name = "REASON", value_parser = reason)]
+    without_evidence: String,
+
+    #[command(flatten)]
+    cache: CacheArguments,
+
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+/// Let the release decide that decided before
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  countersign release rollback --config issuer.toml --reason 'team-b has no tokens'
+
+Nothing is compiled: the service has the release before in memory, or finds it compiled. Another rollback goes one more
+release back. To go forward again, promote the release.
+
+The JSON has `step`, `action`, `at`, `release`, `from`, `reason`, and `taken`: true once the service decides by it,
+false where no service runs.
+
+Exit status: 0 rolled back, 1 anything else.")]
+pub(super) struct Rollback {
+    #[command(flatten)]
+    service: ServiceArgument,
+
+    /// The reason, which is put on record
+    #[arg(long, value_name = "REASON", value_parser = reason)]
+    reason: Option<String>,
+
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+#[derive(Serialize)]
+struct Done<'d> {
+    #[serde(flatten)]
+    step: &'d ReleaseStep,
+    taken: bool,
+}
+
+impl Promote {
+    pub(super) fn run(&self) -> Result<Exit> {
+        let store = self.service.store()?;
+        let state = store.state()?;
+        let release = match &self.release {
+            Some(text) => store.find(text)?,
+            None => state.candidate.ok_or(ReleaseError::NoCandidate)?,
+        };
+        let ground =
+            PromotionGround { evidence: None, reason: Some(self.without_evidence.clone()) };
+        let from = match state.active {
+            Some(active) => active,
+            None => self.adopt(&store, release)?,
+        };
+        let step = store.promote(release, from, ground, clock::now(None)?)?;
+        finish(&store, &step, self.format)
+    }
+
+    /// Keeps the policy set that decides by the manifest as the active release.
+    fn adopt(&self, store: &ReleaseStore, release: Digest) -> Result<Digest> {
+        let manifest = manifest_of(&self.service.config)?;
+        let prepared = progress::with_spinner("preparing the manifest that decides", || {
+            let (bundle, policies) = prepare::prepare(&manifest, &self.cache)?;
+            let cases = cases::run(&bundle, &manifest, &self.cache)?;
+            anyhow::Ok((bundle, policies, cases))
+        });
+        let (bundle, policies, cases) = prepared
+            .context("nothing was promoted: a rollback could not go back to what decides now")?;
+        let digest = policies.digest();
+        if digest == release {
+            bail!(
+                "release {release}: {} has the same policies, which decide already",
+                manifest.display()
+            );
+        }
+        if let Some(deciding) = store.note()?.deciding.filter(|deciding| *deciding != digest)
+            && store.is_served()?
+        {
+            bail!(
+                "the service decides by {deciding}, and {} is {digest} now: put the manifest right, and wait until the \
+                 service has reloaded it, so that a rollback can go back to what decides",
+                manifest.display()
+            );
+        }
+        store.adopt(
+            &NewRelease { bundle: &bundle, policies: &policies, cases },
+            clock::now(None)?,
+        )?;
+        Ok(digest)
+    }
+}
+
+impl Rollback {
+    pub(super) fn run(&self) -> Result<Exit> {
+        let store = self.service.store()?;
+        let step = store.rollback(self.reason.clone(), None, clock::now(None)?)?;
+        finish(&store, &step, self.format)
+    }
+}
+
+/// Waits for the service, and prints the step.
+fn finish(store: &ReleaseStore, step: &ReleaseStep, format: Format) -> Result<Exit> {
+    let taken =
+        progress::with_spinner("waiting for the service", || taken::wait(store, step.step))?;
+    match format {
+        Format::Json => output::print_json(&Done { step, taken })?,
+        Format::Human => {
+            let action = step.action.as_str().replace('-', " ");
+            let to = if action == "promoted" { "" } else { " to" };
+            output::print(&visible(&format!("{action}{to} {}\n", step.release)))?;
+            output::status(match taken {
+                true => "The service decides by it.",
+                false => "No service runs on this state: the next one decides by it.",
+            });
+        }
+    }
+    Ok(Exit::Success)
+}
+
+fn reason(text: &str) -> Result<String, String> {
+    let trimmed = text.trim();
+    if trimmed.is_empty() || trimmed.len() > MAX_REASON_BYTES {
+        return Err(format!("expected a reason of 1 to {MAX_REASON_BYTES} bytes"));
+    }
+    Ok(trimmed.to_owned())
+}

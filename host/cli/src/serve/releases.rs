@@ -1,0 +1,252 @@
+//! The releases of a running service: it starts from the active one, and follows each step.
+//!
+//! A step is put on record, and then taken. The policies of the active release, of the one before and of the candidate are
+//! kept prepared, so that promoting and rolling back change a pointer.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use countersign::{Digest, PolicySet};
+use countersign_deployment::{
+    Deployment, Loader, ReleaseState, ReleaseStore, ServiceHold, ServiceNote, Snapshot,
+};
+use countersign_issuer::Service;
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::task::spawn_blocking;
+
+/// The interval at which the next step is looked for, which is a look at one name.
+const INTERVAL: Duration = Duration::from_millis(200);
+
+/// The time after which a release that could not be prepared is tried again.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// The releases of a running service.
+pub(super) struct Releases {
+    loader: Arc<Loader>,
+    store: Arc<ReleaseStore>,
+    taken: Mutex<Followed>,
+    _hold: ServiceHold,
+}
+
+/// The state that the service decides by. Held while the context is replaced.
+pub(super) struct Followed {
+    /// The steps that are on record.
+    state: ReleaseState,
+    /// The release whose policies decide; `None` for the manifest's.
+    active: Option<Digest>,
+    note: ServiceNote,
+    prepared: HashMap<Digest, Arc<PolicySet>>,
+    /// The releases that could not be prepared, and when.
+    failed: HashMap<Digest, Instant>,
+}
+
+/// Takes the steps of releases as they come.
+pub(super) fn watch(service: Arc<Service>, releases: Arc<Releases>) {
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(INTERVAL).await;
+            if let Err(error) = releases.follow(&service).await {
+                let error = countersign::visible(&format!("{error:#}"));
+                tracing::error!(error, "failed to follow releases; what decides stays");
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+    });
+}
+
+impl Releases {
+    /// Reads the releases of a service, and makes its deployment: with the policies of the active release, where there is
+    /// one.
+    pub(super) fn open(loader: &Arc<Loader>, snapshot: &Snapshot) -> Result<(Self, Deployment)> {
+        let store = loader.releases();
+        let hold = store.hold().context("releases")?;
+        let (state, note) = (store.state().context("releases")?, store.note()?);
+        let (active, mut prepared) = (state.active, HashMap::new());
+        let deployment = match active {
+            None => loader.deployment(snapshot)?,
+            Some(release) => {
+                let policies = loader.prepare_release(&store, release).with_context(|| {
+                    format!(
+                        "the active release {release}; `countersign release rollback` makes the one before active"
+                    )
+                })?;
+                prepared.insert(release, Arc::clone(&policies));
+                loader.deployment_with(snapshot, policies)?
+            }
+        };
+        let taken = Followed { state, active, note, prepared, failed: HashMap::new() };
+        let (loader, store) = (Arc::clone(loader), Arc::new(store));
+        Ok((Self { loader, store, taken: Mutex::new(taken), _hold: hold }, deployment))
+    }
+
+    pub(super) fn loader(&self) -> &Arc<Loader> {
+        &self.loader
+    }
+
+    /// The state that the service decides by; nobody else replaces the context while it is held.
+    pub(super) async fn taken(&self) -> MutexGuard<'_, Followed> {
+        self.taken.lock().await
+    }
+
+    /// Puts the steps on record that were made while no service ran.
+    pub(super) async fn begin(&self, service: &Service) -> Result<()> {
+        let mut taken = self.taken.lock().await;
+        let (from, last) = (taken.note.recorded + 1, taken.state.step);
+        // One from another state, such as an older copy of it.
+        let from = if from > last + 1 { 1 } else { from };
+        if from <= last {
+            for step in self.store.steps(from)?.iter().filter(|step| step.step <= last) {
+                let recorded = service.record_release(step).await;
+                recorded
+                    .map_err(|problem| anyhow::anyhow!("no record of a release: {problem:?}"))?;
+            }
+        }
+        taken.note.recorded = last;
+        taken.note.taken = last;
+        taken.note.problem = None;
+        taken.replaced(self, service);
+        if let Some(release) = taken.active {
+            tracing::info!(%release, step = last, "decides by the active release");
+        }
+        Ok(())
+    }
+
+    /// Takes the steps that were made since, and prepares the releases that may be needed.
+    async fn follow(self: &Arc<Self>, service: &Arc<Service>) -> Result<()> {
+        let mut taken = self.taken.lock().await;
+        let next = taken.state.step + 1;
+        if self.store.has_step(next) {
+            let store = Arc::clone(&self.store);
+            let steps = spawn_blocking(move || store.steps(next)).await??;
+            for step in steps {
+                let mut state = taken.state.clone();
+                state.add(&step).map_err(|problem| anyhow::anyhow!(problem))?;
+                let recorded = service.record_release(&step).await;
+                recorded
+                    .map_err(|problem| anyhow::anyhow!("no record of a release: {problem:?}"))?;
+                let (action, release) = (step.action.as_str(), step.release);
+                tracing::info!(step = step.step, action, %release, "a step of releases");
+                taken.state = state;
+                taken.note.recorded = step.step;
+            }
+        }
+        if taken.note.taken < taken.state.step {
+            self.take(&mut taken, service).await;
+        }
+        self.prepare_others(&mut taken);
+        Ok(())
+    }
+
+    /// Makes the active release decide.
+    async fn take(&self, taken: &mut Followed, service: &Service) {
+        if taken.active != taken.state.active
+            && let Some(release) = taken.state.active
+        {
+            match self.prepared(taken, release).await {
+                None => return,
+                Some(Ok(policies)) => {
+                    service.replace_policies(policies);
+                    taken.active = Some(release);
+                    tracing::info!(%release, "decides by another release");
+                }
+                Some(Err(error)) => {
+                    let problem = countersign::visible(&format!("{error:#}"));
+                    service.record_reload_failure();
+                    tracing::error!(
+                        %release,
+                        error = problem,
+                        "failed to prepare the active release; the policies before stay in use"
+                    );
+                    taken.note.problem = Some(problem);
+                    taken.replaced(self, service);
+                    return;
+                }
+            }
+        }
+        taken.note.taken = taken.state.step;
+        taken.note.problem = None;
+        taken.replaced(self, service);
+    }
+
+    /// The policies of a release; `None` while it is not time to try again.
+    async fn prepared(&self, taken: &mut Followed, release: Digest) -> Option<Result<Arc<PolicySet>>> {
+        if let Some(policies) = taken.prepared.get(&release) {
+            return Some(Ok(Arc::clone(policies)));
+        }
+        if taken.failed.get(&release).is_some_and(|at| at.elapsed() < AGAIN) {
+            return None;
+        }
+        let policies = self.prepare(release).await;
+        match &policies {
+            Ok(policies) => drop(taken.prepared.insert(release, Arc::clone(policies))),
+            Err(_) => drop(taken.failed.insert(release, Instant::now())),
+        }
+        Some(policies)
+    }
+
+    async fn prepare(&self, release: Digest) -> Result<Arc<PolicySet>> {
+        let (loader, store) = (Arc::clone(&self.loader), Arc::clone(&self.store));
+        Ok(spawn_blocking(move || loader.prepare_release(&store, release)).await??)
+    }
+
+    /// Prepares the release before and the candidate, in a task of its own: a rollback never waits for it. Forgets what is
+    /// none of them.
+    fn prepare_others(self: &Arc<Self>, taken: &mut Followed) {
+        let wanted = taken.wanted();
+        taken.prepared.retain(|release, _| wanted.contains(release));
+        for release in wanted {
+            let is_known = taken.prepared.contains_key(&release);
+            if is_known || taken.failed.get(&release).is_some_and(|at| at.elapsed() < AGAIN) {
+                continue;
+            }
+            // Counts as failed until it is there, so that it is begun once.
+            taken.failed.insert(release, Instant::now() + Duration::from_secs(3600));
+            let releases = Arc::clone(self);
+            tokio::spawn(async move {
+                let prepared = releases.prepare(release).await;
+                let mut taken = releases.taken.lock().await;
+                match prepared {
+                    Ok(policies) => {
+                        taken.failed.remove(&release);
+                        taken.prepared.insert(release, policies);
+                    }
+                    Err(error) => {
+                        let error = countersign::visible(&format!("{error:#}"));
+                        tracing::warn!(%release, error, "failed to prepare a release that does not decide");
+                        taken.failed.insert(release, Instant::now());
+                    }
+                }
+            });
+        }
+    }
+}
+
+impl Followed {
+    /// The policies of the release that decides; `None` where the manifest's do.
+    pub(super) fn active(&self) -> Option<Arc<PolicySet>> {
+        self.active.and_then(|release| self.prepared.get(&release)).map(Arc::clone)
+    }
+
+    /// Reports what the service decides by.
+    pub(super) fn replaced(&mut self, releases: &Releases, service: &Service) {
+        self.note.deciding = Some(service.policy_set());
+        if let Err(error) = releases.store.write_note(&self.note) {
+            let error = countersign::visible(&format!("{:#}", anyhow::Error::from(error)));
+            tracing::warn!(
+                error,
+                "failed to report what decides; `countersign release` may wait for it"
+            );
+        }
+    }
+
+    /// The releases that are kept prepared.
+    fn wanted(&self) -> Vec<Digest> {
+        let mut wanted: Vec<_> = self.active.into_iter().collect();
+        wanted.extend(self.state.active);
+        wanted.extend(self.state.previous());
+        wanted.extend(self.state.candidate);
+        wanted
+    }
+}
