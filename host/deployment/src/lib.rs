@@ -80,7 +80,7 @@ pub use manifest::{
 pub use manifest_files::ManifestFiles;
 pub use policies::{PreparePoliciesError, PrepareStep, prepare_policies};
 #[cfg(feature = "service")]
-pub use read::{manifest_of, read_manifest};
+pub use read::{manifest_of, read_manifest, releases_entry};
 #[cfg(feature = "service")]
 pub use releases::{
     CandidateNote, NewRelease, PromotionGround, Release, ReleaseBinding, ReleaseDisk, ReleaseError,
@@ -88,7 +88,8 @@ pub use releases::{
 };
 #[cfg(feature = "service")]
 pub use service_config::{
-    Config, ConfigError, KeysEntry, ListenEntry, MAX_CONFIG_BYTES, TlsEntry, TrustedIssuerEntry,
+    Config, ConfigError, KeysEntry, ListenEntry, MAX_CONFIG_BYTES, ReleasesEntry, TlsEntry,
+    TrustedIssuerEntry,
 };
 #[cfg(feature = "service")]
 pub use service_state::{

@@ -214,6 +214,7 @@ impl Loader {
             (config.state != before.state, "state"),
             (config.listen.address != before.listen.address, "listen.address"),
             (config.listen.probes != before.listen.probes, "listen.probes"),
+            (config.releases != before.releases, "[releases]"),
             (config.settings != before.settings, "[tokens], [runs], [keys] or [limits]"),
         ];
         changed.into_iter().filter(|(changed, _)| *changed).map(|(_, key)| key).collect()

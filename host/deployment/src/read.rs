@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::error::DeploymentError;
 use crate::files::{read, resolve_relative_to, text_of};
 use crate::manifest::{MAX_MANIFEST_BYTES, Manifest};
-use crate::service_config::{Config, MAX_CONFIG_BYTES};
+use crate::service_config::{Config, MAX_CONFIG_BYTES, ReleasesEntry};
 
 /// Reads and parses `issuer.toml`, and none of the files that it names.
 ///
@@ -23,6 +23,14 @@ pub(crate) fn read_config(path: &Path) -> Result<Config, DeploymentError> {
 /// When the configuration cannot be read or parsed.
 pub fn manifest_of(config: &Path) -> Result<PathBuf, DeploymentError> {
     Ok(resolve_relative_to(config, &read_config(config)?.policies))
+}
+
+/// The table `[releases]` of a configuration.
+///
+/// # Errors
+/// When the configuration cannot be read or parsed.
+pub fn releases_entry(config: &Path) -> Result<ReleasesEntry, DeploymentError> {
+    Ok(read_config(config)?.releases)
 }
 
 /// Reads and parses `countersign.toml`, and none of the files that it names.

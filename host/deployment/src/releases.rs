@@ -104,6 +104,11 @@ impl ReleaseStore {
         Self { folder: folder.to_owned(), disk }
     }
 
+    /// The folder of the service's decision log.
+    pub fn log(&self) -> PathBuf {
+        self.folder.with_file_name("log")
+    }
+
     /// The state after the last step.
     ///
     /// # Errors
@@ -401,6 +406,9 @@ impl ReleaseStore {
 
     /// Copies all releases and steps to a new folder, while others may add to them.
     pub(crate) fn copy_to(&self, to: &Path) -> Result<(), ReleaseError> {
+        if self.last_step()? == 0 {
+            return Ok(());
+        }
         // Steps first: what they name was there before them, and nothing is ever taken away.
         for folder in ["steps", "sets", "files"] {
             private_folder(&to.join(folder))?;

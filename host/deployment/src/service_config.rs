@@ -2,6 +2,7 @@
 
 mod file;
 mod listen;
+mod releases;
 mod trusted_issuer;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use countersign_issuer::{
 use crate::https_fetch::Origin;
 
 pub use file::ConfigError;
+pub use releases::ReleasesEntry;
 
 /// The maximum length of a configuration, in bytes.
 pub const MAX_CONFIG_BYTES: usize = 4 << 20;
@@ -29,6 +31,8 @@ pub struct Config {
     pub listen: ListenEntry,
     /// The other tables.
     pub settings: ServiceConfig,
+    /// `[releases]`: the trial of candidates, their evidence, and automatic rollback.
+    pub releases: ReleasesEntry,
     /// `[[api-key]]`: keys of the control plane.
     pub api_keys: Vec<ApiKey>,
     /// `[[trusted-issuer]]`: issuers whose tokens are accepted.

@@ -86,6 +86,8 @@ pub struct PendingDecision {
     kind: RecordKind,
     record: Vec<u8>,
     faults: Vec<&'static str>,
+    /// The decision's own record.
+    json: String,
     decided: Decided,
     issued: Option<Issued>,
 }
@@ -306,7 +308,7 @@ impl<'d> Decider<'d> {
         let bytes = record.with(&json)?;
         let decided =
             Decided { decision, policy_set, subject, outcome, preflight: record.preflight };
-        Ok(PendingDecision { kind: head.kind, record: bytes, faults, decided, issued })
+        Ok(PendingDecision { kind: head.kind, record: bytes, faults, json, decided, issued })
     }
 
     /// The token of an approval, if one is requested; or the violations for which its cloud would reject it.
@@ -362,6 +364,16 @@ impl PendingDecision {
     /// The codes of the faults in its trace.
     pub fn faults(&self) -> &[&'static str] {
         &self.faults
+    }
+
+    /// The decision's own record.
+    pub(crate) fn decision_json(&self) -> &str {
+        &self.json
+    }
+
+    /// Digest of the policy set that decided.
+    pub(crate) fn policy_set(&self) -> Digest {
+        self.decided.policy_set
     }
 
     /// Queues the record, and gives the decision to `done` when the record is durable; or an error when it is not, as far

@@ -66,7 +66,7 @@ pub use runs::{
 };
 pub use service::{
     ExchangeRequest, Principal, RegisteredQuestion, Registration, Service, ServiceError,
-    ServiceParts, Slot, SubjectToken,
+    ServiceParts, Slot, SubjectToken, TrialCounts, WatchedRelease,
 };
 pub use store::{
     Registered, RunPage, RunQuery, SqliteStore, Store, StoreError, StoreMark, UnboundError,

@@ -36,6 +36,12 @@ pub(crate) struct Metrics {
     /// By digest: 1 for the one that decides.
     pub(crate) policy_set: IntGaugeVec,
     pub(crate) bindings: IntGauge,
+    /// 1 while one is tried.
+    pub(crate) candidate: IntGauge,
+    /// By class of difference.
+    pub(crate) candidate_decisions: IntCounterVec,
+    pub(crate) candidate_faults: IntCounter,
+    pub(crate) candidate_skipped: IntCounter,
     /// By algorithm and phase.
     pub(crate) keys: IntGaugeVec,
     /// 1 once the log has failed.
@@ -190,6 +196,23 @@ impl Metrics {
                 "countersign_policy_set",
                 "The policy set that decides, by its digest.",
                 &["digest"],
+            )?,
+            candidate: gauge(
+                "countersign_candidate",
+                "1 while a candidate is tried beside the policy set that decides.",
+            )?,
+            candidate_decisions: counters(
+                "countersign_candidate_decisions_total",
+                "Decisions that a candidate was compared with, by class of difference.",
+                &["class"],
+            )?,
+            candidate_faults: counter(
+                "countersign_candidate_faults_total",
+                "Decisions in which a binding of a candidate faults that does not fault now.",
+            )?,
+            candidate_skipped: counter(
+                "countersign_candidate_skipped_total",
+                "Decisions that a candidate had no processor time for.",
             )?,
             bindings: gauge("countersign_bindings", "Bindings of the policy set that decides.")?,
             keys: gauges(

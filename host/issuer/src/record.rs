@@ -1,5 +1,6 @@
 //! The records of decisions, each durable before its answer leaves.
 
+mod candidate;
 mod changes;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use crate::checkpoint::CheckpointSigner;
 use crate::clock::{Clock, ClockError};
 use crate::decider::RecordHead;
 
+pub(crate) use self::candidate::candidate_record;
 pub(crate) use self::changes::{ChangeRecord, finished_record, refused_record, registered_record};
 
 /// The requester, as records have it.

@@ -7,8 +7,10 @@ mod exchange;
 mod principal;
 mod recording;
 mod registration;
+mod release_watch;
 mod releases;
 mod slot;
+mod trial;
 mod trusted_keys;
 
 use std::num::NonZeroU32;
@@ -25,6 +27,8 @@ use governor::{DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter};
 use tokio::sync::Semaphore;
 
 use self::deciders::Deciders;
+use self::release_watch::ReleaseWatch;
+use self::trial::CandidateTrial;
 use crate::access::Authorizer;
 use crate::clock::{Clock, ClockError};
 use crate::config::ServiceConfig;
@@ -39,7 +43,10 @@ pub use decide::RegisteredQuestion;
 pub use exchange::{ExchangeRequest, SubjectToken};
 pub use principal::Principal;
 pub use registration::Registration;
+pub use release_watch::WatchedRelease;
 pub use slot::Slot;
+pub use trial::TrialCounts;
+pub(crate) use trial::class_words;
 
 /// The time for which an answer of the store says that it answers.
 const FRESH: Duration = Duration::from_millis(100);
@@ -89,6 +96,10 @@ pub struct Service {
     /// The places of requests whose callers have proved nothing.
     candidates: Arc<Semaphore>,
     metrics: Metrics,
+    /// The candidate that is tried beside the policies.
+    trial: ArcSwapOption<CandidateTrial>,
+    /// The watch over a release that was promoted.
+    release_watch: ArcSwapOption<ReleaseWatch>,
     /// Held while the metrics are written: some are made anew for it.
     scraping: Mutex<()>,
     /// The last time that the store said that it is ready.
@@ -157,6 +168,8 @@ impl Service {
             in_flight: AtomicUsize::new(0),
             candidates: Arc::new(Semaphore::new(config.max_unproven_requests)),
             metrics: Metrics::new(now)?,
+            trial: ArcSwapOption::empty(),
+            release_watch: ArcSwapOption::empty(),
             scraping: Mutex::new(()),
             store_answered: ArcSwapOption::empty(),
             dropped_log_lines: OnceLock::new(),

@@ -37,6 +37,9 @@ pub(crate) struct RecordView<'r> {
     /// The action of a step of releases.
     #[serde(default)]
     pub action: Option<&'r str>,
+    /// The class of difference of a candidate.
+    #[serde(default)]
+    pub class: Option<&'r str>,
     /// The release that the step is about.
     #[serde(default)]
     pub release: Option<&'r str>,
@@ -135,7 +138,7 @@ impl<'r> RecordView<'r> {
             let codes: Vec<_> = self.reasons.iter().map(|r| r.code.as_str()).collect();
             let reasons =
                 if codes.is_empty() { String::new() } else { format!(": {}", codes.join(",")) };
-            let words = [self.action, self.release].into_iter().flatten();
+            let words = [self.action, self.class, self.release].into_iter().flatten();
             let step = words.fold(String::new(), |step, word| format!("{step} {word}"));
             return format!("{sequence} {time} {}{step}{run}{reasons}", self.kind);
         };

@@ -3,24 +3,30 @@
 //! A step is put on record, and then taken. The policies of the active release, of the one before and of the candidate are
 //! kept prepared, so that promoting and rolling back change a pointer.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use countersign::{Digest, PolicySet};
 use countersign_deployment::{
-    Deployment, Loader, ReleaseState, ReleaseStore, ServiceHold, ServiceNote, Snapshot,
+    CandidateNote, Deployment, Loader, ReleaseError, ReleaseState, ReleaseStore, ServiceHold,
+    ServiceNote, Snapshot,
 };
-use countersign_issuer::Service;
+use countersign_issuer::{Service, TrialCounts, WatchedRelease};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::spawn_blocking;
+
+use crate::clock;
 
 /// The interval at which the next step is looked for, which is a look at one name.
 const INTERVAL: Duration = Duration::from_millis(200);
 
 /// The time after which a release that could not be prepared is tried again.
 const AGAIN: Duration = Duration::from_secs(10);
+
+/// The interval at which the trial of a candidate is reported.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The releases of a running service.
 pub(super) struct Releases {
@@ -40,6 +46,10 @@ pub(super) struct Followed {
     prepared: HashMap<Digest, Arc<PolicySet>>,
     /// The releases that could not be prepared, and when.
     failed: HashMap<Digest, Instant>,
+    /// The candidate as an earlier process has seen it.
+    earlier: Option<CandidateNote>,
+    /// The time at which the trial was reported last.
+    reported: Instant,
 }
 
 /// Takes the steps of releases as they come.
@@ -76,7 +86,8 @@ impl Releases {
                 loader.deployment_with(snapshot, policies)?
             }
         };
-        let taken = Followed { state, active, note, prepared, failed: HashMap::new() };
+        let (failed, earlier, reported) = (HashMap::new(), note.candidate.clone(), Instant::now());
+        let taken = Followed { state, active, note, prepared, failed, earlier, reported };
         let (loader, store) = (Arc::clone(loader), Arc::new(store));
         Ok((Self { loader, store, taken: Mutex::new(taken), _hold: hold }, deployment))
     }
@@ -136,7 +147,72 @@ impl Releases {
             self.take(&mut taken, service).await;
         }
         self.prepare_others(&mut taken);
-        Ok(())
+        self.try_candidate(&mut taken, service);
+        self.watch_promoted(&taken, service);
+        self.roll_back_if_wrong(service).await
+    }
+
+    /// Tries the candidate once it is prepared, and reports what was seen of it.
+    fn try_candidate(&self, taken: &mut Followed, service: &Arc<Service>) {
+        let candidate = taken.state.candidate.and_then(|release| taken.prepared.get(&release));
+        let percent = self.loader.config().releases.candidate_percent;
+        service.try_candidate(candidate.map(Arc::clone), percent);
+        let before = taken.note.candidate.clone();
+        match service.trial() {
+            None if taken.state.candidate.is_none() => taken.note.candidate = None,
+            None => {}
+            Some((release, counts)) => taken.tried(release, &counts),
+        }
+        let is_due = taken.reported.elapsed() > REPORT_INTERVAL;
+        if taken.note.candidate != before && (is_due || before.is_none()) {
+            taken.reported = Instant::now();
+            taken.replaced(self, service);
+        } else if taken.note.candidate != before {
+            // Told with the next report.
+            taken.note.candidate = before;
+        }
+    }
+
+    /// Watches a release that was promoted, where the operator wants the service to go back by itself.
+    fn watch_promoted(&self, taken: &Followed, service: &Service) {
+        let entry = &self.loader.config().releases;
+        let state = &taken.state;
+        let previous = state.previous().and_then(|previous| taken.prepared.get(&previous));
+        let now = service.now().unwrap_or(u64::MAX);
+        let left = (state.active_since + entry.rollback_within.as_secs()).saturating_sub(now);
+        let watched = match (state.active, previous) {
+            (Some(release), Some(previous))
+                if state.is_promoted
+                    && taken.active == Some(release)
+                    && entry.rollback_on_faults > 0
+                    && left > 0 =>
+            {
+                let evidence = state.evidence.as_ref();
+                Some(WatchedRelease {
+                    step: state.active_step,
+                    release,
+                    previous: Arc::clone(previous),
+                    evidence: evidence.map_or((0, 0), |of| (of.faults, of.compared)),
+                    min_faults: entry.rollback_on_faults,
+                    during: Duration::from_secs(left),
+                })
+            }
+            _ => None,
+        };
+        service.watch_release(watched);
+    }
+
+    /// Goes back to the release before, where the one that was promoted faults. The next look takes that step.
+    async fn roll_back_if_wrong(&self, service: &Service) -> Result<()> {
+        let Some((step, reason)) = service.release_fault() else { return Ok(()) };
+        let now = service.now().map_err(|problem| anyhow::anyhow!("{problem:?}"))?;
+        let store = Arc::clone(&self.store);
+        tracing::error!(step, reason, "the promoted release faults; rolling back");
+        match spawn_blocking(move || store.rollback(Some(reason), Some(step), now)).await? {
+            // Somebody was faster.
+            Ok(_) | Err(ReleaseError::Overtaken) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Makes the active release decide.
@@ -171,7 +247,11 @@ impl Releases {
     }
 
     /// The policies of a release; `None` while it is not time to try again.
-    async fn prepared(&self, taken: &mut Followed, release: Digest) -> Option<Result<Arc<PolicySet>>> {
+    async fn prepared(
+        &self,
+        taken: &mut Followed,
+        release: Digest,
+    ) -> Option<Result<Arc<PolicySet>>> {
         if let Some(policies) = taken.prepared.get(&release) {
             return Some(Ok(Arc::clone(policies)));
         }
@@ -239,6 +319,33 @@ impl Followed {
                 "failed to report what decides; `countersign release` may wait for it"
             );
         }
+    }
+
+    /// Notes what was seen of a candidate, with what an earlier process saw of it.
+    fn tried(&mut self, release: Digest, counts: &TrialCounts) {
+        let mut note = match &self.earlier {
+            Some(earlier) if earlier.release == release => earlier.clone(),
+            _ => CandidateNote {
+                release,
+                since: self
+                    .note
+                    .candidate
+                    .as_ref()
+                    .filter(|note| note.release == release)
+                    .map_or_else(|| clock::now(None).unwrap_or_default(), |note| note.since),
+                compared: 0,
+                skipped: 0,
+                classes: BTreeMap::new(),
+                faults: 0,
+            },
+        };
+        note.compared += counts.compared;
+        note.skipped += counts.skipped;
+        note.faults += counts.faults;
+        for (class, number) in &counts.classes {
+            *note.classes.entry((*class).to_owned()).or_default() += number;
+        }
+        self.note.candidate = Some(note);
     }
 
     /// The releases that are kept prepared.

@@ -10,6 +10,7 @@ use countersign_issuer::{
 use serde::Deserialize;
 
 use super::listen::{ByAddress, ListenTable};
+use super::releases::ReleasesTable;
 use super::trusted_issuer::{TrustedIssuerTable, trusted_issuers};
 use super::{Config, MAX_CONFIG_BYTES, TrustedIssuerEntry};
 use crate::parsed::{DigestText, Parsed};
@@ -74,6 +75,8 @@ struct ConfigFile {
     keys: KeysTable,
     #[serde(default)]
     limits: LimitsTable,
+    #[serde(default)]
+    releases: ReleasesTable,
     #[serde(default)]
     api_key: Vec<ApiKeyTable>,
     #[serde(default)]
@@ -202,6 +205,7 @@ pub(super) fn parse(text: &str) -> Result<Config, ConfigError> {
             max_connections,
             addresses,
         )?,
+        releases: file.releases.parse()?,
         api_keys: api_keys(file.api_key)?,
         trusted_issuers,
         runners,

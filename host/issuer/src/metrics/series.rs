@@ -7,6 +7,7 @@ use super::Metrics;
 use crate::record::RecordKind;
 use crate::runners::{RUNNER_DEDICATED, RUNNER_UNKNOWN};
 use crate::runs::{RUN_EXPIRED, RUN_FINISHED};
+use crate::service::class_words;
 
 /// The algorithms of keys and tokens.
 pub(crate) const ALGORITHMS: [Algorithm; 2] = [Algorithm::Rs256, Algorithm::Es256];
@@ -47,6 +48,9 @@ impl Metrics {
             for outcome in ["approved", "refused"] {
                 self.decisions.with_label_values(&[kind.as_str(), outcome]);
             }
+        }
+        for class in class_words() {
+            self.candidate_decisions.with_label_values(&[class]);
         }
         for code in Fault::CODES {
             self.faults.with_label_values(&[code]);

@@ -247,10 +247,17 @@ impl Service {
             }
             Ok((pending, log)) => {
                 let (faults, queued) = (pending.faults().to_vec(), Instant::now());
+                let wanted = self.wants_decisions().then(|| pending.decision_json().to_owned());
+                let (policy_set, faulted) = (pending.policy_set(), !faults.is_empty());
                 pending.commit(&log, move |committed| {
                     drop(slot);
                     let _ = done.send(Ok(Answer { faults, queued, committed }));
                 });
+                // Once the record is queued: nothing of this is in its way.
+                if let Some(decision) = wanted {
+                    self.offer_to_watch(policy_set, faulted, &decision);
+                    self.offer_to_trial(decision);
+                }
             }
         }
     }
