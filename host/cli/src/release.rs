@@ -2,6 +2,7 @@
 
 mod cases;
 mod diff;
+mod evidence;
 mod prepare;
 mod promote;
 mod show;
@@ -26,7 +27,8 @@ Examples:
   countersign release diff --config issuer.toml
 
   # Let it decide, and go back
-  countersign release promote --config issuer.toml --without-evidence 'approved in CHG-4711'
+  countersign impact state/log --candidate next/countersign.toml --format json > impact.json
+  countersign release promote --config issuer.toml --evidence impact.json
   countersign release rollback --config issuer.toml --reason 'team-b has no tokens'
 
 A release is a policy set with its components and settings, kept by digest in the state of the service. Its digest is

@@ -1,14 +1,17 @@
 //! `countersign release promote` and `countersign release rollback`
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use countersign::{Digest, visible};
 use countersign_deployment::{
-    NewRelease, PromotionGround, ReleaseError, ReleaseStore, manifest_of,
+    NewRelease, PromotionGround, ReleaseError, ReleaseStore, manifest_of, releases_entry,
 };
 use countersign_issuer::ReleaseStep;
 use serde::Serialize;
 
+use super::evidence::{self, Accepted, Expected};
 use super::{ServiceArgument, cases, prepare, taken};
 use crate::cache::CacheArguments;
 use crate::output::{self, Exit, Format};
@@ -19,10 +22,18 @@ const MAX_REASON_BYTES: usize = 1024;
 
 /// Let a staged release decide
 #[derive(Args)]
+#[command(group = ArgGroup::new("ground").required(true).args(["evidence", "without_evidence"]))]
 #[command(after_help = "\
 Examples:
-  countersign release promote --config issuer.toml --without-evidence 'approved in CHG-4711'
+  countersign impact state/log --candidate next/countersign.toml --format json > impact.json
+  countersign release promote --config issuer.toml --evidence impact.json
+  countersign release promote --config issuer.toml --evidence impact.json --accept lost --reason 'team-b left'
   countersign release promote --config issuer.toml 1f4a92 --without-evidence 'back to the release of May'
+
+Evidence is the report of `countersign impact` over the log of this service, about this release, by this version of the
+program, of all decisions or all since a time. It covers `releases.evidence-decisions` or `releases.evidence-days`; no binding
+faults in it that did not; and every outcome that differs is accounted for by --accept. So is what the service has seen of
+the candidate on live runs. Its digest, its last record and its counts are put on record.
 
 The promotion is one step on disk: a crash leaves either the release before active, or this one. A service that runs puts
 it on record first, and then decides by it; the command waits for that. Where no service runs, the next one does so when
@@ -31,8 +42,8 @@ it starts.
 Before the first promotion the manifest of the configuration decides. It is prepared and kept as a release as well, so
 that a rollback can go back to it.
 
-The JSON has `step`, `action`, `at`, `release`, `from`, `reason`, and `taken`: true once the service decides by it,
-false where no service runs.
+The JSON has `step`, `action`, `at`, `release`, `from`, `evidence` (`digest`, `last`, `hash`, `compared`, `classes`, `faults`),
+`reason`, and `taken`: true once the service decides by it, false where no service runs.
 
 Exit status: 0 promoted, 1 anything else.")]
 pub(super) struct Promote {
@@ -43,9 +54,22 @@ pub(super) struct Promote {
     #[arg(value_name = "RELEASE")]
     release: Option<String>,
 
+    /// The evidence: a report of `countersign impact --format json`
+    #[arg(long, value_name = "FILE")]
+    evidence: Option<PathBuf>,
+
+    /// Accept that outcomes differ in these ways, for a reason
+    #[arg(long, value_name = "CLASS", value_enum, value_delimiter = ',')]
+    #[arg(requires = "evidence", requires = "reason")]
+    accept: Vec<Accepted>,
+
+    /// The reason for what is accepted, which is put on record
+    #[arg(long, value_name = "REASON", value_parser = reason, requires = "evidence")]
+    reason: Option<String>,
+
     /// Promote without evidence; the reason is put on record
     #[arg(long, value_name = "REASON", value_parser = reason)]
-    without_evidence: String,
+    without_evidence: Option<String>,
 
     #[command(flatten)]
     cache: CacheArguments,
@@ -96,14 +120,32 @@ impl Promote {
             Some(text) => store.find(text)?,
             None => state.candidate.ok_or(ReleaseError::NoCandidate)?,
         };
-        let ground =
-            PromotionGround { evidence: None, reason: Some(self.without_evidence.clone()) };
+        let ground = self.ground(&store, release)?;
         let from = match state.active {
             Some(active) => active,
             None => self.adopt(&store, release)?,
         };
         let step = store.promote(release, from, ground, clock::now(None)?)?;
         finish(&store, &step, self.format)
+    }
+
+    /// The ground of the promotion: the evidence, or the reason for none.
+    fn ground(&self, store: &ReleaseStore, release: Digest) -> Result<PromotionGround> {
+        let Some(file) = &self.evidence else {
+            return Ok(PromotionGround { evidence: None, reason: self.without_evidence.clone() });
+        };
+        let evidence = evidence::read(
+            file,
+            &Expected {
+                release,
+                log: &store.log(),
+                entry: &releases_entry(&self.service.config)?,
+                accepted: &self.accept.iter().copied().collect(),
+                trial: store.note()?.candidate.as_ref(),
+            },
+        );
+        let evidence = evidence.context("nothing was promoted")?;
+        Ok(PromotionGround { evidence: Some(evidence), reason: self.reason.clone() })
     }
 
     /// Keeps the policy set that decides by the manifest as the active release.
