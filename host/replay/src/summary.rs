@@ -1,4 +1,4 @@
-//! What a comparison of many decisions adds up to.
+//! The sum of the comparisons of many decisions.
 
 use std::collections::BTreeMap;
 

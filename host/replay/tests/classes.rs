@@ -224,7 +224,7 @@ fn a_log_of_several_sets_is_replayed_by_each_of_them() {
     assert_eq!((told.0.len(), told.1.len()), (0, 20));
 }
 
-/// What a busy machine ends is no proof of anything.
+/// A fault that a busy machine caused proves nothing.
 #[test]
 fn a_fault_of_the_machine_is_not_replayable() {
     let sets = [set(&[Scripted::new("a", r#""loop""#)])];

@@ -1,4 +1,4 @@
-//! What generated runs covered.
+//! The coverage of generated runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use serde::Serialize;
 /// Values of each claim that are told apart; more are as good as these.
 const MAX_VALUES: usize = 1000;
 
-/// What generated runs covered, and what they did not.
+/// The coverage of generated runs: what they met, and what they did not.
 #[derive(Serialize)]
 pub(super) struct Coverage {
     /// The runs that were asked for.
