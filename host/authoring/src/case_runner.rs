@@ -123,7 +123,7 @@ impl<'c> CaseRunner<'c> {
     }
 
     /// The policy.
-    pub fn policy(&self) -> &Policy {
+    pub fn policy(&self) -> &Arc<Policy> {
         &self.policy
     }
 

@@ -9,6 +9,7 @@ mod language;
 mod modules;
 mod new;
 mod python_files;
+mod rego;
 mod rust;
 mod sources;
 mod test;

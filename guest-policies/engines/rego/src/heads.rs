@@ -1,7 +1,10 @@
 //! The verdict rules that a policy defines.
 
-use regorus::unstable::{Rule, RuleHead};
-use regorus::{Engine, Value};
+use regorus::Value;
+use regorus::unstable::{Module, Ref, Rule, RuleHead};
+
+use crate::check;
+use crate::tree::{Place, Reference, head};
 
 /// The verdict rules that a policy defines, by name.
 #[derive(Clone, Copy, Default)]
@@ -12,14 +15,15 @@ pub struct Heads {
 }
 
 impl Heads {
-    /// Reads the heads of all rules.
+    /// Reads the heads of all rules of the policy's package.
     ///
     /// # Errors
     /// When a verdict rule has no value of its own, such as a function: evaluating it by name would overlook it.
-    pub fn of(engine: &mut Engine) -> Result<Self, String> {
+    pub fn of(modules: &[Ref<Module>]) -> Result<Self, String> {
         let mut heads = Self::default();
-        for module in engine.get_modules() {
+        for module in modules.iter().filter(|module| check::package(module) == crate::PACKAGE) {
             for rule in &module.policy {
+                let place = || Place::of(Reference::of(head(rule)).head.span());
                 let (name, is_function) = match rule.as_ref() {
                     Rule::Spec { head: RuleHead::Compr { refr, .. }, .. }
                     | Rule::Spec { head: RuleHead::Set { refr, .. }, .. } => (refr, false),
@@ -36,11 +40,15 @@ impl Heads {
                 };
                 if is_function {
                     return Err(format!(
-                        "`{first}` is a function; expected a rule without arguments"
+                        "`{first}` is a function; expected a rule without arguments ({})",
+                        place()
                     ));
                 }
                 if name.trim() != first {
-                    return Err(format!("the rule `{name}`: expected `{first}` as a whole"));
+                    return Err(format!(
+                        "the rule `{name}`: expected `{first}` as a whole ({})",
+                        place()
+                    ));
                 }
                 *defined = true;
             }
@@ -61,7 +69,24 @@ impl Heads {
         let values: Vec<_> = defined
             .map(|(rule, _)| format!("\"{rule}\": [value | value := data.{package}.{rule}]"))
             .collect();
-        format!("package {own}\nanswer := {{{}}}\n", values.join(", "))
+        format!("package {own}\nready := true\nanswer := {{{}}}\n", values.join(", "))
+    }
+}
+
+/// The end of the message for a policy without verdicts: the rule that was meant to be one, if there is one.
+pub fn proposal(modules: &[Ref<Module>]) -> String {
+    let names = modules
+        .iter()
+        .filter(|module| check::package(module) == crate::PACKAGE)
+        .flat_map(|module| &module.policy);
+    let meant = names.filter_map(|rule| {
+        let reference = Reference::of(head(rule));
+        let name = reference.name()?;
+        Some((name.to_owned(), check::verdict_meant(name)?, Place::of(reference.head.span())))
+    });
+    match meant.into_iter().next() {
+        Some((name, meant, place)) => format!("; for `{name}` ({place}), did you mean `{meant}`?"),
+        None => String::new(),
     }
 }
 

@@ -4,20 +4,35 @@
 //! of them denies. Its rules `permit` and `restrict` are `true`, or a grant: `{"max_ttl": 900, "audiences":
 //! […], "claims": {…}}`. A policy gives at most one of these two; both at once is a fault. Where no rule has
 //! a value, the policy abstains. `input` has `run` and `token`, by the contract's names with underscores.
+//!
+//! `configure` [checks](check) the policy before it is taken, and answers questions of tools: see [`Question`].
 
+mod any;
+mod builtins;
+mod catalog;
+mod check;
 mod heads;
 mod input;
+mod join;
+mod kinds;
+mod patterns;
+mod rewrite;
+mod sources;
+mod test_rules;
+mod text;
+mod tree;
 mod verdict;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 
 use countersign_policy::{Problem, Run, Token, Verdict, policy, sample, settings};
 use regorus::{Engine, Value};
 
+use crate::check::Severity;
 use crate::heads::Heads;
-
-/// The file name in errors.
-const SOURCE: &str = "policy.rego";
+use crate::rewrite::Rewritten;
+use crate::sources::{Source, one_line};
 
 /// The package of every policy.
 const PACKAGE: &str = "countersign";
@@ -35,6 +50,23 @@ pub struct Settings {
     /// The document that the policy reads as `data`.
     #[serde(default)]
     data: Option<Data>,
+    /// Further files by their paths: `….rego`, and `data.json` and `data.yaml`, each below the path of its folder in `data`.
+    #[serde(default)]
+    files: BTreeMap<String, String>,
+    /// A question of a tool: the policy is not taken, and the problems are the answer.
+    #[serde(default)]
+    ask: Option<Question>,
+}
+
+/// A question about a policy. Only so many problems are passed on, so it says with which answer to begin, from 0 on.
+#[settings]
+pub struct Question {
+    /// The warnings about the policy.
+    #[serde(default)]
+    warnings: Option<u32>,
+    /// The outcomes of the rules `test_…`.
+    #[serde(default)]
+    tests: Option<u32>,
 }
 
 /// A document for a policy: an object.
@@ -75,43 +107,118 @@ unsafe impl Sync for Prepared {}
 policy!(Settings, prepare, Prepared, evaluate);
 
 fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
-    let of_policy = |message: String| vec![problem("/policy", message)];
-    let mut engine = Engine::new();
-    let package = engine
-        .add_policy(SOURCE.to_owned(), settings.policy)
-        .map_err(|error| of_policy(one_line(&error.to_string())))?;
-    if package != "data.countersign" {
-        let found = package.strip_prefix("data.").unwrap_or(&package);
-        return Err(of_policy(format!("expected package `countersign`, found `{found}`")));
+    let data = document(settings.data, &settings.files)?;
+    let sources = sources::read(settings.policy, &settings.files)?;
+    let modules = sources::parse(&sources)?;
+    let of_policy = |message: String| vec![sources::problem(sources::MAIN, message)];
+    let main = modules.first().map(check::package).unwrap_or_default();
+    if main != PACKAGE {
+        return Err(of_policy(format!("expected package `{PACKAGE}`, found `{main}`")));
     }
-    let heads = Heads::of(&mut engine).map_err(of_policy)?;
+    let heads = Heads::of(&modules).map_err(of_policy)?;
     if heads.is_empty() {
         let message = "expected at least one of the rules `permit`, `restrict` and `deny`";
-        return Err(of_policy(message.to_owned()));
+        return Err(of_policy(format!("{message}{}", heads::proposal(&modules))));
     }
-    engine
-        .add_policy(OWN_PACKAGE.to_owned(), heads.answer(OWN_PACKAGE, PACKAGE))
-        .map_err(|error| of_policy(one_line(&error.to_string())))?;
-    if let Some(Data(data)) = settings.data {
-        let Ok(members) = data.as_object() else {
-            return Err(vec![problem("/data", "expected an object".to_owned())]);
-        };
-        // Data under a package's name would take the place of its rules.
-        for package in [PACKAGE, OWN_PACKAGE] {
-            if members.get(&Value::from(package)).is_some() {
-                let message = "the name of a package; rename the data".to_owned();
-                return Err(vec![problem(&format!("/data/{package}"), message)]);
+    let findings = check::check(&modules, &data, PACKAGE);
+    let of = |severity: Severity| {
+        let findings = findings.iter().filter(move |finding| finding.severity == severity);
+        findings.map(|finding| {
+            let source = sources.iter().find(|source| source.path == finding.place.file);
+            let mut finding = finding.clone();
+            if let Some(source) = source {
+                finding.place = source.prepared.original(finding.place);
             }
-        }
-        engine
-            .add_data(data)
-            .map_err(|error| vec![problem("/data", one_line(&error.to_string()))])?;
+            sources::problem(&finding.place.file.clone(), finding.to_string())
+        })
+    };
+    let errors: Vec<Problem> = of(Severity::Error).collect();
+    if !errors.is_empty() {
+        return Err(errors);
     }
+    let as_written =
+        |sources: &[Source]| sources.iter().map(|source| source.prepared.text.clone()).collect();
+    if let Some(question) = settings.ask {
+        if let Some(first) = question.warnings {
+            return Err(answers(of(Severity::Warning), first));
+        }
+        // Tests may replace what a loop reads, so they run as they are written.
+        let rewritten =
+            Rewritten { texts: as_written(&sources), members: Vec::new(), is_changed: false };
+        let engine = engine(&sources, &rewritten, data, heads)?;
+        let answered = test_rules::run(&sources, &modules, engine);
+        return Err(answers(answered.into_iter(), question.tests.unwrap_or_default()));
+    }
+    patterns::compile(&modules, &data).map_err(|message| vec![message])?;
+    let rewritten = rewrite::rewrite(&modules, &data);
+    let engine = engine(&sources, &rewritten, data, heads)?;
     let prepared =
         Prepared { engine: RefCell::new(engine), answer: format!("data.{OWN_PACKAGE}.answer") };
     // Warms up whatever the engine does lazily, before the snapshot. The verdict on the sample does not matter.
     let _ = decide(&prepared, &sample::run(), &sample::token());
     Ok(prepared)
+}
+
+/// The document that the policy reads as `data`.
+fn document(data: Option<Data>, files: &BTreeMap<String, String>) -> Result<Value, Vec<Problem>> {
+    let of_data = |pointer: &str, message: &str| {
+        vec![Problem { pointer: pointer.to_owned(), message: message.to_owned() }]
+    };
+    let data = data.map_or_else(Value::new_object, |Data(data)| data);
+    let Value::Object(_) = &data else { return Err(of_data("/data", "expected an object")) };
+    let data = sources::merge_documents(data, files).map_err(|problem| vec![problem])?;
+    // Data under a package's name would take the place of its rules.
+    for package in [PACKAGE, OWN_PACKAGE] {
+        let is_there =
+            data.as_object().is_ok_and(|members| members.get(&Value::from(package)).is_some());
+        if is_there {
+            return Err(of_data(
+                &format!("/data/{package}"),
+                "the name of a package; rename the data",
+            ));
+        }
+    }
+    Ok(data)
+}
+
+/// An engine with the policy, its data, and a rule that has the values of its verdicts.
+fn engine(
+    sources: &[Source],
+    rewritten: &Rewritten,
+    data: Value,
+    heads: Heads,
+) -> Result<Engine, Vec<Problem>> {
+    let failed = |error: anyhow::Error| {
+        vec![sources::problem(sources::MAIN, one_line(&error.to_string(), sources))]
+    };
+    let mut engine = sources::engine();
+    builtins::register(&mut engine).map_err(failed)?;
+    join::register(&mut engine).map_err(failed)?;
+    any::register(&mut engine).map_err(failed)?;
+    for (name, members) in &rewritten.members {
+        any::register_members(&mut engine, name, members.clone()).map_err(failed)?;
+    }
+    for (source, text) in sources.iter().zip(&rewritten.texts) {
+        engine.add_policy(source.path.clone(), text.clone()).map_err(failed)?;
+    }
+    let answer = heads.answer(OWN_PACKAGE, PACKAGE);
+    engine.add_policy(OWN_PACKAGE.to_owned(), answer).map_err(failed)?;
+    engine.add_data(data).map_err(|error| {
+        vec![Problem {
+            pointer: "/data".to_owned(),
+            message: one_line(&error.to_string(), sources),
+        }]
+    })?;
+    // What the engine finds wrong beyond the check is found now, and not by the first run.
+    engine.set_input(Value::new_object());
+    engine.eval_rule(format!("data.{OWN_PACKAGE}.ready")).map_err(failed)?;
+    Ok(engine)
+}
+
+/// Answers from the n-th on, and a last one that says that there are no more.
+fn answers(all: impl Iterator<Item = Problem>, first: u32) -> Vec<Problem> {
+    let end = Problem { pointer: "/ask".to_owned(), message: "end".to_owned() };
+    all.skip(usize::try_from(first).unwrap_or(usize::MAX)).chain([end]).collect()
 }
 
 fn evaluate(prepared: &Prepared, run: &Run, token: &Token) -> Verdict {
@@ -127,54 +234,12 @@ fn evaluate(prepared: &Prepared, run: &Run, token: &Token) -> Verdict {
 fn decide(prepared: &Prepared, run: &Run, token: &Token) -> Result<Verdict, String> {
     let mut engine = prepared.engine.borrow_mut();
     engine.set_input(input::of(run, token));
-    let answer =
-        engine.eval_rule(prepared.answer.clone()).map_err(|error| one_line(&error.to_string()))?;
+    let answer = engine
+        .eval_rule(prepared.answer.clone())
+        .map_err(|error| one_line(&error.to_string(), &[]))?;
     let value = |rule: &str| heads::value(&answer, rule);
     verdict::of(&value("permit"), &value("restrict"), &value("deny"), token)
 }
 
-/// An error of the engine in one line, place first: regorus prints several, with the source and a mark below it.
-fn one_line(error: &str) -> String {
-    let line = |mark: &str| error.lines().find_map(|line| line.trim().strip_prefix(mark));
-    match (line("--> "), line("error: ")) {
-        (Some(place), Some(problem)) => format!("{place}: {problem}"),
-        _ => error.split_whitespace().collect::<Vec<_>>().join(" "),
-    }
-}
-
-fn problem(pointer: &str, message: String) -> Problem {
-    Problem { pointer: pointer.to_owned(), message }
-}
-
 #[cfg(test)]
-mod tests {
-    use countersign_policy::{Grant, parse_settings};
-
-    use super::*;
-
-    #[track_caller]
-    fn check(rules: &str, expected: Result<Verdict, &str>) {
-        let policy = Value::from(format!("package countersign\n{rules}"));
-        let settings = format!("{{\"policy\": {policy}}}");
-        let prepared = prepare(parse_settings(&settings).expect("settings")).expect("a policy");
-        let found = decide(&prepared, &sample::run(), &sample::token());
-        assert_eq!(found.as_ref().map_err(String::as_str), expected.as_ref().map_err(|e| *e));
-    }
-
-    #[test]
-    fn a_policy_gives_a_permit_or_a_restriction() {
-        let grant = || Grant { max_ttl: Some(900), ..Grant::new() };
-        let denial = "deny contains {\"code\": \"a\", \"message\": \"b\"}";
-        let both = "`permit` and `restrict` both have a value; expected one";
-        check("permit := {\"max_ttl\": 900}", Ok(Verdict::Permit(grant())));
-        check("restrict := {\"max_ttl\": 900}", Ok(Verdict::Restrict(grant())));
-        check("restrict := true", Ok(Verdict::Restrict(Grant::new())));
-        check("permit := false\nrestrict := {\"max_ttl\": 900}", Ok(Verdict::Restrict(grant())));
-        check("permit := {\"max_ttl\": 900}\nrestrict := false", Ok(Verdict::Permit(grant())));
-        check("restrict if false", Ok(Verdict::Abstain));
-        check(&format!("restrict := true\n{denial}"), Ok(Verdict::deny("a", "b")));
-        check("permit := true\nrestrict := true", Err(both));
-        check(&format!("permit := true\nrestrict := true\n{denial}"), Err(both));
-        check("restrict := 7", Err("restrict: expected true or an object, found 7"));
-    }
-}
+mod tests;

@@ -18,6 +18,7 @@ use countersign_schema::SettingsSchema;
 use serde::Serialize;
 
 use super::language::Language;
+use super::rego;
 use crate::cache::CacheArguments;
 use crate::output::{self, DIM, Exit, Format, STRONG, Styled};
 use crate::progress;
@@ -39,11 +40,15 @@ its source builds them, and `make install` installs them with it.
 
 For Rust, settings.schema.json is written anew first where the sources have changed since.
 
+For Rego, every `….rego` of the folder but `…_test.rego` is part of the policy, and data.json and data.yaml of each folder of
+`data`. Warnings about the policy go to standard error.
+
 If a build tool is not installed, the command that installs it is printed; --install runs it.
 
 The JSON has `component`, `bytes`, `digest`, `world`, `policy`, `version`, `profile` (the value for
 `limits.profile` of a binding), and `settings` (`file`, `digest`), which is null where the policy has no engine. With
-one, the digest of the settings identifies the policy; that of the component identifies the engine.
+one, the digest of the settings identifies the policy; that of the component identifies the engine. `warnings` has those
+about the policy.
 
 Exit status: 0 if the component was built and the evaluator loads it, 1 otherwise.")]
 pub(super) struct Build {
@@ -76,6 +81,7 @@ struct Built {
     version: String,
     profile: &'static str,
     settings: Option<BuiltSettings>,
+    warnings: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -119,10 +125,19 @@ impl Build {
                 visible(&why.to_string())
             ));
         }
+        let (policy, mut warnings) = (Arc::new(policy), Vec::new());
         let settings = match language.is_text() {
-            true => Some(self.write_settings(policy, language.settings(&folder)?, limits)?),
+            true => {
+                let settings = language.settings(&folder)?;
+                let built = self.write_settings(&policy, settings.clone(), limits)?;
+                if language == Language::Rego {
+                    warnings = rego::warnings(&policy, &settings, limits)?;
+                }
+                Some(built)
+            }
             false => None,
         };
+        warnings.iter().for_each(|warning| output::warn(&visible(warning).to_string()));
         let path = self.folder.join("policy.wasm");
         files::replace(&path, &bytes, false)?;
         let built = Built {
@@ -134,6 +149,7 @@ impl Build {
             version: description.version,
             profile: language.profile().name(),
             settings,
+            warnings,
         };
         match self.format {
             Format::Json => output::print_json(&built)?,
@@ -145,7 +161,7 @@ impl Build {
     /// Configures the policy with its settings and, if it accepts them, writes them to `settings.json`.
     fn write_settings(
         &self,
-        policy: Policy,
+        policy: &Arc<Policy>,
         settings: Settings,
         limits: Limits,
     ) -> Result<BuiltSettings> {
@@ -161,7 +177,7 @@ impl Build {
             claims: Vec::new(),
         };
         progress::with_spinner("checking the policy", || {
-            Binding::prepare(Arc::new(policy), config)
+            Binding::prepare(Arc::clone(policy), config)
         })?;
         files::replace(&path, json.as_bytes(), false)?;
         Ok(BuiltSettings { file: path.display().to_string(), digest })
@@ -169,7 +185,8 @@ impl Build {
 }
 
 fn text(built: &Built) -> String {
-    let Built { component, bytes, digest, world, policy, version, profile, settings } = built;
+    let Built { component, bytes, digest, world, policy, version, profile, settings, warnings: _ } =
+        built;
     let mut text = format!(
         "{} {version}\n  component  {} {}\n  digest     {digest}\n  world      {world}, no imports\n",
         Styled(STRONG, policy),

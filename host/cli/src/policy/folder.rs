@@ -61,6 +61,8 @@ impl Profile {
 
 /// The contents of a policy's folder.
 pub(super) struct PolicyFolder {
+    /// The language of the policy, where the folder has its source.
+    pub language: Option<Language>,
     pub component: Vec<u8>,
     pub cases: Cases,
     /// The run object that cases start from.
@@ -109,6 +111,7 @@ impl FolderArguments {
             parsed = parsed.within(&settings, key)?;
         }
         Ok(PolicyFolder {
+            language,
             limits: profile.unwrap_or(Profile::Compiled).limits(),
             settings,
             component: files::read(&component, Limits::CEILING.component_bytes)?,

@@ -10,7 +10,7 @@ use countersign_engines::EngineName;
 use serde_json::value::RawValue;
 
 use super::folder::Profile;
-use super::{modules, python_files};
+use super::{modules, python_files, rego};
 use countersign_deployment::files;
 
 /// The file by which a policy in Python says that CPython runs it.
@@ -122,6 +122,14 @@ impl Language {
         }
     }
 
+    /// The files beside those that are keys of their own, by their paths in the folder, for a language that has them.
+    fn further_files(self, folder: &Path) -> Result<BTreeMap<String, String>> {
+        match self {
+            Self::Rego => rego::read(folder, false),
+            _ => Ok(BTreeMap::new()),
+        }
+    }
+
     /// The files of a folder that make up the engine's settings.
     pub(super) fn files(self, folder: &Path) -> Vec<String> {
         let mut files: Vec<String> =
@@ -130,6 +138,9 @@ impl Language {
         if let Some(own) = self.modules(folder) {
             files.extend(own.unwrap_or_default().into_keys());
             files.push(self.source().to_owned());
+        }
+        if self == Self::Rego {
+            files.extend(rego::paths(folder).unwrap_or_default());
         }
         files
     }
@@ -187,6 +198,10 @@ impl Language {
                 false => serde_json::value::to_raw_value(&text)?,
             };
             members.insert(*key, value);
+        }
+        let further = self.further_files(folder)?;
+        if !further.is_empty() {
+            members.insert("files", serde_json::value::to_raw_value(&further)?);
         }
         Settings::from_json(&serde_json::to_string(&members)?)
             .with_context(|| format!("{}: the files do not make valid settings", folder.display()))

@@ -14,6 +14,8 @@ use countersign_authoring::{CaseRunner, CaseRunnerError, CasesError, CoverageErr
 
 use super::coverage::PolicyCoverage;
 use super::folder::FolderArguments;
+use super::language::Language;
+use super::rego;
 use crate::bounds::TotalFuel;
 use crate::cache::CacheArguments;
 use crate::output::{self, Exit};
@@ -45,6 +47,9 @@ either the policy does not read that claim or no case covers it.
 
 The settings of cases must fit the policy's schema. The settings in `[[settings]]` are passed to the policy
 without that check.
+
+For Rego, the rules `test_…` of the policy and of its files `…_test.rego` are run as cases too, which have passed if they are
+true. Of one that fails, the lines that it printed are shown.
 
 --coverage finds the lines of the policy that no case reaches. It compiles the source once more, without
 optimisation, into target/coverage, and is only available for policies in Rust. Coverage is measured if all cases
@@ -196,7 +201,16 @@ impl Test {
                 digest: runner.policy().digest().to_string(),
             });
             let mut budget = self.total_fuel.budget(progress);
-            let report = runner.run(&mut budget)?;
+            let mut report = runner.run(&mut budget)?;
+            if folder.language == Some(Language::Rego) {
+                let of_rules = rego::test_rules(
+                    runner.policy(),
+                    &folder.settings,
+                    self.folder.folder(),
+                    folder.limits,
+                )?;
+                report.cases.extend(of_rules);
+            }
             let cases_passed = report.cases_passed();
             tested.report = Some(report);
             if self.coverage && cases_passed {
