@@ -46,7 +46,7 @@ pub fn check(modules: &[Ref<Module>], data: &Value, main: &str) -> Vec<Finding> 
     let index = Index::new(modules, data);
     let mut findings = Findings::default();
     let mut reads = Vec::new();
-    let mut of_groups = Vec::new();
+    let (mut of_groups, mut errors) = (Vec::new(), Findings::default());
     let mut imports: BTreeSet<(usize, &str)> = BTreeSet::new();
     for group in &index.groups {
         let (mut read, mut found) = (BTreeSet::new(), Findings::default());
@@ -57,7 +57,12 @@ pub fn check(modules: &[Ref<Module>], data: &Value, main: &str) -> Vec<Finding> 
             found.append(walk.findings);
         }
         reads.push(read);
+        errors.append(found.of(Severity::Error));
         of_groups.push(found);
+        // So many are enough to work at, and the rest would take the time of each.
+        if errors.is_full(Severity::Error) {
+            return errors.sorted();
+        }
     }
     let graph = Graph::new(reads);
     let is_verdict = |name: &&str| index.group(&[main.to_owned(), (*name).to_owned()]);

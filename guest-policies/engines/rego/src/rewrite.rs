@@ -38,7 +38,7 @@ struct Edit {
 pub fn rewrite(modules: &[Ref<Module>], data: &Value) -> Rewritten {
     let mut rewritten = Rewritten { texts: Vec::new(), members: Vec::new(), is_changed: false };
     // A replacement of data reaches all that a rule reads.
-    let replaces_data = modules.iter().any(|module| replaces_data(module));
+    let replaces_data = modules.iter().any(replaces_data);
     for module in modules {
         let text = module.package.span.source.get_contents();
         let data = (!replaces_data).then_some(data);

@@ -4,7 +4,7 @@
 use crate::tree::Place;
 
 /// The most brackets and braces that are open at once: the time to parse doubles with each.
-const MAX_OPEN: usize = 20;
+const MAX_OPEN: usize = 14;
 
 /// The most parentheses that are open at once.
 const MAX_PARENTHESES: usize = 30;

@@ -91,3 +91,11 @@ deny contains {"code": "night", "message": "not at night"} if {
 	[hour, _, _] := time.clock([input.token.issued_at * 1000000000, "Europe/Berlin"])
 	hour < 6
 }
+
+deny contains {"code": "twice", "message": "two audiences of one cloud"} if {
+	of_aws := [audience | audience := input.token.audiences[_]; startswith(audience, "aws")]
+	count(of_aws) > 1
+	not all_same([prefix | prefix := split(input.token.audiences[_], ":")[0]])
+}
+
+all_same(texts) if count({text | some text in texts}) == 1

@@ -17,6 +17,7 @@ mod hostile;
 mod javascript;
 mod python;
 mod reference;
+mod rego;
 mod texts;
 mod verdicts;
 

@@ -91,7 +91,11 @@ pub(super) fn paths(folder: &Path) -> Result<Vec<String>> {
 ///
 /// # Errors
 /// When the engine does not answer.
-pub(super) fn warnings(policy: &Arc<Policy>, settings: &Settings, limits: Limits) -> Result<Vec<String>> {
+pub(super) fn warnings(
+    policy: &Arc<Policy>,
+    settings: &Settings,
+    limits: Limits,
+) -> Result<Vec<String>> {
     Ok(ask(policy, settings, limits, "warnings")?.into_iter().map(|(_, message)| message).collect())
 }
 
@@ -135,7 +139,12 @@ pub(super) fn test_rules(
 
 /// Asks the engine about settings that it takes, and collects its answers: pointers and messages. They come as problems with
 /// the settings, of which only so many are passed on at a time.
-fn ask(policy: &Arc<Policy>, settings: &Settings, limits: Limits, what: &str) -> Result<Vec<(String, String)>> {
+fn ask(
+    policy: &Arc<Policy>,
+    settings: &Settings,
+    limits: Limits,
+    what: &str,
+) -> Result<Vec<(String, String)>> {
     let mut answers = Vec::new();
     loop {
         let question = BTreeMap::from([(what, answers.len())]);
@@ -151,7 +160,9 @@ fn ask(policy: &Arc<Policy>, settings: &Settings, limits: Limits, what: &str) ->
         let problems = match Binding::prepare(Arc::clone(policy), config) {
             Err(BindingError::Settings { problems, .. }) => problems,
             Err(error) => return Err(error.into()),
-            Ok(_) => bail!("the engine does not answer questions; build it anew with `make engines`"),
+            Ok(_) => {
+                bail!("the engine does not answer questions; build it anew with `make engines`")
+            }
         };
         let before = answers.len();
         for problem in problems {
@@ -181,14 +192,23 @@ mod tests {
     fn modules_and_documents_of_all_folders_are_read() {
         let folder = tempfile::tempdir().unwrap();
         for path in [
-            "policy.rego", "data.json", "data.yaml", "lib.rego", "lib/names.rego", "lib/data.json", "policy_test.rego",
-            "settings.json", "target/old.rego", ".git/x.rego",
+            "policy.rego",
+            "data.json",
+            "data.yaml",
+            "lib.rego",
+            "lib/names.rego",
+            "lib/data.json",
+            "policy_test.rego",
+            "settings.json",
+            "target/old.rego",
+            ".git/x.rego",
         ] {
             let file = folder.path().join(path);
             fs::create_dir_all(file.parent().unwrap()).unwrap();
             fs::write(file, "x").unwrap();
         }
-        let names = |with_tests| read(folder.path(), with_tests).unwrap().into_keys().collect::<Vec<_>>();
+        let names =
+            |with_tests| read(folder.path(), with_tests).unwrap().into_keys().collect::<Vec<_>>();
         assert_eq!(names(false), ["data.yaml", "lib.rego", "lib/data.json", "lib/names.rego"]);
         assert_eq!(
             names(true),

@@ -1,4 +1,9 @@
 # Permits the definition workspace itself, and the workspaces on its list (data.json).
+#
+# `input.run` and `input.token` have the claims. `input.run.behavior` is "apply", "detect" or "destroy";
+# `input.run.definition.implementation` "manual", "terraform", "github-workflow", "gitlab-cicd", "azure-devops" or "other".
+# `input.run.trigger`, which a run may not have, has `author` and `author_kind`: "user", "api-key", "api-user", "system" or
+# "other".
 package countersign
 
 owner := input.run.building_block.workspace

@@ -162,7 +162,7 @@ fn part<'t>(
             // A fraction is read even if the layout has none.
             if !is_before_fraction
                 && rest.starts_with(['.', ','])
-                && rest.bytes().nth(1).is_some_and(|b| b.is_ascii_digit())
+                && rest.as_bytes().get(1).is_some_and(u8::is_ascii_digit)
             {
                 return fraction(rest, None, parts);
             }

@@ -110,11 +110,8 @@ fn shortest(number: f64, precision: Option<usize>) -> String {
     let scientific = exponent(number, significant.map(|significant| significant - 1));
     let (mantissa, power) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let power: i32 = power.parse().unwrap_or_default();
-    let threshold = match significant {
-        Some(significant) => significant,
-        // Go takes 6 for the shortest form that is the same number.
-        None => 6,
-    };
+    // Go takes 6 for the shortest form that is the same number.
+    let threshold = significant.unwrap_or(6);
     let is_large = usize::try_from(power).is_ok_and(|power| power >= threshold);
     if power < -4 || is_large {
         let mantissa = match precision {
@@ -187,14 +184,14 @@ mod tests {
             assert_eq!(out, expected, "%{flags}{verb} of {digits}");
         }
         for (number, verb, flags, expected) in [
-            (3.14159, 'f', "5.2", " 3.14"),
-            (3.14159, 'f', "8.3", "   3.142"),
-            (3.14159, 'v', "", "3.14159"),
+            (2.71293, 'f', "5.2", " 2.71"),
+            (2.71293, 'f', "8.3", "   2.713"),
+            (2.71293, 'v', "", "2.71293"),
             (3.5, 'e', "", "3.500000e+00"),
             (1.5e21, 'v', "", "1.5e+21"),
             (1_234_567.5, 'v', "", "1.2345675e+06"),
             (0.00001234, 'g', "", "1.234e-05"),
-            (3.14159, 'g', ".3", "3.14"),
+            (2.71293, 'g', ".3", "2.71"),
             (-2.5, 'f', "08.2", "-0002.50"),
         ] {
             let mut out = String::new();

@@ -1,7 +1,7 @@
 //! Times that are given: there is no clock. Zones are those of the database that is part of the engine.
 
 use anyhow::{Result, anyhow, bail};
-use jiff::civil::{Date, DateTime, Time};
+use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ZonedDateTime};
 use regorus::Value;
@@ -10,7 +10,7 @@ use super::Function;
 use super::arguments::{take, text, whole, wrong};
 use super::durations::parse_duration;
 use super::layout::{self, Moment, RFC3339, RFC3339_NANO};
-use super::layout_parse::{self, days_since_1970};
+use super::layout_parse;
 
 pub(super) const FUNCTIONS: &[Function] = &[
     ("time.add_date", 4, add_date),
@@ -212,6 +212,9 @@ fn numbers<const N: usize>(numbers: [i64; N]) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use jiff::civil::Time;
+
+    use super::super::layout_parse::days_since_1970;
     use super::*;
 
     #[test]

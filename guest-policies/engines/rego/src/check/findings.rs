@@ -60,9 +60,19 @@ impl Findings {
         self.add(finding.severity, finding.name, finding.place, finding.message);
     }
 
+    /// Says that no more of a severity are kept, so that nothing has to be found out about them.
+    pub fn is_full(&self, severity: Severity) -> bool {
+        self.0.iter().filter(|finding| finding.severity == severity).count() >= MAX_FINDINGS
+    }
+
     /// Takes all of another.
     pub fn append(&mut self, other: Self) {
         other.0.into_iter().for_each(|finding| self.push(finding));
+    }
+
+    /// Those of a severity.
+    pub fn of(&self, severity: Severity) -> Self {
+        Self(self.0.iter().filter(|finding| finding.severity == severity).cloned().collect())
     }
 
     /// The findings by their places, each once.
@@ -73,8 +83,7 @@ impl Findings {
     }
 
     fn add(&mut self, severity: Severity, name: &'static str, place: Place, message: String) {
-        let same = self.0.iter().filter(|finding| finding.severity == severity);
-        if same.count() < MAX_FINDINGS {
+        if !self.is_full(severity) {
             self.0.push(Finding { place, severity, name, message });
         }
     }

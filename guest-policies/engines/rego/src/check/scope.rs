@@ -131,6 +131,8 @@ pub fn free<'t>(terms: &[&'t Ref<Expr>], query: &'t Query, found: &mut Vec<(&'t 
             names.append(&mut inner);
         }
     }
+    // A wildcard inside is given its value there.
+    own.push("_");
     found.extend(names.into_iter().filter(|(name, _)| !own.contains(name)));
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use regorus::unstable::{Expr, Literal, LiteralStmt, Query, Ref, Rule, RuleHead, Span};
 
-use super::findings::Findings;
+use super::findings::{Findings, Severity};
 use super::index::{Index, Step};
 use super::nearest::nearest;
 use super::scope::{self, Local, Origin, Scope};
@@ -115,7 +115,11 @@ impl<'w, 't> Walk<'w, 't> {
         let scope = self.declare(statements);
         self.scopes.push(scope);
         self.imply(statements, heads);
-        self.check_safety(statements, heads);
+        if self.check_order(statements) {
+            self.check_safety(statements, heads);
+        } else {
+            self.set_all_safe();
+        }
         for statement in statements {
             self.statement(statement);
         }
@@ -153,6 +157,37 @@ impl<'w, 't> Walk<'w, 't> {
         scope
     }
 
+    /// Reports variables that are read above the statement that declares them; says whether there are none.
+    fn check_order(&mut self, statements: &'t [LiteralStmt]) -> bool {
+        let mut names = Vec::new();
+        for statement in statements {
+            let expressions = tree::expressions(&statement.literal);
+            expressions.into_iter().for_each(|expr| scope::surface(expr, &mut names));
+        }
+        let (mut wrong, mut seen) = (Vec::new(), BTreeSet::new());
+        for (name, span) in names {
+            let declared = self.scopes.last().and_then(|scope| scope.locals.get(name));
+            if let Some(local) = declared
+                && matches!(local.origin, Origin::Assigned | Origin::Declared)
+                && span.start < local.span.start
+                && seen.insert(name)
+            {
+                wrong.push((name, span, local.span));
+            }
+        }
+        let is_right = wrong.is_empty();
+        for (name, span, declared) in wrong {
+            if !self.findings.is_full(Severity::Error) {
+                let line = Place::of(declared).line;
+                let message = format!(
+                    "variable `{name}` is read above line {line}, which declares it; move that line up"
+                );
+                self.findings.error("read-above-declaration", Place::of(span), message);
+            }
+        }
+        is_right
+    }
+
     /// Adds the names that stand for nothing else to the innermost scope.
     fn imply(&mut self, statements: &'t [LiteralStmt], heads: &[&'t Ref<Expr>]) {
         let mut names = Vec::new();
@@ -167,10 +202,9 @@ impl<'w, 't> Walk<'w, 't> {
         }
         heads.iter().for_each(|head| scope::surface(head, &mut names));
         for (name, span) in names {
-            if name != "_" && self.local(name).is_none() && !self.is_global(name) {
-                if let Some(scope) = self.scopes.last_mut() {
-                    scope.declare(name, span, Origin::Implied, None);
-                }
+            let is_implied = name != "_" && self.local(name).is_none() && !self.is_global(name);
+            if let Some(scope) = self.scopes.last_mut().filter(|_| is_implied) {
+                scope.declare(name, span, Origin::Implied, None);
             }
         }
     }
@@ -224,6 +258,9 @@ impl<'w, 't> Walk<'w, 't> {
 
     /// Visits an expression that is read.
     pub(super) fn visit(&mut self, expr: &'t Ref<Expr>) {
+        if self.findings.is_full(Severity::Error) {
+            return;
+        }
         self.depth += 1;
         if self.depth > MAX_DEPTH {
             let message =

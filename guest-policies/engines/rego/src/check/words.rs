@@ -6,6 +6,7 @@ use regorus::unstable::{AssignOp, BoolOp, Expr, Ref};
 
 use super::calls::short;
 use super::claims::Claim;
+use super::findings::Severity;
 use super::index::Step;
 use super::walk::{Target, Walk};
 use crate::kinds::Kinds;
@@ -156,6 +157,9 @@ impl<'t> Walk<'_, 't> {
         at: &Ref<Expr>,
         outcome: &str,
     ) {
+        if self.findings.is_full(Severity::Warning) {
+            return;
+        }
         let word = OF_RUN_OBJECTS.iter().find(|(word, _)| *word == text);
         match (claim, word) {
             (Some(claim), _) => {
