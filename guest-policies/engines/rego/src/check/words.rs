@@ -45,7 +45,7 @@ impl<'t> Walk<'_, 't> {
         for (one, other) in [(lhs, rhs), (rhs, lhs)] {
             let claim = self.claim(one);
             if let Some(text) = tree::key(other) {
-                self.compared(claim, text, other, outcome);
+                self.compared(claim, one, text, other, outcome);
             }
         }
         let (left, right) = (self.kinds(lhs), self.kinds(rhs));
@@ -73,7 +73,7 @@ impl<'t> Walk<'_, 't> {
             Expr::Array { items, .. } | Expr::Set { items, .. } => {
                 for item in items {
                     if let Some(text) = tree::key(item) {
-                        self.compared(claim, text, item, "never true");
+                        self.compared(claim, value, text, item, "never true");
                     }
                 }
             }
@@ -105,7 +105,7 @@ impl<'t> Walk<'_, 't> {
         {
             for (_, key, _) in fields {
                 if let Some(text) = tree::key(key) {
-                    self.compared(Some(claim), text, key, "never found");
+                    self.compared(Some(claim), index, text, key, "never found");
                 }
             }
             return;
@@ -153,6 +153,7 @@ impl<'t> Walk<'_, 't> {
     fn compared(
         &mut self,
         claim: Option<&'static Claim>,
+        compared: &Ref<Expr>,
         text: &str,
         at: &Ref<Expr>,
         outcome: &str,
@@ -169,11 +170,11 @@ impl<'t> Walk<'_, 't> {
                 }
             }
             // An argument of a function, say. The run that authors look at has this word.
-            (None, Some((word, meant))) => {
+            (None, Some((word, meant))) if tree::variable(compared).is_some() => {
                 let message = format!("`{word}` is a word of run objects; claims have `{meant}`");
                 self.findings.warn("unknown-word", Place::of_expr(at), message);
             }
-            (None, None) => {}
+            (None, _) => {}
         }
     }
 }
