@@ -312,6 +312,57 @@ fn a_policy_in_rego() {
     assert!(ran.stderr.contains("both policy.js and policy.rego; keep one"), "{}", ran.stderr);
 }
 
+/// Files beside the policy are part of it, warnings are shown, and rules that test are run.
+#[test]
+#[ignore = "needs the engines: `make languages`"]
+fn files_and_tests_of_a_policy_in_rego() {
+    let parent = folder();
+    assert_eq!(countersign(parent.path(), "policy new a-rego --lang rego").status, 0);
+    let policy = parent.path().join("a-rego");
+    fs::create_dir(policy.join("lib")).unwrap();
+    for (path, text) in [
+        (
+            "policy.rego",
+            "package countersign\n\nimport data.lib\n\npermit if not lib.blocked\n\n\
+             deny contains {\"code\": \"blocked\", \"message\": \"blocked\"} if lib.blocked\n",
+        ),
+        (
+            "lib/lib.rego",
+            "package lib\n\nblocked if input.run.building_block.workspace in data.lib.list\n\n\
+             blocked if input.run.behavior == \"DESTROY\"\n",
+        ),
+        ("lib/data.yaml", "list:\n- my-workspace\n"),
+        (
+            "policy_test.rego",
+            "package countersign_test\n\nimport data.countersign\n\n\
+             test_others if countersign.permit with input.run.building_block.workspace as \"a\"\n\n\
+             test_fails if {\n\tprint(\"seen\", 7)\n\tfalse\n}\n",
+        ),
+        (
+            "cases.toml",
+            "[[case]]\nname = \"a blocked workspace\"\nexpect = { deny = \"blocked\" }\n",
+        ),
+    ] {
+        fs::write(policy.join(path), text).unwrap();
+    }
+    let ran = countersign(&policy, "policy build");
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let says = "warning: lib/lib.rego:5:34: never true: the claim is one of `apply`, `detect`, `destroy`; did you mean \
+                `destroy`? (unknown-word)";
+    assert!(ran.stderr.contains(says), "{}", ran.stderr);
+    let ran = countersign(&policy, "policy test");
+    assert_eq!(ran.status, 1, "{}", ran.stderr);
+    for says in [
+        "pass  a blocked workspace\n",
+        "pass  countersign_test.test_others\n",
+        "FAIL  countersign_test.test_fails\n",
+        "found     failed: policy_test.rego:7:1: the rule is not true\n",
+        "policy_test.rego:8: seen 7\n",
+    ] {
+        assert!(ran.stdout.contains(says), "{says}: {}", ran.stdout);
+    }
+}
+
 #[test]
 #[ignore = "needs the engines: `make languages`"]
 fn a_policy_in_cel() {

@@ -136,27 +136,33 @@ fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
     if !errors.is_empty() {
         return Err(errors);
     }
-    let as_written =
-        |sources: &[Source]| sources.iter().map(|source| source.prepared.text.clone()).collect();
     if let Some(question) = settings.ask {
         if let Some(first) = question.warnings {
             return Err(answers(of(Severity::Warning), first));
         }
         // Tests may replace what a loop reads, so they run as they are written.
-        let rewritten =
-            Rewritten { texts: as_written(&sources), members: Vec::new(), is_changed: false };
-        let engine = engine(&sources, &rewritten, data, heads)?;
+        let engine = engine(&sources, &unchanged(&sources), data, heads)?;
         let answered = test_rules::run(&sources, &modules, engine);
         return Err(answers(answered.into_iter(), question.tests.unwrap_or_default()));
     }
     patterns::compile(&modules, &data).map_err(|message| vec![message])?;
     let rewritten = rewrite::rewrite(&modules, &data);
-    let engine = engine(&sources, &rewritten, data, heads)?;
+    // As it is written it means the same, so a text that is not taken otherwise is none that fails.
+    let engine = match engine(&sources, &rewritten, data.clone(), heads) {
+        Err(_) if rewritten.is_changed => engine(&sources, &unchanged(&sources), data, heads)?,
+        other => other?,
+    };
     let prepared =
         Prepared { engine: RefCell::new(engine), answer: format!("data.{OWN_PACKAGE}.answer") };
     // Warms up whatever the engine does lazily, before the snapshot. The verdict on the sample does not matter.
     let _ = decide(&prepared, &sample::run(), &sample::token());
     Ok(prepared)
+}
+
+/// The texts of sources as they are written.
+fn unchanged(sources: &[Source]) -> Rewritten {
+    let texts = sources.iter().map(|source| source.prepared.text.clone()).collect();
+    Rewritten { texts, members: Vec::new(), is_changed: false }
 }
 
 /// The document that the policy reads as `data`.

@@ -7,9 +7,7 @@
 use std::collections::BTreeSet;
 
 use regorus::Value;
-use regorus::unstable::{
-    BoolOp, Expr, Literal, LiteralStmt, Module, Query, Ref, Rule, RuleHead, Span,
-};
+use regorus::unstable::{BoolOp, Expr, Literal, LiteralStmt, Module, Query, Ref, Rule, RuleHead};
 
 use crate::any::{self, Test};
 use crate::tree::{self, Part, Reference, head};
@@ -211,8 +209,8 @@ impl<'t> Finder<'t, '_> {
                 self.expression(value, names);
                 return;
             }
-            Expr::Membership { key: None, value, collection, span, .. }
-                if self.membership(span, value, collection) =>
+            Expr::Membership { key: None, value, collection, .. }
+                if self.membership(value, collection) =>
             {
                 return;
             }
@@ -241,7 +239,13 @@ impl<'t> Finder<'t, '_> {
         let (Some(start), Some(end)) = (offset(some.span.start), offset(some.span.end)) else {
             return false;
         };
-        let Some(next_start) = offset(next.span.start) else { return false };
+        // The span of a statement that begins with a text begins behind its quotation mark.
+        let first = match expr.as_ref() {
+            Expr::Call { fcn, .. } => fcn,
+            Expr::BoolExpr { lhs, .. } => lhs,
+            _ => return false,
+        };
+        let Some((next_start, _)) = self.bounds(first) else { return false };
         let Some(between) = self.text.get(end..next_start) else { return false };
         if !between.chars().all(|c| c.is_whitespace() || c == ';') {
             return false;
@@ -313,12 +317,18 @@ impl<'t> Finder<'t, '_> {
                 });
                 true
             }
-            Expr::BoolExpr { lhs, rhs, span, .. } => {
+            Expr::BoolExpr { lhs, rhs, .. } => {
                 let other = if std::ptr::eq(lhs.as_ref(), member.as_ref()) { rhs } else { lhs };
                 let Some(other) = self.source(other) else { return false };
-                let (Some(start), Some(end)) = (offset(span.start), offset(span.end)) else {
+                let (Some(left), Some(right)) = (self.bounds(lhs), self.bounds(rhs)) else {
                     return false;
                 };
+                // Parentheses are outside of the bounds.
+                let between = self.text.get(left.1..right.0).unwrap_or_default();
+                if between.trim() != "==" {
+                    return false;
+                }
+                let (start, end) = (left.0, right.1);
                 // A line that ends within the statement is put behind it.
                 let lines = self.text.get(start..end).unwrap_or_default().matches('\n').count();
                 let text = format!("{}({collection}, {other}){}", test.name, "\n".repeat(lines));
@@ -330,17 +340,16 @@ impl<'t> Finder<'t, '_> {
     }
 
     /// `x in data.list`, where the list is known and long.
-    fn membership(&mut self, span: &Span, value: &'t Ref<Expr>, collection: &'t Ref<Expr>) -> bool {
+    fn membership(&mut self, value: &'t Ref<Expr>, collection: &'t Ref<Expr>) -> bool {
         let (Some(value_text), Some(bounds), Some(of_value)) =
             (self.source(value), self.bounds(collection), self.bounds(value))
         else {
             return false;
         };
-        let (Some(start), Some(end)) = (offset(span.start), offset(span.end)) else { return false };
-        // In parentheses the spans are those of what is inside.
-        let is_plain = of_value.0 == start && bounds.1 == end;
+        // Parentheses are outside of the bounds.
+        let (start, end) = (of_value.0, bounds.1);
         let between = self.text.get(of_value.1..bounds.0).unwrap_or_default().trim();
-        if !is_plain || between != "in" || !is_still(value) {
+        if between != "in" || !is_still(value) {
             return false;
         }
         let Some(members) = self.known_members(collection) else { return false };
@@ -405,9 +414,16 @@ impl<'t> Finder<'t, '_> {
         let (start, end) = (offset(span.start)?, offset(span.end)?);
         match expr.as_ref() {
             Expr::String { .. } | Expr::RawString { .. } => Some((start.checked_sub(1)?, end + 1)),
-            // The span of a literal object may begin at its last member.
-            Expr::Object { .. } | Expr::Set { .. } => None,
-            _ => Some((start, end)),
+            Expr::Var { .. }
+            | Expr::RefDot { .. }
+            | Expr::RefBrack { .. }
+            | Expr::Call { .. }
+            | Expr::Array { .. }
+            | Expr::Number { .. }
+            | Expr::Bool { .. }
+            | Expr::Null { .. } => Some((start, end)),
+            // A span that ends with a text, or is that of an object, is not that of the whole.
+            _ => None,
         }
     }
 }

@@ -198,6 +198,9 @@ fn plain(problem: &str) -> String {
         "complete rules should not produce multiple outputs" => {
             "the rule has two different values for this run; make its conditions exclude each other, or make it a set".to_owned()
         }
-        other => other.strip_prefix("expecting ").map_or_else(|| other.to_owned(), |rest| format!("expected {rest}")),
+        other => {
+            let other = other.trim_end_matches(" defined at:");
+            other.strip_prefix("expecting ").map_or_else(|| other.to_owned(), |rest| format!("expected {rest}"))
+        }
     }
 }

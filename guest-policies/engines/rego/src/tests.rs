@@ -135,8 +135,7 @@ fn value(expression: &str) -> Result<String, String> {
     let findings: Vec<_> =
         findings.iter().filter(|finding| finding.severity == Severity::Error).collect();
     assert!(findings.is_empty(), "{expression}: {findings:?}");
-    let texts = sources.iter().map(|source| source.prepared.text.clone()).collect();
-    let rewritten = Rewritten { texts, members: Vec::new(), is_changed: false };
+    let rewritten = unchanged(&sources);
     let mut engine = engine(&sources, &rewritten, Value::new_object(), heads).expect("an engine");
     let value = engine.eval_rule("data.countersign.value".to_owned());
     value
@@ -190,6 +189,14 @@ fn loops_for_a_member_become_calls() {
             "permit if data.list[_] == input.run.id",
             "permit if __any_equal(data.list, input.run.id)",
         ),
+        (
+            "permit if { some p in data.list; \"x\" == p }",
+            "permit if {                      __any_equal(data.list, \"x\") }",
+        ),
+        ("permit if data.a[\"b\"][_] == \"x\"", "permit if __any_equal(data.a[\"b\"], \"x\")"),
+        ("permit if \"x\" in data.list", "permit if __in_0(\"x\")"),
+        ("permit if (\"x\") in data.list", ""),
+        ("permit if (data.list[_]) == \"x\"", ""),
         // The member is read again, or several could be: these stay.
         ("permit if {\n\tsome p in data.list\n\tstartswith(p, \"a\")\n\tp != \"b\"\n}", ""),
         ("permit if count([1 | some p in data.list; startswith(p, \"a\")]) > 1", ""),
