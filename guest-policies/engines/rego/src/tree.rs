@@ -30,6 +30,14 @@ impl Place {
             Expr::String { .. } | Expr::RawString { .. } => {
                 Self::at(span, span.start.saturating_sub(1))
             }
+            // That of an object begins at its last member.
+            Expr::Object { fields, .. } => {
+                let first = fields.first().map_or(span.start, |(_, key, _)| key.span().start);
+                let before = usize::try_from(first).unwrap_or(usize::MAX);
+                let brace =
+                    span.source.get_contents().get(..before).and_then(|text| text.rfind('{'));
+                Self::at(span, brace.and_then(|at| u32::try_from(at).ok()).unwrap_or(span.start))
+            }
             _ => Self::at(span, span.start),
         }
     }

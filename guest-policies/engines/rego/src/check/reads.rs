@@ -213,6 +213,7 @@ impl<'t> Walk<'_, 't> {
         match expr.as_ref() {
             Expr::String { .. } | Expr::RawString { .. } => Kinds::TEXT,
             Expr::Number { .. } | Expr::UnaryExpr { .. } => Kinds::NUMBER,
+            Expr::BinExpr { .. } => Kinds::SET,
             Expr::Bool { .. } | Expr::BoolExpr { .. } | Expr::Membership { .. } => Kinds::BOOLEAN,
             Expr::Null { .. } => Kinds::NULL,
             Expr::Array { .. } | Expr::ArrayCompr { .. } => Kinds::ARRAY,

@@ -214,6 +214,7 @@ impl<'w, 't> Walk<'w, 't> {
             Literal::SomeVars { .. } => {}
             Literal::SomeIn { key, value, collection, .. } => {
                 self.visit(collection);
+                self.check_collection(collection);
                 key.iter().chain([value]).for_each(|part| self.visit_pattern(part));
             }
             Literal::Expr { expr, .. } => match expr.as_ref() {
@@ -226,6 +227,7 @@ impl<'w, 't> Walk<'w, 't> {
             Literal::NotExpr { expr, .. } => self.visit(expr),
             Literal::Every { key, value, domain, query, .. } => {
                 self.visit(domain);
+                self.check_collection(domain);
                 let mut scope = Scope::default();
                 for span in key.iter().chain([value]) {
                     scope.declare(span.text(), span, Origin::Argument, None);

@@ -2,7 +2,7 @@
 //! which has `ApiKey` where the contract has `api-key`.
 
 use regorus::Value;
-use regorus::unstable::{AssignOp, BoolOp, Expr, Ref};
+use regorus::unstable::{ArithOp, AssignOp, BinOp, BoolOp, Expr, Ref};
 
 use super::calls::short;
 use super::claims::Claim;
@@ -36,7 +36,47 @@ impl<'t> Walk<'_, 't> {
             Expr::AssignExpr { op: AssignOp::Eq, lhs, rhs, .. } => self.equality(lhs, rhs, true),
             Expr::Membership { value, collection, .. } => self.membership(value, collection),
             Expr::RefBrack { .. } => self.lookup(expr),
+            Expr::ArithExpr { op, lhs, rhs, .. } => self.operands(op, lhs, rhs),
+            Expr::BinExpr { op, lhs, rhs, .. } => {
+                let sign = if *op == BinOp::Union { "|" } else { "&" };
+                for side in [lhs, rhs] {
+                    self.operand(side, sign, Kinds::SET, "");
+                }
+            }
             _ => {}
+        }
+    }
+
+    fn operands(&mut self, op: &ArithOp, lhs: &'t Ref<Expr>, rhs: &'t Ref<Expr>) {
+        let (sign, kinds, instead) = match op {
+            ArithOp::Add => {
+                ("+", Kinds::NUMBER, "; join texts by `concat`, `sprintf` or `$\"{…}\"`")
+            }
+            ArithOp::Sub => ("-", Kinds::NUMBER.or(Kinds::SET), ""),
+            ArithOp::Mul => ("*", Kinds::NUMBER, ""),
+            ArithOp::Div => ("/", Kinds::NUMBER, ""),
+            ArithOp::Mod => ("%", Kinds::NUMBER, ""),
+        };
+        for side in [lhs, rhs] {
+            self.operand(side, sign, kinds, instead);
+        }
+    }
+
+    /// An operand of another kind would be a fault.
+    fn operand(&mut self, operand: &'t Ref<Expr>, sign: &str, expected: Kinds, instead: &str) {
+        let found = self.kinds(operand);
+        if !found.overlaps(expected) {
+            let message = format!("`{sign}` takes {expected}, found {found}{instead}");
+            self.findings.error("kind-of-operand", Place::of_expr(operand), message);
+        }
+    }
+
+    /// What `some … in` and `every` go through.
+    pub(super) fn check_collection(&mut self, collection: &'t Ref<Expr>) {
+        let found = self.kinds(collection);
+        if !found.overlaps(Kinds::of_letter('y')) {
+            let message = format!("`in` goes through an array, a set or an object, found {found}");
+            self.findings.error("kind-of-collection", Place::of_expr(collection), message);
         }
     }
 
