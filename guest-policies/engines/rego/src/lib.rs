@@ -215,7 +215,7 @@ fn engine(
             message: one_line(&error.to_string(), sources),
         }]
     })?;
-    // What the engine finds wrong beyond the check is found now, and not by the first run.
+    // Anything that the engine finds wrong beyond the check is found now, and not by the first run.
     engine.set_input(Value::new_object());
     engine.eval_rule(format!("data.{OWN_PACKAGE}.ready")).map_err(failed)?;
     Ok(engine)

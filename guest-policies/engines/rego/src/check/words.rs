@@ -71,7 +71,7 @@ impl<'t> Walk<'_, 't> {
         }
     }
 
-    /// What `some … in` and `every` go through.
+    /// Checks the collection that `some … in` or `every` goes through.
     pub(super) fn check_collection(&mut self, collection: &'t Ref<Expr>) {
         let found = self.kinds(collection);
         if !found.overlaps(Kinds::of_letter('y')) {
