@@ -59,6 +59,7 @@ mod settings;
 mod sorted_texts;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
+mod time_zone;
 mod verdict;
 mod words;
 
@@ -75,6 +76,7 @@ pub use identifier_set::{IdentifierMap, IdentifierSet};
 pub use schemars;
 pub use serde;
 pub use settings::{Error as SettingsError, parse as parse_settings};
+pub use time_zone::{LocalTime, TimeZone};
 
 #[doc(hidden)]
 pub mod __private {

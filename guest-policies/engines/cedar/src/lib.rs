@@ -5,12 +5,16 @@
 //! `@message`. A `permit` permits, and one annotated `@restrict` restricts; either may narrow by `@max_ttl`. Where
 //! no policy applies Cedar denies, and so does this component, unless the settings name another default verdict.
 
+mod entities;
 mod policies;
 mod request;
+mod source;
+mod vocabulary;
 
 use cedar_policy::{Authorizer, Decision, Entities, PolicySet, Schema};
 use countersign_policy::{Grant, Problem, Run, Token, Verdict, policy, sample, settings};
 use engine_shared::samples;
+use miette::Diagnostic;
 
 use crate::policies::Annotations;
 
@@ -32,6 +36,9 @@ pub struct Settings {
     /// The verdict where no policy applies: `deny`, as in Cedar, `restrict` or `abstain`.
     #[serde(default)]
     default_verdict: DefaultVerdict,
+    /// Takes no policy that has a warning, and says which: `policy build` asks so.
+    #[serde(default)]
+    warnings: bool,
 }
 
 /// The verdict where no policy applies.
@@ -79,25 +86,39 @@ pub struct Prepared {
     annotations: Annotations,
     entities: Entities,
     names: request::Names,
+    /// A policy reads the time of issue as a `datetime`.
+    reads_time: bool,
     default_verdict: DefaultVerdict,
 }
 
 policy!(Settings, prepare, Prepared, evaluate);
 
 fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
-    let schema = settings.schema.as_deref().unwrap_or(SCHEMA);
-    let schema = match Schema::from_cedarschema_str(schema) {
-        Ok((schema, warnings)) => match warnings.map(|warning| problem("/schema", &warning)).next()
-        {
-            None => schema,
-            Some(warning) => return Err(vec![warning]),
-        },
-        Err(error) => return Err(vec![problem("/schema", &error)]),
+    let schema_text = settings.schema.as_deref().unwrap_or(SCHEMA);
+    let source = source::SCHEMA.of(schema_text);
+    let schema = match Schema::from_cedarschema_str(schema_text) {
+        Ok((schema, warnings)) => {
+            let warnings: Vec<_> = warnings.collect();
+            match source.all(warnings.iter().map(|warning| warning as &dyn Diagnostic)) {
+                none if none.is_empty() => schema,
+                warnings => return Err(warnings),
+            }
+        }
+        Err(error) => return Err(source.problems(&error)),
     };
-    let (policies, annotations) = policies::parse(&settings.policies, &schema)?;
-    let entities = settings.entities.map_or(serde_json::Value::Array(Vec::new()), |json| json.0);
-    let entities = Entities::from_json_value(entities, Some(&schema))
-        .map_err(|error| vec![problem("/entities", &error)])?;
+    let (policies, annotations, findings) = policies::parse(&settings.policies, &schema)?;
+    let entities = entities::read(settings.entities.map(|json| json.0), &schema);
+    let (entities, of_entities) = match entities {
+        Ok(entities) => (entities, Vec::new()),
+        Err(problems) => (Entities::empty(), problems),
+    };
+    let problems: Vec<_> = findings.errors.into_iter().chain(of_entities).collect();
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    if settings.warnings && !findings.warnings.is_empty() {
+        return Err(findings.warnings);
+    }
     let prepared = Prepared {
         authorizer: Authorizer::new(),
         policies,
@@ -105,17 +126,29 @@ fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
         entities,
         names: request::Names::new()
             .map_err(|error| vec![Problem { pointer: String::new(), message: error }])?,
+        reads_time: settings.policies.contains("time"),
         default_verdict: settings.default_verdict,
     };
+    // A schema of the author's own may lack the time, which requests have only where a policy reads it.
+    let has_time = prepared.reads_time || schema_text.contains("time");
     // A schema that lacks an attribute which requests may have, or has it of another type, is an error now and not a fault
     // at the first such run. No request has other attributes or types than these have, so that none is checked again.
     for run in samples() {
-        request::of(&prepared.names, &run, &sample::token(), Some(&schema))
-            .map_err(|message| vec![Problem { pointer: "/schema".to_owned(), message }])?;
+        request::of(&prepared.names, &run, &sample::token(), has_time, Some(&schema))
+            .map_err(|message| vec![source.whole(&unfit(&message))])?;
     }
     // Warms up whatever Cedar does lazily, before the snapshot. A policy may fail on the sample and work on real runs.
     let _ = decide(&prepared, &sample::run(), &sample::token());
     Ok(prepared)
+}
+
+/// The reason that requests do not fit a schema. Cedar says it with a whole request.
+fn unfit(message: &str) -> String {
+    let without = match (message.split_once(" `{"), message.rsplit_once("}` ")) {
+        (Some((before, _)), Some((_, after))) => format!("{before} of requests {after}"),
+        _ => message.to_owned(),
+    };
+    format!("{without}; the schema needs at least what the built-in one has, in the same types")
 }
 
 fn evaluate(prepared: &Prepared, run: &Run, token: &Token) -> Verdict {
@@ -129,7 +162,7 @@ fn evaluate(prepared: &Prepared, run: &Run, token: &Token) -> Verdict {
 }
 
 fn decide(prepared: &Prepared, run: &Run, token: &Token) -> Result<Verdict, String> {
-    let request = request::of(&prepared.names, run, token, None)?;
+    let request = request::of(&prepared.names, run, token, prepared.reads_time, None)?;
     let response =
         prepared.authorizer.is_authorized(&request, &prepared.policies, &prepared.entities);
     // Cedar skips a policy that fails, also one that would have forbidden.
@@ -152,99 +185,5 @@ fn decide(prepared: &Prepared, run: &Run, token: &Token) -> Result<Verdict, Stri
     })
 }
 
-fn problem(pointer: &str, error: &dyn std::error::Error) -> Problem {
-    // Cedar's errors name the place in their sources.
-    let mut message = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let text = cause.to_string();
-        if !message.contains(&text) {
-            message.push_str(": ");
-            message.push_str(&text);
-        }
-        source = cause.source();
-    }
-    Problem { pointer: pointer.to_owned(), message }
-}
-
 #[cfg(test)]
-mod tests {
-    use countersign_policy::parse_settings;
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    const ANY: &str = "permit(principal, action, resource);";
-
-    #[track_caller]
-    fn check(settings: Value, expected: &Verdict) {
-        let prepared = parse_settings(&settings.to_string()).expect("settings");
-        let prepared = prepare(prepared).expect("policies");
-        let found = decide(&prepared, &sample::run(), &sample::token());
-        assert_eq!(found.as_ref(), Ok(expected), "{settings}");
-    }
-
-    #[test]
-    fn a_permit_that_does_not_restrict_has_to_apply() {
-        let grant = |max_ttl| Grant { max_ttl: Some(max_ttl), ..Grant::new() };
-        for (policies, expected) in [
-            (format!("@restrict {ANY}"), Verdict::Restrict(Grant::new())),
-            (format!("@restrict(\"\") @max_ttl(\"900\") {ANY}"), Verdict::Restrict(grant(900))),
-            (format!("@restrict @max_ttl(\"900\") {ANY} {ANY}"), Verdict::Permit(grant(900))),
-            (format!("@restrict {ANY} @max_ttl(\"600\") {ANY}"), Verdict::Permit(grant(600))),
-            (
-                format!("@restrict @max_ttl(\"900\") {ANY} @restrict @max_ttl(\"600\") {ANY}"),
-                Verdict::Restrict(grant(600)),
-            ),
-            (
-                format!(
-                    "@restrict {ANY} @id(\"no\") @message(\"no\") forbid(principal, action, resource);"
-                ),
-                Verdict::deny("no", "no"),
-            ),
-        ] {
-            check(json!({"policies": policies}), &expected);
-        }
-    }
-
-    #[test]
-    fn the_default_verdict_is_never_a_permit() {
-        let policies = "forbid(principal, action == Action::\"destroy\", resource);";
-        let denial = Verdict::deny("no-policy-permits", "no Cedar policy permits it");
-        for (default, expected) in [
-            (json!({}), &denial),
-            (json!({"default-verdict": "deny"}), &denial),
-            (json!({"default-verdict": "restrict"}), &Verdict::Restrict(Grant::new())),
-            (json!({"default-verdict": "abstain"}), &Verdict::Abstain),
-        ] {
-            let mut settings = json!({"policies": policies});
-            settings
-                .as_object_mut()
-                .expect("an object")
-                .extend(default.as_object().cloned().unwrap_or_default());
-            check(settings, expected);
-        }
-        for settings in [
-            json!({"policies": policies, "default-verdict": "permit"}),
-            json!({"policies": policies, "otherwise": "abstain"}),
-        ] {
-            assert!(parse_settings::<Settings>(&settings.to_string()).is_err(), "{settings}");
-        }
-    }
-
-    #[test]
-    fn restrict_is_an_annotation_of_a_permit_and_takes_no_value() {
-        for (policies, says) in [
-            (format!("@restrict(\"no\") {ANY}"), "@restrict takes no value, found `no`"),
-            (
-                "@restrict forbid(principal, action, resource);".to_owned(),
-                "@restrict is for a policy that permits",
-            ),
-        ] {
-            let settings = json!({"policies": policies}).to_string();
-            let problems = prepare(parse_settings(&settings).expect("settings")).err();
-            let problems = problems.expect("a problem");
-            assert!(problems.iter().any(|problem| problem.message.contains(says)), "{problems:?}");
-        }
-    }
-}
+mod tests;

@@ -3,10 +3,17 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use cedar_policy::{Effect, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
+use cedar_policy::{
+    Effect, Policy, PolicyId, PolicySet, Schema, ValidationError, ValidationMode,
+    ValidationWarning, Validator,
+};
+use cedar_policy_core::parser::Loc;
 use countersign_policy::{Grant, Problem, Reason, Token, Verdict};
+use engine_shared::did_you_mean;
+use miette::Diagnostic;
 
-use crate::problem;
+use crate::source::{self, POLICIES};
+use crate::vocabulary;
 
 /// The annotations that a policy may have. Any other is likely to be a misspelt one, which would narrow nothing.
 const KNOWN: [&str; 6] = ["id", "code", "message", "max_ttl", "restrict", "description"];
@@ -22,41 +29,105 @@ struct Annotation {
     restricts: bool,
 }
 
-/// Parses policies and validates them by the schema. The `@id` of a policy is its id.
-pub fn parse(text: &str, schema: &Schema) -> Result<(PolicySet, Annotations), Vec<Problem>> {
-    let parsed = PolicySet::from_str(text).map_err(|error| vec![problem("/policies", &error)])?;
-    let wrong = |message: String| vec![Problem { pointer: "/policies".to_owned(), message }];
-    if let Some(template) = parsed.templates().next() {
-        return Err(wrong(format!("`{}` is a template; nothing links it", template.id())));
-    }
-    let (mut policies, mut annotations) = (PolicySet::new(), BTreeMap::new());
-    for policy in parsed.policies() {
-        let id = policy.annotation("id").map_or_else(|| policy.id().clone(), PolicyId::new);
-        let annotation = annotation(policy, &id).map_err(wrong)?;
-        policies.add(policy.new_id(id.clone())).map_err(|error| wrong(error.to_string()))?;
-        annotations.insert(id, annotation);
-    }
-    if annotations.is_empty() {
-        return Err(wrong("expected at least one policy".to_owned()));
-    }
-    let result = Validator::new(schema.clone()).validate(&policies, ValidationMode::Strict);
-    // Warnings too: one is that a policy can never apply, and a `forbid` that never applies protects nothing.
-    let errors = result.validation_errors().map(|error| problem("/policies", error));
-    let warnings = result.validation_warnings().map(|warning| problem("/policies", warning));
-    let problems: Vec<_> = errors.chain(warnings).collect();
-    if problems.is_empty() { Ok((policies, Annotations(annotations))) } else { Err(problems) }
+/// The problems of a text: those for which it is not taken, and those that its author is told of.
+#[derive(Default)]
+pub struct Findings {
+    pub errors: Vec<Problem>,
+    pub warnings: Vec<Problem>,
 }
 
-fn annotation(policy: &Policy, id: &PolicyId) -> Result<Annotation, String> {
+/// Parses policies and validates them by the schema. The `@id` of a policy is its id.
+pub fn parse(
+    text: &str,
+    schema: &Schema,
+) -> Result<(PolicySet, Annotations, Findings), Vec<Problem>> {
+    let source = POLICIES.of(text);
+    let parsed = PolicySet::from_str(text).map_err(|error| source.problems(&error))?;
+    let mut findings = Findings::default();
+    for template in parsed.templates() {
+        let message = format!("`{}` is a template; nothing links it", template.id());
+        findings.errors.push(source.at(start(template.as_ref().loc()), &message));
+    }
+    let (mut policies, mut annotations) = (PolicySet::new(), BTreeMap::new());
+    // In the order of the text.
+    let mut of_text: Vec<_> = parsed.policies().collect();
+    of_text.sort_by_key(|policy| start(policy.as_ref().loc()));
+    for policy in of_text {
+        let id = policy.annotation("id").map_or_else(|| policy.id().clone(), PolicyId::new);
+        let place = start(policy.as_ref().loc());
+        match annotation(policy, &id) {
+            Ok(annotation) => drop(annotations.insert(id.clone(), annotation)),
+            Err((key, message)) => {
+                let place = of_annotation(policy, key).unwrap_or(place);
+                findings.errors.push(source.at(place, &message));
+            }
+        }
+        if let Err(error) = policies.add(policy.new_id(id)) {
+            findings.errors.push(source.at(place, &source::message(&error)));
+        }
+    }
+    if policies.is_empty() && findings.errors.is_empty() {
+        findings.errors.push(source.whole("expected at least one policy"));
+    }
+    let result = Validator::new(schema.clone()).validate(&policies, ValidationMode::Strict);
+    findings
+        .errors
+        .extend(source.all(result.validation_errors().map(|error| error as &dyn Diagnostic)));
+    // One warning is that a policy can never apply, and a `forbid` that never applies protects nothing. Texts of several
+    // scripts are what people are called.
+    let (told, wrong): (Vec<_>, Vec<_>) = result.validation_warnings().partition(|warning| {
+        use ValidationWarning::{MixedScriptIdentifier, MixedScriptString};
+        matches!(warning, MixedScriptIdentifier(_) | MixedScriptString(_))
+    });
+    // What follows from an error is no other one, and a policy that no action applies to is impossible.
+    let wrong_ids: Vec<_> = result.validation_errors().map(ValidationError::policy_id).collect();
+    let is_application = |warning: &ValidationWarning| {
+        matches!(warning, ValidationWarning::InvalidActionApplication(_))
+    };
+    let unapplied: Vec<_> =
+        wrong.iter().filter(|warning| is_application(warning)).map(|w| w.policy_id()).collect();
+    let wrong = wrong.iter().copied().filter(|warning| {
+        let id = warning.policy_id();
+        !wrong_ids.contains(&id) && (is_application(warning) || !unapplied.contains(&id))
+    });
+    findings
+        .warnings
+        .extend(source.all(told.into_iter().map(|warning| warning as &dyn Diagnostic)));
+    findings.errors.extend(source.all(wrong.map(|warning| warning as &dyn Diagnostic)));
+    for policy in policies.policies() {
+        let never = vocabulary::check(&policy.as_ref().condition());
+        findings.errors.extend(never.iter().map(|(offset, message)| {
+            source.at(*offset, &format!("for policy `{}`, {message}", policy.id()))
+        }));
+    }
+    findings.errors.dedup();
+    Ok((policies, Annotations(annotations), findings))
+}
+
+fn start(loc: Option<&Loc>) -> usize {
+    loc.map_or(0, Loc::start)
+}
+
+/// The place of an annotation of a policy.
+fn of_annotation(policy: &Policy, key: &str) -> Option<usize> {
+    let mut annotations = policy.as_ref().annotations();
+    let (_, annotation) = annotations.find(|(name, _)| AsRef::<str>::as_ref(*name) == key)?;
+    annotation.loc.as_ref().map(Loc::start)
+}
+
+/// The annotation of a policy, or the key that is wrong in it and why.
+fn annotation<'p>(policy: &'p Policy, id: &PolicyId) -> Result<Annotation, (&'p str, String)> {
     if let Some((key, _)) = policy.annotations().find(|(key, _)| !KNOWN.contains(key)) {
-        return Err(format!("`{id}`: @{key} is not known, expected one of @{}", KNOWN.join(", @")));
+        let hint = did_you_mean(key, KNOWN);
+        let known = KNOWN.join(", @");
+        return Err((key, format!("`{id}`: @{key} is not known, expected one of @{known}{hint}")));
     }
     let permits = policy.effect() == Effect::Permit;
     let uses = [("code", false), ("message", false), ("max_ttl", true), ("restrict", true)];
     for (key, for_permit) in uses {
         if policy.annotation(key).is_some() && permits != for_permit {
             let effect = if for_permit { "permit" } else { "forbid" };
-            return Err(format!("`{id}`: @{key} is for a policy that {effect}s"));
+            return Err((key, format!("`{id}`: @{key} is for a policy that {effect}s")));
         }
     }
     let max_ttl = match policy.annotation("max_ttl") {
@@ -66,13 +137,14 @@ fn annotation(policy: &Policy, id: &PolicyId) -> Result<Annotation, String> {
                 Some(seconds)
             }
             _ => {
-                return Err(format!("`{id}`: @max_ttl: expected seconds, found `{text}`"));
+                let message = format!("`{id}`: @max_ttl: expected seconds, found `{text}`");
+                return Err(("max_ttl", message));
             }
         },
     };
     // Cedar reads `@restrict` as `@restrict("")`. Any other value would look as if it meant something.
     if let Some(value) = policy.annotation("restrict").filter(|value| !value.is_empty()) {
-        return Err(format!("`{id}`: @restrict takes no value, found `{value}`"));
+        return Err(("restrict", format!("`{id}`: @restrict takes no value, found `{value}`")));
     }
     let code = policy.annotation("code").map_or_else(|| id.to_string(), ToOwned::to_owned);
     let message = policy
@@ -84,12 +156,12 @@ fn annotation(policy: &Policy, id: &PolicyId) -> Result<Annotation, String> {
     };
     // Cedar's own ids, such as `policy0`, are codes.
     if !permits && !is_code(&code) {
-        return Err(format!(
-            "`{id}`: the code of a denial, @code or @id, is 1 to 64 of a-z, 0-9 and -, found `{code}`"
-        ));
+        let key = if policy.annotation("code").is_some() { "code" } else { "id" };
+        let expected = "the code of a denial, @code or @id, is 1 to 64 of a-z, 0-9 and -";
+        return Err((key, format!("`{id}`: {expected}, found `{code}`")));
     }
     if message.is_empty() {
-        return Err(format!("`{id}`: @message is empty"));
+        return Err(("message", format!("`{id}`: @message is empty")));
     }
     let restricts = policy.annotation("restrict").is_some();
     Ok(Annotation { reason: Reason { code, message }, max_ttl, restricts })

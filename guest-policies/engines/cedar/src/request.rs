@@ -23,11 +23,13 @@ impl Names {
     }
 }
 
-/// The request for a run and a token, checked by a schema if there is one.
+/// The request for a run and a token, checked by a schema if there is one. Making the time takes as long as half of the
+/// others, so it is there where a policy reads it.
 pub fn of(
     names: &Names,
     run: &Run,
     token: &Token,
+    with_time: bool,
     schema: Option<&Schema>,
 ) -> Result<Request, String> {
     let entity = |kind: &EntityTypeName, id: &str| {
@@ -35,7 +37,7 @@ pub fn of(
     };
     let context = Context::from_pairs([
         ("run".to_owned(), of_run(run)?),
-        ("token".to_owned(), of_token(token)?),
+        ("token".to_owned(), of_token(token, with_time)?),
     ]);
     Request::new(
         entity(&names.workspace, &run.building_block.workspace),
@@ -107,14 +109,36 @@ fn of_facts(facts: &[Fact]) -> Result<RestrictedExpression, String> {
     Ok(RestrictedExpression::new_set(facts?))
 }
 
-fn of_token(token: &Token) -> Result<RestrictedExpression, String> {
+fn of_token(token: &Token, with_time: bool) -> Result<RestrictedExpression, String> {
     let audiences = token.audiences.iter().map(|audience| text(audience));
-    record([
-        ("subject", text(&token.subject)),
-        ("audiences", RestrictedExpression::new_set(audiences)),
-        ("ttl_seconds", RestrictedExpression::new_long(token.ttl_seconds.into())),
-        ("issued_at", number(token.issued_at)?),
-    ])
+    let time = || RestrictedExpression::new_datetime(datetime(token.issued_at));
+    record(
+        [
+            ("subject", text(&token.subject)),
+            ("audiences", RestrictedExpression::new_set(audiences)),
+            ("ttl_seconds", RestrictedExpression::new_long(token.ttl_seconds.into())),
+            ("issued_at", number(token.issued_at)?),
+        ]
+        .into_iter()
+        .chain(with_time.then(|| ("time", time()))),
+    )
+}
+
+/// A time in seconds since 1970 as Cedar writes it: `2026-09-21T14:13:20Z`.
+fn datetime(seconds: u64) -> String {
+    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
+    // The algorithm of Howard Hinnant's `civil_from_days`: years begin in March, so that the day that some lack is the
+    // last of them. 719,468 days before 1970 an era of 400 years began.
+    let days = days + 719_468;
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = era * 400 + year + u64::from(month <= 2);
+    let (hour, minute, second) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
 fn text(text: &str) -> RestrictedExpression {
@@ -132,4 +156,23 @@ fn record<'n>(
 ) -> Result<RestrictedExpression, String> {
     let members = members.into_iter().map(|(name, value)| (name.to_owned(), value));
     RestrictedExpression::new_record(members).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_those_of_the_calendar() {
+        for (seconds, expected) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_790_000_000, "2026-09-21T14:13:20Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+            (253_402_300_799, "9999-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(datetime(seconds), expected);
+        }
+    }
 }

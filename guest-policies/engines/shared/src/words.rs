@@ -31,3 +31,7 @@ pub fn words(path: &str) -> Option<Vec<&'static str>> {
         _ => return None,
     })
 }
+
+/// The claims that have a closed list of words, by their paths.
+pub const PATHS_OF_WORDS: [&str; 3] =
+    ["run.behavior", "run.definition.implementation", "run.trigger.author_kind"];
