@@ -5,18 +5,18 @@ mod time;
 use std::collections::BTreeSet;
 
 use countersign_policy::serde::de::{Deserialize, Deserializer, Error};
-use countersign_policy::{Behavior, Grant, Run, Token, Verdict, policy, settings};
+use countersign_policy::{Behavior, Grant, Run, TimeZone, Token, Verdict, policy, settings};
 pub use time::{ClockTime, Instant};
 
-const DAY: u64 = 86_400;
-const WEEK: u64 = 7 * DAY;
-
-/// Windows and freezes. All times are UTC; the token's time of issue is compared.
+/// Windows and freezes. Freezes are in UTC, windows in a time zone; the token's time of issue is compared.
 #[settings]
 pub struct Settings {
     /// The windows of the week. Without any, every time outside of a freeze is open.
     #[serde(default)]
     windows: Vec<Window>,
+    /// The time zone of the windows, by its IANA name: `Europe/Berlin`. Default: UTC.
+    #[serde(default)]
+    time_zone: TimeZone,
     /// Periods without changes. A freeze takes precedence over a window.
     #[serde(default, deserialize_with = "freezes")]
     freezes: Vec<Freeze>,
@@ -77,7 +77,11 @@ fn evaluate(settings: &Settings, run: &Run, token: &Token) -> Verdict {
     let Some(open) = open_for(settings, now, ttl) else {
         return Verdict::deny(
             "outside-change-window",
-            format!("no change window is open at {}", Instant(now)),
+            format!(
+                "no change window is open at {}, in {}",
+                Instant(now),
+                settings.time_zone.name()
+            ),
         );
     };
     let next_freeze = settings.freezes.iter().filter_map(|freeze| freeze.from.0.checked_sub(now));
@@ -93,7 +97,9 @@ fn open_for(settings: &Settings, now: u64, enough: u64) -> Option<u64> {
     if settings.windows.is_empty() {
         return Some(enough);
     }
-    let longest = |at| settings.windows.iter().filter_map(|window| window.remaining(at)).max();
+    let zone = &settings.time_zone;
+    let longest =
+        |at| settings.windows.iter().filter_map(|window| window.remaining(zone, at)).max();
     let mut open = longest(now)?;
     while open < enough
         && let Some(more) = longest(now + open)
@@ -105,19 +111,20 @@ fn open_for(settings: &Settings, now: u64, enough: u64) -> Option<u64> {
 
 impl Window {
     /// Seconds until the window closes, when it is open at this time: at least 1.
-    fn remaining(&self, at: u64) -> Option<u64> {
-        // 1970-01-01 was a Thursday; weeks are counted from Monday.
-        let time_of_week = (at + 3 * DAY) % WEEK;
-        let (from, to) = (self.from.seconds(), self.to.seconds());
-        let length = if to > from { to - from } else { to + DAY - from };
-        self.days
-            .iter()
-            .filter_map(|day| {
-                let opens = *day as u64 * DAY + from;
-                let open_since = (time_of_week + WEEK - opens) % WEEK;
-                length.checked_sub(open_since).filter(|left| *left > 0)
-            })
-            .max()
+    fn remaining(&self, zone: &TimeZone, at: u64) -> Option<u64> {
+        let (today, from, to) = (zone.local(at), self.from.seconds(), self.to.seconds());
+        // It may have opened yesterday: none is longer than a day.
+        let remaining = [-1, 0].into_iter().filter_map(|day| {
+            let weekday = (i64::from(today.weekday) - 1 + day).rem_euclid(7);
+            if !self.days.iter().any(|open| i64::from(*open as u8) == weekday) {
+                return None;
+            }
+            let closing_day = if to > from { day } else { day + 1 };
+            let opens = zone.instant(today, day, from);
+            let closes = zone.instant(today, closing_day, to);
+            closes.checked_sub(at).filter(|left| *left > 0 && opens <= at)
+        });
+        remaining.max()
     }
 }
 
@@ -194,6 +201,74 @@ mod tests {
         check(
             r#"{"windows": [{"days": ["sunday"], "from": "12:00", "to": "12:00"}]}"#,
             &[("2026-09-21T11:00:00Z", 3600), ("2026-09-21T12:00:00Z", 0)],
+        );
+    }
+
+    #[test]
+    fn a_window_is_that_of_the_clocks_of_a_place() {
+        let berlin =
+            |windows: &str| format!(r#"{{"time-zone": "Europe/Berlin", "windows": [{windows}]}}"#);
+        let mondays = berlin(r#"{"days": ["monday"], "from": "08:00", "to": "18:00"}"#);
+        // The same hours by the clock, in summer and in winter.
+        check(
+            &mondays,
+            &[
+                ("2026-09-21T05:59:59Z", 0),
+                ("2026-09-21T06:00:00Z", 7200),
+                ("2026-09-21T15:00:00Z", 3600),
+                ("2026-09-21T16:00:00Z", 0),
+                ("2026-11-30T06:59:59Z", 0),
+                ("2026-11-30T07:00:00Z", 7200),
+                ("2026-11-30T16:59:59Z", 1),
+            ],
+        );
+        // The nights in which clocks are changed: of 2027-03-28 at 01:00 UTC, and of 2027-10-31.
+        let nights = berlin(r#"{"days": ["saturday"], "from": "22:00", "to": "04:00"}"#);
+        check(
+            &nights,
+            &[
+                ("2027-03-27T21:00:00Z", 7200),
+                ("2027-03-28T00:30:00Z", 5400),
+                ("2027-03-28T02:00:00Z", 0),
+                ("2027-10-30T20:00:00Z", 7200),
+                ("2027-10-31T01:30:00Z", 5400),
+                ("2027-10-31T02:59:59Z", 1),
+                ("2027-10-31T03:00:00Z", 0),
+            ],
+        );
+        // 02:30 is skipped in the one, and comes twice in the other.
+        let sundays = berlin(r#"{"days": ["sunday"], "from": "02:30", "to": "05:00"}"#);
+        check(
+            &sundays,
+            &[
+                ("2027-03-28T01:29:59Z", 0),
+                ("2027-03-28T01:30:00Z", 5400),
+                ("2027-10-31T00:29:59Z", 0),
+                ("2027-10-31T00:30:00Z", 7200),
+                ("2027-10-31T03:59:59Z", 1),
+                ("2027-10-31T04:00:00Z", 0),
+            ],
+        );
+        // A day has 23 hours, or 25.
+        let days = berlin(r#"{"days": ["sunday"], "from": "00:00", "to": "24:00"}"#);
+        check(
+            &days,
+            &[
+                ("2027-03-27T22:59:59Z", 0),
+                ("2027-03-28T21:59:59Z", 1),
+                ("2027-10-31T22:59:59Z", 1),
+                ("2027-10-31T23:00:00Z", 0),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_time_zone_has_the_name_of_one() {
+        let json = r#"{"time-zone": "europe/berlin"}"#;
+        assert_eq!(
+            parse_settings::<Settings>(json).err().unwrap().to_string(),
+            "/time-zone: expected a time zone like `Europe/Berlin`, found `europe/berlin`; did you mean \
+             `Europe/Berlin`?"
         );
     }
 

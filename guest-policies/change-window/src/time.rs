@@ -15,8 +15,8 @@ pub struct Instant(pub(crate) u64);
 
 impl ClockTime {
     /// Seconds after midnight.
-    pub(crate) fn seconds(self) -> u64 {
-        u64::from(self.0) * 60
+    pub(crate) fn seconds(self) -> u32 {
+        u32::from(self.0) * 60
     }
 
     fn parse(text: &str) -> Option<Self> {
