@@ -3,12 +3,12 @@
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use countersign::{
-    Audience, Decision, Engine, Facts, MAX_RUN_BYTES, MeshstackId, Optimization, PolicySet, Run,
-    RunnerId, SubjectError, SubjectFormat, SubjectFormats, SubjectTemplate, TokenRequest,
+    Audience, Decision, Engine, Facts, MAX_RUN_TEXT_BYTES, MeshstackId, Optimization, PolicySet,
+    Run, RunnerId, SubjectError, SubjectFormat, SubjectFormats, SubjectTemplate, TokenRequest,
 };
 use countersign_authoring::DecisionInput;
 use countersign_deployment::{ManifestBundle, engine, files};
@@ -135,11 +135,11 @@ impl RunArguments {
         Ok(Self { now: Some(clock::now(self.now)?), ..self.clone() })
     }
 
-    /// Builds the input of a decision on a run, for a token of these audiences and this TTL in seconds. `subjects` are those
+    /// Builds the input of a decision on a run with the facts that it has, for a token of these audiences and this TTL in seconds. `subjects` are those
     /// of the manifest, which is at this path.
     pub(crate) fn input(
         &self,
-        run: Run,
+        (run, own_facts): (Run, Facts),
         (audiences, ttl): (Vec<Audience>, u32),
         subjects: Option<&SubjectFormats>,
         manifest: &Path,
@@ -159,7 +159,8 @@ impl RunArguments {
         let now = clock::now(self.now)?;
         let token = TokenRequest::new(audiences, ttl, now)?;
         let facts = self.facts.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let facts = Facts::new(facts).map_err(|error| anyhow!("--fact: {error}"))?;
+        let facts = Facts::new(facts).and_then(|facts| facts.with_others(&own_facts));
+        let facts = facts.map_err(|error| anyhow!("--fact: {error}"))?;
         let input = DecisionInput { run, runner: self.runner.clone(), facts, subject, token };
         input.claims().map_err(no_runner)?;
         Ok(input)
@@ -176,17 +177,20 @@ fn no_runner(error: SubjectError) -> anyhow::Error {
     anyhow!("{error}; give it with --runner, or choose --subject-profile by-definition")
 }
 
-/// Reads and parses a run object; `-` is stdin.
-pub(crate) fn read_run(path: &Path) -> Result<Run> {
+/// Reads and parses a run object, with the facts that it has; `-` is stdin.
+pub(crate) fn read_run(path: &Path) -> Result<(Run, Facts)> {
     let (name, bytes) = if path == Path::new("-") {
         let mut bytes = Vec::new();
         io::stdin()
-            .take(MAX_RUN_BYTES as u64 + 1)
+            .take(MAX_RUN_TEXT_BYTES as u64 + 1)
             .read_to_end(&mut bytes)
             .context("standard input")?;
+        if bytes.len() > MAX_RUN_TEXT_BYTES {
+            bail!("standard input: more than the {MAX_RUN_TEXT_BYTES} bytes that are allowed");
+        }
         ("standard input".to_owned(), bytes)
     } else {
-        (path.display().to_string(), files::read(path, MAX_RUN_BYTES as u64)?)
+        (path.display().to_string(), files::read(path, MAX_RUN_TEXT_BYTES as u64)?)
     };
-    Run::parse(&bytes).context(name)
+    Run::parse_with_facts(&bytes).context(name)
 }

@@ -74,8 +74,18 @@ fn bad_input_gets_an_error_that_names_the_file_and_the_place() {
             "found `My_Workspace`",
         ],
     );
-    fs::write(path.join("large.json"), " ".repeat((1 << 20) + 1)).unwrap();
-    fails(&folder, &with_run("large.json"), &["large.json: larger than 1048576 bytes"]);
+    fs::write(path.join("large.json"), " ".repeat(3 + (16 << 20))).unwrap();
+    let says = "large.json: 16777219 bytes, at most 16777216 are allowed";
+    fails(&folder, &with_run("large.json"), &[says]);
+    // Inputs do not count.
+    let mut run: serde_json::Value = serde_json::from_str(support::RUN).unwrap();
+    run["spec"]["buildingBlock"]["spec"]["inputs"].take();
+    let run = run.to_string();
+    let null = "null".len();
+    let padded = format!("{run}{}", " ".repeat((1 << 20) + 7 + null - run.len()));
+    fs::write(path.join("padded.json"), padded).unwrap();
+    let says = "padded.json: the text has 1048583 bytes, at most 1048576 are allowed";
+    fails(&folder, &with_run("padded.json"), &[says]);
 
     fails(&folder, &with_manifest("none.toml"), &["error: none.toml: No such file"]);
     fs::write(path.join("empty.toml"), "").unwrap();

@@ -40,10 +40,12 @@ pub enum FileError {
         path: PathBuf,
     },
     /// The file is longer than its bound.
-    #[error("{}: larger than {limit} bytes", .path.display())]
+    #[error("{}: {bytes} bytes, at most {limit} are allowed", .path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
+        /// Its length, or a byte more than the bound where the system does not know it.
+        bytes: u64,
         /// The bound.
         limit: u64,
     },
@@ -236,7 +238,8 @@ fn read_opened(path: &Path, limit: u64, flags: i32, private: bool) -> Result<Vec
     let mut bytes = Vec::with_capacity(reserved);
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(io)?;
     if bytes.len() as u64 > limit {
-        return Err(FileError::TooLarge { path: path.to_owned(), limit });
+        let bytes = metadata.len().max(bytes.len() as u64);
+        return Err(FileError::TooLarge { path: path.to_owned(), bytes, limit });
     }
     Ok(bytes)
 }

@@ -126,12 +126,15 @@ pub use request::identifier::{
     Audience, BindingName, BuildingBlockId, ClaimName, DefinitionId, FactName, IdentifierError,
     MeshstackId, Platform, Project, RunId, RunnerId, Subject, Workspace,
 };
+pub use request::object_facts::{OBJECT_FACTS, ObjectFact};
 pub use request::reader::RunError;
 pub use request::record::{RecordError, read_run, run_record};
 pub use request::run::{
     AuthorKind, Behavior, BuildingBlock, Definition, Implementation, Parent, Run, Trigger,
 };
-pub use request::run_object::{MAX_RUN_BYTES, MAX_RUN_DEPTH};
+pub use request::run_object::{
+    MAX_RUN_BYTES, MAX_RUN_DEPTH, MAX_RUN_TEXT_BYTES, check_json_with_run,
+};
 pub use request::subject::{
     SubjectError, SubjectFormat, SubjectFormatError, SubjectFormats, SubjectParts, SubjectTemplate,
 };

@@ -4,6 +4,7 @@ pub(crate) mod claims;
 pub(crate) mod facts;
 pub(crate) mod fields;
 pub(crate) mod identifier;
+pub(crate) mod object_facts;
 pub(crate) mod reader;
 pub(crate) mod record;
 pub(crate) mod run;

@@ -9,6 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 use crate::text::escape;
 
@@ -19,6 +20,18 @@ pub(crate) struct JsonLimits {
     pub(crate) bytes: usize,
     /// Depth of nesting; a scalar has depth 0. Below `serde_json`'s own limit of 128.
     pub(crate) depth: usize,
+}
+
+/// A member of a text that is dropped unread: the keys that lead to it, from the outermost object.
+///
+/// It has to be JSON by its brackets and quotation marks, and nothing else: it may have a key twice, a number that no
+/// reader can hold, half a surrogate pair, any depth and any size. Nobody reads it, so no two readers disagree on it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Dropped {
+    /// The keys.
+    pub(crate) path: &'static [&'static str],
+    /// Length of the text with it, in bytes; the limits are those of the text without it.
+    pub(crate) max_bytes: usize,
 }
 
 /// The maximum number of values in a JSON text (a run object, settings, a schema), keys not counted.
@@ -143,15 +156,34 @@ pub fn check_json(text: &[u8], bytes: usize, depth: usize) -> Result<(), JsonErr
 
 /// Parses the whole of `text` as one JSON value.
 pub(crate) fn parse(text: &[u8], limits: JsonLimits) -> Result<Value<'_>, JsonError> {
-    if text.len() > limits.bytes {
-        return Err(JsonError::TooLarge { bytes: text.len(), limit: limits.bytes });
+    parse_without(text, limits, Dropped { path: &[], max_bytes: limits.bytes })
+}
+
+/// Parses the whole of `text` as one JSON value in which a member that is dropped is null.
+pub(crate) fn parse_without(
+    text: &[u8],
+    limits: JsonLimits,
+    dropped: Dropped,
+) -> Result<Value<'_>, JsonError> {
+    if text.len() > dropped.max_bytes {
+        return Err(JsonError::TooLarge { bytes: text.len(), limit: dropped.max_bytes });
     }
     let found = RefCell::new(None);
-    let values_left = Cell::new(MAX_VALUES);
-    let seed = Seed { depth_left: limits.depth, values_left: &values_left, found: &found };
+    let (values_left, dropped_bytes) = (Cell::new(MAX_VALUES), Cell::new(0));
+    let seed = Seed {
+        depth_left: limits.depth,
+        values_left: &values_left,
+        found: &found,
+        dropped: dropped.path,
+        dropped_bytes: &dropped_bytes,
+    };
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let parsed =
         seed.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
+    let bytes = text.len() - dropped_bytes.get();
+    if parsed.is_ok() && bytes > limits.bytes {
+        return Err(JsonError::TooLarge { bytes, limit: limits.bytes });
+    }
     parsed.map_err(|error| {
         let (line, column) = (error.line(), error.column());
         match found.into_inner() {
@@ -176,6 +208,9 @@ struct Seed<'f> {
     depth_left: usize,
     values_left: &'f Cell<usize>,
     found: &'f RefCell<Option<Found>>,
+    /// The keys that lead from here to what is dropped; none where nothing is.
+    dropped: &'static [&'static str],
+    dropped_bytes: &'f Cell<usize>,
 }
 
 impl Seed<'_> {
@@ -191,6 +226,25 @@ impl Seed<'_> {
 }
 
 impl Seed<'_> {
+    /// The value of a key, or null in its place where it is dropped.
+    fn member<'de, A: MapAccess<'de>>(
+        self,
+        map: &mut A,
+        key: &str,
+    ) -> Result<Value<'de>, A::Error> {
+        match self.dropped {
+            [last] if *last == key => {
+                let text: &RawValue = map.next_value()?;
+                self.dropped_bytes.set(self.dropped_bytes.get() + text.get().len());
+                Ok(Value::Null)
+            }
+            [first, further @ ..] if *first == key => {
+                map.next_value_seed(Self { dropped: further, ..self })
+            }
+            _ => map.next_value_seed(Self { dropped: &[], ..self }),
+        }
+    }
+
     fn duplicate<E: serde::de::Error>(self, key: &str) -> E {
         self.found.replace(Some(Found::DuplicateKey(escape(key, 64))));
         E::custom("duplicate key")
@@ -249,6 +303,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         let deeper = self.deeper()?;
+        let deeper = Self { dropped: &[], ..deeper };
         let mut items = Vec::new();
         while let Some(item) = seq.next_element_seed(deeper)? {
             items.push(item);
@@ -263,7 +318,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
             if members.len() < FEW_KEYS && members.iter().any(|(name, _)| *name == key) {
                 return Err(self.duplicate(&key));
             }
-            let value = map.next_value_seed(deeper)?;
+            let value = deeper.member(&mut map, &key)?;
             members.push((key, value));
         }
         if members.len() > FEW_KEYS {
@@ -383,5 +438,39 @@ mod tests {
         refuses("[".repeat(100), "line 1, column 5: nested deeper than 4 levels");
         refuses(" ".repeat(201), "the text has 201 bytes, at most 200 are allowed");
         assert!(parse("[[[[]]]]".as_bytes(), LIMITS).is_ok());
+    }
+
+    #[test]
+    fn what_is_dropped_is_not_read() {
+        const WITHOUT: Dropped = Dropped { path: &["a", "in"], max_bytes: 2_000 };
+        let check = |text: &str| parse_without(text.as_bytes(), LIMITS, WITHOUT).map(drop);
+        let deep = format!("{}{}", "[".repeat(400), "]".repeat(400));
+        let long = format!("\"{}\"", "x".repeat(1_500));
+        for value in [r#"{"k":1,"k":2}"#, "1e9999", r#""\ud800""#, "[[[[[[0]]]]]]", &deep, &long] {
+            assert_eq!(check(&format!(r#"{{"a":{{"in":{value},"b":1}}}}"#)), Ok(()), "{value}");
+            // Only there.
+            for elsewhere in [
+                format!(r#"{{"a":{{"inn":{value}}}}}"#),
+                format!(r#"{{"in":{value}}}"#),
+                format!(r#"{{"a":[{{"in":{value}}}]}}"#),
+                format!(r#"{{"b":{{"a":{{"in":{value}}}}}}}"#),
+            ] {
+                assert!(check(&elsewhere).is_err(), "{elsewhere}");
+            }
+        }
+        for (text, expected) in [
+            (
+                r#"{"a":{"in":1,"in":2}}"#,
+                "line 1, column 17: the key `in` appears twice in one object",
+            ),
+            (r#"{"a":{"in":[}}"#, "line 1, column 13: not JSON: expected value"),
+        ] {
+            assert_eq!(check(text).unwrap_err().to_string(), expected, "{text}");
+        }
+        let padded = format!(r#"{{"a":{{"in":{long}}}}}{}"#, " ".repeat(190));
+        let expected = "the text has 203 bytes, at most 200 are allowed";
+        assert_eq!(check(&padded).unwrap_err().to_string(), expected);
+        let expected = "the text has 2001 bytes, at most 2000 are allowed";
+        assert_eq!(check(&" ".repeat(2_001)).unwrap_err().to_string(), expected);
     }
 }

@@ -270,23 +270,116 @@ fn texts_that_two_readers_could_read_differently() {
     assert!(twice.ends_with("the key `spec` appears twice in one object"), "{twice}");
     let escaped = doubled(r#""spec" : {"#, r#""\u0073pec" : {}, "spec" : {"#);
     assert!(escaped.ends_with("the key `spec` appears twice in one object"), "{escaped}");
-    let deep =
-        doubled(r#""isSensitive" : false,"#, r#""isSensitive" : false, "isSensitive" : true,"#);
-    assert!(deep.ends_with("the key `isSensitive` appears twice in one object"), "{deep}");
+    let deep = doubled(r#""version" : 1,"#, r#""version" : 1, "version" : 2,"#);
+    assert!(deep.ends_with("the key `version` appears twice in one object"), "{deep}");
+    let inputs = doubled(r#""inputs" : ["#, r#""inputs" : [], "inputs" : ["#);
+    assert!(inputs.ends_with("the key `inputs` appears twice in one object"), "{inputs}");
     let unknown = doubled(r#""status""#, r#""x": [{"a": 1, "a": 1}], "status""#);
     assert!(unknown.ends_with("the key `a` appears twice in one object"), "{unknown}");
     let trailing = doubled("\n}", "\n} x");
     assert!(trailing.contains("not JSON") || trailing.contains("expected"), "{trailing}");
 }
 
+/// Nobody reads inputs, so nothing in them is a reason to refuse; nor do they count.
+#[test]
+fn inputs_are_dropped_whatever_they_hold() {
+    let expected = Run::parse(PUBLISHED_RUN.as_bytes()).unwrap();
+    let file = format!("{{\"value\": \"{}\"}}", "a".repeat(3 << 20));
+    let deep = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));
+    let many = format!("{}0", "0,".repeat(200_000));
+    for inputs in [
+        r#"{"key": "k", "key": "k"}"#,
+        r#"{"value": 1e999}, {"value": -1e999}, 123456789012345678901234567890"#,
+        r#"{"value": "\ud800"}, "\udc00\ud800""#,
+        r#"{"__proto__": 1, "": 2, "": 3}"#,
+        &file,
+        &deep,
+        &many,
+    ] {
+        let text =
+            PUBLISHED_RUN.replacen(r#""inputs" : ["#, &format!(r#""inputs" : [ {inputs},"#), 1);
+        assert_ne!(text, PUBLISHED_RUN);
+        let run = Run::parse(text.as_bytes());
+        assert_eq!(run.as_ref(), Ok(&expected), "{}", &inputs[..inputs.len().min(60)]);
+        // Elsewhere it refuses.
+        let text = PUBLISHED_RUN.replacen(
+            r#""behavior""#,
+            &format!(r#""x" : [ {inputs} ], "behavior""#),
+            1,
+        );
+        assert!(Run::parse(text.as_bytes()).is_err(), "{}", &inputs[..inputs.len().min(60)]);
+    }
+    let whole = PUBLISHED_RUN.replacen(r#""test""#, &format!("\"{}\"", "a".repeat(16 << 20)), 1);
+    let error = Run::parse(whole.as_bytes()).unwrap_err().to_string();
+    let expected = format!("the text has {} bytes, at most 16777216 are allowed", whole.len());
+    assert_eq!(error, expected);
+}
+
 #[test]
 fn size_and_depth_are_bounded() {
-    let padded =
-        format!("{PUBLISHED_RUN}{}", " ".repeat(countersign::MAX_RUN_BYTES - PUBLISHED_RUN.len()));
+    // Inputs do not count.
+    let run = changed("/spec/buildingBlock/spec/inputs", &json!("-"));
+    let padded = format!("{run}{}", " ".repeat(countersign::MAX_RUN_BYTES - run.len()));
     assert!(Run::parse(padded.as_bytes()).is_ok());
     let error = Run::parse(format!("{padded} ").as_bytes()).unwrap_err();
     assert_eq!(error.to_string(), "the text has 1048577 bytes, at most 1048576 are allowed");
     let deep = "[".repeat(100_000);
     let error = Run::parse(deep.as_bytes()).unwrap_err();
     assert_eq!(error.to_string(), "line 1, column 65: nested deeper than 64 levels");
+}
+
+#[test]
+fn facts_of_a_run_object_are_those_that_rules_ask_for() {
+    let implementation = "/spec/buildingBlockDefinition/spec/implementation";
+    let facts = |pointer: &str, value: Value| {
+        let (run, facts) = Run::parse_with_facts(changed(pointer, &value).as_bytes()).unwrap();
+        assert_eq!(run, Run::parse(changed(pointer, &value).as_bytes()).unwrap());
+        let facts = facts.iter().map(|(name, value)| (name.as_str().to_owned(), value.to_owned()));
+        facts.collect::<Vec<_>>()
+    };
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let published = [
+        pair("building-block-name", "block"),
+        pair("opentofu-version", "v1"),
+        pair("repository-url", "https://example.com"),
+    ];
+    assert_eq!(facts("/status", json!("-")), published);
+    assert_eq!(facts("/spec/buildingBlock/spec/displayName", json!("-")), published[1..]);
+    let all = json!({
+        "type": "TERRAFORM", "terraformVersion": "1.8.2", "repositoryUrl": "git@git.example.com:a/b.git",
+        "repositoryPath": "modules/x", "refName": "v3", "repository": "owner/name", "branch": "other",
+        "sshPrivateKey": "s3cr3t", "pipelineTriggerToken": "s3cr3t",
+    });
+    let found = facts(implementation, all);
+    assert_eq!(
+        found[1..],
+        [
+            pair("opentofu-version", "1.8.2"),
+            pair("repository", "owner/name"),
+            pair("repository-path", "modules/x"),
+            pair("repository-ref", "v3"),
+            pair("repository-url", "git@git.example.com:a/b.git"),
+        ]
+    );
+    // None of what is no fact, and never a secret.
+    for value in [
+        json!({"type": "TERRAFORM", "repositoryUrl": "https://user:s3cr3t@git.example.com/a"}),
+        json!({"type": "TERRAFORM", "terraformVersion": ""}),
+        json!({"type": "TERRAFORM", "terraformVersion": 1.8}),
+        json!({"type": "TERRAFORM", "terraformVersion": "a\nb"}),
+        json!({"type": "TERRAFORM", "terraformVersion": "a".repeat(1025)}),
+        json!({"type": "TERRAFORM", "terraformVersion": null}),
+    ] {
+        assert_eq!(facts(implementation, value.clone()), published[..1], "{value}");
+    }
+}
+
+#[test]
+fn the_documentation_has_the_facts() {
+    let page = include_str!("../../../docs/policies.md");
+    for fact in countersign::OBJECT_FACTS {
+        let row = format!("| `{}` | `", fact.name);
+        let row = page.lines().find(|line| line.starts_with(&row)).unwrap_or_default();
+        assert!(row.ends_with(&format!(" | {} |", fact.summary)), "{}", fact.name);
+    }
 }

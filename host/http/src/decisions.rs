@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use countersign::{MAX_RUN_BYTES, MAX_RUN_DEPTH, Run, Terms, check_json};
+use countersign::{MAX_RUN_BYTES, MAX_RUN_DEPTH, MAX_RUN_TEXT_BYTES, Terms, check_json_with_run};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -54,6 +54,9 @@ pub(super) struct TermsBody<'d> {
     claims: BTreeMap<&'d str, &'d str>,
 }
 
+/// The room in bytes for the members beside the run object.
+const BESIDE_RUN_BYTES: usize = registration::MAX_FACTS_BYTES + 8192;
+
 impl<'d> TermsBody<'d> {
     pub(super) fn new(terms: &'d Terms) -> Self {
         Self {
@@ -72,7 +75,7 @@ pub(super) async fn decide(
 ) -> Result<Response, Rejection> {
     let principal = authenticate(&service, &caller, &headers, Permission::Decisions).await?;
     // A run object, and the members beside it.
-    let max = MAX_RUN_BYTES + registration::MAX_FACTS_BYTES + 8192;
+    let max = MAX_RUN_TEXT_BYTES + BESIDE_RUN_BYTES;
     let body = input::body(&headers, body, &["application/json"], max, service.config()).await?;
     let slot = service.slot()?;
     let request = parse(&body, service.now()?)?;
@@ -103,7 +106,7 @@ pub(super) async fn decide(
 }
 
 fn parse(body: &[u8], now: u64) -> Result<IssueRequest, Problem> {
-    check_json(body, body.len(), MAX_RUN_DEPTH + 1)
+    check_json_with_run(body, MAX_RUN_BYTES + BESIDE_RUN_BYTES, MAX_RUN_DEPTH + 1)
         .map_err(|error| Problem::invalid(error.to_string()))?;
     let request: DecisionRequest<'_> = serde_json::from_slice(body).map_err(|_| {
         // serde's own message could repeat a value.
@@ -112,14 +115,13 @@ fn parse(body: &[u8], now: u64) -> Result<IssueRequest, Problem> {
              `runner` and `facts`",
         )
     })?;
-    let run = Run::parse(request.run.get().as_bytes())
-        .map_err(|error| Problem::invalid(format!("/run{error}")))?;
+    let facts = registration::facts(request.facts)?;
+    let (run, facts) = registration::with_facts(request.run.get().as_bytes(), "/run", &facts)?;
     let runner = request.runner.as_deref().map(|text| identifier("runner", text)).transpose()?;
     let audiences = request
         .audiences
         .iter()
         .map(|text| identifier("audiences", text))
         .collect::<Result<Vec<_>, _>>()?;
-    let facts = registration::facts(request.facts)?;
     Ok(IssueRequest { run, runner, facts, audiences, ttl_seconds: request.ttl_seconds, now })
 }

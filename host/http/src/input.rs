@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
 use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use countersign::{IdentifierError, visible};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
@@ -25,13 +25,16 @@ pub(super) async fn body(
     read(headers, body, max, config).await
 }
 
+/// The maximum length in bytes of a body that does not matter.
+const MAX_UNREAD_BYTES: usize = 1 << 20;
+
 /// Reads a body that does not matter.
 pub(super) async fn no_body(
     headers: &HeaderMap,
     body: Body,
     config: &ServiceConfig,
 ) -> Result<(), Problem> {
-    read(headers, body, config.body_bytes, config).await.map(drop)
+    read(headers, body, MAX_UNREAD_BYTES, config).await.map(drop)
 }
 
 async fn read(
@@ -51,7 +54,12 @@ async fn read(
         Err(_) => Err(Problem::new(ProblemKind::TooSlow, "the body did not arrive in time")),
         Ok(Ok(collected)) => Ok(collected.to_bytes().to_vec()),
         Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
-            let description = format!("the body is longer than {max} bytes");
+            let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+            let length = length.and_then(|length| length.parse::<u64>().ok());
+            let description = match length {
+                Some(bytes) => format!("the body has {bytes} bytes, at most {max} are allowed"),
+                None => format!("the body is longer than {max} bytes"),
+            };
             Err(Problem::new(ProblemKind::TooLarge, description))
         }
         Ok(Err(error)) => Err(Problem::invalid("the body is broken off").detail(error)),

@@ -1,6 +1,6 @@
 //! Bodies of registrations: the run object alone, or with facts beside it.
 
-use countersign::{Facts, MAX_RUN_DEPTH, Run, check_json};
+use countersign::{Facts, MAX_RUN_BYTES, MAX_RUN_DEPTH, Run, check_json_with_run};
 use countersign_issuer::{Problem, SecretHash, run_token_of};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -35,7 +35,7 @@ pub(super) fn run_object(object: &[u8]) -> Result<Registered, Problem> {
 
 /// Parses `{"run": <run object>, "facts": {"name": "value"}}`; both are read as strictly as they are alone.
 pub(super) fn registration(body: &[u8]) -> Result<Registered, Problem> {
-    check_json(body, body.len(), MAX_RUN_DEPTH + 1)
+    check_json_with_run(body, MAX_RUN_BYTES + MAX_FACTS_BYTES, MAX_RUN_DEPTH + 1)
         .map_err(|error| Problem::invalid(error.to_string()))?;
     let body: RegistrationBody<'_> = serde_json::from_slice(body).map_err(|_| {
         // serde's own message could repeat a value.
@@ -57,8 +57,20 @@ pub(super) fn facts(facts: Option<&RawValue>) -> Result<Facts, Problem> {
     )
 }
 
+/// Parses a run object, and puts the facts that it has beside the registered ones.
+pub(super) fn with_facts(
+    object: &[u8],
+    place: &str,
+    registered: &Facts,
+) -> Result<(Run, Facts), Problem> {
+    let parsed = Run::parse_with_facts(object);
+    let (run, own) = parsed.map_err(|error| Problem::invalid(format!("{place}{error}")))?;
+    let facts = registered.with_others(&own);
+    Ok((run, facts.map_err(|error| Problem::invalid(format!("/facts: {error}")))?))
+}
+
 fn registered(object: &[u8], place: &str, facts: Facts) -> Result<Registered, Problem> {
-    let run = Run::parse(object).map_err(|error| Problem::invalid(format!("{place}{error}")))?;
+    let (run, facts) = with_facts(object, place, &facts)?;
     let run_token =
         run_token_of(object).map_err(|error| Problem::invalid(format!("{place}{error}")))?;
     Ok(Registered { run, run_token, facts })

@@ -7,7 +7,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use countersign::{MAX_RUN_BYTES, RunId};
+use countersign::{MAX_RUN_TEXT_BYTES, RunId};
 use serde::Serialize;
 
 use super::admission::Caller;
@@ -53,7 +53,8 @@ pub(super) async fn register(
     }
     let lifetime_seconds = query.number("lifetime_seconds")?;
     let with_facts = input::has_type(&headers, REGISTRATION_TYPE);
-    let max = if with_facts { MAX_RUN_BYTES + MAX_FACTS_BYTES } else { MAX_RUN_BYTES };
+    let facts = if with_facts { MAX_FACTS_BYTES } else { 0 };
+    let max = MAX_RUN_TEXT_BYTES + facts;
     let body = input::body(&headers, body, RUN_TYPES, max, service.config()).await?;
     let _slot = service.slot()?;
     let parsed = if with_facts { registration(&body) } else { run_object(&body) };

@@ -25,6 +25,38 @@ settings = { answer = { fact = ["change-ticket", "CHG-7 \"ü\""] } }
 limits = { prepare-ms = 120_000, wall-clock-ms = 10_000 }
 "#;
 
+/// The facts of the run object.
+fn of_object() -> Value {
+    json!({
+        "building-block-name": "block",
+        "opentofu-version": "v1",
+        "repository-url": "https://example.com",
+    })
+}
+
+/// Inputs are dropped unread: nothing that they hold is a reason to refuse, and they may be long.
+#[tokio::test(flavor = "multi_thread")]
+async fn inputs_of_any_kind_are_registered() {
+    let folder = folder();
+    let service = Running::with(folder.path(), Setup::default()).await;
+    let file = format!(r#"{{"value": "{}"}}"#, "a".repeat(3 << 20));
+    for inputs in [r#"{"k": 1, "k": 2}, {"value": 1e999}, {"value": "\ud800"}"#, &file] {
+        let run =
+            run().to_string().replacen(r#""inputs":["#, &format!(r#""inputs":[{inputs},"#), 1);
+        assert!(run.contains(inputs));
+        let answered = service.register_at(RUN, run.clone(), SHARED_RUNNER).await;
+        assert!(answered.status().is_success(), "{}", answered.status());
+        let with_facts = format!(r#"{{"run":{run},"facts":{{}}}}"#);
+        assert_eq!(service.register_with_facts(with_facts).await.status(), StatusCode::OK);
+    }
+    // A fact of the run object is nobody's to register.
+    let pretended = json!({"run": run(), "facts": {"opentofu-version": "9"}}).to_string();
+    let (status, body) = answer(service.register_with_facts(pretended).await).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
+    assert!(body.to_string().contains("a fact of the run object"), "{body}");
+    service.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn facts_of_a_registration_reach_policies_and_the_record() {
     let folder = folder();
@@ -34,6 +66,11 @@ async fn facts_of_a_registration_reach_policies_and_the_record() {
     };
     let service = Running::with(folder.path(), setup()).await;
     let facts = json!({"cost-centre": "4711", "change-ticket": "CHG-7 \"ü\""});
+    // With those that the run object has.
+    let mut all = facts.clone();
+    for (name, value) in of_object().as_object().unwrap() {
+        all[name] = value.clone();
+    }
     let with = |facts: Value| json!({"run": run(), "facts": facts}).to_string();
     let created = service.register_with_facts(with(facts.clone())).await;
     assert_eq!(created.status(), StatusCode::CREATED);
@@ -60,9 +97,9 @@ async fn facts_of_a_registration_reach_policies_and_the_record() {
     let on_record = records(folder.path());
     for record in &on_record {
         let claims = &record["decision"]["claims"];
-        assert_eq!(claims["run"]["facts"], facts);
+        assert_eq!(claims["run"]["facts"], all);
         let read = countersign::Claims::from_record(claims.to_string().as_bytes()).unwrap();
-        assert_eq!(read.facts().len(), 2);
+        assert_eq!(read.facts().len(), 5);
     }
     assert_eq!(on_record.len(), 2);
     service.stop().await;
@@ -94,7 +131,7 @@ async fn decisions_take_facts_and_a_run_without_them_is_refused() {
     }
     let on_record = records(folder.path());
     assert_eq!(on_record[0]["decision"]["claims"]["run"]["facts"]["change-ticket"], "CHG-7 \"ü\"");
-    assert!(on_record[1]["decision"]["claims"]["run"].get("facts").is_none());
+    assert_eq!(on_record[1]["decision"]["claims"]["run"]["facts"], of_object());
     let (status, body) = answer(decide(Some(json!({"author-kind": "Robot"}))).await.unwrap()).await;
     assert_eq!((status, &body["error"]), (StatusCode::BAD_REQUEST, &json!("invalid_request")));
     service.stop().await;

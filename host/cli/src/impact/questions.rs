@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
-use countersign::{Audience, MAX_RUN_BYTES, Run, Scope, visible};
+use countersign::{Audience, MAX_RUN_TEXT_BYTES, Run, Scope, visible};
 use countersign_authoring::{Cases, DecisionInput, GeneratedInputs, SettingsLiterals};
 use countersign_deployment::{ManifestBundle, files};
 use countersign_replay::{Item, Place, Question};
@@ -108,8 +108,8 @@ impl QuestionArguments {
         Ok(files.into_iter().map(move |file| {
             let name = file.display().to_string();
             let read = || {
-                let bytes = files::read(&file, MAX_RUN_BYTES as u64)?;
-                let run = Run::parse(&bytes)?;
+                let bytes = files::read(&file, MAX_RUN_TEXT_BYTES as u64)?;
+                let run = Run::parse_with_facts(&bytes)?;
                 let token = (audiences.clone(), ttl);
                 let input = about.input(run, token, subjects.as_ref(), &manifest)?;
                 Ok::<_, anyhow::Error>(input.claims()?)
@@ -144,10 +144,12 @@ impl QuestionArguments {
     /// The requests that runs are made of: the one of the command line, and those of cases.
     fn bases(&self, (bundle, manifest): (&ManifestBundle, &Path)) -> Result<Vec<DecisionInput>> {
         let (name, bytes) = match &self.run {
-            Some(path) => (path.display().to_string(), files::read(path, MAX_RUN_BYTES as u64)?),
+            Some(path) => {
+                (path.display().to_string(), files::read(path, MAX_RUN_TEXT_BYTES as u64)?)
+            }
             None => ("the published example".to_owned(), RUN.as_bytes().to_vec()),
         };
-        let run = Run::parse(&bytes).with_context(|| name.clone())?;
+        let run = Run::parse_with_facts(&bytes).with_context(|| name.clone())?;
         let object: serde_json::Value =
             serde_json::from_slice(&bytes).map_err(|error| anyhow!("{name}: {error}"))?;
         let subjects = bundle.subjects().with_context(|| manifest.display().to_string())?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use countersign::{Limits, MAX_RUN_BYTES, MAX_SETTINGS_BYTES, Optimization, Settings};
+use countersign::{Limits, MAX_RUN_TEXT_BYTES, MAX_SETTINGS_BYTES, Optimization, Settings};
 use countersign_authoring::{CaseRunner, Cases, EvaluationBudget};
 use countersign_deployment::{ManifestBundle, engine, files};
 use serde_json::Value;
@@ -72,7 +72,7 @@ fn run_shipped(
 ) -> Result<u64> {
     let cases = Cases::parse(&files::read_whole_text(&shipped.cases, 4 << 20)?)?;
     let run: Value = match shipped.run.exists() {
-        true => serde_json::from_slice(&files::read(&shipped.run, MAX_RUN_BYTES as u64)?)
+        true => serde_json::from_slice(&files::read(&shipped.run, MAX_RUN_TEXT_BYTES as u64)?)
             .with_context(|| shipped.run.display().to_string())?,
         false => serde_json::from_str(RUN)?,
     };

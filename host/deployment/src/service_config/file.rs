@@ -271,7 +271,7 @@ fn settings(
         )?,
         key_times: KeyTimes { verifier_cache, max_token_lifetime: max_ttl.into(), rotate_every },
         key_set_max_age,
-        body_bytes: bounded("limits.body-bytes", limits.body_bytes, 1 << 20, (1024, 16 << 20))?,
+        body_bytes: bounded("limits.body-bytes", limits.body_bytes, 8 << 20, (1024, 17 << 20))?,
         header_bytes: bounded(
             "limits.header-bytes",
             limits.header_bytes,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::identifier::{FactName, IdentifierError, Workspace};
+use super::object_facts::OBJECT_FACTS;
 use crate::strict_json::{self, JsonError, JsonLimits, Value};
 
 /// The maximum number of facts of a run.
@@ -12,8 +13,8 @@ pub const MAX_FACTS: usize = 64;
 /// the owning workspace. Nobody can register them.
 pub const RUNNER_FACTS: [&str; 2] = ["runner-kind", "runner-workspace"];
 
-/// The maximum number of facts that can be registered with a run: [`RUNNER_FACTS`] come to them.
-pub const MAX_REGISTERED_FACTS: usize = MAX_FACTS - RUNNER_FACTS.len();
+/// The maximum number of facts that can be registered with a run: [`RUNNER_FACTS`] and [`OBJECT_FACTS`] come to them.
+pub const MAX_REGISTERED_FACTS: usize = MAX_FACTS - RUNNER_FACTS.len() - OBJECT_FACTS.len();
 
 /// The maximum length of a fact's value, in bytes.
 pub const MAX_FACT_VALUE_BYTES: usize = 1024;
@@ -56,6 +57,9 @@ pub enum FactsError {
     /// A fact is registered that only the host gives.
     #[error("/{0}: a fact of the host, which `[[runner]]` in its configuration gives")]
     OfTheHost(FactName),
+    /// A fact is registered that comes from the run object ([`OBJECT_FACTS`]).
+    #[error("/{0}: a fact of the run object, which nobody registers beside it")]
+    OfTheObject(FactName),
     /// A name is not that of a fact.
     #[error("/{}: {problem}", .problem.found)]
     Name {
@@ -153,10 +157,16 @@ impl Facts {
     /// Checks facts that somebody registers.
     ///
     /// # Errors
-    /// When there are more than [`MAX_REGISTERED_FACTS`], or one is of the host ([`RUNNER_FACTS`]).
+    /// When there are more than [`MAX_REGISTERED_FACTS`], or one is of the host ([`RUNNER_FACTS`]) or of the run object
+    /// ([`OBJECT_FACTS`]).
     pub fn check_registered(&self) -> Result<(), FactsError> {
         if let Some(name) = self.0.keys().find(|name| RUNNER_FACTS.contains(&name.as_str())) {
             return Err(FactsError::OfTheHost(name.clone()));
+        }
+        let of_object =
+            |name: &&FactName| OBJECT_FACTS.iter().any(|fact| fact.name == name.as_str());
+        if let Some(name) = self.0.keys().find(of_object) {
+            return Err(FactsError::OfTheObject(name.clone()));
         }
         match self.0.len() {
             0..=MAX_REGISTERED_FACTS => Ok(()),
@@ -178,6 +188,16 @@ impl Facts {
             }
         }
         facts.bounded()
+    }
+
+    /// The same facts, with those of `others` that have another name.
+    ///
+    /// # Errors
+    /// When there would be more than [`MAX_FACTS`].
+    pub fn with_others(&self, others: &Self) -> Result<Self, FactsError> {
+        let mut all = others.0.clone();
+        all.extend(self.0.clone());
+        Self(all).bounded()
     }
 
     /// The facts, in the order of names.
@@ -276,14 +296,19 @@ mod tests {
             Facts::new(names.iter().map(|name| (name.as_str(), ""))).unwrap()
         };
         assert_eq!(many(MAX_REGISTERED_FACTS).check_registered(), Ok(()));
-        assert_eq!(
-            many(MAX_REGISTERED_FACTS).with_runner(Some((&workspace, "shared"))).unwrap().len(),
-            MAX_FACTS
-        );
         let found = MAX_FACTS - 1;
         let too_many = Err(FactsError::TooManyRegistered { found });
         assert_eq!(many(found).check_registered(), too_many);
         assert!(many(found).with_runner(Some((&workspace, "shared"))).is_err());
+        // With those of the run object, there is room for all.
+        let of_object = Facts::new(OBJECT_FACTS.iter().map(|fact| (fact.name, "x"))).unwrap();
+        let registered = many(MAX_REGISTERED_FACTS).with_others(&of_object).unwrap();
+        assert_eq!(registered.with_runner(Some((&workspace, "shared"))).unwrap().len(), MAX_FACTS);
+        assert!(many(MAX_REGISTERED_FACTS + 3).with_others(&of_object).is_err());
+        let error = of_object.check_registered().unwrap_err().to_string();
+        let expected =
+            "/building-block-name: a fact of the run object, which nobody registers beside it";
+        assert_eq!(error, expected);
     }
 
     #[test]
