@@ -1,6 +1,6 @@
 //! Runs cases through the real component in the real sandbox.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use countersign::{
@@ -10,12 +10,12 @@ use countersign::{
 use serde_json::Value;
 
 use crate::budget::EvaluationBudget;
-use crate::cases::{Case, Cases, CasesError};
+use crate::cases::{Case, Cases, CasesError, Expectation};
 use crate::claim_mutation::claim_mutations;
 use crate::decision_input::DecisionInput;
 use crate::mutation::Mutations;
 use crate::settings_literals::SettingsLiterals;
-use crate::test_report::{CaseOutcome, SettingsOutcome, TestReport};
+use crate::test_report::{CaseOutcome, CaseProblem, SettingsOutcome, TestReport};
 use crate::verdict_text::{detail, expected, found};
 
 /// Runs the cases of a policy through its component.
@@ -89,6 +89,18 @@ impl CaseRunnerError {
             Self::Binding { .. } | Self::Cases(_) | Self::Other { .. } => None,
         }
     }
+
+    /// The problem alone, for the place of its case.
+    fn of_case(&self) -> CaseProblem {
+        let message = match self {
+            Self::Cases(CasesError::Case { problem, .. }) | Self::Other { problem, .. } => {
+                problem.clone()
+            }
+            Self::Binding { problem, .. } => problem.to_string(),
+            Self::Load { .. } | Self::Cases(_) => self.to_string(),
+        };
+        CaseProblem { code: self.code(), message }
+    }
 }
 
 impl<'c> CaseRunner<'c> {
@@ -127,81 +139,114 @@ impl<'c> CaseRunner<'c> {
         &self.policy
     }
 
-    /// Runs all cases and, where they pass, each again with each claim changed, as far as the budget goes.
+    /// Runs all cases and, where they pass, each again with each claim changed, as far as the budget goes. A case that
+    /// cannot be run fails, and the others are run.
     ///
     /// # Errors
-    /// When a case makes no valid request, or the policy does not take its settings.
+    /// When the sandbox does not do what this crate relies on while claims are changed.
     pub fn run(&self, budget: &mut EvaluationBudget<'_>) -> Result<TestReport, CaseRunnerError> {
-        let prepared_cases = self.prepare_cases(budget)?;
-        let mut cases = Vec::new();
-        for case in &prepared_cases {
+        let prepared = self.prepare_all(budget);
+        let (mut cases, mut runnable) = (Vec::new(), Vec::new());
+        for (case, prepared) in prepared {
             if budget.stopped_by().is_some() {
                 break;
             }
-            let (result, used) = case.verdict(&case.input, budget)?;
-            cases.push(CaseOutcome {
-                name: case.case.name.clone(),
-                expected: expected(&case.case.expect),
-                found: found(&result),
-                detail: detail(&result),
-                used,
-            });
+            let ran = prepared
+                .and_then(|prepared| Ok((prepared.verdict(&prepared.input, budget)?, prepared)));
+            cases.push(outcome(case, ran.as_ref().map(|((result, used), _)| (result, *used))));
+            runnable.extend(ran.map(|(ran, prepared)| (prepared, ran.0)));
         }
         let mut settings = Vec::new();
         for case in &self.cases.settings {
             if budget.stopped_by().is_some() {
                 break;
             }
-            settings.push(self.settings_case(case, budget)?);
+            settings.push(self.settings_case(case, budget));
         }
         let all = self.cases.case.len() + self.cases.settings.len();
         let cases_left = all - cases.len() - settings.len();
         let mut left = cases_left;
-        let mutations = if cases_left == 0 && cases.iter().all(CaseOutcome::passed) {
-            let (mutations, unevaluated) = self.mutations(&prepared_cases, &cases, budget)?;
+        let is_selection = self.cases.is_selection;
+        let all_pass = cases_left == 0 && cases.iter().all(CaseOutcome::passed);
+        let mutations = if all_pass && !is_selection {
+            let (mutations, unevaluated) = self.mutations(&runnable, budget)?;
             left = unevaluated;
             Some(mutations)
         } else {
             None
         };
         let evaluations = budget.counted(left);
-        Ok(TestReport { cases, settings, cases_left, mutations, evaluations })
+        Ok(TestReport { cases, settings, cases_left, is_selection, mutations, evaluations })
     }
 
-    /// Makes the input of each case, in the order of the file, with the policy set that decides on it. Settings that
-    /// several cases share are prepared once. Those after the end of the budget are left out.
+    /// Makes the input of each case, in the order of the file, with the policy set that decides on it. Those after the
+    /// end of the budget are left out.
+    ///
+    /// # Errors
+    /// When a case makes no valid request, or the policy does not take its settings.
     pub(crate) fn prepare_cases(
         &self,
         budget: &mut EvaluationBudget<'_>,
     ) -> Result<Vec<PreparedCase<'c>>, CaseRunnerError> {
-        let mut prepared: BTreeMap<String, Arc<PolicySet>> = BTreeMap::new();
-        let mut prepared_cases = Vec::new();
+        self.prepare_all(budget).into_iter().map(|(_, prepared)| prepared).collect()
+    }
+
+    /// The same, with an error for each case that cannot be run. Settings that several cases share are prepared once.
+    fn prepare_all(
+        &self,
+        budget: &mut EvaluationBudget<'_>,
+    ) -> Vec<(&'c Case, Result<PreparedCase<'c>, CaseRunnerError>)> {
+        let mut sets = BTreeMap::new();
+        let mut all = Vec::new();
         for case in &self.cases.case {
-            let input = case.input(self.run)?;
-            let settings = case.settings(&self.settings)?;
-            let json = settings.as_json().to_owned();
-            let set = match prepared.get(&json) {
-                Some(set) => Arc::clone(set),
-                None if budget.stopped_by().is_some() => break,
-                None => {
-                    let error =
-                        |problem| CaseRunnerError::Binding { case: case.name.clone(), problem };
-                    self.check(&settings).map_err(error)?;
-                    let binding = self.bind(settings).map_err(error)?;
-                    budget.spend(binding.prepared().map_or(0, |prepared| prepared.usage.fuel));
-                    let set =
-                        PolicySet::new(vec![binding]).map_err(|error| CaseRunnerError::Other {
-                            case: case.name.clone(),
-                            problem: error.to_string(),
-                        })?;
-                    let set = Arc::new(set);
-                    prepared.insert(json.clone(), Arc::clone(&set));
-                    set
-                }
-            };
-            prepared_cases.push(PreparedCase { case, input, settings: json, set });
+            if budget.stopped_by().is_some() {
+                break;
+            }
+            all.push((case, self.prepare_case(case, &mut sets, budget)));
         }
-        Ok(prepared_cases)
+        all
+    }
+
+    fn prepare_case(
+        &self,
+        case: &'c Case,
+        sets: &mut BTreeMap<String, Result<Arc<PolicySet>, BindingError>>,
+        budget: &mut EvaluationBudget<'_>,
+    ) -> Result<PreparedCase<'c>, CaseRunnerError> {
+        let input = case.input(self.run)?;
+        let settings = case.settings(&self.settings)?;
+        let json = settings.as_json().to_owned();
+        let set = match sets.get(&json) {
+            Some(set) => set.clone(),
+            None => {
+                let bound = self.check(&settings).and_then(|()| self.bind(settings));
+                budget.spend(self.configure_fuel(&bound));
+                let set = match bound {
+                    Ok(binding) => match PolicySet::new(vec![binding]) {
+                        Ok(set) => Ok(Arc::new(set)),
+                        Err(error) => {
+                            let (case, problem) = (case.name.clone(), error.to_string());
+                            return Err(CaseRunnerError::Other { case, problem });
+                        }
+                    },
+                    Err(problem) => Err(problem),
+                };
+                sets.insert(json.clone(), set.clone());
+                set
+            }
+        };
+        let error = |problem| CaseRunnerError::Binding { case: case.name.clone(), problem };
+        Ok(PreparedCase { case, input, settings: json, set: set.map_err(error)? })
+    }
+
+    /// The fuel that taking settings used, or all that it had where it faulted.
+    fn configure_fuel(&self, bound: &Result<Binding, BindingError>) -> u64 {
+        match bound {
+            Ok(binding) => binding.prepared().map_or(0, |prepared| prepared.usage.fuel),
+            Err(BindingError::Settings { used, .. }) => used.map_or(0, |used| used.fuel),
+            Err(BindingError::Configure { .. }) => self.limits.configure_fuel,
+            Err(_) => 0,
+        }
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -211,13 +256,17 @@ impl<'c> CaseRunner<'c> {
     /// Runs the cases with each claim changed, and counts the mutations that are left when the budget ends.
     fn mutations(
         &self,
-        prepared_cases: &[PreparedCase<'_>],
-        outcomes: &[CaseOutcome],
+        cases: &[(PreparedCase<'_>, Result<Verdict, Fault>)],
         budget: &mut EvaluationBudget<'_>,
     ) -> Result<(Mutations, usize), CaseRunnerError> {
-        let mut mutations = Mutations::new(self.cases.depends_on.clone());
+        let expected_faults = self.cases.case.iter().filter_map(|case| match &case.expect {
+            Expectation::Fault(code) => Some(code.clone()),
+            _ => None,
+        });
+        let expected_faults: BTreeSet<_> = expected_faults.collect();
+        let mut mutations = Mutations::new(self.cases.depends_on.clone(), expected_faults);
         let mut left = 0;
-        for (case, outcome) in prepared_cases.iter().zip(outcomes) {
+        for (case, result) in cases {
             let mut literals = SettingsLiterals::default();
             literals.add(&case.settings);
             for mutation in claim_mutations(&case.input, &literals) {
@@ -225,8 +274,11 @@ impl<'c> CaseRunner<'c> {
                     left += 1;
                     continue;
                 }
-                let changed = found(&case.verdict(&mutation.input, budget)?.0);
-                mutations.add(&case.case.name, &mutation, changed != outcome.found);
+                let (changed, _) = case.verdict(&mutation.input, budget)?;
+                mutations.add(&case.case.name, &mutation, found(&changed) != found(result));
+                if let (Ok(_), Err(fault)) = (result, &changed) {
+                    mutations.add_fault(&case.case.name, &mutation, fault);
+                }
             }
         }
         if left > 0 {
@@ -239,25 +291,32 @@ impl<'c> CaseRunner<'c> {
         &self,
         case: &crate::SettingsCase,
         budget: &mut EvaluationBudget<'_>,
-    ) -> Result<SettingsOutcome, CaseRunnerError> {
-        let outcome = |found, detail| SettingsOutcome {
+    ) -> SettingsOutcome {
+        let outcome = |found, detail, error| SettingsOutcome {
             name: case.name.clone(),
             expected: case.pointer.clone(),
             found,
             detail,
+            error,
         };
-        match self.bind(case.settings()?) {
-            Ok(binding) => {
-                budget.count_fuel(binding.prepared().map_or(0, |prepared| prepared.usage.fuel));
-                Ok(outcome(None, Vec::new()))
-            }
-            Err(BindingError::Settings { problems, used, .. }) => {
-                budget.count_fuel(used.map_or(0, |used| used.fuel));
+        let failed = |error: &CaseRunnerError| {
+            let problem = error.of_case();
+            outcome(None, problem.lines(), Some(problem))
+        };
+        let settings = match case.settings() {
+            Ok(settings) => settings,
+            Err(error) => return failed(&error.into()),
+        };
+        let bound = self.bind(settings);
+        budget.count_fuel(self.configure_fuel(&bound));
+        match bound {
+            Ok(_) => outcome(None, Vec::new(), None),
+            Err(BindingError::Settings { problems, .. }) => {
                 let detail = problems.iter().map(|p| format!("{}: {}", p.pointer, p.message));
                 let first = problems.first().map(|problem| problem.pointer.clone());
-                Ok(outcome(first, detail.collect()))
+                outcome(first, detail.collect(), None)
             }
-            Err(problem) => Err(CaseRunnerError::Binding { case: case.name.clone(), problem }),
+            Err(problem) => failed(&CaseRunnerError::Binding { case: case.name.clone(), problem }),
         }
     }
 
@@ -284,6 +343,31 @@ impl<'c> CaseRunner<'c> {
             claims: self.cases.claims.clone(),
         };
         Binding::prepare(Arc::clone(&self.policy), config)
+    }
+}
+
+/// The outcome of a case, by its verdict or the reason that there is none.
+fn outcome(
+    case: &Case,
+    ran: Result<(&Result<Verdict, Fault>, EvaluationUsage), &CaseRunnerError>,
+) -> CaseOutcome {
+    let (name, expected) = (case.name.clone(), expected(&case.expect));
+    match ran {
+        Ok((result, used)) => {
+            let (found, detail) = (found(result), detail(result));
+            CaseOutcome { name, expected, found, detail, used, error: None }
+        }
+        Err(error) => {
+            let error = error.of_case();
+            CaseOutcome {
+                name,
+                expected,
+                found: String::new(),
+                detail: error.lines(),
+                used: EvaluationUsage::default(),
+                error: Some(error),
+            }
+        }
     }
 }
 

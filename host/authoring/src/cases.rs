@@ -1,5 +1,7 @@
 //! `cases.toml`: requests, each with the verdict that a policy must answer.
 
+mod pointer;
+
 use countersign::{
     Audience, ClaimName, Facts, MeshstackId, Run, RunnerId, Settings, SubjectFormat,
     SubjectTemplate, TokenRequest,
@@ -7,8 +9,10 @@ use countersign::{
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use self::pointer::set;
 use crate::claim_mutation::{Claim, claim};
 use crate::decision_input::DecisionInput;
+use crate::nearest::did_you_mean;
 
 /// Bytes of the largest file of cases that is parsed.
 const MAX_CASES_BYTES: usize = 4 << 20;
@@ -37,6 +41,9 @@ pub struct Cases {
     /// `[[settings]]`: settings that the policy must reject.
     #[serde(default)]
     pub settings: Vec<SettingsCase>,
+    /// Some cases of the file were left out, so that what all of them notice is not known.
+    #[serde(skip)]
+    pub(crate) is_selection: bool,
 }
 
 /// A request, and the verdict expected on it.
@@ -47,6 +54,13 @@ pub struct Case {
     pub name: String,
     /// Settings; those of the folder unless given.
     settings: Option<Value>,
+    /// Changes to the settings, by JSON pointer (RFC 6901).
+    #[serde(default, rename = "set-settings")]
+    set_settings: Map<String, Value>,
+    /// The data of the policy, for an engine whose settings have `data`, in place of the folder's.
+    data: Option<Value>,
+    /// The entities of the policy, for an engine whose settings have `entities`, in place of the folder's.
+    entities: Option<Value>,
     /// Changes to the run, by JSON pointer (RFC 6901).
     #[serde(default)]
     set: Map<String, Value>,
@@ -55,7 +69,7 @@ pub struct Case {
     /// The runner that executes the run.
     #[serde(default)]
     runner: Option<String>,
-    /// Facts of the run.
+    /// Facts of the run, beside those that the run object has.
     #[serde(default)]
     facts: std::collections::BTreeMap<String, String>,
     /// The expected verdict.
@@ -133,6 +147,14 @@ pub enum CasesError {
     /// The file has no case, so it would test nothing.
     #[error("no `[[case]]`: add one with `name` and `expect`")]
     Empty,
+    /// No case has a name that is selected.
+    #[error("no case is named `{case}`{}", did_you_mean(.case, .names.iter().map(String::as_str)))]
+    NoSuchCase {
+        /// The name.
+        case: String,
+        /// The names that there are.
+        names: Vec<String>,
+    },
     /// A case makes no valid request.
     #[error("case `{case}`: {problem}")]
     Case {
@@ -179,6 +201,9 @@ impl Cases {
         };
         for case in &mut self.case {
             case.settings = case.settings.take().map(put);
+            let changes = std::mem::take(&mut case.set_settings).into_iter();
+            case.set_settings =
+                changes.map(|(pointer, value)| (format!("/{key}{pointer}"), value)).collect();
         }
         for case in &mut self.settings {
             case.settings = put(case.settings.take());
@@ -186,18 +211,53 @@ impl Cases {
         }
         Ok(self)
     }
+
+    /// Keeps the cases with these names, those of settings included; all of them if no name is given.
+    ///
+    /// # Errors
+    /// When no case has one of the names.
+    pub fn select(mut self, names: &[String]) -> Result<Self, CasesError> {
+        if names.is_empty() {
+            return Ok(self);
+        }
+        let all = self.case.iter().map(|case| &case.name);
+        let all: Vec<_> = all.chain(self.settings.iter().map(|case| &case.name)).collect();
+        if let Some(unknown) = names.iter().find(|name| !all.contains(name)) {
+            let names = all.into_iter().cloned().collect();
+            return Err(CasesError::NoSuchCase { case: unknown.clone(), names });
+        }
+        self.case.retain(|case| names.contains(&case.name));
+        self.settings.retain(|case| names.contains(&case.name));
+        self.is_selection = true;
+        Ok(self)
+    }
 }
 
 impl Case {
-    /// Returns the settings of the case, or `default` where it has none.
+    /// Returns the settings of the case: its own, or `default` where it has none, with its changes.
     ///
     /// # Errors
-    /// When they are not an object.
+    /// When they are not an object, or a change leads nowhere in them.
     pub fn settings(&self, default: &Settings) -> Result<Settings, CasesError> {
-        match &self.settings {
-            Some(own) => settings(&self.name, own),
-            None => Ok(default.clone()),
+        let own = self.settings.as_ref().map(|own| settings(&self.name, own)).transpose()?;
+        let whole = own.unwrap_or_else(|| default.clone());
+        let parts = [("data", &self.data), ("entities", &self.entities)];
+        if self.set_settings.is_empty() && parts.iter().all(|(_, part)| part.is_none()) {
+            return Ok(whole);
         }
+        let error = |problem: String| CasesError::Case { case: self.name.clone(), problem };
+        let mut changed: Value =
+            serde_json::from_str(whole.as_json()).map_err(|e| error(e.to_string()))?;
+        for (key, part) in parts {
+            if let (Some(part), Value::Object(members)) = (part, &mut changed) {
+                members.insert(key.to_owned(), part.clone());
+            }
+        }
+        for (pointer, value) in &self.set_settings {
+            set(&mut changed, pointer, value)
+                .map_err(|problem| error(format!("set-settings: {problem}")))?;
+        }
+        settings(&self.name, &changed)
     }
 
     /// Makes the input of the decision: the run object `run`, changed as the case says. Unless the case says otherwise,
@@ -209,9 +269,10 @@ impl Case {
         let error = |problem: String| CasesError::Case { case: self.name.clone(), problem };
         let mut run = run.clone();
         for (pointer, value) in &self.set {
-            set(&mut run, pointer, value).map_err(error)?;
+            set(&mut run, pointer, value).map_err(|problem| error(format!("set: {problem}")))?;
         }
-        let run = Run::parse(run.to_string().as_bytes()).map_err(|e| error(e.to_string()))?;
+        let parsed = Run::parse_with_facts(run.to_string().as_bytes());
+        let (run, own_facts) = parsed.map_err(|e| error(e.to_string()))?;
         let audiences = self.token.audiences.clone();
         let audiences = audiences.unwrap_or_else(|| AUDIENCES.map(ToOwned::to_owned).to_vec());
         let audiences = audiences.iter().map(|audience| Audience::parse(audience));
@@ -223,7 +284,8 @@ impl Case {
         let meshstack_id = MeshstackId::parse("demo").map_err(|e| error(e.to_string()))?;
         let subject = SubjectTemplate { profile: SubjectFormat::ByDefinition, meshstack_id };
         let facts = self.facts.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let facts = Facts::new(facts).map_err(|e| error(format!("facts: {e}")))?;
+        let facts = Facts::new(facts).and_then(|facts| facts.with_others(&own_facts));
+        let facts = facts.map_err(|e| error(format!("facts: {e}")))?;
         Ok(DecisionInput {
             run,
             runner: runner.map_err(|e| error(e.to_string()))?,
@@ -259,30 +321,6 @@ fn settings(case: &str, value: &Value) -> Result<Settings, CasesError> {
         case: case.to_owned(),
         problem: format!("settings: {error}"),
     })
-}
-
-/// Sets a value by its pointer: the last step may be new, those before it must exist. An empty table removes the member,
-/// since TOML has no null.
-fn set(run: &mut Value, pointer: &str, value: &Value) -> Result<(), String> {
-    let nowhere = || format!("set: `{pointer}` leads nowhere in the run");
-    let (parent, key) = pointer.rsplit_once('/').ok_or_else(nowhere)?;
-    let key = key.replace("~1", "/").replace("~0", "~");
-    let removed = matches!(value, Value::Object(members) if members.is_empty());
-    match run.pointer_mut(parent).ok_or_else(nowhere)? {
-        Value::Object(members) if removed => {
-            members.remove(&key);
-        }
-        Value::Object(members) => {
-            members.insert(key, value.clone());
-        }
-        Value::Array(values) => {
-            let at =
-                key.parse::<usize>().ok().and_then(|at| values.get_mut(at)).ok_or_else(nowhere)?;
-            *at = value.clone();
-        }
-        _ => return Err(nowhere()),
-    }
-    Ok(())
 }
 
 fn claims<'de, D>(deserializer: D) -> Result<Option<Vec<Claim>>, D::Error>

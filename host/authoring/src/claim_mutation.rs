@@ -2,8 +2,8 @@
 
 use countersign::{
     Audience, AuthorKind, Behavior, FactName, Facts, Implementation, MAX_TIMESTAMP,
-    MAX_TTL_SECONDS, Parent, Platform, Project, Run, RunId, RunnerId, TokenRequest, Trigger,
-    Workspace,
+    MAX_TTL_SECONDS, OBJECT_FACTS, Parent, Platform, Project, Run, RunId, RunnerId, TokenRequest,
+    Trigger, Workspace,
 };
 
 use crate::decision_input::DecisionInput;
@@ -12,6 +12,10 @@ use crate::settings_literals::SettingsLiterals;
 /// An identifier that no installation has.
 const OTHER_UUID: &str = "0d15ea5e-0000-4000-8000-000000000001";
 const OTHER_NAME: &str = "another-one";
+const OTHER_PLATFORM: &str = "another.one";
+const OTHER_AUDIENCE: &str = "https://another.example.com";
+const OTHER_PARENT: &str = "an unknown one";
+const OTHER_FACT: &str = "one more";
 
 /// A claim that a policy can depend on: a field of the evaluator's table.
 pub use countersign::ClaimField as Claim;
@@ -29,6 +33,17 @@ pub(crate) fn claim(path: &str) -> Result<Claim, String> {
     })
 }
 
+/// The origin of a value that a claim is changed to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ValueOrigin {
+    /// A literal of settings.
+    Settings,
+    /// Another value of the input, a word of a closed list, or an absence.
+    Known,
+    /// A value that no installation has, or a number near another one.
+    Invented,
+}
+
 /// A decision's input with one claim changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClaimMutation {
@@ -38,6 +53,8 @@ pub struct ClaimMutation {
     pub from: String,
     /// The value in its place.
     pub to: String,
+    /// The origin of that value.
+    pub origin: ValueOrigin,
     /// The changed input.
     pub input: DecisionInput,
 }
@@ -45,7 +62,7 @@ pub struct ClaimMutation {
 /// Changes each claim in turn: to values nearby, to literals of settings, and to values that no installation has. None
 /// is the original input, and none is outside the contract's bounds.
 pub fn claim_mutations(input: &DecisionInput, literals: &SettingsLiterals) -> Vec<ClaimMutation> {
-    let mut mutations = Mutations { input, all: Vec::new() };
+    let mut mutations = Mutations { input, literals, all: Vec::new() };
     of_building_block(&mut mutations, literals);
     of_definition(&mut mutations, literals);
     of_run(&mut mutations);
@@ -59,6 +76,7 @@ pub fn claim_mutations(input: &DecisionInput, literals: &SettingsLiterals) -> Ve
 
 struct Mutations<'a> {
     input: &'a DecisionInput,
+    literals: &'a SettingsLiterals,
     all: Vec<ClaimMutation>,
 }
 
@@ -72,8 +90,31 @@ impl Mutations<'_> {
 
     fn push(&mut self, claim: Claim, from: &str, to: &str, input: DecisionInput) {
         if input != *self.input && !self.all.iter().any(|other| other.input == input) {
-            self.all.push(ClaimMutation { claim, from: from.to_owned(), to: to.to_owned(), input });
+            let origin = origin(claim, to, self.literals);
+            let (from, to) = (from.to_owned(), to.to_owned());
+            self.all.push(ClaimMutation { claim, from, to, origin, input });
         }
+    }
+}
+
+fn origin(claim: Claim, to: &str, literals: &SettingsLiterals) -> ValueOrigin {
+    const INVENTED: [&str; 6] =
+        [OTHER_UUID, OTHER_NAME, OTHER_PLATFORM, OTHER_AUDIENCE, OTHER_PARENT, OTHER_FACT];
+    // A fact is shown with its name.
+    let value = match claim {
+        Claim::Facts => to.split_once('=').map_or(to, |(_, value)| value),
+        _ => to,
+    };
+    let is_number = matches!(
+        claim,
+        Claim::TtlSeconds | Claim::IssuedAt | Claim::DefinitionVersion | Claim::RunNumber
+    );
+    if literals.contains(value) {
+        ValueOrigin::Settings
+    } else if is_number || INVENTED.contains(&value) {
+        ValueOrigin::Invented
+    } else {
+        ValueOrigin::Known
     }
 }
 
@@ -96,7 +137,7 @@ fn of_building_block(mutations: &mut Mutations<'_>, literals: &SettingsLiterals)
     }
     let from = block.platform.as_ref().map_or("none", |platform| platform.as_str());
     let named = literals.texts.iter().filter_map(|text| Platform::parse(text).ok());
-    for platform in named.chain(Platform::parse("another.one")).map(Some).chain([None]) {
+    for platform in named.chain(Platform::parse(OTHER_PLATFORM)).map(Some).chain([None]) {
         let to = platform.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
         mutations.run(Claim::Platform, from, &to, |run| run.building_block.platform = platform);
     }
@@ -110,7 +151,7 @@ fn of_building_block(mutations: &mut Mutations<'_>, literals: &SettingsLiterals)
     mutations.run(Claim::Parents, &from, "none", |run| run.building_block.parents.clear());
     if let (Ok(building_block), Ok(definition)) = (OTHER_UUID.parse(), OTHER_UUID.parse()) {
         let parent = Parent { building_block, definition };
-        mutations.run(Claim::Parents, &from, "an unknown one", |run| {
+        mutations.run(Claim::Parents, &from, OTHER_PARENT, |run| {
             run.building_block.parents = vec![parent];
         });
     }
@@ -208,10 +249,14 @@ fn of_facts(mutations: &mut Mutations<'_>, literals: &SettingsLiterals) {
     let mut push = |from: &str, to: &str, facts: Facts| {
         mutations.push(Claim::Facts, from, to, DecisionInput { facts, ..mutations.input.clone() });
     };
+    // Every run object has facts, and few policies read them: those are not changed to each text of settings.
+    let of_object = |name: &FactName| OBJECT_FACTS.iter().any(|fact| fact.name == name.as_str());
+    let registered = facts.iter().filter(|(name, _)| !of_object(name)).count();
     for (name, value) in facts.iter() {
         let from = format!("{name}={value}");
         push(&from, &format!("no {name}"), facts.without(name));
-        let named = literals.texts.iter().take(MAX_TEXTS / facts.len());
+        let texts = if of_object(name) { 0 } else { MAX_TEXTS / registered.max(1) };
+        let named = literals.texts.iter().take(texts);
         for other in named.map(String::as_str).chain([OTHER_NAME]) {
             if let Ok(changed) = facts.with(name.clone(), other) {
                 push(&from, &format!("{name}={other}"), changed);
@@ -221,7 +266,7 @@ fn of_facts(mutations: &mut Mutations<'_>, literals: &SettingsLiterals) {
     if let Ok(name) = FactName::parse(OTHER_NAME)
         && let Ok(more) = facts.with(name, OTHER_NAME)
     {
-        push(&format!("{} facts", facts.len()), "one more", more);
+        push(&format!("{} facts", facts.len()), OTHER_FACT, more);
     }
 }
 
@@ -238,8 +283,7 @@ fn of_token(mutations: &mut Mutations<'_>, literals: &SettingsLiterals) {
         audiences.iter().map(Audience::as_str).collect::<Vec<_>>().join(" ")
     };
     let from = shown(&audiences);
-    let named =
-        literals.audiences.iter().cloned().chain(Audience::parse("https://another.example.com"));
+    let named = literals.audiences.iter().cloned().chain(Audience::parse(OTHER_AUDIENCE));
     let mut others: Vec<Vec<Audience>> = named.map(|audience| vec![audience]).collect();
     others.extend(audiences.iter().map(|one| vec![one.clone()]));
     for other in others {

@@ -5,15 +5,18 @@ use std::collections::BTreeMap;
 use countersign::{BindingName, Decision, Outcome as OfDecision, PolicySet, SubjectError, Verdict};
 
 use crate::budget::{EvaluationBudget, EvaluationCount};
-use crate::claim_mutation::{Claim, ClaimMutation, claim_mutations};
+use crate::claim_mutation::{Claim, ClaimMutation, ValueOrigin, claim_mutations};
 use crate::decision_input::DecisionInput;
 use crate::settings_literals::SettingsLiterals;
 
 /// Changes that are tried two at a time, so that pairs stay in the ten thousands.
 const MAX_IN_PAIRS: usize = 160;
 
-/// Counterfactuals that are returned.
-const MAX_COUNTERFACTUALS: usize = 16;
+/// Counterfactuals that are returned: of a decision or of a binding.
+const MAX_COUNTERFACTUALS: usize = 64;
+
+/// Pairs that are returned: each is tried, until there are enough.
+const MAX_PAIRS: usize = 16;
 
 /// The kind of a verdict or a decision, without its reasons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,14 +70,26 @@ pub struct Change {
     pub to: String,
 }
 
+/// Claims by what a change of one of them alone does. Each is in one list only, in the order of [`Claim::ALL`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeterminedBy {
+    /// The claims that determined the outcome: with another value it is another one.
+    pub outcome: Vec<Claim>,
+    /// The claims that determined the grant alone: with another value the outcome is the same, with other terms.
+    pub grant: Vec<Claim>,
+    /// The claims that only add or drop a reason of a refusal, or make another fault of one.
+    pub reasons: Vec<Claim>,
+}
+
 /// The claims that determined a decision.
 #[derive(Debug)]
 pub struct Explanation {
     /// The decision that is explained.
     pub decision: Decision,
-    /// The claims that determined the outcome or the terms, in the order of [`Claim::ALL`].
-    pub claims: Vec<Claim>,
-    /// The smallest changes that make the other outcome: each alone, or where none does, two together. At most 16.
+    /// The claims that determined it.
+    pub claims: DeterminedBy,
+    /// The smallest changes that make the other outcome: each alone, or where none does, two together. At most 64, and 16
+    /// pairs. Of a claim, values of settings and of the run come first, and others only where none of those is found.
     pub counterfactuals: Vec<Vec<Change>>,
     /// The explanation of each binding that applied, in the order of names.
     pub bindings: Vec<BindingExplanation>,
@@ -89,10 +104,9 @@ pub struct BindingExplanation {
     pub binding: BindingName,
     /// The kind of its verdict.
     pub outcome: Outcome,
-    /// The claims that determined the verdict, its reasons and grant included. One that takes the run out of the
-    /// binding's scope is not among them.
-    pub claims: Vec<Claim>,
-    /// Changes of one claim that make another kind of verdict, each with that kind. At most 16.
+    /// The claims that determined the verdict. One that takes the run out of the binding's scope is not among them.
+    pub claims: DeterminedBy,
+    /// Changes of one claim that make another kind of verdict, each with that kind, as those of a decision.
     pub counterfactuals: Vec<(Change, Outcome)>,
 }
 
@@ -122,24 +136,18 @@ pub fn explain(
         let compared = Compared::of(&decide(policies, &mutation.input, budget)?);
         tried.push((mutation, compared));
     }
-    let mut counterfactuals: Vec<Vec<Change>> = tried
-        .iter()
-        .filter(|(_, compared)| compared.outcome != base.outcome)
-        .map(|(mutation, _)| vec![change(mutation)])
-        .collect();
+    let flips = tried.iter().filter(|(_, compared)| compared.outcome != base.outcome);
+    let flips = telling(flips.map(|(mutation, compared)| (mutation, compared.outcome)).collect());
+    let singles = flips.into_iter().map(|(mutation, _)| vec![change(mutation)]);
+    let mut counterfactuals: Vec<Vec<Change>> = singles.take(MAX_COUNTERFACTUALS).collect();
     // A single change that was left out may be the smallest one.
     if counterfactuals.is_empty() && left == 0 {
         (counterfactuals, left) = pairs(policies, &base, &tried, literals, budget)?;
     }
-    counterfactuals.truncate(MAX_COUNTERFACTUALS);
-    let mut claims: Vec<_> = tried
+    let differences = tried
         .iter()
-        .filter(|(_, compared)| compared.outcome != base.outcome || compared.terms != base.terms)
-        .map(|(mutation, _)| mutation.claim)
-        .chain(counterfactuals.iter().flatten().map(|change| change.claim))
-        .collect();
-    claims.sort_unstable();
-    claims.dedup();
+        .filter_map(|(mutation, compared)| Some((mutation.claim, difference(&base, compared)?)));
+    let claims = DeterminedBy::of(differences);
     let bindings = base.verdicts.iter().map(|(name, verdict)| of_binding(name, verdict, &tried));
     let bindings = bindings.collect();
     let evaluations = budget.counted(left);
@@ -154,6 +162,67 @@ fn decide(
     let decision = policies.evaluate(input.claims()?);
     budget.count(policies, &decision);
     Ok(decision)
+}
+
+/// The part of a decision or a verdict that a change changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Difference {
+    Outcome,
+    Grant,
+    Reasons,
+}
+
+impl DeterminedBy {
+    /// Sorts claims by the most that a change of each does.
+    fn of(differences: impl Iterator<Item = (Claim, Difference)>) -> Self {
+        let mut most: BTreeMap<Claim, Difference> = BTreeMap::new();
+        for (claim, difference) in differences {
+            let known = most.entry(claim).or_insert(difference);
+            *known = difference.min(*known);
+        }
+        let of = |wanted| {
+            let claims = most.iter().filter(|(_, difference)| **difference == wanted);
+            claims.map(|(claim, _)| *claim).collect()
+        };
+        Self {
+            outcome: of(Difference::Outcome),
+            grant: of(Difference::Grant),
+            reasons: of(Difference::Reasons),
+        }
+    }
+
+    /// Tells whether no claim is known.
+    pub fn is_empty(&self) -> bool {
+        self.outcome.is_empty() && self.grant.is_empty() && self.reasons.is_empty()
+    }
+}
+
+fn difference(base: &Compared, other: &Compared) -> Option<Difference> {
+    if other.outcome != base.outcome {
+        Some(Difference::Outcome)
+    } else if other.terms == base.terms {
+        None
+    } else if base.outcome == Outcome::Approved {
+        Some(Difference::Grant)
+    } else {
+        Some(Difference::Reasons)
+    }
+}
+
+/// Keeps of each claim and outcome the values that tell most: of settings, then others that are known. Values that no
+/// installation has are kept where nothing else is found.
+fn telling(mut found: Vec<(&ClaimMutation, Outcome)>) -> Vec<(&ClaimMutation, Outcome)> {
+    let known: Vec<_> = found
+        .iter()
+        .filter(|(mutation, _)| mutation.origin != ValueOrigin::Invented)
+        .map(|(mutation, outcome)| (mutation.claim, *outcome))
+        .collect();
+    found.retain(|(mutation, outcome)| {
+        mutation.origin != ValueOrigin::Invented || !known.contains(&(mutation.claim, *outcome))
+    });
+    // Stable: within one origin in the order of trying.
+    found.sort_by_key(|(mutation, _)| (mutation.claim, mutation.origin));
+    found
 }
 
 /// The parts of a decision that are compared.
@@ -244,7 +313,7 @@ fn pairs(
             let decision = decide(policies, &second.input, budget)?;
             if Outcome::of(&decision) != base.outcome {
                 counterfactuals.push(vec![change(first), change(&second)]);
-                if counterfactuals.len() == MAX_COUNTERFACTUALS {
+                if counterfactuals.len() == MAX_PAIRS {
                     return Ok((counterfactuals, left));
                 }
             }
@@ -262,11 +331,18 @@ fn of_binding(
         let other = compared.verdicts.get(name).filter(|other| *other != verdict)?;
         Some((mutation, other.outcome))
     });
-    let mut claims: Vec<_> = others.clone().map(|(mutation, _)| mutation.claim).collect();
-    claims.sort_unstable();
-    claims.dedup();
-    let counterfactuals = others
-        .filter(|(_, outcome)| *outcome != verdict.outcome)
+    let differences = others.clone().map(|(mutation, outcome)| {
+        let difference = match outcome {
+            other if other != verdict.outcome => Difference::Outcome,
+            Outcome::Permit | Outcome::Restrict => Difference::Grant,
+            _ => Difference::Reasons,
+        };
+        (mutation.claim, difference)
+    });
+    let claims = DeterminedBy::of(differences);
+    let counterfactuals = others.filter(|(_, outcome)| *outcome != verdict.outcome);
+    let counterfactuals = telling(counterfactuals.collect())
+        .into_iter()
         .map(|(mutation, outcome)| (change(mutation), outcome))
         .take(MAX_COUNTERFACTUALS)
         .collect();

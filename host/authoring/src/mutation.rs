@@ -1,6 +1,8 @@
 //! The mutations of claims that cases notice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use countersign::Fault;
 
 use crate::claim_mutation::{Claim, ClaimMutation, changeable};
 
@@ -10,6 +12,9 @@ pub struct Mutations {
     /// The claims of `depends-on`, if given.
     declared: Option<Vec<Claim>>,
     claims: BTreeMap<Claim, ClaimReport>,
+    /// Codes of faults that a case expects: whoever wrote it knows that the policy ends so.
+    expected_faults: BTreeSet<String>,
+    faults: Vec<MutationFault>,
     /// Every mutation was evaluated.
     complete: bool,
 }
@@ -25,10 +30,55 @@ pub struct ClaimReport {
     pub example: Option<(String, String)>,
 }
 
+/// A fault that a policy ends in for a run that a case does not have: a token that nobody gets, found before the first such
+/// run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MutationFault {
+    /// The claim that was changed.
+    pub claim: Claim,
+    /// The case in which it was changed.
+    pub case: String,
+    /// The change.
+    pub change: String,
+    /// The fault's code.
+    pub code: &'static str,
+    /// The fault, for people.
+    pub detail: String,
+    /// Number of mutations of this claim that end in a fault of this code, over all cases.
+    pub count: usize,
+}
+
 impl Mutations {
-    pub(crate) fn new(declared: Option<Vec<Claim>>) -> Self {
+    pub(crate) fn new(declared: Option<Vec<Claim>>, expected_faults: BTreeSet<String>) -> Self {
         let claims = changeable().map(|claim| (claim, ClaimReport::default())).collect();
-        Self { declared, claims, complete: true }
+        Self { declared, claims, expected_faults, faults: Vec::new(), complete: true }
+    }
+
+    /// Takes down the fault that a mutation of a case without one ends in.
+    pub(crate) fn add_fault(&mut self, case: &str, mutation: &ClaimMutation, fault: &Fault) {
+        // Those two are the machine's doing, and not the policy's.
+        let is_of_the_machine = matches!(fault, Fault::Deadline { .. } | Fault::Host { .. });
+        let (claim, code) = (mutation.claim, fault.code());
+        if is_of_the_machine || self.expected_faults.contains(code) {
+            return;
+        }
+        let same = |found: &&mut MutationFault| found.claim == claim && found.code == code;
+        match self.faults.iter_mut().find(same) {
+            Some(found) => found.count += 1,
+            None => self.faults.push(MutationFault {
+                claim,
+                case: case.to_owned(),
+                change: change_of(mutation),
+                code,
+                detail: fault.to_string(),
+                count: 1,
+            }),
+        }
+    }
+
+    /// Returns the faults that mutations end in, one for each claim and code, without those that a case expects.
+    pub fn faults(&self) -> &[MutationFault] {
+        &self.faults
     }
 
     pub(crate) fn add(&mut self, case: &str, mutation: &ClaimMutation, noticed: bool) {
@@ -36,8 +86,7 @@ impl Mutations {
         report.changes += 1;
         if noticed {
             report.noticed += 1;
-            let change = || format!("{} instead of {}", mutation.to, mutation.from);
-            report.example.get_or_insert_with(|| (case.to_owned(), change()));
+            report.example.get_or_insert_with(|| (case.to_owned(), change_of(mutation)));
         }
     }
 
@@ -89,9 +138,16 @@ impl Mutations {
         self.declared.is_some()
     }
 
-    /// Tells whether the policy depends on the declared claims and on no others. Without a declaration nothing is wrong.
-    /// It takes every mutation to tell.
+    /// Tells whether the policy depends on the declared claims and on no others, and ends in no fault. Without a
+    /// declaration no claim is wrong. It takes every mutation to tell.
     pub fn passed(&self) -> bool {
-        self.complete && self.missed().is_empty() && self.undeclared().is_empty()
+        self.complete
+            && self.missed().is_empty()
+            && self.undeclared().is_empty()
+            && self.faults.is_empty()
     }
+}
+
+fn change_of(mutation: &ClaimMutation) -> String {
+    format!("{} instead of {}", mutation.to, mutation.from)
 }

@@ -31,13 +31,60 @@ impl SettingsLiterals {
         }
     }
 
+    /// Adds what stands in quotation marks, and the numbers, of the texts in a settings text that have several lines: the
+    /// policy of an engine is such a text. The first 64 of each kind are kept, those that are there already included.
+    pub fn add_texts(&mut self, settings: &str) {
+        fn walk(literals: &mut SettingsLiterals, value: &Value) {
+            match value {
+                Value::String(text) if text.contains('\n') => literals.source(text),
+                Value::Array(values) => values.iter().for_each(|value| walk(literals, value)),
+                Value::Object(members) => members.values().for_each(|value| walk(literals, value)),
+                _ => {}
+            }
+        }
+        if let Ok(value) = serde_json::from_str(settings) {
+            walk(self, &value);
+        }
+    }
+
+    /// Tells whether a value is one of the literals.
+    pub fn contains(&self, value: &str) -> bool {
+        let is = |known: &str| known == value;
+        self.texts.contains(value)
+            || self.workspaces.iter().any(|workspace| is(workspace.as_str()))
+            || self.definitions.iter().any(|definition| is(definition.as_str()))
+            || self.audiences.iter().any(|audience| is(audience.as_str()))
+            || value.parse().is_ok_and(|seconds| self.seconds.contains(&seconds))
+    }
+
+    fn source(&mut self, text: &str) {
+        for line in text.lines() {
+            let mut rest = line;
+            while let Some((_, quote, after)) = split_at_quote(rest) {
+                let Some((quoted, next)) = after.split_once(quote) else { break };
+                self.text(quoted);
+                rest = next;
+            }
+            let numbers = line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            for number in numbers.filter_map(|word| word.parse().ok()) {
+                self.number(number);
+            }
+        }
+    }
+
+    fn number(&mut self, seconds: u32) {
+        if self.seconds.len() < MAX_VALUES {
+            self.seconds.insert(seconds);
+        }
+    }
+
     fn walk(&mut self, value: &Value) {
         match value {
             Value::String(text) => self.text(text),
             Value::Number(number) => {
                 let seconds = number.as_u64().and_then(|number| u32::try_from(number).ok());
-                if let Some(seconds) = seconds.filter(|_| self.seconds.len() < MAX_VALUES) {
-                    self.seconds.insert(seconds);
+                if let Some(seconds) = seconds {
+                    self.number(seconds);
                 }
             }
             Value::Array(values) => values.iter().for_each(|value| self.walk(value)),
@@ -62,5 +109,33 @@ impl SettingsLiterals {
         keep(&mut self.audiences, audience);
         let is_text = !text.is_empty() && text.len() <= 255 && !text.contains(char::is_control);
         keep(&mut self.texts, is_text.then(|| text.to_owned()));
+    }
+}
+
+/// Splits a line at its first quotation mark.
+fn split_at_quote(line: &str) -> Option<(&str, char, &str)> {
+    let at = line.find(['"', '\'', '`'])?;
+    let (before, rest) = line.split_at_checked(at)?;
+    let mut characters = rest.chars();
+    let quote = characters.next()?;
+    Some((before, quote, characters.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn literals_of_a_policy_are_those_of_its_text() {
+        let rego = "package countersign\n\ndeny contains r if input.run.building_block.workspace == \"team-a\"\n\
+                    permit := {\"max_ttl\": 900} # it's\n";
+        let mut literals = SettingsLiterals::default();
+        literals.add_texts(&serde_json::json!({"policy": rego, "data": "one line"}).to_string());
+        for value in ["team-a", "max_ttl", "900"] {
+            assert!(literals.contains(value), "{value}: {literals:?}");
+        }
+        for value in ["one line", "countersign", "s", "901"] {
+            assert!(!literals.contains(value), "{value}: {literals:?}");
+        }
     }
 }

@@ -4,6 +4,11 @@ use countersign::{Fault, Grant, Verdict};
 
 use crate::cases::{Expectation, ExpectedGrant};
 
+/// Writes a verdict as `expect` in a file of cases has it, with the messages of a denial or the description of a fault.
+pub fn verdict_text(result: &Result<Verdict, Fault>) -> (String, Vec<String>) {
+    (found(result), detail(result))
+}
+
 /// Writes an expectation as the file has it.
 pub(crate) fn expected(expect: &Expectation) -> String {
     match expect {

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use countersign::{Limits, Optimization};
+use countersign::Optimization;
 
-use self::component::Inspected;
+use self::component::{Inspected, PrepareArguments};
 use crate::bounds::TotalPrepareTime;
 use crate::cache::CacheArguments;
 use crate::can_permit::PermitArguments;
@@ -23,16 +23,18 @@ use countersign_deployment::engine;
 #[command(after_help = "\
 Examples:
   countersign inspect target/policies/same-workspace.wasm
+  countersign inspect who-may/policy.wasm --profile interpreter
   countersign inspect --format json *.wasm | jq -r '.[] | [.file, .digest, .loads] | @tsv'
   countersign inspect --policies countersign.toml
 
 The JSON of components is an array with an object for each file: `file`, `bytes`, `digest`, `imports`
 (null if unreadable), `loads`, and, if it loads, `description` with `name`, `version`, `summary`,
-`settings_schema` and `schema_not_used` (the reason that the schema is not used, or null), `limits` and
-`needs`; otherwise `problem` with `code` and `message`. A component is loaded under the ceilings, but with
-the defaults of the stack and of preparing, or --prepare-ms and --prepare-memory-bytes, which are always tried anew
-and not taken from the cache. `needs` has the
-limits that `describe` exceeds by default, by their keys in a manifest; evaluations may need more.
+`settings_schema` and `schema_not_used` (the reason that the schema is not used, or null), `limits`, `profile` and
+`needs`; otherwise `problem` with `code` and `message`. A component is loaded under the ceilings, but with the
+stack and the limits of preparing of its profile: --profile, or `interpreter` for a component that is larger than
+a compiled policy may be, as `policy build` loads an engine. --prepare-ms and --prepare-memory-bytes are always tried
+anew and not taken from the cache. `needs` has the limits that `describe` exceeds by default, by their keys in a
+manifest; evaluations may need more.
 
 The JSON of bindings has `bindings`, an array with an object for each: `binding`, `mode`, `may_permit`,
 `scope`, `file`, `digest`, `policy`, `snapshot` (true if the policy is configured once, and not in each
@@ -63,17 +65,8 @@ pub(crate) struct Inspect {
     #[command(flatten)]
     permits: PermitArguments,
 
-    /// The time that compiling a component may take, in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = Limits::DEFAULT.prepare_ms)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(Limits::CEILING.prepare_ms)))]
-    prepare_ms: u32,
-
-    /// The memory that compiling a component may take, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = Limits::DEFAULT.prepare_memory_bytes)]
-    #[arg(value_parser = clap::value_parser!(u64).range(
-        Limits::MIN_PREPARE_MEMORY_BYTES..=Limits::CEILING.prepare_memory_bytes
-    ))]
-    prepare_memory_bytes: u64,
+    #[command(flatten)]
+    prepare: PrepareArguments,
 
     #[command(flatten)]
     total_prepare_time: TotalPrepareTime,
@@ -103,20 +96,15 @@ impl Inspect {
         if self.permits.strict || !self.permits.definitions.is_empty() {
             anyhow::bail!("--definition and --strict require --policies");
         }
-        let prepare = Limits {
-            prepare_ms: self.prepare_ms,
-            prepare_memory_bytes: self.prepare_memory_bytes,
-            ..Limits::DEFAULT
-        };
         // Other limits are given to learn whether they are enough.
-        let cache = if prepare == Limits::DEFAULT { self.cache.open()? } else { None };
+        let cache = if self.prepare.are_given() { None } else { self.cache.open()? };
         let engine = engine::engine(Optimization::None, cache, output::warn_or_log)?;
         let clock = self.total_prepare_time.start();
         let inspected = progress::with_progress("compiling", "components", |progress| {
             progress.set_of(self.files.len());
             let mut inspected = Vec::new();
             for path in self.files.iter().take_while(|_| clock.is_left()) {
-                inspected.push(Inspected::new(&engine, path, &prepare)?);
+                inspected.push(Inspected::new(&engine, path, &self.prepare)?);
                 progress.set(inspected.len());
             }
             anyhow::Ok(inspected)

@@ -3,6 +3,7 @@
 mod bench;
 mod build;
 mod coverage;
+mod eval;
 mod folder;
 mod freshness;
 mod language;
@@ -14,18 +15,21 @@ mod rust;
 mod sources;
 mod test;
 
+pub(crate) use folder::Profile;
+
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
 use crate::output::Exit;
 
-/// Create, build, test and measure a policy
+/// Create, build, test, evaluate and measure a policy
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   countersign policy new who-may && cd who-may
   countersign policy build
   countersign policy test --watch
+  countersign policy eval --case 'a stranger is denied'
   countersign policy bench
 
 A policy's folder has its test cases in `cases.toml`; docs/policies.md describes the format.")]
@@ -39,6 +43,7 @@ enum PolicyCommand {
     New(new::New),
     Build(build::Build),
     Test(test::Test),
+    Eval(eval::Eval),
     Bench(bench::Bench),
 }
 
@@ -48,6 +53,7 @@ impl PolicyCommands {
             PolicyCommand::New(command) => command.run(),
             PolicyCommand::Build(command) => command.run(),
             PolicyCommand::Test(command) => command.run(),
+            PolicyCommand::Eval(command) => command.run(),
             PolicyCommand::Bench(command) => command.run(),
         }
     }

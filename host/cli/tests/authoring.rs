@@ -33,18 +33,23 @@ fn the_refused_run_turned_on_its_owning_workspace() {
     let first: Vec<_> = ran.stdout.lines().take(2).collect();
     assert_eq!(
         first,
-        ["refused, determined by", "  the owning workspace run.building-block.workspace"]
-    );
-    assert!(
-        ran.stdout.contains("each of these alone would approve it\n  the owning workspace were"),
-        "{}",
-        ran.stdout
+        [
+            "refused, determined by",
+            "  the owning workspace run.building-block.workspace: approved with team-network or my-workspace instead \
+             of team-b",
+        ]
     );
     let ran =
         countersign(folder.path(), &format!("explain {ASK} --run stranger.json --format json"));
     let explained: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(explained["outcome"], "refused");
-    assert_eq!(explained["claims"][0], "run.building-block.workspace");
+    // Nothing else: what only adds a reason did not determine it.
+    assert_eq!(explained["claims"], json!(["run.building-block.workspace"]));
+    let of = |list: &str| explained[list].as_array().unwrap().clone();
+    assert!(of("grant_claims").is_empty(), "{explained}");
+    for claim in ["run.definition.implementation", "token.audiences"] {
+        assert!(of("reason_claims").contains(&json!(claim)), "{explained}");
+    }
     let counterfactuals: Vec<_> = explained["counterfactuals"]
         .as_array()
         .unwrap()
@@ -198,21 +203,35 @@ fn a_forgotten_claim_is_caught() {
 #[test]
 fn what_cannot_be_tested_says_why() {
     let folder = folder();
+    // A case that cannot be run fails, and says so in the report.
     for (cases, says) in [
-        ("", "no `[[case]]`"),
-        ("[[case]]\nname = \"a\"\nexpect = \"deny\"\n", "line 3"),
         (
             "[[case]]\nname = \"a\"\nexpect = \"abstain\"\nset = { \"/nowhere/x\" = 1 }\n",
-            "case `a`: set: `/nowhere/x` leads nowhere",
+            "set: `/nowhere/x` leads nowhere: there is no `nowhere`",
+        ),
+        (
+            "[[case]]\nname = \"a\"\nexpect = \"abstain\"\nset = { \"/spec/buildingBlok/uuid\" = 1 }\n",
+            "there is no `buildingBlok`; did you mean `buildingBlock`?",
         ),
         (
             "[[case]]\nname = \"a\"\nexpect = \"abstain\"\nset = { \"/spec/behavior\" = \"DANCE\" }\n",
-            "case `a`: ",
+            "found `DANCE`",
         ),
         (
             "[[case]]\nname = \"a\"\nexpect = \"abstain\"\nsettings = { als = [] }\n",
-            "case `a`: the settings do not fit",
+            "the settings do not fit",
         ),
+    ] {
+        self::cases(folder.path(), "same-workspace", |_| cases.to_owned());
+        let ran = countersign(folder.path(), "policy test");
+        assert_eq!((ran.status, ran.stderr.as_str()), (1, ""), "{cases}");
+        let not_run = "  FAIL  a\n        expected  abstain\n        found     not run\n";
+        assert!(ran.stdout.contains(not_run), "{cases}: {}", ran.stdout);
+        assert!(ran.stdout.contains(says), "{cases}: {}", ran.stdout);
+    }
+    for (cases, says) in [
+        ("", "no `[[case]]`"),
+        ("[[case]]\nname = \"a\"\nexpect = \"deny\"\n", "line 3"),
         (
             "depends-on = [\"run.colour\"]\n[[case]]\nname = \"a\"\nexpect = \"abstain\"\n",
             "expected one of run.building-block.workspace",

@@ -60,6 +60,22 @@ fn a_component_says_what_it_takes_of_its_limits() {
     let value: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(value[0]["needs"], serde_json::json!({ "component-bytes": large.len() }));
     assert_eq!(value[1]["needs"], serde_json::json!({}));
+    // As `policy build` loads a component that is too large to be a compiled policy.
+    assert_eq!(
+        (&value[0]["profile"], &value[1]["profile"]),
+        (&"interpreter".into(), &"compiled".into())
+    );
+    let ran =
+        countersign(folder.path(), "inspect --format json --profile interpreter ttl-ceiling.wasm");
+    let named: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(named[0]["profile"], "interpreter");
+    let ran =
+        countersign(folder.path(), "inspect --profile compiled --prepare-ms 1 ttl-ceiling.wasm");
+    assert!(
+        ran.stdout.contains("(prepare-time)") && ran.stdout.contains("--profile interpreter"),
+        "{}",
+        ran.stdout
+    );
     assert_eq!(value[1]["limits"]["memory_bytes"]["limit"], 16 << 20);
     assert_eq!(value[1]["limits"]["memory_bytes"]["used"], 65_536);
     assert_eq!(value[1]["limits"]["wall_clock_ms"]["used"], Value::Null);

@@ -96,7 +96,7 @@ fn broken() -> Vec<Broken> {
             vec![("run.json", Some(b"{}".to_vec()))],
             Some("a"),
             None,
-            "case `a`: ",
+            "/kind: missing",
         ),
         new("nowhere in the run", cases(&set("\"/no/x\" = 1")), Some("a"), None, "leads nowhere"),
         new(
@@ -104,7 +104,7 @@ fn broken() -> Vec<Broken> {
             cases(&set("\"/spec/behavior\" = \"DANCE\"")),
             Some("a"),
             None,
-            "case `a`: ",
+            "found `DANCE`",
         ),
         new(
             "settings that are no object",
@@ -173,7 +173,7 @@ fn what_cannot_be_tested_gives_whole_documents() {
     write(honest.path(), &Broken { files: vec![], ..broken().remove(0) });
     let passed = json_of(&countersign(honest.path(), "policy test --format json"));
     assert_eq!((&passed["passed"], &passed["error"]), (&json!(true), &Value::Null));
-    for broken in broken() {
+    for broken in broken().into_iter().filter(|broken| broken.case.is_none()) {
         let (name, folder) = (broken.name, folder());
         write(folder.path(), &broken);
         let run = |format: &str| {
@@ -212,6 +212,139 @@ fn what_cannot_be_tested_gives_whole_documents() {
         let case = error.parent().unwrap().attribute("name");
         assert_eq!(case, Some(broken.case.unwrap_or("countersign policy test")), "{name}");
     }
+}
+
+/// A case that cannot be run is a case that fails, in each form of the report.
+#[test]
+fn a_case_that_cannot_be_run_is_in_every_report() {
+    for broken in broken().into_iter().filter(|broken| broken.case.is_some()) {
+        let (name, folder) = (broken.name, folder());
+        write(folder.path(), &broken);
+        let human = countersign(folder.path(), "policy test");
+        assert_eq!((human.status, human.stderr.as_str()), (1, ""), "{name}");
+        let not_run = "  FAIL  a\n        expected  abstain\n        found     not run\n";
+        assert!(human.stdout.contains(not_run), "{name}: {}", human.stdout);
+        assert!(human.stdout.contains(broken.says), "{name}: {}", human.stdout);
+
+        let ran = countersign(folder.path(), "policy test --format json");
+        let tested = json_of(&ran);
+        assert_eq!((ran.status, ran.stderr.as_str()), (1, ""), "{name}");
+        assert_eq!((&tested["passed"], &tested["error"]), (&json!(false), &Value::Null), "{name}");
+        let case = &tested["cases"][0];
+        assert_eq!((&case["found"], &case["passed"]), (&Value::Null, &json!(false)), "{name}");
+        assert_eq!(case["error"]["code"], json!(broken.code), "{name}");
+        let message = case["error"]["message"].as_str().unwrap();
+        assert!(message.contains(broken.says), "{name}: {message}");
+
+        let ran = countersign(folder.path(), "policy test --format junit");
+        let document = xml_of(&ran.stdout);
+        let suite = elements(&document, "testsuite")[0];
+        let counts = (suite.attribute("errors"), suite.attribute("failures"));
+        assert_eq!(counts, (Some("1"), Some("0")), "{name}");
+        let errors = elements(&document, "error");
+        let [error] = errors.as_slice() else { panic!("{name}: {}", ran.stdout) };
+        assert_eq!(error.text(), Some(message), "{name}");
+        assert_eq!(error.attribute("message"), message.lines().next(), "{name}");
+        assert_eq!(error.attribute("type"), broken.code, "{name}");
+        assert_eq!(error.parent().unwrap().attribute("name"), broken.case, "{name}");
+    }
+}
+
+#[test]
+fn a_case_that_cannot_be_run_fails_alone() {
+    let folder = folder();
+    fs::write(folder.path().join("policy.wasm"), SCRIPTED).unwrap();
+    let case = |name: &str, more: &str| {
+        format!(
+            "[[case]]\nname = \"{name}\"\nexpect = \"abstain\"\nsettings = {{ answer = \"abstain\" }}\n{more}\n"
+        )
+    };
+    let cases = [
+        case("fine", ""),
+        case("no run", "set = { \"/spec/behavior\" = \"DANCE\" }"),
+        case("no settings", "set-settings = { \"/answer\" = \"dance\" }"),
+        case("nowhere in the settings", "set-settings = { \"/answr/x\" = 1 }"),
+        case("changed settings", "set-settings = { \"/answer\" = \"abstain\" }"),
+        case("no data", "data = { a = 1 }"),
+        case("no audience", "token = { audiences = [\"a b\"] }"),
+        case("fine, too", ""),
+    ];
+    fs::write(folder.path().join("cases.toml"), cases.concat()).unwrap();
+    let tested = json_of(&countersign(folder.path(), "policy test --format json"));
+    let found: Vec<_> = tested["cases"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|case| {
+            let error = case["error"]["message"].as_str().unwrap_or_default();
+            (
+                case["name"].as_str().unwrap(),
+                case["passed"] == true,
+                error.lines().last().unwrap_or_default(),
+            )
+        })
+        .collect();
+    let expected = [
+        ("fine", true, ""),
+        (
+            "no run",
+            false,
+            "/spec/behavior: expected one of `APPLY`, `DETECT`, `DESTROY`, found `DANCE`",
+        ),
+        ("no settings", false, "dance"),
+        (
+            "nowhere in the settings",
+            false,
+            "set-settings: `/answr/x` leads nowhere: there is no `answr`; did you mean `answer`?",
+        ),
+        ("changed settings", true, ""),
+        ("no data", false, "/data: unknown key"),
+        ("no audience", false, "audience"),
+        ("fine, too", true, ""),
+    ];
+    for (found, expected) in found.iter().zip(expected) {
+        assert_eq!((found.0, found.1), (expected.0, expected.1));
+        assert!(found.2.contains(expected.2), "{found:?}");
+    }
+    assert_eq!(found.len(), expected.len());
+
+    // Only one of them, by its name; no claim is changed then.
+    let tested = json_of(&countersign(folder.path(), "policy test --format json --case fine"));
+    assert_eq!((&tested["passed"], &tested["claims"]), (&json!(true), &Value::Null));
+    assert_eq!(tested["cases"].as_array().unwrap().len(), 1);
+    let ran = countersign(folder.path(), "policy test --case fnie");
+    assert_eq!((ran.status, ran.stdout.as_str()), (1, ""));
+    assert!(ran.stderr.contains("no case is named `fnie`; did you mean `fine`?"), "{}", ran.stderr);
+}
+
+/// A changed claim for which the policy faults: found before the first such run.
+#[test]
+fn a_changed_claim_that_ends_in_a_fault_fails_the_test() {
+    let folder = folder();
+    // Grants more than an hour to whoever asks for less.
+    let case = "[[case]]\nname = \"a\"\nsettings = { answer = { permit = { max-ttl = 3600 } } }\n\
+                expect = { permit = { max-ttl = 3600 } }\n";
+    fs::write(folder.path().join("policy.wasm"), SCRIPTED).unwrap();
+    fs::write(folder.path().join("cases.toml"), case).unwrap();
+    let ran = countersign(folder.path(), "policy test");
+    assert_eq!(ran.status, 1, "{}{}", ran.stdout, ran.stderr);
+    let says = "  fault grant-widens-ttl: a run with another token.ttl-seconds gets no verdict: ";
+    assert!(ran.stdout.contains(says), "{}", ran.stdout);
+    let tested = json_of(&countersign(folder.path(), "policy test --format json"));
+    assert_eq!(tested["passed"], false);
+    let fault = &tested["faults"][0];
+    assert_eq!((&fault["claim"], &fault["case"]), (&json!("token.ttl-seconds"), &json!("a")));
+    assert_eq!(fault["code"], "grant-widens-ttl");
+    assert!(fault["count"].as_u64().unwrap() > 1, "{fault}");
+    let ran = countersign(folder.path(), "policy test --format junit");
+    assert!(ran.stdout.contains("changes of token.ttl-seconds end in no fault"), "{}", ran.stdout);
+
+    // Who expects such a fault knows of it.
+    let known = "[[case]]\nname = \"b\"\nsettings = { answer = { permit = { max-ttl = 3600 } } }\n\
+                 token = { ttl = 60 }\nexpect = { fault = \"grant-widens-ttl\" }\n";
+    fs::write(folder.path().join("cases.toml"), format!("{case}{known}")).unwrap();
+    let ran = countersign(folder.path(), "policy test");
+    assert_eq!(ran.status, 0, "{}", ran.stdout);
 }
 
 /// Texts of every kind that a terminal, a reader or XML can be misled by.
@@ -378,10 +511,13 @@ fn texts_of_a_policy_by_hand_are_in_junit_as_on_a_terminal() {
         let refuses = Guest { more: &more, ..GUEST }.component();
         fs::write(folder.path().join("policy.wasm"), refuses).unwrap();
         let human = countersign(folder.path(), "policy test");
-        let shown = human.stderr.strip_prefix("error: ").unwrap().trim_end_matches('\n');
+        let (_, shown) = human.stdout.split_once("found     not run\n").unwrap();
+        let shown = shown.lines().map_while(|line| line.strip_prefix("                  "));
         let ran = countersign(folder.path(), "policy test --format junit");
         let document = xml_of(&ran.stdout);
-        assert_eq!(elements(&document, "error")[0].text(), Some(shown), "{kind}");
+        let read = elements(&document, "error")[0].text().unwrap().lines();
+        assert_eq!(read.collect::<Vec<_>>(), shown.collect::<Vec<_>>(), "{kind}");
         check_harmless(&ran.stdout);
+        check_harmless(&human.stdout);
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::Result;
+use clap::Args;
 use countersign::{Digest, Engine, Limits, LoadError, Policy, imports, visible};
 use countersign_schema::SettingsSchema;
 use serde::Serialize;
@@ -11,7 +12,56 @@ use serde_json::Value;
 
 use crate::limits_text::{LimitsJson, Needs};
 use crate::output::{DIM, FAILURE, SUCCESS, Styled};
+use crate::policy::Profile;
 use countersign_deployment::files;
+
+/// The arguments that bound what compiling a component may take.
+#[derive(Args)]
+pub(super) struct PrepareArguments {
+    /// The limits, as in `limits.profile` of a binding [default: by the size of the component]
+    #[arg(long, value_enum, conflicts_with = "policies")]
+    profile: Option<Profile>,
+
+    /// The time that compiling a component may take, in milliseconds [default: the profile's]
+    #[arg(long, value_name = "MS")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(Limits::CEILING.prepare_ms)))]
+    prepare_ms: Option<u32>,
+
+    /// The memory that compiling a component may take, in bytes [default: the profile's]
+    #[arg(long, value_name = "BYTES")]
+    #[arg(value_parser = clap::value_parser!(u64).range(
+        Limits::MIN_PREPARE_MEMORY_BYTES..=Limits::CEILING.prepare_memory_bytes
+    ))]
+    prepare_memory_bytes: Option<u64>,
+}
+
+impl PrepareArguments {
+    /// Tells whether limits are given that are no profile's.
+    pub(super) fn are_given(&self) -> bool {
+        self.prepare_ms.is_some() || self.prepare_memory_bytes.is_some()
+    }
+
+    /// The profile of a component with so many bytes. One that is larger than a compiled policy may be has an engine or an
+    /// interpreter in it, and is built to be bound with their limits.
+    fn profile(&self, bytes: usize) -> Profile {
+        let is_large = bytes as u64 > Limits::DEFAULT.component_bytes;
+        let by_size = if is_large { Profile::Interpreter } else { Profile::Compiled };
+        self.profile.unwrap_or(by_size)
+    }
+
+    /// The limits of preparing and of the stack, and the ceilings of all others.
+    fn limits(&self, profile: Profile) -> Limits {
+        let of_profile = profile.limits();
+        Limits {
+            stack_bytes: of_profile.stack_bytes,
+            prepare_ms: self.prepare_ms.unwrap_or(of_profile.prepare_ms),
+            prepare_memory_bytes: self
+                .prepare_memory_bytes
+                .unwrap_or(of_profile.prepare_memory_bytes),
+            ..Limits::CEILING
+        }
+    }
+}
 
 /// The properties of a component.
 pub(super) struct Inspected {
@@ -20,6 +70,7 @@ pub(super) struct Inspected {
     digest: Digest,
     imports: Result<Vec<String>, LoadError>,
     pub policy: Result<Policy, LoadError>,
+    profile: Profile,
     place: &'static str,
 }
 
@@ -35,6 +86,8 @@ pub(super) struct InspectedJson<'a> {
     description: Option<DescriptionJson<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     limits: Option<LimitsJson>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     needs: Option<Needs>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,21 +110,18 @@ struct ProblemJson {
 }
 
 impl Inspected {
-    /// Loads the component with `prepare`'s limits of preparing and of the stack, and the ceilings of all others.
-    pub(super) fn new(engine: &Engine, path: &Path, prepare: &Limits) -> Result<Self> {
+    /// Loads the component.
+    pub(super) fn new(engine: &Engine, path: &Path, prepare: &PrepareArguments) -> Result<Self> {
         let bytes = files::read_component(path, Limits::CEILING.component_bytes)?;
-        let limits = Limits {
-            stack_bytes: prepare.stack_bytes,
-            prepare_ms: prepare.prepare_ms,
-            prepare_memory_bytes: prepare.prepare_memory_bytes,
-            ..Limits::CEILING
-        };
+        let profile = prepare.profile(bytes.len());
+        let limits = prepare.limits(profile);
         Ok(Self {
             file: path.display().to_string(),
             bytes: bytes.len(),
             digest: Digest::of(&bytes),
             imports: imports(&bytes),
             policy: Policy::load(engine, &bytes, &limits),
+            profile,
             place: engine.preparation().name(),
         })
     }
@@ -97,6 +147,7 @@ impl Inspected {
                 }
             }),
             limits: policy.ok().map(limits),
+            profile: policy.is_ok().then(|| self.profile.name()),
             needs: policy.ok().map(|policy| limits(policy).needs()),
             problem: policy
                 .err()
@@ -116,6 +167,13 @@ impl Inspected {
         };
         if let Err(problem) = &self.policy {
             line("why", &format!("{problem} ({})", problem.code()));
+            let of_preparing =
+                matches!(problem, LoadError::PrepareTime { .. } | LoadError::PrepareMemory { .. });
+            if of_preparing && self.profile == Profile::Compiled {
+                let remedy = "--profile interpreter, where it has an engine or an interpreter in it; \
+                              --prepare-ms and --prepare-memory-bytes";
+                line("try", &remedy);
+            }
         }
         line("digest", &self.digest);
         line("size", &format!("{} bytes", self.bytes));
@@ -131,6 +189,12 @@ impl Inspected {
             line("summary", &description.summary);
             let limits = limits(policy);
             line("limits", &limits.lines().join("\n            "));
+            if self.profile == Profile::Interpreter {
+                line(
+                    "profile",
+                    &"interpreter: limits = { profile = \"interpreter\" } in its binding",
+                );
+            }
             if let Some(needs) = limits.needs().line() {
                 line("needs", &needs);
             }

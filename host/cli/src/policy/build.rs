@@ -1,11 +1,14 @@
 //! `countersign policy build`
 
 mod engines;
+mod places;
 mod python;
 mod rust;
 mod tools;
+mod warnings;
+pub(super) mod words;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -17,6 +20,7 @@ use countersign::{
 use countersign_schema::SettingsSchema;
 use serde::Serialize;
 
+use self::warnings::{Warning, of_policy};
 use super::language::Language;
 use super::rego;
 use crate::cache::CacheArguments;
@@ -46,9 +50,12 @@ For Rego, every `….rego` of the folder but `…_test.rego` is part of the poli
 If a build tool is not installed, the command that installs it is printed; --install runs it.
 
 The JSON has `component`, `bytes`, `digest`, `world`, `policy`, `version`, `profile` (the value for
-`limits.profile` of a binding), and `settings` (`file`, `digest`), which is null where the policy has no engine. With
-one, the digest of the settings identifies the policy; that of the component identifies the engine. `warnings` has those
-about the policy.
+`limits.profile` of a binding), `settings` (`file`, `digest`), which is null where the policy has no engine, and
+`warnings` (texts that begin with file, line and column). With an engine, the digest of the settings identifies the
+policy; that of the component identifies the engine.
+
+A warning is of what is likely to be a mistake: a comparison with a word as the run object spells it (`ApiKey`), where
+a policy sees `api-key`, is never true. --deny-warnings fails where there is one.
 
 Exit status: 0 if the component was built and the evaluator loads it, 1 otherwise.")]
 pub(super) struct Build {
@@ -59,6 +66,10 @@ pub(super) struct Build {
     /// Install missing build tools
     #[arg(long)]
     install: bool,
+
+    /// Fail where there is a warning
+    #[arg(long)]
+    deny_warnings: bool,
 
     #[command(flatten)]
     engines: engines::EngineArguments,
@@ -125,19 +136,24 @@ impl Build {
                 visible(&why.to_string())
             ));
         }
-        let (policy, mut warnings) = (Arc::new(policy), Vec::new());
+        let mut warnings = words::warnings(language, &folder)?;
         let settings = match language.is_text() {
             true => {
-                let settings = language.settings(&folder)?;
-                let built = self.write_settings(&policy, settings.clone(), limits)?;
-                if language == Language::Rego {
-                    warnings = rego::warnings(&policy, &settings, limits)?;
-                }
-                Some(built)
+                let (settings, policy) = (language.settings(&folder)?, Arc::new(policy));
+                let written =
+                    self.write_settings(language, &folder, &policy, settings.clone(), limits)?;
+                warnings.extend(match language {
+                    Language::Rego => {
+                        let texts = rego::warnings(&policy, &settings, limits)?;
+                        texts.into_iter().map(Warning).collect()
+                    }
+                    _ => of_policy(&policy, &settings, limits)?,
+                });
+                Some(written)
             }
             false => None,
         };
-        warnings.iter().for_each(|warning| output::warn(&visible(warning).to_string()));
+        warnings.iter().for_each(|Warning(text)| output::warn(&visible(text)));
         let path = self.folder.join("policy.wasm");
         files::replace(&path, &bytes, false)?;
         let built = Built {
@@ -149,39 +165,47 @@ impl Build {
             version: description.version,
             profile: language.profile().name(),
             settings,
-            warnings,
+            warnings: warnings.into_iter().map(|Warning(text)| text).collect(),
         };
         match self.format {
             Format::Json => output::print_json(&built)?,
             Format::Human => output::print(&text(&built))?,
         }
-        Ok(Exit::Success)
+        let denied = self.deny_warnings && !built.warnings.is_empty();
+        Ok(if denied { Exit::Failed } else { Exit::Success })
     }
 
     /// Configures the policy with its settings and, if it accepts them, writes them to `settings.json`.
     fn write_settings(
         &self,
+        language: Language,
+        folder: &Path,
         policy: &Arc<Policy>,
         settings: Settings,
         limits: Limits,
     ) -> Result<BuiltSettings> {
         let path = self.folder.join("settings.json");
         let (json, digest) = (settings.as_json().to_owned(), settings.digest().to_string());
-        let config = BindingConfig {
-            name: BindingName::parse("build")?,
-            settings,
-            scope: Scope::All,
-            mode: Mode::Enforce,
-            may_permit: true,
-            limits,
-            claims: Vec::new(),
-        };
-        progress::with_spinner("checking the policy", || {
-            Binding::prepare(Arc::clone(policy), config)
+        let prepared = progress::with_spinner("checking the policy", || {
+            anyhow::Ok(Binding::prepare(Arc::clone(policy), binding(settings, limits)?))
         })?;
+        prepared.map_err(|error| places::with_places(error, language, folder))?;
         files::replace(&path, json.as_bytes(), false)?;
         Ok(BuiltSettings { file: path.display().to_string(), digest })
     }
+}
+
+/// The binding by which a policy is checked.
+fn binding(settings: Settings, limits: Limits) -> Result<BindingConfig> {
+    Ok(BindingConfig {
+        name: BindingName::parse("build")?,
+        settings,
+        scope: Scope::All,
+        mode: Mode::Enforce,
+        may_permit: true,
+        limits,
+        claims: Vec::new(),
+    })
 }
 
 fn text(built: &Built) -> String {

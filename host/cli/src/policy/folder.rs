@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use countersign::{Limits, MAX_RUN_BYTES, MAX_SETTINGS_BYTES, Settings};
+use countersign::{Limits, MAX_RUN_TEXT_BYTES, MAX_SETTINGS_BYTES, Settings};
 use countersign_authoring::Cases;
 use serde_json::Value;
 
@@ -31,11 +31,15 @@ pub(super) struct FolderArguments {
     /// The limits, as in `limits.profile` of a binding [default: by the language of the policy]
     #[arg(long, value_enum)]
     profile: Option<Profile>,
+
+    /// Only the case of this name; repeat it for several. Without all cases, no claim is changed
+    #[arg(long = "case", value_name = "NAME")]
+    cases: Vec<String>,
 }
 
 /// A named set of limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Profile {
+pub(crate) enum Profile {
     /// For a compiled policy
     Compiled,
     /// For a policy that contains an engine or an interpreter
@@ -43,7 +47,7 @@ pub(super) enum Profile {
 }
 
 impl Profile {
-    pub(super) fn limits(self) -> Limits {
+    pub(crate) fn limits(self) -> Limits {
         match self {
             Self::Compiled => Limits::DEFAULT,
             Self::Interpreter => Limits::INTERPRETER,
@@ -51,7 +55,7 @@ impl Profile {
     }
 
     /// The value of `limits.profile` in a manifest.
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Compiled => "compiled",
             Self::Interpreter => "interpreter",
@@ -79,6 +83,11 @@ impl FolderArguments {
         &self.folder
     }
 
+    /// The names of the cases that are selected; none where all are.
+    pub(super) fn selected(&self) -> &[String] {
+        &self.cases
+    }
+
     /// Reads the component, `cases.toml`, and, where they exist, `run.json` and `settings.json`.
     pub(super) fn read(&self) -> Result<PolicyFolder> {
         let component = self.component();
@@ -93,7 +102,7 @@ impl FolderArguments {
             .context("a policy's folder needs `cases.toml`, its test cases")?;
         let run = self.folder.join("run.json");
         let run = if run.exists() {
-            let bytes = files::read(&run, MAX_RUN_BYTES as u64)?;
+            let bytes = files::read(&run, MAX_RUN_TEXT_BYTES as u64)?;
             serde_json::from_slice(&bytes).with_context(|| run.display().to_string())?
         } else {
             serde_json::from_str(RUN)?
@@ -110,6 +119,7 @@ impl FolderArguments {
         if let Some(key) = language.and_then(Language::own_settings) {
             parsed = parsed.within(&settings, key)?;
         }
+        parsed = parsed.select(&self.cases).with_context(of_cases)?;
         Ok(PolicyFolder {
             language,
             limits: profile.unwrap_or(Profile::Compiled).limits(),

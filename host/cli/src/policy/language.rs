@@ -10,7 +10,7 @@ use countersign_engines::EngineName;
 use serde_json::value::RawValue;
 
 use super::folder::Profile;
-use super::{modules, python_files, rego};
+use super::{freshness, modules, python_files, rego};
 use countersign_deployment::files;
 
 /// The file by which a policy in Python says that CPython runs it.
@@ -171,6 +171,28 @@ impl Language {
             }
             Self::Rust | Self::Cpython => &[],
         }
+    }
+
+    /// The JSON file of a folder that a pointer into the engine's settings leads into, with the pointer there.
+    pub(super) fn json_file(self, pointer: &str) -> Option<(&'static str, &str)> {
+        self.texts().iter().filter(|(file, _)| file.ends_with(".json")).find_map(|(file, key)| {
+            let rest = pointer.strip_prefix('/')?.strip_prefix(key)?;
+            (rest.is_empty() || rest.starts_with('/')).then_some((*file, rest))
+        })
+    }
+
+    /// The sources of the policy in a folder, by their paths there.
+    pub(super) fn sources(self, folder: &Path) -> Result<BTreeMap<String, String>> {
+        if let Some(modules) = self.modules(folder) {
+            return modules;
+        }
+        let mut sources = BTreeMap::new();
+        for file in freshness::sources(self, folder) {
+            let text = files::read_whole_text(&file, MAX_SETTINGS_BYTES as u64)?;
+            let name = file.strip_prefix(folder).unwrap_or(&file).display().to_string();
+            sources.insert(name, text);
+        }
+        Ok(sources)
     }
 
     /// Makes the engine's settings of the texts in a folder, for a language that [is text](Self::is_text).

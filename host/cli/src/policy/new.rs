@@ -1,5 +1,7 @@
 //! `countersign policy new`
 
+mod recipes;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -7,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use countersign::BindingName;
 
+use self::recipes::Recipe;
 use super::folder::Profile;
 use super::language::{CPYTHON_MARK, Language};
 use crate::output::{self, Exit};
@@ -17,13 +20,15 @@ use crate::output::{self, Exit};
 Examples:
   countersign policy new who-may && cd who-may && countersign policy build --install && countersign policy test
   countersign policy new who-may --lang rego
+  countersign policy new cost-centre --from cost-centre
 
 The folder has the policy, its test cases, a sample run, editor settings and a CI workflow. For Rust it also has
 the SDK of this version, in vendor/, because that is not on crates.io; for JavaScript and TypeScript the types of what
 a policy sees, in types/; for Python with --runtime cpython the contract, in wit/.
 
 The policy permits the owner of a definition and the workspaces on a list: it says who may have a token. A policy
-that only limits tokens answers restrict in place of permit.")]
+that only limits tokens answers restrict in place of permit. With --from it is a recipe of the cookbook
+(docs/cookbook.md), in the recipe's language and with its cases.")]
 pub(super) struct New {
     /// The name of the policy, and of its folder: lower-case words joined by dashes
     #[arg(value_name = "NAME")]
@@ -32,6 +37,10 @@ pub(super) struct New {
     /// The language of the policy
     #[arg(long, value_enum, default_value_t = Language::Rust)]
     lang: Language,
+
+    /// The recipe of the cookbook to begin with
+    #[arg(long, value_enum, value_name = "RECIPE", conflicts_with_all = ["lang", "runtime"])]
+    from: Option<Recipe>,
 
     /// The interpreter of a policy in Python [default: countersign, the engine]
     #[arg(long, value_enum)]
@@ -82,6 +91,9 @@ impl New {
             Language::Cel => cel(),
         });
         files.push(("README.md", self.readme(lang)));
+        if let Some(recipe) = self.from {
+            recipe.lay_over(&mut files);
+        }
         for (name, text) in files {
             write(&folder.join(name), &text)?;
         }
@@ -95,6 +107,9 @@ impl New {
 
     /// The language, with the interpreter that was chosen for it.
     fn language(&self) -> Result<Language> {
+        if let Some(recipe) = self.from {
+            return Ok(recipe.language);
+        }
         match (self.lang, self.runtime) {
             (lang, None) | (lang @ Language::Python, Some(Runtime::Countersign)) => Ok(lang),
             (Language::Python, Some(Runtime::Cpython)) => Ok(Language::Cpython),
@@ -129,6 +144,10 @@ impl New {
             "guest-policies/sdk/src/settings/reader.rs",
             "guest-policies/sdk/src/sorted_texts.rs",
             "guest-policies/sdk/src/testing.rs",
+            "guest-policies/sdk/src/time_zone.rs",
+            "guest-policies/sdk/src/time_zone/calendar.rs",
+            "guest-policies/sdk/src/time_zone/rule.rs",
+            "guest-policies/sdk/src/time_zone/zones.rs",
             "guest-policies/sdk/src/verdict.rs",
             "guest-policies/sdk/src/words.rs",
             "guest-policies/sdk/macros/Cargo.toml",

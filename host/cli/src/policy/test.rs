@@ -34,6 +34,7 @@ const ACCEPTED: &str = "no problem: the settings were accepted";
 Examples:
   countersign policy test
   countersign policy test --watch
+  countersign policy test --case 'a stranger is denied'
   countersign policy test --format junit > report.xml
   countersign policy test --coverage --min-coverage 100
 
@@ -45,8 +46,11 @@ either the policy does not read that claim or no case covers it.
 `depends-on` in cases.toml declares the claims that verdicts depend on. A declared claim whose changes go unnoticed
 (missed) fails the test, and so does an undeclared one whose changes are noticed.
 
-The settings of cases must fit the policy's schema. The settings in `[[settings]]` are passed to the policy
-without that check.
+A run with a changed claim that ends in a fault gets no token, whatever the policy means: it fails the test, unless a
+case expects a fault of that code (`expect = { fault = \"panic\" }`).
+
+A case that cannot be run, because its request or its settings are none, fails alone. The settings of cases must fit
+the policy's schema. The settings in `[[settings]]` are passed to the policy without that check.
 
 For Rego, the rules `test_…` of the policy and of its files `…_test.rego` are run as cases too, which have passed if they are
 true. Of one that fails, the lines that it printed are shown.
@@ -61,13 +65,15 @@ its instance and of `configure`, or a whole limit where the fuel cannot be read 
 and for 10,000 units. Coverage counts in the same way.
 
 The JSON has `policy`, `version`, `digest`, `passed`, `cases` (`name`, `expected`, `found`, `passed`,
-`detail`, `fuel`, `memory_bytes`, `output_bytes`), `settings` (`name`, `expected`, `found`, `passed`,
-`detail`), `claims` (`claim`, `changes`, `noticed`, `example`), `missed` and `undeclared`, which are
-null where cases failed (`missed` also where evaluations stopped), `coverage` (`covered`, `lines`, `missed`:
+`detail`, `error`, `fuel`, `memory_bytes`, `output_bytes`), `settings` (`name`, `expected`, `found`, `passed`,
+`detail`, `error`), `claims` (`claim`, `changes`, `noticed`, `example`), `faults` (`claim`, `case`, `change`, `code`,
+`detail`, `count`), `missed` and `undeclared`, which are null where cases failed or were selected (`missed` also where
+evaluations stopped), `coverage` (`covered`, `lines`, `missed`:
 `file`, `line`), which is null without --coverage as well, `evaluations`, `evaluations_planned`, `stopped_by`
 (`fuel`, `deadline` or null), and `error`: null, or `case` (or null), `code` (of docs/codes.md, or null) and
-`message` of what ended the test, such as a component that does not load or settings that the policy rejects.
-What is not known then is null or empty. JUnit's XML has it as an error. Either is a whole document.
+`message` of what ended the test, such as a component that does not load. The `error` of a case is null, or has
+`code` and `message` of the reason that it was not run; then `found` is null. What is not known is null or empty.
+JUnit's XML has either as an error. Both are whole documents.
 
 Exit status: 0 if everything passed, 1 otherwise.")]
 pub(super) struct Test {

@@ -39,3 +39,10 @@ export function evaluate(settings, run, _token) {
   }
   return deny('not-listed', `ask the platform team to put workspace \`${consumer}\` on the list`);
 }
+
+// What a policy compares with, in the contract's words, which are not the run object's ('apply', not 'APPLY'):
+//   run.behavior                   'apply', 'detect' (a dry run), 'destroy'
+//   run.definition.implementation  'manual', 'terraform', 'github-workflow', 'gitlab-cicd', 'azure-devops', 'other'
+//   run.trigger?.authorKind        'user', 'api-key', 'api-user', 'system', 'other'
+// Absent, that is undefined: run.trigger of a run that nobody triggered, run.trigger.reason, run.runner,
+// run.buildingBlock.project and run.buildingBlock.platform. run.facts['name'] is a text or undefined.

@@ -21,3 +21,10 @@ def evaluate(settings: dict, run: Run, token: Token) -> Verdict:
     if consumer == run.definition.workspace or consumer in settings.get("also", []):
         return permit()
     return deny("not-listed", f"ask the platform team to put workspace `{consumer}` on the list")
+
+# What a policy compares with, in the contract's words, which are not the run object's ("apply", not "APPLY"):
+#   run.behavior                   "apply", "detect" (a dry run), "destroy"
+#   run.definition.implementation  "manual", "terraform", "github-workflow", "gitlab-cicd", "azure-devops", "other"
+#   run.trigger.author_kind        "user", "api-key", "api-user", "system", "other"
+# Absent, that is None: run.trigger of a run that nobody triggered, run.trigger.reason, run.runner,
+# run.building_block.project and run.building_block.platform. run.facts.get("name") is a text or None.

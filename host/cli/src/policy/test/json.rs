@@ -1,6 +1,8 @@
 //! Test reports in JSON.
 
-use countersign_authoring::{CaseOutcome, Claim, ClaimReport, SettingsOutcome, StoppedBy};
+use countersign_authoring::{
+    CaseOutcome, CaseProblem, Claim, ClaimReport, MutationFault, SettingsOutcome, StoppedBy,
+};
 use serde::Serialize;
 
 use super::{TestError, Tested};
@@ -15,6 +17,7 @@ pub(super) struct Printed<'t> {
     cases: Vec<PrintedCase<'t>>,
     settings: Vec<PrintedSettings<'t>>,
     claims: Option<Vec<PrintedClaim<'t>>>,
+    faults: Option<Vec<PrintedFault<'t>>>,
     missed: Option<Vec<&'static str>>,
     undeclared: Option<Vec<&'static str>>,
     coverage: Option<PrintedCoverage<'t>>,
@@ -31,13 +34,31 @@ struct PrintedError<'t> {
     message: &'t str,
 }
 
+/// The reason that a case was not run.
+#[derive(Serialize)]
+struct PrintedProblem<'t> {
+    code: Option<&'static str>,
+    message: &'t str,
+}
+
+#[derive(Serialize)]
+struct PrintedFault<'t> {
+    claim: &'static str,
+    case: &'t str,
+    change: &'t str,
+    code: &'static str,
+    detail: &'t str,
+    count: usize,
+}
+
 #[derive(Serialize)]
 struct PrintedCase<'t> {
     name: &'t str,
     expected: &'t str,
-    found: &'t str,
+    found: Option<&'t str>,
     passed: bool,
     detail: &'t [String],
+    error: Option<PrintedProblem<'t>>,
     fuel: Option<u64>,
     memory_bytes: Option<u64>,
     output_bytes: Option<u64>,
@@ -50,6 +71,7 @@ struct PrintedSettings<'t> {
     found: Option<&'t str>,
     passed: bool,
     detail: &'t [String],
+    error: Option<PrintedProblem<'t>>,
 }
 
 #[derive(Serialize)]
@@ -85,6 +107,7 @@ impl<'t> Printed<'t> {
                 .map(|report| report.settings.iter().map(of_settings).collect())
                 .unwrap_or_default(),
             claims: mutations.map(|mutations| mutations.claims().map(of_claim).collect()),
+            faults: mutations.map(|mutations| mutations.faults().iter().map(of_fault).collect()),
             missed: mutations
                 .filter(|mutations| mutations.is_complete())
                 .map(|mutations| paths(mutations.missed())),
@@ -111,13 +134,23 @@ fn of_claim<'t>((claim, report): (Claim, &'t ClaimReport)) -> PrintedClaim<'t> {
     }
 }
 
+fn of_fault(fault: &MutationFault) -> PrintedFault<'_> {
+    let MutationFault { claim, case, change, code, detail, count } = fault;
+    PrintedFault { claim: claim.path(), case, change, code, detail, count: *count }
+}
+
+fn of_problem(CaseProblem { code, message }: &CaseProblem) -> PrintedProblem<'_> {
+    PrintedProblem { code: *code, message }
+}
+
 fn of_case(case: &CaseOutcome) -> PrintedCase<'_> {
     PrintedCase {
         name: &case.name,
         expected: &case.expected,
-        found: &case.found,
+        found: case.error.is_none().then_some(&case.found),
         passed: case.passed(),
         detail: &case.detail,
+        error: case.error.as_ref().map(of_problem),
         fuel: case.used.fuel,
         memory_bytes: case.used.memory_bytes,
         output_bytes: case.used.output_bytes,
@@ -131,5 +164,6 @@ fn of_settings(case: &SettingsOutcome) -> PrintedSettings<'_> {
         found: case.found.as_deref(),
         passed: case.passed(),
         detail: &case.detail,
+        error: case.error.as_ref().map(of_problem),
     }
 }

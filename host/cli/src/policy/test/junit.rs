@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use countersign::visible;
-use countersign_authoring::{Claim, TestReport};
+use countersign_authoring::{CaseProblem, Claim, MutationFault, TestReport};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::{ACCEPTED, TestError, Tested};
@@ -54,13 +54,19 @@ fn of_report(report: &TestReport) -> Vec<TestCase> {
     let mut all = Vec::new();
     for case in &report.cases {
         let found = || format!("expected {}, found {}", case.expected, case.found);
-        let problem = (!case.passed()).then(|| failure(found(), &case.detail));
+        let problem = (!case.passed()).then(|| match &case.error {
+            Some(error) => not_run(error),
+            None => failure(found(), &case.detail),
+        });
         all.push(test_case(&case.name, problem));
     }
     for case in &report.settings {
         let found = case.found.as_deref().unwrap_or(ACCEPTED);
         let found = || format!("expected a problem at {}, found {found}", case.expected);
-        let problem = (!case.passed()).then(|| failure(found(), &case.detail));
+        let problem = (!case.passed()).then(|| match &case.error {
+            Some(error) => not_run(error),
+            None => failure(found(), &case.detail),
+        });
         all.push(test_case(&format!("settings: {}", case.name), problem));
     }
     if let Some(mutations) = &report.mutations {
@@ -77,6 +83,7 @@ fn of_report(report: &TestReport) -> Vec<TestCase> {
             case.status = skipped;
         }
         all.push(case);
+        all.extend(mutations.faults().iter().map(of_fault));
     }
     if !report.evaluations.is_complete() {
         let problem = Problem {
@@ -88,6 +95,20 @@ fn of_report(report: &TestReport) -> Vec<TestCase> {
         all.push(test_case("all evaluations are made", Some(problem)));
     }
     all
+}
+
+fn of_fault(fault: &MutationFault) -> TestCase {
+    let MutationFault { claim, case, change, code, detail, count: _ } = fault;
+    let found = format!("case {case}: {change} ends in the fault {code}");
+    let name = format!("changes of {} end in no fault", claim.path());
+    test_case(&name, Some(failure(found, std::slice::from_ref(detail))))
+}
+
+/// The problem of a case that was not run.
+fn not_run(CaseProblem { code, message }: &CaseProblem) -> Problem {
+    let first = message.lines().next().unwrap_or_default().to_owned();
+    let (kind, code) = (NonSuccessKind::Error, *code);
+    Problem { kind, code, message: first, detail: message.clone() }
 }
 
 fn failure(message: String, detail: &[String]) -> Problem {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use countersign_authoring::{Claim, Mutations};
+use countersign_authoring::{CaseProblem, Claim, MutationFault, Mutations};
 
 use super::{ACCEPTED, Tested, TestedPolicy};
 use crate::bounds;
@@ -22,13 +22,17 @@ fn write(text: &mut String, tested: &Tested) -> std::fmt::Result {
     };
     let TestedPolicy { name, version, digest } = policy;
     writeln!(text, "{} {version} {}", Styled(STRONG, name), Styled(DIM, digest))?;
+    let mut errors = Errors::default();
     for case in &report.cases {
-        outcome(text, case.passed(), &case.name, &case.expected, &case.found, &case.detail)?;
+        let (name, expected, error) = (&case.name, &case.expected, case.error.as_ref());
+        let (found, detail) = errors.found(name, error, &case.found, &case.detail);
+        outcome(text, case.passed(), name, expected, &found, detail)?;
     }
     for case in &report.settings {
-        let name = format!("settings: {}", case.name);
+        let (name, error) = (format!("settings: {}", case.name), case.error.as_ref());
         let found = case.found.as_deref().unwrap_or(ACCEPTED);
-        outcome(text, case.passed(), &name, &case.expected, found, &case.detail)?;
+        let (found, detail) = errors.found(&name, error, found, &case.detail);
+        outcome(text, case.passed(), &name, &case.expected, &found, detail)?;
     }
     let count = report.cases.len() + report.settings.len();
     let failed = report.cases.iter().filter(|case| !case.passed()).count()
@@ -40,12 +44,35 @@ fn write(text: &mut String, tested: &Tested) -> std::fmt::Result {
     writeln!(text, "\n{count} cases, {failed} failed{left}")?;
     match &report.mutations {
         Some(mutations) => of_mutations(text, mutations),
+        None if report.is_selection => writeln!(text, "claims are changed where all cases run"),
         None => writeln!(text, "claims are changed once all cases pass"),
     }?;
     if let Some(remedy) = bounds::remedy(&report.evaluations) {
         writeln!(text, "{}; {remedy}", Styled(FAILURE, report.evaluations))?;
     }
     coverage.iter().try_for_each(|coverage| coverage.write(text))
+}
+
+/// The errors of cases that were shown, with the first case of each: a mistake in the policy is one of all its cases.
+#[derive(Default)]
+struct Errors<'t>(Vec<(&'t CaseProblem, String)>);
+
+impl<'t> Errors<'t> {
+    /// The finding of a case, and the lines below it.
+    fn found<'d>(
+        &mut self,
+        name: &str,
+        error: Option<&'t CaseProblem>,
+        found: &str,
+        detail: &'d [String],
+    ) -> (String, &'d [String]) {
+        let Some(error) = error else { return (found.to_owned(), detail) };
+        if let Some((_, first)) = self.0.iter().find(|(shown, _)| *shown == error) {
+            return (format!("not run, as `{first}`"), &[]);
+        }
+        self.0.push((error, name.to_owned()));
+        ("not run".to_owned(), detail)
+    }
 }
 
 fn outcome(
@@ -88,9 +115,21 @@ fn of_mutations(text: &mut String, mutations: &Mutations) -> std::fmt::Result {
         let what = "undeclared: not in `depends-on`, but a verdict depends on it:";
         writeln!(text, "  {} {}", Styled(FAILURE, what), paths(&undeclared))?;
     }
+    for fault in mutations.faults() {
+        of_fault(text, fault)?;
+    }
     if !mutations.is_declared() {
         let what = "declare the claims that verdicts depend on with `depends-on` in cases.toml";
         writeln!(text, "  {}", Styled(DIM, what))?;
     }
     Ok(())
+}
+
+fn of_fault(text: &mut String, fault: &MutationFault) -> std::fmt::Result {
+    let MutationFault { claim, case, change, code, detail, count } = fault;
+    let times = if *count == 1 { String::new() } else { format!(", and {} more", count - 1) };
+    let (case, change) = (one_line(case), one_line(change));
+    let what = format!("fault {code}: a run with another {} gets no verdict:", claim.path());
+    writeln!(text, "  {} {change} in `{case}`{times}", Styled(FAILURE, what))?;
+    writeln!(text, "      {}", one_line(detail))
 }
