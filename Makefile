@@ -88,7 +88,7 @@ e2e: toolchain ## Exchange tokens at stand-ins of the clouds, with the clouds' o
 
 languages: toolchain engines lint-engines ## Create, build and test a policy in each language, with its own tools; compare the engines with the libraries that they are made of, with node and with CPython (needs python3 with venv, and Node 20 or newer)
 	@echo "== languages"
-	$(CARGO) test $(CARGO_FLAGS) --workspace --test engines --test cookbook --test schema -- --include-ignored
+	$(CARGO) test $(CARGO_FLAGS) --workspace --test engines --test cookbook --test language_tools --test schema -- --include-ignored
 	$(CARGO) test $(CARGO_FLAGS) --workspace --test languages -- --include-ignored --nocapture --test-threads 1
 
 doc: toolchain

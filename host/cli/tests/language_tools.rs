@@ -1,0 +1,163 @@
+//! `policy build` and `policy eval` of texts: places, warnings and values. Needs the engines: `make languages`.
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use support::{command, countersign, folder};
+
+/// A new policy in a language, and its component.
+fn new(parent: &Path, language: &str) -> PathBuf {
+    let ran = countersign(parent, &format!("policy new a-{language} --lang {language}"));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let policy = parent.join(format!("a-{language}"));
+    let ran = countersign(&policy, "policy build");
+    assert_eq!((ran.status, ran.stderr.contains("warning")), (0, false), "{}", ran.stderr);
+    policy
+}
+
+#[test]
+#[ignore = "needs the engines: `make languages`"]
+fn mistakes_have_their_places_in_files() {
+    let parent = folder();
+    let cedar = new(parent.path(), "cedar");
+    let text = fs::read_to_string(cedar.join("policies.cedar")).unwrap();
+    let entities = "[\n  {\n    \"uid\": { \"type\": \"Workspace\", \"id\": \"team-a\" },\n    \"parents\": []\n  }\n]\n";
+    fs::write(cedar.join("entities.json"), entities).unwrap();
+    fs::write(cedar.join("policies.cedar"), text.replace("run.definition", "run.defintion"))
+        .unwrap();
+    let ran = countersign(&cedar, "policy build");
+    assert_eq!(ran.status, 1, "{}", ran.stdout);
+    for says in [
+        "/policies: policies.cedar:6:48: for policy `own-workspace`, attribute `run.defintion` not found; did you mean \
+         `definition`?\n",
+        "/entities/0: entities.json:2:3: `Workspace::\"team-a\"`: missing field `attrs`\n",
+    ] {
+        assert_eq!(ran.stderr.matches(says).count(), 1, "{says}: {}", ran.stderr);
+    }
+    // A name in two scripts is told of, and taken.
+    fs::remove_file(cedar.join("entities.json")).unwrap();
+    let named = "forbid(principal, action, resource)\nwhen { context.run has trigger && context.run.trigger.author == \"мария@bank.ru\" };\n";
+    fs::write(cedar.join("policies.cedar"), named).unwrap();
+    let ran = countersign(&cedar, "policy build --format json");
+    let warns = "policies.cedar:2:65: for policy `policy0`, string `\"мария@bank.ru\"` contains mixed scripts";
+    let built: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((ran.status, &built["warnings"]), (0, &json!([warns])), "{}", ran.stderr);
+    assert!(ran.stderr.contains(&format!("warning: {warns}")), "{}", ran.stderr);
+    assert_eq!(countersign(&cedar, "policy build --deny-warnings").status, 1);
+
+    let javascript = new(parent.path(), "javascript");
+    let text = fs::read_to_string(javascript.join("policy.js")).unwrap();
+    let compared = text.replace(
+        "const consumer",
+        "if (run.behavior === 'DESTROY') return deny('no', 'no');\n  const consumer",
+    );
+    fs::write(javascript.join("policy.js"), compared).unwrap();
+    let ran = countersign(&javascript, "policy build");
+    let warns =
+        ":24: `DESTROY` is the run object's word, which no policy sees; compare with `destroy`";
+    assert!(ran.status == 0 && ran.stderr.contains(warns), "{}", ran.stderr);
+}
+
+#[test]
+#[ignore = "needs the engines: `make languages`"]
+fn an_expression_has_a_value_in_each_language() {
+    let parent = folder();
+    for (language, expressions) in [
+        (
+            "rego",
+            &[
+                ("owner", json!("my-workspace")),
+                ("count(input.token.audiences) + 1", json!(3)),
+                ("data.none", Value::Null),
+            ][..],
+        ),
+        (
+            "cedar",
+            &[
+                ("context.token.ttl_seconds > 60", json!(true)),
+                ("context.run has trigger", json!(false)),
+            ],
+        ),
+        (
+            "cel",
+            &[
+                ("variables.owner + '!'", json!("my-workspace!")),
+                ("token.ttl_seconds", json!(7200)),
+            ],
+        ),
+        (
+            "javascript",
+            &[
+                ("run.buildingBlock.workspace", json!("my-workspace")),
+                ("{ a: [run.number] }", json!({"a": ["1n"]})),
+            ],
+        ),
+        ("typescript", &[("run.behavior", json!("apply"))]),
+        (
+            "python",
+            &[
+                ("run.building_block.workspace", json!("'my-workspace'")),
+                ("run.trigger is None", json!("True")),
+            ],
+        ),
+    ] {
+        let policy = new(parent.path(), language);
+        for (expression, expected) in expressions {
+            let output = command(&policy)
+                .args(["policy", "eval", "--format", "json", "-e", expression])
+                .output()
+                .unwrap();
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            let evaluated: Value = serde_json::from_slice(&output.stdout).expect(&stderr);
+            assert_eq!(&evaluated["value"], expected, "{language}: {expression}: {stderr}");
+        }
+        let ran = countersign(&policy, "policy eval -e ((");
+        assert_eq!((ran.status, ran.stdout.as_str()), (1, ""), "{language}");
+    }
+}
+
+/// A case changes a part of the policy's data, and nothing else of it.
+#[test]
+#[ignore = "needs the engines: `make languages`"]
+fn cases_change_a_part_of_the_settings() {
+    let parent = folder();
+    let stranger = "set = { \"/spec/buildingBlock/spec/workspaceIdentifier\" = \"team-x\" }\n";
+    let case = |more: &str| {
+        format!("[[case]]\nname = \"a\"\n{stranger}{more}\nexpect = {{ permit = {{}} }}\n")
+    };
+    let entity = "{ uid = { type = \"Workspace\", id = \"team-x\" }, attrs = {}, parents = [{ type = \"Group\", id = \"also\" }] }";
+    for (language, changes) in [
+        (
+            "rego",
+            &["data = { also = [\"team-x\"] }", "set-settings = { \"/data/also/-\" = \"team-x\" }"]
+                [..],
+        ),
+        (
+            "cel",
+            &["data = { also = [\"team-x\"] }", "set-settings = { \"/data/also/-\" = \"team-x\" }"],
+        ),
+        (
+            "cedar",
+            &[
+                &format!("entities = [{entity}]"),
+                &format!("set-settings = {{ \"/entities/-\" = {entity} }}"),
+            ],
+        ),
+        (
+            "javascript",
+            &["settings = { also = [\"team-x\"] }", "set-settings = { \"/also/-\" = \"team-x\" }"],
+        ),
+        ("python", &["set-settings = { \"/also\" = [\"team-x\"] }"]),
+    ] {
+        let policy = new(parent.path(), language);
+        for change in changes {
+            fs::write(policy.join("cases.toml"), case(change)).unwrap();
+            let ran = countersign(&policy, "policy test --case a");
+            assert_eq!(ran.status, 0, "{language}: {change}: {}{}", ran.stdout, ran.stderr);
+        }
+    }
+}
