@@ -1,12 +1,13 @@
 //! Parses the YAML that CloudFormation templates are written in.
 //!
-//! Block and flow collections, plain, quoted and block scalars, comments and the tags of CloudFormation's functions are
-//! read. Anchors, aliases, merge keys and several documents are not, and are a problem with their line: an alias is the
-//! means of expansion bombs.
+//! Block and flow collections, plain, quoted and block scalars, comments, the tags of CloudFormation's functions, anchors,
+//! aliases, merge keys and several documents are read. Everything that aliases copy is counted, since they are the means
+//! of expansion bombs. Aliases within flow collections are not read, and are a problem with their line.
 
+mod anchors;
 mod flow;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::json::{MAX_DEPTH, MAX_FILE_BYTES};
 use crate::node::{Node, Place, Text, Value};
@@ -24,6 +25,10 @@ pub(crate) struct Parser<'t> {
     /// The lines that have content.
     lines: Vec<Line<'t>>,
     at: usize,
+    /// The nodes of anchors so far.
+    anchors: BTreeMap<String, Node>,
+    /// The number of nodes that aliases copied.
+    copied: usize,
 }
 
 type Problem = (Place, String);
@@ -41,19 +46,27 @@ pub(crate) fn parse(text: &str) -> Result<Node, Problem> {
         let line = Line { number: at + 1, indent: content.len() - trimmed.len(), content: trimmed };
         (!trimmed.is_empty() && !trimmed.starts_with('%')).then_some(line)
     });
-    let mut lines: Vec<_> = lines.collect();
-    if lines.first().is_some_and(|line| line.content == "---") {
-        lines.remove(0);
+    let lines: Vec<_> = lines.collect();
+    let (mut parser, mut documents) = (Parser::new(source, lines), Vec::new());
+    loop {
+        while parser.is_between() {
+            parser.at += 1;
+        }
+        if parser.at >= parser.lines.len() {
+            break;
+        }
+        parser.anchors.clear();
+        documents.push(parser.block(0, 0)?);
+        if let Some(line) = parser.lines.get(parser.at).filter(|_| !parser.is_between()) {
+            return Err((Place::Line(line.number), "YAML that is not read here".to_owned()));
+        }
     }
-    if lines.last().is_some_and(|line| line.content == "...") {
-        lines.pop();
-    }
-    let mut parser = Parser { source, lines, at: 0 };
-    let node = parser.block(0, 0)?;
-    match parser.lines.get(parser.at) {
-        Some(line) => Err((Place::Line(line.number), "YAML that is not read here".to_owned())),
-        None => Ok(node),
-    }
+    // `gcloud … --format=yaml` prints each element of a list as a document.
+    Ok(match documents.len() {
+        0 => Node { value: Value::Null, place: Place::Line(1) },
+        1 => documents.remove(0),
+        _ => Node { value: Value::List(documents), place: Place::Line(1) },
+    })
 }
 
 /// The part of a line before its comment. A `#` within quotes, or without a blank before it, begins none.
@@ -72,8 +85,19 @@ fn without_comment(line: &str) -> &str {
 }
 
 impl<'t> Parser<'t> {
+    fn new(source: Vec<&'t str>, lines: Vec<Line<'t>>) -> Self {
+        Self { source, lines, at: 0, anchors: BTreeMap::new(), copied: 0 }
+    }
+
+    /// Returns true if the current line is between documents.
+    fn is_between(&self) -> bool {
+        let line = self.lines.get(self.at);
+        line.is_some_and(|line| line.indent == 0 && matches!(line.content, "---" | "..."))
+    }
+
     fn line(&self) -> Option<(usize, usize, &'t str)> {
-        self.lines.get(self.at).map(|line| (line.number, line.indent, line.content))
+        let line = self.lines.get(self.at).filter(|_| !self.is_between())?;
+        Some((line.number, line.indent, line.content))
     }
 
     fn problem<T>(&self, number: usize, problem: &str) -> Result<T, Problem> {
@@ -115,7 +139,9 @@ impl<'t> Parser<'t> {
             };
             let inner = rest.trim_start();
             let inner_indent = indent + 1 + (rest.len() - inner.len());
-            if inner.is_empty() {
+            if let Some(name) = anchors::before_mapping(inner) {
+                elements.push(self.anchored_mapping(name, indent, depth)?);
+            } else if inner.is_empty() {
                 self.at += 1;
                 elements.push(self.block(indent + 1, depth + 1)?);
             } else if split_key(inner).is_some() || inner.starts_with("- ") {
@@ -135,6 +161,7 @@ impl<'t> Parser<'t> {
     fn mapping(&mut self, indent: usize, depth: usize) -> Result<Node, Problem> {
         let place = Place::Line(self.line().map_or(1, |(number, ..)| number));
         let (mut members, mut keys) = (Vec::new(), BTreeSet::new());
+        let mut merged = Vec::new();
         while let Some((number, found, content)) = self.line() {
             if found < indent || content.starts_with("- ") || content == "-" {
                 break;
@@ -146,10 +173,7 @@ impl<'t> Parser<'t> {
                 return self.problem(number, "expected `key: value`");
             };
             let key = flow::scalar(key).map_err(|problem| (Place::Line(number), problem))?;
-            if key == "<<" {
-                return self.problem(number, "merge keys are not read here");
-            }
-            if !keys.insert(key.clone()) {
+            if key != "<<" && !keys.insert(key.clone()) {
                 return self.problem(number, &format!("the key `{key}` stands twice"));
             }
             self.at += 1;
@@ -165,7 +189,14 @@ impl<'t> Parser<'t> {
             } else {
                 self.value(rest, number, indent, depth + 1)?
             };
+            if key == "<<" {
+                merged.push(node);
+                continue;
+            }
             members.push((key, node));
+        }
+        for node in merged {
+            anchors::merge(node, &mut members, &mut keys)?;
         }
         Ok(Node { value: Value::Map(members), place })
     }
@@ -182,8 +213,11 @@ impl<'t> Parser<'t> {
         if depth > MAX_DEPTH {
             return self.problem(number, &format!("nested deeper than {MAX_DEPTH} levels"));
         }
-        if text.starts_with(['&', '*']) {
-            return self.problem(number, "anchors and aliases are not read here");
+        if let Some(name) = text.strip_prefix('*') {
+            return self.alias(name, number);
+        }
+        if let Some(text) = text.strip_prefix('&') {
+            return self.anchored(text, number, indent, depth);
         }
         if text.starts_with('!') {
             let (tag, rest) = text.split_once(' ').unwrap_or((text, ""));

@@ -73,7 +73,7 @@ pub(super) fn scalar(text: &str) -> Result<String, String> {
 
 fn plain_or_quoted(text: &str, place: &Place) -> Result<Node, String> {
     if text.starts_with(['&', '*']) {
-        return Err("anchors and aliases are not read here".to_owned());
+        return Err("anchors and aliases within `[…]` and `{…}` are not read here".to_owned());
     }
     if text.starts_with(['"', '\'']) {
         return Ok(Node::of_text(Text::known(scalar(text)?), place.clone()));

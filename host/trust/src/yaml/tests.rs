@@ -43,16 +43,29 @@ fn templates_are_read() {
         ),
         ("---\na: one\n  two\nb: [1,\n  2]\n", r#"{"a":"one two","b":[1,2]}"#),
         ("", "null"),
+        ("a: &x [1]\nb: *x\n", r#"{"a":[1],"b":[1]}"#),
+        (
+            "a: &x\n  k: 1\n  l: 2\nb:\n  <<: *x\n  l: 3\nc:\n- &y m: 4\n  n: 5\n- *y\n",
+            r#"{"a":{"k":1,"l":2},"b":{"l":3,"k":1},"c":[{"m":4,"n":5},{"m":4,"n":5}]}"#,
+        ),
+        ("a: &x\n- 1\nb: *x\n---\na: 2\n...\n", r#"[{"a":[1],"b":[1]},{"a":2}]"#),
     ] {
         assert_eq!(parse(text).as_ref().map(json), Ok(expected.to_owned()), "{text}");
     }
 }
 
+/// Aliases that copy a long list again and again.
+fn bomb() -> String {
+    format!("a: &a [{}]\nb: &b\n- *a\nc: *b\nd: *b\ne: *b\n", "x, ".repeat(30_000))
+}
+
 #[test]
 fn bombs_and_depth_are_bounded() {
     for (text, line, says) in [
-        ("a: &x [1]\nb: *x\n".to_owned(), 1, "anchors"),
+        ("a: &x [1]\nb: [*x]\n".to_owned(), 2, "aliases within"),
+        ("a: 1\nb: *x\n".to_owned(), 2, "no anchor"),
         ("a: 1\n<<: 2\n".to_owned(), 2, "merge"),
+        (bomb(), 6, "copy more"),
         ("a: 1\na: 2\n".to_owned(), 2, "twice"),
         (format!("a: {}", "[".repeat(1000) + &"]".repeat(1000)), 1, "deeper"),
         ("- ".repeat(1000) + "x", 1, "deeper"),
