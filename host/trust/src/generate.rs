@@ -34,6 +34,9 @@ pub struct TrustSpec {
     pub name: String,
     /// AWS: use the provider that the account already has for the issuer.
     pub existing_provider: bool,
+    /// Azure: the credentials are of an application, `azuread_application_federated_identity_credential`, and not of
+    /// a user-assigned identity.
+    pub of_application: bool,
 }
 
 /// The same trust policy in two languages.

@@ -32,6 +32,7 @@ fn trust(audience: &str, count: usize) -> TrustSpec {
         subjects: (1..=count).map(named).collect(),
         name: "countersign".to_owned(),
         existing_provider: false,
+        of_application: false,
     }
 }
 
@@ -56,6 +57,25 @@ fn what_is_written_is_what_was_agreed() {
             let expected = fs::read_to_string(&golden).unwrap_or_default();
             assert_eq!(text, expected, "{cloud}.{extension}: if that is right, `make golden`");
         }
+    }
+}
+
+/// `azuread` takes the credentials of an application.
+#[test]
+fn credentials_of_an_application_are_read_back() {
+    let (cloud, audience) = CLOUDS[1];
+    let spec = TrustSpec { of_application: true, ..trust(audience, 2) };
+    let text = spec.generate(cloud).unwrap().hcl;
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/generated/azuread.tf");
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&golden, &text).unwrap();
+    }
+    assert_eq!(text, fs::read_to_string(&golden).unwrap_or_default());
+    let files = TrustFiles::parse(&[("a.tf".to_owned(), text)]);
+    assert_eq!(files.lint(), []);
+    for (definition, admission) in [(2, Admission::Admitted), (3, Admission::NotAdmitted)] {
+        let token = TokenClaims { issuer: ISSUER, subject: &subject("team", definition), audience };
+        assert_eq!(files.admits(cloud, token), admission);
     }
 }
 

@@ -47,6 +47,10 @@ pub(super) struct Write {
     #[arg(long)]
     existing_provider: bool,
 
+    /// Write credentials of an application (`azuread`), not of a user-assigned identity. Azure and OpenTofu only
+    #[arg(long)]
+    application: bool,
+
     /// The output format
     #[arg(long, value_enum, default_value_t = Language::Hcl)]
     format: Language,
@@ -94,6 +98,7 @@ impl Write {
             subjects: subjects.into_iter().collect(),
             name: self.name.clone(),
             existing_provider: self.existing_provider,
+            of_application: self.application,
         };
         let generated = trust.generate(cloud)?;
         match self.format {

@@ -25,6 +25,9 @@ pub(super) fn generate(trust: &TrustSpec) -> Result<GeneratedTrust, TrustError> 
             })
         })
         .collect();
+    if trust.of_application {
+        return Ok(GeneratedTrust { json: json.into(), hcl: of_application(trust) });
+    }
     let mut blocks =
         vec![variable("user_assigned_identity_id", "The id of the user-assigned identity")];
     blocks.extend(trust.subjects.iter().map(|(name, subject)| {
@@ -41,4 +44,20 @@ pub(super) fn generate(trust: &TrustSpec) -> Result<GeneratedTrust, TrustError> 
             .build()
     }));
     Ok(GeneratedTrust { json: json.into(), hcl: text(blocks) })
+}
+
+/// The credentials of an application, for the provider `azuread`.
+fn of_application(trust: &TrustSpec) -> String {
+    let mut blocks = vec![variable("application_id", "The resource id of the application")];
+    blocks.extend(trust.subjects.iter().map(|(name, subject)| {
+        Block::builder("resource")
+            .add_labels(["azuread_application_federated_identity_credential", name])
+            .add_attribute(Attribute::new("application_id", reference("var.application_id")))
+            .add_attribute(Attribute::new("display_name", quoted(name)))
+            .add_attribute(Attribute::new("issuer", quoted(&trust.issuer)))
+            .add_attribute(Attribute::new("subject", quoted(subject.as_str())))
+            .add_attribute(Attribute::new("audiences", list(&[trust.audience.as_str()])))
+            .build()
+    }));
+    text(blocks)
 }
