@@ -424,6 +424,13 @@ async fn what_is_not_used_moves_by_itself() {
     assert_eq!(ran.stdout.lines().count(), 9, "{}", ran.stdout);
     assert!(!ran.stdout.contains(&definition(1)), "{}", ran.stdout);
     unchanged();
+    // One whose migration has not begun begins it first.
+    let of = format!(
+        "--policies countersign.toml --by tester --definition my-workspace/{}",
+        definition(1)
+    );
+    let ran = support::countersign(folder.path(), &format!("subjects abandon {of}"));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
     let ran = countersign(&format!("--unused-for 1s --definition my-workspace/{}", definition(1)));
     assert_eq!(ran.status, 1);
     let ran = countersign(&format!("--unused-for 5s --now {}", now + 3600));
@@ -431,7 +438,9 @@ async fn what_is_not_used_moves_by_itself() {
     let moves = fs::read_to_string(folder.path().join("subject-migrations.json")).unwrap();
     let moves: Value = serde_json::from_str(&moves).unwrap();
     for one in moves["migrations"].as_array().unwrap() {
-        let evidence = one["history"][1]["evidence"].as_str().unwrap();
+        let last = one["history"].as_array().unwrap().last().unwrap();
+        assert_eq!((&last["step"], &one["state"]), (&"cut-over".into(), &"cut-over".into()));
+        let evidence = last["evidence"].as_str().unwrap();
         assert!(evidence.contains("no token since"), "{evidence}");
     }
 }

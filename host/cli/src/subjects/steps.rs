@@ -102,8 +102,8 @@ pub(super) struct CutOver {
     #[command(flatten)]
     trust: TrustArguments,
 
-    /// Cut over each definition whose migration has begun and that had no token for so long, as --log shows: `30d`.
-    /// Its trust is not compared: there is nothing that it could break
+    /// Cut over each definition that had no token for so long, as --log shows: `30d`. A migration that has not begun
+    /// begins first. Trust is not compared: there is nothing that it could break
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, requires = "log",
           conflicts_with_all = ["definitions", "trust", "without_trust"])]
     unused_for: Option<Duration>,
@@ -184,7 +184,7 @@ impl CutOver {
     pub(super) fn run(&self) -> Result<Exit> {
         match (self.unused_for, &self.trust.log) {
             (Some(unused_for), Some(log)) => {
-                let Unused { definitions, evidence } =
+                let Unused { definitions, to_begin, evidence } =
                     Unused::of(&self.step.policies, unused_for, log, clock::now(self.step.now)?)?;
                 if definitions.is_empty() || self.dry_run {
                     return would_be_cut_over(&definitions);
@@ -192,6 +192,11 @@ impl CutOver {
                 let step = MigrationStep::CutOver;
                 self.step.take_for(&definitions, step, false, |_, migrations, of, mut record| {
                     record.evidence.clone_from(&evidence);
+                    if let Some(runners) = to_begin.get(&of.definition) {
+                        let (definition, workspace) = (of.definition.clone(), of.workspace.clone());
+                        let by = (record.time, record.by.clone());
+                        migrations.begin(definition, workspace, runners.clone(), by)?;
+                    }
                     migrations.step(&of.definition, record)?;
                     Ok(())
                 })

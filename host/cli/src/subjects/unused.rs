@@ -1,17 +1,22 @@
 //! Definitions that had no token for some time.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use countersign::{DefinitionId, RunnerId, SubjectFormat};
 use countersign_deployment::{DefinitionArgument, Installation, MigrationState};
 
+use super::report::Counts;
 use super::steps::Evidence;
 use crate::output::{self, Exit};
 
-/// The definitions whose migration has begun and that had no token, and the evidence.
+/// The definitions with their runner's subject that had no token, and the evidence.
 pub(super) struct Unused {
     pub(super) definitions: Vec<DefinitionArgument>,
+    /// Those whose migration has not begun, with the runners in their subjects: it begins first.
+    pub(super) to_begin: BTreeMap<DefinitionId, BTreeSet<RunnerId>>,
     pub(super) evidence: String,
 }
 
@@ -37,17 +42,48 @@ impl Unused {
                 counts.is_none_or(|counts| counts.old.last.max(counts.new.last) < since);
             of.state == MigrationState::Begun && is_unused
         });
-        let definitions = begun.map(|(definition, of)| DefinitionArgument {
-            workspace: of.workspace.clone(),
-            definition: definition.clone(),
-        });
+        let mut definitions: BTreeSet<_> = begun
+            .map(|(definition, of)| DefinitionArgument {
+                workspace: of.workspace.clone(),
+                definition: definition.clone(),
+            })
+            .collect();
+        let mut to_begin = BTreeMap::new();
+        for (definition, counts) in &of_log.counts {
+            let Some(workspace) = counts.workspace.clone() else { continue };
+            if let Some(runners) = runners_of(&installation, definition, counts, since) {
+                definitions
+                    .insert(DefinitionArgument { workspace, definition: definition.clone() });
+                to_begin.insert(definition.clone(), runners);
+            }
+        }
         let evidence = format!(
             "the log from {} on: no token since {}",
             output::time(first),
             output::time(since)
         );
-        Ok(Self { definitions: definitions.collect(), evidence })
+        Ok(Self { definitions: definitions.into_iter().collect(), to_begin, evidence })
     }
+}
+
+/// The runners of a definition whose migration has not begun and can be finished at once; `None` for all others.
+///
+/// A definition that never had a token is in no log, so nothing says that it exists: its first token has the subject of
+/// its format in the manifest.
+fn runners_of(
+    installation: &Installation,
+    definition: &DefinitionId,
+    counts: &Counts,
+    since: u64,
+) -> Option<BTreeSet<RunnerId>> {
+    let state = installation.migrations.get(definition).map(|of| of.state);
+    let may_begin = matches!(state, None | Some(MigrationState::Abandoned))
+        && !installation.entry.subjects.overrides.contains_key(definition)
+        && installation.subjects.profile_of(definition) == SubjectFormat::ByRunner;
+    let runners: BTreeSet<RunnerId> =
+        counts.runners.iter().filter_map(|runner| runner.parse().ok()).collect();
+    let is_unused = counts.old.last.max(counts.new.last) < since;
+    (may_begin && is_unused && !runners.is_empty()).then_some(runners)
 }
 
 /// Prints what would be cut over.
@@ -56,7 +92,7 @@ pub(super) fn would_be_cut_over(definitions: &[DefinitionArgument]) -> Result<Ex
         output::print(&format!("{} {}: would be cut-over\n", of.workspace, of.definition))?;
     }
     if definitions.is_empty() {
-        output::status("no definition whose migration has begun had no token for so long");
+        output::status("no definition with its runner's subject had no token for so long");
     }
     Ok(Exit::Success)
 }
