@@ -41,7 +41,7 @@ measure = mkdir -p target; (RUNS=$(RUNS); export RUNS; $(2)) > target/$(1).md; f
 kept = kind=$$(sed -n '1s/^[0-9]* × //; 1s/),.*//p' target/$(1).md | tr A-Z a-z | tr -cs 'a-z0-9\n' -); \
 	cp target/$(1).md benches/figures/$(1)-$$kind.md
 
-.PHONY: help demo serve install test e2e languages image deploy-check lint lint-engines unit doc policies engines toolchain golden deny clean
+.PHONY: help demo serve install test e2e languages image deploy-check lint lint-engines unit doc policies engines toolchain golden deny clean trust-corpus
 .PHONY: fuzz corpus bench bench-build bench-check bench-compiling bench-decisions bench-flood bench-hostile bench-impact bench-languages bench-threads bench-tokens flame-graph kills schemathesis
 
 help: ## List the targets
@@ -107,6 +107,9 @@ toolchain: ## Add the compiler's WebAssembly target, by rustup or Debian's packa
 
 golden: toolchain engines ## Rewrite the golden files of the tests
 	UPDATE=1 $(CARGO) test $(CARGO_FLAGS) --workspace
+
+trust-corpus: ## Compare `trust lint` with the expert's answers, and count misses and false findings
+	@$(CARGO) test $(CARGO_FLAGS) --quiet --package countersign-trust --test answers -- --nocapture
 
 fuzz: toolchain ## Fuzz every target for FUZZ_SECONDS (600), starting from the corpus and earlier finds
 	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz

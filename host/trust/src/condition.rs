@@ -1,15 +1,18 @@
 //! GCP's attribute conditions, in the Common Expression Language.
 
+mod names;
+
 use std::collections::{BTreeMap, HashMap};
 
 use std::sync::Arc;
 
-use cel::common::ast::{CallExpr, Expr, LiteralValue, operators};
+use cel::common::ast::{Expr, LiteralValue, operators};
 use cel::extractors::This;
 use cel::{Context, IdedExpr, Program, Value};
 
 use crate::node::{Place, Text};
-use crate::trust_statement::{MatchKind, Test};
+use crate::trust_statement::Test;
+use names::{Claim, Names, alternatives, exact_tests, is_part, look};
 
 /// The maximum length of a condition, in bytes. GCP allows 4,096 characters; parsing a longer one could take long.
 const MAX_CONDITION_BYTES: usize = 4096;
@@ -28,6 +31,12 @@ pub(crate) struct Condition {
     mapping: BTreeMap<String, Program>,
     pub(crate) subjects: Vec<Test>,
     pub(crate) audiences: Vec<Test>,
+    /// Set if the subject is compared for equality, and everything else has to hold as well.
+    pub(crate) is_exact: bool,
+    /// The place of the condition in its file.
+    pub(crate) place: Place,
+    /// Set if an alternative compares a part of the subject alone.
+    has_part: bool,
     /// Set if all of its text is known and it can be evaluated here.
     known: bool,
     /// Set if it uses only [`KNOWN_CLAIMS`], and iterates over short lists alone.
@@ -87,12 +96,32 @@ impl Condition {
             tests.iter().flat_map(|test| &test.values).map(|value| value.text.clone()).collect()
         };
         let compared = (texts(&subjects), texts(&audiences));
-        Ok(Self { program, mapping: programs, subjects, audiences, known, followed, compared })
+        let exact: Vec<_> = exact_tests(program.expression(), &names, place).collect();
+        let is_exact = !exact.is_empty();
+        if is_exact {
+            subjects = exact;
+        }
+        let parts = alternatives(program.expression());
+        let has_part = parts.iter().any(|part| is_part(part, &names, &programs, place));
+        let place = place.clone();
+        let mapping = programs;
+        Ok(Self {
+            program,
+            mapping,
+            subjects,
+            audiences,
+            is_exact,
+            place,
+            has_part,
+            known,
+            followed,
+            compared,
+        })
     }
 
     /// Returns true if tokens are told apart by their subject, though no test compares the whole of it.
     pub(crate) fn compares_a_part(&self, issuer: &str) -> bool {
-        self.known && self.subjects.is_empty() && !self.is_open(issuer).0
+        self.known && (self.subjects.is_empty() || self.has_part) && !self.is_open(issuer).0
     }
 
     /// Returns whether a token with an arbitrary subject passes, and whether one with an arbitrary audience does.
@@ -313,141 +342,5 @@ fn walk(expression: &IdedExpr, each: &mut impl FnMut(&IdedExpr)) {
             }
         }
         _ => {}
-    }
-}
-
-/// The meaning of names in a condition.
-#[derive(Default, Clone)]
-struct Names {
-    /// Attributes that are mapped from a claim unchanged.
-    claims: BTreeMap<String, Claim>,
-    /// Set if `google.subject` is mapped; without a mapping it is the subject.
-    has_subject: bool,
-    /// The texts that a variable of an iteration stands for.
-    elements: BTreeMap<String, Vec<Text>>,
-}
-
-/// A claim that trust statements compare.
-#[derive(Clone, Copy)]
-enum Claim {
-    Subject,
-    Audience,
-}
-
-/// Collects the tests in an expression. `not` is set within a negation.
-fn look(
-    expression: &IdedExpr,
-    names: &Names,
-    place: &Place,
-    not: bool,
-    found: &mut impl FnMut(Claim, Test),
-) {
-    match &expression.expr {
-        Expr::Call(call) => {
-            if let Some((claim, test)) = test(call, names, place, not) {
-                found(claim, test);
-            }
-            let not = not != (call.func_name == operators::LOGICAL_NOT);
-            for part in call.target.iter().map(|target| &**target).chain(&call.args) {
-                look(part, names, place, not, found);
-            }
-        }
-        Expr::List(list) => {
-            list.elements.iter().for_each(|part| look(part, names, place, not, found))
-        }
-        Expr::Comprehension(comprehension) => {
-            look(&comprehension.iter_range, names, place, not, found);
-            let mut names = names.clone();
-            let elements = names.texts(&comprehension.iter_range);
-            names.elements.insert(comprehension.iter_var.clone(), elements);
-            look(&comprehension.loop_step, &names, place, not, found);
-        }
-        _ => {}
-    }
-}
-
-fn test(call: &CallExpr, names: &Names, place: &Place, not: bool) -> Option<(Claim, Test)> {
-    let name = call.func_name.as_str();
-    let make = |claim, kind, written: &str, values| {
-        let kind = if not { MatchKind::Other } else { kind };
-        let written = if not { format!("not {written}") } else { written.to_owned() };
-        let test = Test::new(kind, values, place.clone(), &written);
-        Some((claim, Test { in_condition: true, ..test }))
-    };
-    if let Some(target) = &call.target {
-        let claim = names.claim(target)?;
-        let kind = if name == "startsWith" { MatchKind::Prefix } else { MatchKind::Other };
-        return make(
-            claim,
-            kind,
-            name,
-            call.args.iter().flat_map(|part| names.texts(part)).collect(),
-        );
-    }
-    let [left, right] = call.args.as_slice() else { return None };
-    match (name, names.claim(left), names.claim(right)) {
-        (operators::EQUALS, Some(claim), _) => {
-            make(claim, MatchKind::Exact, "==", names.texts(right))
-        }
-        (operators::EQUALS, None, Some(claim)) => {
-            make(claim, MatchKind::Exact, "==", names.texts(left))
-        }
-        (operators::NOT_EQUALS, Some(claim), _) | (operators::NOT_EQUALS, None, Some(claim)) => {
-            make(claim, MatchKind::Other, "!=", names.texts(right))
-        }
-        ("@in", Some(claim), _) => make(claim, MatchKind::Exact, "in", names.texts(right)),
-        // `'…' in assertion.aud`: here the claim is a list.
-        ("@in", None, Some(claim)) => make(claim, MatchKind::Exact, "in", names.texts(left)),
-        _ => None,
-    }
-}
-
-impl Names {
-    /// The claim that an expression denotes: `assertion.sub`, `google.subject`, `assertion['aud']`, or an attribute
-    /// that is mapped from one.
-    fn claim(&self, expression: &IdedExpr) -> Option<Claim> {
-        let (root, field) = match &expression.expr {
-            Expr::Select(select) => match &select.operand.expr {
-                Expr::Ident(root) => (root.as_str(), select.field.as_str()),
-                _ => return None,
-            },
-            // `string(assertion.sub)` is the claim, too.
-            Expr::Call(call) if call.func_name == "string" && call.target.is_none() => {
-                let [only] = call.args.as_slice() else { return None };
-                return self.claim(only);
-            }
-            Expr::Call(call) if call.func_name == operators::INDEX => match call.args.as_slice() {
-                [
-                    IdedExpr { expr: Expr::Ident(root), .. },
-                    IdedExpr { expr: Expr::Literal(LiteralValue::String(field)), .. },
-                ] => (root.as_str(), field.inner()),
-                _ => return None,
-            },
-            _ => return None,
-        };
-        match (root, field) {
-            ("assertion", "sub") => Some(Claim::Subject),
-            ("assertion", "aud") => Some(Claim::Audience),
-            _ => {
-                let mapped = self.claims.get(&format!("{root}.{field}")).copied();
-                let is_subject = (root, field) == ("google", "subject") && !self.has_subject;
-                mapped.or_else(|| is_subject.then_some(Claim::Subject))
-            }
-        }
-    }
-
-    /// The string literals of an expression that is one, or a list of them.
-    fn texts(&self, expression: &IdedExpr) -> Vec<Text> {
-        match &expression.expr {
-            Expr::Literal(LiteralValue::String(text)) => {
-                let text = text.inner().to_owned();
-                vec![Text { known: !text.contains("${"), ..Text::known(text) }]
-            }
-            Expr::List(list) => list.elements.iter().flat_map(|part| self.texts(part)).collect(),
-            Expr::Ident(name) if self.elements.contains_key(name) => {
-                self.elements.get(name).cloned().unwrap_or_default()
-            }
-            _ => vec![Text::unknown("${…}")],
-        }
     }
 }

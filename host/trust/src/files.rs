@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::hcl::HclFile;
+use crate::hcl::{HclFile, Texts};
 use crate::modules::{self, Folders};
 use crate::node::{Node, Place};
 use crate::trust_statement::{Pool, TrustStatement};
 use crate::{accept, json, read, yaml};
+use std::rc::Rc;
 
 /// The trust statements of files that are parsed together: a name that one file defines is known in the others of its
 /// folder.
@@ -34,6 +35,8 @@ enum Language {
     Values(bool),
     Yaml,
     Json,
+    /// A text that `templatefile` reads.
+    Template,
 }
 
 impl Language {
@@ -45,6 +48,8 @@ impl Language {
             Self::HclJson
         } else if ends(&[".tfvars", ".tfvars.json"]) {
             Self::Values(ends(&[".json"]))
+        } else if ends(&[".tftpl", ".tpl"]) {
+            Self::Template
         } else if ends(&[".yaml", ".yml", ".template"]) {
             Self::Yaml
         } else {
@@ -57,13 +62,13 @@ impl TrustFiles {
     /// Parses files, given by name and text.
     ///
     /// `.tf`, `.tofu` and `.hcl` are HCL, `.tf.json` and `.tofu.json` its JSON syntax, `.tfvars` values of variables,
-    /// `.yaml`, `.yml` and `.template` YAML or JSON, and all others JSON. JSON and YAML are plans and states of
+    /// `.yaml`, `.yml` and `.template` YAML or JSON, `.tftpl` and `.tpl` templates, and all others JSON. JSON and YAML are plans and states of
     /// OpenTofu, templates of CloudFormation, or the output of the clouds' command lines, which is searched at any
     /// depth. A file without trust statements is not an error. One that cannot be parsed, that is longer than 4 MiB
     /// or nested too deep is a finding, and the others are read.
     pub fn parse(files: &[(String, String)]) -> Self {
         let mut made = Self { files: files.len(), ..Self::default() };
-        let mut of_hcl = Vec::new();
+        let (mut of_hcl, mut documents) = (Vec::new(), Vec::new());
         // OpenTofu leaves out `x.tf` beside `x.tofu`.
         let names: BTreeSet<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
         let is_replaced = |name: &str| {
@@ -83,8 +88,9 @@ impl TrustFiles {
                 Language::Hcl => HclFile::parse(text, false),
                 Language::HclJson => HclFile::parse(text, true),
                 Language::Values(is_json) => HclFile::parse(text, is_json),
+                Language::Template => continue,
                 Language::Yaml | Language::Json => {
-                    made.add_document(name, text, language);
+                    documents.push((name, text, language));
                     continue;
                 }
             };
@@ -100,11 +106,19 @@ impl TrustFiles {
         }
         let (values, code): (Vec<_>, Vec<_>) =
             of_hcl.iter().partition(|(name, _)| matches!(Language::of(name), Language::Values(_)));
-        let folders = Folders::of(&code, &values);
+        let texts = files.iter().map(|(name, text)| (modules::path_of(name), text.as_str()));
+        let texts = Rc::new(Texts::of(texts));
+        let folders = Folders::of(&code, &values, &texts);
         made.unresolved.extend(folders.not_loaded(&values));
         let evaluated = folders.evaluate();
         made.statements.extend(evaluated.statements);
         made.unresolved.extend(evaluated.unresolved);
+        // A document that an expression reads is a part of the resource that has it.
+        for (name, text, language) in documents {
+            if !texts.is_read(&modules::path_of(name)) {
+                made.add_document(name, text, language);
+            }
+        }
         for (file, statement) in &mut made.statements {
             // The same expression in another folder is another pool.
             if let Some(Pool::Expression(expression)) = &mut statement.pool {

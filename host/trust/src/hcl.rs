@@ -19,7 +19,7 @@ use hcl_edit::structure::Body;
 use crate::json;
 use crate::node::{Node, Place, Text, Value};
 
-pub(crate) use names::{Inputs, Names};
+pub(crate) use names::{Inputs, Names, Texts};
 use scope::Scope;
 
 /// The maximum `count` that is unrolled.
@@ -205,6 +205,19 @@ pub(crate) fn instances<'f>(definition: &Definition<'f>, names: &Names<'f>) -> V
         }
         _ => vec![(instance(&scope), true)],
     }
+}
+
+/// Evaluates the outputs of a module.
+pub(crate) fn outputs<'f>(
+    definitions: &[&Definition<'f>],
+    names: &Names<'f>,
+    place: &Place,
+) -> Node {
+    let outputs = definitions.iter().filter_map(|definition| {
+        let (name, value) = (definition.labels.first()?, definition.content.attribute("value")?);
+        Some((name.clone(), Scope::new(names, definition.file).node(value)))
+    });
+    Node { value: Value::Map(outputs.collect()), place: place.clone() }
 }
 
 /// The key and the value of each iteration, if all are known.

@@ -14,6 +14,7 @@
 mod accept;
 mod admission;
 mod condition;
+mod documents;
 mod files;
 mod generate;
 mod glob;

@@ -83,9 +83,16 @@ impl TrustFiles {
             if statement.never.is_empty() {
                 context.subjects(statement, &mut found);
                 audiences(statement, &mut found);
+            } else {
+                // Once somebody is admitted, a subject that no token has is the next thing that is wrong.
+                subject::tests(statement, &mut |code, place, message| {
+                    if code == "malformed-subject" {
+                        found(code, place, message);
+                    }
+                });
             }
             for Unresolved { place, what, effect } in &statement.unresolved {
-                if *effect != UnknownEffect::NamesProvider {
+                if !matches!(effect, UnknownEffect::NamesProvider | UnknownEffect::NarrowsAside) {
                     found("not-readable", place, format!("{what}: not evaluated"));
                 }
             }
@@ -217,10 +224,17 @@ impl<'s> Context<'s> {
         let issuer = statement.issuer.as_ref().map_or("", |issuer| &issuer.text);
         let problem = match statement.kind {
             _ if statement.may_hide_tests() => None,
+            StatementKind::Provider
+                if is_open(statement) && statement.constant_mapping().is_some() =>
+            {
+                subject::constant(statement, found);
+                return;
+            }
             StatementKind::Provider => {
                 // A provider may accept every subject if bindings of its pool restrict them.
                 let is_bound = self.bindings.iter().any(|other| other.is_of_pool(statement));
-                let may_be_bound = self.bindings.iter().any(|other| other.may_be_of_pool(statement));
+                let may_be_bound =
+                    self.bindings.iter().any(|other| other.may_be_of_pool(statement));
                 if is_open(statement) && may_be_bound && !is_bound {
                     let message = "every subject of the issuer is accepted, unless bindings in the files are of its pool, \
                                    which is not known: not evaluated";
@@ -231,14 +245,16 @@ impl<'s> Context<'s> {
                      the intended subjects in the condition",
                 )
             }
-            StatementKind::Binding if statement.is_public => {
-                Some("everybody may act as this account, with a token of any issuer or none: name the principals")
-            }
+            StatementKind::Binding if statement.is_public => Some(
+                "everybody may act as this account, with a token of any issuer or none: name the principals",
+            ),
             StatementKind::Binding => {
                 // The providers of the pool restrict a binding of all of its principals.
-                let of_pool = || self.providers.iter().filter(|(other, _)| other.may_be_of_pool(statement));
+                let of_pool =
+                    || self.providers.iter().filter(|(other, _)| other.may_be_of_pool(statement));
                 let is_known = of_pool().any(|(other, _)| other.is_of_pool(statement));
-                let may_be_closed = of_pool().next().is_some() && of_pool().all(|(_, is_open)| !is_open);
+                let may_be_closed =
+                    of_pool().next().is_some() && of_pool().all(|(_, is_open)| !is_open);
                 if statement.subjects.is_empty() && may_be_closed && !is_known {
                     let message = "all principals of a pool are admitted, and its providers are not known: not evaluated";
                     found("not-readable", &statement.place, message.to_owned());
@@ -247,25 +263,63 @@ impl<'s> Context<'s> {
                     "every subject of the issuer is admitted: compare `sub` with the intended subjects",
                 )
             }
-            StatementKind::Whole => (is_open(statement) && !self.is_closed_by_deny(statement))
-                .then_some("every subject of the issuer is admitted: compare `sub` with the intended subjects"),
+            StatementKind::Whole
+                if is_open(statement) && self.closing_deny(statement).is_some() =>
+            {
+                let deny = self.closing_deny(statement);
+                let patterns = deny.filter(|test| test.kind == MatchKind::Pattern);
+                if let Some(test) = patterns {
+                    let message = format!(
+                        "`{}` of the Deny leaves every subject that matches the pattern: list the subjects, and compare for equality",
+                        test.written
+                    );
+                    found("subject-pattern", &test.place, message);
+                }
+                None
+            }
+            StatementKind::Whole => is_open(statement).then_some(
+                "every subject of the issuer is admitted: compare `sub` with the intended subjects",
+            ),
         };
         if let Some(problem) = problem {
             found("no-subject", &statement.place, problem.to_owned());
+            // Where every subject passes the condition, its tests are a part of that problem.
+            if statement.condition.is_some() {
+                return;
+            }
+        }
+        if statement.kind == StatementKind::Binding {
+            self.attributes(statement, found);
         }
         let compares_a_part =
-            statement.condition.as_ref().is_some_and(|condition| condition.compares_a_part(issuer));
-        if compares_a_part {
+            statement.condition.as_ref().filter(|condition| condition.compares_a_part(issuer));
+        if let Some(condition) = compares_a_part {
             let message = "the condition compares a part of the subject, and a subject is one exact text: list them, and \
                            compare for equality";
-            found("subject-pattern", &statement.place, message.to_owned());
+            found("subject-pattern", &condition.place, message.to_owned());
         }
         subject::tests(statement, found);
     }
 
-    /// Returns true if a deny statement of the same owner refuses all other subjects.
-    fn is_closed_by_deny(&self, statement: &TrustStatement) -> bool {
-        self.denies.iter().any(|other| {
+    /// Lints the attributes by which a binding names principals.
+    fn attributes(&self, statement: &TrustStatement, found: &mut Found<'_>) {
+        let of_pool = || self.providers.iter().filter(|(other, _)| other.is_of_pool(statement));
+        for test in statement.subjects.iter().filter(|test| test.is_principal_set()) {
+            let value = test.values.first().map(|value| value.text.as_str()).unwrap_or_default();
+            let name = value.split('/').next().unwrap_or_default();
+            let attribute = format!("attribute.{name}");
+            let mappings: Vec<&str> = of_pool()
+                .flat_map(|(provider, _)| &provider.attributes)
+                .filter(|(of, mapping)| *of == attribute && mapping.known)
+                .map(|(_, mapping)| mapping.text.trim())
+                .collect();
+            subject::attribute(name, &mappings, &test.place, found);
+        }
+    }
+
+    /// The test of a deny statement of the same owner that refuses all other subjects.
+    fn closing_deny(&self, statement: &TrustStatement) -> Option<&Test> {
+        let mut closing = self.denies.iter().filter(|other| {
             other.owner == statement.owner
                 && other.audiences.is_empty()
                 && other
@@ -274,7 +328,8 @@ impl<'s> Context<'s> {
                     .all(|unresolved| unresolved.effect == UnknownEffect::AddsValue)
                 && other.subjects.len() == 1
                 && other.subjects.iter().all(|test| test.negated && test.kind != MatchKind::Other)
-        })
+        });
+        closing.find_map(|other| other.subjects.first())
     }
 }
 
@@ -337,15 +392,21 @@ fn audiences(statement: &TrustStatement, found: &mut Found<'_>) {
             !test.values.is_empty()
                 && test.values.iter().all(|value| !value.literal().contains(['*', '?']))
         }
+        // Each token has an audience, so a test that also holds without one is a test of it.
+        MatchKind::Other => {
+            let operator = test.written.to_ascii_lowercase();
+            let is_equality =
+                operator.contains(":stringequals") || operator == "stringequalsifexists";
+            is_equality && !test.values.is_empty()
+        }
         _ => false,
     };
     let exact = statement.audiences.iter().any(|test| is_exact(test) && !test.negated);
     let has_client_ids = statement.client_ids.as_ref().is_some_and(|ids| !ids.is_empty());
-    if !exact && !has_client_ids && !statement.may_hide_tests() {
+    // Without allowed audiences, GCP takes the provider's own resource name alone.
+    let needs_one = statement.cloud != Cloud::Gcp;
+    if needs_one && !exact && !has_client_ids && !statement.may_hide_tests() {
         let message = match statement.cloud {
-            Cloud::Gcp => {
-                "no allowed audience: GCP then takes the provider's own resource name, which no token of a run has"
-            }
             Cloud::Aws => {
                 "no audience is compared, so each client id of the provider is admitted: a token for something else can \
                  be replayed here. Compare `aud`"

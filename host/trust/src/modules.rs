@@ -1,10 +1,12 @@
 //! Evaluates folders of OpenTofu, with the modules that they call.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use countersign_clouds::Cloud;
 
-use crate::hcl::{self, Block, Definition, HclFile, Inputs, Names};
+use crate::documents;
+use crate::hcl::{self, Block, Definition, HclFile, Inputs, Names, Texts};
 use crate::node::{Node, Place, Text, Value};
 use crate::read;
 use crate::trust_statement::{TrustStatement, UnknownEffect};
@@ -40,7 +42,12 @@ pub(crate) struct Evaluated {
 
 impl<'f> Folders<'f> {
     /// Groups files by folder, since OpenTofu loads a folder as one module. `values` are files of values.
-    pub(crate) fn of(files: &[&'f NamedFile<'f>], values: &[&'f NamedFile<'f>]) -> Self {
+    /// `texts` are what expressions can read.
+    pub(crate) fn of(
+        files: &[&'f NamedFile<'f>],
+        values: &[&'f NamedFile<'f>],
+        texts: &Rc<Texts<'f>>,
+    ) -> Self {
         let mut by_folder: BTreeMap<String, Vec<(&'f str, Definition<'f>)>> = BTreeMap::new();
         for (name, file) in files {
             let definitions = file.definitions().into_iter().map(|definition| (*name, definition));
@@ -55,6 +62,7 @@ impl<'f> Folders<'f> {
             for (_, file) in of_folder {
                 names.add_values(file);
             }
+            names.add_texts(&folder, texts);
             (folder, Folder { definitions, names })
         });
         Self { folders: folders.collect() }
@@ -91,6 +99,50 @@ impl<'f> Folders<'f> {
         made
     }
 
+    /// The names of a folder, with the outputs of the modules that it calls once.
+    fn with_outputs(
+        &self,
+        folder: &str,
+        of: &Folder<'f>,
+        names: &Names<'f>,
+        depth: usize,
+    ) -> Names<'f> {
+        let mut names = names.clone();
+        let calls: Vec<_> = of
+            .definitions
+            .iter()
+            .filter(|(_, one)| one.kind == "module" && depth < MAX_DEPTH)
+            .filter(|(_, one)| {
+                one.content.attribute("for_each").is_none()
+                    && one.content.attribute("count").is_none()
+            })
+            .collect();
+        // An input of a call may be an output of another one.
+        let passes = calls.len().min(2);
+        for (_, definition) in calls.iter().copied().cycle().take(calls.len() * passes) {
+            let Some(label) = definition.labels.first() else { continue };
+            let instances = hcl::instances(definition, &names);
+            let Some((body, _)) = instances.first() else { continue };
+            let source = body.get("source").and_then(Node::known);
+            let target = source.as_ref().and_then(|source| resolve(folder, source));
+            let called = target.as_ref().and_then(|target| self.folders.get_key_value(target));
+            let Some((target, called)) = called else { continue };
+            let outputs: Vec<_> = called
+                .definitions
+                .iter()
+                .map(|(_, one)| one)
+                .filter(|one| one.kind == "output")
+                .collect();
+            if outputs.is_empty() {
+                continue;
+            }
+            let inputs = called.names.with_inputs(inputs_of(body));
+            let inner = self.with_outputs(target, called, &inputs, depth + 1);
+            names.add_module(label, hcl::outputs(&outputs, &inner, &definition.place));
+        }
+        names
+    }
+
     fn folder(
         &self,
         folder: &str,
@@ -100,6 +152,7 @@ impl<'f> Folders<'f> {
         made: &mut Evaluated,
         depth: usize,
     ) {
+        let names = &self.with_outputs(folder, of, names, depth);
         let (mut blocks, mut modules) = (Vec::new(), Vec::new());
         for (file, definition) in &of.definitions {
             match definition.kind.as_str() {
@@ -122,6 +175,8 @@ impl<'f> Folders<'f> {
         let data = blocks.iter().filter(|(_, block)| block.kind == "data");
         let data: BTreeSet<_> = data.map(|(_, block)| block.labels.join(".")).collect();
         let used = used_documents(&blocks, &modules);
+        let direct = documents_of_roles(&blocks, &modules);
+        documents::drop_replaced(&mut blocks, &direct);
         let client_ids = client_ids(&blocks);
         for (file, block) in &blocks {
             let is_document =
@@ -158,15 +213,13 @@ impl<'f> Folders<'f> {
                     made.unresolved.push((file.to_owned(), definition.place.clone(), what));
                     continue;
                 };
-                let inputs =
-                    body.members().iter().filter(|(name, _)| !META.contains(&name.as_str()));
-                let names = called.names.with_inputs(inputs.cloned().collect::<Inputs>());
+                let names = called.names.with_inputs(inputs_of(&body));
                 let path = format!("{path}module.{label}: ");
                 let from = made.statements.len();
                 self.folder(target, called, &names, &path, made, depth + 1);
                 if repeated_unknown {
                     for (_, statement) in made.statements.iter_mut().skip(from) {
-                        let effect = UnknownEffect::Narrows;
+                        let effect = UnknownEffect::NarrowsAside;
                         let what = format!("how often the module `{label}` is repeated");
                         let place = statement.place.clone();
                         statement.note(effect, &place, what);
@@ -177,13 +230,9 @@ impl<'f> Folders<'f> {
     }
 }
 
-/// A call of a module: its file, its definition, and its instances.
-type Call<'d, 'f> = (&'d str, &'d Definition<'f>, Vec<(Node, bool)>);
-
-/// The documents that roles and calls of modules in these blocks use, directly or by another document.
-fn used_documents(blocks: &[(&str, Block)], modules: &[Call<'_, '_>]) -> BTreeSet<String> {
+/// The documents that roles and calls of modules in these blocks name themselves.
+fn documents_of_roles(blocks: &[(&str, Block)], modules: &[Call<'_, '_>]) -> BTreeSet<String> {
     let mut used = BTreeSet::new();
-    let kind = |block: &Block| block.labels.first().cloned().unwrap_or_default();
     for (_, block) in blocks.iter().filter(|(_, block)| block.kind == "resource") {
         for name in ["assume_role_policy", "assume_role_policy_document"] {
             if let Some(policy) = block.body.get(name) {
@@ -194,6 +243,16 @@ fn used_documents(blocks: &[(&str, Block)], modules: &[Call<'_, '_>]) -> BTreeSe
     for (body, _) in modules.iter().flat_map(|(_, _, instances)| instances) {
         read::plan::documents_of(body, &mut used);
     }
+    used
+}
+
+/// A call of a module: its file, its definition, and its instances.
+type Call<'d, 'f> = (&'d str, &'d Definition<'f>, Vec<(Node, bool)>);
+
+/// The documents that roles and calls of modules in these blocks use, directly or by another document.
+fn used_documents(blocks: &[(&str, Block)], modules: &[Call<'_, '_>]) -> BTreeSet<String> {
+    let mut used = documents_of_roles(blocks, modules);
+    let kind = |block: &Block| block.labels.first().cloned().unwrap_or_default();
     // A document can have another one as its source, and that one again.
     for _ in 0..MAX_DEPTH {
         let before = used.len();
@@ -207,6 +266,12 @@ fn used_documents(blocks: &[(&str, Block)], modules: &[Call<'_, '_>]) -> BTreeSe
         }
     }
     used
+}
+
+/// The inputs that a call gives.
+fn inputs_of(body: &Node) -> Inputs {
+    let inputs = body.members().iter().filter(|(name, _)| !META.contains(&name.as_str()));
+    inputs.cloned().collect()
 }
 
 /// The client ids of the providers in these blocks, by issuer.
@@ -236,11 +301,23 @@ pub(crate) fn folder_of(name: &str) -> String {
     normal(folder.split('/'))
 }
 
+/// The path of a file, without `.` and `..`.
+pub(crate) fn path_of(name: &str) -> String {
+    normal(name.split('/'))
+}
+
 /// The folder of a module that is called by a relative path.
 fn resolve(folder: &str, source: &str) -> Option<String> {
     let is_relative =
         source == "." || source == ".." || source.starts_with("./") || source.starts_with("../");
-    is_relative.then(|| normal(folder.split('/').chain(source.split('/'))))
+    is_relative.then(|| within(folder, source))
+}
+
+/// The path that is meant by a relative one in a folder.
+pub(crate) fn within(folder: &str, path: &str) -> String {
+    // The folder that is not named is not the root of all.
+    let folder = if folder.is_empty() { "." } else { folder };
+    normal(folder.split('/').chain(path.split('/')))
 }
 
 /// A path without `.` and `..`.

@@ -43,12 +43,33 @@ pub(crate) struct Text {
 }
 
 /// A place in a file.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {
     /// A line, from 1.
     Line(usize),
     /// A JSON pointer (RFC 6901).
     Pointer(String),
+}
+
+impl Ord for Place {
+    /// The order in a file: the elements of a list are ordered by their numbers, and not by the digits of these.
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        let steps = |pointer: &str| -> Vec<(Option<usize>, String)> {
+            pointer.split('/').map(|step| (step.parse().ok(), step.to_owned())).collect()
+        };
+        match (self, other) {
+            (Self::Line(one), Self::Line(other)) => one.cmp(other),
+            (Self::Pointer(one), Self::Pointer(other)) => steps(one).cmp(&steps(other)),
+            (Self::Line(_), Self::Pointer(_)) => std::cmp::Ordering::Less,
+            (Self::Pointer(_), Self::Line(_)) => std::cmp::Ordering::Greater,
+        }
+    }
+}
+
+impl PartialOrd for Place {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 impl fmt::Display for Place {

@@ -14,7 +14,7 @@ use countersign_clouds::Cloud;
 
 use crate::hcl::Block;
 use crate::node::{Node, Value};
-use crate::trust_statement::{TrustStatement, UnknownEffect};
+use crate::trust_statement::{MatchKind, TrustStatement, UnknownEffect};
 
 /// Reads the trust statements of a JSON file, at any depth.
 pub(crate) fn json(node: &Node) -> Vec<TrustStatement> {
@@ -89,7 +89,7 @@ pub(crate) fn block(block: &Block, data: &BTreeSet<String>) -> Vec<TrustStatemen
     };
     if block.repeated_unknown {
         for statement in &mut statements {
-            statement.note(UnknownEffect::Narrows, &block.place, "how often it is repeated");
+            statement.note(UnknownEffect::NarrowsAside, &block.place, "how often it is repeated");
         }
     }
     statements
@@ -123,8 +123,13 @@ fn one(cloud: Cloud, block: &Block, read: Option<Vec<TrustStatement>>) -> Vec<Tr
 fn note_unknown(statement: &mut TrustStatement) {
     let texts = statement.subjects.iter().chain(&statement.audiences);
     let unknown: Vec<_> = texts
-        .flat_map(|test| test.values.iter().map(move |value| (&test.place, value)))
+        .flat_map(|test| test.values.iter().map(move |value| (test, value)))
         .filter(|(_, value)| !value.known)
+        // No token equals a text with a `*`, whatever its unknown parts are.
+        .filter(|(test, value)| {
+            test.negated || test.kind != MatchKind::Exact || !value.literal().contains('*')
+        })
+        .map(|(test, value)| (&test.place, value))
         .map(|(place, value)| {
             let what = match &value.origin {
                 Some(origin) if origin.starts_with("the default") => {

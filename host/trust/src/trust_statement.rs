@@ -32,6 +32,8 @@ pub(crate) struct TrustStatement {
     pub(crate) is_unused: bool,
     /// AWS: the client ids of the provider, if a file has them: STS compares the audience with these.
     pub(crate) client_ids: Option<Vec<Text>>,
+    /// GCP: the attributes of a provider's principals, `attribute.NAME`, with the expressions that they are mapped from.
+    pub(crate) attributes: Vec<(String, Text)>,
     /// The attribute condition of GCP's provider.
     pub(crate) condition: Option<Condition>,
     /// AWS: the characters of the whole policy without white space, if all of it is known.
@@ -81,6 +83,9 @@ pub(crate) enum UnknownEffect {
     HidesTests,
     /// It may only admit fewer tokens.
     Narrows,
+    /// It may only admit fewer tokens, by what no token decides: the address of the caller, how often a block is
+    /// repeated, a further claim beside an exact subject. That is no finding by itself.
+    NarrowsAside,
     /// It is one more value of a test that was read.
     AddsValue,
     /// It names the provider in the key of a test. That is no finding by itself: the same name is used in both places.
@@ -146,6 +151,7 @@ impl TrustStatement {
             is_public: false,
             is_aside: false,
             client_ids: None,
+            attributes: Vec::new(),
             condition: None,
             policy_characters: None,
             unresolved: Vec::new(),
@@ -176,6 +182,21 @@ impl TrustStatement {
         self.pool.is_some() && self.pool == other.pool
     }
 
+    /// GCP: the mapping of `google.subject`, if it uses no claim, so that every token is the same principal.
+    pub(crate) fn constant_mapping(&self) -> Option<&Test> {
+        let mut mappings = self.subjects.iter().filter(|test| test.kind == MatchKind::Mapping);
+        mappings.find(|test| {
+            test.values.iter().all(|value| value.known && !value.text.contains("assertion"))
+        })
+    }
+
+    /// Returns true if a test compares the whole subject for equality, and all tests have to hold: no other one admits
+    /// more.
+    pub(crate) fn is_exact(&self) -> bool {
+        let is_exact = |test: &Test| test.kind == MatchKind::Exact && !test.negated;
+        self.kind == StatementKind::Whole && self.subjects.iter().any(is_exact)
+    }
+
     /// Returns true if there may be tests that were not read.
     pub(crate) fn may_hide_tests(&self) -> bool {
         self.unresolved.iter().any(|unresolved| unresolved.effect == UnknownEffect::HidesTests)
@@ -192,6 +213,11 @@ impl Test {
             in_condition: false,
             negated: false,
         }
+    }
+
+    /// GCP: returns true for a test of an attribute or a group of principals.
+    pub(crate) fn is_principal_set(&self) -> bool {
+        self.kind == MatchKind::Other && self.written == "principalSet"
     }
 
     pub(crate) fn exact(values: Vec<Text>, place: Place) -> Self {

@@ -7,6 +7,8 @@
     reason = "tests"
 )]
 
+mod inputs;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
@@ -14,30 +16,7 @@ use std::path::Path;
 
 use countersign_clouds::Cloud;
 use countersign_trust::{Admission, FINDINGS, TokenClaims, TrustFiles};
-
-/// The files of a case: a file, or all files of a folder.
-fn files_of(path: &Path, name: &str) -> Vec<(String, String)> {
-    if path.is_file() {
-        return vec![(name.to_owned(), fs::read_to_string(path).unwrap())];
-    }
-    let mut entries: Vec<_> = fs::read_dir(path).unwrap().map(|entry| entry.unwrap()).collect();
-    entries.sort_by_key(fs::DirEntry::file_name);
-    let within = |entry: fs::DirEntry| {
-        files_of(&entry.path(), &format!("{name}/{}", entry.file_name().display()))
-    };
-    entries.into_iter().flat_map(within).collect()
-}
-
-/// The names in a folder of `tests`.
-fn names(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).unwrap();
-    let mut names: Vec<String> = entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| !name.ends_with(".txt"))
-        .collect();
-    names.sort();
-    names
-}
+use inputs::{files_of, names};
 
 /// `tests/lint/NAME.txt` has the findings of `NAME`; `make golden` writes it.
 #[test]
@@ -126,6 +105,21 @@ resource "aws_iam_role" "a" {
     assert_eq!(codes("a/document.tf", document), [""; 0]);
     assert_eq!(codes("b/document.tf", document), ["not-readable"]);
     assert_eq!(codes("a/document.tf", &document.replace("data", "resource")), ["not-readable"]);
+}
+
+/// A module is found from the folder that is not named, as in `trust lint .`.
+#[test]
+fn modules_are_found_from_the_folder_itself() {
+    let root = "module \"m\" {\n  source  = \"./child\"\n  subject = \"a:*\"\n}\n";
+    let child = "variable \"subject\" {}\nresource \"azurerm_federated_identity_credential\" \"a\" {\n  issuer = \
+                 \"https://a\"\n  subject = var.subject\n  audience = [\"x\"]\n}\n";
+    for folder in ["", "./", "a/", "/a/"] {
+        let files = [("main.tf", root), ("child/main.tf", child)];
+        let files = files.map(|(name, text)| (format!("{folder}{name}"), text.to_owned()));
+        let found = TrustFiles::parse(&files).lint();
+        let codes: Vec<_> = found.iter().map(|finding| finding.code).collect();
+        assert_eq!(codes, ["malformed-subject"], "{folder}");
+    }
 }
 
 /// A subject migration must not rely on trust that may not exist.

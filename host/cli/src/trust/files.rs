@@ -128,5 +128,8 @@ fn is_code(path: &Path) -> bool {
 
 fn is_document(path: &Path) -> bool {
     let name = path.to_string_lossy();
-    [".json", ".yaml", ".yml", ".template"].iter().any(|ending| name.ends_with(ending))
+    // The last ones are what `templatefile` reads.
+    [".json", ".yaml", ".yml", ".template", ".tftpl", ".tpl"]
+        .iter()
+        .any(|ending| name.ends_with(ending))
 }

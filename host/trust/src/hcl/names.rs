@@ -1,7 +1,7 @@
 //! The names that the files of a folder define.
 
-use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use hcl_edit::Span;
@@ -21,8 +21,34 @@ pub(super) const MAX_FOLLOWED: usize = 16;
 /// The values of a module's variables that its call gives.
 pub(crate) type Inputs = BTreeMap<String, Node>;
 
-/// The definitions of names.
+/// Texts that `file` and `templatefile` can read: the given files, and no others.
 #[derive(Default)]
+pub(crate) struct Texts<'f> {
+    by_path: BTreeMap<String, &'f str>,
+    /// The paths that were read.
+    read: RefCell<BTreeSet<String>>,
+}
+
+impl<'f> Texts<'f> {
+    /// Texts by their paths, without `.` and `..`.
+    pub(crate) fn of(files: impl Iterator<Item = (String, &'f str)>) -> Self {
+        Self { by_path: files.collect(), read: RefCell::default() }
+    }
+
+    fn read(&self, path: &str) -> Option<&'f str> {
+        let text = self.by_path.get(path)?;
+        self.read.borrow_mut().insert(path.to_owned());
+        Some(text)
+    }
+
+    /// Returns true if an expression read the text of this path.
+    pub(crate) fn is_read(&self, path: &str) -> bool {
+        self.read.borrow().contains(path)
+    }
+}
+
+/// The definitions of names.
+#[derive(Default, Clone)]
 pub(crate) struct Names<'f> {
     /// The number of values made so far, in this module and those that are called with it.
     made: Rc<Cell<usize>>,
@@ -34,6 +60,11 @@ pub(crate) struct Names<'f> {
     inputs: Option<Inputs>,
     /// Resources and data sources, `KIND.NAME` and `data.KIND.NAME`.
     resources: BTreeMap<String, Resource<'f>>,
+    /// The outputs of the modules that are called, by the label of the call.
+    modules: BTreeMap<String, Node>,
+    /// The folder, and the texts that it can read.
+    folder: String,
+    texts: Rc<Texts<'f>>,
 }
 
 /// A resource that other blocks refer to.
@@ -81,16 +112,21 @@ impl<'f> Names<'f> {
         self.values.extend(values.map(|(name, value)| (name, (file, value))));
     }
 
+    /// Adds the texts of files.
+    pub(crate) fn add_texts(&mut self, folder: &str, texts: &Rc<Texts<'f>>) {
+        folder.clone_into(&mut self.folder);
+        self.texts = Rc::clone(texts);
+    }
+
+    /// Adds the outputs of a module that is called.
+    pub(crate) fn add_module(&mut self, label: &str, outputs: Node) {
+        self.modules.insert(label.to_owned(), outputs);
+    }
+
     /// The same names in a module that is called with these values.
     pub(crate) fn with_inputs(&self, inputs: Inputs) -> Self {
-        Self {
-            made: Rc::clone(&self.made),
-            locals: self.locals.clone(),
-            defaults: self.defaults.clone(),
-            values: BTreeMap::new(),
-            inputs: Some(inputs),
-            resources: self.resources.clone(),
-        }
+        let (values, modules) = (BTreeMap::new(), BTreeMap::new());
+        Self { values, modules, inputs: Some(inputs), ..self.clone() }
     }
 
     /// Counts values, and returns false if there are too many.
@@ -115,6 +151,15 @@ impl<'n, 'f> Scope<'n, 'f> {
                 Some((self.named(*definition, place)?, 1))
             }
             "var" => Some((self.variable(first?, steps.len() > 1, place)?, 1)),
+            "module" => {
+                let [label, output, ..] = steps else { return None };
+                let output = self.names.modules.get(*label)?.get(output)?;
+                self.names.may_make(output.size()).then(|| (output.clone().at(place), 2))
+            }
+            // Files are named from the folder of the module, and the root is not known to be another one.
+            "path" if first == Some("module") => {
+                Some((Node::of_text(Text::known("."), place.clone()), 1))
+            }
             "data" => {
                 let [of, name, attribute, ..] = steps else { return None };
                 let key = format!("data.{of}.{name}");
@@ -126,6 +171,12 @@ impl<'n, 'f> Scope<'n, 'f> {
                 Some((self.attribute_of(&key, root, attribute, place)?, 2))
             }
         }
+    }
+
+    /// The text of a file that was given.
+    pub(super) fn file_text(&self, path: &Node) -> Option<&'f str> {
+        let path = path.known()?;
+        self.names.texts.read(&crate::modules::within(&self.names.folder, &path))
     }
 
     fn variable(&self, name: &str, is_stepped_into: bool, place: &Place) -> Option<Node> {

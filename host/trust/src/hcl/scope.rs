@@ -6,7 +6,7 @@ use std::rc::Rc;
 use hcl_edit::Span;
 use hcl_edit::expr::{Expression, ForExpr, ObjectKey, Traversal, TraversalOperator};
 use hcl_edit::structure::Body;
-use hcl_edit::template::{Element, HeredocTemplate, StringTemplate};
+use hcl_edit::template::{Element, HeredocTemplate, StringTemplate, Template};
 
 use super::names::{MAX_FOLLOWED, Names};
 use super::{Content, HclFile, functions, iteration, operators, pairs, tolerate};
@@ -177,6 +177,9 @@ impl<'n, 'f> Scope<'n, 'f> {
                     _ => arguments,
                 };
                 let written = expression.to_string();
+                if let Some(text) = self.of_file(call.name.name.as_str(), &expanded) {
+                    return counted(Node::of_text(text, place.clone()));
+                }
                 let made = functions::call(call.name.name.as_str(), &expanded, &written, &place);
                 return made.map_or_else(unknown, counted);
             }
@@ -224,6 +227,26 @@ impl<'n, 'f> Scope<'n, 'f> {
             Expression::ForExpr(each) => return self.each(each, expression, place),
         };
         Node { value, place }
+    }
+
+    /// Evaluates `file` and `templatefile`, of the given files alone.
+    fn of_file(&self, function: &str, arguments: &[Node]) -> Option<Text> {
+        match (function, arguments) {
+            ("file", [path]) => Some(Text::known(self.file_text(path)?)),
+            ("templatefile", [path, values]) => {
+                let template: Template = self.file_text(path)?.parse().ok()?;
+                let followed = self.followed + 1;
+                (followed <= MAX_FOLLOWED).then_some(())?;
+                let variables = values.members().iter();
+                let variables =
+                    variables.map(|(name, value)| (name.clone(), Rc::new(value.clone())));
+                let variables = variables.collect();
+                // The template lives as long as this call, and so do the names that it sees.
+                let (names, file): (&Names<'_>, &HclFile) = (self.names, self.file);
+                Some(Scope { names, file, variables, followed }.template(template.iter()))
+            }
+            _ => None,
+        }
     }
 
     /// Evaluates `[for … : …]` and `{for … : … => …}`.

@@ -4,7 +4,7 @@ use countersign::SubjectParts;
 use countersign_clouds::{AZURE_CHARACTERS, Cloud, GCP_SUBJECT_BYTES};
 
 use super::Found;
-use crate::node::Text;
+use crate::node::{Place, Text};
 use crate::trust_statement::{MatchKind, Test, TrustStatement};
 
 /// Lints each test of the subject by itself.
@@ -12,7 +12,12 @@ pub(super) fn tests(statement: &TrustStatement, found: &mut Found<'_>) {
     let is_mapped = statement.subjects.iter().any(|test| test.kind == MatchKind::Mapping);
     // A condition that compares the subject itself says who is admitted, whatever bindings compare.
     let is_compared = statement.subjects.iter().any(|test| test.kind != MatchKind::Mapping);
-    for test in &statement.subjects {
+    // All tests have to hold, so beside an exact one the others only narrow.
+    let is_exact = statement.is_exact();
+    let relevant = |test: &&Test| {
+        !test.is_principal_set() && (!is_exact || (test.kind == MatchKind::Exact && !test.negated))
+    };
+    for test in statement.subjects.iter().filter(relevant) {
         let written = &test.written;
         match test.kind {
             MatchKind::Exact if !test.negated => {
@@ -21,7 +26,10 @@ pub(super) fn tests(statement: &TrustStatement, found: &mut Found<'_>) {
                 }
             }
             MatchKind::Pattern | MatchKind::Prefix if !test.negated => {
-                for value in &test.values {
+                // Beside a value that every subject equals, the others say nothing.
+                let is_every = |value: &&Text| value.text == "*" && value.origin.is_some();
+                let has_every = test.values.iter().any(|value| is_every(&value));
+                for value in test.values.iter().filter(|value| !has_every || is_every(value)) {
                     pattern(test, value, found);
                 }
             }
@@ -43,6 +51,44 @@ pub(super) fn tests(statement: &TrustStatement, found: &mut Found<'_>) {
                 found("subject-pattern", &test.place, message);
             }
         }
+    }
+}
+
+/// Reports a mapping by which every token is the same principal.
+pub(super) fn constant(statement: &TrustStatement, found: &mut Found<'_>) {
+    let Some(test) = statement.constant_mapping() else { return };
+    let mapping = test.values.first().map(|value| value.text.as_str()).unwrap_or_default();
+    let message = format!(
+        "`google.subject` is mapped from `{mapping}`, so every subject of the issuer is one principal: map \
+         `assertion.sub`"
+    );
+    found("no-subject", &test.place, message);
+}
+
+/// Lints an attribute that a binding compares. `mappings` are its expressions in the providers of the pool.
+pub(super) fn attribute(name: &str, mappings: &[&str], place: &Place, found: &mut Found<'_>) {
+    let uses_subject = |mapping: &&&str| {
+        ["assertion.sub", "assertion['sub']", "google.subject"]
+            .iter()
+            .any(|subject| mapping.contains(subject))
+    };
+    if let Some(mapping) =
+        mappings.iter().find(|mapping| **mapping != "assertion.sub").filter(uses_subject)
+    {
+        let message = format!(
+            "`attribute.{name}` is mapped from `{mapping}`, and a subject is one exact text: bind the intended subjects, \
+             `principal://…/subject/SUBJECT`"
+        );
+        found("subject-pattern", place, message);
+    } else if let Some(mapping) = mappings.iter().find(|mapping| **mapping != "assertion.sub") {
+        let message = format!(
+            "principals by `attribute.{name}`, which is mapped from `{mapping}` and not from the subject: not evaluated"
+        );
+        found("not-readable", place, message);
+    } else if mappings.is_empty() {
+        let message =
+            format!("principals by `{name}`, whose mapping is not in the files: not evaluated");
+        found("not-readable", place, message);
     }
 }
 
@@ -71,7 +117,8 @@ fn pattern(test: &Test, value: &Text, found: &mut Found<'_>) {
         Some(at) => text.get(..at).unwrap_or_default(),
         None => text.as_str(),
     };
-    if !text.is_empty() && text.chars().all(|c| c == '*') || (is_prefix && text.is_empty()) {
+    let is_everything = text.contains('*') && text.chars().all(|c| c == '*' || c == '?');
+    if is_everything || (is_prefix && text.is_empty()) {
         let message = format!(
             "`{written}` with {of} admits every subject of the issuer: compare `sub` with the intended subjects"
         );
@@ -157,6 +204,9 @@ fn exact(cloud: Cloud, test: &Test, value: &Text, is_mapped: bool, found: &mut F
         _ if !star.is_empty() => {
             malformed(&format!("{star}, and it never matches: list the subjects"))
         }
+        _ if value.known && cloud == Cloud::Aws && subject.contains("${") => malformed(
+            "`${` is a text like any other: a policy has variables with the `Version` `2012-10-17`",
+        ),
         _ if value.known && subject.trim() != subject.as_str() => {
             malformed("it begins or ends with white space");
         }

@@ -16,6 +16,10 @@ use crate::trust_statement::{Effect, TrustStatement, UnknownEffect};
 pub(super) fn policy(node: &Node, owner: &str) -> Option<Vec<TrustStatement>> {
     let nodes = member(node, "Statement")?;
     let characters = characters(node);
+    // The language of 2008, which a policy without `Version` is in, has no variables.
+    let version = member(node, "Version").map(Node::known);
+    let has_variables =
+        version.is_some_and(|known| known.is_none_or(|known| known == "2012-10-17"));
     let statements = nodes.elements().iter().flat_map(|node| {
         if let Value::Unknown(_) = &node.value {
             return vec![unknown(node, owner)];
@@ -34,12 +38,14 @@ pub(super) fn policy(node: &Node, owner: &str) -> Option<Vec<TrustStatement>> {
             not_actions: part("NotAction"),
             resources: part("Resource").or_else(|| part("NotResource")),
             has_principal: principal.is_some() || part("NotPrincipal").is_some(),
+            is_anybody: any_principal(principal)
+                || principal.and_then(Node::known).as_deref() == Some("*"),
         };
         let mut made = trust(node, owner, &parts, federated);
         for statement in &mut made {
             statement.policy_characters = characters;
             if let Some(condition) = part("Condition") {
-                condition::of_policy(statement, condition);
+                condition::of_policy(statement, condition, has_variables);
             }
             note_unknown(statement);
         }
@@ -55,6 +61,8 @@ struct Parts<'n> {
     not_actions: Option<&'n Node>,
     resources: Option<&'n Node>,
     has_principal: bool,
+    /// Set for the principal `*`.
+    is_anybody: bool,
 }
 
 /// Makes one statement for each provider that a statement of IAM names; none if it is no trust.
@@ -89,7 +97,9 @@ fn trust(
         // `*` and `NotPrincipal` name no provider, so it is unknown whose tokens they match. Without principals, another
         // document has them.
         if issuer.is_none() {
-            let effect = if parts.has_principal {
+            let effect = if parts.is_anybody {
+                UnknownEffect::NarrowsAside
+            } else if parts.has_principal {
                 UnknownEffect::Narrows
             } else {
                 UnknownEffect::NamesProvider
@@ -240,6 +250,7 @@ pub(super) fn document(block: &Block, data: &BTreeSet<String>) -> Vec<TrustState
             not_actions: of.get("not_actions"),
             resources: of.get("resources").or_else(|| of.get("not_resources")),
             has_principal: !principals.is_empty() || of.get("not_principals").is_some(),
+            is_anybody: principals.iter().any(|p| kind(p).as_deref() == Some("*")),
         };
         let mut of_providers = trust(of, &owner, &parts, federated.as_ref());
         for statement in &mut of_providers {
@@ -249,7 +260,7 @@ pub(super) fn document(block: &Block, data: &BTreeSet<String>) -> Vec<TrustState
             if is_repeated {
                 let what = node.written().unwrap_or_default();
                 statement.note(
-                    UnknownEffect::Narrows,
+                    UnknownEffect::NarrowsAside,
                     &node.place,
                     format!("how often `{what}` is repeated"),
                 );
@@ -288,8 +299,24 @@ fn may_be_trust(block: &Block) -> bool {
 
 /// The length of a policy in characters without white space, if all of it is known.
 fn characters(node: &Node) -> Option<usize> {
-    let text = node.json().filter(|(_, known)| *known)?.0.to_string();
+    let (json, known) = node.json()?;
+    let mut text = json.to_string();
+    // The parts that a template leaves to its account have known lengths.
+    for (name, value) in [("AWS::AccountId", "123456789012"), ("AWS::Partition", "aws")] {
+        text = text.replace(&format!("${{{name}}}"), value);
+    }
+    (known || !(text.contains("${") || has_origin(node))).then_some(())?;
     Some(text.chars().filter(|c| !c.is_whitespace()).count())
+}
+
+/// Returns true if a text in a node is one of several that it may be.
+fn has_origin(node: &Node) -> bool {
+    match &node.value {
+        Value::Text(text) => text.origin.is_some(),
+        Value::List(nodes) => nodes.iter().any(has_origin),
+        Value::Map(members) => members.iter().any(|(_, node)| has_origin(node)),
+        _ => false,
+    }
 }
 
 /// The length of the policy that a data source makes. An account number that is not known counts as twelve digits.

@@ -32,13 +32,7 @@ pub(super) fn credential(node: &Node) -> Option<TrustStatement> {
         statement.subjects.push(Test::exact(subject.texts(), subject.place.clone()));
     }
     if let Some((expression, text)) = expression.and_then(|e| Some((e, e.text()?))) {
-        match matching(&text, expression) {
-            Some(test) => statement.subjects.push(test),
-            None => {
-                let what = format!("the expression `{}`", text.text);
-                statement.note(UnknownEffect::HidesTests, &expression.place, what);
-            }
-        }
+        flexible(&mut statement, &text, expression);
     }
     if let Some(audiences) = audiences {
         statement.audiences.push(Test::exact(audiences.texts(), audiences.place.clone()));
@@ -77,6 +71,50 @@ fn owner(node: &Node) -> String {
         Some(id.split("/federatedIdentityCredentials/").next().unwrap_or_default().to_owned())
     };
     named.or_else(of_id).unwrap_or_default()
+}
+
+/// Reads the expression of a flexible credential: comparisons of claims, with `and` between them.
+fn flexible(statement: &mut TrustStatement, text: &Text, node: &Node) {
+    let parts = clauses(&text.text);
+    let tests = parts.iter().filter_map(|part| {
+        let part = Text { text: (*part).to_owned(), ..text.clone() };
+        matching(&part, node)
+    });
+    statement.subjects.extend(tests);
+    let is_other = |part: &&str| part.trim_start().starts_with("claims[") && !is_of_subject(part);
+    let others = parts.iter().filter(|part| is_other(part)).count();
+    let what = format!("the expression `{}`", text.text);
+    let is_read = statement.subjects.len() + others >= parts.len();
+    let effect = if !is_read || statement.subjects.is_empty() {
+        UnknownEffect::HidesTests
+    } else if others == 0 {
+        return;
+    } else if statement.is_exact() {
+        UnknownEffect::NarrowsAside
+    } else {
+        UnknownEffect::Narrows
+    };
+    statement.note(effect, &node.place, what);
+}
+
+/// The comparisons of an expression. An `and` within quotes is a part of a text.
+fn clauses(text: &str) -> Vec<&str> {
+    let (mut parts, mut from, mut is_quoted) = (Vec::new(), 0, false);
+    for (at, character) in text.char_indices() {
+        is_quoted ^= character == '\'';
+        let rest = text.get(at..).unwrap_or_default();
+        if !is_quoted && at >= from && rest.starts_with(" and ") {
+            parts.extend(text.get(from..at));
+            from = at + " and ".len();
+        }
+    }
+    parts.extend(text.get(from..));
+    parts
+}
+
+fn is_of_subject(clause: &str) -> bool {
+    let claim = clause.trim().strip_prefix("claims[").unwrap_or_default();
+    claim.starts_with("'sub'") || claim.starts_with("\"sub\"")
 }
 
 /// Parses `claims['sub'] matches 'a*'` and `claims['sub'] eq 'a'`.

@@ -39,7 +39,9 @@ pub(super) fn provider(node: &Node) -> Option<Vec<TrustStatement>> {
         match member.known() {
             Some(value) if value == off => return Some(Vec::new()),
             Some(_) => {}
-            None => statement.note(UnknownEffect::Narrows, &member.place, format!("`{name}`")),
+            None => {
+                statement.note(UnknownEffect::NarrowsAside, &member.place, format!("`{name}`"));
+            }
         }
     }
     statement.kind = StatementKind::Provider;
@@ -70,6 +72,8 @@ pub(super) fn provider(node: &Node) -> Option<Vec<TrustStatement>> {
         .iter()
         .filter_map(|(name, expression)| Some((name.clone(), expression.text()?)))
         .collect();
+    let attributes = mapping.iter().filter(|(name, _)| name.starts_with("attribute."));
+    statement.attributes = attributes.cloned().collect();
     if let Some(at) = node.any(&["attributeCondition", "attribute_condition"]) {
         condition(&mut statement, at, &mapping);
     }
@@ -105,7 +109,11 @@ fn condition(statement: &mut TrustStatement, at: &Node, mapping: &[(String, Text
             statement.audiences.extend(condition.audiences.iter().cloned());
             if !condition.followed {
                 let what = "a condition on other claims, or over lists";
-                statement.note(UnknownEffect::Narrows, &at.place, what);
+                let effect = match condition.is_exact {
+                    true => UnknownEffect::NarrowsAside,
+                    false => UnknownEffect::Narrows,
+                };
+                statement.note(effect, &at.place, what);
             }
             statement.condition = Some(condition);
         }

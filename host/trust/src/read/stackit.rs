@@ -43,11 +43,24 @@ pub(super) fn resource(node: &Node) -> Option<Vec<TrustStatement>> {
             };
             test.kind == MatchKind::Exact && test.values.iter().any(is_same)
         };
+        let is_other_issuer = |test: &Test| {
+            let is_known = statement.issuer.as_ref().is_some_and(|issuer| issuer.known);
+            let all_known = !test.values.is_empty() && test.values.iter().all(|value| value.known);
+            test.kind == MatchKind::Exact && is_known && all_known && !is_issuer(test)
+        };
         let test = Test::new(kind, values, place, &operator.text);
         match item.text.as_str() {
             "sub" => statement.subjects.push(test),
             "aud" => statement.audiences.push(test),
             "iss" if is_issuer(&test) => {}
+            "iss" if is_other_issuer(&test) => {
+                let named = test.values.first().map(|value| value.text.as_str());
+                let what = format!(
+                    "no token of the provider has the issuer `{}`, so nobody is admitted: write the provider's own",
+                    named.unwrap_or_default()
+                );
+                statement.never.push((test.place, what));
+            }
             other => {
                 let what = format!("an assertion on `{other}`");
                 statement.note(UnknownEffect::Narrows, &test.place, what);

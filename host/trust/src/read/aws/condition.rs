@@ -4,10 +4,13 @@ use crate::node::{Node, Place, Text, Value};
 use crate::trust_statement::{MatchKind, Test, TrustStatement, UnknownEffect};
 
 /// Reads the `Condition` of a policy.
-pub(super) fn of_policy(statement: &mut TrustStatement, condition: &Node) {
+/// `has_variables` is set for a policy whose language has variables.
+pub(super) fn of_policy(statement: &mut TrustStatement, condition: &Node, has_variables: bool) {
+    let variables = if has_variables { Variables::OfPolicy } else { Variables::None };
     for (operator, keys) in condition.members() {
         for (key, values) in keys.members() {
-            add(statement, operator, &Text::known(key), values.texts(), values.place.clone());
+            let (key, texts) = (Text::known(key), values.texts());
+            add(statement, operator, &key, texts, values.place.clone(), variables);
         }
         if let Value::Unknown(unknown) = &keys.value {
             let what = format!("`{}`", unknown.written);
@@ -28,7 +31,8 @@ pub(super) fn of_document(statement: &mut TrustStatement, condition: &Node) {
             let values = condition.get("values");
             let place = values.map_or(&condition.place, |values| &values.place);
             let values = values.map(Node::texts).unwrap_or_default();
-            add(statement, &operator.text, &key, values, place.clone());
+            let variables = Variables::OfDocument;
+            add(statement, &operator.text, &key, values, place.clone(), variables);
         }
         _ => {
             let what =
@@ -75,6 +79,47 @@ impl Operator {
     }
 }
 
+/// The variables of a policy's language.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Variables {
+    /// `${…}` is a text like any other.
+    None,
+    OfPolicy,
+    /// A data source also takes `&{…}` for `${…}`.
+    OfDocument,
+}
+
+impl Variables {
+    /// Returns true if a text has a variable.
+    fn are_in(self, text: &str) -> bool {
+        match self {
+            Self::None => false,
+            Self::OfPolicy => text.contains("${"),
+            Self::OfDocument => text.contains("${") || text.contains("&{"),
+        }
+    }
+
+    /// Returns true if a text is the variable of a key.
+    fn is_of(self, text: &Text, key: &str) -> bool {
+        let begin = if self == Self::OfDocument { ["${", "&{"] } else { ["${", "${"] };
+        let inner = begin.iter().find_map(|begin| text.text.strip_prefix(begin));
+        let name = inner.and_then(|inner| inner.strip_suffix('}'));
+        self != Self::None && name.is_some_and(|name| name.eq_ignore_ascii_case(key))
+    }
+}
+
+/// Returns true if a text is only unknown for what would be variables, `${aws:username}`, in another version of the
+/// language. No expression of OpenTofu has that form.
+fn is_of_variables(text: &Text) -> bool {
+    let mut parts = text.text.split("${").skip(1).peekable();
+    let is_variable = |part: &str| {
+        let name = part.split_once('}').map(|(name, _)| name).unwrap_or_default();
+        let is_name = |c: char| c.is_ascii_alphanumeric() || ":./_-".contains(c);
+        name.contains(':') && name.chars().all(is_name)
+    };
+    text.origin.is_none() && parts.peek().is_some() && parts.all(is_variable)
+}
+
 /// Adds a condition: an operator on a key.
 fn add(
     statement: &mut TrustStatement,
@@ -82,6 +127,7 @@ fn add(
     key: &Text,
     values: Vec<Text>,
     place: Place,
+    variables: Variables,
 ) {
     let Operator { kind, negated, holds_without } = Operator::parse(operator);
     let is_presence = operator.eq_ignore_ascii_case("null");
@@ -91,13 +137,27 @@ fn add(
         return statement.note(UnknownEffect::HidesTests, &place, what);
     };
     let claim = claim.to_ascii_lowercase();
+    // The variable of the key itself: each token equals it.
+    let (own, values): (Vec<_>, Vec<_>) =
+        values.into_iter().partition(|text| variables.is_of(text, &key.text));
     // IAM replaces policy variables: `${…}`, which OpenTofu writes as `&{…}`.
     let values = values.into_iter().map(|text| {
-        let known = text.known && !text.text.contains("${") && !text.text.contains("&{");
+        let known = match variables {
+            Variables::None => text.known || is_of_variables(&text),
+            _ => text.known && !variables.are_in(&text.text),
+        };
         Text { known, ..text }
     });
     let values: Vec<_> = values.collect();
-    if of == "aws" || !(claim == "sub" || claim == "aud") {
+    let is_issuer = |value: &Text| value.known && value.text == format!("https://{of}");
+    if claim == "iss" && !negated && !values.is_empty() && values.iter().all(is_issuer) {
+        return;
+    }
+    if of == "aws" || of == "sts" {
+        let what = format!("a condition on `{}`", key.text);
+        return statement.note(UnknownEffect::NarrowsAside, &place, what);
+    }
+    if !(claim == "sub" || claim == "aud") {
         let what = format!("a condition on `{}`", key.text);
         return statement.note(UnknownEffect::Narrows, &place, what);
     }
@@ -148,9 +208,23 @@ fn add(
         // Only tokens of this provider have the key.
         statement.issuer = Some(Text::known(format!("https://{of}")));
     }
-    let test = Test { negated, ..Test::new(kind, values, place, operator) };
-    match claim.as_str() {
-        "sub" => statement.subjects.push(test),
-        _ => statement.audiences.push(test),
+    let every = own.into_iter().map(|text| Text {
+        origin: Some(format!("which the policy variable `{}` is", text.text)),
+        text: "*".to_owned(),
+        known: true,
+        ..text
+    });
+    let every: Vec<_> = every.collect();
+    let tests = match claim.as_str() {
+        "sub" => &mut statement.subjects,
+        _ => &mut statement.audiences,
+    };
+    if !every.is_empty() {
+        // One of the values admits every token, so the others restrict nothing.
+        let kind = MatchKind::Pattern;
+        let values = every.into_iter().chain(values).collect();
+        tests.push(Test { negated, ..Test::new(kind, values, place, operator) });
+        return;
     }
+    tests.push(Test { negated, ..Test::new(kind, values, place, operator) });
 }
