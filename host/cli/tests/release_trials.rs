@@ -14,6 +14,7 @@ mod support;
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -330,6 +331,49 @@ fn a_release_that_faults_after_its_promotion_is_rolled_back_by_the_service() {
     assert_eq!(ask(&served, 10), [200, 200]);
     thread::sleep(Duration::from_secs(1));
     assert_eq!(status(path)["active"], json!(staged));
+    assert_eq!(served.stop(), 0);
+}
+
+/// Under load, a token that both releases give is never refused, and one that neither gives is never issued.
+#[test]
+fn under_load_no_token_is_refused_or_issued_that_neither_release_would() {
+    let folder = folder();
+    let path = folder.path();
+    let served = serve(path, "[releases]\ncandidate-percent = 20\n");
+    let mut stranger = run();
+    let of_team_c = "cccccccc-cccc-4ccc-8ccc-cccccccccccc";
+    stranger["metadata"]["uuid"] = json!(of_team_c);
+    stranger["spec"]["buildingBlock"]["spec"]["workspaceIdentifier"] = json!("team-c");
+    let api_key = fs::read_to_string(path.join("api-key")).unwrap();
+    assert_eq!(served.register(&api_key, &stranger).status, 201);
+    let next = stage(path, "next.toml", &MANIFEST.replace("[\"team-a\"]", "[\"team-b\"]"));
+    let stop = AtomicBool::new(false);
+    let ask_all = || {
+        let mut client = Client::new(served.address).unwrap();
+        let mut answers = Vec::new();
+        while !stop.load(Ordering::Relaxed) {
+            let runs = [RUN_ID, OF_TEAM_A, of_team_c];
+            answers.push(runs.map(|run| client.token(run).unwrap().status));
+        }
+        answers
+    };
+    let answers: Vec<[u16; 3]> = thread::scope(|scope| {
+        let asking: Vec<_> = (0..2).map(|_| scope.spawn(ask_all)).collect();
+        for _ in 0..4 {
+            done(&release(path, &format!("promote {next} --without-evidence a-test")));
+            thread::sleep(Duration::from_millis(100));
+            done(&release(path, "rollback"));
+            thread::sleep(Duration::from_millis(100));
+        }
+        stop.store(true, Ordering::Relaxed);
+        asking.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    for [of_both, of_one, of_none] in &answers {
+        assert_eq!((of_both, of_none), (&200, &403));
+        assert!([200, 403].contains(of_one), "{of_one}");
+    }
+    let given = answers.iter().filter(|answers| answers[1] == 200).count();
+    assert!(given > 0 && given < answers.len(), "{given} of {}", answers.len());
     assert_eq!(served.stop(), 0);
 }
 

@@ -107,6 +107,8 @@ fn a_release_is_staged_promoted_and_rolled_back_beside_the_service() {
     assert_eq!(changed["change"], "changed", "{differs}");
     assert!(changed["members"]["scope"]["from"].to_string().contains("my-workspace"), "{differs}");
 
+    // Nothing is compiled, so nothing that was compiled is needed.
+    fs::remove_dir_all(path.join("cache-home")).unwrap();
     let started = Instant::now();
     let back = done(&release(path, "rollback --reason no-tokens"));
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
@@ -216,6 +218,43 @@ fn what_cannot_decide_is_refused_when_it_is_staged() {
     assert_eq!(ran.status, 1);
     assert!(ran.stderr.contains("nothing was promoted"), "{}", ran.stderr);
     assert_eq!(done(&release(path, "status"))["active"], json!(null));
+}
+
+/// No file may be longer than 20 KiB, as on a disk that is full soon: the component has no room.
+#[test]
+fn a_full_disk_while_staging_leaves_everything_as_before() {
+    let folder = folder();
+    let path = folder.path();
+    configure(path, "");
+    refusing(path);
+    let before = stage(path, "countersign.toml");
+    let component = fs::metadata(path.join("same-workspace.wasm")).unwrap().len();
+    assert!(component > 20 << 10, "{component}");
+    fs::remove_dir_all(path.join("state/releases/files")).unwrap();
+    let program = env!("CARGO_BIN_EXE_countersign");
+    let line = format!(
+        "trap '' XFSZ; ulimit -f 40; exec {program} release stage --config issuer.toml --policies next.toml"
+    );
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", &line]).current_dir(path);
+    for (name, home) in [
+        ("XDG_CACHE_HOME", "cache-home"),
+        ("XDG_DATA_HOME", "data-home"),
+        ("XDG_STATE_HOME", "state-home"),
+    ] {
+        shell.env(name, path.join(home));
+    }
+    let full = shell.output().unwrap();
+    let stderr = String::from_utf8(full.stderr).unwrap();
+    assert_eq!(full.status.code(), Some(1), "{stderr}");
+    assert!(
+        stderr.contains("nothing was staged") && stderr.contains("state/releases/files"),
+        "{stderr}"
+    );
+    let status = done(&release(path, "status"));
+    assert_eq!((&status["step"], &status["candidate"]), (&json!(1), &json!(before)));
+    let next = stage(path, "next.toml");
+    assert_eq!(done(&release(path, "status"))["candidate"], json!(next));
 }
 
 /// The commands are killed at any moment, and so is the service: one release is active, and the service decides by it.

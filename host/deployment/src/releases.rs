@@ -458,10 +458,9 @@ impl ReleaseStore {
     fn lock(&self) -> Result<Lock, ReleaseError> {
         let path = self.folder.join("lock");
         let io = |source| FileError::Io { path: path.clone(), source };
-        if !self.folder.join("steps").exists() {
-            for folder in ["files", "sets", "steps"] {
-                private_folder(&self.folder.join(folder))?;
-            }
+        let folders = ["files", "sets", "steps"].map(|folder| self.folder.join(folder));
+        if !folders.iter().all(|folder| folder.exists()) {
+            folders.iter().try_for_each(|folder| private_folder(folder))?;
             // A step that is durable in a folder that is not would be lost with it.
             for folder in [self.folder.as_path()].into_iter().chain(self.folder.parent()) {
                 self.disk.sync_folder(folder).map_err(io)?;
