@@ -220,6 +220,40 @@ fn what_cannot_decide_is_refused_when_it_is_staged() {
     assert_eq!(done(&release(path, "status"))["active"], json!(null));
 }
 
+#[test]
+fn a_damaged_release_is_not_promoted_and_not_served() {
+    let folder = folder();
+    let path = folder.path();
+    configure(path, LIMITS);
+    refusing(path);
+    let staged = stage(path, "next.toml");
+    let listed = done(&release(path, "list"));
+    let manifest = listed[0]["manifest"].as_str().unwrap().replace("sha256:", "");
+    let file = path.join("state/releases/files").join(manifest);
+    let whole = fs::read(&file).unwrap();
+    fs::write(&file, &whole[1..]).unwrap();
+    let ran = release(path, &format!("promote {ANYWAY}"));
+    assert_eq!(ran.status, 1, "{}", ran.stdout);
+    assert!(ran.stderr.contains("its digest is sha256:"), "{}", ran.stderr);
+    fs::write(&file, &whole).unwrap();
+    done(&release(path, &format!("promote {ANYWAY}")));
+    fs::write(&file, &whole[1..]).unwrap();
+    let ran = countersign(path, "serve --config issuer.toml");
+    assert_eq!(ran.status, 1);
+    let expected = format!("the active release {staged}; `countersign release rollback`");
+    assert!(ran.stderr.contains(&expected), "{}", ran.stderr);
+    // A rollback is a way out, and staging it again is one, too.
+    assert_eq!(stage(path, "next.toml"), staged);
+    let served = Served::start(path);
+    assert!(served.logged().contains("decides by the active release"));
+    // A step that cannot be read while it runs: what decides stays.
+    let seen = served.logged().len();
+    fs::write(path.join("state/releases/steps/00000000000000000005.json"), "{}").unwrap();
+    served.wait_for("failed to follow releases; what decides stays", seen);
+    assert_eq!(release(path, "status").status, 1);
+    assert_eq!(served.stop(), 0);
+}
+
 /// No file may be longer than 20 KiB, as on a disk that is full soon: the component has no room.
 #[test]
 fn a_full_disk_while_staging_leaves_everything_as_before() {

@@ -249,7 +249,7 @@ impl ReleaseStore {
     /// Makes a release active in the place of `from`.
     ///
     /// # Errors
-    /// When it is not staged, is active already, or `from` is not the one that is.
+    /// When it is not staged or is damaged, is active already, or `from` is not the one that is.
     pub fn promote(
         &self,
         release: Digest,
@@ -257,7 +257,7 @@ impl ReleaseStore {
         ground: PromotionGround,
         now: u64,
     ) -> Result<ReleaseStep, ReleaseError> {
-        self.release(release)?;
+        self.bundle(&self.release(release)?)?;
         self.commit(|state| {
             if state.active == Some(release) {
                 return Err(ReleaseError::Active(release));
