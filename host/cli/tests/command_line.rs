@@ -48,8 +48,16 @@ fn facts_are_on_record_and_bounded() {
     let ran = evaluate("--fact cost-centre=4711 --fact ticket=a=b");
     assert_eq!(ran.status, 0, "{}", ran.stderr);
     let record: Value = serde_json::from_str(&ran.stdout).unwrap();
-    let facts = serde_json::json!({"cost-centre": "4711", "ticket": "a=b"});
+    // With those that the run object has.
+    let facts = serde_json::json!({
+        "building-block-name": "block", "cost-centre": "4711", "opentofu-version": "v1",
+        "repository-url": "https://example.com", "ticket": "a=b",
+    });
     assert_eq!(record["claims"]["run"]["facts"], facts);
+    // Of one that is given, the value is that.
+    let record: Value =
+        serde_json::from_str(&evaluate("--fact opentofu-version=1.8.2").stdout).unwrap();
+    assert_eq!(record["claims"]["run"]["facts"]["opentofu-version"], "1.8.2");
     for (facts, expected) in [
         ("--fact a", "expected NAME=VALUE"),
         ("--fact a=1 --fact a=2", "--fact: /a: the fact is given twice"),

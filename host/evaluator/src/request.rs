@@ -1,6 +1,7 @@
 //! The request that is decided on: a run, and the token that is requested for it.
 
 pub(crate) mod claims;
+pub(crate) mod fact_reader;
 pub(crate) mod facts;
 pub(crate) mod fields;
 pub(crate) mod identifier;

@@ -1,7 +1,7 @@
 //! From the bytes of a run object to a [`Run`].
 
+use super::fact_reader;
 use super::facts::Facts;
-use super::object_facts;
 use super::reader::{Reader, RunError, Shape};
 use super::run::Run;
 use crate::strict_json::{self, Dropped, JsonError, JsonLimits};
@@ -59,7 +59,7 @@ impl Run {
         let reader = Reader::new(Shape::Object, &value)?;
         reader.is_word("kind", KIND)?;
         reader.is_word("apiVersion", API_VERSION)?;
-        Ok((reader.run()?, object_facts::read(&value)))
+        Ok((reader.run()?, fact_reader::read(&value)))
     }
 }
 
