@@ -1,6 +1,12 @@
 //! The service under a supervisor that speaks systemd's protocol.
 #![cfg(target_os = "linux")]
-#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
 
 #[path = "support/service.rs"]
 mod service;

@@ -1,5 +1,11 @@
 //! The Authorization API 1.0 of AuthZEN: requests, answers and errors as its certification scenario asks for them.
-#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
 
 mod support;
 

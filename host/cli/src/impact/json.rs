@@ -348,7 +348,7 @@ impl<'r> PrintedExplanation<'r> {
         };
         let all = explanation.counterfactuals.iter();
         Self {
-            claims: explanation.claims.iter().map(|claim| claim.path()).collect(),
+            claims: explanation.claims.outcome.iter().map(|claim| claim.path()).collect(),
             counterfactuals: all.map(|one| one.iter().map(change).collect()).collect(),
             is_complete: explanation.evaluations.is_complete(),
         }

@@ -129,6 +129,7 @@ pub(super) fn test_rules(
                 found: message,
                 detail: std::mem::take(&mut printed),
                 used: EvaluationUsage::default(),
+                error: None,
             });
         } else {
             bail!("{pointer}: {message}");

@@ -160,7 +160,7 @@ fn places() -> &'static HashMap<&'static str, Place> {
             places.insert(pointer, Place::Field(field.form()));
             let leading =
                 pointer.match_indices('/').skip(1).filter_map(|(end, _)| pointer.get(..end));
-            leading.for_each(|leading| drop(places.insert(leading, Place::Leads)));
+            places.extend(leading.map(|leading| (leading, Place::Leads)));
         }
         places
     })
