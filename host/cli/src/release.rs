@@ -57,6 +57,11 @@ struct ServiceArgument {
     config: PathBuf,
 }
 
+/// A number of things, for people.
+fn count(number: u64, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
 impl ServiceArgument {
     fn store(&self) -> Result<ReleaseStore> {
         Ok(ReleaseStore::of_config(&self.config)?)

@@ -8,7 +8,7 @@ use countersign::{Digest, visible};
 use countersign_deployment::{Release, ReleaseState, ServiceNote};
 use serde::Serialize;
 
-use super::ServiceArgument;
+use super::{ServiceArgument, count};
 use crate::output::{self, DIM, Exit, FAILURE, Format, Styled};
 
 /// Show what decides, what is tried beside it, and what the service has seen
@@ -108,12 +108,9 @@ impl List {
         }
         for Listed { release, is } in &listed {
             let time = output::time(release.staged_at);
-            let bindings = release.bindings.len();
+            let bindings = count(release.bindings.len() as u64, "binding");
             let is = is.map(|is| format!(" {is}")).unwrap_or_default();
-            output::print(&format!(
-                "{} staged {time}, {bindings} bindings{is}\n",
-                release.release
-            ))?;
+            output::print(&format!("{} staged {time}, {bindings}{is}\n", release.release))?;
         }
         if listed.is_empty() {
             output::status("no release; the manifest of the configuration decides");

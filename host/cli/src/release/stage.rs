@@ -9,7 +9,7 @@ use countersign::{Digest, visible};
 use countersign_deployment::{NewRelease, manifest_of};
 use serde::Serialize;
 
-use super::{ServiceArgument, cases, prepare};
+use super::{ServiceArgument, cases, count, prepare};
 use crate::cache::CacheArguments;
 use crate::output::{self, Exit, Format};
 use crate::{clock, progress};
@@ -88,7 +88,8 @@ impl Stage {
             return Ok(Exit::Success);
         }
         let passed: u64 = cases.values().sum();
-        let text = format!("staged {release}: {bindings} bindings, {passed} cases passed\n");
+        let (bindings, passed) = (count(bindings as u64, "binding"), count(passed, "case"));
+        let text = format!("staged {release}: {bindings}, {passed} passed\n");
         output::print(&visible(&text))?;
         if active == Some(release) {
             output::status("It is the active release: there is no candidate now.");
