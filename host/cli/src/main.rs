@@ -66,7 +66,7 @@ struct Arguments {
 enum Command {
     Evaluate(evaluate::Evaluate),
     Explain(explain::Explain),
-    Impact(impact::Impact),
+    Impact(Box<impact::Impact>),
     Replay(replay::Replay),
     Sign(sign::Sign),
     Policy(policy::PolicyCommands),

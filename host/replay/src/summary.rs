@@ -218,7 +218,9 @@ impl Summary {
     pub(crate) fn add_without_decision(&mut self, kind: &str) {
         match self.without_decision.get_mut(kind) {
             Some(count) => *count += 1,
-            None => drop(self.without_decision.insert(kind.to_owned(), 1)),
+            None => {
+                self.without_decision.insert(kind.to_owned(), 1);
+            }
         }
     }
 

@@ -201,7 +201,7 @@ pub(super) struct Printed<'r> {
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum PrintedLine<'r> {
-    Change(PrintedChange<'r>),
+    Change(Box<PrintedChange<'r>>),
     NotReplayable(PrintedNotReplayable<'r>),
     Summary(Box<PrintedSummary<'r>>),
 }

@@ -138,7 +138,9 @@ impl ImpactObserver for Lister<'_> {
     fn change(&mut self, change: Change) -> bool {
         self.changes_found += 1;
         let listed = ListedChange { explanation: self.explanation(&change), change };
-        if self.prints_lines && !self.print(&PrintedLine::Change(PrintedChange::new(&listed))) {
+        if self.prints_lines
+            && !self.print(&PrintedLine::Change(Box::new(PrintedChange::new(&listed))))
+        {
             return false;
         }
         if self.changes.len() < self.max_changes {

@@ -158,9 +158,9 @@ fn places() -> &'static HashMap<&'static str, Place> {
         for field in ClaimField::ALL {
             let pointer = field.record_pointer();
             places.insert(pointer, Place::Field(field.form()));
-            let leading =
-                pointer.match_indices('/').skip(1).filter_map(|(end, _)| pointer.get(..end));
-            places.extend(leading.map(|leading| (leading, Place::Leads)));
+            for (end, _) in pointer.match_indices('/').skip(1) {
+                places.insert(pointer.get(..end).unwrap_or_default(), Place::Leads);
+            }
         }
         places
     })
