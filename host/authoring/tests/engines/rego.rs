@@ -36,7 +36,7 @@ fn a_mistake_is_found_before_the_policy_is_bound() {
         ),
         (
             case!("unsafe-variable/policy.rego"),
-            "policy.rego:7:40: variable `i` is unsafe: nothing gives it a value",
+            "policy.rego:7:39: variable `i` is unsafe: nothing gives it a value",
         ),
         (
             case!("two-defaults/policy.rego"),
@@ -66,7 +66,7 @@ fn a_policy_answers_as_in_opa() {
 /// 300 patterns took 151,000,000 units, since each was compiled in each evaluation.
 #[test]
 #[ignore = "needs the engines: `make languages`"]
-fn patterns_of_data_cost_less_than_a_million_units_of_fuel() {
+fn patterns_of_data_are_compiled_once() {
     let globs: Vec<_> = (0..300).map(|number| format!("team-{number}-*")).collect();
     let near: Vec<_> = (0..300).map(|number| format!("my-{number}-*")).collect();
     let regexes: Vec<_> = (0..300).map(|number| format!("^team-{number}-[a-z]+$")).collect();
@@ -78,16 +78,20 @@ fn patterns_of_data_cost_less_than_a_million_units_of_fuel() {
     );
     let member =
         "package countersign\n\npermit if input.run.building_block.workspace in data.patterns\n";
-    for (policy, patterns) in
-        [(policy, globs), (policy, near), (matching.as_str(), regexes), (member, names)]
-    {
+    for (policy, patterns, most) in [
+        (policy, globs, 200_000),
+        // Each begins as the value does, and has to be matched to the end.
+        (policy, near, 1_500_000),
+        (matching.as_str(), regexes, 1_500_000),
+        (member, names, 200_000),
+    ] {
         let settings = json!({"policy": policy, "data": {"patterns": patterns}});
         let set = prepare(&component(EngineName::Rego), &settings).unwrap();
         let decision = set.evaluate(claims_of(RUN, None, Facts::default()));
         let entry = &decision.trace()[0];
         assert_eq!(entry.result, Ok(Verdict::Abstain));
         let fuel = entry.used.fuel.unwrap();
-        assert!(fuel < 1_000_000, "{fuel} units for {}", patterns[0]);
+        assert!(fuel < most, "{fuel} units for {}", patterns[0]);
     }
 }
 
