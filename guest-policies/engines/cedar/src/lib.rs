@@ -129,12 +129,15 @@ fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
         reads_time: settings.policies.contains("time"),
         default_verdict: settings.default_verdict,
     };
-    // A schema of the author's own may lack the time, which requests have only where a policy reads it.
-    let has_time = prepared.reads_time || schema_text.contains("time");
     // A schema that lacks an attribute which requests may have, or has it of another type, is an error now and not a fault
     // at the first such run. No request has other attributes or types than these have, so that none is checked again.
     for run in samples() {
-        request::of(&prepared.names, &run, &sample::token(), has_time, Some(&schema))
+        // A schema of the author's own may lack the time, which requests have only where a policy reads it.
+        let request = |with_time| {
+            request::of(&prepared.names, &run, &sample::token(), with_time, Some(&schema))
+        };
+        request(true)
+            .or_else(|_| request(false))
             .map_err(|message| vec![source.whole(&unfit(&message))])?;
     }
     // Warms up whatever Cedar does lazily, before the snapshot. A policy may fail on the sample and work on real runs.
