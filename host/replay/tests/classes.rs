@@ -87,7 +87,8 @@ fn each_difference_is_in_its_class_with_its_causes() {
 fn bindings_that_come_and_go_are_named() {
     let permits = Scripted::new("permits", PERMIT);
     let denies = Scripted::new("denies", r#"{"deny": [["no", "why"]]}"#);
-    let (one, both) = (set(&[permits.clone()]), set(&[permits.clone(), denies.clone()]));
+    let (one, both) =
+        (set(std::slice::from_ref(&permits)), set(&[permits.clone(), denies.clone()]));
     let (report, told) = impact_of(records(&one, &[request()]), &both, Sampling::Off);
     assert_eq!(report.summary.classes.of(Class::Lost), 1);
     let change = &told.changes[0].comparison.bindings[0];
