@@ -126,7 +126,7 @@ pub use request::identifier::{
     Audience, BindingName, BuildingBlockId, ClaimName, DefinitionId, FactName, IdentifierError,
     MeshstackId, Platform, Project, RunId, RunnerId, Subject, Workspace,
 };
-pub use request::object_facts::{OBJECT_FACTS, ObjectFact};
+pub use request::object_facts::{DISPLAY_NAMES, OBJECT_FACTS, ObjectFact};
 pub use request::reader::RunError;
 pub use request::record::{RecordError, read_run, run_record};
 pub use request::run::{

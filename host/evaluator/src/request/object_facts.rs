@@ -13,6 +13,9 @@ pub struct ObjectFact {
     pub(crate) is_url: bool,
 }
 
+/// Those of the [`OBJECT_FACTS`] that are names for people. Whoever owns the thing may change them at any time.
+pub const DISPLAY_NAMES: [&str; 2] = ["building-block-name", "definition-name"];
+
 macro_rules! implementation {
     ($member:literal) => {
         concat!("/spec/buildingBlockDefinition/spec/implementation/", $member)
@@ -23,13 +26,13 @@ macro_rules! implementation {
 /// address that has a password, a token or anything else of its reader in it is left out.
 pub const OBJECT_FACTS: [ObjectFact; 7] = [
     ObjectFact {
-        name: "building-block-name",
+        name: DISPLAY_NAMES[0],
         pointers: &["/spec/buildingBlock/spec/displayName"],
         summary: "The display name of the building block.",
         is_url: false,
     },
     ObjectFact {
-        name: "definition-name",
+        name: DISPLAY_NAMES[1],
         pointers: &["/spec/buildingBlockDefinition/spec/displayName"],
         summary: "The display name of the definition.",
         is_url: false,
