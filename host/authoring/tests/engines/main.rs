@@ -111,11 +111,14 @@ fn cedar() -> Value {
 /// Checks that an engine refuses settings with a message that has this text.
 #[track_caller]
 fn check_refused(engine: &Arc<Policy>, settings: &Value, says: &str) {
+    let text = refusal(engine, settings);
+    assert!(text.contains(says), "{settings}: expected {says}, found {text}");
+}
+
+/// The error of settings that are not taken.
+fn refusal(engine: &Arc<Policy>, settings: &Value) -> String {
     match bind(engine, settings).unwrap_err() {
-        error @ BindingError::Settings { .. } => {
-            let text = error.to_string();
-            assert!(text.contains(says), "{settings}: expected {says}, found {text}");
-        }
+        error @ BindingError::Settings { .. } => error.to_string(),
         other => panic!("{settings}: {other}"),
     }
 }
