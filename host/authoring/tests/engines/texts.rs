@@ -38,7 +38,11 @@ fn what_is_wrong_with_a_text_is_said_with_its_place() {
         ),
         (&rego, json!({}), "/policy: missing"),
         (&cedar, json!({"policies": "permit(principal"}), "/policies: "),
-        (&cedar, json!({"policies": ""}), "/policies: expected at least one policy"),
+        (
+            &cedar,
+            json!({"policies": ""}),
+            "/policies: policies.cedar:1:1: expected at least one policy",
+        ),
         (
             &cedar,
             json!({"policies": "permit(principal, action, resource) when { context.run.behaviour == \"x\" };"}),
@@ -102,7 +106,7 @@ fn what_is_wrong_with_a_text_is_said_with_its_place() {
         (
             &cedar,
             json!({"policies": forbid(""), "entities": [{"uid": {"type": "Team", "id": "a"}, "attrs": {}, "parents": []}]}),
-            "/entities: ",
+            "/entities/0: `Team::",
         ),
         (
             &cedar,
