@@ -125,7 +125,7 @@ fn a_policy_in_javascript() {
     // The settings of the policy are a file of its folder.
     fs::write(policy.join("policy-settings.json"), "{\"also\": 7}").unwrap();
     let ran = countersign(&policy, "policy build");
-    let says = "/settings/also: expected a list of workspaces";
+    let says = "/settings/also: policy-settings.json:1:10: expected a list of workspaces";
     assert!(ran.status == 1 && ran.stderr.contains(says), "{}", ran.stderr);
     fs::remove_file(policy.join("policy-settings.json")).unwrap();
     // A failed build says where: the lines that a file begins with count.

@@ -108,15 +108,15 @@ impl Eval {
             anyhow::Ok(set.evaluate(input.claims()?))
         })?;
         match self.expression {
-            Some(_) => self.print_value(&decision),
+            Some(_) => self.print_value(&decision, Language::of(self.folder.folder())?),
             None => self.print_verdict(&decision),
         }
     }
 
-    fn print_value(&self, decision: &Decision) -> Result<Exit> {
+    fn print_value(&self, decision: &Decision, language: Language) -> Result<Exit> {
         let entry = decision.trace().first().context("the policy was not evaluated")?;
         let value = match &entry.result {
-            Ok(verdict) => expression::value(verdict),
+            Ok(verdict) => expression::value(verdict, language),
             Err(fault) => bail!("the expression ends in the fault {}: {fault}", fault.code()),
         };
         match self.format {

@@ -36,18 +36,17 @@ pub(super) fn settings(
     Ok(Settings::from_json(&Value::Object(all).to_string())?)
 }
 
-/// The value in a verdict; `None` where the expression has none.
-pub(super) fn value(verdict: &Verdict) -> Option<String> {
-    let Verdict::Deny(reasons) = verdict else { return Some("false".to_owned()) };
-    let reason = reasons.iter().find(|reason| reason.code == CODE);
-    match reason {
+/// The value in a verdict; `None` where the expression has none. In Cedar it is a condition, and false where nothing else says
+/// so.
+pub(super) fn value(verdict: &Verdict, language: Language) -> Option<String> {
+    let reasons = match verdict {
+        Verdict::Deny(reasons) => reasons.as_slice(),
+        _ => &[],
+    };
+    match reasons.iter().find(|reason| reason.code == CODE) {
         // The host doubles what escapes.
         Some(reason) => Some(reason.message.replace("\\\\", "\\")),
-        // A condition of Cedar that does not apply.
-        None if reasons.iter().any(|reason| reason.code == "no-policy-permits") => {
-            Some("false".to_owned())
-        }
-        None => None,
+        None => (language == Language::Cedar).then(|| "false".to_owned()),
     }
 }
 
