@@ -17,8 +17,9 @@ const DAY: i64 = 86_400;
 
 /// A time zone by its IANA name, such as `Europe/Berlin`.
 ///
-/// The database is that of tzdata 2025b and part of the component, so that the same time is the same local time on every host:
-/// a change of the law needs another component. It has the rules from 2026 on, and no history.
+/// The database is that of tzdata 2026f and part of the component, so that the same time is the same local time on every host:
+/// a change of the law needs another component. It has the rules from December 2026 on, and no history. `Africa/Casablanca`, `Africa/El_Aaiun`,
+/// `America/Havana`, `Asia/Gaza` and `Asia/Hebron`, whose clocks follow no rule yet, are not in it.
 ///
 /// ```
 /// # use countersign_policy::{LocalTime, TimeZone};
@@ -50,7 +51,7 @@ pub struct LocalTime {
 
 impl TimeZone {
     /// The version of the database, as its maintainers name it.
-    pub const DATABASE: &str = "2025b";
+    pub const DATABASE: &str = "2026f";
 
     /// Coordinated Universal Time.
     #[must_use]
@@ -107,8 +108,7 @@ impl TimeZone {
     }
 
     /// The seconds that local time is ahead of UTC at a time in seconds since 1970.
-    #[must_use]
-    pub fn offset_at(&self, at: u64) -> i64 {
+    fn offset_at(&self, at: u64) -> i64 {
         self.rule.offset_at(signed(at))
     }
 

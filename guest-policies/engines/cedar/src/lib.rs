@@ -119,30 +119,45 @@ fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
     if settings.warnings && !findings.warnings.is_empty() {
         return Err(findings.warnings);
     }
+    let names = request::Names::new()
+        .map_err(|error| vec![Problem { pointer: String::new(), message: error }])?;
+    // A schema that lacks an attribute which requests may have, or has it of another type, is an error now and not a fault
+    // at the first such run. No request has other attributes or types than these have, so that none is checked again.
+    let fits = |with_time| {
+        samples().into_iter().try_for_each(|run| {
+            request::of(&names, &run, &sample::token(), with_time, Some(&schema)).map(drop)
+        })
+    };
+    // A schema of the author's own may lack the time, so that no policy can read it, or demand it.
+    let without = fits(false);
+    let reads_time = (may_read_time(&settings.policies) || without.is_err()) && fits(true).is_ok();
+    if !reads_time {
+        without.map_err(|message| vec![source.whole(&unfit(&message))])?;
+    }
     let prepared = Prepared {
         authorizer: Authorizer::new(),
         policies,
         annotations,
         entities,
-        names: request::Names::new()
-            .map_err(|error| vec![Problem { pointer: String::new(), message: error }])?,
-        reads_time: settings.policies.contains("time"),
+        names,
+        reads_time,
         default_verdict: settings.default_verdict,
     };
-    // A schema that lacks an attribute which requests may have, or has it of another type, is an error now and not a fault
-    // at the first such run. No request has other attributes or types than these have, so that none is checked again.
-    for run in samples() {
-        // A schema of the author's own may lack the time, which requests have only where a policy reads it.
-        let request = |with_time| {
-            request::of(&prepared.names, &run, &sample::token(), with_time, Some(&schema))
-        };
-        request(true)
-            .or_else(|_| request(false))
-            .map_err(|message| vec![source.whole(&unfit(&message))])?;
-    }
     // Warms up whatever Cedar does lazily, before the snapshot. A policy may fail on the sample and work on real runs.
     let _ = decide(&prepared, &sample::run(), &sample::token());
     Ok(prepared)
+}
+
+/// Tells whether policies may read the time: where they name it, or could without its letters (by an escape, or by comparing
+/// all of the token or of the context). To make it where none does costs time alone.
+fn may_read_time(policies: &str) -> bool {
+    let known = [".run", ".token."];
+    policies.contains("time")
+        || policies.contains('\\')
+        || policies
+            .split("context")
+            .skip(1)
+            .any(|rest| !known.iter().any(|member| rest.starts_with(member)))
 }
 
 /// The reason that requests do not fit a schema. Cedar says it with a whole request.

@@ -121,6 +121,10 @@ fn hint(message: &str) -> Option<String> {
     if message.contains("attribute `run.behavior`") {
         return Some("the behavior is the action: `action == Action::\"destroy\"`".to_owned());
     }
+    // Other messages name what an author has named.
+    if !message.contains("is not a valid method") && !message.contains("is not a valid function") {
+        return None;
+    }
     match between("`", '`')?.to_lowercase().as_str() {
         "startswith" => Some("try `like \"team-*\"`".to_owned()),
         "endswith" => Some("try `like \"*-prod\"`".to_owned()),

@@ -35,11 +35,14 @@ struct Edit {
 /// Rewrites modules. `data` is the document that they read.
 pub fn rewrite(modules: &[Ref<Module>], data: &Value) -> Rewritten {
     let mut rewritten = Rewritten { texts: Vec::new(), members: Vec::new(), is_changed: false };
-    // A replacement of data reaches all that a rule reads.
-    let replaces_data = modules.iter().any(replaces_data);
+    // A replacement of data or of a function reaches all that a rule reads and calls, also a loop: it stays as it is written.
+    let is_replaced = modules.iter().any(replaces_more_than_input);
     for module in modules {
         let text = module.package.span.source.get_contents();
-        let data = (!replaces_data).then_some(data);
+        if is_replaced {
+            rewritten.texts.push(text.to_owned());
+            continue;
+        }
         let mut finder = Finder { text, data, edits: Vec::new(), members: &mut rewritten.members };
         if !hides_functions(module) {
             module.policy.iter().for_each(|rule| finder.rule(rule));
@@ -85,15 +88,18 @@ fn imported_name(import: &regorus::unstable::Import) -> Option<&str> {
     }
 }
 
-fn replaces_data(module: &Ref<Module>) -> bool {
-    let of_statements = |statements: &[LiteralStmt]| {
-        statements.iter().any(|statement| {
-            let targets = statement.with_mods.iter();
-            targets
-                .into_iter()
-                .any(|modifier| Reference::of(&modifier.refr).name() != Some("input"))
-        })
-    };
+fn of_statements(statements: &[LiteralStmt]) -> bool {
+    statements.iter().any(|statement| {
+        let mut targets = statement.with_mods.iter().map(|modifier| Reference::of(&modifier.refr));
+        let within = match &statement.literal {
+            Literal::Every { query, .. } => of_statements(&query.stmts),
+            _ => false,
+        };
+        within || targets.any(|target| target.name() != Some("input"))
+    })
+}
+
+fn replaces_more_than_input(module: &Ref<Module>) -> bool {
     let mut found = false;
     for rule in &module.policy {
         let Rule::Spec { head, bodies, .. } = rule.as_ref() else { continue };
@@ -131,8 +137,7 @@ fn replaces_data(module: &Ref<Module>) -> bool {
 
 struct Finder<'t, 'm> {
     text: &'t str,
-    /// `None` where a text replaces data.
-    data: Option<&'t Value>,
+    data: &'t Value,
     edits: Vec<Edit>,
     members: &'m mut Vec<(String, BTreeSet<Value>)>,
 }
@@ -375,7 +380,7 @@ impl<'t> Finder<'t, '_> {
         if reference.name() != Some("data") {
             return None;
         }
-        let mut value = self.data?;
+        let mut value = self.data;
         for part in &reference.parts {
             let (Part::Key(key, _), Value::Object(members)) = (part, value) else { return None };
             value = members.get(&Value::from(*key))?;

@@ -245,6 +245,50 @@ fn a_member_is_found_as_in_a_loop() {
     }
 }
 
+/// A function that a rule replaces is replaced in loops as well.
+#[test]
+fn a_loop_calls_what_a_rule_puts_in_the_place_of_a_function() {
+    let policy = "package countersign\n\nhelper if {\n\tsome p in data.also\n\tstartswith(\"x\", p)\n}\n\n\
+                  mine(_, _) := true\n\npermit if helper with startswith as mine\n";
+    let settings = Settings {
+        policy: policy.to_owned(),
+        data: Some(Data(Value::from_json_str("{\"also\": [\"other\"]}").expect("data"))),
+        files: BTreeMap::new(),
+        ask: None,
+    };
+    let prepared = prepare(settings).map_err(|problems| format!("{problems:?}")).expect("a policy");
+    let verdict = decide(&prepared, &sample::run(), &sample::token());
+    assert_eq!(verdict, Ok(Verdict::permit()));
+}
+
+/// Policies in Rust have a table of their own, since the database is too large for them: it must say the same.
+#[test]
+fn the_zones_of_the_sdk_are_those_of_the_database() {
+    let (mut compared, mut differ) = (0, Vec::new());
+    for name in jiff::tz::db().available() {
+        let Ok(of_sdk) = countersign_policy::TimeZone::parse(name.as_str()) else { continue };
+        let zone = jiff::tz::TimeZone::get(name.as_str()).expect("a zone of the database");
+        compared += 1;
+        // Two years from December 2026, of which every change of clocks is a full hour or half of one.
+        let wrong =
+            (0..2 * 365 * 48).map(|half_hour| 1_796_083_200 + half_hour * 1_800).find(|at| {
+                let time = jiff::Timestamp::from_second(*at).expect("a time");
+                let expected = zone.to_datetime(time);
+                let found = of_sdk.local(u64::try_from(*at).expect("a time"));
+                let seconds =
+                    i64::from(expected.hour()) * 3_600 + i64::from(expected.minute()) * 60;
+                (found.year, i64::from(found.day), i64::from(found.seconds))
+                    != (i64::from(expected.year()), i64::from(expected.day()), seconds)
+            });
+        if let Some(at) = wrong {
+            let time = jiff::Timestamp::from_second(at).expect("a time");
+            differ.push(format!("{name} at {time}: {}", zone.to_offset(time)));
+        }
+    }
+    assert!(differ.is_empty(), "{}", differ.join("\n"));
+    assert!(compared > 400, "{compared} zones");
+}
+
 #[test]
 fn rules_that_test_are_run() {
     let policy = "package countersign\n\nimport data.lib\n\npermit if not lib.blocked\n";

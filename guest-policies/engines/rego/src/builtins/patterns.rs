@@ -81,6 +81,9 @@ fn escape(letter: char, is_in_class: bool, out: &mut String) {
         'S' => "[^\\t\\n\\f\\r ]",
         'b' if !is_in_class => "(?-u:\\b)",
         'B' if !is_in_class => "(?-u:\\B)",
+        // Words begin and end with these elsewhere; in Go they are themselves.
+        '<' => "<",
+        '>' => ">",
         other => {
             out.push('\\');
             out.push(other);
