@@ -8,7 +8,7 @@
 # ca-certificates (Debian's packages), python3 and cargo.
 set -eu
 
-program=$1 policies=$2 layout=$3
+program=$(readlink -f "$1") policies=$(readlink -f "$2") layout=$(readlink -m "$3")
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/../.."
 : "${SOURCE_DATE_EPOCH:=$(git log -1 --format=%ct)}"
@@ -25,7 +25,9 @@ mkdir -p "$root/usr/bin" "$root/etc/ssl/certs" "$root/usr/share/countersign/poli
 	"$root/etc/countersign" "$root/proc" "$root/tmp"
 install -m 755 "$program" "$root/usr/bin/countersign"
 # Each library at the path that the program or its loader looks for it at.
-ldd "$program" | awk '$3 ~ /^\// { print $3 } $1 ~ /^\// { print $1 }' | while read -r library; do
+ldd "$program" > "$work/libraries"
+if grep 'not found' "$work/libraries" >&2; then exit 1; fi
+awk '$3 ~ /^\// { print $3 } $1 ~ /^\// { print $1 }' "$work/libraries" | while read -r library; do
 	install -D -m 755 "$(readlink -f "$library")" "$root$library"
 done
 install -m 644 /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/ca-certificates.crt"

@@ -49,6 +49,10 @@ def main(chart_path, values_path):
 
     least = {key: values[key] for key in ("image", "issuer", "manifest")}
     restricted(pod_of(render(chart, least)))
+    # The longest name that Helm takes.
+    for document in render(chart, values, name="r" * 53):
+        longest = 52 if document["kind"] == "StatefulSet" else 63
+        assert len(document["metadata"]["name"]) <= longest, document["metadata"]
     documents = render(chart, values)
     print(f"{len(documents)} objects are valid in Kubernetes {' and '.join(VERSIONS)}")
 
@@ -82,9 +86,9 @@ def main(chart_path, values_path):
     print(f"{len(REFUSED) + 1} wrong values are refused, each by its name")
 
 
-def render(chart, values):
+def render(chart, values, name="prod"):
     """The objects, each valid by the schemas of every version."""
-    rendered = chart.render(values, name="prod", namespace="countersign")
+    rendered = chart.render(values, name=name, namespace="countersign")
     documents = [
         document
         for text in rendered.values()

@@ -21,9 +21,10 @@ if [ -n "$needed" ]; then
 	apt-get install --yes --no-install-recommends $needed > /dev/null
 fi
 python=target/deploy/venv/bin/python
-if ! "$python" -c "import helm_python, kubernetes_validate, cyclonedx" 2> /dev/null; then
+if ! cmp -s "$here/requirements.txt" target/deploy/requirements.txt; then
 	python3 -m venv target/deploy/venv
 	"$python" -m pip install --quiet --disable-pip-version-check --requirement "$here/requirements.txt"
+	cp "$here/requirements.txt" target/deploy/requirements.txt
 fi
 
 echo "== the chart"

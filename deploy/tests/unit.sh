@@ -12,12 +12,17 @@ trap 'rm -rf "$work"' EXIT
 
 # The program is not where the package puts it.
 sed "s|/usr/bin/countersign|$(readlink -f "$program")|" "$unit" > "$work/countersign.service"
-systemd-analyze verify --man=no "$work/countersign.service"
+systemd-analyze verify --man=no --recursive-errors=no "$work/countersign.service"
 # Tenths: 2.0.
-systemd-analyze security --offline=true --threshold=20 --no-pager "$work/countersign.service" | grep "Overall"
+systemd-analyze security --offline=true --threshold=20 --no-pager "$work/countersign.service" > "$work/exposure" || {
+	cat "$work/exposure"
+	exit 1
+}
+grep "Overall" "$work/exposure"
 
 # What the unit allows: the sets of its filter, less those that it takes away.
 calls() {
+	systemd-analyze syscall-filter --no-pager "$1" > /dev/null || echo "$1" >> "$work/unknown"
 	systemd-analyze syscall-filter --no-pager "$1" | sed -n 's/^ *\([a-z_@0-9-]*\)$/\1/p' | while read -r name; do
 		case $name in
 		"$1") ;;
@@ -30,6 +35,10 @@ calls() {
 sets_of() { for set in $(sed -n "s/^SystemCallFilter=$1\\([^~].*\\)/\\1/p" "$unit"); do calls "$set"; done; }
 sets_of "" > "$work/allowed"
 sets_of "~" | sort -u > "$work/taken"
+if [ -e "$work/unknown" ] || [ ! -s "$work/allowed" ] || [ ! -s "$work/taken" ]; then
+	echo "the unit's filter has a set that systemd does not have, or none: $(cat "$work/unknown" 2> /dev/null || true)"
+	exit 1
+fi
 sort -u "$work/allowed" | comm -23 - "$work/taken" > "$work/left"
 
 # Where another user than root finds them.
