@@ -72,15 +72,14 @@ pub(super) fn attribute(name: &str, mappings: &[&str], place: &Place, found: &mu
             .iter()
             .any(|subject| mapping.contains(subject))
     };
-    if let Some(mapping) =
-        mappings.iter().find(|mapping| **mapping != "assertion.sub").filter(uses_subject)
-    {
+    let others = || mappings.iter().filter(|mapping| **mapping != "assertion.sub");
+    if let Some(mapping) = others().find(uses_subject) {
         let message = format!(
             "`attribute.{name}` is mapped from `{mapping}`, and a subject is one exact text: bind the intended subjects, \
              `principal://…/subject/SUBJECT`"
         );
         found("subject-pattern", place, message);
-    } else if let Some(mapping) = mappings.iter().find(|mapping| **mapping != "assertion.sub") {
+    } else if let Some(mapping) = others().next() {
         let message = format!(
             "principals by `attribute.{name}`, which is mapped from `{mapping}` and not from the subject: not evaluated"
         );

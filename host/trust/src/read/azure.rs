@@ -80,12 +80,14 @@ fn flexible(statement: &mut TrustStatement, text: &Text, node: &Node) {
         let part = Text { text: (*part).to_owned(), ..text.clone() };
         matching(&part, node)
     });
-    statement.subjects.extend(tests);
+    let tests: Vec<_> = tests.collect();
     let is_other = |part: &&str| part.trim_start().starts_with("claims[") && !is_of_subject(part);
     let others = parts.iter().filter(|part| is_other(part)).count();
     let what = format!("the expression `{}`", text.text);
-    let is_read = statement.subjects.len() + others >= parts.len();
-    let effect = if !is_read || statement.subjects.is_empty() {
+    let is_read = tests.len() + others >= parts.len();
+    let names_subject = !tests.is_empty();
+    statement.subjects.extend(tests);
+    let effect = if !is_read || !names_subject {
         UnknownEffect::HidesTests
     } else if others == 0 {
         return;
