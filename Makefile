@@ -109,7 +109,7 @@ golden: toolchain engines ## Rewrite the golden files of the tests
 	UPDATE=1 $(CARGO) test $(CARGO_FLAGS) --workspace
 
 trust-corpus: ## Compare `trust lint` with the expert's answers, and count misses and false findings
-	@$(CARGO) test $(CARGO_FLAGS) --quiet --package countersign-trust --test answers -- --nocapture
+	@$(CARGO) test $(CARGO_FLAGS) --quiet --workspace --test answers -- --nocapture
 
 fuzz: toolchain ## Fuzz every target for FUZZ_SECONDS (600), starting from the corpus and earlier finds
 	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz

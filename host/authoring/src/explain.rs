@@ -139,7 +139,7 @@ pub fn explain(
     let flips = tried.iter().filter(|(_, compared)| compared.outcome != base.outcome);
     let flips = telling(flips.map(|(mutation, compared)| (mutation, compared.outcome)).collect());
     let singles = flips.into_iter().map(|(mutation, _)| vec![change(mutation)]);
-    let mut counterfactuals: Vec<Vec<Change>> = singles.take(MAX_COUNTERFACTUALS).collect();
+    let mut counterfactuals: Vec<Vec<Change>> = singles.collect();
     // A single change that was left out may be the smallest one.
     if counterfactuals.is_empty() && left == 0 {
         (counterfactuals, left) = pairs(policies, &base, &tried, literals, budget)?;
@@ -210,7 +210,7 @@ fn difference(base: &Compared, other: &Compared) -> Option<Difference> {
 }
 
 /// Keeps of each claim and outcome the values that tell most: of settings, then others that are known. Values that no
-/// installation has are kept where nothing else is found.
+/// installation has are kept where nothing else is found. Of too many, each claim keeps its first ones.
 fn telling(mut found: Vec<(&ClaimMutation, Outcome)>) -> Vec<(&ClaimMutation, Outcome)> {
     let known: Vec<_> = found
         .iter()
@@ -222,7 +222,20 @@ fn telling(mut found: Vec<(&ClaimMutation, Outcome)>) -> Vec<(&ClaimMutation, Ou
     });
     // Stable: within one origin in the order of trying.
     found.sort_by_key(|(mutation, _)| (mutation.claim, mutation.origin));
-    found
+    let mut ranks: BTreeMap<(Claim, Outcome), usize> = BTreeMap::new();
+    let mut ranked: Vec<_> = found
+        .into_iter()
+        .enumerate()
+        .map(|(place, (mutation, outcome))| {
+            let rank = ranks.entry((mutation.claim, outcome)).or_default();
+            *rank += 1;
+            (*rank, place, mutation, outcome)
+        })
+        .collect();
+    ranked.sort_by_key(|(rank, place, ..)| (*rank, *place));
+    ranked.truncate(MAX_COUNTERFACTUALS);
+    ranked.sort_by_key(|(_, place, ..)| *place);
+    ranked.into_iter().map(|(_, _, mutation, outcome)| (mutation, outcome)).collect()
 }
 
 /// The parts of a decision that are compared.
@@ -344,7 +357,42 @@ fn of_binding(
     let counterfactuals = telling(counterfactuals.collect())
         .into_iter()
         .map(|(mutation, outcome)| (change(mutation), outcome))
-        .take(MAX_COUNTERFACTUALS)
         .collect();
     BindingExplanation { binding: name.clone(), outcome: verdict.outcome, claims, counterfactuals }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::collections::BTreeSet;
+
+    use countersign::{
+        Audience, Facts, MeshstackId, Run, SubjectFormat, SubjectTemplate, TokenRequest,
+    };
+
+    use super::*;
+
+    /// A list of workspaces does not take the place of what else determined the outcome.
+    #[test]
+    fn each_claim_that_tells_something_is_kept() {
+        let run = Run::parse(include_bytes!("../../../examples/run.json")).unwrap();
+        let meshstack_id = MeshstackId::parse("demo").unwrap();
+        let subject = SubjectTemplate { profile: SubjectFormat::ByDefinition, meshstack_id };
+        let audience = Audience::parse("api://AzureADTokenExchange").unwrap();
+        let token = TokenRequest::new(vec![audience], 7200, 1_790_000_000).unwrap();
+        let input = DecisionInput { run, runner: None, facts: Facts::default(), subject, token };
+        let workspaces: Vec<_> = (0..64).map(|number| format!("\"team-{number}\"")).collect();
+        let mut literals = SettingsLiterals::default();
+        literals.add(&format!("[{}]", workspaces.join(",")));
+        let mutations = claim_mutations(&input, &literals);
+        assert!(mutations.len() > MAX_COUNTERFACTUALS);
+        let found: Vec<_> =
+            mutations.iter().map(|mutation| (mutation, Outcome::Approved)).collect();
+        let kept = telling(found);
+        assert_eq!(kept.len(), MAX_COUNTERFACTUALS);
+        let claims = |all: &mut dyn Iterator<Item = Claim>| all.collect::<BTreeSet<_>>();
+        let of_kept = claims(&mut kept.iter().map(|(mutation, _)| mutation.claim));
+        assert_eq!(of_kept, claims(&mut mutations.iter().map(|mutation| mutation.claim)));
+    }
 }

@@ -139,8 +139,13 @@ fn each_template_shows_the_words_that_a_policy_compares_with() {
         let ran = countersign(folder.path(), &format!("policy new {name} --lang {language}"));
         assert_eq!(ran.status, 0, "{}", ran.stderr);
         let text = fs::read_to_string(folder.path().join(&name).join(source)).unwrap();
-        let comment = &text[text.find("What a policy compares with").unwrap()..];
         // Rust has them as variants.
+        let heading = if language == "rust" {
+            "What a policy compares with"
+        } else {
+            "in the contract's words"
+        };
+        let comment = &text[text.find(heading).unwrap()..];
         let plain = comment.to_lowercase();
         let spelled = |word: &str| match language {
             "rust" => word.replace('-', ""),

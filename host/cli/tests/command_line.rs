@@ -292,6 +292,26 @@ fn completions_name_the_commands() {
 }
 
 #[test]
+fn the_front_page_lists_the_commands() {
+    let folder = folder();
+    let help = countersign(folder.path(), "--help").stdout;
+    let commands = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    let is_name = |line: &&str| line.starts_with("  ") && !line.starts_with("   ");
+    let names: Vec<_> = commands
+        .lines()
+        .filter(is_name)
+        .map(|line| line.split_whitespace().next().unwrap())
+        .filter(|name| *name != "help")
+        .collect();
+    assert!(names.len() > 20, "{help}");
+    let page = include_str!("../../../README.md");
+    let list = page.split("lists its subcommands:").nth(1).unwrap().split("\n\n").next().unwrap();
+    let listed: Vec<_> = list.split('`').skip(1).step_by(2).collect();
+    let [names, listed] = [names, listed].map(std::collections::BTreeSet::from_iter);
+    assert_eq!(names, listed);
+}
+
+#[test]
 fn the_demonstration_shows_all_three() {
     let folder = folder();
     let ran = countersign(folder.path(), "demo");

@@ -77,13 +77,7 @@ impl ManifestBundle {
 
     /// The paths of components and settings files, each once, as the manifest has them.
     pub(crate) fn policy_files(&self) -> impl Iterator<Item = &str> {
-        let issuer = self.manifest.issuer.as_ref();
-        let migrations = issuer.and_then(|issuer| issuer.subject_migrations.as_deref());
-        let bindings = &self.manifest.bindings;
-        self.manifest.files().filter(move |path| {
-            // A file that is both is kept.
-            Some(*path) != migrations || bindings.iter().any(|binding| binding.policy == *path)
-        })
+        self.manifest.policy_files()
     }
 
     /// The bytes of a file, by the path that the manifest has for it.

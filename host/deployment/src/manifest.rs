@@ -6,6 +6,8 @@ mod limits;
 mod nesting;
 mod schema;
 
+use std::collections::BTreeSet;
+
 use countersign::{BindingName, ClaimName, Digest, Limits, Mode, Scope, Settings, SubjectFormats};
 use countersign_clouds::AudienceClouds;
 
@@ -181,15 +183,26 @@ impl Manifest {
     pub fn files(&self) -> impl Iterator<Item = &str> {
         let issuer = self.issuer.as_ref();
         let migrations = issuer.and_then(|issuer| issuer.subject_migrations.as_deref());
-        let mut paths: Vec<&str> = migrations.into_iter().collect();
-        for binding in &self.bindings {
-            paths.push(&binding.policy);
-            if let SettingsSource::File(path) = &binding.settings {
-                paths.push(path);
-            }
-        }
-        paths.sort_unstable();
-        paths.dedup();
-        paths.into_iter()
+        each_once(migrations.into_iter().chain(self.paths_of_policies()))
     }
+
+    /// The paths of components and settings files, each once, as written.
+    #[cfg(feature = "service")]
+    pub(crate) fn policy_files(&self) -> impl Iterator<Item = &str> {
+        each_once(self.paths_of_policies())
+    }
+
+    fn paths_of_policies(&self) -> impl Iterator<Item = &str> {
+        self.bindings.iter().flat_map(|binding| {
+            let settings = match &binding.settings {
+                SettingsSource::File(path) => Some(path.as_str()),
+                SettingsSource::Inline(_) => None,
+            };
+            std::iter::once(binding.policy.as_str()).chain(settings)
+        })
+    }
+}
+
+fn each_once<'p>(paths: impl Iterator<Item = &'p str>) -> impl Iterator<Item = &'p str> {
+    paths.collect::<BTreeSet<_>>().into_iter()
 }

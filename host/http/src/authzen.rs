@@ -14,7 +14,7 @@ use axum::response::Response;
 use countersign::{Reason, ReasonSource, Terms, check_json};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::admission::Caller;
 use super::answer::{ReasonBody, Rejection, ok, status};
@@ -91,7 +91,7 @@ struct Entity {
 #[derive(Deserialize, Clone)]
 struct Action {
     name: String,
-    properties: Option<BTreeMap<String, Value>>,
+    properties: Option<Map<String, Value>>,
 }
 
 /// The properties of `issue-token`.
@@ -194,6 +194,7 @@ pub(super) async fn evaluations(
             resource: question.resource.or_else(|| defaults.resource.clone()),
             _context: None,
         };
+        // The answer to all is 200 in any case, so a token that may be used once is used.
         let answer = match answer(&service, &question, &principal, &caller).await {
             Ok((answer, _)) => answer,
             // Section 7.2.1: an error of one is a no, and is told with it.
@@ -245,7 +246,8 @@ async fn one(
     principal: &Principal,
     caller: &Caller,
 ) -> Result<Response, Rejection> {
-    let (answer, fields) = answer(service, question, principal, caller).await?;
+    let answered = answer(service, question, principal, caller).await;
+    let (answer, fields) = service.repeatable_for(principal, answered).await?;
     let mut response = ok(&answer);
     response.extensions_mut().insert(fields);
     Ok(response)
@@ -266,26 +268,25 @@ async fn answer(
     let action = question.action.as_ref().ok_or_else(|| required("action"))?;
     let resource = question.resource.as_ref().ok_or_else(|| required("resource"))?;
     let mut fields = LogFields { caller: Some(principal.name.clone()), ..LogFields::default() };
-    let Some(unknown) = unknown(subject, action, resource) else {
-        let properties = properties(action)?;
-        let run = identifier("subject.id", &subject.id)?;
-        let audience = identifier("resource.id", &resource.id)?;
-        let question = RegisteredQuestion { run, audience, ttl_seconds: properties.ttl_seconds };
-        let asked = service.lifetime_of(&question);
-        fields.run = Some(question.run.to_string());
-        let slot = service.slot()?;
-        let decided = service.decide_registered(question, principal, caller.origin(), slot).await;
-        return match decided {
-            Ok(decided) => {
-                fields.decision = Some(decided.decision.to_string());
-                let answer = Answer::of(&decided, &properties, asked);
-                Ok((answer, fields))
-            }
-            Err(problem) => Answer::of_problem(problem).map(|answer| (answer, fields)),
-        };
-    };
-    fields.reasons = Some(unknown.code.clone());
-    Ok((Answer::no(&[unknown]), fields))
+    if let Some(unknown) = unknown(subject, action, resource) {
+        fields.reasons = Some(unknown.code.clone());
+        return Ok((Answer::no(&[unknown]), fields));
+    }
+    let properties = properties(action)?;
+    let run = identifier("subject.id", &subject.id)?;
+    let audience = identifier("resource.id", &resource.id)?;
+    let ttl_seconds = properties.ttl_seconds.unwrap_or(service.config().default_ttl_seconds);
+    let question = RegisteredQuestion { run, audience, ttl_seconds };
+    fields.run = Some(question.run.to_string());
+    let slot = service.slot()?;
+    match service.decide_registered(question, principal, caller.origin(), slot).await {
+        Ok(decided) => {
+            fields.decision = Some(decided.decision.to_string());
+            let answer = Answer::of(&decided, ttl_seconds, properties.applies_terms);
+            Ok((answer, fields))
+        }
+        Err(problem) => Answer::of_problem(problem).map(|answer| (answer, fields)),
+    }
 }
 
 /// The reason that there is nothing to decide: it is about something else than a token of a run.
@@ -304,8 +305,7 @@ fn unknown(subject: &Entity, action: &Action, resource: &Entity) -> Option<Reaso
 
 fn properties(action: &Action) -> Result<Properties, Problem> {
     let Some(properties) = &action.properties else { return Ok(Properties::default()) };
-    let object = properties.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-    serde_json::from_value(Value::Object(object)).map_err(|_| {
+    serde_json::from_value(Value::Object(properties.clone())).map_err(|_| {
         Problem::invalid(
             "`action.properties`: expected `ttl_seconds`, a whole number, and `applies_terms`, true or false",
         )
@@ -333,15 +333,13 @@ impl Answer {
     }
 
     /// A decision, unless it says more than a yes can: then a no that says so, and has the terms.
-    fn of(decided: &Decided, properties: &Properties, asked: u32) -> Self {
+    fn of(decided: &Decided, asked: u32, applies_terms: bool) -> Self {
         let narrower = of_host(
             "door-cannot-narrow",
             "approved with narrower terms than were asked for; ask for these, or apply `terms` and say so (`applies_terms`)",
         );
         let (terms, reasons) = match &decided.outcome {
-            Ok(terms) if properties.applies_terms || is_as_asked(terms, asked) => {
-                (Some(terms), Vec::new())
-            }
+            Ok(terms) if applies_terms || is_as_asked(terms, asked) => (Some(terms), Vec::new()),
             Ok(terms) => (Some(terms), vec![ReasonBody::new(&narrower)]),
             Err(reasons) => (None, reasons.iter().map(ReasonBody::new).collect()),
         };

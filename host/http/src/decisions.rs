@@ -18,6 +18,9 @@ use super::input::{self, identifier};
 use super::registration;
 use countersign_issuer::{IssueRequest, LogFields, Permission, Problem, Service};
 
+/// The room in bytes for the members beside the run object.
+const BESIDE_RUN_BYTES: usize = registration::MAX_FACTS_BYTES + 8192;
+
 /// The body of a request.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -53,9 +56,6 @@ pub(super) struct TermsBody<'d> {
     ttl_seconds: u32,
     claims: BTreeMap<&'d str, &'d str>,
 }
-
-/// The room in bytes for the members beside the run object.
-const BESIDE_RUN_BYTES: usize = registration::MAX_FACTS_BYTES + 8192;
 
 impl<'d> TermsBody<'d> {
     pub(super) fn new(terms: &'d Terms) -> Self {

@@ -366,9 +366,9 @@ impl PendingDecision {
         &self.faults
     }
 
-    /// The decision's own record.
-    pub(crate) fn decision_json(&self) -> &str {
-        &self.json
+    /// Takes the decision's own record, which nothing else needs any more.
+    pub(crate) fn take_json(&mut self) -> String {
+        std::mem::take(&mut self.json)
     }
 
     /// Digest of the policy set that decided.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use countersign::{DISPLAY_NAMES, Facts, Run, RunnerId};
+use countersign::{DISPLAY_NAMES, FactName, Facts, Run, RunnerId};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -62,18 +62,15 @@ impl RegisteredRun {
     /// True when two registrations have the same facts. Their times do not matter, and neither do display names, which may
     /// change while a run goes on.
     pub fn same_facts(&self, other: &Self) -> bool {
-        let lasting = |facts: &Facts| {
-            facts
-                .iter()
-                .filter(|(name, _)| !DISPLAY_NAMES.contains(&name.as_str()))
-                .map(|(name, value)| (name.clone(), value.to_owned()))
-                .collect::<Vec<_>>()
-        };
         self.run == other.run
             && self.runner == other.runner
-            && lasting(&self.facts) == lasting(&other.facts)
+            && lasting(&self.facts).eq(lasting(&other.facts))
             && self.run_token == other.run_token
     }
+}
+
+fn lasting(facts: &Facts) -> impl Iterator<Item = (&FactName, &str)> {
+    facts.iter().filter(|(name, _)| !DISPLAY_NAMES.contains(&name.as_str()))
 }
 
 /// SHA-256 of a secret of many bits, which is all that is stored.

@@ -17,7 +17,8 @@ const VERSION: u32 = 1;
 /// Proof of what a candidate policy set would have decided: over which decisions, and with which differences.
 ///
 /// Its digest is of the compact JSON of everything else in it. Whoever has the log and the candidate can work it out again
-/// with this version and compare: counts and digests are the same on every machine.
+/// with this version and compare: counts and digests are the same on every machine, but for decisions with a fault that
+/// depends on the machine ([`Fault::MACHINE_CODES`](countersign::Fault::MACHINE_CODES)).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Evidence {
     version: u32,
@@ -30,6 +31,9 @@ pub struct Evidence {
     /// True if the source ended early, by damage.
     damaged: bool,
     compared: u64,
+    /// Verdicts that were taken from the record, and those that were evaluated.
+    reused: u64,
+    evaluated: u64,
     classes: BTreeMap<&'static str, u64>,
     faults: u64,
     not_replayable: BTreeMap<&'static str, u64>,
@@ -113,6 +117,8 @@ impl Evidence {
             candidate: candidate.to_string(),
             damaged: report.ended.is_some() || report.is_stopped,
             compared: report.summary.compared(),
+            reused: report.summary.reused,
+            evaluated: report.summary.evaluated,
             classes: Class::ALL.iter().map(|class| (class.as_str(), classes.of(*class))).collect(),
             faults: classes.faults,
             not_replayable: not_replayable.iter().map(|(why, n)| (why.as_str(), *n)).collect(),

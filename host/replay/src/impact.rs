@@ -201,7 +201,10 @@ impl Worker<'_> {
         }
         match head.read(&mut self.reader) {
             None => {}
-            Some(Ok(decision)) => self.compare(place, head.time, decision, batch),
+            Some(Ok(decision)) if self.options.filter.has_run(&decision.claims) => {
+                self.compare(place, head.time, decision, batch);
+            }
+            Some(Ok(_)) => batch.summary.left_out += 1,
             Some(Err(error)) => {
                 batch.not_replayable(NotReplayable::unreadable(place, Some(head.time), &error));
             }
@@ -211,7 +214,8 @@ impl Worker<'_> {
     fn question(&mut self, question: Question, batch: &mut Batch) {
         let Question { name, claims } = question;
         let time = claims.token().issued_at();
-        if !self.options.filter.has_time(time) {
+        let filter = &self.options.filter;
+        if !filter.has_time(time) || !filter.has_run(&claims) {
             batch.summary.left_out += 1;
             return;
         }
@@ -226,10 +230,6 @@ impl Worker<'_> {
     }
 
     fn compare(&mut self, place: Place, time: u64, before: RecordedDecision, batch: &mut Batch) {
-        if !self.options.filter.has_run(&before.claims) {
-            batch.summary.left_out += 1;
-            return;
-        }
         let after = self.project(&place, &before, batch);
         let comparison = compare(&before, &after);
         let summary = &mut batch.summary;
@@ -251,15 +251,12 @@ impl Worker<'_> {
     /// The outcome that the candidate would have, and for a sample of decisions the proof of it.
     fn project(&self, place: &Place, before: &RecordedDecision, batch: &mut Batch) -> Projection {
         let all = || self.candidate.project(&before.claims, &[]);
-        if self.options.sampling == Sampling::All {
-            return all();
-        }
-        let projected = self.candidate.project(&before.claims, &before.trace);
         let is_selected = match self.options.sampling {
             Sampling::Off => false,
-            Sampling::All => true,
+            Sampling::All => return all(),
             Sampling::OneIn(share) => self.is_sampled || is_one_in(share, &before.id),
         };
+        let projected = self.candidate.project(&before.claims, &before.trace);
         if projected.reused == 0 || !is_selected {
             return projected;
         }

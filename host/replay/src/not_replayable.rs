@@ -34,7 +34,8 @@ pub enum NotReplayableReason {
     /// All bindings that decided are there, but the policy set that decided had another name, scope or mode for one of
     /// them, or other bindings beside them.
     OtherSet,
-    /// A fault that depends on the machine (`deadline`, `stack`, `host`) is in the record, or came now.
+    /// A fault that depends on the machine (`deadline`, `stack`, `host`) is in the record, or came now: only where the same
+    /// policies decide again.
     MachineFault,
 }
 

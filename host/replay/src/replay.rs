@@ -249,14 +249,11 @@ impl Batch {
     }
 }
 
-/// The codes of faults that depend on the machine, by the contract of [`Fault`].
-const MACHINE_FAULTS: [&str; 3] = ["deadline", "stack", "host"];
-
 /// A fault in either decision that another machine, or a busier one, need not reproduce.
 fn machine_fault(before: &RecordedDecision, again: &Decision) -> Option<String> {
     let recorded = before.trace.iter().find_map(|entry| {
         let code = entry.result.as_ref().err()?.code.as_str();
-        MACHINE_FAULTS.contains(&code).then(|| {
+        Fault::MACHINE_CODES.contains(&code).then(|| {
             let name = &entry.binding.name;
             format!("binding `{name}` ended by `{code}`, which depends on the machine")
         })
@@ -268,7 +265,7 @@ fn machine_fault(before: &RecordedDecision, again: &Decision) -> Option<String> 
                 .as_ref()
                 .err()
                 .map(Fault::code)
-                .is_some_and(|c| MACHINE_FAULTS.contains(&c))
+                .is_some_and(|c| Fault::MACHINE_CODES.contains(&c))
         };
         let entry = again.trace().iter().find(is_machine)?;
         let (name, code) = (&entry.binding.name, entry.result.as_ref().err()?.code());

@@ -57,7 +57,8 @@ policy; that of the component identifies the engine.
 A warning is of what is likely to be a mistake: a comparison with a word as the run object spells it (`ApiKey`), where
 a policy sees `api-key`, is never true. --deny-warnings fails where there is one.
 
-Exit status: 0 if the component was built and the evaluator loads it, 1 otherwise.")]
+Exit status: 0 if the component was built and the evaluator loads it, and with --deny-warnings nothing is warned of
+(`policy.wasm` is written even then); 1 otherwise.")]
 pub(super) struct Build {
     /// The folder of the policy
     #[arg(value_name = "DIR", default_value = ".")]

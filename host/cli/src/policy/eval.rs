@@ -82,7 +82,9 @@ impl Eval {
         let mut folder = self.folder.read()?;
         let is_selected = !self.folder.selected().is_empty();
         if !is_selected {
+            let claims = std::mem::take(&mut folder.cases.claims);
             folder.cases = Cases::parse(UNCHANGED)?;
+            folder.cases.claims = claims;
         }
         let [case] = folder.cases.case.as_slice() else {
             bail!("--case: expected the name of one case of `[[case]]`");

@@ -146,7 +146,7 @@ fn ask(
     limits: Limits,
     what: &str,
 ) -> Result<Vec<(String, String)>> {
-    let mut answers = Vec::new();
+    let (mut answers, mut page) = (Vec::new(), Vec::new());
     loop {
         let question = BTreeMap::from([(what, answers.len())]);
         let config = BindingConfig {
@@ -165,16 +165,23 @@ fn ask(
                 bail!("the engine does not answer questions; build it anew with `make engines`")
             }
         };
-        let before = answers.len();
+        let before = std::mem::take(&mut page);
         for problem in problems {
             if problem.pointer == END {
+                answers.append(&mut page);
                 return Ok(answers);
             }
-            answers.push((problem.pointer, problem.message));
+            page.push((problem.pointer, problem.message));
         }
-        if answers.len() == before {
-            bail!("the engine gave no answer");
+        // Files that it does not take are no answer, wherever it is to begin.
+        if page == before {
+            let problems = page.iter().map(|(pointer, message)| format!("{pointer}: {message}"));
+            bail!(
+                "the engine does not take the files:\n{}",
+                problems.collect::<Vec<_>>().join("\n")
+            );
         }
+        answers.extend(page.iter().cloned());
     }
 }
 

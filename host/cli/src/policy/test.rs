@@ -208,7 +208,7 @@ impl Test {
             });
             let mut budget = self.total_fuel.budget(progress);
             let mut report = runner.run(&mut budget)?;
-            if folder.language == Some(Language::Rego) {
+            if folder.language == Some(Language::Rego) && self.folder.selected().is_empty() {
                 let of_rules = rego::test_rules(
                     runner.policy(),
                     &folder.settings,

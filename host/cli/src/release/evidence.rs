@@ -64,6 +64,7 @@ struct EvidenceFile {
     candidate: String,
     damaged: bool,
     compared: u64,
+    reused: u64,
     classes: BTreeMap<String, u64>,
     faults: u64,
     not_replayable: BTreeMap<String, u64>,
@@ -80,6 +81,7 @@ enum SourceFile {
 
 #[derive(Deserialize)]
 struct SampleFile {
+    decisions: u64,
     differ: u64,
 }
 
@@ -152,6 +154,12 @@ fn check(text: &str, expected: &Expected<'_>) -> Result<ReleaseEvidence> {
         evidence.sample.differ == 0,
         "in {} decisions of the sample an evaluation gave another verdict than the record: nothing is proven",
         evidence.sample.differ
+    );
+    ensure!(
+        evidence.reused == 0 || evidence.sample.decisions > 0,
+        "{} verdicts were taken from the record, and none was evaluated to prove that; make the evidence without \
+         `--sample none`",
+        evidence.reused
     );
     let unproven: u64 = evidence.not_replayable.values().sum();
     ensure!(unproven == 0, "{unproven} decisions of the log could not be decided again");

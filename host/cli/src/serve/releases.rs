@@ -72,7 +72,13 @@ impl Releases {
     pub(super) fn open(loader: &Arc<Loader>, snapshot: &Snapshot) -> Result<(Self, Deployment)> {
         let store = loader.releases();
         let hold = store.hold().context("releases")?;
-        let (state, note) = (store.state().context("releases")?, store.note()?);
+        let state = store.state().context("releases")?;
+        // The service writes it anew; what is lost is told twice.
+        let note = store.note().unwrap_or_else(|error| {
+            let error = countersign::visible(&error.to_string());
+            tracing::warn!(error, "the last report about releases is lost");
+            ServiceNote::default()
+        });
         let (active, mut prepared) = (state.active, HashMap::new());
         let deployment = match active {
             None => loader.deployment(snapshot)?,
@@ -187,12 +193,10 @@ impl Releases {
                     && entry.rollback_on_faults > 0
                     && left > 0 =>
             {
-                let evidence = state.evidence.as_ref();
                 Some(WatchedRelease {
                     step: state.active_step,
                     release,
                     previous: Arc::clone(previous),
-                    evidence: evidence.map_or((0, 0), |of| (of.faults, of.compared)),
                     min_faults: entry.rollback_on_faults,
                     during: Duration::from_secs(left),
                 })

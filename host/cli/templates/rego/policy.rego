@@ -1,9 +1,11 @@
 # Permits the definition workspace itself, and the workspaces on its list (data.json).
 #
-# `input.run` and `input.token` have the claims. `input.run.behavior` is "apply", "detect" or "destroy";
-# `input.run.definition.implementation` "manual", "terraform", "github-workflow", "gitlab-cicd", "azure-devops" or "other".
-# `input.run.trigger`, which a run may not have, has `author` and `author_kind`: "user", "api-key", "api-user", "system" or
-# "other".
+# `input.run` and `input.token` have the claims, in the contract's words and not the run object's ("apply", not "APPLY"):
+#   input.run.behavior                   "apply", "detect" (a dry run), "destroy"
+#   input.run.definition.implementation  "manual", "terraform", "github-workflow", "gitlab-cicd", "azure-devops", "other"
+#   input.run.trigger.author_kind        "user", "api-key", "api-user", "system", "other"
+# Absent, that is undefined: input.run.trigger of a run that nobody triggered, input.run.trigger.reason, input.run.runner,
+# input.run.building_block.project and input.run.building_block.platform. input.run.facts.name is a text or undefined.
 package countersign
 
 owner := input.run.building_block.workspace
@@ -18,10 +20,3 @@ deny contains {"code": "not-listed", "message": message} if {
 	not permit
 	message := sprintf("ask the platform team to put workspace `%s` on the list", [owner])
 }
-
-# What a policy compares with, in the contract's words, which are not the run object's ("apply", not "APPLY"):
-#   input.run.behavior                   "apply", "detect" (a dry run), "destroy"
-#   input.run.definition.implementation  "manual", "terraform", "github-workflow", "gitlab-cicd", "azure-devops", "other"
-#   input.run.trigger.author_kind        "user", "api-key", "api-user", "system", "other"
-# Absent, that is undefined: input.run.trigger of a run that nobody triggered, input.run.trigger.reason, input.run.runner,
-# input.run.building_block.project and input.run.building_block.platform. input.run.facts.name is a text or undefined.

@@ -1,6 +1,7 @@
 //! The report of the service: the steps that it has taken, and what it has seen of the candidate.
 //!
-//! Nothing follows from it but which steps are on record already; a lost one leads to records that say the same twice.
+//! A promotion looks at it: at the trial of the candidate, and at what decides. A lost one leads to records that say the same
+//! twice, and to a promotion without what was seen of the candidate.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -51,13 +52,16 @@ pub struct ServiceHold {
 }
 
 impl ReleaseStore {
-    /// The last report of the service; an empty one where there is none, or it cannot be read.
+    /// The last report of the service; an empty one where there is none.
     ///
     /// # Errors
-    /// When the system refuses to read it.
+    /// When it cannot be read, or is none.
     pub fn note(&self) -> Result<ServiceNote, ReleaseError> {
-        match read(&self.folder.join("service.json"), MAX_DESCRIPTION_BYTES) {
-            Ok(bytes) => Ok(serde_json::from_slice(&bytes).unwrap_or_default()),
+        let path = self.folder.join("service.json");
+        match read(&path, MAX_DESCRIPTION_BYTES) {
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes).map_err(|error| ReleaseError::damaged(path, error))
+            }
             Err(error) if error.is_missing() => Ok(ServiceNote::default()),
             Err(error) => Err(error.into()),
         }

@@ -1,7 +1,7 @@
 //! The state of releases: it follows from the steps, so there is always exactly one.
 
 use countersign::Digest;
-use countersign_issuer::{ReleaseAction, ReleaseEvidence, ReleaseStep};
+use countersign_issuer::{ReleaseAction, ReleaseStep};
 
 /// The state after the last step.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,8 +16,6 @@ pub struct ReleaseState {
     pub active_step: u64,
     /// True if it was promoted, and not adopted or rolled back to.
     pub is_promoted: bool,
-    /// The evidence that it was promoted by.
-    pub evidence: Option<ReleaseEvidence>,
     /// The releases that decided before it, the last one last: those that rollbacks go back to.
     pub before: Vec<Digest>,
     /// The release that is tried beside it.
@@ -62,7 +60,6 @@ impl ReleaseState {
         self.active = Some(step.release);
         (self.active_since, self.active_step) = (step.at, step.step);
         self.is_promoted = step.action == ReleaseAction::Promoted;
-        self.evidence = step.evidence.clone();
         // The one that decides has nothing to be compared with.
         self.candidate = self.candidate.filter(|candidate| *candidate != step.release);
         self.step = step.step;

@@ -73,6 +73,9 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// The codes of those that another machine, or a busier one, need not reproduce.
+    pub const MACHINE_CODES: [&'static str; 3] = ["deadline", "stack", "host"];
+
     /// The codes of all faults, as [`Fault::code`] has them.
     pub const CODES: [&'static str; 15] = [
         "out-of-fuel",

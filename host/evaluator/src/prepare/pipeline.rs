@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use wasmtime::component::Component;
 
 use super::cache::{CacheEntry, EntryOf};
 use super::compile::{CompileError, CompiledCode, Form, Preparation};
@@ -394,32 +395,41 @@ fn link(
     shape: Shape,
     limits: &Limits,
 ) -> Result<Guest, LoadError> {
-    link_on(engine, engine.preferred_code_slot(), limits.stack_bytes, code, shape)
+    let (slot, stack_bytes) = (engine.preferred_code_slot(), limits.stack_bytes);
+    let likely = Wiping::likely(code.as_bytes().len());
+    let component = load_on(engine, slot, stack_bytes, likely, code)?;
+    // The size of its memory is known now.
+    let wiping = Wiping::of(&component);
+    let component = match wiping == likely {
+        true => component,
+        false => load_on(engine, slot, stack_bytes, wiping, code)?,
+    };
+    guest_of(engine, (slot, stack_bytes), &component, code, shape)
 }
 
-fn link_on(
+fn load_on(
     engine: &Engine,
     slot: WorkerSlot,
     stack_bytes: u32,
+    wiping: Wiping,
+    code: &CompiledCode,
+) -> Result<Component, LoadError> {
+    let wasmtime = engine
+        .on_slot(slot, stack_bytes, wiping)
+        .map_err(|problem| LoadError::PrepareFailed { problem: escape(&problem, 512) })?;
+    code.load(wasmtime)
+}
+
+fn guest_of(
+    engine: &Engine,
+    (slot, stack_bytes): (WorkerSlot, u32),
+    component: &Component,
     code: &CompiledCode,
     shape: Shape,
 ) -> Result<Guest, LoadError> {
-    let load = |wiping| {
-        let wasmtime = engine
-            .on_slot(slot, stack_bytes, wiping)
-            .map_err(|problem| LoadError::PrepareFailed { problem: escape(&problem, 512) })?;
-        code.load(wasmtime)
-    };
-    let likely = Wiping::likely(code.as_bytes().len());
-    let mut component = load(likely)?;
-    // The size of its memory is known now.
-    let wiping = Wiping::of(&component);
-    if wiping != likely {
-        component = load(wiping)?;
-    }
-    let functions = functions(&component)?;
+    let functions = functions(component)?;
     let code = engine.code_cache().count(code.as_bytes().len() as u64);
-    Guest::new(&component, functions, shape, Placement { slot, stack_bytes, code })
+    Guest::new(component, functions, shape, Placement { slot, stack_bytes, code })
         .map_err(|error| invalid(&error))
 }
 
@@ -439,7 +449,8 @@ fn recompile_for(
     stack_bytes: u32,
 ) -> Result<Arc<Guest>, LoadError> {
     let code = CompiledCode::of(guest.component())?;
-    let copy = link_on(engine, slot, stack_bytes, &code, guest.shape())?;
+    let component = load_on(engine, slot, stack_bytes, Wiping::of(guest.component()), &code)?;
+    let copy = guest_of(engine, (slot, stack_bytes), &component, &code, guest.shape())?;
     Ok(Arc::new(if guest.is_configured() { copy.configured() } else { copy }))
 }
 

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use countersign::{Audience, Digest, RunId};
+use countersign::{Audience, Digest, Facts, RunId, RunnerId};
 use countersign_decision_log::NotDurable;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -35,8 +35,8 @@ pub struct RegisteredQuestion {
     pub run: RunId,
     /// The audience that the token would have.
     pub audience: Audience,
-    /// The lifetime that the token would have, in seconds; the default one unless given.
-    pub ttl_seconds: Option<u32>,
+    /// The lifetime that the token would have, in seconds.
+    pub ttl_seconds: u32,
 }
 
 /// A decision whose record was queued.
@@ -98,21 +98,26 @@ impl Service {
         origin: RequestOrigin,
         slot: Slot,
     ) -> Result<Decided, Problem> {
-        let facts = match self.facts_for(request.runner.as_ref(), &request.run, &request.facts) {
-            Ok(facts) => Ok(facts),
-            Err(refusal) => {
-                let of = (&request.run.id, request.runner.as_ref());
-                let (requester, now) = (principal.requester(), self.now()?);
-                let by = (&requester, principal.used.as_ref());
-                Err(self.refusal_on_record(refusal, of, by, &origin, now).await)
-            }
-        };
-        let facts = self.repeatable(principal.used.as_ref(), facts).await?;
+        let decided = self.decide_once(request, principal, origin, slot).await;
+        self.repeatable_for(principal, decided).await
+    }
+
+    async fn decide_once(
+        self: &Arc<Self>,
+        request: IssueRequest,
+        principal: &Principal,
+        origin: RequestOrigin,
+        slot: Slot,
+    ) -> Result<Decided, Problem> {
+        let facts = self.facts_for(request.runner.as_ref(), &request.run, &request.facts);
+        let of = (&request.run.id, request.runner.as_ref());
+        let facts = self.or_on_record(facts, of, principal, &origin, request.now).await?;
         self.decided(IssueRequest { facts, ..request }, principal, origin, slot).await
     }
 
     /// Decides on a token of a run that is registered, without issuing it, and returns the decision once its record is
-    /// durable.
+    /// durable. The principal's token stays used whatever comes of it: it may ask several questions at once, and
+    /// [`Service::repeatable_for`] is for the answer to all of them.
     ///
     /// # Errors
     /// When there is no such run, it has ended, its runner may not serve it, the lifetime is none that a token can have, or
@@ -125,29 +130,33 @@ impl Service {
         slot: Slot,
     ) -> Result<Decided, Problem> {
         let RegisteredQuestion { run, audience, ttl_seconds } = question;
-        let answered = async {
-            let ttl_seconds = self.lifetime(ttl_seconds)?;
-            let now = self.now()?;
-            let registered = self.registered_run(&run).await?;
-            let facts = match self.facts_now(&registered, now) {
-                Ok(facts) => facts,
-                Err(refusal) => {
-                    let of = (&run, Some(&registered.runner));
-                    let requester = principal.requester();
-                    let by = (&requester, principal.used.as_ref());
-                    return Err(self.refusal_on_record(refusal, of, by, &origin, now).await);
-                }
-            };
-            let request = IssueRequest::for_run(&registered, vec![audience], ttl_seconds, now);
-            Ok(IssueRequest { facts, ..request })
-        };
-        let request = self.repeatable(principal.used.as_ref(), answered.await).await?;
-        self.decided(request, principal, origin, slot).await
+        let ttl_seconds = self.lifetime(Some(ttl_seconds))?;
+        let now = self.now()?;
+        let registered = self.registered_run(&run).await?;
+        let facts = self.facts_now(&registered, now);
+        let of = (&run, Some(&registered.runner));
+        let facts = self.or_on_record(facts, of, principal, &origin, now).await?;
+        let request = IssueRequest::for_run(&registered, vec![audience], ttl_seconds, now);
+        self.decided(IssueRequest { facts, ..request }, principal, origin, slot).await
     }
 
-    /// The lifetime that a question is about, in seconds.
-    pub fn lifetime_of(&self, question: &RegisteredQuestion) -> u32 {
-        question.ttl_seconds.unwrap_or(self.config.default_ttl_seconds)
+    /// The facts of a run, or the refusal of a rule of the host, which is on record then.
+    async fn or_on_record(
+        &self,
+        facts: Result<Facts, Problem>,
+        of: (&RunId, Option<&RunnerId>),
+        principal: &Principal,
+        origin: &RequestOrigin,
+        now: u64,
+    ) -> Result<Facts, Problem> {
+        match facts {
+            Ok(facts) => Ok(facts),
+            Err(refusal) => {
+                let requester = principal.requester();
+                let by = (&requester, principal.used.as_ref());
+                Err(self.refusal_on_record(refusal, of, by, origin, now).await)
+            }
+        }
     }
 
     async fn decided(
@@ -159,8 +168,7 @@ impl Service {
     ) -> Result<Decided, Problem> {
         let used = principal.used.clone();
         let head = Head { requester: principal.requester(), origin, used };
-        let committed = self.committed(request, head, RecordKind::Decision, slot).await;
-        Ok(self.repeatable(principal.used.as_ref(), committed).await?.decided)
+        Ok(self.committed(request, head, RecordKind::Decision, slot).await?.decided)
     }
 
     /// Decides and signs on a thread that may be kept waiting, and waits until the record is durable. The slot stays with
@@ -247,17 +255,16 @@ impl Service {
             }
             Ok((pending, log)) => {
                 let (faults, queued) = (pending.faults().to_vec(), Instant::now());
-                let wanted = self.wants_decisions().then(|| pending.decision_json().to_owned());
+                let mut pending = pending;
+                let decision = pending.take_json();
                 let (policy_set, faulted) = (pending.policy_set(), !faults.is_empty());
                 pending.commit(&log, move |committed| {
                     drop(slot);
                     let _ = done.send(Ok(Answer { faults, queued, committed }));
                 });
                 // Once the record is queued: nothing of this is in its way.
-                if let Some(decision) = wanted {
-                    self.offer_to_watch(policy_set, faulted, &decision);
-                    self.offer_to_trial(decision);
-                }
+                self.offer_to_watch(policy_set, faulted, &decision);
+                self.offer_to_trial(decision);
             }
         }
     }

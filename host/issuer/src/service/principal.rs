@@ -93,6 +93,18 @@ impl Service {
         if first { Ok(()) } else { Err(IdentityError::Used) }
     }
 
+    /// Gives a principal's single-use token back where the whole answer is to ask again.
+    ///
+    /// # Errors
+    /// The answer's own.
+    pub async fn repeatable_for<T>(
+        &self,
+        principal: &Principal,
+        answer: Result<T, Problem>,
+    ) -> Result<T, Problem> {
+        self.repeatable(principal.used.as_ref(), answer).await
+    }
+
     /// Takes back the use of a token where the answer is to ask again: an answer of that kind can be asked for again.
     pub(super) async fn repeatable<T>(
         &self,

@@ -1,7 +1,6 @@
 //! The watch over a release that was promoted: decisions in which it faults, and the one before does not.
 //!
-//! Counting is done where a decision is made, and everything else on a thread of its own: only decisions with a fault are
-//! evaluated by the release before.
+//! They are looked at on a thread of their own: only decisions with a fault are evaluated by the release before.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -27,8 +26,6 @@ pub struct WatchedRelease {
     pub release: Digest,
     /// The policies before it.
     pub previous: Arc<PolicySet>,
-    /// The faults of its evidence, and the decisions of that.
-    pub evidence: (u64, u64),
     /// The number of decisions with a new fault from which on it is wrong: at least 1.
     pub min_faults: u64,
     /// The time for which it is watched.
@@ -46,7 +43,6 @@ pub(super) struct ReleaseWatch {
 
 #[derive(Default)]
 struct Shared {
-    decided: AtomicU64,
     faulted: AtomicU64,
     verdict: OnceLock<String>,
 }
@@ -66,26 +62,20 @@ impl Service {
         self.release_watch.store(begun.map(Arc::new));
     }
 
-    /// The step whose release is wrong, and why: it faults more often than its evidence says, where the release before does
-    /// not.
+    /// The step whose release is wrong, and why: it faults where the release before does not, and its evidence has no such
+    /// fault.
     pub fn release_fault(&self) -> Option<(u64, String)> {
         let watch = self.release_watch.load();
         let watch = watch.as_ref()?;
         Some((watch.step, watch.shared.verdict.get()?.clone()))
     }
 
-    /// Tells whether a release is watched, or a candidate tried: whoever does so wants the decision's record.
-    pub(super) fn wants_decisions(&self) -> bool {
-        self.trial.load().is_some() || self.release_watch.load().is_some()
-    }
-
-    /// Counts a decision of a policy set, and has it looked at if a policy faulted. Never waits.
+    /// Has a decision of a policy set looked at if a policy faulted. Never waits.
     pub(super) fn offer_to_watch(&self, policy_set: Digest, faulted: bool, decision: &str) {
         let watch = self.release_watch.load();
         let Some(watch) = watch.as_ref().filter(|watch| watch.release == policy_set) else {
             return;
         };
-        watch.shared.decided.fetch_add(1, Ordering::Relaxed);
         if faulted && Instant::now() < watch.until {
             // Where there is no room, as many wait as are needed.
             let _ = watch.queue.try_send(decision.to_owned());
@@ -117,12 +107,9 @@ fn run(watched: &WatchedRelease, shared: &Shared, waiting: &Receiver<String>) {
             continue;
         };
         let faulted = shared.faulted.fetch_add(1, Ordering::Relaxed) + 1;
-        let decided = shared.decided.load(Ordering::Relaxed).max(faulted);
-        if is_wrong(faulted, decided, watched.evidence, watched.min_faults) {
-            let (faults, of) = watched.evidence;
+        if faulted >= watched.min_faults {
             let verdict = format!(
-                "{faulted} of {decided} decisions fault, and not in the release before; the evidence has {faults} of \
-                 {of}; the last: {fault}"
+                "{faulted} decisions fault, and not in the release before; the last: {fault}"
             );
             let _ = shared.verdict.set(verdict);
         }
@@ -143,30 +130,4 @@ fn new_fault(decision: &RecordedDecision, previous: &PolicySet) -> Option<String
         });
         (!same).then(|| format!("{} of `{name}`", fault.code))
     })
-}
-
-/// Enough decisions fault, and a larger share than the evidence has.
-fn is_wrong(faulted: u64, decided: u64, (faults, compared): (u64, u64), min_faults: u64) -> bool {
-    let rate = u128::from(faulted) * u128::from(compared);
-    faulted >= min_faults && (compared == 0 || rate > u128::from(faults) * u128::from(decided))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_release_is_wrong_when_it_faults_more_often_than_its_evidence() {
-        for (faulted, decided, evidence, min, expected) in [
-            (0, 10, (0, 0), 1, false),
-            (1, 10, (0, 0), 1, true),
-            (2, 10, (0, 1000), 3, false),
-            (3, 10, (0, 1000), 3, true),
-            (3, 300, (10, 1000), 3, false),
-            (4, 300, (10, 1000), 3, true),
-            (u64::MAX, u64::MAX, (u64::MAX, u64::MAX), 1, false),
-        ] {
-            assert_eq!(is_wrong(faulted, decided, evidence, min), expected, "{faulted} {decided}");
-        }
-    }
 }

@@ -5,6 +5,7 @@
 //! counted. The candidate is evaluated in full, with nothing taken from the record.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use countersign::{DecisionReader, Digest, PolicySet};
 use countersign_replay::{Class, compare};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
 use super::Service;
 use crate::record::candidate_record;
@@ -25,8 +27,8 @@ const MAX_REST: Duration = Duration::from_secs(60);
 
 /// Records of differences that may come at once, and those that may follow each second: a candidate that differs everywhere
 /// must not fill the disk of the log. All are counted.
-const RECORDS_AT_ONCE: u32 = 1000;
-const RECORDS_PER_SECOND: u32 = 10;
+const RECORDS_AT_ONCE: NonZeroU32 = NonZeroU32::new(1000).unwrap();
+const RECORDS_PER_SECOND: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
 /// The stack of the thread, with room for a guest's.
 const STACK_BYTES: usize = 3 << 20;
@@ -64,9 +66,8 @@ struct Trying {
     percent: u32,
     shared: Arc<Shared>,
     reader: DecisionReader,
-    /// Records that may be written at once.
-    records: f64,
-    records_at: Instant,
+    /// Says whether another difference may be on record now.
+    records: DefaultDirectRateLimiter,
 }
 
 impl Service {
@@ -120,8 +121,9 @@ impl CandidateTrial {
             percent,
             shared: Arc::clone(&shared),
             reader: DecisionReader::new(),
-            records: f64::from(RECORDS_AT_ONCE),
-            records_at: Instant::now(),
+            records: RateLimiter::direct(
+                Quota::per_second(RECORDS_PER_SECOND).allow_burst(RECORDS_AT_ONCE),
+            ),
         };
         thread::Builder::new()
             .name("candidate".to_owned())
@@ -143,9 +145,8 @@ impl Trying {
         while let Ok(decision) = waiting.recv() {
             let started = Instant::now();
             self.compare(&decision);
-            // The rest of the time is for others. By the clock on the wall, so a busy processor leaves less for it.
-            let rest = started.elapsed() * (100 - self.percent) / self.percent;
-            thread::sleep(rest.min(MAX_REST));
+            // By the clock on the wall, so a busy processor leaves less for it.
+            thread::sleep(rest(started.elapsed(), self.percent));
         }
     }
 
@@ -169,7 +170,8 @@ impl Trying {
         if comparison.faults {
             service.metrics.candidate_faults.inc();
         }
-        if !(comparison.class.is_visible() || comparison.faults) || !self.may_record() {
+        let is_told = comparison.class.is_visible() || comparison.faults;
+        if !is_told || self.records.check().is_err() {
             return;
         }
         let record = service.now().map_err(|problem| format!("{problem:?}")).and_then(|now| {
@@ -189,19 +191,33 @@ impl Trying {
             (Ok(_), None) => {}
         }
     }
+}
 
-    /// Tells whether another difference may be on record now.
-    fn may_record(&mut self) -> bool {
-        let since = self.records_at.elapsed().as_secs_f64() * f64::from(RECORDS_PER_SECOND);
-        self.records = (self.records + since).min(f64::from(RECORDS_AT_ONCE));
-        self.records_at = Instant::now();
-        let may = self.records >= 1.0;
-        self.records -= f64::from(u8::from(may));
-        may
-    }
+/// The time that is for others after so much work, where the trial has so many percent: at most [`MAX_REST`].
+fn rest(worked: Duration, percent: u32) -> Duration {
+    (worked * (100 - percent) / percent).min(MAX_REST)
 }
 
 /// The classes of difference, by the words that metrics have.
 pub(crate) fn class_words() -> impl Iterator<Item = &'static str> {
     Class::ALL.into_iter().map(Class::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_leaves_the_trial_its_share() {
+        let second = Duration::from_secs(1);
+        for (worked, percent, expected) in [
+            (second, 100, Duration::ZERO),
+            (second, 50, second),
+            (second, 10, 9 * second),
+            (second, 5, 19 * second),
+            (second, 1, MAX_REST),
+        ] {
+            assert_eq!(rest(worked, percent), expected, "{percent}");
+        }
+    }
 }

@@ -37,7 +37,8 @@ pub(super) fn of_policy(
         Err(BindingError::Settings { problems, .. }) => {
             Ok(problems.into_iter().map(|problem| Warning(problem.message)).collect())
         }
-        // It was taken, or the fault is one of the additional work: the policy itself was taken before.
-        Ok(_) | Err(_) => Ok(Vec::new()),
+        Ok(_) => Ok(Vec::new()),
+        // The policy itself was taken before, so this is one of the additional work; and it is not known that there is none.
+        Err(error) => Ok(vec![Warning(format!("failed to look for warnings: {error}"))]),
     }
 }
