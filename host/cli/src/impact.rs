@@ -4,6 +4,7 @@ mod coverage;
 mod html;
 pub(crate) mod json;
 mod junit;
+mod markdown;
 mod questions;
 mod report;
 mod text;
@@ -110,7 +111,8 @@ pub(crate) struct Impact {
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
 
-    /// Write the report to a file as well, by its extension: `.html` (a page that stands alone), `.json` or `.xml` (JUnit)
+    /// Write the report to a file as well, by its extension: `.html` (a page that stands alone), `.md` (a comment
+    /// for a merge request), `.json` or `.xml` (JUnit)
     #[arg(long = "report", value_name = "FILE")]
     reports: Vec<PathBuf>,
 
@@ -134,6 +136,8 @@ enum ReportFormat {
     Junit,
     /// A page of HTML that stands alone
     Html,
+    /// A comment for a merge request
+    Markdown,
 }
 
 /// A manifest that was read, with its path.
@@ -345,6 +349,7 @@ fn formatted(format: ReportFormat, report: &Report, words: &BTreeSet<FailOn>) ->
         }
         ReportFormat::Junit => junit::report(report, words)?,
         ReportFormat::Html => html::page(report),
+        ReportFormat::Markdown => markdown::comment(report),
     })
 }
 
@@ -353,8 +358,12 @@ fn report_format(file: &Path) -> Result<ReportFormat> {
     match file.extension().and_then(|extension| extension.to_str()) {
         Some("html") => Ok(ReportFormat::Html),
         Some("json") => Ok(ReportFormat::Json),
+        Some("md") => Ok(ReportFormat::Markdown),
         Some("xml") => Ok(ReportFormat::Junit),
-        _ => bail!("{}: expected a name that ends in `.html`, `.json` or `.xml`", file.display()),
+        _ => bail!(
+            "{}: expected a name that ends in `.html`, `.md`, `.json` or `.xml`",
+            file.display()
+        ),
     }
 }
 

@@ -210,8 +210,9 @@ fn the_forms_of_the_report_agree() {
     let json = json_of(&decided.countersign(&format!("{line} --format json")));
     let digest = json["evidence"]["digest"].as_str().unwrap();
     assert!(human.stdout.contains(digest), "{}", human.stdout);
-    let ndjson = decided
-        .countersign(&format!("{line} --format ndjson --report forms.html --report forms.xml"));
+    let ndjson = decided.countersign(&format!(
+        "{line} --format ndjson --report forms.html --report forms.xml --report forms.md"
+    ));
     let lines: Vec<Value> =
         ndjson.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 5);
@@ -225,6 +226,30 @@ fn the_forms_of_the_report_agree() {
     let page = fs::read_to_string(decided.path().join("forms.html")).unwrap();
     assert!(page.contains("Fails on lost") && page.contains(digest), "{page}");
     assert_eq!(page.matches("<details>").count(), 4);
+    let comment = fs::read_to_string(decided.path().join("forms.md")).unwrap();
+    assert!(comment.contains("**fails on lost**"), "{comment}");
+    assert!(comment.contains(human.stdout.trim_end()), "{comment}");
+}
+
+/// A text that a policy gives is in a block of code that ends behind it, so it is no Markdown.
+#[test]
+fn a_comment_is_one_block_whatever_a_policy_says() {
+    let decided = decided();
+    fs::write(decided.path().join("scripted.wasm"), countersign_test_artifacts::SCRIPTED).unwrap();
+    let markup = "```` @everybody [here](https://example.com)";
+    let binding = format!(
+        "\n[[binding]]\nname = \"hostile\"\npolicy = \"scripted.wasm\"\nscope = \"all\"\nclaims = [\"team\"]\n\
+         settings = {{ answer = {{ permit = {{ claims = [[\"team\", '{markup}']] }} }} }}\n"
+    );
+    decided.write("mention.toml", &(manifest() + &binding));
+    let ran = decided.countersign("impact state/log --candidate mention.toml --format markdown");
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let lines: Vec<_> = ran.stdout.lines().collect();
+    let fences = (0..lines.len()).filter(|line| lines[*line].starts_with("`````"));
+    let [first, last] = fences.collect::<Vec<_>>()[..] else { panic!("{ran:?}") };
+    let hostile = (0..lines.len()).filter(|line| lines[*line].contains("@everybody"));
+    let hostile: Vec<_> = hostile.collect();
+    assert!(!hostile.is_empty() && hostile.iter().all(|line| (first..last).contains(line)));
 }
 
 /// The digest is of everything else in the evidence, so that whoever has that can check it.
