@@ -125,8 +125,12 @@ fn candidate(changed: usize) -> PolicySet {
         // A workspace, an audience or a ceiling that no request has.
         match settings.as_object_mut().expect("an object") {
             same if same.contains_key("also") => push(same, "also", json!("nobody")),
+            // As many as before: the message of a refusal says how many there are.
             allowed if allowed.contains_key("workspaces") => {
-                push(allowed, "workspaces", json!("nobody"))
+                let workspaces = allowed.get_mut("workspaces").and_then(Value::as_array_mut);
+                let list = workspaces.expect("a list");
+                let nobody = list.iter_mut().find(|name| **name == "team-0");
+                *nobody.expect("a workspace that no request has") = json!("nobody");
             }
             ceilings if ceilings.contains_key("destroy") => {
                 drop(ceilings.insert("destroy".into(), json!(3599)))

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
+use std::mem;
 use std::path::{Path, PathBuf};
 
 use crate::disk;
@@ -47,6 +48,8 @@ pub struct Reader {
     next: u64,
     /// The first record of the segment that was entered first, and the hash of the record before it.
     beginning: Option<(u64, ChainHash)>,
+    /// The memory of the segment before, for the next one.
+    spare: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -64,7 +67,13 @@ struct Segment {
 impl Reader {
     /// Starts at the record `from`, or at the first one after it that exists.
     pub fn new(folder: &Path, from: u64) -> Self {
-        Self { folder: folder.to_owned(), segment: None, next: from.max(1), beginning: None }
+        Self {
+            folder: folder.to_owned(),
+            segment: None,
+            next: from.max(1),
+            beginning: None,
+            spare: Vec::new(),
+        }
     }
 
     /// The first record of the segment where reading began, and the hash of the record before it; `None` before the first
@@ -129,9 +138,10 @@ impl Reader {
         let Some(segment::Segment { first, name }) = found else {
             return Ok(false);
         };
-        let bytes = segment::read(&self.folder, &name).map_err(io_error(&name))?;
-        let Some((heading, _)) = Heading::read(&bytes).filter(|(h, _)| h.first == first) else {
-            if after.is_none() || bytes.len() > HEADING_BYTES {
+        segment::read_into(&self.folder, &name, &mut self.spare).map_err(io_error(&name))?;
+        let heading = Heading::read(&self.spare).map(|(heading, _)| heading);
+        let Some(heading) = heading.filter(|heading| heading.first == first) else {
+            if after.is_none() || self.spare.len() > HEADING_BYTES {
                 return Err(ReadError::Damaged(Damage::Heading { segment: name }));
             }
             // The writer is creating it.
@@ -144,7 +154,9 @@ impl Reader {
         }
         let (offset, hash) = (HEADING_BYTES, heading.previous);
         self.beginning.get_or_insert((first, hash));
-        self.segment = Some(Segment { first, read: 0, name, bytes, offset, hash });
+        let bytes = mem::take(&mut self.spare);
+        let before = self.segment.replace(Segment { first, read: 0, name, bytes, offset, hash });
+        self.spare = before.map(|before| before.bytes).unwrap_or_default();
         Ok(true)
     }
 }

@@ -1,6 +1,6 @@
 //! One file of the chain: its name, its heading, and the kinds of damage.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -89,8 +89,23 @@ pub(crate) fn segments(names: impl IntoIterator<Item = String>) -> Vec<Segment> 
 /// # Errors
 /// If it cannot be read, or is compressed and longer than any segment.
 pub(crate) fn read(folder: &Path, name: &str) -> io::Result<Vec<u8>> {
-    let path = folder.join(name);
-    if name.ends_with(COMPRESSED) { decompressed(File::open(path)?) } else { fs::read(path) }
+    let mut bytes = Vec::new();
+    read_into(folder, name, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// Reads the segment in a file of a folder into memory that was used before: getting new memory for each segment from the
+/// system takes longer than the copying.
+///
+/// # Errors
+/// If it cannot be read, or is compressed and longer than any segment.
+pub(crate) fn read_into(folder: &Path, name: &str, bytes: &mut Vec<u8>) -> io::Result<()> {
+    bytes.clear();
+    let mut file = File::open(folder.join(name))?;
+    if name.ends_with(COMPRESSED) {
+        return decompress_into(file, bytes);
+    }
+    file.read_to_end(bytes).map(drop)
 }
 
 /// Decompresses a segment.
@@ -99,12 +114,17 @@ pub(crate) fn read(folder: &Path, name: &str) -> io::Result<Vec<u8>> {
 /// If it is not of gzip's format, or longer than any segment.
 pub(crate) fn decompressed(file: File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    MultiGzDecoder::new(file).take(MAX_DECOMPRESSED + 1).read_to_end(&mut bytes)?;
+    decompress_into(file, &mut bytes)?;
+    Ok(bytes)
+}
+
+fn decompress_into(file: File, bytes: &mut Vec<u8>) -> io::Result<()> {
+    MultiGzDecoder::new(file).take(MAX_DECOMPRESSED + 1).read_to_end(bytes)?;
     if bytes.len() as u64 > MAX_DECOMPRESSED {
         let problem = format!("longer than {MAX_DECOMPRESSED} bytes when it is decompressed");
         return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
     }
-    Ok(bytes)
+    Ok(())
 }
 
 /// One damage of a log, with its place.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use countersign::{DecisionReader, RecordedDecision, RecordedDecisionError};
+use memchr::memmem;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -94,7 +95,7 @@ impl<'r> RecordHead<'r> {
     /// The text before the decision with its closing brace must be an object of its own. So a decision that is a member of
     /// something else is not taken for the record's, and no text within quotes is: these are escaped there.
     fn parse_apart(record: &'r [u8]) -> Option<Self> {
-        let at = record.windows(DECISION.len()).position(|window| window == DECISION)?;
+        let at = memmem::find(record, DECISION)?;
         let decision = record.get(at + DECISION.len()..)?.strip_suffix(b"}")?;
         let head = [record.get(..at)?, b"}"].concat();
         let members: Members<'_> = serde_json::from_slice(&head).ok()?;

@@ -4,13 +4,18 @@
 //! for evaluations ([`PolicySet::project`](crate::PolicySet::project)). It is no [`Decision`], so no token is ever
 //! signed for it.
 
+mod known_parts;
 mod wire;
 
 use std::collections::HashMap;
+use std::mem;
 use std::sync::Arc;
 
+use memchr::memmem;
+use serde_json::Deserializer;
 use serde_json::value::RawValue;
 
+use self::known_parts::KnownParts;
 use self::wire::{BodyText, TraceText, VersionText};
 use super::Decision;
 use super::outcome::Outcome;
@@ -18,13 +23,16 @@ use super::verdict::Verdict;
 use crate::digest::Digest;
 use crate::limits::{EvaluationUsage, Limits, LimitsRecordError};
 use crate::policy_set::identity::BindingIdentity;
-use crate::request::claims::Claims;
+use crate::request::claims::{Claims, TokenRequest};
 use crate::request::identifier::IdentifierError;
 use crate::request::record::RecordError;
 use crate::text::escape;
 
 /// The version of decisions' records that this library reads and writes.
 const VERSION: u32 = 1;
+
+/// The beginning of the last member of a decision.
+const TRACE: &str = r#","trace":["#;
 
 /// Distinct bindings that a reader keeps, so that a log of many policy sets takes no more memory than one.
 const MAX_KEPT_BINDINGS: usize = 16_384;
@@ -108,11 +116,15 @@ pub enum RecordedDecisionError {
     },
 }
 
-/// Reads decisions of records. Keeps the bindings that it has met: most records of a log have the same ones.
+/// Reads decisions of records. Keeps the bindings that it has met, and parts of traces: most records of a log have the same
+/// ones.
 #[derive(Debug, Default)]
 pub struct DecisionReader {
     bindings: HashMap<Box<str>, Vec<KeptBinding>>,
     kept: usize,
+    parts: KnownParts,
+    /// The text before the trace, as an object of its own.
+    head: String,
 }
 
 /// A binding that was read, with the texts that it was read from.
@@ -137,6 +149,9 @@ impl DecisionReader {
     /// # Errors
     /// When the text is anything that no version up to this one has written.
     pub fn read(&mut self, text: &str) -> Result<RecordedDecision, RecordedDecisionError> {
+        if let Some(decision) = self.read_apart(text) {
+            return Ok(decision);
+        }
         let body: BodyText<'_> =
             serde_json::from_str(text).map_err(|error| match serde_json::from_str(text) {
                 Ok(VersionText { version: found }) if found != VERSION => {
@@ -150,24 +165,85 @@ impl DecisionReader {
         let id = id_of(text, &body.id)?;
         let claims = Claims::from_record(body.claims.get().as_bytes())?;
         let outcome = body.outcome(claims.token())?;
-        let mut trace = Vec::with_capacity(body.trace.len());
-        for entry in &body.trace {
-            trace.push(self.entry(entry, &claims)?);
+        let entries = body.trace.ok_or_else(|| RecordedDecisionError::Json {
+            problem: "missing field `trace`".to_owned(),
+        })?;
+        let mut trace = Vec::with_capacity(entries.len());
+        for entry in &entries {
+            trace.push(self.entry(entry, claims.token())?);
         }
         Ok(RecordedDecision { id, policy_set: body.policy_set, claims, outcome, trace })
+    }
+
+    /// Reads a decision whose last member is the trace, as every version writes it, without parsing parts of the trace that
+    /// were read before. `None` where anything is otherwise or wrong: then all of it is parsed, which finds out what.
+    fn read_apart(&mut self, text: &str) -> Option<RecordedDecision> {
+        let at = memmem::find(text.as_bytes(), TRACE.as_bytes())?;
+        let mut head = mem::take(&mut self.head);
+        head.clear();
+        head.push_str(text.get(..at)?);
+        head.push('}');
+        let decision = self.read_parts(text, &head, text.get(at + TRACE.len()..)?);
+        self.head = head;
+        decision
+    }
+
+    /// The text before the trace must be an object of its own once it is closed. So a trace that is a member of something
+    /// else is not taken for the decision's, and no text within quotes is: these are escaped there.
+    fn read_parts(&mut self, text: &str, head: &str, trace: &str) -> Option<RecordedDecision> {
+        let body: BodyText<'_> = serde_json::from_str(head).ok()?;
+        if body.version != VERSION || body.trace.is_some() {
+            return None;
+        }
+        let id = id_of(text, &body.id).ok()?;
+        let claims = Claims::from_record(body.claims.get().as_bytes()).ok()?;
+        let outcome = body.outcome(claims.token()).ok()?;
+        let trace = self.parts(trace, claims.token())?;
+        Some(RecordedDecision { id, policy_set: body.policy_set, claims, outcome, trace })
+    }
+
+    /// The parts of a trace up to the end of the decision.
+    fn parts(&mut self, mut rest: &str, token: &TokenRequest) -> Option<Vec<RecordedTrace>> {
+        let mut trace = Vec::new();
+        while rest != "]}" {
+            if !trace.is_empty() {
+                rest = rest.strip_prefix(',')?;
+            }
+            let (part, length) = match self.parts.find(rest, token) {
+                Some(known) => known,
+                None => self.part(rest, token)?,
+            };
+            trace.push(part);
+            rest = rest.get(length..)?;
+        }
+        Some(trace)
+    }
+
+    /// Parses the part that a text begins with, and tells its length.
+    fn part(&mut self, text: &str, token: &TokenRequest) -> Option<(RecordedTrace, usize)> {
+        // What stands before an object, such as a space, would be counted to it.
+        if !text.starts_with('{') {
+            return None;
+        }
+        let mut stream = Deserializer::from_str(text).into_iter::<TraceText<'_>>();
+        let entry = stream.next()?.ok()?;
+        let length = stream.byte_offset();
+        let part = self.entry(&entry, token).ok()?;
+        self.parts.keep(text.get(..length)?, token, &part);
+        Some((part, length))
     }
 
     fn entry(
         &mut self,
         entry: &TraceText<'_>,
-        claims: &Claims,
+        token: &TokenRequest,
     ) -> Result<RecordedTrace, RecordedDecisionError> {
         let error = |problem: String| {
             let binding = escape(entry.binding, 128);
             RecordedDecisionError::Binding { binding, problem }
         };
         let binding = self.binding(entry).map_err(error)?;
-        let result = entry.result(claims.token(), &binding.claims).map_err(error)?;
+        let result = entry.result(token, &binding.claims).map_err(error)?;
         entry.check_limits(&binding.limits).map_err(error)?;
         Ok(RecordedTrace { binding, result, used: entry.used() })
     }

@@ -228,13 +228,13 @@ impl<'v> Reader<'v> {
         let items = node.list(name, expected, max)?.iter().enumerate();
         items
             .map(|(index, item)| {
-                let pointer = format!("{}/{name}/{index}", node.pointer);
+                let pointer = || format!("{}/{name}/{index}", node.pointer);
                 match item {
-                    Value::String(text) => {
-                        text.parse().map_err(|problem| RunError::Identifier { pointer, problem })
-                    }
+                    Value::String(text) => text
+                        .parse()
+                        .map_err(|problem| RunError::Identifier { pointer: pointer(), problem }),
                     other => Err(RunError::WrongType {
-                        pointer,
+                        pointer: pointer(),
                         expected: "an identifier",
                         found: other.kind(),
                     }),

@@ -35,8 +35,9 @@ pub(super) struct BodyText<'r> {
     pub(super) policy_set: Digest,
     #[serde(borrow)]
     pub(super) claims: &'r RawValue,
-    #[serde(borrow)]
-    pub(super) trace: Vec<TraceText<'r>>,
+    /// Read apart from the others where it is the last member.
+    #[serde(borrow, default)]
+    pub(super) trace: Option<Vec<TraceText<'r>>>,
 }
 
 #[derive(Deserialize)]
