@@ -5,6 +5,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 
 use crate::frame::ChainHash;
+use crate::log::Position;
 use crate::segment::Damage;
 
 /// The file of the checkpoints, one a line.
@@ -56,11 +57,30 @@ pub trait CheckpointKey: Send + Sync {
     fn verify(&self, message: &[u8], signature: &str) -> bool;
 }
 
-#[derive(Serialize, Deserialize)]
+/// A checkpoint with its signature: one line of the file beside the segments, or a copy that is kept elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line {
-    checkpoint: Checkpoint,
-    signature: String,
+pub struct SignedCheckpoint {
+    /// The checkpoint.
+    pub checkpoint: Checkpoint,
+    /// Its signature, in base64url.
+    pub signature: String,
+}
+
+impl SignedCheckpoint {
+    /// Signs that a log has reached a record at `time`, in seconds since 1970. `None` if the key cannot sign.
+    pub fn sign(position: Position, time: u64, key: &dyn CheckpointKey) -> Option<Self> {
+        let checkpoint = Checkpoint::new(position.sequence, position.hash, time, key);
+        let signature = key.sign(&serde_json::to_vec(&checkpoint).ok()?)?;
+        Some(Self { checkpoint, signature })
+    }
+
+    /// True if the signature is the key's.
+    pub fn is_signed_by(&self, key: &dyn CheckpointKey) -> bool {
+        self.checkpoint.kid == key.kid()
+            && serde_json::to_vec(&self.checkpoint)
+                .is_ok_and(|message| key.verify(&message, &self.signature))
+    }
 }
 
 impl Checkpoint {
@@ -71,7 +91,8 @@ impl Checkpoint {
     /// Returns the line to append, with its line break.
     pub(crate) fn signed(self, key: &dyn CheckpointKey) -> Option<Vec<u8>> {
         let signature = key.sign(&serde_json::to_vec(&self).ok()?)?;
-        let mut line = serde_json::to_vec(&Line { checkpoint: self, signature }).ok()?;
+        let mut line =
+            serde_json::to_vec(&SignedCheckpoint { checkpoint: self, signature }).ok()?;
         line.push(b'\n');
         Some(line)
     }
@@ -106,7 +127,8 @@ pub(crate) fn read(bytes: &[u8], key: &dyn CheckpointKey) -> Checkpoints {
 /// The complete lines of the file whose checkpoints cover no record after `last`, as they are.
 pub(crate) fn up_to(bytes: &[u8], last: u64) -> Vec<u8> {
     let is_within = |line: &&[u8]| {
-        serde_json::from_slice::<Line>(line).is_ok_and(|line| line.checkpoint.sequence <= last)
+        serde_json::from_slice::<SignedCheckpoint>(line)
+            .is_ok_and(|line| line.checkpoint.sequence <= last)
     };
     bytes.split_inclusive(|byte| *byte == b'\n').filter(is_within).flatten().copied().collect()
 }
@@ -114,12 +136,12 @@ pub(crate) fn up_to(bytes: &[u8], last: u64) -> Vec<u8> {
 /// The checkpoint of the last line. Its signature is not looked at.
 pub(crate) fn last_of(lines: &[u8]) -> Option<Checkpoint> {
     let line = lines.split_inclusive(|byte| *byte == b'\n').next_back()?;
-    serde_json::from_slice::<Line>(line).ok().map(|line| line.checkpoint)
+    serde_json::from_slice::<SignedCheckpoint>(line).ok().map(|line| line.checkpoint)
 }
 
 fn read_line(text: &[u8], key: &dyn CheckpointKey) -> Result<Checkpoint, &'static str> {
     const NONE: &str = "not a checkpoint";
-    let line: Line = serde_json::from_slice(text).map_err(|_| NONE)?;
+    let line: SignedCheckpoint = serde_json::from_slice(text).map_err(|_| NONE)?;
     let message = serde_json::to_vec(&line.checkpoint).map_err(|_| NONE)?;
     if line.checkpoint.kid != key.kid() {
         return Err("signed by another key");

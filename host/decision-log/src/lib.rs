@@ -47,7 +47,7 @@ mod verify;
 mod writer;
 
 pub use archive::{ArchiveReport, archive};
-pub use checkpoint::{Checkpoint, CheckpointKey};
+pub use checkpoint::{Checkpoint, CheckpointKey, SignedCheckpoint};
 pub use copy::{CopyReport, copy_log};
 pub use disk::{Disk, Folder};
 pub use frame::{ChainHash, MAX_RECORD_BYTES};
