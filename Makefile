@@ -41,8 +41,8 @@ measure = mkdir -p target; (RUNS=$(RUNS); export RUNS; $(2)) > target/$(1).md; f
 kept = kind=$$(sed -n '1s/^[0-9]* × //; 1s/),.*//p' target/$(1).md | tr A-Z a-z | tr -cs 'a-z0-9\n' -); \
 	cp target/$(1).md benches/figures/$(1)-$$kind.md
 
-.PHONY: help demo serve install test e2e languages image deploy-check lint lint-engines unit doc policies engines toolchain golden deny clean trust-corpus
-.PHONY: fuzz corpus bench bench-build bench-check bench-compiling bench-decisions bench-flood bench-hostile bench-impact bench-languages bench-threads bench-tokens flame-graph kills schemathesis
+.PHONY: help demo serve install test e2e replicas languages image deploy-check lint lint-engines unit doc policies engines toolchain golden deny clean trust-corpus
+.PHONY: fuzz corpus bench bench-build bench-check bench-compiling bench-decisions bench-flood bench-hostile bench-impact bench-languages bench-replicas bench-threads bench-tokens flame-graph kills schemathesis
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -85,6 +85,10 @@ unit: toolchain
 e2e: toolchain ## Exchange tokens at stand-ins of the clouds, with the clouds' own clients (needs python3 with venv, and npm with Node 20 or newer)
 	@sh e2e/clients.sh
 	COUNTERSIGN_E2E=$(CURDIR)/target/e2e $(CARGO) test $(CARGO_FLAGS) --workspace --test clients -- --include-ignored
+
+replicas: toolchain ## Run stores and replicas on real PostgreSQL servers, which are killed, cut off and failed over (KILLS; installs PostgreSQL and pgbouncer)
+	@sh .ci/postgres
+	$(CARGO) test $(CARGO_FLAGS) --workspace --test store_contract --test postgres_store --test replicas -- --include-ignored --nocapture --test-threads 2
 
 languages: toolchain engines lint-engines ## Create, build and test a policy in each language, with its own tools; compare the engines with the libraries that they are made of, with node and with CPython (needs python3 with venv, and Node 20 or newer)
 	@echo "== languages"
@@ -162,6 +166,11 @@ bench-threads: toolchain
 bench-tokens: toolchain ## Measure tokens per second of the service, with durable records, and overload; fails on a regression (UPDATE=1 records)
 	$(CARGO) build $(CARGO_FLAGS) --release --bin countersign
 	@$(call measure,tokens,$(CARGO) bench $(CARGO_FLAGS) --bench tokens)
+
+bench-replicas: toolchain ## Measure tokens per second of one and two replicas on PostgreSQL, beside one process on SQLite
+	@sh .ci/postgres
+	$(CARGO) build $(CARGO_FLAGS) --release --bin countersign
+	@$(call measure,replicas,$(CARGO) bench $(CARGO_FLAGS) --bench replicas)
 
 bench-flood: toolchain ## Measure exchanges and probes while callers that have proved nothing flood the service; fails past its targets (RUNS=1)
 	$(CARGO) build $(CARGO_FLAGS) --release --bin countersign

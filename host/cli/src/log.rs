@@ -1,5 +1,6 @@
 //! `countersign log`
 
+mod anchors;
 mod records;
 mod retention;
 mod show;

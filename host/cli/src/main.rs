@@ -24,12 +24,14 @@ mod inspect;
 mod keys;
 mod limits_text;
 mod log;
+mod migrate;
 mod output;
 mod policy;
 mod progress;
 mod release;
 mod replay;
 mod replayed_log;
+mod replicas;
 mod request;
 mod runs;
 mod schema;
@@ -78,6 +80,8 @@ enum Command {
     Release(release::Release),
     Backup(backup::Backup),
     Restore(backup::Restore),
+    Migrate(migrate::Migrate),
+    Replicas(replicas::Replicas),
     Token(token::Token),
     Runs(runs::Runs),
     Env(env::Env),
@@ -118,6 +122,8 @@ fn main() -> ExitCode {
         Command::Release(command) => command.run(),
         Command::Backup(command) => command.run(),
         Command::Restore(command) => command.run(),
+        Command::Migrate(command) => command.run(),
+        Command::Replicas(command) => command.run(),
         Command::Token(command) => command.run(),
         Command::Runs(command) => command.run(),
         Command::Env(command) => command.run(),

@@ -22,6 +22,7 @@ use countersign_http::{Listeners, Tls, serve};
 use countersign_issuer::{Permission, Service, ServiceParts};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
+use tokio::time::MissedTickBehavior;
 
 use self::logging::LogForm;
 use self::releases::Releases;
@@ -167,6 +168,12 @@ impl Serve {
             reload::watch(of_reload, of_releases, tls.clone(), sighup, snapshot);
             releases::watch(Arc::clone(&service), releases);
             run_maintenance(Arc::clone(&service));
+            if let Some(database) = &config.database {
+                if database.url.is_exposed() {
+                    tracing::warn!("the connection to the database is plain beyond this machine");
+                }
+                run_beats(Arc::clone(&service), database.poll / 3).await;
+            }
             supervisor::keep_watchdog_quiet(&service);
             let scheme = if tls.is_some() { "https" } else { "http" };
             let issuer = service.url().as_str();
@@ -200,7 +207,7 @@ async fn prepare(
     loader: &Arc<Loader>,
     snapshot: &Snapshot,
 ) -> Result<(ServiceParts, Option<Arc<Tls>>, Arc<Releases>)> {
-    let state = ServiceState::open(loader).await?;
+    let state = ServiceState::open(loader, &loader.issuer(snapshot)?).await?;
     for recovered in &state.recovered {
         tracing::warn!(?recovered, "quarantined an incomplete record left by a crash");
     }
@@ -214,6 +221,34 @@ async fn prepare(
     let tls = tls.transpose().context("listen.certificate")?.map(Arc::new);
     let (releases, deployment, authorizer) = prepared.await??;
     Ok((state.into_parts(loader, deployment, authorizer), tls, Arc::new(releases)))
+}
+
+/// Tells the other replicas that this one is there, first of all at once. An error is said when it begins and when it ends.
+async fn run_beats(service: Arc<Service>, interval: Duration) {
+    let mut failing = beat(&service, false).await;
+    tokio::spawn(async move {
+        let mut due = tokio::time::interval(interval);
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            due.tick().await;
+            failing = beat(&service, failing).await;
+        }
+    });
+}
+
+async fn beat(service: &Arc<Service>, failing: bool) -> bool {
+    match service.beat().await {
+        Err(problem) if !failing => {
+            tracing::error!(?problem, "failed to reach the other replicas; trying again");
+            true
+        }
+        Err(_) => true,
+        Ok(()) if failing => {
+            tracing::info!("reached the other replicas again");
+            false
+        }
+        Ok(()) => false,
+    }
 }
 
 fn run_maintenance(service: Arc<Service>) {

@@ -33,6 +33,8 @@ mod backup;
 #[cfg(feature = "service")]
 mod bundle;
 #[cfg(feature = "service")]
+mod database;
+#[cfg(feature = "service")]
 pub mod engine;
 #[cfg(feature = "service")]
 mod error;
@@ -66,6 +68,8 @@ pub use backup::{BACKUP_FILE, Backup, BackupError, Restored, backup, restore};
 #[cfg(feature = "service")]
 pub use bundle::ManifestBundle;
 #[cfg(feature = "service")]
+pub use database::{MigrateOptions, forget_replica, migrate, replicas};
+#[cfg(feature = "service")]
 pub use error::DeploymentError;
 #[cfg(feature = "service")]
 pub use https_fetch::{FetchToken, HttpsFetch, HttpsFetchError, Origin};
@@ -88,12 +92,12 @@ pub use releases::{
 };
 #[cfg(feature = "service")]
 pub use service_config::{
-    Config, ConfigError, KeysEntry, ListenEntry, MAX_CONFIG_BYTES, ReleasesEntry, TlsEntry,
-    TrustedIssuerEntry,
+    Config, ConfigError, DatabaseEntry, KeysEntry, ListenEntry, MAX_CONFIG_BYTES, ReleasesEntry,
+    TlsEntry, TrustedIssuerEntry,
 };
 #[cfg(feature = "service")]
 pub use service_state::{
-    OpenStateError, ServiceState, checkpoint_signer, existing_keys, open_record_log,
+    ExistingKeys, OpenStateError, ServiceState, checkpoint_signer, existing_keys, open_record_log,
 };
 #[cfg(feature = "service")]
 pub use snapshot::{FileFingerprints, Snapshot};

@@ -1,6 +1,7 @@
 //! The deployment of a service: read when it starts, and again when a file has changed.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -109,6 +110,24 @@ impl Loader {
         &self.at_start
     }
 
+    /// The path of the configuration.
+    pub fn config_path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The issuer identifier in a snapshot.
+    ///
+    /// # Errors
+    /// When the manifest is missing or wrong, or names no issuer.
+    pub fn issuer(&self, snapshot: &Snapshot) -> Result<IssuerUrl, DeploymentError> {
+        let path = self.path(&snapshot.config(&self.path)?.policies);
+        let manifest =
+            snapshot.manifest(&path).map_err(|error| error.at(of_policies(&self.path)))?;
+        let url = manifest.issuer.as_ref().and_then(|issuer| issuer.url.as_ref());
+        let url = url.ok_or(DeploymentError::Lacks("`issuer.url` is missing"))?;
+        Ok(url.parse::<IssuerUrl>()?)
+    }
+
     /// Resolves a path that the configuration has.
     pub fn path(&self, path: &str) -> PathBuf {
         resolve_relative_to(&self.path, path)
@@ -212,6 +231,7 @@ impl Loader {
         let before = &self.at_start;
         let changed = [
             (config.state != before.state, "state"),
+            (config.database != before.database, "store, [database] or [replica]"),
             (config.listen.address != before.listen.address, "listen.address"),
             (config.listen.probes != before.listen.probes, "listen.probes"),
             (config.releases != before.releases, "[releases]"),
@@ -232,10 +252,33 @@ impl Loader {
     ) -> Result<Authorizer, DeploymentError> {
         let config = snapshot.config(&self.path)?;
         Ok(Authorizer {
+            digest: Some(self.access_digest(&config, snapshot)),
             trusted: self.trusted(&config, snapshot, url)?,
             api_keys: config.api_keys.clone(),
             runners: config.runners.clone(),
         })
+    }
+
+    /// Digest of everything that says who may call, by which replicas compare theirs.
+    fn access_digest(&self, config: &Config, snapshot: &Snapshot) -> Digest {
+        let mut text = format!("{:?}\n{:?}\n", config.trusted_issuers, config.runners.sorted());
+        for key in &config.api_keys {
+            let hash = Digest::of(key.hash.as_bytes());
+            let _ =
+                writeln!(text, "{} {hash} {:?} {:?}", key.name, key.permissions, key.expires_at);
+        }
+        // Files of keys and certificates are what they have, wherever each replica keeps them.
+        for entry in &config.trusted_issuers {
+            let keys = match &entry.keys {
+                KeysEntry::File(path) => Some(path),
+                KeysEntry::Discovered | KeysEntry::Url(_) => None,
+            };
+            for path in keys.into_iter().chain(&entry.ca_file) {
+                let digest = snapshot.file(&self.path(path)).map(|file| file.digest);
+                let _ = writeln!(text, "{:?}", digest.ok());
+            }
+        }
+        Digest::of(text.as_bytes())
     }
 
     fn trusted(

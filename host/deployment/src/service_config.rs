@@ -3,6 +3,7 @@
 mod file;
 mod listen;
 mod releases;
+mod store;
 mod trusted_issuer;
 
 use std::sync::Arc;
@@ -16,6 +17,8 @@ use crate::https_fetch::Origin;
 
 pub use file::ConfigError;
 pub use releases::ReleasesEntry;
+pub use store::DatabaseEntry;
+pub(crate) use store::is_replica_name;
 
 /// The maximum length of a configuration, in bytes.
 pub const MAX_CONFIG_BYTES: usize = 4 << 20;
@@ -27,6 +30,8 @@ pub struct Config {
     pub policies: String,
     /// `state`: the folder of database, log and keys.
     pub state: String,
+    /// `store`: the database that replicas share, in the place of the one in the folder of state.
+    pub database: Option<DatabaseEntry>,
     /// `[listen]`: the address and the certificate.
     pub listen: ListenEntry,
     /// The other tables.

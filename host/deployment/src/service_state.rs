@@ -5,13 +5,17 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use countersign::IssuerUrl;
 use countersign_decision_log::{Folder, LogConfig, LogWriter, Recovered};
 use countersign_issuer::{
-    Authorizer, CHECKPOINT_KEY_FILE, CheckpointKeyError, CheckpointSigner, Clock, KeyFolder,
-    KeyFolderError, KeyRing, KeyRingError, KeyTimes, OpenLogError, ServiceParts, SqliteStore,
-    Store, StoreError, SystemClock, UnboundError, check_bound, open_log,
+    Authorizer, CHECKPOINT_KEY_FILE, CheckpointKeyError, CheckpointSigner, Clock,
+    InvalidDatabaseUrl, KeyFolder, KeyFolderError, KeyRing, KeyRingError, KeyTimes, OpenLogError,
+    Replica, SealError, ServiceParts, SqliteStore, Store, StoreError, SystemClock, UnboundError,
+    check_bound, open_log,
 };
+use tokio::runtime::{Builder, Runtime};
 
+use crate::database::{open_shared, shared_keys};
 use crate::error::DeploymentError;
 use crate::files::{FileError, private_folder, resolve_relative_to};
 use crate::loader::{Deployment, Loader};
@@ -19,7 +23,8 @@ use crate::read::read_config;
 
 /// The store, the keys and the decision log of a service, with a clock that is not before what the log says.
 pub struct ServiceState {
-    keys: KeyFolder,
+    ring: KeyRing,
+    replica: Option<Replica>,
     store: Arc<dyn Store>,
     log: LogWriter,
     clock: Arc<dyn Clock>,
@@ -62,6 +67,29 @@ pub enum OpenStateError {
         /// The reason.
         source: OpenLogError,
     },
+    /// The configuration names no database that replicas share.
+    #[error("`store` is missing: the database is in the folder of state, and one process has it")]
+    NoDatabase,
+    /// A text is not the place of a database.
+    #[error("--url: {0}")]
+    Url(InvalidDatabaseUrl),
+    /// The key that seals private keys cannot be used.
+    #[error("{}", .path.display())]
+    SealingKey {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: SealError,
+    },
+    /// This process has no name among the replicas.
+    #[error(transparent)]
+    ReplicaName(std::io::Error),
+    /// The system gives no random numbers.
+    #[error("the system's random number generator failed")]
+    NoRandomness,
+    /// The system gives no thread.
+    #[error("failed to start a thread")]
+    Thread(#[source] std::io::Error),
     /// The store is not of the same time as the log.
     #[error("{}", .path.display())]
     Unbound {
@@ -81,29 +109,26 @@ pub enum OpenStateError {
 }
 
 impl ServiceState {
-    /// Opens the state that a configuration names; what is missing is made.
+    /// Opens the state that a configuration names, for an issuer; what is missing is made, but for the tables of a database
+    /// that replicas share.
     ///
     /// # Errors
     /// When a part of it cannot be opened, or another process has it.
-    pub async fn open(loader: &Loader) -> Result<Self, OpenStateError> {
+    pub async fn open(loader: &Loader, issuer: &IssuerUrl) -> Result<Self, OpenStateError> {
         let state = loader.path(&loader.config().state);
         private_folder(&state)?;
         let keys = KeyFolder::open(&keys_in(&state))?;
         let folder = state.join("log");
         // Locked before anything is touched that a running service holds.
         let disk = log_folder(&folder)?;
-        let path = state.join("issuer.db");
-        let opened = async {
-            let store = SqliteStore::open(&path).await?;
-            let mark = store.mark().await?;
-            Ok((Arc::new(store), mark))
+        let (store, ring, replica): (Arc<dyn Store>, _, _) = match &loader.config().database {
+            None => (embedded(&state, &folder).await?, KeyRing::in_folder(&keys), None),
+            Some(entry) => {
+                let (config, issuer) = (loader.config_path(), issuer.as_str());
+                let shared = open_shared(config, entry, issuer, &keys, &folder).await?;
+                (shared.store, shared.ring, Some(shared.replica))
+            }
         };
-        let opened: Result<(Arc<dyn Store>, _), StoreError> =
-            opened.await.map(|(store, mark)| (store as Arc<dyn Store>, mark));
-        let (store, mark) =
-            opened.map_err(|source| OpenStateError::Store { path: path.clone(), source })?;
-        check_bound(&folder, &mark)
-            .map_err(|source| OpenStateError::Unbound { path: path.clone(), source })?;
         let guarded = (Arc::clone(&store), keys.clone());
         let guard = move || {
             let (store, keys) = &guarded;
@@ -111,7 +136,7 @@ impl ServiceState {
             keys.check_place()
         };
         let (log, clock, recovered) = decision_log(disk, &folder, &keys, guard)?;
-        Ok(Self { keys, store, log, clock, recovered })
+        Ok(Self { ring, replica, store, log, clock, recovered })
     }
 
     /// Puts the parts of a service together.
@@ -126,23 +151,41 @@ impl ServiceState {
             config: loader.config().settings.clone(),
             context: deployment.context,
             authorizer,
-            keys: KeyRing::in_folder(&self.keys),
+            keys: self.ring,
             store: self.store,
             log: self.log,
             clock: self.clock,
+            replica: self.replica,
         }
     }
+}
+
+/// The keys of a service, for a command.
+pub struct ExistingKeys {
+    /// The keys, with their plan.
+    pub ring: KeyRing,
+    /// The times that they have.
+    pub times: KeyTimes,
+    /// The thread on which a database is asked.
+    _runtime: Option<Runtime>,
 }
 
 /// Opens the keys of the service that a configuration describes, with the times that they have. They must be there.
 ///
 /// # Errors
 /// When the configuration cannot be used, or the service has no keys.
-pub fn existing_keys(config: &Path) -> Result<(KeyRing, KeyTimes), OpenStateError> {
+pub fn existing_keys(config: &Path) -> Result<ExistingKeys, OpenStateError> {
     let parsed = read_config(config)?;
-    let state = resolve_relative_to(config, &parsed.state);
-    let keys = KeyRing::in_folder(&KeyFolder::existing(&keys_in(&state))?).require_plan()?;
-    Ok((keys, parsed.settings.key_times))
+    let times = parsed.settings.key_times;
+    if parsed.database.is_none() {
+        let state = resolve_relative_to(config, &parsed.state);
+        let ring = KeyRing::in_folder(&KeyFolder::existing(&keys_in(&state))?).require_plan()?;
+        return Ok(ExistingKeys { ring, times, _runtime: None });
+    }
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.map_err(OpenStateError::Thread)?;
+    let ring = runtime.block_on(shared_keys(config))?.require_plan()?;
+    Ok(ExistingKeys { ring, times, _runtime: Some(runtime) })
 }
 
 /// Opens the key that signs the checkpoints of a service's log, beside the service. Gives the folder of the log with it.
@@ -159,6 +202,21 @@ pub fn checkpoint_signer(config: &Path) -> Result<(PathBuf, CheckpointSigner), O
         .map_err(|source| OpenStateError::LogFolder { path: log.clone(), source })?;
     let key = CheckpointSigner::open(&keys, &log)?;
     Ok((log, key))
+}
+
+/// Opens the database in the folder of state, whose log is in `log`.
+async fn embedded(state: &Path, log: &Path) -> Result<Arc<dyn Store>, OpenStateError> {
+    let path = state.join("issuer.db");
+    let opened = async {
+        let store = SqliteStore::open(&path).await?;
+        let mark = store.mark().await?;
+        Ok((store, mark))
+    };
+    let opened =
+        opened.await.map_err(|source| OpenStateError::Store { path: path.clone(), source });
+    let (store, mark) = opened?;
+    check_bound(log, &mark).map_err(|source| OpenStateError::Unbound { path, source })?;
+    Ok(Arc::new(store))
 }
 
 fn keys_in(state: &Path) -> PathBuf {

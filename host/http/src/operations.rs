@@ -19,10 +19,15 @@ pub(super) async fn healthz(State(service): State<Arc<Service>>) -> Result<Respo
     Ok(document("alive\n", TEXT, "no-store"))
 }
 
-/// Answers with success when a token could be issued now.
+/// Answers with success when a token could be issued now, and says which other replicas are not as this one is.
 pub(super) async fn readyz(State(service): State<Arc<Service>>) -> Result<Response, Rejection> {
     service.ready().await?;
-    Ok(document("ready\n", TEXT, "no-store"))
+    let mut text = "ready\n".to_owned();
+    for remark in service.replica_remarks() {
+        text.push_str(&remark);
+        text.push('\n');
+    }
+    Ok(document(text, TEXT, "no-store"))
 }
 
 /// The metrics, in Prometheus' text format.

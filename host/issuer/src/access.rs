@@ -5,6 +5,7 @@ use std::fmt;
 use aws_lc_rs::rand;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use countersign::Digest;
 use zeroize::Zeroizing;
 
 use crate::identity::{Permission, TrustedIssuers};
@@ -24,6 +25,8 @@ pub struct Authorizer {
     pub trusted: TrustedIssuers,
     /// The runners that are known.
     pub runners: Runners,
+    /// Digest of all of it, by which replicas compare theirs; `None` where nobody does.
+    pub digest: Option<Digest>,
 }
 
 /// A key of the control plane, as it is kept.

@@ -5,16 +5,20 @@
 //! key follows from times that are written down once, when it is made and when its
 //! successor is: nothing has to happen for a key to become active.
 //!
-//! The plan ([`KeyPlan`]) is ours, in a file. The private keys are in a [`KeyCustody`], which knows nothing of time: a
-//! [`KeyFolder`], or any other.
+//! The plan ([`KeyPlan`]) is ours, in a file or in the database that replicas share ([`KeyPlans`]). The private keys are in
+//! a [`KeyCustody`], which knows nothing of time: a [`KeyFolder`], [`SealedKeys`] in the database, or any other.
 
 mod custody;
 mod folder;
 mod plan;
+mod plans;
 mod ring;
+mod sealed;
 
 pub use custody::{CustodyError, KeyCustody};
 pub(crate) use folder::write_private;
 pub use folder::{KeyFolder, KeyFolderError};
 pub use plan::{KeyEntry, KeyPlan, KeyTimes, Phase, RotateError};
+pub use plans::{DatabasePlans, KeyPlans, LoadedPlan};
 pub use ring::{KeyRing, KeyRingError, Keys};
+pub use sealed::{KeySealer, SealError, SealedKeys};

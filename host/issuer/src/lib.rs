@@ -27,6 +27,7 @@ mod metrics;
 mod problem;
 mod record;
 mod release;
+mod replica;
 mod runners;
 mod runs;
 mod service;
@@ -53,12 +54,14 @@ pub use identity::{
     is_secure, verified_claims,
 };
 pub use keys::{
-    CustodyError, KeyCustody, KeyEntry, KeyFolder, KeyFolderError, KeyPlan, KeyRing, KeyRingError,
-    KeyTimes, Keys, Phase, RotateError,
+    CustodyError, DatabasePlans, KeyCustody, KeyEntry, KeyFolder, KeyFolderError, KeyPlan,
+    KeyPlans, KeyRing, KeyRingError, KeySealer, KeyTimes, Keys, LoadedPlan, Phase, RotateError,
+    SealError, SealedKeys,
 };
 pub use problem::{LogFields, Problem, ProblemKind, Refused};
 pub use record::{OpenLogError, RecordKind, RequestOrigin, Requester, UsedToken, open_log};
 pub use release::{ReleaseAction, ReleaseEvidence, ReleaseStep};
+pub use replica::{Anchor, Replica, ReplicaProblem, anchors_of, last_anchors};
 pub use runners::{RunnerEntry, RunnerKind, Runners};
 pub use runs::{
     Liveness, MAX_SECRET_BYTES, MIN_SECRET_BYTES, RegisteredRun, RunTokenError, SecretHash,
@@ -69,8 +72,9 @@ pub use service::{
     ServiceParts, Slot, SubjectToken, TrialCounts, WatchedRelease,
 };
 pub use store::{
-    Registered, RunPage, RunQuery, SqliteStore, Store, StoreError, StoreMark, UnboundError,
-    changes_of, check_bound,
+    Beat, DatabaseUrl, InvalidDatabaseUrl, KeyPlanRow, Membership, Migrated, PostgresConfig,
+    PostgresStore, Register, Registered, ReplicaEntry, RunPage, RunQuery, SqliteStore, Store,
+    StoreError, StoreFailure, StoreMark, UnboundError, changes_of, check_bound,
 };
 
 /// A future that a trait's method gives.

@@ -58,6 +58,12 @@ pub(crate) struct Metrics {
     pub(crate) log_lines_dropped: IntCounter,
     /// Seconds since 1970; 0 where it has none.
     pub(crate) certificate_not_after: IntGauge,
+    /// By code.
+    pub(crate) store_failures: IntCounterVec,
+    /// By code: 1 while tokens do not leave for this reason.
+    pub(crate) replica_problem: IntGaugeVec,
+    pub(crate) replicas: IntGauge,
+    pub(crate) replica_logs_cut: IntGauge,
     pub(crate) trusted_issuers: TrustedIssuerMetrics,
 }
 
@@ -239,6 +245,24 @@ impl Metrics {
             clock_unsettled_seconds: gauge(
                 "countersign_clock_unsettled_seconds",
                 "Seconds by which the clock was set ahead within a day, also while the service was stopped.",
+            )?,
+            store_failures: counters(
+                "countersign_store_failures_total",
+                "Failures of the database, by code.",
+                &["code"],
+            )?,
+            replica_problem: gauges(
+                "countersign_replica_problem",
+                "1 while no token leaves this replica, by the reason's code.",
+                &["code"],
+            )?,
+            replicas: gauge(
+                "countersign_replicas",
+                "Replicas that this one sees, with itself; 0 in a service that is alone.",
+            )?,
+            replica_logs_cut: gauge(
+                "countersign_replica_logs_cut",
+                "Other replicas whose decision logs have lost what is anchored in this one.",
             )?,
             trusted_issuers,
             connection_errors: counter(

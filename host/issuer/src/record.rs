@@ -21,7 +21,9 @@ use crate::clock::{Clock, ClockError};
 use crate::decider::RecordHead;
 
 pub(crate) use self::candidate::candidate_record;
-pub(crate) use self::changes::{ChangeRecord, finished_record, refused_record, registered_record};
+pub(crate) use self::changes::{
+    ChangeRecord, finished_record, refused_record, registered_record, withheld_record,
+};
 
 /// The requester, as records have it.
 #[derive(Debug, Clone, Serialize)]

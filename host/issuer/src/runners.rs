@@ -1,6 +1,6 @@
 //! The runners of a platform: whose each is, and whom it serves.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use countersign::{Facts, FactsError, Reason, ReasonSource, Run, RunnerId, Workspace};
 
@@ -45,6 +45,11 @@ impl Runners {
     /// Adds a runner. False when it is there already.
     pub fn add(&mut self, id: RunnerId, entry: RunnerEntry) -> bool {
         self.0.insert(id, entry).is_none()
+    }
+
+    /// All of them, in the order of their ids.
+    pub fn sorted(&self) -> BTreeMap<&RunnerId, &RunnerEntry> {
+        self.0.iter().collect()
     }
 
     /// True when a runner is known, or none is.

@@ -5,15 +5,16 @@ mod decide;
 mod deciders;
 mod exchange;
 mod principal;
+mod rates;
 mod recording;
 mod registration;
 mod release_watch;
 mod releases;
+mod replica;
 mod slot;
 mod trial;
 mod trusted_keys;
 
-use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
@@ -22,12 +23,13 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use countersign::{Audience, Digest, IssuerUrl, RunId, RunnerId, SubjectFormats};
 use countersign_decision_log::{LogWriter, NotDurable};
 use countersign_signing::{Algorithm, Issuer};
-use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter};
+use governor::{DefaultKeyedRateLimiter, RateLimiter};
 use tokio::sync::Semaphore;
 
 use self::deciders::Deciders;
+use self::rates::quota;
 use self::release_watch::ReleaseWatch;
+use self::replica::ReplicaState;
 use self::trial::CandidateTrial;
 use crate::access::Authorizer;
 use crate::clock::{Clock, ClockError};
@@ -35,8 +37,9 @@ use crate::config::ServiceConfig;
 use crate::decider::{DecisionContext, SelectIssuer};
 use crate::keys::{KeyEntry, KeyRing, KeyRingError, Keys, Phase};
 use crate::metrics::{ALGORITHMS, Metrics, RateLimit};
-use crate::problem::{Problem, ProblemKind};
+use crate::problem::Problem;
 use crate::record;
+use crate::replica::Replica;
 use crate::store::Store;
 
 pub use decide::RegisteredQuestion;
@@ -69,6 +72,8 @@ pub struct ServiceParts {
     pub log: LogWriter,
     /// The clock.
     pub clock: Arc<dyn Clock>,
+    /// Its place among other replicas, where the store is shared.
+    pub replica: Option<Replica>,
 }
 
 /// A service that issues tokens: the state that its requests share.
@@ -104,6 +109,8 @@ pub struct Service {
     scraping: Mutex<()>,
     /// The last time that the store said that it is ready.
     store_answered: ArcSwapOption<Instant>,
+    replica: Option<ReplicaState>,
+    started: Instant,
     /// The lines of the process's own log that were dropped since this was last read.
     dropped_log_lines: OnceLock<Arc<AtomicU64>>,
 }
@@ -149,6 +156,7 @@ impl Service {
         let settled = parts.clock.settled()?;
         parts.keys.keep_schedule(config.algorithms(), &config.key_times, now, settled)?;
         let keys = parts.keys.load(&parts.url, now)?;
+        let log_end = parts.log.end();
         let service = Self {
             url: parts.url,
             context: ArcSwap::from_pointee(parts.context),
@@ -172,6 +180,8 @@ impl Service {
             release_watch: ArcSwapOption::empty(),
             scraping: Mutex::new(()),
             store_answered: ArcSwapOption::empty(),
+            replica: parts.replica.map(|replica| ReplicaState::new(replica, log_end)),
+            started: Instant::now(),
             dropped_log_lines: OnceLock::new(),
             config,
         };
@@ -266,7 +276,7 @@ impl Service {
             .await
             .map_err(Problem::failed)?
             .map_err(Problem::failed)?;
-        forgotten.map(drop).map_err(Problem::failed)
+        forgotten.map(drop).map_err(|error| self.store_failed(&error))
     }
 
     fn maintain_keys(&self, now: u64, settled: u64) -> Result<(), KeyRingError> {
@@ -298,6 +308,7 @@ impl Service {
         if closed.is_err() {
             tracing::error!("failed to close the decision log");
         }
+        self.leave().await;
         self.store.close().await;
     }
 
@@ -320,6 +331,7 @@ impl Service {
             return Err(Problem::unavailable(format!("the decision log: {why}")));
         }
         self.has_trusted_keys(now)?;
+        self.check_replica()?;
         self.store_ready().await
     }
 
@@ -330,7 +342,7 @@ impl Service {
         if answered.as_ref().is_some_and(|answered| answered.elapsed() < FRESH) {
             return Ok(());
         }
-        self.store.ready().await.map_err(Problem::failed)?;
+        self.store.ready().await.map_err(|error| self.store_failed(&error))?;
         self.store_answered.store(Some(Arc::new(Instant::now())));
         Ok(())
     }
@@ -369,6 +381,8 @@ impl Service {
                 metrics.log_room_bytes.set(number(room));
             }
         }
+        // It is shown whether or not anybody asks for a token.
+        let _ = self.check_replica();
         metrics.clock_failed.set(self.clock.now().is_err().into());
         metrics.clock_unsettled_seconds.set(number(self.clock.unsettled_seconds()));
         self.show_trusted_issuers(now);
@@ -422,8 +436,9 @@ impl Service {
     /// The JWK Set that is published now; or that of the last time that the clock gave, when it fails.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When it cannot be written, or a replica has lost the others for so long that they may have keys that it lacks.
     pub fn key_set(&self) -> Result<Vec<u8>, Problem> {
+        self.check_publication()?;
         let now = self.now().unwrap_or_else(|_| self.last_now.load(Ordering::Relaxed));
         serde_json::to_vec(&self.keys.load().key_set(now)).map_err(Problem::failed)
     }
@@ -436,24 +451,6 @@ impl Service {
         let now = self.clock.now().map_err(Problem::failed)?;
         self.last_now.store(now, Ordering::Relaxed);
         Ok(now)
-    }
-
-    /// Fails when a runner exceeds its rate, and says when it may ask again.
-    fn check_runner_rate(&self, runner: &RunnerId) -> Result<(), Problem> {
-        self.runner_rate.check_key(runner).map_err(|until| {
-            self.metrics.count_rate_limited(RateLimit::Runner);
-            too_many("the runner requests too many tokens", &until)
-                .detail(format!("runner {runner}"))
-        })
-    }
-
-    /// Fails when the holder of a run's token exceeds its rate, and says when it may ask again. Checked before the
-    /// runner's rate: one run must not use up what all runs of its runner share.
-    fn check_run_rate(&self, run: &RunId) -> Result<(), Problem> {
-        self.run_rate.check_key(run).map_err(|until| {
-            self.metrics.count_rate_limited(RateLimit::Run);
-            too_many("the run token requests too many tokens", &until).detail(format!("run {run}"))
-        })
     }
 
     fn show_policies(&self) {
@@ -477,17 +474,4 @@ impl Service {
             }
         }
     }
-}
-
-fn too_many(
-    description: &str,
-    until: &NotUntil<<DefaultClock as governor::clock::Clock>::Instant>,
-) -> Problem {
-    let wait = until.wait_time_from(DefaultClock::default().now());
-    Problem::new(ProblemKind::TooManyRequests, description).retry_after(wait.as_secs() + 1)
-}
-
-fn quota(per_second: u32, burst: u32) -> Quota {
-    let at_least_one = |number: u32| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
-    Quota::per_second(at_least_one(per_second)).allow_burst(at_least_one(burst))
 }

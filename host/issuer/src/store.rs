@@ -1,6 +1,9 @@
 //! The state of an issuer: its runs, and the tokens that were used once.
 
 mod bound;
+mod failure;
+mod postgres;
+mod row;
 mod sqlite;
 
 use std::io;
@@ -13,6 +16,11 @@ use crate::BoxFuture;
 use crate::runs::RegisteredRun;
 
 pub use bound::{StoreMark, UnboundError, changes_of, check_bound};
+pub use failure::StoreFailure;
+pub use postgres::{
+    Beat, DatabaseUrl, InvalidDatabaseUrl, KeyPlanRow, Membership, Migrated, PostgresConfig,
+    PostgresStore, Register, ReplicaEntry,
+};
 pub use sqlite::SqliteStore;
 
 /// Keeps runs, and tokens that may be used once. What it has acknowledged survives a crash.
@@ -125,6 +133,75 @@ pub enum StoreError {
     /// The database failed.
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
+    /// There is no connection.
+    #[error("the database cannot be reached")]
+    Unreachable(#[source] sqlx::Error),
+    /// It did not answer in time.
+    #[error("the database did not answer in time")]
+    Slow,
+    /// It takes no changes.
+    #[error("the database takes no changes: it is a standby, or read-only; expected the primary")]
+    ReadOnly,
+    /// It forgets what it has acknowledged when it fails.
+    #[error("{problem}")]
+    Asynchronous {
+        /// The setting.
+        problem: &'static str,
+    },
+    /// It has no tables of this program.
+    #[error("the database has no tables of Countersign: run `countersign migrate`")]
+    NoTables,
+    /// Its tables are of an earlier version.
+    #[error(
+        "the database's tables are of version {found}, and this program needs {expected}: run `countersign migrate`"
+    )]
+    EarlierVersion {
+        /// The version of the tables.
+        found: i32,
+        /// This program's.
+        expected: i32,
+    },
+    /// Its tables are of a later version.
+    #[error(
+        "the database's tables are of version {found}, and this program knows up to {expected}: use the later version \
+         of Countersign that made them"
+    )]
+    LaterVersion {
+        /// The version of the tables.
+        found: i32,
+        /// This program's.
+        expected: i32,
+    },
+    /// It belongs to another issuer.
+    #[error("the database belongs to the issuer {found}, and this one is {expected}")]
+    OtherInstallation {
+        /// The issuer in the database.
+        found: String,
+        /// This one.
+        expected: String,
+    },
+    /// Another process has the name of this replica.
+    #[error(
+        "another process is the replica `{name}`: each has a name and a folder of state of its own (`replica.name`)"
+    )]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// Another process has taken the replica's name, or the database was put back to an earlier time.
+    #[error(
+        "the database has been here {found} times by this replica's name, and this process {expected} times: another \
+         process took the name, or the database was put back to an earlier time"
+    )]
+    Displaced {
+        /// The number in the database.
+        found: i64,
+        /// The number of this process.
+        expected: i64,
+    },
+    /// The plan of keys in the database is malformed.
+    #[error("the plan of keys in the database is malformed: {0}")]
+    Plan(String),
     /// The migration to this version's tables failed.
     #[error("the database migration failed")]
     Migrate(#[from] sqlx::migrate::MigrateError),

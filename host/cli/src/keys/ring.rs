@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use countersign_deployment::existing_keys;
+use countersign_deployment::{ExistingKeys, existing_keys};
 use countersign_issuer::KeyEntry;
 use countersign_signing::Algorithm;
 use serde::Serialize;
@@ -18,8 +18,8 @@ use crate::output::{self, Exit, Format};
 #[derive(Args)]
 #[command(after_help = "\
 A key is published before it signs, for as long as verifiers cache a key set, and after it has signed,
-until its last token has expired and no verifier caches an older key set. Keys in the folder that are in
-no plan, which a crash can leave behind, are listed on stderr.
+until its last token has expired and no verifier caches an older key set. Keys that are in no plan, which a
+crash can leave behind, are listed on stderr.
 
 The JSON is a list with `kid`, `algorithm`, `phase` (`published`, `active`, `retired` or
 `removed`), and the times `published`, `active`, `retired` and `removed`, in seconds since 1970 or null.")]
@@ -91,17 +91,16 @@ impl<'k> Printed<'k> {
 
 impl List {
     pub(super) fn run(&self) -> Result<Exit> {
-        let (ring, _) = existing_keys(&self.config)?;
+        let keys = existing_keys(&self.config)?;
+        let ring = &keys.ring;
         let (plan, now) = (ring.plan()?, clock::now(None)?);
-        let keys: Vec<_> = plan.keys.iter().map(|key| Printed::new(key, now)).collect();
+        let printed: Vec<_> = plan.keys.iter().map(|key| Printed::new(key, now)).collect();
         match self.format {
-            Format::Json => output::print_json(&keys)?,
-            Format::Human => output::print(&text(&keys))?,
+            Format::Json => output::print_json(&printed)?,
+            Format::Human => output::print(&text(&printed))?,
         }
         for kid in ring.unplanned()? {
-            output::status(&format!(
-                "key {kid} is in the folder but in no plan: nothing signs with it"
-            ));
+            output::status(&format!("key {kid} is there but in no plan: nothing signs with it"));
         }
         Ok(Exit::Success)
     }
@@ -109,7 +108,7 @@ impl List {
 
 impl Rotate {
     pub(super) fn run(&self) -> Result<Exit> {
-        let (ring, times) = existing_keys(&self.config)?;
+        let ExistingKeys { ring, times, .. } = &existing_keys(&self.config)?;
         let now = clock::now(None)?;
         let mut algorithms = vec![self.algorithm.unwrap_or(AlgorithmWord::Rs256).into()];
         if self.at_once && self.algorithm.is_none() {
@@ -120,7 +119,7 @@ impl Rotate {
         }
         let mut kids = Vec::new();
         for algorithm in algorithms {
-            kids.push(ring.rotate(algorithm, &times, self.at_once, now)?);
+            kids.push(ring.rotate(algorithm, times, self.at_once, now)?);
         }
         let plan = ring.plan()?;
         let made: Vec<_> = plan

@@ -1,5 +1,6 @@
 //! `countersign log verify`
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,7 @@ use countersign_decision_log::{ChainHash, LogConfig, Reader, Report};
 use countersign_issuer::{CHECKPOINT_KEY_FILE, CheckpointVerifier};
 use serde::Serialize;
 
-use super::LogPlace;
+use super::anchors::{VerifiedLog, compare};
 use crate::output::{self, Exit, FAILURE, Format, SUCCESS, Styled};
 use crate::progress;
 use countersign_deployment::files;
@@ -21,6 +22,7 @@ Examples:
   countersign log verify state/log
   countersign log verify state/log --key checkpoint-key.json --at-least 1200000
   countersign log verify state/log --after /archive/log
+  countersign log verify issuer-0/log issuer-1/log issuer-2/log
 
 Whoever can write to the folder can also remove records that no checkpoint covers yet, truncate
 records and checkpoints together, or replace everything including the key. So keep
@@ -30,18 +32,24 @@ records and checkpoints together, or replace everything including the key. So ke
 A log that was pruned begins with the record that its signed statement names; `--after` verifies the archive
 as well, and that the log goes on where it ends.
 
+Replicas have each other's checkpoints in their logs (anchors). Given several logs, each is verified by itself, and
+compared with what the others have of it: one that was cut, put back or replaced as a whole is found out by them. `--key` is
+given once for each log then, in their order, or not at all.
+
 The JSON has `first`, `last`, `hash` (of the last record), `records`, `segments`, `checkpoints` (that
 are signed and agree), `covered` (the last record that one covers), and `damage` (a list, empty for an
-intact log).
+intact log). Of several logs it has `logs` (each with these, and `folder`), `anchors` (that agree or do not), `missing` (the
+replicas that anchors are of whose logs were not given) and `damage` (of what the logs say of one another).
 
 Exit status: 0 the log is intact, 1 anything else.")]
 pub(super) struct Verify {
-    #[command(flatten)]
-    place: LogPlace,
+    /// The folder of the log, or those of several replicas
+    #[arg(value_name = "FOLDER", required = true)]
+    folders: Vec<PathBuf>,
 
     /// The public key of the checkpoints, a JWK Set [default: checkpoint-key.json in the folder]
     #[arg(long, value_name = "FILE")]
-    key: Option<PathBuf>,
+    key: Vec<PathBuf>,
 
     /// The record that checkpoints must cover at least
     #[arg(long, value_name = "SEQUENCE", default_value_t = 0)]
@@ -68,16 +76,41 @@ struct Printed {
     damage: Vec<String>,
 }
 
+#[derive(Serialize)]
+struct PrintedLogs {
+    logs: Vec<PrintedLog>,
+    anchors: u64,
+    missing: BTreeSet<String>,
+    damage: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct PrintedLog {
+    folder: String,
+    #[serde(flatten)]
+    printed: Printed,
+}
+
 impl Verify {
     pub(super) fn run(&self) -> Result<Exit> {
-        let folder = self.place.folder()?;
+        match self.folders.as_slice() {
+            [folder] => self.run_one(folder),
+            folders => self.run_several(folders),
+        }
+    }
+
+    fn run_one(&self, folder: &Path) -> Result<Exit> {
+        let folder = super::folder_of(folder)?;
         let name = || folder.display().to_string();
-        let default = || folder.join(CHECKPOINT_KEY_FILE);
-        let key_file = self.key.clone().unwrap_or_else(default);
-        let report = verified_by(folder, &key_file).with_context(name)?;
+        let key_file = match self.key.as_slice() {
+            [] => folder.join(CHECKPOINT_KEY_FILE),
+            [key] => key.clone(),
+            _ => bail!("--key: expected one for each log"),
+        };
+        let (_, report) = verified_by(folder, &key_file).with_context(name)?;
         let mut printed = self.printed(&report);
         if let Some(archive) = &self.after {
-            let archived = verified_by(super::folder_of(archive)?, &key_file)
+            let (_, archived) = verified_by(super::folder_of(archive)?, &key_file)
                 .with_context(|| archive.display().to_string())?;
             let damage = archived.damage.iter();
             printed.damage.extend(damage.map(|damage| format!("{}: {damage}", archive.display())));
@@ -91,6 +124,44 @@ impl Verify {
             Format::Human => output::print(&text(&printed))?,
         }
         Ok(if printed.damage.is_empty() { Exit::Success } else { Exit::Failed })
+    }
+
+    fn run_several(&self, folders: &[PathBuf]) -> Result<Exit> {
+        if self.after.is_some() || self.at_least > 0 {
+            bail!("--after and --at-least are for one log");
+        }
+        if !self.key.is_empty() && self.key.len() != folders.len() {
+            bail!("--key: expected one for each log, or none");
+        }
+        let mut logs = Vec::new();
+        for (index, folder) in folders.iter().enumerate() {
+            let folder = super::folder_of(folder)?.to_owned();
+            let default = || folder.join(CHECKPOINT_KEY_FILE);
+            let key_file = self.key.get(index).cloned().unwrap_or_else(default);
+            let (key, report) =
+                verified_by(&folder, &key_file).with_context(|| folder.display().to_string())?;
+            logs.push(VerifiedLog { folder, key, report });
+        }
+        let compared = progress::with_spinner("comparing the logs", || compare(&logs))?;
+        let printed = PrintedLogs {
+            logs: logs
+                .iter()
+                .map(|log| PrintedLog {
+                    folder: log.folder.display().to_string(),
+                    printed: self.printed(&log.report),
+                })
+                .collect(),
+            anchors: compared.anchors,
+            missing: compared.missing,
+            damage: compared.damage,
+        };
+        match self.format {
+            Format::Json => output::print_json(&printed)?,
+            Format::Human => output::print(&text_of_several(&printed))?,
+        }
+        let is_whole = printed.damage.is_empty()
+            && printed.logs.iter().all(|log| log.printed.damage.is_empty());
+        Ok(if is_whole { Exit::Success } else { Exit::Failed })
     }
 
     fn printed(&self, report: &Report) -> Printed {
@@ -116,7 +187,7 @@ impl Verify {
 
 /// Verifies a log with the key in its folder.
 pub(crate) fn verified(folder: &Path) -> Result<Report> {
-    verified_by(super::folder_of(folder)?, &folder.join(CHECKPOINT_KEY_FILE))
+    Ok(verified_by(super::folder_of(folder)?, &folder.join(CHECKPOINT_KEY_FILE))?.1)
 }
 
 /// Checks that a log goes on from the end of its archive, or has the archive's last record. The log begins with the
@@ -155,13 +226,40 @@ pub(super) fn continues(
     Ok(())
 }
 
-fn verified_by(folder: &Path, key_file: &Path) -> Result<Report> {
+fn verified_by(folder: &Path, key_file: &Path) -> Result<(CheckpointVerifier, Report)> {
     let key = CheckpointVerifier::parse(&files::read(key_file, 1 << 16)?)
         .with_context(|| key_file.display().to_string())?;
     let checked = progress::with_spinner("checking the log", || {
         countersign_decision_log::verify(folder, &LogConfig::default(), &key)
     });
-    Ok(checked?)
+    Ok((key, checked?))
+}
+
+fn text_of_several(logs: &PrintedLogs) -> String {
+    let mut text = String::new();
+    for log in &logs.logs {
+        let _ = write!(text, "{}: {}", countersign::visible(&log.folder), self::text(&log.printed));
+    }
+    for damage in &logs.damage {
+        let _ = writeln!(text, "{} {}", Styled(FAILURE, "damaged:"), countersign::visible(damage));
+    }
+    let anchors = logs.anchors;
+    match logs.damage.is_empty() {
+        true => {
+            let whole = Styled(SUCCESS, "whole");
+            let _ =
+                writeln!(text, "{whole}: {anchors} anchors agree with the logs that they are of");
+        }
+        false => {
+            let _ = writeln!(text, "{anchors} anchors were compared");
+        }
+    }
+    if !logs.missing.is_empty() {
+        let names: Vec<_> = logs.missing.iter().map(String::as_str).collect();
+        let _ =
+            writeln!(text, "not compared, since their logs were not given: {}", names.join(", "));
+    }
+    text
 }
 
 fn text(report: &Printed) -> String {

@@ -56,6 +56,11 @@ pub(crate) fn configure(folder: &Path, more: &str) -> String {
 impl Served {
     /// Starts the service and waits until it listens.
     pub(crate) fn start(folder: &Path) -> Self {
+        Self::try_start(folder).unwrap_or_else(|logged| panic!("it did not start: {logged}"))
+    }
+
+    /// The same; or what it logged, where it did not start.
+    pub(crate) fn try_start(folder: &Path) -> Result<Self, String> {
         let mut child = command(folder)
             .args(["serve", "--config", "issuer.toml"])
             .stdin(Stdio::null())
@@ -68,7 +73,8 @@ impl Served {
         let (address, probes) = loop {
             let mut line = String::new();
             if lines.read_line(&mut line).unwrap() == 0 {
-                panic!("it did not start: {}", logged.lock().unwrap());
+                let _ = child.wait();
+                return Err(logged.lock().unwrap().clone());
             }
             logged.lock().unwrap().push_str(&line);
             let parsed: Value = serde_json::from_str(&line).unwrap_or_default();
@@ -85,7 +91,7 @@ impl Served {
                 line.clear();
             }
         });
-        Self { address, probes, child, logged }
+        Ok(Self { address, probes, child, logged })
     }
 
     pub(crate) fn logged(&self) -> String {

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::listen::{ByAddress, ListenTable};
 use super::releases::ReleasesTable;
+use super::store::{DatabaseTable, ReplicaTable, SHARED_MARGIN, database};
 use super::trusted_issuer::{TrustedIssuerTable, trusted_issuers};
 use super::{Config, MAX_CONFIG_BYTES, TrustedIssuerEntry};
 use crate::parsed::{DigestText, Parsed};
@@ -50,6 +51,12 @@ pub enum ConfigError {
         /// The problem.
         problem: &'static str,
     },
+    /// `store` is not the place of a database. Nothing of it is repeated: a password may be in it.
+    #[error("store: {problem}")]
+    Database {
+        /// The problem.
+        problem: String,
+    },
     /// The claims that an identity requires are out of form.
     #[error("{place}")]
     Claims {
@@ -65,6 +72,11 @@ pub enum ConfigError {
 struct ConfigFile {
     policies: String,
     state: String,
+    store: Option<String>,
+    #[serde(default)]
+    database: DatabaseTable,
+    #[serde(default)]
+    replica: ReplicaTable,
     #[serde(default)]
     listen: ListenTable,
     #[serde(default)]
@@ -108,6 +120,7 @@ struct KeysTable {
     rotate_every_seconds: Option<u64>,
     verifier_cache_seconds: Option<u64>,
     max_age_seconds: Option<u64>,
+    sealing_key_file: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -193,18 +206,19 @@ pub(super) fn parse(text: &str) -> Result<Config, ConfigError> {
         burst: limits.address_burst,
     };
     let (listen, addresses) = file.listen.parse(&by_address, max_connections)?;
+    let sealing_key_file = file.keys.sealing_key_file.clone();
+    let database = database(file.store.as_deref(), file.database, file.replica, sealing_key_file)?;
+    let mut settings =
+        settings(file.tokens, &file.runs, &file.keys, limits, max_connections, addresses)?;
+    if database.is_some() {
+        settings.key_times.verifier_cache += SHARED_MARGIN;
+    }
     Ok(Config {
         policies: file.policies,
         state: file.state,
+        database,
         listen,
-        settings: settings(
-            file.tokens,
-            &file.runs,
-            &file.keys,
-            limits,
-            max_connections,
-            addresses,
-        )?,
+        settings,
         releases: file.releases.parse()?,
         api_keys: api_keys(file.api_key)?,
         trusted_issuers,

@@ -155,6 +155,7 @@ impl Running {
             store: Arc::new(store),
             log,
             clock: Arc::new(clock.clone()),
+            replica: None,
         };
         let service = Service::start(parts).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -296,6 +297,7 @@ fn authorizer(cluster: &Cluster, api_key: &str, single_use: bool) -> Authorizer 
         api_keys: vec![ApiKey { name, hash, permissions, expires_at: None }],
         runners: Runners::default(),
         trusted: trusted(cluster, single_use),
+        digest: None,
     }
 }
 

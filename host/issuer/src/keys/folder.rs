@@ -12,7 +12,8 @@ use countersign_signing::{Algorithm, KeyError, MAX_PEM_BYTES, PublicKey, Signer,
 use zeroize::Zeroizing;
 
 use super::custody::{CustodyError, KeyCustody};
-use super::ring::{PLAN, lock};
+use super::plans::PLAN;
+use super::ring::lock;
 use crate::checkpoint::LAST_CHECKPOINT_FILE;
 
 /// The length of a `kid`: SHA-256 in base64url.

@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use countersign_signing::Algorithm;
 
+/// The seconds by which a key that is postponed signs later than it must.
+const POSTPONED_BY: u64 = 30;
+
 /// The phase of a key at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
@@ -161,6 +164,32 @@ impl KeyPlan {
         }
     }
 
+    /// Has every key that is published and not active at `now` sign later, where verifiers could have a key set without it
+    /// until then. True when that changed anything: by more than is missing, so that it need not change again at once.
+    pub fn postpone(&mut self, times: &KeyTimes, now: u64) -> bool {
+        let earliest = now + times.verifier_cache;
+        let postponed: Vec<_> = self
+            .keys
+            .iter()
+            .filter(|key| key.phase(now) == Phase::Published && key.active < earliest)
+            .map(|key| (key.algorithm, key.active))
+            .collect();
+        for (algorithm, before) in &postponed {
+            let active = earliest + POSTPONED_BY;
+            for key in self.keys.iter_mut().filter(|key| key.algorithm == *algorithm) {
+                // The one before it signs for longer, and is published for as long after that.
+                if key.retired == Some(*before) {
+                    key.retired = Some(active);
+                    key.removed = Some(active + times.overlap());
+                }
+                if key.active == *before && key.phase(now) == Phase::Published {
+                    key.active = active;
+                }
+            }
+        }
+        !postponed.is_empty()
+    }
+
     /// Enters the next key of an algorithm, made at `now`.
     ///
     /// It signs when it has been published for as long as verifiers keep a key set; the first keys of an
@@ -245,6 +274,30 @@ mod tests {
         plan.rotate("b".to_owned(), Algorithm::Es256, &TIMES, false, 10).unwrap();
         assert!(plan.active(Algorithm::Es256, 10 + DAY - 1).is_none());
         assert!(plan.active(Algorithm::Es256, 10 + DAY).is_some());
+    }
+
+    #[test]
+    fn a_key_that_is_postponed_leaves_no_gap() {
+        let mut plan = KeyPlan::default();
+        let algorithm = Algorithm::Rs256;
+        plan.rotate("a".to_owned(), algorithm, &TIMES, false, 0).unwrap();
+        let before = plan.clone();
+        assert!(!plan.postpone(&TIMES, 5) && plan == before, "the active one is none");
+        plan.rotate("b".to_owned(), algorithm, &TIMES, false, 10).unwrap();
+        assert!(!plan.postpone(&TIMES, 10));
+        let late = 10 + DAY - 1;
+        assert!(plan.postpone(&TIMES, late));
+        assert!(!plan.postpone(&TIMES, late + POSTPONED_BY), "not again at once");
+        let active = late + DAY + POSTPONED_BY;
+        for now in [late, active - 1] {
+            assert_eq!(plan.active(algorithm, now).unwrap().kid, "a", "{now}");
+        }
+        assert_eq!(plan.active(algorithm, active).unwrap().kid, "b");
+        // It is published until the last token that it signed has expired, and caches have turned over.
+        let end = active + TIMES.overlap();
+        assert_eq!(plan.published(end - 1).count(), 2);
+        assert_eq!(plan.published(end).count(), 1);
+        assert!(!plan.postpone(&TIMES, active), "one that signs goes on");
     }
 
     #[test]

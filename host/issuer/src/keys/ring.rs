@@ -1,34 +1,36 @@
-//! The keys of a service: the plan in a file of ours, the private halves in somebody's custody.
+//! The keys of a service: the plan in a place of ours, the private halves in somebody's custody.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use countersign::IssuerUrl;
 use countersign_signing::{Algorithm, Issuer, KeySet};
 
 use super::custody::{CustodyError, KeyCustody};
-use super::folder::{KeyFolder, private, write_private};
+use super::folder::{KeyFolder, private};
 use super::plan::{KeyPlan, KeyTimes, Phase, RotateError};
+use super::plans::{FilePlans, KeyPlans, LoadedPlan};
+use crate::store::StoreError;
 
-/// The file with the times of keys.
-pub(super) const PLAN: &str = "keys.json";
 /// Held while the plan is changed.
 const LOCK: &str = "keys.lock";
-const MAX_PLAN_BYTES: u64 = 1 << 20;
+/// The number of times that a change is tried again when other processes were first.
+const ATTEMPTS: usize = 8;
 
-/// The keys of a service over time: their times in `keys.json` in a folder, the keys in a [`KeyCustody`]. The service
-/// and `countersign keys rotate` share it.
+/// The keys of a service over time: their times in [`KeyPlans`], the keys in a [`KeyCustody`]. The services that share them
+/// and `countersign keys rotate` use it alike.
 #[derive(Clone)]
 pub struct KeyRing {
-    folder: PathBuf,
+    plans: Arc<dyn KeyPlans>,
     custody: Arc<dyn KeyCustody>,
 }
 
 /// The keys that are published or sign, as they were loaded.
 pub struct Keys {
+    version: u64,
     plan: KeyPlan,
     issuers: HashMap<String, Issuer>,
 }
@@ -62,6 +64,12 @@ pub enum KeyRingError {
         /// The reason.
         problem: String,
     },
+    /// The database with the plan did not answer.
+    #[error("failed to read or change the plan of keys")]
+    Store(#[from] StoreError),
+    /// Other processes changed the plan each time.
+    #[error("the plan of keys was changed by others meanwhile; try again")]
+    Changed,
     /// The custody did not give, make or destroy a key.
     #[error(transparent)]
     Custody(#[from] CustodyError),
@@ -94,12 +102,17 @@ impl KeyRing {
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.create(path).map_err(io_error(path))?;
-        Ok(Self { folder: path.to_owned(), custody })
+        Ok(Self::new(Arc::new(FilePlans(path.to_owned())), custody))
+    }
+
+    /// A plan in any place, and the keys in `custody`.
+    pub fn new(plans: Arc<dyn KeyPlans>, custody: Arc<dyn KeyCustody>) -> Self {
+        Self { plans, custody }
     }
 
     /// The plan beside the keys of a folder.
     pub fn in_folder(keys: &KeyFolder) -> Self {
-        Self { folder: keys.path().to_owned(), custody: Arc::new(keys.clone()) }
+        Self::new(Arc::new(FilePlans(keys.path().to_owned())), Arc::new(keys.clone()))
     }
 
     /// Fails where no service has made a plan yet: rotating keys that nobody publishes helps nobody.
@@ -107,8 +120,8 @@ impl KeyRing {
     /// # Errors
     /// When there is no plan.
     pub fn require_plan(self) -> Result<Self, KeyRingError> {
-        if !self.folder.join(PLAN).exists() {
-            return Err(KeyRingError::NoPlan { folder: self.folder.display().to_string() });
+        if self.plan()?.keys.is_empty() {
+            return Err(KeyRingError::NoPlan { folder: self.plans.place() });
         }
         Ok(self)
     }
@@ -118,19 +131,7 @@ impl KeyRing {
     /// # Errors
     /// When they cannot be read.
     pub fn plan(&self) -> Result<KeyPlan, KeyRingError> {
-        let path = self.folder.join(PLAN);
-        let file = || path.display().to_string();
-        match fs::metadata(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(KeyPlan::default()),
-            Ok(metadata) if metadata.len() > MAX_PLAN_BYTES => {
-                let problem = format!("larger than {MAX_PLAN_BYTES} bytes");
-                return Err(KeyRingError::Plan { file: file(), problem });
-            }
-            _ => {}
-        }
-        let text = fs::read(&path).map_err(io_error(&path))?;
-        serde_json::from_slice(&text)
-            .map_err(|error| KeyRingError::Plan { file: file(), problem: error.to_string() })
+        Ok(self.plans.load()?.plan)
     }
 
     /// The keys of the custody that the plan does not name. A crash in the middle of a rotation leaves one, and a
@@ -152,7 +153,7 @@ impl KeyRing {
     /// When the plan or a key cannot be read, or the custody has another key than the plan: an issuer that cannot
     /// use a key that it publishes does not start.
     pub fn load(&self, url: &IssuerUrl, now: u64) -> Result<Keys, KeyRingError> {
-        let plan = self.plan()?;
+        let LoadedPlan { version, plan, .. } = self.plans.load()?;
         let mut issuers = HashMap::new();
         for entry in plan.published(now) {
             let signer = self.custody.signer(&entry.kid)?;
@@ -166,7 +167,7 @@ impl KeyRing {
             }
             issuers.insert(entry.kid.clone(), Issuer::new(url.clone(), signer));
         }
-        Ok(Keys { plan, issuers })
+        Ok(Keys { version, plan, issuers })
     }
 
     /// Makes the next key of an algorithm, which signs from the time on that [`KeyPlan::rotate`] sets. Gives its
@@ -181,12 +182,18 @@ impl KeyRing {
         at_once: bool,
         now: u64,
     ) -> Result<String, KeyRingError> {
-        let _lock = self.lock()?;
-        self.rotate_locked(algorithm, times, at_once, now)
+        let _lock = self.plans.lock()?;
+        for _ in 0..ATTEMPTS {
+            if let Some(kid) = self.try_rotate(algorithm, times, at_once, now)? {
+                return Ok(kid);
+            }
+        }
+        Err(KeyRingError::Changed)
     }
 
     /// Makes the keys of `algorithms` that are due at `now`, and destroys those that are removed at `settled`, a time that
-    /// is not taken back ([`Clock::settled`](crate::Clock::settled)). True when anything changed.
+    /// is not taken back ([`Clock::settled`](crate::Clock::settled)). True when anything changed. Where other processes
+    /// share the plan, what one of them does first is left to it.
     ///
     /// # Errors
     /// When a key cannot be made or destroyed.
@@ -197,41 +204,56 @@ impl KeyRing {
         now: u64,
         settled: u64,
     ) -> Result<bool, KeyRingError> {
-        let is_due = |plan: &KeyPlan| {
+        let is_due = |loaded: &LoadedPlan| {
+            let (plan, now) = (&loaded.plan, loaded.now.unwrap_or(now));
             let gone = plan.keys.iter().any(|key| key.phase(settled) == Phase::Removed);
             gone || algorithms.iter().any(|algorithm| plan.is_due(*algorithm, times, now))
         };
-        if !is_due(&self.plan()?) {
+        if !is_due(&self.plans.load()?) {
             return Ok(false);
         }
-        let _lock = self.lock()?;
+        let _lock = self.plans.lock()?;
         // Another process may have been first.
         for algorithm in algorithms {
-            if self.plan()?.is_due(*algorithm, times, now) {
-                self.rotate_locked(*algorithm, times, false, now)?;
+            let loaded = self.plans.load()?;
+            if loaded.plan.is_due(*algorithm, times, loaded.now.unwrap_or(now)) {
+                self.try_rotate(*algorithm, times, false, now)?;
             }
         }
-        let mut plan = self.plan()?;
+        let LoadedPlan { version, mut plan, now: own } = self.plans.load()?;
+        // By the earlier of the clocks: what is destroyed is not there again.
+        let settled = own.map_or(settled, |own| own.min(settled));
         let gone: Vec<_> =
             plan.keys.extract_if(.., |key| key.phase(settled) == Phase::Removed).collect();
-        if !gone.is_empty() {
-            // The plan before the keys: a plan never names a key that is not there.
-            self.write_plan(&plan)?;
-        }
-        for key in gone {
-            self.custody.destroy(&key.kid)?;
+        // The plan before the keys: a plan never names a key that is not there.
+        if !gone.is_empty() && self.plans.replace(version, &plan)? {
+            for key in gone {
+                self.custody.destroy(&key.kid)?;
+            }
         }
         Ok(true)
     }
 
-    fn rotate_locked(
+    /// Has keys that are published and do not sign yet sign later, so that each is published for as long as verifiers keep
+    /// a key set from `now` on: not every replica publishes it. True when that changed the plan.
+    ///
+    /// # Errors
+    /// When the plan cannot be read, or may have been changed, or not.
+    pub fn postpone(&self, times: &KeyTimes, now: u64) -> Result<bool, KeyRingError> {
+        let LoadedPlan { version, mut plan, now: own } = self.plans.load()?;
+        Ok(plan.postpone(times, own.unwrap_or(now)) && self.plans.replace(version, &plan)?)
+    }
+
+    /// [`KeyRing::rotate`], once; `None` where another process changed the plan meanwhile.
+    fn try_rotate(
         &self,
         algorithm: Algorithm,
         times: &KeyTimes,
         at_once: bool,
         now: u64,
-    ) -> Result<String, KeyRingError> {
-        let mut plan = self.plan()?;
+    ) -> Result<Option<String>, KeyRingError> {
+        let LoadedPlan { version, mut plan, now: own } = self.plans.load()?;
+        let now = own.unwrap_or(now);
         plan.check_rotation(algorithm, at_once, now)?;
         // The key before its times: a plan never names a key that is not there.
         let public = self.custody.make(algorithm)?;
@@ -239,7 +261,7 @@ impl KeyRing {
         let planned = if public.algorithm() == algorithm {
             plan.rotate(kid.clone(), algorithm, times, at_once, now)
                 .map_err(KeyRingError::from)
-                .and_then(|()| self.write_plan(&plan))
+                .and_then(|()| self.plans.replace(version, &plan))
         } else {
             Err(KeyRingError::OtherKey {
                 kid: kid.clone(),
@@ -247,11 +269,17 @@ impl KeyRing {
                 found: format!("{public:?}"),
             })
         };
-        if let Err(error) = planned {
-            self.discard(&kid);
-            return Err(error);
+        match planned {
+            Ok(true) => Ok(Some(kid)),
+            Ok(false) => {
+                self.discard(&kid);
+                Ok(None)
+            }
+            Err(error) => {
+                self.discard(&kid);
+                Err(error)
+            }
         }
-        Ok(kid)
     }
 
     /// Destroys a new key that did not come into the plan, since nobody would ever use it. Where it cannot be
@@ -262,16 +290,6 @@ impl KeyRing {
         if self.plan().is_ok_and(|plan| plan.keys.iter().all(|key| key.kid != kid)) {
             let _ = self.custody.destroy(kid);
         }
-    }
-
-    fn lock(&self) -> Result<File, KeyRingError> {
-        lock(&self.folder).map_err(io_error(&self.folder))
-    }
-
-    fn write_plan(&self, plan: &KeyPlan) -> Result<(), KeyRingError> {
-        let path = self.folder.join(PLAN);
-        let text = serde_json::to_vec_pretty(plan).map_err(io::Error::from);
-        text.and_then(|text| write_private(&path, &text)).map_err(io_error(&path))
     }
 }
 
@@ -291,6 +309,11 @@ impl Keys {
         KeySet::new(published.map(|issuer| issuer.signer().public()))
     }
 
+    /// The version of their plan, where it has one.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
     /// The times of keys.
     pub fn plan(&self) -> &KeyPlan {
         &self.plan
@@ -304,7 +327,7 @@ pub(super) fn lock(folder: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-fn io_error(path: &Path) -> impl Fn(io::Error) -> KeyRingError {
+pub(super) fn io_error(path: &Path) -> impl Fn(io::Error) -> KeyRingError {
     let file = path.display().to_string();
     move |source| KeyRingError::Io { file: file.clone(), source }
 }
@@ -331,7 +354,7 @@ mod tests {
         assert_eq!(keys.list().unwrap(), [planned]);
         // Nothing is destroyed by a plan that cannot be read.
         let other = keys.make(Algorithm::Es256).unwrap().kid().to_owned();
-        fs::write(folder.path().join(PLAN), "{").unwrap();
+        fs::write(folder.path().join(crate::keys::plans::PLAN), "{").unwrap();
         ring.discard(&other);
         assert!(keys.list().unwrap().contains(&other));
     }

@@ -5,9 +5,11 @@ use countersign_signing::Algorithm;
 
 use super::Metrics;
 use crate::record::RecordKind;
+use crate::replica::ReplicaProblem;
 use crate::runners::{RUNNER_DEDICATED, RUNNER_UNKNOWN};
 use crate::runs::{RUN_EXPIRED, RUN_FINISHED};
 use crate::service::class_words;
+use crate::store::StoreFailure;
 
 /// The algorithms of keys and tokens.
 pub(crate) const ALGORITHMS: [Algorithm; 2] = [Algorithm::Rs256, Algorithm::Es256];
@@ -48,6 +50,12 @@ impl Metrics {
             for outcome in ["approved", "refused"] {
                 self.decisions.with_label_values(&[kind.as_str(), outcome]);
             }
+        }
+        for failure in StoreFailure::ALL {
+            self.store_failures.with_label_values(&[failure.as_str()]);
+        }
+        for problem in ReplicaProblem::ALL {
+            self.replica_problem.with_label_values(&[problem.as_str()]);
         }
         for class in class_words() {
             self.candidate_decisions.with_label_values(&[class]);

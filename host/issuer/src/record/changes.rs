@@ -62,6 +62,18 @@ struct RefusedWhat<'r> {
     reasons: Vec<HostReason<'r>>,
 }
 
+/// A token that was signed, and did not leave.
+#[derive(Serialize)]
+struct WithheldWhat<'r> {
+    run: &'r str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runner: Option<&'r str>,
+    /// The id of the token.
+    withheld: &'r str,
+    /// Empty where the service could not tell whether it may leave.
+    reasons: Vec<HostReason<'r>>,
+}
+
 /// A reason whose source is the host.
 #[derive(Serialize)]
 struct HostReason<'r> {
@@ -107,13 +119,34 @@ pub(crate) fn refused_record(
     reasons: &[Reason],
     change: ChangeRecord<'_>,
 ) -> Result<Vec<u8>, serde_json::Error> {
+    let (run, runner) = (run.as_str(), runner.map(RunnerId::as_str));
+    let reasons = host_reasons(reasons);
+    written("refused", change, RefusedWhat { run, runner, reasons })
+}
+
+/// The record of a token that was signed and did not leave: by a rule of the host, or since it could not be told whether
+/// one forbids it.
+///
+/// # Errors
+/// When it cannot be written.
+pub(crate) fn withheld_record(
+    run: &RunId,
+    runner: Option<&RunnerId>,
+    jti: &str,
+    reasons: &[Reason],
+    change: ChangeRecord<'_>,
+) -> Result<Vec<u8>, serde_json::Error> {
+    let (run, runner) = (run.as_str(), runner.map(RunnerId::as_str));
+    let reasons = host_reasons(reasons);
+    written("withheld", change, WithheldWhat { run, runner, withheld: jti, reasons })
+}
+
+fn host_reasons(reasons: &[Reason]) -> Vec<HostReason<'_>> {
     let reason = |reason| {
         let Reason { code, message, .. }: &Reason = reason;
         HostReason { code, message }
     };
-    let reasons = reasons.iter().map(reason).collect();
-    let (run, runner) = (run.as_str(), runner.map(RunnerId::as_str));
-    written("refused", change, RefusedWhat { run, runner, reasons })
+    reasons.iter().map(reason).collect()
 }
 
 fn written<T: Serialize>(

@@ -19,7 +19,7 @@ impl Service {
     /// # Errors
     /// When there is none.
     pub async fn registered_run(&self, id: &RunId) -> Result<Arc<RegisteredRun>, Problem> {
-        let run = self.store.run(id).await.map_err(Problem::failed)?;
+        let run = self.store.run(id).await.map_err(|error| self.store_failed(&error))?;
         run.ok_or_else(|| Problem::new(ProblemKind::NotFound, "there is no such run"))
     }
 
@@ -28,7 +28,7 @@ impl Service {
     /// # Errors
     /// When the store does not answer.
     pub async fn registered_runs(&self, query: &RunQuery) -> Result<RunPage, Problem> {
-        self.store.runs(query).await.map_err(Problem::failed)
+        self.store.runs(query).await.map_err(|error| self.store_failed(&error))
     }
 
     /// Ends all runs of a runner that are live, in portions: no token after that. Each end is on record before this
@@ -65,9 +65,13 @@ impl Service {
         let mut query = RunQuery { runner, live, now, after: None, limit: PORTION };
         let mut finished = 0;
         loop {
-            let page = self.store.runs(&query).await.map_err(Problem::failed)?;
+            let page = self.store.runs(&query).await.map_err(|error| self.store_failed(&error))?;
             let ids: Vec<_> = page.runs.into_iter().map(|run| run.run.id).collect();
-            finished += self.store.finish_all(&ids, now).await.map_err(Problem::failed)?;
+            finished += self
+                .store
+                .finish_all(&ids, now)
+                .await
+                .map_err(|error| self.store_failed(&error))?;
             let mut queued = Vec::with_capacity(ids.len());
             for id in &ids {
                 let record = |change: crate::record::ChangeRecord<'_>| finished_record(id, change);

@@ -214,7 +214,7 @@ impl Service {
             .observe(queued.elapsed().as_secs_f64());
         let committed = committed.map_err(|error| self.not_durable(&error))?;
         if let Some(position) = committed.position {
-            self.store.log_reached(position);
+            self.log_reached(position);
         }
         let outcome = if committed.decided.outcome.is_ok() { "approved" } else { "refused" };
         self.metrics.decisions.with_label_values(&[kind.as_str(), outcome]).inc();

@@ -68,6 +68,8 @@ impl Service {
         let Authorized { registered, requester, verified, slot } =
             self.authorized(&request.run, &request.subject_token, proven).await?;
         let now = self.now()?;
+        // The token is not used up: nothing could be given for it.
+        self.check_replica()?;
         // Before anything is decided or put on record, and after it is known whose limit it is.
         let is_of_run = matches!(request.subject_token, SubjectToken::RunToken(_));
         match is_of_run {
@@ -94,9 +96,8 @@ impl Service {
         }
         let issue = IssueRequest::for_run(&registered, request.audiences, ttl_seconds, now);
         let issue = IssueRequest { facts, ..issue };
-        let head = Head { requester, origin, used: used.clone() };
-        let issued = self.issued(issue, head, &registered, slot).await;
-        self.repeatable(used.as_ref(), issued).await
+        let head = Head { requester, origin, used };
+        self.issued(issue, head, &registered, slot).await
     }
 
     async fn issued(
@@ -108,19 +109,33 @@ impl Service {
     ) -> Result<Issued, Problem> {
         let (run, requester, origin) =
             (registered.run.id.clone(), head.requester.clone(), head.origin.clone());
-        let issued = self.issue(request, head, slot).await?;
-        // The run may have ended meanwhile: no token after that. The record of the signed one stays.
-        let registered = self.find(&run).await?;
-        let registered = registered.ok_or_else(|| Problem::unavailable("the run is gone"))?;
+        let used = head.used.clone();
+        let issued = self.issue(request, head, slot).await;
+        let issued = self.repeatable(used.as_ref(), issued).await?;
+        let Err(withheld) = self.releasable(&run).await else {
+            self.metrics.tokens.with_label_values(&issued.labels()).inc();
+            return Ok(issued);
+        };
+        // The record of the signed one stays, and this says that it never left. Where that cannot be said, the token that
+        // was used stays used: by the records it has led to one.
         let now = self.now()?;
-        if let Err(refusal) = self.check_live(&registered, now) {
-            let of = (&run, Some(&registered.runner));
-            return Err(self
-                .refusal_on_record(refusal, of, (&requester, None), &origin, now)
-                .await);
+        let of = (&run, Some(&registered.runner));
+        let by = (&requester, None);
+        let recorded = self.withheld_on_record(&withheld, &issued.jti, of, by, &origin, now).await;
+        match recorded {
+            Ok(()) => self.repeatable(used.as_ref(), Err(withheld)).await,
+            Err(problem) => Err(problem),
         }
-        self.metrics.tokens.with_label_values(&issued.labels()).inc();
-        Ok(issued)
+    }
+
+    /// Checks that a token that is signed may leave: the run may have ended meanwhile, and after that none does, whichever
+    /// replica has noted it.
+    async fn releasable(&self, run: &RunId) -> Result<(), Problem> {
+        let registered = self.find(run).await?;
+        let registered = registered.ok_or_else(|| Problem::unavailable("the run is gone"))?;
+        self.check_live(&registered, self.now()?)?;
+        // Last: what was read is of no account once this replica has lost the others.
+        self.check_replica()
     }
 
     /// The lifetime of a token, in seconds: the one that is requested, or the default.
@@ -207,7 +222,7 @@ impl Service {
     }
 
     async fn find(&self, run: &RunId) -> Result<Option<Arc<RegisteredRun>>, Problem> {
-        self.store.run(run).await.map_err(Problem::failed)
+        self.store.run(run).await.map_err(|error| self.store_failed(&error))
     }
 
     /// Checks that a run may have a token at `now`.

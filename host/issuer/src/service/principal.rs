@@ -3,7 +3,7 @@
 use super::Service;
 use crate::access::Authorizer;
 use crate::identity::{Identity, IdentityError, Permission, Verified, unverified_claims};
-use crate::problem::{Problem, ProblemKind, with_sources};
+use crate::problem::{Problem, ProblemKind};
 use crate::record::{Requester, UsedToken};
 
 /// A principal of the control plane that has proved who it is.
@@ -89,7 +89,8 @@ impl Service {
             return Err(unavailable("the decision log has failed".to_owned()));
         }
         let first = self.store.use_once(&used.issuer, &used.token_id, used.expires_at).await;
-        let first = first.map_err(|error| unavailable(with_sources(&error)))?;
+        let first = first
+            .map_err(|error| unavailable(self.store_failed(&error).detail.unwrap_or_default()))?;
         if first { Ok(()) } else { Err(IdentityError::Used) }
     }
 
@@ -122,6 +123,7 @@ impl Service {
             && gave_nothing(problem)
             && let Err(error) = self.store.release(&used.issuer, &used.token_id).await
         {
+            let _ = self.store_failed(&error);
             let error: &dyn std::error::Error = &error;
             tracing::error!(error, "failed to take back the use of a token: it is used up");
         }

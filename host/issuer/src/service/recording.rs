@@ -6,7 +6,9 @@ use tokio::sync::oneshot;
 
 use super::{Principal, Service};
 use crate::problem::Problem;
-use crate::record::{ChangeRecord, RequestOrigin, Requester, UsedToken, refused_record};
+use crate::record::{
+    ChangeRecord, RequestOrigin, Requester, UsedToken, refused_record, withheld_record,
+};
 
 /// The record of a change, which becomes durable.
 pub(super) type QueuedChange = oneshot::Receiver<Result<Position, NotDurable>>;
@@ -58,6 +60,27 @@ impl Service {
         recorded.await.err().unwrap_or(refusal)
     }
 
+    /// Puts on record that a token that was signed does not leave.
+    ///
+    /// # Errors
+    /// When there can be no record.
+    pub(super) async fn withheld_on_record(
+        &self,
+        problem: &Problem,
+        jti: &str,
+        run: (&RunId, Option<&RunnerId>),
+        (requester, used): (&Requester, Option<&UsedToken>),
+        origin: &RequestOrigin,
+        time: u64,
+    ) -> Result<(), Problem> {
+        let (run, runner) = run;
+        let reasons = problem.refusal.as_ref().map_or(&[][..], |refused| &refused.reasons);
+        let queued = self.queue(requester, used, origin, time, |change| {
+            withheld_record(run, runner, jti, reasons, change)
+        });
+        self.recorded(queued?).await
+    }
+
     fn queue(
         &self,
         requester: &Requester,
@@ -81,7 +104,7 @@ impl Service {
     pub(super) async fn recorded(&self, queued: QueuedChange) -> Result<(), Problem> {
         let durable = queued.await.unwrap_or(Err(NotDurable::Closed));
         let position = durable.map_err(|error| self.not_durable(&error))?;
-        self.store.log_reached(position);
+        self.log_reached(position);
         Ok(())
     }
 }

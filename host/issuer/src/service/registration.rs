@@ -71,7 +71,7 @@ impl Service {
             expires_at: now + lifetime,
             finished_at: None,
         };
-        match self.store.register(&registered).await.map_err(Problem::failed)? {
+        match self.store.register(&registered).await.map_err(|error| self.store_failed(&error))? {
             Registered::New => Ok((true, registered)),
             Registered::Before(before) => {
                 let conflict = |what| Err(Problem::new(ProblemKind::Conflict, what));
@@ -108,7 +108,7 @@ impl Service {
         origin: &RequestOrigin,
     ) -> Result<(), Problem> {
         let now = self.now()?;
-        if !self.store.finish(run, now).await.map_err(Problem::failed)? {
+        if !self.store.finish(run, now).await.map_err(|error| self.store_failed(&error))? {
             return Err(Problem::new(ProblemKind::NotFound, "there is no such run"));
         }
         self.record_change(principal, origin, now, |change| finished_record(run, change)).await

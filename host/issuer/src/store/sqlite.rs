@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use countersign::{RunId, RunnerId, read_run, run_record};
+use countersign::{RunId, run_record};
 use countersign_decision_log::{Places, Position};
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
@@ -21,9 +21,10 @@ use sqlx::{Row, SqlSafeStr, query};
 
 use self::id_filter::IdFilter;
 use self::known::Known;
+use super::row::{RunRow, integer};
 use super::{Registered, RunPage, RunQuery, Store, StoreError, StoreMark};
 use crate::BoxFuture;
-use crate::runs::{RegisteredRun, SecretHash};
+use crate::runs::RegisteredRun;
 
 /// Notes that a run is finished, where that was not noted yet.
 const FINISH: &str = "UPDATE run SET finished_at = ? WHERE id = ? AND finished_at IS NULL";
@@ -402,33 +403,19 @@ async fn ids(pool: &SqlitePool) -> Result<IdFilter, StoreError> {
 }
 
 fn registered_run(id: &RunId, row: &SqliteRow) -> Result<RegisteredRun, StoreError> {
-    let broken = |problem| StoreError::Row { id: id.to_string(), problem };
-    let read = read_run(row.try_get::<&str, _>("record")?.as_bytes());
-    let (run, facts) = read.map_err(|_| broken("its facts are none"))?;
-    if run.id != *id {
-        return Err(broken("its facts are another run's"));
-    }
-    let run_token = match row.try_get::<Option<&[u8]>, _>("run_token_sha256")? {
-        None => None,
-        Some(hash) => {
-            let hash = hash.try_into().map_err(|_| broken("its run token's hash is none"))?;
-            Some(SecretHash::from_bytes(hash))
-        }
-    };
     let time = |column: &str| {
         let time: Option<i64> = row.try_get(column)?;
-        time.map(u64::try_from).transpose().map_err(|_| broken("a time is none"))
+        time.ok_or_else(|| StoreError::Row { id: id.to_string(), problem: "a time is missing" })
     };
-    Ok(RegisteredRun {
-        run,
-        facts,
-        runner: RunnerId::parse(row.try_get("runner")?)
-            .map_err(|_| broken("its runner is none"))?,
-        run_token,
-        registered_at: time("registered_at")?.ok_or_else(|| broken("a time is missing"))?,
-        expires_at: time("expires_at")?.ok_or_else(|| broken("a time is missing"))?,
-        finished_at: time("finished_at")?,
-    })
+    let run = RunRow {
+        record: row.try_get("record")?,
+        runner: row.try_get("runner")?,
+        run_token_sha256: row.try_get("run_token_sha256")?,
+        registered_at: time("registered_at")?,
+        expires_at: time("expires_at")?,
+        finished_at: row.try_get("finished_at")?,
+    };
+    run.parse(id)
 }
 
 async fn mark_of(pool: &SqlitePool) -> Result<StoreMark, StoreError> {
@@ -462,9 +449,4 @@ fn migrator() -> Migrator {
     let runner = include_str!("../../migrations/0003_runner.sql").into_sql_str();
     let runner = Migration::new(3, "runner".into(), MigrationType::Simple, runner, false);
     Migrator::with_migrations(vec![runs, mark, runner])
-}
-
-/// SQLite's integers are signed; no time that is taken here comes near.
-fn integer(time: u64) -> i64 {
-    i64::try_from(time).unwrap_or(i64::MAX)
 }

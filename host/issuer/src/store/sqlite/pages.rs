@@ -4,7 +4,8 @@ use countersign::RunId;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{Row, query};
 
-use super::{integer, registered_run};
+use super::registered_run;
+use crate::store::row::integer;
 use crate::store::{RunPage, RunQuery, StoreError};
 
 /// The maximum of runs that a page looks at: those that are asked for may be few among many.

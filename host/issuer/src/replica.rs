@@ -1,0 +1,278 @@
+//! A service that is one of several: what it tells the others, and what follows from what they tell.
+//!
+//! ```text
+//! each second: Beat (digests, checkpoint) ─→ database ─→ Register ─→ Standing: may tokens leave here?
+//!                                                              └─→ checkpoints of the others ─→ anchors in the own log
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_decision_log::{ReadError, Reader, SignedCheckpoint};
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::{CheckpointSigner, CheckpointVerifier};
+use crate::store::{Membership, PostgresStore, ReplicaEntry};
+
+/// The seconds by which the clock of a replica may differ from the database's.
+pub(crate) const CLOCK_TOLERANCE: u64 = 10;
+
+/// The records at the end of a log among which the last anchors are looked for.
+const RECORDS: u64 = 8192;
+
+/// What makes a service one of several replicas.
+pub struct Replica {
+    /// Its name in the register, and this process.
+    pub member: Membership,
+    /// The store that the replicas share.
+    pub store: Arc<PostgresStore>,
+    /// Signs the checkpoints that the others see.
+    pub key: CheckpointSigner,
+    /// The JWK Set with the key that verifies them.
+    pub key_set: String,
+    /// The time for which it issues tokens without having seen the database.
+    pub poll: Duration,
+    /// The last checkpoints of the others in its own log.
+    pub anchors: BTreeMap<String, SignedCheckpoint>,
+}
+
+/// The reason for which a replica issues no token, though it could.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ReplicaProblem {
+    /// It has not seen the database for longer than it polls it.
+    CutOff,
+    /// Others, of which there are more, or who changed last, have another policy set or access configuration.
+    Differs,
+    /// Its clock differs from the database's.
+    Clock,
+}
+
+impl ReplicaProblem {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::CutOff, Self::Differs, Self::Clock];
+
+    /// The code that metrics, `/readyz` and lines of the log have.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CutOff => "replica-cut-off",
+            Self::Differs => "replica-differs",
+            Self::Clock => "replica-clock",
+        }
+    }
+}
+
+/// The standing of a replica among the others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// The reason for which it issues no token, with what `/readyz` says of it.
+    pub(crate) problem: Option<(ReplicaProblem, String)>,
+    /// The differences that are others' to mend, one a line.
+    pub(crate) remarks: Vec<String>,
+}
+
+/// Compares the policy set and the access configuration of a replica with those of the others that are there. Of two
+/// groups the larger one goes on, and of two that are as large the one that changed last: so some replica always does, also
+/// while a change reaches one after the other.
+pub(crate) fn standing(name: &str, there: &[&ReplicaEntry]) -> Standing {
+    let Some(own) = there.iter().find(|entry| entry.name == name) else {
+        return Standing::default();
+    };
+    let config = |entry: &ReplicaEntry| (entry.beat.policy_set.clone(), entry.beat.access.clone());
+    // One that has just started has told nothing yet.
+    let told = there.iter().filter(|entry| !entry.beat.policy_set.is_empty());
+    let mut groups: BTreeMap<(String, String), (usize, i64)> = BTreeMap::new();
+    for entry in told.clone() {
+        let group = groups.entry(config(entry)).or_default();
+        *group = (group.0 + 1, group.1.max(entry.configured_at));
+    }
+    let others: Vec<_> = told.filter(|entry| config(entry) != config(own)).collect();
+    let remarks: Vec<_> = others.iter().map(|other| difference(own, other)).collect();
+    let rank = |config: &(String, String)| groups.get(config).copied().unwrap_or_default();
+    let own_rank = rank(&config(own));
+    let outranks = |other: &&&&ReplicaEntry| rank(&config(other)) > own_rank;
+    match others.iter().find(outranks) {
+        None => Standing { problem: None, remarks },
+        Some(other) => {
+            let problem = (ReplicaProblem::Differs, difference(own, other));
+            Standing { problem: Some(problem), remarks }
+        }
+    }
+}
+
+fn difference(own: &ReplicaEntry, other: &ReplicaEntry) -> String {
+    let mut parts = Vec::new();
+    if own.beat.policy_set != other.beat.policy_set {
+        parts.push("another policy set");
+    }
+    if own.beat.access != other.beat.access {
+        parts.push("another access configuration");
+    }
+    format!("replica {} has {}", countersign::visible(&other.name), parts.join(" and "))
+}
+
+/// The checkpoint that a replica told, if its signature is by the key that it told, and the name of the key.
+pub(crate) fn told_checkpoint(entry: &ReplicaEntry) -> Option<SignedCheckpoint> {
+    let checkpoint: SignedCheckpoint = serde_json::from_str(&entry.beat.checkpoint).ok()?;
+    let key = CheckpointVerifier::parse(entry.beat.checkpoint_key.as_bytes()).ok()?;
+    checkpoint.is_signed_by(&key).then_some(checkpoint)
+}
+
+/// A checkpoint of another replica's log, in the log of one: the records before it in either cannot be changed any more
+/// without the other log telling so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Anchor {
+    /// The name of the replica.
+    pub replica: String,
+    /// The checkpoint, with its signature.
+    #[serde(flatten)]
+    pub checkpoint: SignedCheckpoint,
+}
+
+/// The record of anchors, all that are new.
+///
+/// # Errors
+/// When it cannot be written.
+pub(crate) fn anchor_record(anchors: &[Anchor], time: u64) -> Result<Vec<u8>, serde_json::Error> {
+    #[derive(Serialize)]
+    struct AnchorRecord<'r> {
+        version: u32,
+        kind: &'static str,
+        time: u64,
+        anchors: &'r [Anchor],
+    }
+    serde_json::to_vec(&AnchorRecord { version: 1, kind: "anchor", time, anchors })
+}
+
+/// The record of a replica that finds another process in its place, or a database of an earlier time: it had been there
+/// `expected` times. A start compares that with the database, whatever else is on record.
+///
+/// # Errors
+/// When it cannot be written.
+pub(crate) fn displaced_record(
+    found: i64,
+    expected: i64,
+    time: u64,
+) -> Result<Vec<u8>, serde_json::Error> {
+    #[derive(Serialize)]
+    struct DisplacedRecord {
+        version: u32,
+        kind: &'static str,
+        time: u64,
+        found: i64,
+        changes: i64,
+    }
+    let changes = expected;
+    serde_json::to_vec(&DisplacedRecord { version: 1, kind: "displaced", time, found, changes })
+}
+
+/// The anchors of a record; none where it is another one.
+pub fn anchors_of(record: &[u8]) -> Vec<Anchor> {
+    #[derive(Deserialize)]
+    struct AnchorView<'r> {
+        kind: &'r str,
+        #[serde(default)]
+        anchors: Vec<AnchorMembers>,
+    }
+    // `flatten` and `deny_unknown_fields` do not go together.
+    #[derive(Deserialize)]
+    struct AnchorMembers {
+        replica: String,
+        checkpoint: countersign_decision_log::Checkpoint,
+        signature: String,
+    }
+    let view: Option<AnchorView<'_>> = serde_json::from_slice(record).ok();
+    let view = view.filter(|view| view.kind == "anchor");
+    let anchors = view.map(|view| view.anchors).unwrap_or_default();
+    anchors
+        .into_iter()
+        .map(|AnchorMembers { replica, checkpoint, signature }| Anchor {
+            replica,
+            checkpoint: SignedCheckpoint { checkpoint, signature },
+        })
+        .collect()
+}
+
+/// The last anchors in a log, by the replicas that they are of. Those that are far from its end are not found.
+///
+/// # Errors
+/// When the log cannot be read.
+pub fn last_anchors(log: &Path) -> Result<BTreeMap<String, SignedCheckpoint>, ReadError> {
+    let mut anchors = BTreeMap::new();
+    let mut reader = Reader::tail(log, RECORDS)?;
+    while let Some(entry) = reader.read()? {
+        for anchor in anchors_of(&entry.record) {
+            anchors.insert(anchor.replica, anchor.checkpoint);
+        }
+    }
+    Ok(anchors)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Beat;
+
+    fn entry(name: &str, policy_set: &str, configured_at: i64) -> ReplicaEntry {
+        let beat = Beat {
+            plan_version: 1,
+            policy_set: policy_set.to_owned(),
+            access: "access".to_owned(),
+            log_sequence: 0,
+            log_hash: String::new(),
+            checkpoint: String::new(),
+            checkpoint_key: String::new(),
+        };
+        ReplicaEntry { name: name.to_owned(), age_seconds: 0, stopped: false, configured_at, beat }
+    }
+
+    /// The replicas that go on.
+    fn going_on<'e>(entries: &[&'e ReplicaEntry]) -> Vec<&'e str> {
+        let goes_on = |entry: &&&ReplicaEntry| standing(&entry.name, entries).problem.is_none();
+        entries.iter().filter(goes_on).map(|entry| entry.name.as_str()).collect()
+    }
+
+    #[test]
+    fn of_replicas_that_differ_some_always_go_on() {
+        let (a, b, c) = (entry("a", "1", 10), entry("b", "1", 11), entry("c", "1", 12));
+        assert_eq!(going_on(&[&a, &b, &c]), ["a", "b", "c"]);
+        // A change that reaches one after the other.
+        let a = entry("a", "2", 20);
+        assert_eq!(going_on(&[&a, &b, &c]), ["b", "c"]);
+        let b = entry("b", "2", 21);
+        assert_eq!(going_on(&[&a, &b, &c]), ["a", "b"]);
+        let c = entry("c", "2", 22);
+        assert_eq!(going_on(&[&a, &b, &c]), ["a", "b", "c"]);
+        // Of two, the one that changed last; of three that all differ, too.
+        assert_eq!(going_on(&[&entry("a", "1", 5), &entry("b", "2", 6)]), ["b"]);
+        assert_eq!(
+            going_on(&[&entry("a", "1", 9), &entry("b", "2", 6), &entry("c", "3", 7)]),
+            ["a"]
+        );
+        // One that has told nothing yet keeps nobody from going on.
+        assert_eq!(going_on(&[&entry("a", "1", 5), &entry("b", "", 6)]), ["a"]);
+        assert_eq!(going_on(&[&entry("a", "1", 5)]), ["a"]);
+        let said = standing("a", &[&entry("a", "1", 5), &entry("b", "2", 6)]);
+        let expected = (ReplicaProblem::Differs, "replica b has another policy set".to_owned());
+        assert_eq!(said.problem, Some(expected));
+        let said = standing("b", &[&entry("a", "1", 5), &entry("b", "2", 6)]);
+        assert_eq!(said.remarks, ["replica a has another policy set"]);
+    }
+
+    #[test]
+    fn anchors_are_read_as_they_were_written() {
+        let checkpoint = countersign_decision_log::Checkpoint {
+            sequence: 7,
+            hash: "hash".to_owned(),
+            time: 9,
+            kid: "kid".to_owned(),
+        };
+        let checkpoint = SignedCheckpoint { checkpoint, signature: "signature".to_owned() };
+        let anchors = [Anchor { replica: "a".to_owned(), checkpoint }];
+        let record = anchor_record(&anchors, 10).expect("it has no maps with other keys");
+        assert_eq!(anchors_of(&record), anchors);
+        assert_eq!(anchors_of(br#"{"version":1,"kind":"token"}"#), []);
+        assert_eq!(anchors_of(b"x"), []);
+    }
+}

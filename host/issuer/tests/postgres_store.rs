@@ -1,0 +1,284 @@
+//! The store that replicas share, beyond the contract: the plan of keys, the register, and databases that are not the right
+//! one, on real servers.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
+
+#[path = "support/postgres.rs"]
+mod postgres;
+#[path = "support/postgres_config.rs"]
+mod postgres_config;
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign::{Run, RunId};
+use countersign_issuer::{
+    Beat, KeyPlan, KeyTimes, Membership, PostgresConfig, PostgresStore, RegisteredRun, Store,
+    StoreError, StoreFailure,
+};
+use countersign_signing::Algorithm;
+use postgres::{PASSWORD, Pooler, Server, url};
+use postgres_config::{config, open};
+use support::{ISSUER, RUN, SHARED_RUNNER, START, run};
+use zeroize::Zeroizing;
+
+fn registered() -> RegisteredRun {
+    RegisteredRun {
+        run: Run::parse(run().to_string().as_bytes()).unwrap(),
+        runner: SHARED_RUNNER.parse().unwrap(),
+        facts: countersign::Facts::default(),
+        run_token: None,
+        registered_at: START,
+        expires_at: START + 100,
+        finished_at: None,
+    }
+}
+
+/// Of many replicas that want to change the plan at once, one does.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: `make replicas`"]
+async fn one_of_many_changes_of_the_key_plan_is_made() {
+    let server = Server::start();
+    let migrated = PostgresStore::migrate(&config(&server.url()), ISSUER, None).await.unwrap();
+    assert_eq!((migrated.from, migrated.to), (0, 2));
+    let pooler = Pooler::start(server.port, 4);
+    let store = Arc::new(open(&url(pooler.port)).await.unwrap());
+    let times = KeyTimes { verifier_cache: 60, max_token_lifetime: 60, rotate_every: None };
+    let mut kids = Vec::new();
+    for round in 0..10 {
+        let each = (0..12).map(|number| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                let row = store.key_plan().await.unwrap();
+                let (mut plan, kid) = (row.plan, format!("{round}-{number}"));
+                let algorithm = Algorithm::Rs256;
+                plan.rotate(kid.clone(), algorithm, &times, true, row.now).unwrap();
+                (store.replace_key_plan(row.version, &plan).await.unwrap(), kid)
+            })
+        });
+        let mut made = Vec::new();
+        for one in each.collect::<Vec<_>>() {
+            let (is_made, kid) = one.await.unwrap();
+            made.extend(is_made.then_some(kid));
+        }
+        assert!(!made.is_empty());
+        kids.extend(made);
+    }
+    // Each change that was acknowledged is in the plan, in the order of versions, and no other is.
+    let row = store.key_plan().await.unwrap();
+    assert_eq!(row.version, kids.len() as u64);
+    let mut planned: Vec<_> = row.plan.keys.iter().map(|key| key.kid.clone()).collect();
+    planned.sort_unstable();
+    kids.sort_unstable();
+    assert_eq!(planned, kids);
+    assert!(!store.replace_key_plan(row.version - 1, &KeyPlan::default()).await.unwrap());
+
+    store.keep_sealed_key("kid", b"sealed").await.unwrap();
+    store.keep_sealed_key("kid", b"another").await.unwrap();
+    assert_eq!(store.sealed_key("kid").await.unwrap().unwrap(), b"sealed");
+    assert_eq!(store.sealed_keys().await.unwrap(), ["kid"]);
+    store.remove_sealed_key("kid").await.unwrap();
+    store.remove_sealed_key("kid").await.unwrap();
+    assert!(store.sealed_key("kid").await.unwrap().is_none());
+}
+
+fn member(name: &str, instance: &str) -> Membership {
+    let lease = Duration::from_secs(60);
+    Membership { name: name.to_owned(), instance: instance.to_owned(), lease }
+}
+
+fn beat() -> Beat {
+    Beat {
+        plan_version: 3,
+        policy_set: "policies".to_owned(),
+        access: "access".to_owned(),
+        log_sequence: 41,
+        log_hash: "hash".to_owned(),
+        checkpoint: "{}".to_owned(),
+        checkpoint_key: "{}".to_owned(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: `make replicas`"]
+async fn a_name_is_one_processs_and_a_database_that_was_put_back_is_noticed() {
+    let server = Server::start();
+    PostgresStore::migrate(&config(&server.url()), ISSUER, None).await.unwrap();
+    let (one, two) = (open(&server.url()).await.unwrap(), open(&server.url()).await.unwrap());
+    let (first, second) = (member("a", "1"), member("a", "2"));
+    assert!(one.replica_mark("a").await.unwrap().is_none());
+    one.join(&first, None).await.unwrap();
+    // Neither as new nor as what went on.
+    let taken = |error| matches!(error, Err(StoreError::NameTaken { .. }));
+    assert!(taken(two.join(&second, None).await));
+    let mark = two.replica_mark("a").await.unwrap().unwrap();
+    assert!(taken(two.join(&second, Some(&mark)).await));
+    two.join(&member("b", "3"), None).await.unwrap();
+    let seen = one.beat(&first, &beat()).await.unwrap();
+    assert_eq!(seen.replicas.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(seen.replicas[0].beat, beat());
+    assert!(seen.replicas[0].age_seconds < 60 && !seen.replicas[0].stopped);
+    let mark = one.replica_mark("a").await.unwrap().unwrap();
+    assert_eq!((mark.changes, mark.log_sequence, mark.log_hash.as_str()), (2, 41, "hash"));
+    assert_eq!(one.changes(), 2);
+
+    // It keeps the time from which on it has its configuration.
+    let again = one.beat(&first, &beat()).await.unwrap();
+    assert_eq!(again.replicas[0].configured_at, seen.replicas[0].configured_at);
+    let changed = Beat { policy_set: "others".to_owned(), ..beat() };
+    let changed = one.beat(&first, &changed).await.unwrap();
+    assert!(changed.replicas[0].configured_at > seen.replicas[0].configured_at);
+
+    // The database of a moment ago.
+    let yesterday = server.dump();
+    one.beat(&first, &beat()).await.unwrap();
+    one.check_place().unwrap();
+    server.restore(&yesterday);
+    let displaced = one.beat(&first, &beat()).await;
+    assert!(
+        matches!(displaced, Err(StoreError::Displaced { found: 4, expected: 5 })),
+        "{displaced:?}"
+    );
+    one.displace();
+    assert!(one.check_place().is_err());
+
+    // After an orderly stop another process has it at once, if it has seen what was left.
+    one.leave(&first).await.unwrap();
+    assert!(taken(two.join(&second, Some(&mark)).await));
+    let mark = two.replica_mark("a").await.unwrap().unwrap();
+    two.join(&second, Some(&mark)).await.unwrap();
+    assert!(matches!(one.beat(&first, &beat()).await, Err(StoreError::Displaced { .. })));
+    two.beat(&second, &beat()).await.unwrap();
+    assert!(!two.forget_replica("a").await.unwrap());
+    two.leave(&second).await.unwrap();
+    assert!(two.forget_replica("a").await.unwrap());
+    assert!(!two.forget_replica("a").await.unwrap());
+}
+
+/// What a database is that is not the right one, and what is said of it.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: `make replicas`"]
+async fn a_wrong_database_is_refused_by_name() {
+    let mut server = Server::start();
+    let url = server.url();
+    let refused = async |says: &str, failure| {
+        let error = open(&url).await.err().unwrap_or_else(|| panic!("opened, and not: {says}"));
+        let text = format!("{error}");
+        assert!(text.contains(says) && !text.contains(PASSWORD), "{text}");
+        assert_eq!(error.failure(), failure, "{error:?}");
+    };
+    refused("run `countersign migrate`", StoreFailure::Schema).await;
+    PostgresStore::migrate(&config(&url), ISSUER, None).await.unwrap();
+    let migrated = PostgresStore::migrate(&config(&url), ISSUER, None).await.unwrap();
+    assert_eq!((migrated.from, migrated.to), (2, 2));
+    let other = PostgresStore::migrate(&config(&url), "https://other.example.com", None).await;
+    assert!(matches!(other, Err(StoreError::OtherInstallation { .. })), "{other:?}");
+    open(&url).await.unwrap();
+    let other =
+        PostgresStore::open(&config(&url), "https://other.example.com").await.err().unwrap();
+    assert!(other.to_string().contains("belongs to the issuer https://oidc.example.com"));
+
+    let sql = |statement: &str| server.sql("countersign", statement);
+    sql("INSERT INTO countersign.schema_version VALUES (9, 2)");
+    // A later version that goes on with this program, as in the middle of an upgrade.
+    open(&url).await.unwrap();
+    sql("UPDATE countersign.schema_version SET serves_from = 9 WHERE version = 9");
+    refused("are of version 9", StoreFailure::Schema).await;
+    let later = PostgresStore::migrate(&config(&url), ISSUER, None).await;
+    assert!(matches!(later, Err(StoreError::LaterVersion { found: 9, expected: 2 })), "{later:?}");
+    sql("DELETE FROM countersign.schema_version WHERE version > 1");
+    refused("run `countersign migrate`", StoreFailure::Schema).await;
+    sql("DROP TABLE countersign.key_plan, countersign.signing_key");
+    // What an earlier version has is kept, and brought to this one.
+    sql("INSERT INTO countersign.used_token VALUES ('\\x00', 9)");
+    let migrated = PostgresStore::migrate(&config(&url), ISSUER, None).await.unwrap();
+    assert_eq!((migrated.from, migrated.to), (1, 2));
+    assert_eq!(sql("SELECT count(*) FROM countersign.used_token"), "1");
+
+    sql("ALTER DATABASE countersign SET default_transaction_read_only = on");
+    refused("takes no changes", StoreFailure::ReadOnly).await;
+    server.sql("postgres", "ALTER DATABASE countersign RESET ALL");
+    sql("ALTER ROLE countersign SET synchronous_commit = off");
+    refused("synchronous_commit", StoreFailure::Failed).await;
+    let accepting = PostgresConfig { accepts_asynchronous: true, ..config(&url) };
+    PostgresStore::open(&accepting, ISSUER).await.unwrap();
+    sql("ALTER ROLE countersign RESET ALL");
+    sql(
+        "REVOKE ALL ON SCHEMA countersign FROM countersign; ALTER SCHEMA countersign OWNER TO postgres",
+    );
+    refused("the database failed", StoreFailure::Schema).await;
+    sql("ALTER SCHEMA countersign OWNER TO countersign");
+    sql("GRANT ALL ON SCHEMA countersign TO countersign");
+
+    // A standby itself, and a primary that does not wait for it.
+    let standby = server.standby();
+    let on_standby = open(&standby.url()).await.err().unwrap();
+    assert_eq!(on_standby.failure(), StoreFailure::ReadOnly, "{on_standby}");
+    refused("asynchronously", StoreFailure::Failed).await;
+    PostgresStore::open(&accepting, ISSUER).await.unwrap();
+    server.wait_for_standby();
+    open(&url).await.unwrap();
+
+    let wrong =
+        PostgresConfig { password: Some(Zeroizing::new("another".to_owned())), ..config(&url) };
+    let wrong = PostgresStore::open(&wrong, ISSUER).await.err().unwrap();
+    assert!(!format!("{wrong:?} {wrong}").contains("another\""), "{wrong:?}");
+    assert_eq!(wrong.failure(), StoreFailure::Unreachable);
+    server.crash();
+    refused("cannot be reached", StoreFailure::Unreachable).await;
+}
+
+/// Every piece of work ends in time, and is never taken for another's answer.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: `make replicas`"]
+async fn a_database_that_does_not_answer_is_an_error_in_time() {
+    let mut server = Server::start();
+    PostgresStore::migrate(&config(&server.url()), ISSUER, None).await.unwrap();
+    let limits = PostgresConfig {
+        query_timeout: Duration::from_millis(500),
+        connections: 2,
+        ..config(&server.url())
+    };
+    let store = PostgresStore::open(&limits, ISSUER).await.unwrap();
+    store.register(&registered()).await.unwrap();
+    let id = RUN.parse::<RunId>().unwrap();
+    server.freeze(true);
+    for _ in 0..3 {
+        assert_eq!(store.run(&id).await.unwrap_err().failure(), StoreFailure::Slow);
+        let used = store.use_once(ISSUER, "frozen", START).await.unwrap_err();
+        assert_eq!(used.failure(), StoreFailure::Slow);
+    }
+    server.freeze(false);
+    assert_eq!(*store.run(&id).await.unwrap().unwrap(), registered());
+    // A lock that somebody holds is no answer either.
+    let path = server.path().to_owned();
+    let lock = format!(
+        "psql -X -q -U postgres -h {} -p {} -d countersign -c \"BEGIN; LOCK TABLE countersign.run; SELECT pg_sleep(2)\"",
+        path.display(),
+        server.port
+    );
+    let mut holder = std::process::Command::new("sh").args(["-c", &lock]).spawn().unwrap();
+    let slow = loop {
+        match store.run(&id).await {
+            Err(error) => break error,
+            Ok(_) => tokio::task::yield_now().await,
+        }
+    };
+    assert_eq!(slow.failure(), StoreFailure::Slow);
+    holder.wait().unwrap();
+    store.run(&id).await.unwrap();
+
+    server.crash();
+    let lost = store.run(&id).await.unwrap_err();
+    assert_eq!(lost.failure(), StoreFailure::Unreachable, "{lost:?}");
+    server.run();
+    // Connections that were lost meanwhile are in nobody's way.
+    assert!(store.run(&id).await.unwrap().is_some());
+    assert!(store.use_once(ISSUER, "after", START).await.unwrap());
+}
