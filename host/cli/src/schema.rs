@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use countersign::{Digest, Engine, Limits, Optimization, Policy, visible};
-use countersign_deployment::{PolicySchema, engine, files, manifest_schema, read_manifest};
+use countersign_deployment::{
+    ManifestBundle, PolicySchema, engine, files, manifest_schema, read_manifest,
+};
 use countersign_schema::SettingsSchema;
 
 use crate::output::{self, Exit};
@@ -75,14 +77,25 @@ fn of_manifest(path: &Path) -> Result<Vec<Described>> {
     let engine = engine::engine(Optimization::None, None, output::warn_or_log)?;
     let mut seen = BTreeSet::new();
     let mut described = Vec::new();
+    let mut bundle: Option<ManifestBundle> = None;
     for binding in &manifest.bindings {
         let place = || format!("{}: binding `{}`", name(), binding.name);
         if !seen.insert((&binding.policy, binding.digest)) {
             continue;
         }
         let limit = binding.limits.component_bytes;
-        let bytes =
-            files::read_component(&folder.join(&binding.policy), limit).with_context(place)?;
+        let bytes = match &binding.reference {
+            None => {
+                files::read_component(&folder.join(&binding.policy), limit).with_context(place)?
+            }
+            Some(_) => {
+                let read = match &bundle {
+                    Some(bundle) => bundle,
+                    None => bundle.insert(ManifestBundle::read(path)?),
+                };
+                read.file(&binding.policy).context("the policy was not read")?.to_vec()
+            }
+        };
         // The pin is checked first: bytes that it does not cover must not reach the compiler.
         let found = Digest::of(&bytes);
         if let Some(pinned) = binding.digest.filter(|pinned| *pinned != found) {

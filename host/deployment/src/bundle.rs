@@ -5,14 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use countersign::{Engine, PolicySet, SubjectFormats};
+use countersign_registry::Reference;
 
 use crate::error::DeploymentError;
-use crate::files::{FileSystem, resolve_relative_to, text_of};
+use crate::files::{FileSystem, text_of};
 use crate::installation::Installation;
 use crate::manifest::{BindingEntry, Manifest, SettingsSource};
 use crate::manifest_files::ManifestFiles;
 use crate::policies::{PrepareStep, prepare_from};
-use crate::snapshot::{Snapshot, SnapshotFile};
+use crate::snapshot::{Snapshot, SnapshotFile, place_of};
 
 /// A manifest and the bytes of all files that it names: everything that a decision depends on.
 #[derive(Debug, Clone)]
@@ -45,7 +46,7 @@ impl ManifestBundle {
         let name = path.display();
         let manifest = snapshot.manifest(path)?;
         let mut files = BTreeMap::new();
-        let file = |file: &str| snapshot.file(&resolve_relative_to(path, file)).map(Arc::clone);
+        let file = |file: &str| snapshot.file(&place_of(path, file)).map(Arc::clone);
         let issuer = manifest.issuer.as_ref();
         if let Some(named) = issuer.and_then(|issuer| issuer.subject_migrations.as_ref()) {
             let read = file(named).map_err(|error| {
@@ -65,6 +66,14 @@ impl ManifestBundle {
                     files.insert(named.clone(), read?);
                 }
             }
+            // Only a text policy has them.
+            if let Some(named) = binding.text_settings()
+                && snapshot.has(&place_of(path, &named))
+            {
+                let place = || format!("{name}: binding `{}`", binding.name);
+                let read = file(&named).map_err(|error| error.at(place()));
+                files.insert(named, read?);
+            }
         }
         let text = snapshot.file(path).ok().map(Arc::clone);
         Ok(Self { manifest, files, text })
@@ -75,9 +84,15 @@ impl ManifestBundle {
         self.text.as_ref().map(|file| file.bytes.as_slice())
     }
 
-    /// The paths of components and settings files, each once, as the manifest has them.
+    /// The paths of components and settings files, each once, as the manifest has them, and the settings of text policies.
     pub(crate) fn policy_files(&self) -> impl Iterator<Item = &str> {
-        self.manifest.policy_files()
+        // A text policy has settings that the manifest does not name.
+        let texts = self
+            .files
+            .keys()
+            .map(String::as_str)
+            .filter(|name| Reference::is_meant_by(name) && name.contains('#'));
+        self.manifest.policy_files().chain(texts)
     }
 
     /// The bytes of a file, by the path that the manifest has for it.
@@ -90,6 +105,13 @@ impl ManifestBundle {
     /// # Errors
     /// When its settings file is no text.
     pub fn settings_of<'b>(&'b self, entry: &'b BindingEntry) -> Result<&'b str, DeploymentError> {
+        if let Some((name, bytes)) = entry
+            .text_settings()
+            .and_then(|name| Some((self.file(&name)?, name)))
+            .map(|(b, n)| (n, b))
+        {
+            return Ok(text_of(Path::new(&name), bytes)?);
+        }
         match &entry.settings {
             SettingsSource::Inline(settings) => Ok(settings.as_json()),
             SettingsSource::File(path) => {

@@ -11,6 +11,7 @@ use crate::files::FileError;
 use crate::https_fetch::HttpsFetchError;
 use crate::manifest::ManifestError;
 use crate::policies::PreparePoliciesError;
+use crate::policy_source::PolicySourceError;
 use crate::service_config::ConfigError;
 use crate::subject_migration::SubjectMigrationsError;
 
@@ -65,6 +66,9 @@ pub enum DeploymentError {
     /// The certificates of a trusted issuer cannot be used.
     #[error(transparent)]
     Fetch(#[from] HttpsFetchError),
+    /// The rules about policies of registries cannot be used.
+    #[error(transparent)]
+    Registries(#[from] PolicySourceError),
     /// There is no engine.
     #[error(transparent)]
     Engine(#[from] EngineError),

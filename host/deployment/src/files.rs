@@ -3,8 +3,11 @@
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use zeroize::Zeroizing;
+
+use crate::policy_source::PolicySourceError;
 
 /// A link that was put in a file's place is not followed.
 #[cfg(unix)]
@@ -69,6 +72,9 @@ pub enum FileError {
         /// The file.
         path: PathBuf,
     },
+    /// A policy of a registry cannot be used.
+    #[error(transparent)]
+    Policy(Box<PolicySourceError>),
     /// The file is no text.
     #[error("{}: not UTF-8 from byte {valid_up_to} on", .path.display())]
     NotUtf8 {
@@ -105,6 +111,12 @@ pub trait FileSource: Send + Sync {
     /// # Errors
     /// When it is missing, not regular, too long, or cannot be read.
     fn read(&self, path: &Path, limit: u64, kind: FileKind) -> Result<Vec<u8>, FileError>;
+
+    /// The time by which signatures of policies are judged, in seconds since 1970. Where the clock is before that, no
+    /// signature is valid that begins at a time.
+    fn now(&self) -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    }
 }
 
 /// The file system.
@@ -115,7 +127,7 @@ impl FileSource for FileSystem {
     fn read(&self, path: &Path, limit: u64, kind: FileKind) -> Result<Vec<u8>, FileError> {
         match kind {
             FileKind::Plain => read(path, limit),
-            FileKind::Secret => read_opened(path, limit, 0, true),
+            FileKind::Secret => read_private(path, limit),
             FileKind::Component => read_component(path, limit),
         }
     }
@@ -127,6 +139,14 @@ impl FileSource for FileSystem {
 /// When it is missing, not regular, too long, or cannot be read.
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
     read_opened(path, limit, 0, false)
+}
+
+/// Reads a private key of at most `limit` bytes: a file that nobody but its owner can open.
+///
+/// # Errors
+/// Those of [`read`], and when others can open it.
+pub fn read_private(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
+    read_opened(path, limit, 0, true)
 }
 
 /// Reads a component of at most `limit` bytes: a regular file and no link to one, so that a manifest names what is

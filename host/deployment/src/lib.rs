@@ -51,6 +51,10 @@ mod manifest_files;
 mod parsed;
 mod policies;
 #[cfg(feature = "service")]
+mod policy_registries;
+#[cfg(feature = "service")]
+mod policy_source;
+#[cfg(feature = "service")]
 mod read;
 #[cfg(feature = "service")]
 mod releases;
@@ -79,10 +83,15 @@ pub use installation::{DefinitionArgument, Installation, NoAudience, SubjectsErr
 pub use loader::{Deployment, Loader, TlsFiles};
 pub use manifest::{
     BindingEntry, IssuerEntry, MAX_MANIFEST_BYTES, Manifest, ManifestError, PolicySchema,
-    PreparationEntry, PreparationTiming, SettingsSource, manifest_schema,
+    PreparationEntry, PreparationTiming, RegistryEntry, SettingsSource, TrustedKeyEntry,
+    TrustedSignerEntry, manifest_schema,
 };
 pub use manifest_files::ManifestFiles;
 pub use policies::{PreparePoliciesError, PrepareStep, prepare_policies};
+#[cfg(feature = "service")]
+pub use policy_registries::PolicyRegistries;
+#[cfg(feature = "service")]
+pub use policy_source::PolicySourceError;
 #[cfg(feature = "service")]
 pub use read::{manifest_of, read_manifest, releases_entry};
 #[cfg(feature = "service")]

@@ -4,17 +4,20 @@ mod file;
 mod json_settings;
 mod limits;
 mod nesting;
+mod registries;
 mod schema;
 
 use std::collections::BTreeSet;
 
 use countersign::{BindingName, ClaimName, Digest, Limits, Mode, Scope, Settings, SubjectFormats};
 use countersign_clouds::AudienceClouds;
+use countersign_registry::Reference;
 
 use crate::manifest_files::ManifestFiles;
 use crate::subject_migration::{SubjectMigrations, SubjectMigrationsError};
 
 pub use file::ManifestError;
+pub use registries::{RegistryEntry, TrustedKeyEntry, TrustedSignerEntry};
 pub use schema::{PolicySchema, manifest_schema};
 
 /// The maximum length of a manifest, in bytes.
@@ -29,6 +32,12 @@ pub struct Manifest {
     pub ceilings: Limits,
     /// `[preparation]`: the time when bindings are prepared, and the memory for them.
     pub preparation: PreparationEntry,
+    /// `[policy-store] folder`: the folder of policies that came from registries, as written; relative to the manifest.
+    pub policy_store: String,
+    /// `[[registry]]`: the way to registries.
+    pub registries: Vec<RegistryEntry>,
+    /// `[[trusted-signer]]`: who may sign the policies of which repositories.
+    pub trusted_signers: Vec<TrustedSignerEntry>,
     /// The bindings, in the order of the file.
     pub bindings: Vec<BindingEntry>,
 }
@@ -118,8 +127,10 @@ pub enum PreparationTiming {
 pub struct BindingEntry {
     /// `name`: unique in the manifest.
     pub name: BindingName,
-    /// `policy`: path of the component, as written; relative to the manifest.
+    /// `policy`: path of the component, as written; relative to the manifest. Or a reference to a policy of a registry.
     pub policy: String,
+    /// `policy`, where it is a reference. A tag is a name in `countersign.lock`, which says what it means.
+    pub reference: Option<Reference>,
     /// `digest`: the digest that the component must have.
     pub digest: Option<Digest>,
     /// `settings` or `settings-file`; without either, `{}`.
@@ -143,6 +154,20 @@ pub enum SettingsSource {
     Inline(Settings),
     /// A JSON file: its path, as written; relative to the manifest.
     File(String),
+}
+
+impl BindingEntry {
+    /// The reference to a policy of a registry, where `policy` is one.
+    pub fn reference(&self) -> Option<&Reference> {
+        self.reference.as_ref()
+    }
+
+    /// The name, among the files of a manifest, of the settings that came with the policy. A text policy of a registry has
+    /// them: its text, with what the binding gives in its place in it. Then they are used, and [`settings`](Self::settings)
+    /// are not.
+    pub fn text_settings(&self) -> Option<String> {
+        self.reference.as_ref().map(|reference| format!("{reference}#{}", self.name))
+    }
 }
 
 impl Manifest {
@@ -179,7 +204,8 @@ impl Manifest {
         file::parse(text)
     }
 
-    /// The paths of every file that the manifest names, each once, as written.
+    /// The paths of every file that decisions depend on and that the manifest names, each once, as written. References to
+    /// policies of registries are among them, and mean their components.
     pub fn files(&self) -> impl Iterator<Item = &str> {
         let issuer = self.issuer.as_ref();
         let migrations = issuer.and_then(|issuer| issuer.subject_migrations.as_deref());

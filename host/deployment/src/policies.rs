@@ -155,13 +155,20 @@ pub(crate) fn prepare_from<'f>(
                 loaded
             }
         };
-        let settings = match &entry.settings {
-            SettingsSource::Inline(settings) => settings.clone(),
-            SettingsSource::File(path) => settings_file(file(path)?).map_err(|problem| {
-                let (binding, path) = (binding.clone(), path.clone());
+        let of_file = |path: &str, bytes: &[u8]| {
+            settings_file(bytes).map_err(|problem| {
+                let (binding, path) = (binding.clone(), path.to_owned());
                 PreparePoliciesError::SettingsFile { binding, path, problem }
-            })?,
+            })
         };
+        let text = entry.text_settings();
+        let settings =
+            match (text.as_deref().and_then(|name| Some((name, files(name)?))), &entry.settings) {
+                // Those of a text policy, with what the binding gives in them.
+                (Some((name, bytes)), _) => of_file(name, bytes)?,
+                (None, SettingsSource::Inline(settings)) => settings.clone(),
+                (None, SettingsSource::File(path)) => of_file(path, file(path)?)?,
+            };
         let config = BindingConfig {
             name: entry.name.clone(),
             settings,

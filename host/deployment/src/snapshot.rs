@@ -5,11 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use countersign::{Digest, MAX_SETTINGS_BYTES};
+use countersign_registry::{LockFile, Reference};
 use zeroize::Zeroize;
 
 use crate::error::DeploymentError;
 use crate::files::{FileError, FileKind, FileSource, resolve_relative_to, text_of};
-use crate::manifest::{MAX_MANIFEST_BYTES, Manifest, SettingsSource};
+use crate::manifest::{BindingEntry, MAX_MANIFEST_BYTES, Manifest, SettingsSource};
+use crate::policy_source::{
+    MAX_KEY_FILE_BYTES, MAX_LOCK_FILE_BYTES, PolicySource, PolicySourceError, lock_path,
+    parse_lock, policy_store, text_settings, trust_policy,
+};
 use crate::service_config::{Config, KeysEntry, MAX_CONFIG_BYTES};
 use crate::subject_migration::MAX_MIGRATIONS_BYTES;
 
@@ -125,6 +130,11 @@ impl Snapshot {
         }
     }
 
+    /// Tells whether it has a file, or the reason that there is none.
+    pub(crate) fn has(&self, path: &Path) -> bool {
+        self.files.contains_key(path)
+    }
+
     /// The configuration, parsed.
     pub(crate) fn config(&self, path: &Path) -> Result<Arc<Config>, DeploymentError> {
         self.parsed(path, self.config.as_ref())
@@ -153,6 +163,14 @@ impl Snapshot {
 fn text(error: &FileError) -> String {
     let source = std::error::Error::source(error).map(|source| format!(": {source}"));
     format!("{error}{}", source.unwrap_or_default())
+}
+
+/// The key of a file of a manifest: its path, or the reference to a policy of a registry.
+pub(crate) fn place_of(manifest: &Path, named: &str) -> PathBuf {
+    match Reference::is_meant_by(named) {
+        true => PathBuf::from(named),
+        false => resolve_relative_to(manifest, named),
+    }
 }
 
 /// A snapshot while it is taken.
@@ -210,12 +228,117 @@ impl Reader<'_> {
             self.read(&resolve_relative_to(path, file), limit, FileKind::Plain);
         }
         for binding in &manifest.bindings {
-            let component = resolve_relative_to(path, &binding.policy);
-            self.read(&component, binding.limits.component_bytes, FileKind::Component);
+            if binding.reference.is_none() {
+                let component = resolve_relative_to(path, &binding.policy);
+                self.read(&component, binding.limits.component_bytes, FileKind::Component);
+            }
             if let SettingsSource::File(file) = &binding.settings {
                 let limit = MAX_SETTINGS_BYTES as u64;
                 self.read(&resolve_relative_to(path, file), limit, FileKind::Plain);
             }
+        }
+        let with_reference = |binding| Some((binding, BindingEntry::reference(binding)?));
+        let bindings: Vec<_> = manifest.bindings.iter().filter_map(with_reference).collect();
+        if !bindings.is_empty() {
+            self.references(path, &manifest, &bindings);
+        }
+    }
+
+    /// Loads the policies that bindings name by a reference, out of the store.
+    fn references(
+        &mut self,
+        path: &Path,
+        manifest: &Manifest,
+        bindings: &[(&BindingEntry, &Reference)],
+    ) {
+        let lock_path = lock_path(path);
+        let lock = match self.read_or_error(&lock_path, MAX_LOCK_FILE_BYTES, FileKind::Plain) {
+            Ok(file) => parse_lock(&lock_path, &file.bytes),
+            // Without a tag none is needed.
+            Err(error) if error.is_missing() => Ok(LockFile::default()),
+            Err(error) => Err(PolicySourceError::File(error)),
+        };
+        let mut read = |file: &str| {
+            let path = resolve_relative_to(path, file);
+            let read = self.read_or_error(&path, MAX_KEY_FILE_BYTES, FileKind::Plain)?;
+            Ok(read.bytes.clone())
+        };
+        let trust = trust_policy::<Vec<u8>>(manifest, &mut read);
+        let (lock, trust) = match (lock, trust) {
+            (Ok(lock), Ok(trust)) => (lock, trust),
+            (Err(error), _) | (_, Err(error)) => {
+                let error = Arc::new(FileError::Policy(Box::new(error)));
+                for (_, reference) in bindings {
+                    let place = place_of(path, &reference.to_string());
+                    self.snapshot.files.insert(place, Err(Arc::clone(&error)));
+                }
+                return;
+            }
+        };
+        let (store, now) = (policy_store(path, manifest), self.source.now());
+        let source = PolicySource { store, trust, lock: &lock, lock_path, now };
+        for (binding, reference) in bindings {
+            self.reference(path, &source, binding, reference);
+        }
+    }
+
+    /// Loads the policy of a binding. Its component has the name of the reference; the settings of a text policy have one of
+    /// their own, since each binding can add to them.
+    fn reference(
+        &mut self,
+        path: &Path,
+        source: &PolicySource<'_>,
+        binding: &BindingEntry,
+        reference: &Reference,
+    ) {
+        let place = place_of(path, &reference.to_string());
+        if matches!(self.snapshot.files.get(&place), Some(Err(_))) {
+            return;
+        }
+        let loaded = source.load(reference, binding.limits.component_bytes).and_then(|policy| {
+            let settings = text_settings(binding, reference, &policy, |file| {
+                match self.snapshot.files.get(&resolve_relative_to(path, file)) {
+                    Some(Ok(file)) => Ok(file.bytes.clone()),
+                    Some(Err(error)) => Err(Arc::clone(error)),
+                    None => Ok(Vec::new()),
+                }
+            })?;
+            Ok((policy.component.into_bytes(), settings))
+        });
+        match loaded {
+            Ok((component, settings)) => {
+                self.insert(place, component);
+                if let Some((name, settings)) = binding.text_settings().zip(settings) {
+                    self.insert(place_of(path, &name), settings);
+                }
+            }
+            Err(error) => {
+                let error = Arc::new(FileError::Policy(Box::new(error)));
+                self.snapshot.files.insert(place, Err(error));
+            }
+        }
+    }
+
+    /// Puts bytes that were verified in their place.
+    fn insert(&mut self, place: PathBuf, bytes: Vec<u8>) {
+        let file = SnapshotFile::new(bytes, false);
+        let file = match self.before.files.get(&place) {
+            Some(Ok(same)) if same.digest == file.digest => Arc::clone(same),
+            _ => Arc::new(file),
+        };
+        self.snapshot.files.insert(place, Ok(file));
+    }
+
+    fn read_or_error(
+        &mut self,
+        path: &Path,
+        limit: u64,
+        kind: FileKind,
+    ) -> Result<Arc<SnapshotFile>, Arc<FileError>> {
+        self.read(path, limit, kind);
+        match self.snapshot.files.get(path) {
+            Some(state) => state.clone(),
+            None => Err(Arc::new(FileError::NotRegular { path: path.to_owned() })),
         }
     }
 

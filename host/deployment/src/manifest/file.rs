@@ -7,6 +7,7 @@ use countersign::{
     Settings, SettingsError, SubjectFormat, SubjectFormats, Workspace, visible,
 };
 use countersign_clouds::{AudienceClouds, Cloud};
+use countersign_registry::{Reference, ReferenceError};
 use schemars::JsonSchema;
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::json_settings::json_settings;
 use super::limits::{LimitValue, LimitsTable};
 use super::nesting::{MAX_BRACKETS, MAX_DOTS, too_deep};
+use super::registries::{PolicyStoreTable, RegistryTable, TrustedSignerTable, registries, signers};
 use super::schema;
 use super::{
     BindingEntry, IssuerEntry, MAX_MANIFEST_BYTES, Manifest, PreparationEntry, PreparationTiming,
@@ -82,6 +84,22 @@ pub enum ManifestError {
         /// The problem.
         problem: SettingsError,
     },
+    /// A reference to a policy of a registry is out of form.
+    #[error("binding `{binding}`: policy: {problem}")]
+    Reference {
+        /// The binding.
+        binding: BindingName,
+        /// The problem.
+        problem: ReferenceError,
+    },
+    /// A table about registries or signers has a value that it cannot have.
+    #[error("{place}: {problem}")]
+    Registry {
+        /// The table.
+        place: String,
+        /// The problem.
+        problem: String,
+    },
     /// A limit has a value that it cannot have.
     #[error("{place}.{problem}")]
     Limit {
@@ -120,6 +138,16 @@ pub(super) struct ManifestFile {
     /// The time when bindings are prepared, and the memory for them.
     #[serde(default)]
     preparation: PreparationTable,
+    /// The folder of policies that came from registries.
+    #[serde(default)]
+    policy_store: PolicyStoreTable,
+    /// The way to a registry, where it is not the usual one.
+    #[serde(default)]
+    registry: Vec<RegistryTable>,
+    /// The keys that may sign the policies of a repository and of those below it. Of several tables, the most specific one
+    /// counts alone.
+    #[serde(default)]
+    trusted_signer: Vec<TrustedSignerTable>,
     /// The use of a policy for some runs. All bindings whose scope contains a run are evaluated.
     #[serde(default)]
     #[schemars(length(min = 1))]
@@ -180,7 +208,8 @@ struct BindingTable {
     /// The name, unique in the manifest.
     #[schemars(schema_with = "schema::name")]
     name: Parsed<BindingName>,
-    /// The component; a path relative to the manifest.
+    /// The component; a path relative to the manifest. Or a policy of a registry: `oci://host/repository@sha256:…`, or a tag
+    /// that countersign.lock pins.
     policy: String,
     /// The digest that the component must have; `countersign inspect` prints it.
     #[serde(default)]
@@ -254,7 +283,15 @@ pub(super) fn parse(text: &str) -> Result<Manifest, ManifestError> {
         .into_iter()
         .map(|table| binding(table, &ceilings))
         .collect::<Result<_, _>>()?;
-    Ok(Manifest { issuer, ceilings, preparation, bindings })
+    Ok(Manifest {
+        issuer,
+        ceilings,
+        preparation,
+        policy_store: file.policy_store.folder,
+        registries: registries(file.registry)?,
+        trusted_signers: signers(file.trusted_signer)?,
+        bindings,
+    })
 }
 
 fn issuer(table: IssuerTable) -> Result<IssuerEntry, ManifestError> {
@@ -300,7 +337,17 @@ fn binding(table: BindingTable, ceilings: &Limits) -> Result<BindingEntry, Manif
     let name = table.name.0;
     let place = || format!("binding `{name}`: limits");
     let default = Limits::DEFAULT.at_most(ceilings);
+    let reference = match Reference::is_meant_by(&table.policy) {
+        false => None,
+        true => Some(
+            table
+                .policy
+                .parse()
+                .map_err(|problem| ManifestError::Reference { binding: name.clone(), problem })?,
+        ),
+    };
     Ok(BindingEntry {
+        reference,
         settings: settings(&name, table.settings, table.settings_file)?,
         limits: table.limits.within(&place, &default, ceilings)?,
         name,

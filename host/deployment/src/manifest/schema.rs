@@ -12,6 +12,10 @@ use serde_json::{Map, Value, json};
 
 use super::file::ManifestFile;
 
+/// The characters of a registry's name, and of a repository with the ones above it.
+const REGISTRY: &str = "^[a-z0-9.:\\[\\]-]+$";
+const REPOSITORY_PREFIX: &str = "^[a-z0-9.:\\[\\]-]+(/[a-z0-9._-]+)*$";
+
 /// A policy that bindings name, with the schema of its settings.
 #[derive(Debug)]
 pub struct PolicySchema<'p> {
@@ -129,6 +133,23 @@ pub(super) fn name(_: &mut SchemaGenerator) -> Schema {
 
 pub(super) fn digest(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "pattern": "^sha256:[0-9a-f]{64}$" })
+}
+
+pub(super) fn registry(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "maxLength": 255, "pattern": REGISTRY })
+}
+
+pub(super) fn registries(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": registry(generator) })
+}
+
+pub(super) fn repository_prefix(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "pattern": REPOSITORY_PREFIX })
+}
+
+/// A date and time, which is no string in TOML, and has no type that a schema could name.
+pub(super) fn time(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({})
 }
 
 pub(super) fn table(_: &mut SchemaGenerator) -> Schema {
