@@ -41,7 +41,7 @@ measure = mkdir -p target; (RUNS=$(RUNS); export RUNS; $(2)) > target/$(1).md; f
 kept = kind=$$(sed -n '1s/^[0-9]* × //; 1s/),.*//p' target/$(1).md | tr A-Z a-z | tr -cs 'a-z0-9\n' -); \
 	cp target/$(1).md benches/figures/$(1)-$$kind.md
 
-.PHONY: help demo serve install test e2e replicas languages image deploy-check lint lint-engines unit doc policies engines toolchain golden deny clean trust-corpus
+.PHONY: help demo serve install test e2e replicas languages image deploy-check lint lint-engines unit doc policies engines toolchain golden deny clean trust-corpus registry publish
 .PHONY: fuzz corpus bench bench-build bench-check bench-compiling bench-decisions bench-flood bench-hostile bench-impact bench-languages bench-replicas bench-threads bench-tokens flame-graph kills schemathesis
 
 help: ## List the targets
@@ -89,6 +89,10 @@ e2e: toolchain ## Exchange tokens at stand-ins of the clouds, with the clouds' o
 replicas: toolchain ## Run stores and replicas on real PostgreSQL servers, which are killed, cut off and failed over (KILLS; installs PostgreSQL and pgbouncer)
 	@sh .ci/postgres
 	$(CARGO) test $(CARGO_FLAGS) --workspace --test store_contract --test postgres_store --test replicas -- --include-ignored --nocapture --test-threads 2
+
+registry: toolchain ## Ship policies through Debian's docker-registry, and verify them with cosign, oras and npm's @sigstore/verify (installs them beside; needs npm)
+	@sh e2e/registry.sh
+	COUNTERSIGN_E2E=$(CURDIR)/target/e2e $(CARGO) test $(CARGO_FLAGS) --workspace --test registry --test registry_flows --test registry_peers -- --include-ignored
 
 languages: toolchain engines lint-engines ## Create, build and test a policy in each language, with its own tools; compare the engines with the libraries that they are made of, with node and with CPython (needs python3 with venv, and Node 20 or newer)
 	@echo "== languages"
@@ -198,7 +202,11 @@ bench-impact: toolchain ## Measure the impact of a change on a million recorded 
 		cd benches/peers && $(CARGO) bench $(CARGO_FLAGS) --target-dir $(CURDIR)/target --bench loops); \
 	failed=$$?; rm -rf "$$IMPACT_LOG"; exit $$failed
 
-bench-languages: toolchain engines ## Measure a policy in each language: size, evaluation, memory (needs python3 with venv)
+bench-registry: toolchain ## Ship policies through Debian's docker-registry, and verify them with cosign, oras and npm's @sigstore/verify (installs them beside; needs npm)
+	@sh e2e/registry.sh
+	COUNTERSIGN_E2E=$(CURDIR)/target/e2e $(CARGO) test $(CARGO_FLAGS) --workspace --test registry --test registry_flows --test registry_peers -- --include-ignored
+
+languages: toolchain engines ## Measure a policy in each language: size, evaluation, memory (needs python3 with venv)
 	$(CARGO) build $(CARGO_FLAGS) --release --bin countersign
 	COUNTERSIGN=$(CURDIR)/target/release/countersign $(CARGO) bench $(CARGO_FLAGS) --bench languages > target/languages.md
 	@cat target/languages.md
