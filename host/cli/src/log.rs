@@ -1,11 +1,14 @@
 //! `countersign log`
 
 mod anchors;
+mod prove;
 mod records;
 mod retention;
 mod show;
 mod subjects;
+mod tiles;
 mod verify;
+mod verify_proof;
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +21,7 @@ use crate::output::Exit;
 pub(crate) use self::records::RecordView;
 pub(crate) use self::verify::verified;
 
-/// Show, verify, archive and prune the decision log
+/// Show, verify, prove, archive and prune the decision log
 #[derive(Args)]
 #[command(after_help = "\
 The log is the folder `log` in the state of `countersign serve`. It can be read while the
@@ -29,6 +32,8 @@ Examples:
   countersign log show state/log --run b3116611-e08b-4b00-91c5-10365b25a6ef
   countersign log tail state/log --follow
   countersign log subjects state/log
+  countersign log prove state/log --jti 0b5a3b2e-7a4e-4d55-9a5c-3a1d3c5e7f00 > token.tlog-proof
+  countersign log tiles state/log --to /srv/tiles
   countersign log archive state/log --to /archive/log
   countersign log prune --config issuer.toml --archived /archive/log")]
 pub(crate) struct LogCommands {
@@ -42,6 +47,8 @@ enum LogCommand {
     Show(show::Show),
     Tail(show::Tail),
     Subjects(subjects::Subjects),
+    Prove(prove::Prove),
+    Tiles(tiles::WriteTiles),
     Archive(retention::Archive),
     Prune(retention::Prune),
 }
@@ -80,6 +87,8 @@ impl LogCommands {
             LogCommand::Show(command) => command.run(),
             LogCommand::Tail(command) => command.run(),
             LogCommand::Subjects(command) => command.run(),
+            LogCommand::Prove(command) => command.run(),
+            LogCommand::Tiles(command) => command.run(),
             LogCommand::Archive(command) => command.run(),
             LogCommand::Prune(command) => command.run(),
         }

@@ -21,6 +21,7 @@ const LAYERS: &[&[&str]] = &[
         "countersign-trust",
         "countersign-authoring",
         "countersign-registry",
+        "countersign-receipts",
         "countersign-replay",
     ],
     &["countersign-issuer"],

@@ -5,6 +5,7 @@ use std::io;
 use crate::checkpoint::{self, Checkpoint, CheckpointKey};
 use crate::disk::Disk;
 use crate::frame::{self, ChainHash, MAX_RECORD_BYTES};
+use crate::merkle::{Peaks, TreeHash, entry};
 use crate::pruned::Pruned;
 use crate::scan::Scan;
 use crate::segment::{Damage, HEADING_BYTES, Heading, Segment, first_of, name_of, segments};
@@ -20,6 +21,8 @@ pub struct Log<D> {
     next: u64,
     /// The last record's hash.
     hash: ChainHash,
+    /// The tree over all records up to the last one; `None` where the log was pruned before it had one.
+    tree: Option<Peaks>,
     /// The last record that a checkpoint covers.
     covered: u64,
     /// INVARIANT: after a failed write or sync it is unknown which bytes are durable, so nothing more is appended.
@@ -125,6 +128,9 @@ struct End {
     next: u64,
     hash: ChainHash,
     bytes: u64,
+    /// The leaves of its records from `leaves_from` on.
+    leaves: Vec<TreeHash>,
+    leaves_from: u64,
 }
 
 impl<D: Disk> Log<D> {
@@ -158,6 +164,17 @@ impl<D: Disk> Log<D> {
                 }
             }
         };
+        let known = covered.as_ref().and_then(|checkpoint| {
+            let peaks = checkpoint.tree.as_ref()?.peaks(checkpoint.sequence)?;
+            (checkpoint.sequence + 1 == end.leaves_from).then_some(peaks)
+        });
+        let mut tree = match known {
+            Some(tree) => Some(tree),
+            None => tree_before(&mut disk, &*key, &segment)?,
+        };
+        if let Some(tree) = &mut tree {
+            end.leaves.iter().for_each(|leaf| tree.push(*leaf, |_| {}));
+        }
         // A killed process may not have synced the names of its files; they are durable before records follow.
         disk.sync_names().map_err(io_error("the folder"))?;
         let (last, covered) = (end.next - 1, covered.map_or(0, |checkpoint| checkpoint.sequence));
@@ -176,6 +193,7 @@ impl<D: Disk> Log<D> {
             segment_bytes: end.bytes,
             next: end.next,
             hash: end.hash,
+            tree,
             covered,
             failed: false,
         };
@@ -284,6 +302,12 @@ impl<D: Disk> Log<D> {
         self.disk.sync(&self.segment).map_err(AppendError::Io)?;
         // Before the records are acknowledged: what is written to a file without a name is not found again.
         self.look()?;
+        if let Some(tree) = &mut self.tree {
+            for (record, position) in records.iter().zip(&positions) {
+                let entry = entry(position.sequence, record, position.hash);
+                tree.push(TreeHash::of_leaf(&entry), |_| {});
+            }
+        }
         (self.hash, self.next) = (hash, next);
         self.segment_bytes += bytes.len() as u64;
         if self.last() - self.covered >= self.config.checkpoint_records {
@@ -296,7 +320,8 @@ impl<D: Disk> Log<D> {
         if self.last() == self.covered {
             return Ok(());
         }
-        let checkpoint = Checkpoint::new(self.last(), self.hash, now, &*self.key);
+        let checkpoint =
+            Checkpoint::new(self.last(), self.hash, self.tree.as_ref(), now, &*self.key);
         self.key.keep(&checkpoint).map_err(AppendError::Io)?;
         let line = checkpoint.signed(&*self.key).ok_or(AppendError::Unsigned)?;
         let mut write = || {
@@ -318,7 +343,59 @@ fn begin(disk: &mut impl Disk) -> Result<(String, End), OpenError> {
     let heading = Heading { first: 1, previous: ChainHash::GENESIS };
     let segment = new_segment(disk, heading).map_err(io_error(&name_of(1)))?;
     let bytes = HEADING_BYTES as u64;
-    Ok((segment, End { next: 1, hash: ChainHash::GENESIS, bytes }))
+    let (next, hash) = (1, ChainHash::GENESIS);
+    Ok((segment, End { next, hash, bytes, leaves: Vec::new(), leaves_from: 1 }))
+}
+
+/// The tree over the records before a segment, computed from them: only for a log whose last checkpoint has none. Where
+/// the log was pruned, a checkpoint of its beginning must have one.
+fn tree_before(
+    disk: &mut impl Disk,
+    key: &dyn CheckpointKey,
+    last: &str,
+) -> Result<Option<Peaks>, OpenError> {
+    let segments = segments(disk.list().map_err(io_error("the folder"))?);
+    let first = segments.first().map_or(1, |segment| segment.first);
+    let mut tree = if first == 1 {
+        Peaks::default()
+    } else {
+        let checkpoints = disk.read(checkpoint::FILE).unwrap_or_default();
+        match checkpoint::tree_at(&checkpoints, key, first - 1) {
+            Some(tree) => tree,
+            None => return Ok(None),
+        }
+    };
+    for Segment { first, name } in segments {
+        if name == last {
+            break;
+        }
+        let bytes = disk.read(&name).map_err(io_error(&name))?;
+        let Some((heading, records)) = Heading::read(&bytes).filter(|(h, _)| h.first == first)
+        else {
+            return Err(OpenError::Damaged(Damage::Heading { segment: name }));
+        };
+        if heading.first != tree.size() + 1 {
+            let last = tree.size();
+            return Err(OpenError::Damaged(Damage::Link { segment: name, last }));
+        }
+        let mut scan = Scan::new(heading, records);
+        loop {
+            match scan.next() {
+                Ok(Some(scanned)) => {
+                    let entry = entry(scanned.sequence, scanned.record, scanned.hash);
+                    tree.push(TreeHash::of_leaf(&entry), |_| {});
+                }
+                Ok(None) => break,
+                Err(problem) => {
+                    let (sequence, offset) = (scan.sequence, scan.offset);
+                    let problem = problem.problem();
+                    let damage = Damage::Record { segment: name, sequence, offset, problem };
+                    return Err(OpenError::Damaged(damage));
+                }
+            }
+        }
+    }
+    Ok(Some(tree))
 }
 
 /// Creates a segment. Its name and heading are durable before it gets a record.
@@ -365,10 +442,21 @@ fn open_segment(
         _ => Ok(()),
     };
     agrees(heading.first.saturating_sub(1), heading.previous)?;
+    // The last checkpoint's tree goes on from the record after it, any other one from the segment's first.
+    let leaves_from = covered
+        .filter(|checkpoint| checkpoint.tree.is_some())
+        .map_or(first, |checkpoint| (checkpoint.sequence + 1).max(first));
+    let mut leaves = Vec::new();
     let mut scan = Scan::new(heading, records);
     let problem = loop {
         match scan.next() {
-            Ok(Some(scanned)) => agrees(scanned.sequence, scanned.hash)?,
+            Ok(Some(scanned)) => {
+                agrees(scanned.sequence, scanned.hash)?;
+                if scanned.sequence >= leaves_from {
+                    let entry = entry(scanned.sequence, scanned.record, scanned.hash);
+                    leaves.push(TreeHash::of_leaf(&entry));
+                }
+            }
             Ok(None) => break None,
             Err(problem) => break Some(problem),
         }
@@ -390,7 +478,8 @@ fn open_segment(
         let whole = bytes.len() - scan.rest().len();
         disk.replace(name, bytes.get(..whole).unwrap_or_default()).map_err(io_error(name))?;
     }
-    Ok(Some(End { next: scan.sequence, hash: scan.hash, bytes: scan.offset }))
+    let (next, hash, bytes) = (scan.sequence, scan.hash, scan.offset);
+    Ok(Some(End { next, hash, bytes, leaves, leaves_from }))
 }
 
 /// Copies the bytes after the last complete record to a file of their own.

@@ -28,6 +28,15 @@ pub enum ReadError {
     /// The log is damaged at the next record.
     #[error("{0}")]
     Damaged(Damage),
+    /// The log was pruned before it had a tree.
+    #[error(
+        "the log begins with record {first}, and no checkpoint has the Merkle tree of the records before it; expected a \
+         log that begins with record 1, such as its archive"
+    )]
+    NoTree {
+        /// The first record.
+        first: u64,
+    },
     /// A file could not be read.
     #[error("{file} could not be read")]
     Io {

@@ -207,6 +207,12 @@ pub enum Damage {
         /// The record's sequence.
         sequence: u64,
     },
+    /// A checkpoint has the root of another tree than that of the records.
+    #[error("the Merkle tree of the records up to {sequence} is not the one of their checkpoint")]
+    Tree {
+        /// The record's sequence.
+        sequence: u64,
+    },
     /// More records follow the last checkpoint than a writer ever leaves.
     #[error(
         "no checkpoint covers the records after {covered}, of which there are {records}: checkpoints are \

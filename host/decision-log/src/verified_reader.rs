@@ -18,6 +18,7 @@ use crate::segment::{COMPRESSED, Damage, segments};
 pub struct VerifiedReader<'k> {
     folder: PathBuf,
     reader: Reader,
+    from: u64,
     key: &'k dyn CheckpointKey,
     /// In the order of sequences, those that were not met yet.
     due: Peekable<vec::IntoIter<Checkpoint>>,
@@ -45,6 +46,19 @@ impl<'k> VerifiedReader<'k> {
     /// # Errors
     /// Returns an error if a file cannot be read.
     pub fn open(folder: &Path, key: &'k dyn CheckpointKey) -> Result<Self, ReadError> {
+        Self::open_from(folder, key, 1)
+    }
+
+    /// Begins with the record `from`, or with the first one after it that exists: of the records before it, those of the same
+    /// segment alone are read and checked.
+    ///
+    /// # Errors
+    /// Returns an error if a file cannot be read.
+    pub fn open_from(
+        folder: &Path,
+        key: &'k dyn CheckpointKey,
+        from: u64,
+    ) -> Result<Self, ReadError> {
         // Before the records: those that a service appends meanwhile only exceed the checkpoints.
         let bytes = match fs::read(folder.join(checkpoint::FILE)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -60,7 +74,8 @@ impl<'k> VerifiedReader<'k> {
         due.sort_by_key(|checkpoint| checkpoint.sequence);
         Ok(Self {
             folder: folder.to_owned(),
-            reader: Reader::new(folder, 1),
+            reader: Reader::new(folder, from),
+            from,
             key,
             due: due.into_iter().peekable(),
             damage,
@@ -125,8 +140,8 @@ impl<'k> VerifiedReader<'k> {
     /// Checks that the log may begin where it does.
     fn begin(&mut self) -> Result<(), ReadError> {
         let Some((first, before)) = self.reader.beginning() else { return Ok(()) };
-        self.head.first = first;
-        if first == 1 {
+        self.head.first = first.max(self.from);
+        if first <= self.from.max(1) {
             return Ok(());
         }
         let text = match fs::read(self.folder.join(pruned::FILE)) {

@@ -10,6 +10,7 @@ use crate::checkpoint::{self, CheckpointKey};
 use crate::disk;
 use crate::frame::{self, ChainHash, NoFrame};
 use crate::log::{LogConfig, MAX_BATCH_RECORDS};
+use crate::merkle::{Peaks, TreeHash, entry};
 use crate::pruned::{self, Pruned};
 use crate::scan::Scan;
 use crate::segment::{self, Damage, Heading, Segment, segments};
@@ -66,6 +67,13 @@ pub fn verify(folder: &Path, config: &LogConfig, key: &dyn CheckpointKey) -> io:
         hash: ChainHash::GENESIS,
         damage: Vec::new(),
     };
+    let noted = checkpoints.noted.iter().zip(&checkpoints.signed);
+    let notes: Vec<_> = noted
+        .filter_map(|(noted, (line, _))| {
+            let problem = noted.note(key).err()?;
+            Some(Damage::Checkpoint { line: *line, problem })
+        })
+        .collect();
     // In the order of sequences, so that one pass over the records meets each.
     let mut due = checkpoints.signed;
     due.sort_by_key(|(_, checkpoint)| checkpoint.sequence);
@@ -73,6 +81,8 @@ pub fn verify(folder: &Path, config: &LogConfig, key: &dyn CheckpointKey) -> io:
     let segments = segments(names);
     let count = segments.len();
     let pruned = statement(folder, key, &mut report)?;
+    // Until damage is found, from where on there is no tree of what was signed.
+    let mut tree = Some(Peaks::default());
     for (index, Segment { first, name }) in segments.into_iter().enumerate() {
         let (path, is_last) = (folder.join(&name), index + 1 == count);
         let bytes = segment::read(folder, &name)?;
@@ -85,6 +95,8 @@ pub fn verify(folder: &Path, config: &LogConfig, key: &dyn CheckpointKey) -> io:
         if report.segments == 1 && first != 1 {
             (report.first, report.last, report.hash) = (first, first - 1, heading.previous);
             report.before = heading.previous;
+            let mut at = due.clone().map(|(_, due)| due).filter(|due| due.sequence == first - 1);
+            tree = at.find_map(|due| due.tree?.peaks(first - 1));
             let is_said = pruned.as_ref().is_some_and(|pruned| {
                 pruned.explains(first, heading.previous, due.clone().map(|(_, due)| due))
             });
@@ -94,6 +106,7 @@ pub fn verify(folder: &Path, config: &LogConfig, key: &dyn CheckpointKey) -> io:
         }
         if first != report.last + 1 || heading.previous != report.hash {
             report.damage.push(Damage::Link { segment: name.clone(), last: report.last });
+            tree = None;
         }
         let mut scan = Scan::new(heading, records);
         loop {
@@ -104,16 +117,31 @@ pub fn verify(folder: &Path, config: &LogConfig, key: &dyn CheckpointKey) -> io:
                 if checkpoint.sequence < report.last {
                     // It is before the first record or in a gap, which was already reported.
                 } else if checkpoint.hash == report.hash.to_string() {
-                    report.checkpoints += 1;
-                    report.covered = report.last;
+                    let sequence = report.last;
+                    let computed = tree.as_ref().zip(checkpoint.tree);
+                    if computed
+                        .is_some_and(|(tree, head)| head.peaks(sequence).as_ref() != Some(tree))
+                    {
+                        report.damage.push(Damage::Tree { sequence });
+                    } else {
+                        report.checkpoints += 1;
+                        report.covered = sequence;
+                    }
                 } else {
                     report.damage.push(Damage::Rewritten { sequence: report.last });
                 }
             }
             match scan.next() {
-                Ok(Some(_)) => report.records += 1,
+                Ok(Some(scanned)) => {
+                    report.records += 1;
+                    if let Some(tree) = &mut tree {
+                        let entry = entry(scanned.sequence, scanned.record, scanned.hash);
+                        tree.push(TreeHash::of_leaf(&entry), |_| {});
+                    }
+                }
                 Ok(None) => break,
                 Err(problem) => {
+                    tree = None;
                     let (segment, sequence, offset) = (name, scan.sequence, scan.offset);
                     if let Some(later) = frame::later_batch(scan.rest(), sequence) {
                         report.damage.push(Damage::Durable { segment, sequence, offset, later });
@@ -145,6 +173,7 @@ pub fn verify(folder: &Path, config: &LogConfig, key: &dyn CheckpointKey) -> io:
         report.damage.push(Damage::Uncovered { covered, records });
     }
     report.damage.extend(checkpoints.damage);
+    report.damage.extend(notes);
     if checkpoints.unfinished > 0 {
         let line = checkpoints.lines + 1;
         report.damage.push(Damage::Checkpoint { line, problem: "the line has no end" });

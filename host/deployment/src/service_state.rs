@@ -251,7 +251,8 @@ fn decision_log(
     keys: &KeyFolder,
     guard: impl Fn() -> std::io::Result<()> + Send + 'static,
 ) -> Result<OpenLog, OpenStateError> {
-    let key = CheckpointSigner::open(keys, path)?;
+    // The folder is locked: nobody else signs for this log.
+    let key = CheckpointSigner::open(keys, path)?.with_notes(keys, path)?;
     let clock = Arc::new(SystemClock::monotonic_from(key.last_signed()?.unwrap_or(0)));
     let (log, recovered) = open_log(disk, LogConfig::default(), key, clock.clone(), guard)
         .map_err(|source| OpenStateError::Log { path: path.to_owned(), source })?;

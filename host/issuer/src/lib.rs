@@ -38,6 +38,7 @@ use std::pin::Pin;
 pub use access::{ApiKey, ApiKeyText, Authorizer};
 pub use checkpoint::{
     CHECKPOINT_KEY_FILE, CheckpointKeyError, CheckpointSigner, CheckpointVerifier,
+    VERIFIER_KEYS_FILE,
 };
 pub use clock::{Clock, ClockError, SystemClock};
 pub use config::{AddressLimits, ServiceConfig};

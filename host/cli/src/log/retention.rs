@@ -7,7 +7,7 @@ use clap::Args;
 use countersign::visible;
 use countersign_decision_log::Reader;
 use countersign_deployment::{checkpoint_signer, files};
-use countersign_issuer::CHECKPOINT_KEY_FILE;
+use countersign_issuer::{CHECKPOINT_KEY_FILE, VERIFIER_KEYS_FILE};
 use serde::Serialize;
 
 use super::LogPlace;
@@ -101,6 +101,12 @@ impl Archive {
             bail!("{}: the archive of another log", self.to.display());
         }
         files::replace(&copy, &key, true)?;
+        // For whoever verifies proofs of the archive; a log of another version has none.
+        let verifier_keys = folder.join(VERIFIER_KEYS_FILE);
+        if verifier_keys.exists() {
+            let keys = files::read(&verifier_keys, 1 << 20)?;
+            files::replace(&self.to.join(VERIFIER_KEYS_FILE), &keys, true)?;
+        }
         let report = progress::with_spinner("archiving the log", || {
             countersign_decision_log::archive(folder, &self.to)
         });

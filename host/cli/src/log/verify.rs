@@ -11,11 +11,12 @@ use countersign_issuer::{CHECKPOINT_KEY_FILE, CheckpointVerifier};
 use serde::Serialize;
 
 use super::anchors::{VerifiedLog, compare};
+use super::verify_proof;
 use crate::output::{self, Exit, FAILURE, Format, SUCCESS, Styled};
 use crate::progress;
 use countersign_deployment::files;
 
-/// Verify every byte of a log: the chain of records, and the signed checkpoints
+/// Verify every byte of a log: the chain of records, the signed checkpoints, and the Merkle tree; or a proof, without a log
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -23,6 +24,7 @@ Examples:
   countersign log verify state/log --key checkpoint-key.json --at-least 1200000
   countersign log verify state/log --after /archive/log
   countersign log verify issuer-0/log issuer-1/log issuer-2/log
+  countersign log verify --proof token.tlog-proof --key verifier-keys --record record.json
 
 Whoever can write to the folder can also remove records that no checkpoint covers yet, truncate
 records and checkpoints together, or replace everything including the key. So keep
@@ -36,20 +38,40 @@ Replicas have each other's checkpoints in their logs (anchors). Given several lo
 compared with what the others have of it: one that was cut, put back or replaced as a whole is found out by them. `--key` is
 given once for each log then, in their order, or not at all.
 
-The JSON has `first`, `last`, `hash` (of the last record), `records`, `segments`, `checkpoints` (that
+With `--proof`, a proof of `countersign log prove` is verified with the keys of the log alone: that its checkpoint is signed
+by one of them, and its entry is in the tree of that checkpoint. `--key` has the lines of `verifier-keys`, or the JWK Set
+`checkpoint-key.json`; get it on another way than the proof. `--record` compares the record with the entry: without it,
+nothing is proved of what the record says. `--witnesses` is a policy (c2sp.org/tlog-policy) whose quorum must have cosigned
+the checkpoint. The JSON then has `origin`, `size`, `root`, `sequence`, `record_sha256`, `hash`, `record` (`verified`, or
+null) and `witnesses` (`name` and `time` each).
+
+The JSON of a log has `first`, `last`, `hash` (of the last record), `records`, `segments`, `checkpoints` (that
 are signed and agree), `covered` (the last record that one covers), and `damage` (a list, empty for an
 intact log). Of several logs it has `logs` (each with these, and `folder`), `anchors` (that agree or do not), `missing` (the
 replicas that anchors are of whose logs were not given) and `damage` (of what the logs say of one another).
 
-Exit status: 0 the log is intact, 1 anything else.")]
+Exit status: 0 the log is intact, or the proof holds; 1 anything else.")]
 pub(super) struct Verify {
     /// The folder of the log, or those of several replicas
-    #[arg(value_name = "FOLDER", required = true)]
+    #[arg(value_name = "FOLDER", required_unless_present = "proof")]
     folders: Vec<PathBuf>,
 
-    /// The public key of the checkpoints, a JWK Set [default: checkpoint-key.json in the folder]
+    /// The public key of the checkpoints, a JWK Set [default: checkpoint-key.json in the folder]; with `--proof`, also the
+    /// log's verifier keys
     #[arg(long, value_name = "FILE")]
     key: Vec<PathBuf>,
+
+    /// The proof to verify, instead of a log
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["folders", "at_least", "after"])]
+    proof: Option<PathBuf>,
+
+    /// The record that the proof must be of
+    #[arg(long, value_name = "FILE", requires = "proof", conflicts_with = "folders")]
+    record: Option<PathBuf>,
+
+    /// The policy of witnesses that must have cosigned the proof's checkpoint
+    #[arg(long, value_name = "FILE", requires = "proof", conflicts_with = "folders")]
+    witnesses: Option<PathBuf>,
 
     /// The record that checkpoints must cover at least
     #[arg(long, value_name = "SEQUENCE", default_value_t = 0)]
@@ -93,6 +115,17 @@ struct PrintedLog {
 
 impl Verify {
     pub(super) fn run(&self) -> Result<Exit> {
+        if let Some(proof) = &self.proof {
+            let key = match self.key.as_slice() {
+                [] => None,
+                [key] => Some(key.as_path()),
+                _ => bail!("--key: expected one for a proof"),
+            };
+            let record = self.record.as_deref();
+            let witnesses = self.witnesses.as_deref();
+            let files = verify_proof::Files { proof, key, record, witnesses };
+            return verify_proof::run(&files, self.format);
+        }
         match self.folders.as_slice() {
             [folder] => self.run_one(folder),
             folders => self.run_several(folders),

@@ -18,6 +18,9 @@ use super::roca;
 /// makes each verification expensive.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
 
+/// The length of an uncompressed point on P-256.
+const P256_POINT_BYTES: usize = 65;
+
 /// The maximum length of a value of a JWK in a message, in characters.
 const SHOWN: usize = 64;
 
@@ -98,6 +101,14 @@ impl VerificationKey {
             .iter()
             .find(|(own, _)| *own == algorithm)
             .is_some_and(|(_, key)| key.verify_sig(message, signature).is_ok())
+    }
+
+    /// The uncompressed point of a key on P-256; `None` of another key.
+    pub fn p256_point(&self) -> Option<&[u8]> {
+        match &self.material {
+            Material::Point(point) if point.len() == P256_POINT_BYTES => Some(point),
+            _ => None,
+        }
     }
 
     /// True when two JWKs have the same numbers.
