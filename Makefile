@@ -41,7 +41,7 @@ measure = mkdir -p target; (RUNS=$(RUNS); export RUNS; $(2)) > target/$(1).md; f
 kept = kind=$$(sed -n '1s/^[0-9]* × //; 1s/),.*//p' target/$(1).md | tr A-Z a-z | tr -cs 'a-z0-9\n' -); \
 	cp target/$(1).md benches/figures/$(1)-$$kind.md
 
-.PHONY: help demo serve install test e2e replicas languages image deploy-check lint lint-engines unit doc policies engines toolchain golden deny clean trust-corpus registry publish
+.PHONY: help demo serve install test e2e analysis replicas languages image deploy-check lint lint-engines unit doc policies engines toolchain golden deny clean trust-corpus registry publish
 .PHONY: fuzz corpus bench bench-build bench-check bench-compiling bench-decisions bench-flood bench-hostile bench-impact bench-languages bench-replicas bench-threads bench-tokens flame-graph kills schemathesis
 
 help: ## List the targets
@@ -93,6 +93,10 @@ replicas: toolchain ## Run stores and replicas on real PostgreSQL servers, which
 registry: toolchain ## Ship policies through Debian's docker-registry, and verify them with cosign, oras and npm's @sigstore/verify (installs them beside; needs npm)
 	@sh e2e/registry.sh
 	COUNTERSIGN_E2E=$(CURDIR)/target/e2e $(CARGO) test $(CARGO_FLAGS) --workspace --test registry --test registry_flows --test registry_peers -- --include-ignored
+
+analysis: toolchain ## Read an export of decisions with DuckDB, pyarrow and pyiceberg, from a folder and from a stand-in of S3 (needs python3 with venv)
+	@sh e2e/analysis/readers.sh
+	COUNTERSIGN_ANALYSIS=$(CURDIR)/target/analysis $(CARGO) test $(CARGO_FLAGS) --workspace --test analysis -- --include-ignored
 
 languages: toolchain engines lint-engines ## Create, build and test a policy in each language, with its own tools; compare the engines with the libraries that they are made of, with node and with CPython (needs python3 with venv, and Node 20 or newer)
 	@echo "== languages"

@@ -1,6 +1,7 @@
 //! `countersign log`
 
 mod anchors;
+mod export;
 mod prove;
 mod records;
 mod retention;
@@ -21,7 +22,7 @@ use crate::output::Exit;
 pub(crate) use self::records::RecordView;
 pub(crate) use self::verify::verified;
 
-/// Show, verify, prove, archive and prune the decision log
+/// Show, verify, prove, export, archive and prune the decision log
 #[derive(Args)]
 #[command(after_help = "\
 The log is the folder `log` in the state of `countersign serve`. It can be read while the
@@ -34,6 +35,7 @@ Examples:
   countersign log subjects state/log
   countersign log prove state/log --jti 0b5a3b2e-7a4e-4d55-9a5c-3a1d3c5e7f00 > token.tlog-proof
   countersign log tiles state/log --to /srv/tiles
+  countersign log export state/log --to /srv/decisions
   countersign log archive state/log --to /archive/log
   countersign log prune --config issuer.toml --archived /archive/log")]
 pub(crate) struct LogCommands {
@@ -49,6 +51,7 @@ enum LogCommand {
     Subjects(subjects::Subjects),
     Prove(prove::Prove),
     Tiles(tiles::WriteTiles),
+    Export(export::Export),
     Archive(retention::Archive),
     Prune(retention::Prune),
 }
@@ -89,6 +92,7 @@ impl LogCommands {
             LogCommand::Subjects(command) => command.run(),
             LogCommand::Prove(command) => command.run(),
             LogCommand::Tiles(command) => command.run(),
+            LogCommand::Export(command) => command.run(),
             LogCommand::Archive(command) => command.run(),
             LogCommand::Prune(command) => command.run(),
         }

@@ -126,7 +126,7 @@ pub(crate) fn ended_text(error: &SourceError, last: u64) -> String {
 }
 
 /// Parses a time: RFC 3339, or seconds since 1970.
-fn time(text: &str) -> Result<u64, String> {
+pub(crate) fn time(text: &str) -> Result<u64, String> {
     if let Ok(seconds) = text.parse() {
         return Ok(seconds);
     }

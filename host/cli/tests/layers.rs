@@ -21,6 +21,7 @@ const LAYERS: &[&[&str]] = &[
         "countersign-trust",
         "countersign-authoring",
         "countersign-registry",
+        "countersign-export",
         "countersign-receipts",
         "countersign-replay",
     ],

@@ -70,7 +70,8 @@ impl<'k> VerifiedReader<'k> {
             let line = checkpoints.lines + 1;
             damage.get_or_insert(Damage::Checkpoint { line, problem: "the line has no end" });
         }
-        let mut due: Vec<_> = checkpoints.signed.into_iter().map(|(_, due)| due).collect();
+        let signed = checkpoints.signed.into_iter().map(|(_, due)| due);
+        let mut due: Vec<_> = signed.filter(|due| from <= 1 || due.sequence >= from).collect();
         due.sort_by_key(|checkpoint| checkpoint.sequence);
         Ok(Self {
             folder: folder.to_owned(),
@@ -165,7 +166,7 @@ impl<'k> VerifiedReader<'k> {
         let kept = self.key.kept().map_err(io_error("the last checkpoint"))?;
         let kept = kept.map(|checkpoint| checkpoint.sequence);
         let reached = self.due.clone().last().map(|checkpoint| checkpoint.sequence);
-        let last = self.head.last;
+        let last = self.head.last.max(self.from.saturating_sub(1));
         if let Some(sequence) = reached.max(kept).filter(|reached| *reached > last) {
             return Err(ReadError::Damaged(Damage::Lost { last, sequence }));
         }

@@ -1,0 +1,517 @@
+//! An export to S3, or a service with its interface, which has conditional writes.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use hmac::{Hmac, KeyInit, Mac};
+use quick_xml::Reader;
+use quick_xml::events::Event;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, Method, StatusCode, Url};
+use sha2::{Digest, Sha256};
+use tokio::runtime::{Builder, Runtime};
+use zeroize::Zeroizing;
+
+use crate::destination::{Destination, DestinationError, Put};
+
+/// The maximum time of a request.
+const TIMEOUT: Duration = Duration::from_secs(300);
+/// The maximum length of a page of a listing, in bytes: a thousand names of at most 1,024 bytes, escaped.
+const MAX_LISTING: usize = 8 << 20;
+/// The attempts for a request, and the time before the second one.
+const ATTEMPTS: u32 = 4;
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+
+/// A bucket and the prefix of an export in it: `s3://BUCKET/PREFIX`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct S3Location {
+    bucket: String,
+    /// Without slashes at its ends; empty for the bucket's root.
+    prefix: String,
+}
+
+/// The service that has the bucket.
+#[derive(Debug, Clone)]
+pub struct S3Config {
+    /// The region of the signature.
+    pub region: String,
+    /// The URL of a service that is not AWS's own, whose buckets are in the path.
+    pub endpoint: Option<String>,
+    /// The credentials.
+    pub credentials: S3Credentials,
+}
+
+/// Credentials of AWS. They cannot be printed.
+#[derive(Clone)]
+pub struct S3Credentials {
+    /// The id of the access key.
+    pub key_id: String,
+    /// The secret of the access key.
+    pub secret: Zeroizing<String>,
+    /// The token of a session.
+    pub session_token: Option<Zeroizing<String>>,
+}
+
+/// A place in S3.
+pub struct S3Destination {
+    location: S3Location,
+    config: S3Config,
+    /// Of the bucket, without a slash at its end.
+    url: Url,
+    client: Client,
+    runtime: Runtime,
+    clock: fn() -> u64,
+}
+
+impl std::fmt::Debug for S3Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("S3Credentials").field("key_id", &self.key_id).finish_non_exhaustive()
+    }
+}
+
+impl FromStr for S3Location {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let rest = text.strip_prefix("s3://").ok_or("expected s3://BUCKET/PREFIX")?;
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        let is_bucket = (3..=63).contains(&bucket.len())
+            && bucket.bytes().all(|byte| {
+                byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte)
+            })
+            && !bucket.starts_with(['.', '-'])
+            && !bucket.ends_with(['.', '-'])
+            && !bucket.contains("..");
+        if !is_bucket {
+            return Err("expected the name of a bucket: 3 to 63 of a-z, 0-9, . and -".to_owned());
+        }
+        let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+        let is_part = |part: &str| {
+            !part.is_empty()
+                && !matches!(part, "." | "..")
+                && part
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"!-_.*'()=".contains(&byte))
+        };
+        if !prefix.is_empty() && (prefix.len() > 512 || !prefix.split('/').all(is_part)) {
+            return Err(
+                "expected a prefix of letters, digits and !-_.*'()= between slashes, without . and .. alone".to_owned(),
+            );
+        }
+        Ok(Self { bucket: bucket.to_owned(), prefix: prefix.to_owned() })
+    }
+}
+
+impl S3Destination {
+    /// A place of a service. `clock` gives the time in seconds since 1970, for signatures.
+    ///
+    /// # Errors
+    /// Returns an error if the endpoint is no URL.
+    pub fn new(
+        location: S3Location,
+        config: S3Config,
+        clock: fn() -> u64,
+    ) -> Result<Self, DestinationError> {
+        let error =
+            |problem: String| DestinationError::new(format!("s3://{}", location.bucket), problem);
+        let url = match &config.endpoint {
+            Some(endpoint) => format!("{}/{}", endpoint.trim_end_matches('/'), location.bucket),
+            // A certificate of AWS is of one label below its domain.
+            None if location.bucket.contains('.') => {
+                format!("https://s3.{}.amazonaws.com/{}", config.region, location.bucket)
+            }
+            None => format!("https://{}.s3.{}.amazonaws.com", location.bucket, config.region),
+        };
+        let url =
+            Url::parse(&url).map_err(|invalid| error(format!("invalid endpoint: {invalid}")))?;
+        if !matches!(url.scheme(), "http" | "https")
+            || url.query().is_some()
+            || url.host().is_none()
+        {
+            return Err(error("the endpoint is not a URL of http or https".to_owned()));
+        }
+        let client = Client::builder()
+            .timeout(TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|failed| error(failed.to_string()))?;
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|failed| error(failed.to_string()))?;
+        Ok(Self { location, config, url, client, runtime, clock })
+    }
+
+    fn key_of(&self, name: &str) -> String {
+        match self.location.prefix.as_str() {
+            "" => name.to_owned(),
+            prefix => format!("{prefix}/{name}"),
+        }
+    }
+
+    /// Sends a request, again where that may help, and returns its status and body.
+    fn ask(
+        &self,
+        method: &Method,
+        key: &str,
+        query: &[(&str, &str)],
+        body: &[u8],
+        max: usize,
+    ) -> Result<(StatusCode, Vec<u8>), DestinationError> {
+        let object = format!("s3://{}/{key}", self.location.bucket);
+        let mut wait = FIRST_WAIT;
+        for attempt in 1.. {
+            let asked = self.runtime.block_on(self.once(method, key, query, body, max));
+            let problem = match asked {
+                Ok((status, answer))
+                    if status.is_server_error()
+                        || matches!(status.as_u16(), 409 | 429)
+                        || (status == StatusCode::REQUEST_TIMEOUT) =>
+                {
+                    describe(status, &answer)
+                }
+                Ok(answer) => return Ok(answer),
+                Err(problem) => problem,
+            };
+            if attempt == ATTEMPTS {
+                return Err(DestinationError { object, problem, is_temporary: true });
+            }
+            self.runtime.block_on(tokio::time::sleep(wait));
+            wait *= 2;
+        }
+        Err(DestinationError::new(object, "no attempt was made"))
+    }
+
+    async fn once(
+        &self,
+        method: &Method,
+        key: &str,
+        query: &[(&str, &str)],
+        body: &[u8],
+        max: usize,
+    ) -> Result<(StatusCode, Vec<u8>), String> {
+        let mut url = self.url.clone();
+        let path = format!("{}/{}", url.path().trim_end_matches('/'), escaped(key, true));
+        url.set_path(&path);
+        let mut pairs: Vec<_> = query
+            .iter()
+            .map(|(name, value)| (escaped(name, false), escaped(value, false)))
+            .collect();
+        pairs.sort();
+        let query = pairs.iter().map(|(name, value)| format!("{name}={value}"));
+        let query = query.collect::<Vec<_>>().join("&");
+        url.set_query((!query.is_empty()).then_some(&query));
+        let condition = *method == Method::PUT;
+        let headers = self.signed(method, &url, &query, body, condition)?;
+        let request = self.client.request(method.clone(), url).headers(headers).body(body.to_vec());
+        let plain = |error: reqwest::Error| {
+            let mut text = error.without_url().to_string();
+            text.truncate(512);
+            text
+        };
+        let mut response = request.send().await.map_err(plain)?;
+        let (status, mut answer) = (response.status(), Vec::new());
+        while let Some(chunk) = response.chunk().await.map_err(plain)? {
+            if answer.len() + chunk.len() > max {
+                return Err(format!("an answer of more than {max} bytes"));
+            }
+            answer.extend_from_slice(&chunk);
+        }
+        Ok((status, answer))
+    }
+
+    /// The headers of a request, signed as AWS's Signature Version 4 has it.
+    fn signed(
+        &self,
+        method: &Method,
+        url: &Url,
+        query: &str,
+        body: &[u8],
+        only_new: bool,
+    ) -> Result<HeaderMap, String> {
+        let S3Config { region, credentials, .. } = &self.config;
+        let (date, time) = amz_date((self.clock)());
+        let host = match (url.host_str(), url.port()) {
+            (Some(host), Some(port)) => format!("{host}:{port}"),
+            (Some(host), None) => host.to_owned(),
+            _ => return Err("the URL has no host".to_owned()),
+        };
+        let digest = hex(&Sha256::digest(body));
+        // In the order of their names, as they are signed.
+        let mut headers = vec![("host", host)];
+        if only_new {
+            headers.push(("if-none-match", "*".to_owned()));
+        }
+        headers.push(("x-amz-content-sha256", digest.clone()));
+        headers.push(("x-amz-date", time.clone()));
+        if let Some(token) = &credentials.session_token {
+            headers.push(("x-amz-security-token", token.to_string()));
+        }
+        let names = headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
+        let lines: String =
+            headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+        let canonical = format!("{method}\n{}\n{query}\n{lines}\n{names}\n{digest}", url.path());
+        let scope = format!("{date}/{region}/s3/aws4_request");
+        let canonical = hex(&Sha256::digest(canonical));
+        let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{canonical}");
+        let secret = Zeroizing::new(format!("AWS4{}", *credentials.secret));
+        let key = [date.as_str(), region, "s3", "aws4_request"]
+            .into_iter()
+            .try_fold(secret.as_bytes().to_vec(), |key, part| mac(&key, part));
+        let signature = key.and_then(|key| mac(&key, &text)).ok_or("the key cannot sign")?;
+        let authorization = format!(
+            "AWS4-HMAC-SHA256 Credential={}/{scope},SignedHeaders={names},Signature={}",
+            credentials.key_id,
+            hex(&signature)
+        );
+        let mut map = HeaderMap::new();
+        for (name, value) in headers.into_iter().chain([("authorization", authorization)]) {
+            let mut value = HeaderValue::from_str(&value)
+                .map_err(|_| format!("{name}: not a header's value"))?;
+            value.set_sensitive(matches!(name, "authorization" | "x-amz-security-token"));
+            map.insert(HeaderName::from_static(name), value);
+        }
+        Ok(map)
+    }
+
+    fn refused(&self, key: &str, status: StatusCode, answer: &[u8]) -> DestinationError {
+        let object = format!("s3://{}/{key}", self.location.bucket);
+        DestinationError::new(object, describe(status, answer))
+    }
+}
+
+impl Destination for S3Destination {
+    fn list(&mut self, prefix: &str) -> Result<Vec<String>, DestinationError> {
+        let key = self.key_of(prefix);
+        let (mut names, mut next) = (Vec::new(), None::<String>);
+        loop {
+            let mut query = vec![("list-type", "2"), ("prefix", key.as_str())];
+            if let Some(token) = &next {
+                query.push(("continuation-token", token));
+            }
+            let (status, answer) = self.ask(&Method::GET, "", &query, &[], MAX_LISTING)?;
+            if status != StatusCode::OK {
+                return Err(self.refused(&key, status, &answer));
+            }
+            let page = Page::parse(&answer)
+                .ok_or_else(|| DestinationError::new(&key, "the listing is not that of S3"))?;
+            let own = page.keys.iter().filter_map(|found| found.strip_prefix(&key));
+            names.extend(own.map(|name| format!("{prefix}{name}")));
+            match page.next {
+                // A service that names the same page for ever must not be followed.
+                Some(token) if next.as_ref() != Some(&token) => next = Some(token),
+                Some(_) => return Err(DestinationError::new(&key, "the listing does not go on")),
+                None => return Ok(names),
+            }
+        }
+    }
+
+    fn read(&mut self, name: &str, max: usize) -> Result<Vec<u8>, DestinationError> {
+        let key = self.key_of(name);
+        match self.ask(&Method::GET, &key, &[], &[], max)? {
+            (StatusCode::OK, bytes) => Ok(bytes),
+            (status, answer) => Err(self.refused(&key, status, &answer)),
+        }
+    }
+
+    fn exists(&mut self, name: &str) -> Result<bool, DestinationError> {
+        let key = self.key_of(name);
+        match self.ask(&Method::HEAD, &key, &[], &[], MAX_LISTING)? {
+            (StatusCode::OK, _) => Ok(true),
+            (StatusCode::NOT_FOUND, _) => Ok(false),
+            (status, answer) => Err(self.refused(&key, status, &answer)),
+        }
+    }
+
+    fn create(&mut self, name: &str, bytes: &[u8]) -> Result<Put, DestinationError> {
+        let key = self.key_of(name);
+        match self.ask(&Method::PUT, &key, &[], bytes, MAX_LISTING)? {
+            (StatusCode::OK, _) => Ok(Put::Created),
+            (StatusCode::PRECONDITION_FAILED, _) => Ok(Put::Exists),
+            (status, answer) => Err(self.refused(&key, status, &answer)),
+        }
+    }
+
+    fn name(&self) -> String {
+        format!("s3://{}/{}", self.location.bucket, self.location.prefix)
+    }
+}
+
+/// A page of a listing.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Page {
+    keys: Vec<String>,
+    next: Option<String>,
+}
+
+impl Page {
+    fn parse(xml: &[u8]) -> Option<Self> {
+        let mut reader = Reader::from_reader(xml);
+        let (mut page, mut path, mut text) = (Self::default(), Vec::new(), String::new());
+        let mut is_truncated = false;
+        loop {
+            match reader.read_event().ok()? {
+                Event::Start(start) => {
+                    if path.len() > 8 {
+                        return None;
+                    }
+                    path.push(start.local_name().as_ref().to_vec());
+                    text.clear();
+                }
+                Event::Text(part) => text.push_str(&part.decode().ok()?),
+                Event::GeneralRef(reference) => {
+                    let name = reference.decode().ok()?;
+                    let escaped = quick_xml::escape::resolve_xml_entity(&name).map(str::to_owned);
+                    let character = reference.resolve_char_ref().ok()?.map(String::from);
+                    text.push_str(&escaped.or(character)?);
+                }
+                Event::CData(part) => text.push_str(&part.decode().ok()?),
+                Event::End(_) => {
+                    let names: Vec<_> = path.iter().map(Vec::as_slice).collect();
+                    match names.as_slice() {
+                        [b"ListBucketResult", b"Contents", b"Key"] => page.keys.push(text.clone()),
+                        [b"ListBucketResult", b"NextContinuationToken"] => {
+                            page.next = Some(text.clone());
+                        }
+                        [b"ListBucketResult", b"IsTruncated"] => is_truncated = text == "true",
+                        _ => {}
+                    }
+                    if path.len() == 1 && names != [b"ListBucketResult".as_slice()] {
+                        return None;
+                    }
+                    path.pop();
+                    text.clear();
+                    if path.is_empty() {
+                        // A page that is not the last names the next one: an end must not be taken for one.
+                        return (is_truncated == page.next.is_some()).then_some(page);
+                    }
+                }
+                Event::DocType(_) | Event::Eof => return None,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// A status with the code that the service gives in XML.
+fn describe(status: StatusCode, answer: &[u8]) -> String {
+    let answer = String::from_utf8_lossy(answer.get(..4096).unwrap_or(answer)).into_owned();
+    let code = answer.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
+    let code: String = code
+        .map(|(code, _)| code.chars().filter(char::is_ascii_alphanumeric).take(64).collect())
+        .unwrap_or_default();
+    match (code.as_str(), status.as_u16()) {
+        ("", 501) => {
+            "status 501: the service has no conditional writes (`If-None-Match`)".to_owned()
+        }
+        ("", status) => format!("status {status}"),
+        (code, status) => format!("status {status}, {code}"),
+    }
+}
+
+/// Escapes a text as signatures have it: everything but unreserved characters, and slashes of a path.
+fn escaped(text: &str, is_path: bool) -> String {
+    let mut escaped = String::new();
+    for byte in text.bytes() {
+        let is_plain = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        if is_plain || (is_path && byte == b'/') {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    escaped
+}
+
+/// The date, and the date with the time, as signatures have them.
+fn amz_date(seconds: u64) -> (String, String) {
+    let date = crate::date::day(seconds).unwrap_or_default().replace('-', "");
+    let of_day = seconds % 86_400;
+    let time = format!("{:02}{:02}{:02}", of_day / 3600, of_day / 60 % 60, of_day % 60);
+    (date.clone(), format!("{date}T{time}Z"))
+}
+
+fn mac(key: &[u8], text: &str) -> Option<Vec<u8>> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).ok()?;
+    mac.update(text.as_bytes());
+    Some(mac.finalize().into_bytes().to_vec())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example "GET Bucket (List Objects)" of AWS's documentation of Signature Version 4.
+    #[test]
+    fn a_signature_is_that_of_the_documentation() {
+        let credentials = S3Credentials {
+            key_id: "AKIAIOSFODNN7EXAMPLE".to_owned(),
+            secret: Zeroizing::new("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_owned()),
+            session_token: None,
+        };
+        assert!(!format!("{credentials:?}").contains("wJalr"));
+        let config = S3Config { region: "us-east-1".to_owned(), endpoint: None, credentials };
+        let location = "s3://examplebucket".parse().unwrap();
+        let place = S3Destination::new(location, config, || 1_369_353_600).unwrap();
+        let url =
+            Url::parse("https://examplebucket.s3.amazonaws.com/?max-keys=2&prefix=J").unwrap();
+        let headers = place.signed(&Method::GET, &url, "max-keys=2&prefix=J", &[], false).unwrap();
+        assert_eq!(
+            headers["authorization"],
+            "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request,\
+             SignedHeaders=host;x-amz-content-sha256;x-amz-date,\
+             Signature=34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7"
+        );
+        assert_eq!(headers["x-amz-date"], "20130524T000000Z");
+    }
+
+    #[test]
+    fn a_listing_is_read_or_refused() {
+        let page = |xml: &str| Page::parse(xml.as_bytes());
+        let one = page(
+            "<?xml version=\"1.0\"?><ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><IsTruncated>true\
+             </IsTruncated><Contents><Key>a/b&amp;&#x41;</Key><Size>1</Size></Contents><Contents><Key>c</Key>\
+             </Contents><NextContinuationToken>a&quot;b</NextContinuationToken></ListBucketResult>",
+        );
+        let keys = vec!["a/b&A".to_owned(), "c".to_owned()];
+        assert_eq!(one, Some(Page { keys, next: Some("a\"b".to_owned()) }));
+        for xml in [
+            "",
+            "<Error><Code>NoSuchBucket</Code></Error>",
+            "<ListBucketResult><Contents><Key>a</Key>",
+            "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>",
+            "<!DOCTYPE x [<!ENTITY y \"z\">]><ListBucketResult></ListBucketResult>",
+            "<ListBucketResult><Contents><Key>&y;</Key></Contents></ListBucketResult>",
+            "{\"keys\": []}",
+        ] {
+            assert_eq!(page(xml), None, "{xml}");
+        }
+    }
+
+    #[test]
+    fn places_that_lead_elsewhere_are_refused() {
+        for text in [
+            "s3:/bucket",
+            "s3://",
+            "s3://b",
+            "s3://Bucket",
+            "s3://bu_cket",
+            "s3://bu..cket",
+            "s3://bucket@host/x",
+            "s3://bucket/../x",
+            "s3://bucket/a//b",
+            "s3://bucket/./x",
+            "s3://bucket/a?b",
+            "s3://bucket/a#b",
+            "s3://bucket/a b",
+            "s3://bucket/%2e%2e/x",
+            "https://bucket/x",
+        ] {
+            assert!(text.parse::<S3Location>().is_err(), "{text}");
+        }
+        let location: S3Location = "s3://bucket/a/date=1/".parse().unwrap();
+        assert_eq!((location.bucket.as_str(), location.prefix.as_str()), ("bucket", "a/date=1"));
+    }
+}
