@@ -94,9 +94,9 @@ registry: toolchain ## Ship policies through Debian's docker-registry, and verif
 	@sh e2e/registry.sh
 	COUNTERSIGN_E2E=$(CURDIR)/target/e2e $(CARGO) test $(CARGO_FLAGS) --workspace --test registry --test registry_flows --test registry_peers -- --include-ignored
 
-analysis: toolchain ## Read an export of decisions with DuckDB, pyarrow and pyiceberg, from a folder and from a stand-in of S3 (needs python3 with venv)
+analysis: toolchain ## Read an export of decisions with DuckDB, pyarrow and pyiceberg, from a folder and a stand-in of S3, and traces with oteltap (needs python3 with venv)
 	@sh e2e/analysis/readers.sh
-	COUNTERSIGN_ANALYSIS=$(CURDIR)/target/analysis $(CARGO) test $(CARGO_FLAGS) --workspace --test analysis -- --include-ignored
+	COUNTERSIGN_ANALYSIS=$(CURDIR)/target/analysis $(CARGO) test $(CARGO_FLAGS) --workspace --test analysis --test traces -- --include-ignored
 
 languages: toolchain engines lint-engines ## Create, build and test a policy in each language, with its own tools; compare the engines with the libraries that they are made of, with node and with CPython (needs python3 with venv, and Node 20 or newer)
 	@echo "== languages"

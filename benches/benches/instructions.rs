@@ -104,7 +104,7 @@ fn tokens() -> Box<dyn FnMut() -> Work> {
         let request = request.clone();
         Box::new(move || {
             let kind = RecordKind::Token;
-            let origin = RequestOrigin { id: "a-request".to_owned(), client: None };
+            let origin = RequestOrigin { id: "a-request".to_owned(), client: None, trace: None };
             let (used, changes) = (None, Some(1));
             let head = RecordHead { kind, origin: &origin, requester: &requester, used, changes };
             let pending = Decider::new(&context, &*issuer).decide_and_sign(request, head);

@@ -111,7 +111,7 @@ impl Prepared {
         let id =
             TokenId::random().context("the system's random number generator failed")?.to_string();
         let requester = Requester::CommandLine { command: "demo".to_owned() };
-        let origin = RequestOrigin { id, client: None };
+        let origin = RequestOrigin { id, client: None, trace: None };
         let head = RecordHead {
             kind: RecordKind::Token,
             origin: &origin,

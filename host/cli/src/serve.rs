@@ -19,7 +19,8 @@ use anyhow::{Context, Result};
 use clap::Args;
 use countersign_deployment::{Loader, ServiceState, Snapshot};
 use countersign_http::{Listeners, Tls, serve};
-use countersign_issuer::{Permission, Service, ServiceParts};
+use countersign_issuer::{Permission, Service, ServiceParts, TraceSink};
+use countersign_traces::{TraceExporter, TracesConfig};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::MissedTickBehavior;
@@ -36,6 +37,9 @@ const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// The stack of a host thread, with room for a guest's.
 const STACK_BYTES: usize = 3 << 20;
+
+/// The time for which the service waits at its end until traces are sent.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Serve the token endpoint: register runs, exchange tokens, decide by policies
 #[derive(Args)]
@@ -98,6 +102,7 @@ impl Serve {
             Loader::open(&self.config, self.cache.open()?, output::warn_or_log)?;
         let loader = Arc::new(loader);
         let config = loader.config();
+        let traces = traces()?;
         let runtime = Builder::new_multi_thread()
             .enable_all()
             // A thread for each concurrent decision, since a decision blocks its thread, and some for files.
@@ -105,7 +110,11 @@ impl Serve {
             .thread_stack_size(STACK_BYTES)
             .build()
             .context("failed to start threads")?;
-        let served = self.serve(&runtime, &loader, snapshot, dropped_log_lines);
+        let served = self.serve(&runtime, &loader, snapshot, (dropped_log_lines, traces.as_ref()));
+        // Within the time that a supervisor gives: a collector that does not answer holds up nobody.
+        if let Some(traces) = &traces {
+            traces.flush(FLUSH_TIMEOUT);
+        }
         // Requests had their grace period; threads that still block are abandoned.
         runtime.shutdown_timeout(Duration::from_secs(1));
         served
@@ -116,7 +125,7 @@ impl Serve {
         runtime: &Runtime,
         loader: &Arc<Loader>,
         snapshot: Snapshot,
-        dropped_log_lines: &Arc<AtomicU64>,
+        (dropped_log_lines, traces): (&Arc<AtomicU64>, Option<&Arc<TraceExporter>>),
     ) -> Result<Exit> {
         let config = loader.config();
         // First: a port in use should be reported before the policies are prepared.
@@ -153,6 +162,10 @@ impl Serve {
         open_files::leave_room(&mut parts.config);
         let service = Service::start(parts)?;
         service.count_dropped_log_lines(Arc::clone(dropped_log_lines));
+        if let Some(traces) = traces {
+            let sink: Arc<dyn TraceSink> = Arc::<TraceExporter>::clone(traces);
+            service.collect_traces(sink, traces.dropped());
+        }
         if let Some(tls) = &tls {
             reload::show_certificate(&service, tls);
         }
@@ -200,6 +213,21 @@ impl Serve {
             Ok(Exit::Success)
         })
     }
+}
+
+/// Starts to send traces, where an endpoint is configured.
+fn traces() -> Result<Option<Arc<TraceExporter>>> {
+    let variable = |name: &'static str| match std::env::var(name) {
+        Ok(value) => Some(value),
+        Err(std::env::VarError::NotPresent) => None,
+        // No value that is supported.
+        Err(std::env::VarError::NotUnicode(_)) => Some("\u{fffd}".to_owned()),
+    };
+    let Some(config) = TracesConfig::read(variable)? else { return Ok(None) };
+    let collector = config.collector();
+    let exporter = TraceExporter::start(config)?;
+    tracing::info!(collector, "sends traces");
+    Ok(Some(exporter))
 }
 
 /// Opens the state of the service, and prepares its policies.

@@ -26,7 +26,7 @@ const LAYERS: &[&[&str]] = &[
         "countersign-replay",
     ],
     &["countersign-issuer"],
-    &["countersign-deployment", "countersign-http"],
+    &["countersign-deployment", "countersign-http", "countersign-traces"],
     &["countersign-cli"],
 ];
 

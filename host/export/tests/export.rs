@@ -48,7 +48,7 @@ fn decision(number: u64, time: u64) -> Value {
         "version": 1, "kind": "token", "request": format!("r{number}"), "time": time,
         "requester": {"run_token": {"runner": "runner"}},
         "decision": {
-            "id": format!("sha256:{number:064x}"), "outcome": if number % 2 == 0 { "approved" } else { "refused" },
+            "id": format!("sha256:{number:064x}"), "outcome": if number.is_multiple_of(2) { "approved" } else { "refused" },
             "reasons": [{"code": "foreign-workspace", "message": "no", "source": "policy", "binding": "one"}],
             "claims": {"run": {"id": format!("run-{number}"), "number": number, "behavior": "APPLY",
                 "building_block": {"id": "b", "workspace": "team-a", "parents": []},

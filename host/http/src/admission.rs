@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{ALLOW, CONNECTION, HeaderName, HeaderValue};
-use axum::http::{Method, StatusCode, Version};
+use axum::http::{HeaderMap, Method, StatusCode, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::{Instrument, Span, info_span};
@@ -18,7 +18,7 @@ use super::edge::Edge;
 use super::framing;
 use super::rest::Rest;
 use super::table::{Purpose, Route};
-use countersign_issuer::{LogFields, Problem, RequestOrigin};
+use countersign_issuer::{LogFields, Problem, RequestOrigin, Trace, TraceParent, TraceValue};
 use countersign_signing::TokenId;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -45,6 +45,8 @@ pub(super) struct Caller {
     pub(super) client: Option<IpAddr>,
     /// True once it has proved something: by an API key, a run token, or a token of a trusted issuer.
     pub(super) proven: Arc<AtomicBool>,
+    /// The trace of the request, where it has one.
+    pub(super) trace: Option<Trace>,
     connection: Option<Arc<Connection>>,
 }
 
@@ -53,6 +55,7 @@ struct Admitted {
     edge: Arc<Edge>,
     caller: Caller,
     route: &'static Route,
+    method: String,
     started: Instant,
     span: Span,
     answered: bool,
@@ -61,7 +64,7 @@ struct Admitted {
 impl Caller {
     /// The request, as records have it.
     pub(super) fn origin(&self) -> RequestOrigin {
-        RequestOrigin { id: self.id.clone(), client: self.client }
+        RequestOrigin { id: self.id.clone(), client: self.client, trace: self.trace.clone() }
     }
 
     /// Waits for a turn among the requests of its connection that have proved nothing.
@@ -77,6 +80,7 @@ impl Drop for Admitted {
             return;
         }
         let milliseconds = milliseconds(self.started.elapsed());
+        self.end_trace(None);
         let span = self.span.clone();
         span.in_scope(|| match self.line() {
             Line::Suppressed => tracing::debug!(milliseconds, "the client has gone"),
@@ -123,14 +127,15 @@ pub(super) async fn admit(
     let _in_request = connection.clone().map(InRequest::begin);
     let client = connection.as_ref().map(|one| edge.client(one.peer, request.headers()));
     let proven = Arc::new(AtomicBool::new(false));
-    let caller = Caller { id: id.clone(), client, proven, connection };
+    let trace = trace_of(&edge, route, started, request.headers());
+    let caller = Caller { id: id.clone(), client, proven, trace, connection };
     request.extensions_mut().insert(caller.clone());
     let client = client.map(tracing::field::display);
-    let span = info_span!("request", id, method, route = route.path, client);
+    let span = info_span!("request", id, method = method.as_str(), route = route.path, client);
     // AuthZEN section 10.1.3: whoever names a request gets the name back. The log has the service's own.
     let name = request.headers().get(REQUEST_ID).filter(|_| route.is_authzen()).cloned();
     let mut admitted =
-        Admitted { edge, caller, route, started, span: span.clone(), answered: false };
+        Admitted { edge, caller, route, method, started, span: span.clone(), answered: false };
     async {
         let version = request.version();
         let checked = admitted.check(&request);
@@ -181,9 +186,31 @@ impl Admitted {
         }
     }
 
+    /// Ends the span of the request, which was answered unless the client has gone.
+    fn end_trace(&self, status: Option<StatusCode>) {
+        let Some(trace) = &self.caller.trace else { return };
+        let text = |text: &str| TraceValue::Text(text.to_owned());
+        let mut attributes = vec![
+            ("http.request.method", text(&self.method)),
+            ("http.route", text(self.route.path)),
+            ("countersign.request.id", text(&self.caller.id)),
+        ];
+        match status {
+            Some(status) => {
+                let status = TraceValue::Integer(status.as_u16().into());
+                attributes.push(("http.response.status_code", status));
+            }
+            None => attributes.push(("error.type", text("gone"))),
+        }
+        let name = format!("{} {}", self.method, self.route.path);
+        let has_failed = status.is_some_and(|status| status.is_server_error());
+        trace.end(name, Instant::now(), attributes, has_failed);
+    }
+
     /// Logs one line, and counts.
     fn note(&self, response: &Response) {
         let (status, code) = (response.status(), response.status().as_u16());
+        self.end_trace(Some(status));
         let elapsed = self.started.elapsed();
         let milliseconds = milliseconds(elapsed);
         let extensions = response.extensions();
@@ -268,4 +295,27 @@ impl Admitted {
 /// To a thousandth, as a line of the log has it.
 fn milliseconds(elapsed: Duration) -> f64 {
     (elapsed.as_secs_f64() * 1e6).round() / 1e3
+}
+
+/// The trace of a request, if it has one. Of probes and published documents there are many, and none is of interest.
+fn trace_of(edge: &Edge, route: &Route, started: Instant, headers: &HeaderMap) -> Option<Trace> {
+    if route.purpose != Purpose::Api {
+        return None;
+    }
+    edge.service.begin_trace(started, || (unix_nanoseconds(), traceparent(headers)))
+}
+
+/// The trace that the caller says its request is a part of (W3C Trace Context section 3.2): of one header alone.
+fn traceparent(headers: &HeaderMap) -> Option<TraceParent> {
+    let mut values = headers.get_all("traceparent").iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => TraceParent::parse(value.to_str().ok()?),
+        _ => None,
+    }
+}
+
+/// The time in nanoseconds since 1970: of spans, which no decision depends on.
+fn unix_nanoseconds() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

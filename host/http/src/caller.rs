@@ -1,6 +1,7 @@
 //! Authentication of callers by the `Authorization` header.
 
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
@@ -19,7 +20,11 @@ pub(super) async fn authenticate(
     permission: Permission,
 ) -> Result<Principal, Problem> {
     let bearer = bearer(headers, "an API key or a token")?;
+    let began = Instant::now();
     let authenticated = service.authenticate(bearer, permission).await;
+    if let Some(trace) = &caller.trace {
+        trace.span("authenticate", (began, Instant::now()), Vec::new(), false);
+    }
     let is_known = match &authenticated {
         Ok(_) => true,
         Err(problem) => problem.kind == ProblemKind::Forbidden,

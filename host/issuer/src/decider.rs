@@ -10,6 +10,7 @@
 //! (who may ask, how often, where records go).
 
 use std::sync::{Arc, mpsc};
+use std::time::Instant;
 
 use countersign::{
     Approval, Audience, Claims, Decision, Digest, Facts, Fault, PolicySet, Reason, ReasonSource,
@@ -90,6 +91,8 @@ pub struct PendingDecision {
     json: String,
     decided: Decided,
     issued: Option<Issued>,
+    /// The time at which policies had decided, and the rest began.
+    decided_at: Instant,
 }
 
 /// A decision that may be answered: it is on record, or no record was wanted.
@@ -276,6 +279,7 @@ impl<'d> Decider<'d> {
         decision: Decision,
         head: RecordHead<'_>,
     ) -> Result<PendingDecision, ConcludeError> {
+        let decided_at = Instant::now();
         let faults = decision
             .trace()
             .iter()
@@ -308,7 +312,8 @@ impl<'d> Decider<'d> {
         let bytes = record.with(&json)?;
         let decided =
             Decided { decision, policy_set, subject, outcome, preflight: record.preflight };
-        Ok(PendingDecision { kind: head.kind, record: bytes, faults, json, decided, issued })
+        let kind = head.kind;
+        Ok(PendingDecision { kind, record: bytes, faults, json, decided, issued, decided_at })
     }
 
     /// The token of an approval, if one is requested; or the violations for which its cloud would reject it.
@@ -369,6 +374,11 @@ impl PendingDecision {
     /// Takes the decision's own record, which nothing else needs any more.
     pub(crate) fn take_json(&mut self) -> String {
         std::mem::take(&mut self.json)
+    }
+
+    /// The time at which policies had decided, and the rest began.
+    pub(crate) fn decided_at(&self) -> Instant {
+        self.decided_at
     }
 
     /// Digest of the policy set that decided.

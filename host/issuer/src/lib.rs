@@ -32,6 +32,7 @@ mod runners;
 mod runs;
 mod service;
 mod store;
+mod trace;
 
 use std::pin::Pin;
 
@@ -77,6 +78,7 @@ pub use store::{
     PostgresStore, Register, Registered, ReplicaEntry, RunPage, RunQuery, SqliteStore, Store,
     StoreError, StoreFailure, StoreMark, UnboundError, changes_of, check_bound,
 };
+pub use trace::{FinishedTrace, Trace, TraceEvent, TraceParent, TraceSink, TraceSpan, TraceValue};
 
 /// A future that a trait's method gives.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

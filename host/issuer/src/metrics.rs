@@ -56,6 +56,7 @@ pub(crate) struct Metrics {
     pub(crate) connections_evicted: IntCounter,
     pub(crate) requests_paced: IntCounter,
     pub(crate) log_lines_dropped: IntCounter,
+    pub(crate) spans_dropped: IntCounter,
     /// Seconds since 1970; 0 where it has none.
     pub(crate) certificate_not_after: IntGauge,
     /// By code.
@@ -285,6 +286,10 @@ impl Metrics {
             log_lines_dropped: counter(
                 "countersign_log_lines_dropped_total",
                 "Lines of the service's own log that could not be written.",
+            )?,
+            spans_dropped: counter(
+                "countersign_spans_dropped_total",
+                "Spans of traces that there was no room for, or that the collector did not take.",
             )?,
             registry,
         };

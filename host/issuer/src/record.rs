@@ -19,6 +19,7 @@ use serde::Serialize;
 use crate::checkpoint::CheckpointSigner;
 use crate::clock::{Clock, ClockError};
 use crate::decider::RecordHead;
+use crate::trace::Trace;
 
 pub(crate) use self::candidate::candidate_record;
 pub(crate) use self::changes::{
@@ -65,6 +66,8 @@ pub struct RequestOrigin {
     pub id: String,
     /// The address of the client, where it is known.
     pub client: Option<IpAddr>,
+    /// The trace of the request, where it has one: the record of its decision names it.
+    pub trace: Option<Trace>,
 }
 
 /// A token that its issuer lets be used once, and whose use a request is.
@@ -111,6 +114,9 @@ pub(crate) struct DecisionRecord<'r> {
     /// Seconds since 1970.
     pub(crate) time: u64,
     pub(crate) requester: &'r Requester,
+    /// The id of the request's trace. It is beside the decision, whose bytes are the same without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) trace: Option<String>,
     /// The token whose only use this is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) used: Option<&'r UsedToken>,
@@ -146,6 +152,7 @@ impl<'r> DecisionRecord<'r> {
             client: origin.client,
             time,
             requester,
+            trace: origin.trace.as_ref().map(Trace::id),
             used,
             changes,
             issued: None,

@@ -12,6 +12,7 @@ mod release_watch;
 mod releases;
 mod replica;
 mod slot;
+mod traces;
 mod trial;
 mod trusted_keys;
 
@@ -30,6 +31,7 @@ use self::deciders::Deciders;
 use self::rates::quota;
 use self::release_watch::ReleaseWatch;
 use self::replica::ReplicaState;
+use self::traces::Traces;
 use self::trial::CandidateTrial;
 use crate::access::Authorizer;
 use crate::clock::{Clock, ClockError};
@@ -113,6 +115,7 @@ pub struct Service {
     started: Instant,
     /// The lines of the process's own log that were dropped since this was last read.
     dropped_log_lines: OnceLock<Arc<AtomicU64>>,
+    traces: OnceLock<Traces>,
 }
 
 /// The keys of a service, selected by the audiences of a token.
@@ -183,6 +186,7 @@ impl Service {
             replica: parts.replica.map(|replica| ReplicaState::new(replica, log_end)),
             started: Instant::now(),
             dropped_log_lines: OnceLock::new(),
+            traces: OnceLock::new(),
             config,
         };
         service.show_policies();
@@ -374,6 +378,7 @@ impl Service {
         if let Some(dropped) = self.dropped_log_lines.get() {
             metrics.log_lines_dropped.inc_by(dropped.swap(0, Ordering::Relaxed));
         }
+        self.count_dropped_spans();
         metrics.log_failed.set(self.log_has_failed().into());
         if let Some(log) = self.log.load().as_ref() {
             metrics.log_records.set(number(log.end().map_or(0, |end| end.sequence)));

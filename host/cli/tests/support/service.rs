@@ -56,13 +56,24 @@ pub(crate) fn configure(folder: &Path, more: &str) -> String {
 impl Served {
     /// Starts the service and waits until it listens.
     pub(crate) fn start(folder: &Path) -> Self {
-        Self::try_start(folder).unwrap_or_else(|logged| panic!("it did not start: {logged}"))
+        Self::start_with(folder, &[])
+    }
+
+    /// [`Self::start`], with variables of the environment.
+    pub(crate) fn start_with(folder: &Path, variables: &[(&str, &str)]) -> Self {
+        Self::started(folder, variables)
+            .unwrap_or_else(|logged| panic!("it did not start: {logged}"))
     }
 
     /// The same; or what it logged, where it did not start.
     pub(crate) fn try_start(folder: &Path) -> Result<Self, String> {
+        Self::started(folder, &[])
+    }
+
+    fn started(folder: &Path, variables: &[(&str, &str)]) -> Result<Self, String> {
         let mut child = command(folder)
             .args(["serve", "--config", "issuer.toml"])
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -235,7 +235,7 @@ impl Service {
         slot: Slot,
         done: oneshot::Sender<Result<Answer, Problem>>,
     ) {
-        let started = Instant::now();
+        let (started, trace) = (Instant::now(), head.origin.trace.clone());
         // The panic is reported where it happens; nothing of the request is used after it.
         let decided = catch_unwind(AssertUnwindSafe(|| self.decide_and_sign(request, head)));
         let decided = decided.unwrap_or_else(|_| {
@@ -258,11 +258,21 @@ impl Service {
                 let mut pending = pending;
                 let decision = pending.take_json();
                 let (policy_set, faulted) = (pending.policy_set(), !faults.is_empty());
+                let (decided_at, of_record) = (pending.decided_at(), trace.clone());
                 pending.commit(&log, move |committed| {
+                    if let Some(trace) = of_record {
+                        let failed = committed.is_err();
+                        trace.span("sync", (queued, Instant::now()), Vec::new(), failed);
+                    }
                     drop(slot);
                     let _ = done.send(Ok(Answer { faults, queued, committed }));
                 });
                 // Once the record is queued: nothing of this is in its way.
+                if let Some(trace) = trace {
+                    trace.span("append", (queued, Instant::now()), Vec::new(), false);
+                    trace.span("sign", (decided_at, queued), Vec::new(), false);
+                    trace.decision((started, decided_at), &decision);
+                }
                 self.offer_to_watch(policy_set, faulted, &decision);
                 self.offer_to_trial(decision);
             }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use countersign::{Audience, Facts, Reason, ReasonSource, Run, RunId, RunnerId};
 use zeroize::Zeroizing;
@@ -65,8 +66,12 @@ impl Service {
             return Err(Problem::new(ProblemKind::InvalidTarget, description));
         }
         let ttl_seconds = self.lifetime(request.ttl_seconds)?;
-        let Authorized { registered, requester, verified, slot } =
-            self.authorized(&request.run, &request.subject_token, proven).await?;
+        let began = Instant::now();
+        let authorized = self.authorized(&request.run, &request.subject_token, proven).await;
+        if let Some(trace) = &origin.trace {
+            trace.span("authenticate", (began, Instant::now()), Vec::new(), false);
+        }
+        let Authorized { registered, requester, verified, slot } = authorized?;
         let now = self.now()?;
         // The token is not used up: nothing could be given for it.
         self.check_replica()?;
