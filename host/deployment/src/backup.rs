@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use countersign_decision_log::{CopyReport, Entry, LogConfig, ReadError, copy_log, verify};
 use countersign_issuer::{
     CHECKPOINT_KEY_FILE, CheckpointKeyError, CheckpointVerifier, KeyFolder, KeyFolderError,
-    SqliteStore, StoreError, StoreMark, UnboundError, changes_of, check_bound,
+    SqliteStore, StoreError, StoreMark, UnboundError, VERIFIER_KEYS_FILE, changes_of, check_bound,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -164,6 +164,12 @@ pub async fn backup(config: &Path, to: &Path, now: u64) -> Result<Backup, Backup
     let CopyReport { end, checkpoint } = copied;
     let key = files::read(&log.join(CHECKPOINT_KEY_FILE), 1 << 16)?;
     files::replace(&log_copy.join(CHECKPOINT_KEY_FILE), &key, true)?;
+    // The public keys alone: what is restored may go on in another way, and signs notes with another key.
+    let notes = log.join(VERIFIER_KEYS_FILE);
+    if notes.exists() {
+        let keys = files::read(&notes, 1 << 20)?;
+        files::replace(&log_copy.join(VERIFIER_KEYS_FILE), &keys, true)?;
+    }
     let keys = to.join("keys");
     private_folder(&keys)?;
     KeyFolder::existing(&state.join("keys"))?.copy_to(&keys, checkpoint.as_ref())?;
