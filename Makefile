@@ -41,8 +41,8 @@ measure = mkdir -p target; (RUNS=$(RUNS); export RUNS; $(2)) > target/$(1).md; f
 kept = kind=$$(sed -n '1s/^[0-9]* × //; 1s/),.*//p' target/$(1).md | tr A-Z a-z | tr -cs 'a-z0-9\n' -); \
 	cp target/$(1).md benches/figures/$(1)-$$kind.md
 
-.PHONY: help demo serve install test e2e analysis replicas languages image deploy-check lint lint-engines unit doc policies engines toolchain golden deny clean trust-corpus registry publish
-.PHONY: fuzz corpus bench bench-build bench-check bench-compiling bench-decisions bench-flood bench-hostile bench-impact bench-languages bench-replicas bench-threads bench-tokens flame-graph kills schemathesis
+.PHONY: help demo serve install test e2e analysis replicas languages image deploy-check lint lint-engines unit doc policies engines toolchain golden deny clean trust-corpus registry publish protos
+.PHONY: fuzz corpus bench bench-build bench-check bench-compiling bench-decisions bench-flood bench-hostile bench-impact bench-languages bench-replicas bench-threads bench-tokens flame-graph kills schemathesis bench-signer
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,7 @@ lint: toolchain
 	$(CARGO) fmt --all --check
 	cd guest-policies/engines && $(CARGO) fmt --all --check
 	cd e2e/openidconnect && $(CARGO) fmt --all --check
+	cd protos/generate && $(CARGO) fmt --all --check
 	$(CARGO) clippy $(CARGO_FLAGS) --workspace --all-targets -- --deny warnings
 
 # The engines are a workspace of their own, with parsers and evaluators that nothing else here needs: what compiles them
@@ -82,9 +83,9 @@ unit: toolchain
 	@echo "== tests"
 	$(CARGO) test $(CARGO_FLAGS) --workspace
 
-e2e: toolchain ## Exchange tokens at stand-ins of the clouds, with the clouds' own clients (needs python3 with venv, and npm with Node 20 or newer)
+e2e: toolchain ## Exchange tokens at stand-ins of the clouds, with the clouds' own clients, and speak to each door with its own (needs python3 with venv, npm with Node 20 or newer, and go)
 	@sh e2e/clients.sh
-	COUNTERSIGN_E2E=$(CURDIR)/target/e2e $(CARGO) test $(CARGO_FLAGS) --workspace --test clients -- --include-ignored
+	COUNTERSIGN_E2E=$(CURDIR)/target/e2e $(CARGO) test $(CARGO_FLAGS) --workspace --test clients --test door_clients -- --include-ignored
 
 replicas: toolchain ## Run stores and replicas on real PostgreSQL servers, which are killed, cut off and failed over (KILLS; installs PostgreSQL and pgbouncer)
 	@sh .ci/postgres
@@ -122,6 +123,10 @@ golden: toolchain engines ## Rewrite the golden files of the tests
 
 trust-corpus: ## Compare `trust lint` with the expert's answers, and count misses and false findings
 	@$(CARGO) test $(CARGO_FLAGS) --quiet --workspace --test answers -- --nocapture
+
+protos: ## Generate the code of protos/*.proto (needs no protoc)
+	cd protos/generate && $(CARGO) run --locked --quiet --target-dir $(TARGET)/tmp/protos
+	$(CARGO) fmt --all
 
 fuzz: toolchain ## Fuzz every target for FUZZ_SECONDS (600), starting from the corpus and earlier finds
 	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
@@ -183,6 +188,9 @@ bench-replicas: toolchain ## Measure tokens per second of one and two replicas o
 bench-flood: toolchain ## Measure exchanges and probes while callers that have proved nothing flood the service; fails past its targets (RUNS=1)
 	$(CARGO) build $(CARGO_FLAGS) --release --bin countersign
 	@$(call measure,flood,$(CARGO) bench $(CARGO_FLAGS) --bench flood)
+
+bench-signer: toolchain ## Measure signatures for a cluster's API server beside rotations; fails if a token does not verify
+	@$(call measure,signer,$(CARGO) bench $(CARGO_FLAGS) --bench signer)
 
 bench-build: toolchain ## Measure the first build, test and installation, from nothing (half an hour; nothing else should run)
 	@mkdir -p target

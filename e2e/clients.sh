@@ -12,6 +12,7 @@ needs() {
 }
 
 command -v python3 > /dev/null 2>&1 || needs python3 "\`apt-get install python3 python3-venv\`"
+command -v go > /dev/null 2>&1 || needs go "\`apt-get install golang-go\`"
 command -v npm > /dev/null 2>&1 || needs npm "\`apt-get install npm\` (Node 20 or newer)"
 node -e 'process.exit(Number(process.versions.node.split(".")[0]) >= 20 ? 0 : 1)' ||
     needs "Node 20 or newer" "a newer \`nodejs\`"
@@ -26,6 +27,14 @@ if ! cmp -s e2e/python/requirements.txt "$folder/requirements.txt"; then
         --only-binary :all: -r e2e/python/requirements.txt
     cp e2e/python/requirements.txt "$folder/requirements.txt"
 fi
+# Python's own code of the signer's protocol.
+if ! cmp -s protos/externaljwt.proto "$folder/protos/externaljwt.proto"; then
+    rm -rf "$folder/protos"
+    mkdir -p "$folder/protos"
+    "$folder/python/bin/python" -m grpc_tools.protoc -Iprotos --python_out="$folder/protos" \
+        --grpc_python_out="$folder/protos" externaljwt.proto
+    cp protos/externaljwt.proto "$folder/protos/"
+fi
 if ! cmp -s e2e/node/package-lock.json "$folder/node/package-lock.json"; then
     say "Node clients"
     rm -rf "$folder/node"
@@ -36,6 +45,11 @@ if ! cmp -s e2e/node/package-lock.json "$folder/node/package-lock.json"; then
 fi
 # Node looks for packages beside the script.
 cp e2e/node/*.mjs "$folder/node/"
+
+say "the clients of examples/clients"
+cp examples/clients/typescript/decide.ts "$folder/node/"
+(cd "$folder/node" && npx --no-install tsc --strict --types node --target es2022 --module nodenext decide.ts)
+(cd examples/clients/go && go vet main.go && go build -o "$OLDPWD/$folder/decide-go" main.go)
 
 say "the crate openidconnect"
 cargo build --locked --manifest-path e2e/openidconnect/Cargo.toml --target-dir "$folder/rust"

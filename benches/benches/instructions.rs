@@ -106,7 +106,14 @@ fn tokens() -> Box<dyn FnMut() -> Work> {
             let kind = RecordKind::Token;
             let origin = RequestOrigin { id: "a-request".to_owned(), client: None, trace: None };
             let (used, changes) = (None, Some(1));
-            let head = RecordHead { kind, origin: &origin, requester: &requester, used, changes };
+            let head = RecordHead {
+                kind,
+                origin: &origin,
+                requester: &requester,
+                used,
+                changes,
+                service_account: None,
+            };
             let pending = Decider::new(&context, &*issuer).decide_and_sign(request, head);
             let committed = pending.expect("a decision").without_record();
             assert!(committed.issued.is_some(), "a token");

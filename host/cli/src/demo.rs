@@ -118,6 +118,7 @@ impl Prepared {
             requester: &requester,
             used: None,
             changes: None,
+            service_account: None,
         };
         let pending = Decider::new(&self.context, &self.issuer).conclude(decision, head)?;
         // The key is dropped when the demonstration ends, so no token outlives it.

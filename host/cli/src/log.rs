@@ -5,6 +5,7 @@ mod export;
 mod prove;
 mod records;
 mod retention;
+mod service_accounts;
 mod show;
 mod subjects;
 mod tiles;
@@ -36,6 +37,7 @@ Examples:
   countersign log prove state/log --jti 0b5a3b2e-7a4e-4d55-9a5c-3a1d3c5e7f00 > token.tlog-proof
   countersign log tiles state/log --to /srv/tiles
   countersign log export state/log --to /srv/decisions
+  countersign log service-accounts state/log
   countersign log archive state/log --to /archive/log
   countersign log prune --config issuer.toml --archived /archive/log")]
 pub(crate) struct LogCommands {
@@ -52,6 +54,7 @@ enum LogCommand {
     Prove(prove::Prove),
     Tiles(tiles::WriteTiles),
     Export(export::Export),
+    ServiceAccounts(service_accounts::ServiceAccounts),
     Archive(retention::Archive),
     Prune(retention::Prune),
 }
@@ -93,6 +96,7 @@ impl LogCommands {
             LogCommand::Prove(command) => command.run(),
             LogCommand::Tiles(command) => command.run(),
             LogCommand::Export(command) => command.run(),
+            LogCommand::ServiceAccounts(command) => command.run(),
             LogCommand::Archive(command) => command.run(),
             LogCommand::Prune(command) => command.run(),
         }

@@ -1,6 +1,7 @@
 //! `countersign runs`
 
 mod client;
+mod watch;
 
 use anyhow::Result;
 use clap::{ArgGroup, Args, Subcommand};
@@ -13,7 +14,7 @@ use crate::output::{self, Exit, Format};
 /// The maximum of runs that are asked for at a time.
 const PAGE: usize = 1000;
 
-/// List, show and finish the runs that are registered with a service
+/// List, show and finish the runs that are registered with a service, or register them from a cluster's Jobs
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -22,6 +23,7 @@ Examples:
       b3116611-e08b-4b00-91c5-10365b25a6ef
   countersign runs finish --url https://oidc.example.com --api-key-file control-plane.key \\
       --runner 98520496-627d-43e6-82da-ce499179ff3f
+  countersign runs watch --url https://oidc.example.com --api-key-file control-plane.key --namespace demo
 
 The API key needs the permission `runs`. Proxies are not used.")]
 pub(crate) struct Runs {
@@ -34,6 +36,7 @@ enum RunsCommand {
     List(List),
     Show(Show),
     Finish(Finish),
+    Watch(watch::Watch),
 }
 
 /// List runs in the order of their UUIDs
@@ -151,6 +154,7 @@ impl Runs {
             RunsCommand::List(command) => command.run(),
             RunsCommand::Show(command) => command.run(),
             RunsCommand::Finish(command) => command.run(),
+            RunsCommand::Watch(command) => command.run(),
         }
     }
 }

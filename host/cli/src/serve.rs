@@ -1,5 +1,8 @@
 //! `countersign serve`
 
+mod ext_authz;
+#[cfg(unix)]
+mod kubernetes;
 mod log_lines;
 mod logging;
 #[cfg(unix)]
@@ -19,7 +22,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use countersign_deployment::{Loader, ServiceState, Snapshot};
 use countersign_http::{Listeners, Tls, serve};
-use countersign_issuer::{Permission, Service, ServiceParts, TraceSink};
+use countersign_issuer::{Permission, Service, TraceSink};
 use countersign_traces::{TraceExporter, TracesConfig};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -34,6 +37,9 @@ use crate::output::{self, Exit};
 
 /// The interval of maintenance: key rotation and the removal of expired runs.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(15);
+
+/// The interval at which a service that could not be prepared is tried again, where a cluster needs the process meanwhile.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The stack of a host thread, with room for a guest's.
 const STACK_BYTES: usize = 3 << 20;
@@ -137,6 +143,8 @@ impl Serve {
         let main = bind("listen.address", config.listen.address)?;
         let probes =
             config.listen.probes.map(|address| bind("listen.probes", address)).transpose()?;
+        let gate = config.ext_authz.as_ref().map(|gate| bind("ext-authz.address", gate.address));
+        let gate = gate.transpose()?;
         let address = main.local_addr()?;
         let probes_address = probes.as_ref().map(TcpListener::local_addr).transpose()?;
         // Before the log is opened and policies are prepared, so that a signal meanwhile is not missed and ends nothing at
@@ -147,24 +155,35 @@ impl Serve {
             anyhow::Ok((Stop::listen()?, Sighup::listen()?))
         })?;
         let mut stop = Box::pin(stop.recv());
+        // Before the log is opened and policies are prepared: the cluster waits for neither.
+        #[cfg(unix)]
+        let signer = kubernetes::KubernetesSigner::begin(runtime, loader, &snapshot)?;
+        #[cfg(unix)]
+        let keep_trying = signer.is_some();
+        #[cfg(not(unix))]
+        let keep_trying = false;
         let prepared = runtime.block_on(async {
             tokio::select! {
-                prepared = prepare(loader, &snapshot) => prepared.map(Some),
+                prepared = prepare_or_retry(loader, snapshot, keep_trying) => prepared.map(Some),
                 () = &mut stop => Ok(None),
             }
         });
-        #[cfg_attr(not(unix), expect(unused_mut, reason = "only Unix limits descriptors"))]
-        let Some((mut parts, tls, releases)) = prepared? else {
+        let Some((Prepared { service, tls, releases }, snapshot)) = prepared? else {
+            #[cfg(unix)]
+            if let Some(signer) = signer {
+                runtime.block_on(signer.stop());
+            }
             tracing::info!("stopped before it has served");
             return Ok(Exit::Success);
         };
-        #[cfg(unix)]
-        open_files::leave_room(&mut parts.config);
-        let service = Service::start(parts)?;
         service.count_dropped_log_lines(Arc::clone(dropped_log_lines));
         if let Some(traces) = traces {
             let sink: Arc<dyn TraceSink> = Arc::<TraceExporter>::clone(traces);
             service.collect_traces(sink, traces.dropped());
+        }
+        #[cfg(unix)]
+        if let Some(signer) = &signer {
+            signer.attach(&service)?;
         }
         if let Some(tls) = &tls {
             reload::show_certificate(&service, tls);
@@ -188,6 +207,8 @@ impl Serve {
                 run_beats(Arc::clone(&service), database.poll / 3).await;
             }
             supervisor::keep_watchdog_quiet(&service);
+            let gate_at = gate.as_ref().and_then(|gate| gate.local_addr().ok());
+            let gate = gate.map(|listener| ext_authz::Gate::begin(&service, listener));
             let scheme = if tls.is_some() { "https" } else { "http" };
             let issuer = service.url().as_str();
             let (state, policy_set) = (&config.state, service.policy_set().to_string());
@@ -195,7 +216,7 @@ impl Serve {
             let probes_at = probes_address.map(tracing::field::display);
             tracing::info!(
                 %address, scheme, issuer, state, policy_set, api_keys, trusted_issuers,
-                probes = probes_at, "listening"
+                probes = probes_at, ext_authz = gate_at.map(tracing::field::display), "listening"
             );
             if !config.any_principal_has(Permission::Runs) {
                 tracing::warn!(
@@ -206,6 +227,14 @@ impl Serve {
                 stop.await;
                 tracing::info!("stopping: requests finish");
                 supervisor::is_stopping();
+                // Both before the log is closed.
+                if let Some(gate) = gate {
+                    gate.stop().await;
+                }
+                #[cfg(unix)]
+                if let Some(signer) = signer {
+                    signer.stop().await;
+                }
             };
             supervisor::is_serving();
             serve(service, Listeners { main, tls, probes }, stop).await?;
@@ -230,11 +259,44 @@ fn traces() -> Result<Option<Arc<TraceExporter>>> {
     Ok(Some(exporter))
 }
 
-/// Opens the state of the service, and prepares its policies.
-async fn prepare(
+/// Everything that a service starts with.
+struct Prepared {
+    service: Arc<Service>,
+    tls: Option<Arc<Tls>>,
+    releases: Arc<Releases>,
+}
+
+/// Prepares the service; where `keep_trying`, until that succeeds, since a cluster needs this process also while it decides
+/// nothing. Gives the files that it was prepared from.
+async fn prepare_or_retry(
     loader: &Arc<Loader>,
-    snapshot: &Snapshot,
-) -> Result<(ServiceParts, Option<Arc<Tls>>, Arc<Releases>)> {
+    mut snapshot: Snapshot,
+    keep_trying: bool,
+) -> Result<(Prepared, Snapshot)> {
+    loop {
+        match prepare(loader, &snapshot).await {
+            Ok(prepared) => return Ok((prepared, snapshot)),
+            Err(error) if keep_trying => {
+                let error = countersign::visible(&format!("{error:#}"));
+                tracing::error!(
+                    error,
+                    "cannot decide; signing for the cluster's API server alone, and trying again"
+                );
+                // A supervisor that waits for longer would end the process, and the cluster's tokens with it.
+                supervisor::is_serving();
+            }
+            Err(error) => return Err(error),
+        }
+        tokio::time::sleep(RETRY_INTERVAL).await;
+        let (reading, before) = (Arc::clone(loader), snapshot.clone());
+        if let Ok(read) = tokio::task::spawn_blocking(move || reading.snapshot(&before)).await {
+            snapshot = read;
+        }
+    }
+}
+
+/// Opens the state of the service, prepares its policies, and starts it.
+async fn prepare(loader: &Arc<Loader>, snapshot: &Snapshot) -> Result<Prepared> {
     let state = ServiceState::open(loader, &loader.issuer(snapshot)?).await?;
     for recovered in &state.recovered {
         tracing::warn!(?recovered, "quarantined an incomplete record left by a crash");
@@ -248,7 +310,12 @@ async fn prepare(
     let tls = loader.tls(snapshot)?.map(|tls| Tls::new(tls.certificate(), tls.key()));
     let tls = tls.transpose().context("listen.certificate")?.map(Arc::new);
     let (releases, deployment, authorizer) = prepared.await??;
-    Ok((state.into_parts(loader, deployment, authorizer), tls, Arc::new(releases)))
+    #[cfg_attr(not(unix), expect(unused_mut, reason = "only Unix limits descriptors"))]
+    let mut parts = state.into_parts(loader, deployment, authorizer);
+    #[cfg(unix)]
+    open_files::leave_room(&mut parts.config);
+    let service = Service::start(parts)?;
+    Ok(Prepared { service, tls, releases: Arc::new(releases) })
 }
 
 /// Tells the other replicas that this one is there, first of all at once. An error is said when it begins and when it ends.

@@ -136,6 +136,7 @@ impl Sign {
             requester: &requester,
             used: None,
             changes: None,
+            service_account: None,
         };
         let pending = decider.conclude(decision, head)?;
         let committed = match &log {

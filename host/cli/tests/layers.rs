@@ -26,7 +26,13 @@ const LAYERS: &[&[&str]] = &[
         "countersign-replay",
     ],
     &["countersign-issuer"],
-    &["countersign-deployment", "countersign-http", "countersign-traces"],
+    &[
+        "countersign-deployment",
+        "countersign-ext-authz",
+        "countersign-http",
+        "countersign-kubernetes-signer",
+        "countersign-traces",
+    ],
     &["countersign-cli"],
 ];
 

@@ -45,6 +45,14 @@ pub enum DeploymentError {
     /// The manifest lacks what the command or the service needs.
     #[error("{0}")]
     Lacks(&'static str),
+    /// An audience that is signed for without a decision is assigned to a cloud.
+    #[error(
+        "kubernetes-signer.pass: `{audience}` is assigned to a cloud by the manifest, so that it needs a decision"
+    )]
+    PassedCloud {
+        /// The audience.
+        audience: String,
+    },
     /// `issuer.url` is no issuer identifier.
     #[error("issuer.url")]
     IssuerUrl(#[from] IssuerUrlError),

@@ -101,12 +101,13 @@ pub use releases::{
 };
 #[cfg(feature = "service")]
 pub use service_config::{
-    Config, ConfigError, DatabaseEntry, KeysEntry, ListenEntry, MAX_CONFIG_BYTES, ReleasesEntry,
-    TlsEntry, TrustedIssuerEntry,
+    Config, ConfigError, DatabaseEntry, ExtAuthzEntry, KeysEntry, KubernetesSignerEntry,
+    ListenEntry, MAX_CONFIG_BYTES, ReleasesEntry, TlsEntry, TrustedIssuerEntry,
 };
 #[cfg(feature = "service")]
 pub use service_state::{
-    ExistingKeys, OpenStateError, ServiceState, checkpoint_signer, existing_keys, open_record_log,
+    ExistingKeys, OpenStateError, ServiceState, checkpoint_signer, cluster_signer, existing_keys,
+    open_record_log,
 };
 #[cfg(feature = "service")]
 pub use snapshot::{FileFingerprints, Snapshot};

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use countersign::{Digest, Engine, IssuerUrl, Optimization, PolicySet};
+use countersign_clouds::AudienceClouds;
 use countersign_compiler_worker::CacheFolder;
 use countersign_issuer::{Authorizer, DecisionContext, Jwks, KeySource, TrustedIssuers};
 
@@ -157,6 +158,7 @@ impl Loader {
             subjects: installation.subjects.clone(),
             clouds: installation.entry.audiences.clone(),
         };
+        no_cloud_passes(&config, &context)?;
         Ok(Deployment { installation, config, manifest: bundle.manifest, context })
     }
 
@@ -189,7 +191,21 @@ impl Loader {
             subjects: installation.subjects.clone(),
             clouds: installation.entry.audiences.clone(),
         };
+        no_cloud_passes(&config, &context)?;
         Ok(Deployment { installation, config, manifest, context })
+    }
+
+    /// The clouds of the manifest's audiences in a snapshot.
+    ///
+    /// # Errors
+    /// When the manifest is missing or wrong, or has no issuer.
+    pub(crate) fn clouds(&self, snapshot: &Snapshot) -> Result<AudienceClouds, DeploymentError> {
+        let path = self.path(&snapshot.config(&self.path)?.policies);
+        let manifest =
+            snapshot.manifest(&path).map_err(|error| error.at(of_policies(&self.path)))?;
+        let issuer = manifest.issuer.as_ref();
+        let issuer = issuer.ok_or(DeploymentError::Lacks("`issuer.url` is missing"))?;
+        Ok(issuer.audiences.clone())
     }
 
     /// The releases of the service.
@@ -357,4 +373,14 @@ impl Loader {
 /// The place where the configuration names the manifest.
 fn of_policies(config: &Path) -> String {
     format!("{}: policies", config.display())
+}
+
+/// Checks that no audience that is signed for without a decision is a cloud's: the cluster would be locked out, since such an
+/// audience is in neither list.
+fn no_cloud_passes(config: &Config, context: &DecisionContext) -> Result<(), DeploymentError> {
+    let entry = config.kubernetes_signer.as_ref();
+    match entry.and_then(|entry| entry.signer.passed_cloud(&context.clouds)) {
+        None => Ok(()),
+        Some(audience) => Err(DeploymentError::PassedCloud { audience: audience.to_string() }),
+    }
 }

@@ -1,6 +1,8 @@
 //! `issuer.toml`: the configuration of a service, as an operator writes it.
 
+mod ext_authz;
 mod file;
+mod kubernetes_signer;
 mod listen;
 mod releases;
 mod store;
@@ -15,7 +17,9 @@ use countersign_issuer::{
 
 use crate::https_fetch::Origin;
 
+pub use ext_authz::ExtAuthzEntry;
 pub use file::ConfigError;
+pub use kubernetes_signer::KubernetesSignerEntry;
 pub use releases::ReleasesEntry;
 pub use store::DatabaseEntry;
 pub(crate) use store::is_replica_name;
@@ -38,6 +42,10 @@ pub struct Config {
     pub settings: ServiceConfig,
     /// `[releases]`: the trial of candidates, their evidence, and automatic rollback.
     pub releases: ReleasesEntry,
+    /// `[kubernetes-signer]`: signs the tokens of a cluster's service accounts.
+    pub kubernetes_signer: Option<KubernetesSignerEntry>,
+    /// `[ext-authz]`: decides for a foreign token endpoint behind Envoy.
+    pub ext_authz: Option<ExtAuthzEntry>,
     /// `[[api-key]]`: keys of the control plane.
     pub api_keys: Vec<ApiKey>,
     /// `[[trusted-issuer]]`: issuers whose tokens are accepted.

@@ -9,9 +9,9 @@ use countersign::IssuerUrl;
 use countersign_decision_log::{Folder, LogConfig, LogWriter, Recovered};
 use countersign_issuer::{
     Authorizer, CHECKPOINT_KEY_FILE, CheckpointKeyError, CheckpointSigner, Clock,
-    InvalidDatabaseUrl, KeyFolder, KeyFolderError, KeyRing, KeyRingError, KeyTimes, OpenLogError,
-    Replica, SealError, ServiceParts, SqliteStore, Store, StoreError, SystemClock, UnboundError,
-    check_bound, open_log,
+    ClusterSignerParts, InvalidDatabaseUrl, KeyFolder, KeyFolderError, KeyRing, KeyRingError,
+    KeyTimes, OpenLogError, Replica, SealError, ServiceParts, SqliteStore, Store, StoreError,
+    SystemClock, UnboundError, check_bound, open_log,
 };
 use tokio::runtime::{Builder, Runtime};
 
@@ -20,6 +20,7 @@ use crate::error::DeploymentError;
 use crate::files::{FileError, private_folder, resolve_relative_to};
 use crate::loader::{Deployment, Loader};
 use crate::read::read_config;
+use crate::snapshot::Snapshot;
 
 /// The store, the keys and the decision log of a service, with a clock that is not before what the log says.
 pub struct ServiceState {
@@ -186,6 +187,36 @@ pub fn existing_keys(config: &Path) -> Result<ExistingKeys, OpenStateError> {
     let runtime = runtime.map_err(OpenStateError::Thread)?;
     let ring = runtime.block_on(shared_keys(config))?.require_plan()?;
     Ok(ExistingKeys { ring, times, _runtime: Some(runtime) })
+}
+
+/// The parts of the signer that `[kubernetes-signer]` describes, where there is one. It needs the keys and the manifest alone:
+/// neither policies nor the store nor the log.
+///
+/// # Errors
+/// When the manifest cannot be used, an audience of `pass` is a cloud's, or the keys cannot be opened.
+pub fn cluster_signer(
+    loader: &Loader,
+    snapshot: &Snapshot,
+) -> Result<Option<ClusterSignerParts>, OpenStateError> {
+    let Some(entry) = &loader.config().kubernetes_signer else { return Ok(None) };
+    let (url, clouds) = (loader.issuer(snapshot)?, loader.clouds(snapshot)?);
+    if let Some(audience) = entry.signer.passed_cloud(&clouds) {
+        let audience = audience.to_string();
+        return Err(DeploymentError::PassedCloud { audience }.into());
+    }
+    let state = loader.path(&loader.config().state);
+    private_folder(&state)?;
+    let keys = KeyRing::in_folder(&KeyFolder::open(&keys_in(&state))?);
+    // The log's last checkpoint is not known here, so the plan says which time has been.
+    let made = keys.plan()?.keys.iter().map(|key| key.published).max();
+    Ok(Some(ClusterSignerParts {
+        url,
+        config: entry.signer.clone(),
+        service: loader.config().settings.clone(),
+        clouds,
+        keys,
+        clock: Arc::new(SystemClock::monotonic_from(made.unwrap_or(0))),
+    }))
 }
 
 /// Opens the key that signs the checkpoints of a service's log, beside the service. Gives the folder of the log with it.

@@ -9,6 +9,8 @@
 //! The service and the command line walk it alike: each only makes an [`IssueRequest`], and adds what it needs around
 //! (who may ask, how often, where records go).
 
+mod service_account;
+
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
@@ -19,12 +21,19 @@ use countersign::{
 };
 use countersign_clouds::{AudienceClouds, Violation};
 use countersign_decision_log::{LogWriter, NotDurable, Position};
-use countersign_signing::{Algorithm, IssueError, Issuer, SignedToken, TokenId};
+use countersign_signing::{
+    Algorithm, IssueError, Issuer, ServiceAccountError, ServiceAccountSignature, SignedToken,
+    TokenId,
+};
 
+use self::service_account::BoundOutcome;
 use crate::record::{
     DecisionRecord, IssuedRecord, RecordKind, RequestOrigin, Requester, UsedToken,
 };
 use crate::runs::RegisteredRun;
+
+pub use self::service_account::ServiceAccountHead;
+pub(crate) use self::service_account::issued_record;
 
 /// Everything that a decision follows from beside the request: replaced whole, and never while a request uses it.
 pub struct DecisionContext {
@@ -67,7 +76,7 @@ pub struct Decider<'d> {
 }
 
 /// The head of a decision's record: everything in it that is not decided.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct RecordHead<'r> {
     /// With a token, or without one.
     pub kind: RecordKind,
@@ -79,6 +88,8 @@ pub struct RecordHead<'r> {
     pub used: Option<&'r UsedToken>,
     /// The number of changes that the store has, where there is one.
     pub changes: Option<u64>,
+    /// The claims that are to be signed, where a cluster's API server wrote them.
+    pub service_account: Option<ServiceAccountHead<'r>>,
 }
 
 /// A decision that is not on record yet, and the token that waits for it. Nothing of it leaves the service before it
@@ -93,6 +104,7 @@ pub struct PendingDecision {
     issued: Option<Issued>,
     /// The time at which policies had decided, and the rest began.
     decided_at: Instant,
+    signature: Option<ServiceAccountSignature>,
 }
 
 /// A decision that may be answered: it is on record, or no record was wanted.
@@ -101,6 +113,8 @@ pub struct CommittedDecision {
     pub decided: Decided,
     /// The token, where one was requested and approved.
     pub issued: Option<Issued>,
+    /// The signature over a service account's claims, where one was requested and approved, or decisions are not enforced.
+    pub signature: Option<ServiceAccountSignature>,
     /// The place of its record, where there is one.
     pub position: Option<Position>,
 }
@@ -160,6 +174,9 @@ pub enum ConcludeError {
     /// The key gave no signature.
     #[error(transparent)]
     Issue(IssueError),
+    /// The key gave no signature over a service account's claims.
+    #[error(transparent)]
+    ServiceAccount(ServiceAccountError),
     /// The record could not be written.
     #[error("failed to write the record of the decision")]
     Record(#[from] serde_json::Error),
@@ -193,8 +210,19 @@ enum Preflighted {
     Accepted,
     /// The token, and its part of the record.
     Signed(Box<Issued>, IssuedRecord),
+    /// The signature over claims that came from elsewhere, and its part of the record.
+    Bound(ServiceAccountSignature, IssuedRecord),
     /// Its cloud would reject the token.
     Rejected(Vec<Violation>),
+}
+
+impl From<BoundOutcome> for Preflighted {
+    fn from(outcome: BoundOutcome) -> Self {
+        match outcome {
+            BoundOutcome::Signed(signature, record) => Self::Bound(signature, record),
+            BoundOutcome::Rejected(violations) => Self::Rejected(violations),
+        }
+    }
 }
 
 /// An issuer with one key.
@@ -291,15 +319,25 @@ impl<'d> Decider<'d> {
         let profile = self.context.subjects.of(claims.run()).profile;
         let policy_set = decision.policy_set();
         let mut record = DecisionRecord::new(head, now);
+        let mut signature = None;
         let (decision, outcome, issued) = match decision.into_approval() {
             Err(refusal) => (refusal.decision, Err(refusal.reasons), None),
             Ok(approval) => {
                 let (id, terms) = (approval.decision(), approval.terms().clone());
-                match self.preflighted(approval, head.kind, profile, now)? {
+                let preflighted = match head.service_account {
+                    Some(of) => self.sign_bound(approval, of.claims, profile, now)?.into(),
+                    None => self.preflighted(approval, head.kind, profile, now)?,
+                };
+                match preflighted {
                     Preflighted::Accepted => (id, Ok(terms), None),
                     Preflighted::Signed(issued, issued_record) => {
                         record.issued = Some(issued_record);
                         (id, Ok(terms), Some(*issued))
+                    }
+                    Preflighted::Bound(bound, issued_record) => {
+                        record.issued = Some(issued_record);
+                        signature = Some(bound);
+                        (id, Ok(terms), None)
                     }
                     Preflighted::Rejected(violations) => {
                         let reasons = violations.iter().map(reason).collect();
@@ -309,11 +347,16 @@ impl<'d> Decider<'d> {
                 }
             }
         };
+        if let (None, Some(of)) = (&signature, head.service_account.filter(|of| of.in_shadow)) {
+            let (shadowed, issued_record) = self.sign_shadowed(of.claims, profile, now)?;
+            record.issued = Some(issued_record);
+            signature = Some(shadowed);
+        }
         let bytes = record.with(&json)?;
         let decided =
             Decided { decision, policy_set, subject, outcome, preflight: record.preflight };
         let kind = head.kind;
-        Ok(PendingDecision { kind, record: bytes, faults, json, decided, issued, decided_at })
+        Ok(PendingDecision { kind, record: bytes, faults, json, decided, issued, signature, decided_at })
     }
 
     /// The token of an approval, if one is requested; or the violations for which its cloud would reject it.
@@ -393,11 +436,11 @@ impl PendingDecision {
         log: &LogWriter,
         done: impl FnOnce(Result<CommittedDecision, NotDurable>) + Send + 'static,
     ) {
-        let Self { record, decided, issued, .. } = self;
+        let Self { record, decided, issued, signature, .. } = self;
         log.append(record, move |written| {
             done(written.map(|position| {
                 let position = Some(position);
-                CommittedDecision { decided, issued, position }
+                CommittedDecision { decided, issued, signature, position }
             }));
         });
     }
@@ -414,7 +457,8 @@ impl PendingDecision {
 
     /// Returns the decision without a record. The caller must tell the recipient of the token so.
     pub fn without_record(self) -> CommittedDecision {
-        CommittedDecision { decided: self.decided, issued: self.issued, position: None }
+        let Self { decided, issued, signature, .. } = self;
+        CommittedDecision { decided, issued, signature, position: None }
     }
 }
 

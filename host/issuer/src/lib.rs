@@ -19,6 +19,7 @@
 mod access;
 mod checkpoint;
 mod clock;
+mod cluster_signer;
 mod config;
 mod decider;
 mod identity;
@@ -42,11 +43,15 @@ pub use checkpoint::{
     VERIFIER_KEYS_FILE,
 };
 pub use clock::{Clock, ClockError, SystemClock};
+pub use cluster_signer::{
+    ClusterSigner, ClusterSignerConfig, ClusterSignerParts, PublishedKey, PublishedKeys,
+    SignRequest, SignerMode,
+};
 pub use config::{AddressLimits, ServiceConfig};
 pub use decider::{
     CommittedDecision, ConcludeError, DecideError, Decided, Decider, DecisionContext, IssueRequest,
     Issued, PendingDecision, PreflightError, RecordHead, RequestError, SelectIssuer,
-    preflight_request,
+    ServiceAccountHead, preflight_request,
 };
 pub use identity::{
     AmbiguousIdentities, CLOCK_LEEWAY, ClaimValue, Fetch, FetchError, FetchErrorKind,
@@ -61,7 +66,9 @@ pub use keys::{
     SealError, SealedKeys,
 };
 pub use problem::{LogFields, Problem, ProblemKind, Refused};
-pub use record::{OpenLogError, RecordKind, RequestOrigin, Requester, UsedToken, open_log};
+pub use record::{
+    OpenLogError, RecordKind, RequestOrigin, Requester, SignerList, UsedToken, open_log,
+};
 pub use release::{ReleaseAction, ReleaseEvidence, ReleaseStep};
 pub use replica::{Anchor, Replica, ReplicaProblem, anchors_of, last_anchors};
 pub use runners::{RunnerEntry, RunnerKind, Runners};

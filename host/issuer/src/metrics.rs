@@ -1,5 +1,6 @@
 //! The metrics, for Prometheus.
 
+mod cluster_signer;
 mod process;
 mod series;
 
@@ -8,6 +9,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+pub(crate) use self::cluster_signer::ClusterSignerMetrics;
 use self::process::ProcessCollector;
 pub(crate) use self::series::{ALGORITHMS, RateLimit};
 

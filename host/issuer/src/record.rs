@@ -2,6 +2,7 @@
 
 mod candidate;
 mod changes;
+mod service_account;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -25,6 +26,8 @@ pub(crate) use self::candidate::candidate_record;
 pub(crate) use self::changes::{
     ChangeRecord, finished_record, refused_record, registered_record, withheld_record,
 };
+pub use self::service_account::SignerList;
+pub(crate) use self::service_account::{ServiceAccountPart, ServiceAccountRecord, mode};
 
 /// The requester, as records have it.
 #[derive(Debug, Clone, Serialize)]
@@ -51,6 +54,12 @@ pub enum Requester {
         /// The issuer of its token; absent for an API key.
         #[serde(skip_serializing_if = "Option::is_none")]
         issuer: Option<String>,
+    },
+    /// The API server of a cluster, for a service account.
+    ApiServer {
+        /// The user that it runs as, as the socket has it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        uid: Option<u32>,
     },
     /// An operator at a command line, who has the signing key in a file: no service stands in between.
     CommandLine {
@@ -88,14 +97,20 @@ pub enum RecordKind {
     Token,
     /// A decision was requested without a token.
     Decision,
+    /// A signature over the claims of a service account was requested.
+    ServiceAccount,
 }
 
 impl RecordKind {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::Token, Self::Decision, Self::ServiceAccount];
+
     /// The word that records and metrics have for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Token => "token",
             Self::Decision => "decision",
+            Self::ServiceAccount => service_account::SERVICE_ACCOUNT,
         }
     }
 }
@@ -123,6 +138,13 @@ pub(crate) struct DecisionRecord<'r> {
     /// The number of changes that the store had.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) changes: Option<u64>,
+    /// The effect of the decision on a token of a service account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) mode: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) list: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) service_account: Option<ServiceAccountPart<'r>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) issued: Option<IssuedRecord>,
     /// The violations for which nothing was signed although the policies approved: the cloud would reject the token.
@@ -144,7 +166,7 @@ pub(crate) struct IssuedRecord {
 
 impl<'r> DecisionRecord<'r> {
     pub(crate) fn new(head: RecordHead<'r>, time: u64) -> Self {
-        let RecordHead { kind, origin, requester, used, changes } = head;
+        let RecordHead { kind, origin, requester, used, changes, service_account } = head;
         Self {
             version: 1,
             kind: kind.as_str(),
@@ -155,6 +177,9 @@ impl<'r> DecisionRecord<'r> {
             trace: origin.trace.as_ref().map(Trace::id),
             used,
             changes,
+            mode: service_account.map(|of| mode(of.in_shadow)),
+            list: service_account.map(|_| SignerList::Decide.as_str()),
+            service_account: service_account.map(|of| ServiceAccountPart::new(of.claims)),
             issued: None,
             preflight: Vec::new(),
         }

@@ -75,6 +75,16 @@ impl Issuer {
         &*self.signer
     }
 
+    /// The header of every token: `alg`, `kid` and `typ`.
+    pub(crate) fn header(&self) -> &str {
+        &self.header
+    }
+
+    /// The same in base64url, and a dot.
+    pub(crate) fn encoded_header(&self) -> &str {
+        &self.encoded_header
+    }
+
     /// Signs the token of an approval, and consumes the approval: one approval, one token. A token that the cloud
     /// of one of its audiences would reject is not signed ([`countersign_clouds::preflight`]).
     ///

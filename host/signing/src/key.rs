@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::rsa::{KeySize, PublicKeyComponents};
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
 };
@@ -25,6 +25,13 @@ pub const MAX_PEM_BYTES: usize = 64 << 10;
 
 /// The label of PKCS #8 in PEM (RFC 7468 section 10).
 const LABEL: &str = "PRIVATE KEY";
+
+/// The `SubjectPublicKeyInfo` of a key on P-256 up to its coordinates: `id-ecPublicKey`, `prime256v1`, and a bit string with an
+/// uncompressed point.
+const P256_SPKI: &[u8] = &[
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a,
+    0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
+];
 
 /// A signature algorithm (RFC 7518 section 3.1) that clouds accept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -283,6 +290,26 @@ impl PublicKey {
     /// The key's id: its SHA-256 thumbprint (RFC 7638) in base64url.
     pub fn kid(&self) -> &str {
         &self.kid
+    }
+
+    /// The key as a `SubjectPublicKeyInfo` in DER (RFC 5280 section 4.1.2.7, RFC 8017, RFC 5480).
+    ///
+    /// # Errors
+    /// When the numbers of the key are none of a key.
+    pub fn to_pkix_der(&self) -> Result<Vec<u8>, KeyError> {
+        let digits =
+            |text: &str| BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| KeyError::Unsupported);
+        match &self.jwk.algorithm {
+            AlgorithmParameters::RSA(rsa) => {
+                let key = PublicKeyComponents { n: digits(&rsa.n)?, e: digits(&rsa.e)? };
+                let der: PublicKeyX509Der<'_> = key.as_der().map_err(|_| KeyError::Unsupported)?;
+                Ok(der.as_ref().to_vec())
+            }
+            AlgorithmParameters::EllipticCurve(ec) => {
+                Ok([P256_SPKI, &digits(&ec.x)?, &digits(&ec.y)?].concat())
+            }
+            _ => Err(KeyError::Unsupported),
+        }
     }
 
     /// The length of a signature in base64url (RFC 7518 sections 3.3 and 3.4).

@@ -31,6 +31,12 @@ pub(crate) struct RecordView<'r> {
     /// The id of a run that was finished, or that a rule of the host refused a token for.
     #[serde(default)]
     pub run: Option<&'r str>,
+    /// The effect of decisions on tokens of service accounts: `pass`, `shadow` or `enforce`.
+    #[serde(default)]
+    pub mode: Option<&'r str>,
+    /// The service account that a token is for.
+    #[serde(borrow, default)]
+    pub service_account: Option<ServiceAccountView<'r>>,
     /// The host's reasons for a refusal before any decision.
     #[serde(default)]
     pub reasons: Vec<ReasonView>,
@@ -43,6 +49,13 @@ pub(crate) struct RecordView<'r> {
     /// The release that the step is about.
     #[serde(default)]
     pub release: Option<&'r str>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct ServiceAccountView<'r> {
+    pub namespace: &'r str,
+    pub name: &'r str,
+    pub audiences: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -123,6 +136,14 @@ impl<'r> RecordView<'r> {
         serde_json::from_slice(&entry.record).ok()
     }
 
+    /// The codes of the reasons that refuse, or would where decisions were enforced: those of the decision, of the limits of
+    /// clouds, or of the host before any decision.
+    pub(crate) fn would_refuse(&self) -> Vec<&str> {
+        let decided = self.decision.iter().flat_map(|decision| &decision.reasons);
+        let all = decided.chain(&self.preflight).chain(&self.reasons);
+        all.map(|reason| reason.code.as_str()).collect()
+    }
+
     /// The run that the record is about.
     pub(crate) fn run_id(&self) -> Option<&'r str> {
         let of_decision = self.decision.as_ref().map(|decision| decision.claims.run.id);
@@ -140,10 +161,22 @@ impl<'r> RecordView<'r> {
                 if codes.is_empty() { String::new() } else { format!(": {}", codes.join(",")) };
             let words = [self.action, self.class, self.release].into_iter().flatten();
             let step = words.fold(String::new(), |step, word| format!("{step} {word}"));
-            return format!("{sequence} {time} {}{step}{run}{reasons}", self.kind);
+            let of = self.service_account.as_ref().map(|of| {
+                let (namespace, name, audiences) = (of.namespace, of.name, of.audiences.join(" "));
+                format!(" {namespace}/{name} for {audiences}")
+            });
+            let of = of.unwrap_or_default();
+            let mode = self.mode.map(|mode| format!(" {mode}")).unwrap_or_default();
+            let jti = self.issued.as_ref().map(|issued| format!(" signed {}", issued.jti));
+            let jti = jti.unwrap_or_default();
+            return format!("{sequence} {time} {}{mode}{of}{step}{run}{reasons}{jti}", self.kind);
         };
         let run = &decision.claims.run;
         let what = match (decision.outcome, &self.issued) {
+            (_, Some(issued)) if !self.would_refuse().is_empty() => {
+                let codes = self.would_refuse().join(",");
+                format!("signed in shadow {}, enforced: {codes}", issued.jti)
+            }
             ("approved", Some(issued)) => format!("issued {} {}", issued.algorithm, issued.jti),
             ("approved", None) if !self.preflight.is_empty() => {
                 let codes: Vec<_> = self.preflight.iter().map(|r| r.code.as_str()).collect();

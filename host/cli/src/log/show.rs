@@ -25,11 +25,12 @@ Examples:
 
 A line has: sequence, time, kind, run, behavior, definition workspace, owning
 workspace, audiences, and outcome. The JSON is one object a line, with `sequence`, `hash` and
-`record` as the log has it: `kind` (`token`, `decision`, `refused`, `registered`, `finished`,
+`record` as the log has it: `kind` (`token`, `decision`, `service-account`, `refused`, `registered`, `finished`,
 `subjects`, `release`, `candidate` or `recovered`), `time`, `request` (the id of the request), `client` (the address of the caller),
 `requester`, `trace` (the id of the request's trace, if it had one), `used` (the token that may be used once, if it was one), `changes` (of the database),
 `registered` (the facts of the run), `run` (of the run that was finished, or refused before any
-decision), `reasons` (`code` and `message` each, of a refusal before any decision), `issued` (`jti`, the SHA-256 of the token, `kid`,
+decision), `reasons` (`code` and `message` each, of a refusal before any decision), `mode` (`pass`, `shadow` or `enforce`), `list`
+and `service_account` of a token of a service account, `issued` (`jti`, the SHA-256 of the token, `kid`,
 `algorithm`, `subject_profile`, `expires_at`) if a token was issued, `preflight` (`code` and
 `message` each) if an approved token violates a limit of its cloud, `decision`, as
 `countersign evaluate` prints it, and of a step of releases `step`, `action` (`staged`, `adopted`, `promoted` or

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 use countersign::{RunId, RunnerId};
-use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -69,16 +69,46 @@ struct ErrorBody {
     error_description: String,
 }
 
-/// A client of a service.
+/// A client of a service, which waits for each answer.
 pub(super) struct Client {
     runtime: Runtime,
+    api: Api,
+}
+
+/// The administration of runs of a service.
+pub(super) struct Api {
     client: reqwest::Client,
     url: String,
     credential: HeaderValue,
 }
 
+/// An answer that is none of the expected ones.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ApiError {
+    /// The service gave none.
+    #[error("{0}")]
+    NoAnswer(String),
+    /// The service said no.
+    #[error("the service responded {status}{}", described(.description))]
+    Status {
+        /// Its status.
+        status: u16,
+        /// Its description, if it has one.
+        description: String,
+    },
+}
+
+fn described(description: &str) -> String {
+    if description.is_empty() { String::new() } else { format!(": {description}") }
+}
+
 impl ServiceArguments {
     pub(super) fn client(&self) -> Result<Client> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        Ok(Client { runtime, api: self.api()? })
+    }
+
+    pub(super) fn api(&self) -> Result<Api> {
         let url = service_url(&self.url)?;
         let authorities = self.ca_file.as_deref().map(|file| files::read(file, 1 << 20));
         let client = http_client(authorities.transpose()?.as_deref())?;
@@ -88,8 +118,7 @@ impl ServiceArguments {
         let mut credential =
             HeaderValue::from_str(&bearer).context("--api-key-file: expected one line of ASCII")?;
         credential.set_sensitive(true);
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        Ok(Client { runtime, client, url, credential })
+        Ok(Api { client, url, credential })
     }
 }
 
@@ -122,21 +151,45 @@ impl Client {
     }
 
     fn ask(&self, method: Method, path: &str) -> Result<Zeroizing<Vec<u8>>> {
-        self.runtime.block_on(async {
-            let request = self.client.request(method, format!("{}{path}", self.url));
-            let request = request.header(AUTHORIZATION, self.credential.clone());
-            let response =
-                request.send().await.map_err(|error| anyhow::anyhow!("{}", whole(error)))?;
-            let status = response.status();
-            let body = body(response, MAX_RESPONSE).await.map_err(anyhow::Error::msg)?;
-            if matches!(status, StatusCode::OK | StatusCode::NO_CONTENT) {
-                return Ok(body);
-            }
-            let error: ErrorBody = serde_json::from_slice(&body).unwrap_or_default();
-            match error.error_description.as_str() {
-                "" => bail!("the service responded {}", status.as_u16()),
-                description => bail!("the service responded {}: {description}", status.as_u16()),
-            }
-        })
+        Ok(self.runtime.block_on(self.api.ask(method, path, None))?)
+    }
+}
+
+impl Api {
+    /// Registers a run with the runner that executes it. The object is sent as it is.
+    pub(super) async fn register(
+        &self,
+        run: &RunId,
+        runner: &RunnerId,
+        object: String,
+    ) -> Result<(), ApiError> {
+        let path = format!("/v1/runs/{run}?runner={runner}");
+        self.ask(Method::PUT, &path, Some(object)).await.map(drop)
+    }
+
+    /// Ends a run.
+    pub(super) async fn finish(&self, run: &RunId) -> Result<(), ApiError> {
+        self.ask(Method::POST, &format!("/v1/runs/{run}/finish"), None).await.map(drop)
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        object: Option<String>,
+    ) -> Result<Zeroizing<Vec<u8>>, ApiError> {
+        let request = self.client.request(method, format!("{}{path}", self.url));
+        let mut request = request.header(AUTHORIZATION, self.credential.clone());
+        if let Some(object) = object {
+            request = request.header(CONTENT_TYPE, "application/json").body(object);
+        }
+        let response = request.send().await.map_err(|error| ApiError::NoAnswer(whole(error)))?;
+        let status = response.status();
+        let body = body(response, MAX_RESPONSE).await.map_err(ApiError::NoAnswer)?;
+        if matches!(status, StatusCode::OK | StatusCode::CREATED | StatusCode::NO_CONTENT) {
+            return Ok(body);
+        }
+        let error: ErrorBody = serde_json::from_slice(&body).unwrap_or_default();
+        Err(ApiError::Status { status: status.as_u16(), description: error.error_description })
     }
 }

@@ -9,6 +9,8 @@ use countersign_issuer::{
 };
 use serde::Deserialize;
 
+use super::ext_authz::ExtAuthzTable;
+use super::kubernetes_signer::KubernetesSignerTable;
 use super::listen::{ByAddress, ListenTable};
 use super::releases::ReleasesTable;
 use super::store::{DatabaseTable, ReplicaTable, SHARED_MARGIN, database};
@@ -89,6 +91,8 @@ struct ConfigFile {
     limits: LimitsTable,
     #[serde(default)]
     releases: ReleasesTable,
+    kubernetes_signer: Option<KubernetesSignerTable>,
+    ext_authz: Option<ExtAuthzTable>,
     #[serde(default)]
     api_key: Vec<ApiKeyTable>,
     #[serde(default)]
@@ -213,12 +217,27 @@ pub(super) fn parse(text: &str) -> Result<Config, ConfigError> {
     if database.is_some() {
         settings.key_times.verifier_cache += SHARED_MARGIN;
     }
+    let verifier_cache = settings.key_times.verifier_cache;
+    let kubernetes_signer =
+        file.kubernetes_signer.map(|table| table.parse(verifier_cache)).transpose()?;
+    if let Some(entry) = &kubernetes_signer {
+        if database.is_some() {
+            let problem =
+                "the keys of replicas are in their database, on which a cluster must not depend";
+            return Err(value("kubernetes-signer", problem));
+        }
+        // Keys stay published until the last token of a service account has expired as well.
+        let max = &mut settings.key_times.max_token_lifetime;
+        *max = (*max).max(entry.signer.max_expiration_seconds);
+    }
     Ok(Config {
         policies: file.policies,
         state: file.state,
         database,
         listen,
         settings,
+        kubernetes_signer,
+        ext_authz: file.ext_authz.map(|table| table.parse()),
         releases: file.releases.parse()?,
         api_keys: api_keys(file.api_key)?,
         trusted_issuers,

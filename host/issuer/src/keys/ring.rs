@@ -303,6 +303,11 @@ impl Keys {
             .and_then(|entry| self.issuers.get(&entry.kid))
     }
 
+    /// The issuer that signs with a key.
+    pub(crate) fn issuer(&self, kid: &str) -> Option<&Issuer> {
+        self.issuers.get(kid)
+    }
+
     /// The key set that is published at `now`.
     pub fn key_set(&self, now: u64) -> KeySet {
         let published = self.plan.published(now).filter_map(|entry| self.issuers.get(&entry.kid));

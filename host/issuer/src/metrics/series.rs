@@ -1,9 +1,10 @@
 //! The series that exist before their first event: an alert on one that is not there yet never fires.
 
 use countersign::{Fault, Reason, ReasonSource, SubjectFormat, refusal};
-use countersign_signing::Algorithm;
+use countersign_signing::{Algorithm, NotAsApproved, ServiceAccountClaimsError};
 
 use super::Metrics;
+use crate::cluster_signer::reason;
 use crate::record::RecordKind;
 use crate::replica::ReplicaProblem;
 use crate::runners::{RUNNER_DEDICATED, RUNNER_UNKNOWN};
@@ -46,7 +47,7 @@ impl Metrics {
         for result in ["replaced", "failed"] {
             self.reloads.with_label_values(&[result]);
         }
-        for kind in [RecordKind::Token, RecordKind::Decision] {
+        for kind in RecordKind::ALL {
             for outcome in ["approved", "refused"] {
                 self.decisions.with_label_values(&[kind.as_str(), outcome]);
             }
@@ -70,7 +71,11 @@ impl Metrics {
         }
         let of_runs = [RUN_FINISHED, RUN_EXPIRED, RUNNER_UNKNOWN, RUNNER_DEDICATED];
         let codes = [POLICY].into_iter().chain(refusal::ALL).chain(Fault::CODES);
-        for code in codes.chain(countersign_clouds::CODES.iter().copied()).chain(of_runs) {
+        let of_service_accounts = ServiceAccountClaimsError::CODES.into_iter();
+        let of_service_accounts =
+            of_service_accounts.chain(reason::ALL).chain(NotAsApproved::CODES);
+        let of_host = countersign_clouds::CODES.iter().copied().chain(of_runs);
+        for code in codes.chain(of_host).chain(of_service_accounts) {
             self.refusals.with_label_values(&[code]);
         }
         for limit in RateLimit::ALL {

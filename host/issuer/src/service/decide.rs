@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use countersign::{Audience, Digest, Facts, RunId, RunnerId};
 use countersign_decision_log::NotDurable;
+use countersign_signing::ServiceAccountClaims;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::{KeysByAudience, Principal, Service, Slot};
 use crate::decider::{
     CommittedDecision, ConcludeError, DecideError, Decided, Decider, IssueRequest, Issued,
-    PendingDecision, RecordHead,
+    PendingDecision, RecordHead, SelectIssuer, ServiceAccountHead,
 };
 use crate::problem::{Problem, ProblemKind, with_sources};
 use crate::record::{RecordKind, RequestOrigin, Requester, UsedToken};
@@ -26,6 +27,16 @@ pub(super) struct Head {
     pub(super) requester: Requester,
     pub(super) origin: RequestOrigin,
     pub(super) used: Option<UsedToken>,
+    /// The claims of a service account, where those are to be signed.
+    pub(super) bound: Option<Bound>,
+}
+
+/// The claims of a service account, which an approval is bound to.
+pub(super) struct Bound {
+    pub(super) claims: Arc<ServiceAccountClaims>,
+    pub(super) in_shadow: bool,
+    /// The keys that whoever asks knows.
+    pub(super) issuers: Arc<dyn SelectIssuer + Send + Sync>,
 }
 
 /// A question about a token of a run that is registered.
@@ -167,7 +178,7 @@ impl Service {
         slot: Slot,
     ) -> Result<Decided, Problem> {
         let used = principal.used.clone();
-        let head = Head { requester: principal.requester(), origin, used };
+        let head = Head { requester: principal.requester(), origin, used, bound: None };
         Ok(self.committed(request, head, RecordKind::Decision, slot).await?.decided)
     }
 
@@ -176,7 +187,7 @@ impl Service {
     ///
     /// A policy that takes long holds up its own callers only, which the evaluator sees to; so nobody waits here for a
     /// thread for longer than [`GATE`].
-    async fn committed(
+    pub(super) async fn committed(
         self: &Arc<Self>,
         request: IssueRequest,
         head: Head,
@@ -192,10 +203,15 @@ impl Service {
             if done.is_closed() {
                 return;
             }
-            let Head { requester, origin, used } = &head;
+            let Head { requester, origin, used, bound } = &head;
             let (used, changes) = (used.as_ref(), Some(service.store.changes()));
-            let head = RecordHead { kind, origin, requester, used, changes };
-            service.decide_and_commit(request, head, slot, done);
+            let service_account = bound.as_ref().map(|bound| ServiceAccountHead {
+                claims: &bound.claims,
+                in_shadow: bound.in_shadow,
+            });
+            let head = RecordHead { kind, origin, requester, used, changes, service_account };
+            let issuers = bound.as_ref().map(|bound| &*bound.issuers);
+            service.decide_and_commit(request, head, issuers, slot, done);
         });
         let mut answer = pin!(answer);
         let answer = match timeout(GATE, &mut answer).await {
@@ -232,12 +248,14 @@ impl Service {
         &self,
         request: IssueRequest,
         head: RecordHead<'_>,
+        issuers: Option<&(dyn SelectIssuer + Send + Sync)>,
         slot: Slot,
         done: oneshot::Sender<Result<Answer, Problem>>,
     ) {
         let (started, trace) = (Instant::now(), head.origin.trace.clone());
         // The panic is reported where it happens; nothing of the request is used after it.
-        let decided = catch_unwind(AssertUnwindSafe(|| self.decide_and_sign(request, head)));
+        let decided =
+            catch_unwind(AssertUnwindSafe(|| self.decide_and_sign(request, head, issuers)));
         let decided = decided.unwrap_or_else(|_| {
             Err(Problem::new(ProblemKind::Internal, "the service failed").detail("it panicked"))
         });
@@ -283,11 +301,16 @@ impl Service {
         &self,
         request: IssueRequest,
         head: RecordHead<'_>,
+        issuers: Option<&(dyn SelectIssuer + Send + Sync)>,
     ) -> Result<PendingDecision, Problem> {
         // One context for the whole request, whatever replaces it meanwhile.
         let (context, keys) = (self.context.load_full(), self.keys.load_full());
-        let issuers = KeysByAudience { keys: &keys, config: &self.config };
-        let pending = Decider::new(&context, &issuers).decide_and_sign(request, head);
+        let own = KeysByAudience { keys: &keys, config: &self.config };
+        let issuers: &dyn SelectIssuer = match issuers {
+            Some(issuers) => issuers,
+            None => &own,
+        };
+        let pending = Decider::new(&context, issuers).decide_and_sign(request, head);
         pending.map_err(|error| match error {
             DecideError::Request(error) => Problem::invalid(error.to_string()),
             DecideError::Conclude(error @ (ConcludeError::NoKey | ConcludeError::NoRandomness)) => {

@@ -10,10 +10,10 @@ use zeroize::Zeroizing;
 use super::decide::Head;
 use super::principal::{identity_problem, used_token};
 use super::{Service, Slot};
-use crate::decider::{IssueRequest, Issued};
+use crate::decider::{Decided, IssueRequest, Issued};
 use crate::identity::{Identity, Verified};
 use crate::problem::{Problem, ProblemKind};
-use crate::record::{RequestOrigin, Requester};
+use crate::record::{RecordKind, RequestOrigin, Requester};
 use crate::runs::{Liveness, RUN_EXPIRED, RUN_FINISHED, RegisteredRun, SecretHash};
 
 /// A request to exchange a token.
@@ -37,6 +37,14 @@ struct Authorized {
     slot: Slot,
 }
 
+/// A request of a caller that may have a token of the run.
+struct Entitled {
+    issue: IssueRequest,
+    head: Head,
+    registered: Arc<RegisteredRun>,
+    slot: Slot,
+}
+
 /// A token that proves that the caller may have a token of the run.
 pub enum SubjectToken {
     /// A JWT of a trusted issuer: the runner's own identity.
@@ -57,6 +65,35 @@ impl Service {
         origin: RequestOrigin,
         proven: &Arc<AtomicBool>,
     ) -> Result<Issued, Problem> {
+        let Entitled { issue, head, registered, slot } =
+            self.entitled(request, origin, proven).await?;
+        self.issued(issue, head, &registered, slot).await
+    }
+
+    /// Decides on an exchange that somebody else makes, and returns the decision once its record is durable. All checks of
+    /// [`Service::exchange`] come first.
+    ///
+    /// # Errors
+    /// Those of [`Service::exchange`], but for a decision that refuses, which is an answer here.
+    pub async fn decide_exchange(
+        self: &Arc<Self>,
+        request: ExchangeRequest,
+        origin: RequestOrigin,
+        proven: &Arc<AtomicBool>,
+    ) -> Result<Decided, Problem> {
+        let Entitled { issue, head, slot, .. } = self.entitled(request, origin, proven).await?;
+        let used = head.used.clone();
+        let committed = self.committed(issue, head, RecordKind::Decision, slot).await;
+        Ok(self.repeatable(used.as_ref(), committed).await?.decided)
+    }
+
+    /// Checks that a caller may have a token of the run, within its limits.
+    async fn entitled(
+        self: &Arc<Self>,
+        request: ExchangeRequest,
+        origin: RequestOrigin,
+        proven: &Arc<AtomicBool>,
+    ) -> Result<Entitled, Problem> {
         let max = self.config.max_audiences;
         if request.audiences.len() > max {
             let description = match max {
@@ -101,8 +138,8 @@ impl Service {
         }
         let issue = IssueRequest::for_run(&registered, request.audiences, ttl_seconds, now);
         let issue = IssueRequest { facts, ..issue };
-        let head = Head { requester, origin, used };
-        self.issued(issue, head, &registered, slot).await
+        let head = Head { requester, origin, used, bound: None };
+        Ok(Entitled { issue, head, registered, slot })
     }
 
     async fn issued(
@@ -135,7 +172,7 @@ impl Service {
 
     /// Checks that a token that is signed may leave: the run may have ended meanwhile, and after that none does, whichever
     /// replica has noted it.
-    async fn releasable(&self, run: &RunId) -> Result<(), Problem> {
+    pub(super) async fn releasable(&self, run: &RunId) -> Result<(), Problem> {
         let registered = self.find(run).await?;
         let registered = registered.ok_or_else(|| Problem::unavailable("the run is gone"))?;
         self.check_live(&registered, self.now()?)?;

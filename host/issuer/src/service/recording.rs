@@ -92,6 +92,11 @@ impl Service {
         let changes = self.store.changes();
         let change = ChangeRecord { origin, requester, used, time, changes };
         let record = record(change).map_err(Problem::failed)?;
+        self.append(record)
+    }
+
+    /// Queues a record.
+    pub(super) fn append(&self, record: Vec<u8>) -> Result<QueuedChange, Problem> {
         let (done, durable) = oneshot::channel();
         let log = self.log.load();
         let log = log.as_ref().ok_or_else(|| Problem::unavailable("stopping"))?;
