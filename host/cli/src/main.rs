@@ -14,6 +14,7 @@ mod can_permit;
 mod check;
 mod clock;
 mod completions;
+mod console;
 mod decision_text;
 mod demo;
 mod env;
@@ -89,6 +90,7 @@ enum Command {
     Trust(trust::Trust),
     Subjects(subjects::Subjects),
     Log(log::LogCommands),
+    Console(Box<console::Console>),
     Keys(keys::Keys),
     ApiKey(api_key::ApiKey),
     Cache(cache::Cache),
@@ -132,6 +134,7 @@ fn main() -> ExitCode {
         Command::Trust(command) => command.run(),
         Command::Subjects(command) => command.run(),
         Command::Log(command) => command.run(),
+        Command::Console(command) => command.run(),
         Command::Keys(command) => command.run(),
         Command::ApiKey(command) => command.run(),
         Command::Cache(command) => command.run(),

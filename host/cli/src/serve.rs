@@ -1,5 +1,6 @@
 //! `countersign serve`
 
+mod console;
 mod ext_authz;
 #[cfg(unix)]
 mod kubernetes;
@@ -28,7 +29,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::MissedTickBehavior;
 
-use self::logging::LogForm;
+pub(crate) use self::logging::{LogForm, begin as begin_logging};
 use self::releases::Releases;
 use self::signals::Sighup;
 pub(crate) use self::signals::Stop;
@@ -236,11 +237,37 @@ impl Serve {
                     signer.stop().await;
                 }
             };
+            let console = self.console(config.any_principal_has(Permission::Read), &probes).await?;
             supervisor::is_serving();
-            serve(service, Listeners { main, tls, probes }, stop).await?;
+            let pages = console.as_ref().map(console::pages);
+            let served = serve(service, Listeners { main, tls, probes, console: pages }, stop).await;
+            if let Some(console) = console {
+                console.close().await;
+            }
+            served?;
             tracing::info!("stopped");
             Ok(Exit::Success)
         })
+    }
+}
+
+impl Serve {
+    /// The console, where somebody may read and there is a listener for it.
+    async fn console(
+        &self,
+        may_read: bool,
+        probes: &Option<TcpListener>,
+    ) -> Result<Option<Arc<countersign_console::Console>>> {
+        if !may_read {
+            return Ok(None);
+        }
+        if probes.is_none() {
+            tracing::warn!(
+                "a principal may `read`, and there is no listener for the console: set `listen.probes`"
+            );
+            return Ok(None);
+        }
+        console::open(&self.config, &self.cache).await.map(Some)
     }
 }
 

@@ -27,6 +27,7 @@ const LAYERS: &[&[&str]] = &[
     ],
     &["countersign-issuer"],
     &[
+        "countersign-console",
         "countersign-deployment",
         "countersign-ext-authz",
         "countersign-http",

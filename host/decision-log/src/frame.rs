@@ -23,6 +23,9 @@ const MAGIC: &[u8; 4] = b"CSL1";
 const HEADER_BYTES: usize = 24;
 const HASH_BYTES: usize = 32;
 
+/// The bytes of a frame beside its record.
+pub(crate) const FRAME_BYTES: usize = HEADER_BYTES + HASH_BYTES;
+
 /// The hash of a record, which covers all records before it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ChainHash(pub(crate) [u8; 32]);
@@ -30,6 +33,16 @@ pub struct ChainHash(pub(crate) [u8; 32]);
 impl ChainHash {
     /// The previous hash of a log's first record.
     pub(crate) const GENESIS: Self = Self([0; 32]);
+
+    /// The hash of these 32 bytes, such as an index has kept. That it is a record's is for reading to show.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
 
     /// Hashes bytes that are not a record.
     pub(crate) fn of(bytes: &[u8]) -> Self {

@@ -6,7 +6,8 @@ use std::mem;
 use std::path::{Path, PathBuf};
 
 use crate::disk;
-use crate::frame::{self, ChainHash, NoFrame};
+use crate::frame::{self, ChainHash, FRAME_BYTES, NoFrame};
+use crate::placed::FramePlace;
 use crate::scan::Scan;
 use crate::segment::{self, COMPRESSED, Damage, HEADING_BYTES, Heading, segments};
 
@@ -89,6 +90,16 @@ impl Reader {
     /// read.
     pub(crate) fn beginning(&self) -> Option<(u64, ChainHash)> {
         self.beginning
+    }
+
+    /// The place of the frame of the record that was read last.
+    pub(crate) fn place_of(&self, last: &Entry) -> FramePlace {
+        let length = last.record.len() + FRAME_BYTES;
+        let (segment, end) =
+            self.segment.as_ref().map_or((0, length), |segment| (segment.first, segment.offset));
+        let offset = end.saturating_sub(length) as u64;
+        // A record has at most 16 MiB.
+        FramePlace { segment, offset, length: u32::try_from(length).unwrap_or(u32::MAX) }
     }
 
     /// Starts at a record with at least `records` after it, or at the first one. Earlier segments of a long log are not

@@ -17,6 +17,7 @@ mod caller;
 mod client_address;
 mod connection;
 mod connections;
+mod console;
 mod decisions;
 mod edge;
 mod framing;
@@ -45,6 +46,7 @@ use countersign_issuer::{Problem, ProblemKind, Service};
 use self::answer::Rejection;
 use self::edge::Edge;
 
+pub use console::{CONSOLE, ConsolePages};
 pub use server::{Listeners, ServeError, serve};
 pub use tls::{Tls, TlsError, Validity};
 
@@ -88,9 +90,10 @@ fn routes(edge: &Arc<Edge>) -> Router {
     admitted(edge, answered)
 }
 
-/// The routes of the listener for probes and metrics.
-fn probes(edge: &Arc<Edge>) -> Router {
-    admitted(edge, operations())
+/// The routes of the listener for probes and metrics, and for the console where there is one.
+fn probes(edge: &Arc<Edge>, console: Option<ConsolePages>) -> Router {
+    let console = console.map(console::routes).unwrap_or_default();
+    admitted(edge, operations().merge(console))
 }
 
 fn operations() -> Router<Arc<Service>> {

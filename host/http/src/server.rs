@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::connection::serve_connection;
 use super::connections::Connections;
+use super::console::ConsolePages;
 use super::edge::Edge;
 use super::tls::Tls;
 use super::{probes, routes};
@@ -38,11 +39,13 @@ pub struct Listeners {
     pub tls: Option<Arc<Tls>>,
     /// For probes and metrics alone, in plain HTTP: they are answered there however full `main` is.
     pub probes: Option<TcpListener>,
+    /// The console, at `/console` of `probes` and nowhere else.
+    pub console: Option<ConsolePages>,
 }
 
 impl From<TcpListener> for Listeners {
     fn from(main: TcpListener) -> Self {
-        Self { main, tls: None, probes: None }
+        Self { main, tls: None, probes: None, console: None }
     }
 }
 
@@ -76,10 +79,11 @@ pub async fn serve(
             NonZeroU32::new(config.unproven_per_second),
         ),
     };
+    let console = listeners.console;
     let probes = listeners.probes.map(|listener| Door {
         listener,
         tls: None,
-        routes: probes(&edge),
+        routes: probes(&edge, console),
         connections: Connections::new(MAX_PROBES, MAX_PROBES, None),
     });
     let stopping = watch::Sender::new(());

@@ -33,7 +33,7 @@ pub(crate) const AUTHZEN_METADATA: &str = "/.well-known/authzen-configuration";
 const DOCUMENT: &str = "GET, HEAD, OPTIONS";
 const READ: &str = "GET, HEAD";
 
-static ROUTES: [Route; 18] = [
+static ROUTES: [Route; 20] = [
     route("/.well-known/openid-configuration", DOCUMENT, Purpose::Document),
     route(METADATA, DOCUMENT, Purpose::Document),
     route(AUTHZEN_METADATA, DOCUMENT, Purpose::Document),
@@ -52,6 +52,8 @@ static ROUTES: [Route; 18] = [
     route("/healthz", READ, Purpose::Probe),
     route("/readyz", READ, Purpose::Probe),
     route("/metrics", READ, Purpose::Api),
+    route("/console", READ, Purpose::Api),
+    route("/console/{*path}", READ, Purpose::Api),
 ];
 
 static NOTHING: Route = route("none", "", Purpose::Nothing);

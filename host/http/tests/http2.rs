@@ -104,7 +104,9 @@ async fn within_tls_the_client_chooses() {
         let stopped = async {
             let _ = stopped.await;
         };
-        serve(of_server, Listeners { main, tls, probes: None }, stopped).await.unwrap();
+        serve(of_server, Listeners { main, tls, probes: None, console: None }, stopped)
+            .await
+            .unwrap();
     });
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(authority).unwrap()).unwrap();

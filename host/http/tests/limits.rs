@@ -147,9 +147,13 @@ async fn it_speaks_tls_where_it_has_a_certificate() {
         let stopped = async {
             let _ = stopped.await;
         };
-        serve(of_server, Listeners { main: listener, tls: Some(of_tls), probes: None }, stopped)
-            .await
-            .unwrap();
+        serve(
+            of_server,
+            Listeners { main: listener, tls: Some(of_tls), probes: None, console: None },
+            stopped,
+        )
+        .await
+        .unwrap();
     });
     let url = format!("https://localhost:{port}/jwks.json");
     let client = Client::builder()

@@ -40,11 +40,13 @@ pub enum Permission {
     Decisions,
     /// Read metrics.
     Metrics,
+    /// Read the decision log, by the console.
+    Read,
 }
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 3] = [Self::Runs, Self::Decisions, Self::Metrics];
+    pub const ALL: [Self; 4] = [Self::Runs, Self::Decisions, Self::Metrics, Self::Read];
 
     /// The word that configurations have for it.
     pub fn as_str(self) -> &'static str {
@@ -52,6 +54,7 @@ impl Permission {
             Self::Runs => "runs",
             Self::Decisions => "decisions",
             Self::Metrics => "metrics",
+            Self::Read => "read",
         }
     }
 }

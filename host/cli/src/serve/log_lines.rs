@@ -48,7 +48,7 @@ struct Waiting {
 }
 
 /// Waits until the lines are written, when dropped; for two seconds at most.
-pub(super) struct FlushAtEnd(Arc<Shared>);
+pub(crate) struct FlushAtEnd(Arc<Shared>);
 
 /// The writer of one line.
 pub(super) struct Line<'l> {

@@ -8,7 +8,7 @@ use super::log_lines::{FlushAtEnd, LogLines};
 
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum LogForm {
+pub(crate) enum LogForm {
     /// One JSON object a line
     Json,
     /// For people
@@ -19,14 +19,14 @@ pub(super) enum LogForm {
 ///
 /// INVARIANT: from here on nothing else in this process writes to stderr: it would wait for a reader that does not read,
 /// and `eprintln!` panics where there is none.
-pub(super) fn begin(form: LogForm) -> Result<FlushAtEnd> {
+pub(crate) fn begin(form: LogForm) -> Result<FlushAtEnd> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(directives) => {
             EnvFilter::try_new(directives).map_err(|error| anyhow!("RUST_LOG: {error}"))?
         }
-        Err(_) => {
-            EnvFilter::new("warn,countersign=info,countersign_http=info,countersign_issuer=info")
-        }
+        Err(_) => EnvFilter::new(
+            "warn,countersign=info,countersign_console=info,countersign_http=info,countersign_issuer=info",
+        ),
     };
     let (lines, at_end) = LogLines::start(std::io::stderr())
         .map_err(|error| anyhow!("failed to start logging: {error}"))?;

@@ -180,6 +180,7 @@ pub(super) enum PermissionWord {
     Runs,
     Decisions,
     Metrics,
+    Read,
 }
 
 pub(super) const DAY: u64 = 86_400;
@@ -415,6 +416,7 @@ pub(super) fn permissions(
             PermissionWord::Runs => Permission::Runs,
             PermissionWord::Decisions => Permission::Decisions,
             PermissionWord::Metrics => Permission::Metrics,
+            PermissionWord::Read => Permission::Read,
         })
         .collect())
 }

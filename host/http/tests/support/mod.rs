@@ -168,7 +168,7 @@ impl Running {
             let stopped = async {
                 let _ = stopped.await;
             };
-            let listeners = Listeners { main: listener, tls: None, probes };
+            let listeners = Listeners { main: listener, tls: None, probes, console: None };
             serve(of_server, listeners, stopped).await.unwrap();
         });
         // A connection for each request: one that is kept may be closed just when it is used again.
