@@ -41,8 +41,8 @@ measure = mkdir -p target; (RUNS=$(RUNS); export RUNS; $(2)) > target/$(1).md; f
 kept = kind=$$(sed -n '1s/^[0-9]* × //; 1s/),.*//p' target/$(1).md | tr A-Z a-z | tr -cs 'a-z0-9\n' -); \
 	cp target/$(1).md benches/figures/$(1)-$$kind.md
 
-.PHONY: help demo serve install test e2e analysis replicas languages image deploy-check lint lint-engines unit doc policies engines toolchain golden deny clean trust-corpus registry publish protos
-.PHONY: fuzz corpus bench bench-build bench-check bench-compiling bench-decisions bench-flood bench-hostile bench-impact bench-languages bench-replicas bench-threads bench-tokens flame-graph kills schemathesis bench-signer
+.PHONY: help demo serve install test e2e analysis replicas languages image deploy-check lint lint-engines unit doc policies engines toolchain golden deny clean trust-corpus registry publish protos console
+.PHONY: fuzz corpus bench bench-build bench-check bench-compiling bench-decisions bench-flood bench-hostile bench-impact bench-languages bench-replicas bench-threads bench-tokens flame-graph kills schemathesis bench-signer bench-console
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -86,6 +86,10 @@ unit: toolchain
 e2e: toolchain ## Exchange tokens at stand-ins of the clouds, with the clouds' own clients, and speak to each door with its own (needs python3 with venv, npm with Node 20 or newer, and go)
 	@sh e2e/clients.sh
 	COUNTERSIGN_E2E=$(CURDIR)/target/e2e $(CARGO) test $(CARGO_FLAGS) --workspace --test clients --test door_clients -- --include-ignored
+
+console: toolchain ## Walk through the console's pages in Chromium, with axe, in light and dark, with and without JavaScript (installs chromium with apt-get; needs npm with Node 20 or newer)
+	@sh e2e/console.sh
+	COUNTERSIGN_CONSOLE=$(CURDIR)/target/console $(CARGO) test $(CARGO_FLAGS) --workspace --test console a_browser -- --include-ignored
 
 replicas: toolchain ## Run stores and replicas on real PostgreSQL servers, which are killed, cut off and failed over (KILLS; installs PostgreSQL and pgbouncer)
 	@sh .ci/postgres
@@ -214,11 +218,10 @@ bench-impact: toolchain ## Measure the impact of a change on a million recorded 
 		cd benches/peers && $(CARGO) bench $(CARGO_FLAGS) --target-dir $(CURDIR)/target --bench loops); \
 	failed=$$?; rm -rf "$$IMPACT_LOG"; exit $$failed
 
-bench-registry: toolchain ## Ship policies through Debian's docker-registry, and verify them with cosign, oras and npm's @sigstore/verify (installs them beside; needs npm)
-	@sh e2e/registry.sh
-	COUNTERSIGN_E2E=$(CURDIR)/target/e2e $(CARGO) test $(CARGO_FLAGS) --workspace --test registry --test registry_flows --test registry_peers -- --include-ignored
+bench-console: toolchain ## Measure the console's index and pages over a million records (DECISIONS); fails past its targets; needs 5 GB of disk
+	@$(call measure,console,$(CARGO) bench $(CARGO_FLAGS) --bench console)
 
-languages: toolchain engines ## Measure a policy in each language: size, evaluation, memory (needs python3 with venv)
+bench-languages: toolchain engines ## Measure a policy in each language: size, evaluation, memory (needs python3 with venv)
 	$(CARGO) build $(CARGO_FLAGS) --release --bin countersign
 	COUNTERSIGN=$(CURDIR)/target/release/countersign $(CARGO) bench $(CARGO_FLAGS) --bench languages > target/languages.md
 	@cat target/languages.md

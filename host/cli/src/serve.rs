@@ -237,7 +237,7 @@ impl Serve {
                     signer.stop().await;
                 }
             };
-            let console = self.console(config.any_principal_has(Permission::Read), &probes).await?;
+            let console = self.console(config.any_principal_has(Permission::Read), &probes).await;
             supervisor::is_serving();
             let pages = console.as_ref().map(console::pages);
             let served = serve(service, Listeners { main, tls, probes, console: pages }, stop).await;
@@ -249,25 +249,29 @@ impl Serve {
             Ok(Exit::Success)
         })
     }
-}
 
-impl Serve {
     /// The console, where somebody may read and there is a listener for it.
     async fn console(
         &self,
         may_read: bool,
         probes: &Option<TcpListener>,
-    ) -> Result<Option<Arc<countersign_console::Console>>> {
+    ) -> Option<Arc<countersign_console::Console>> {
         if !may_read {
-            return Ok(None);
+            return None;
         }
         if probes.is_none() {
             tracing::warn!(
                 "a principal may `read`, and there is no listener for the console: set `listen.probes`"
             );
-            return Ok(None);
+            return None;
         }
-        console::open(&self.config, &self.cache).await.map(Some)
+        // Tokens do not wait for somebody who reads.
+        let opened = console::open(&self.config, &self.cache).await;
+        let console = opened.inspect_err(|error| {
+            let error = countersign::visible(&format!("{error:#}"));
+            tracing::error!(error, "the console is not shown");
+        });
+        console.ok()
     }
 }
 

@@ -6,6 +6,9 @@ use crate::text::{Number, Time};
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 160.0;
 
+/// The maximum width of a column: of one hour, it is still one.
+const MAX_COLUMN: f64 = 48.0;
+
 /// Columns over time.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Columns {
@@ -42,7 +45,7 @@ impl Columns {
             Column {
                 x: tenths(place * width),
                 y: tenths(HEIGHT - height),
-                width: tenths((width * 0.85).max(0.5)),
+                width: tenths((width * 0.85).clamp(0.5, MAX_COLUMN)),
                 height: tenths(height),
                 start: Time(*start),
                 value: Number(*value),
@@ -85,9 +88,9 @@ mod tests {
             let column = &columns.columns[at];
             [&column.x, &column.y, &column.width, &column.height].map(String::as_str).join(" ")
         };
-        assert_eq!(shape(0), "0.0 0.0 204.0 160.0");
-        assert_eq!(shape(1), "480.0 144.0 204.0 16.0");
-        assert_eq!(shape(2), "720.0 160.0 204.0 0.0");
+        assert_eq!(shape(0), "0.0 0.0 48.0 160.0");
+        assert_eq!(shape(1), "480.0 144.0 48.0 16.0");
+        assert_eq!(shape(2), "720.0 160.0 48.0 0.0");
         assert_eq!(columns.max, Number(10));
         // Of nothing, nothing, and no division by it.
         assert_eq!(Columns::new(&[], (5, 5), 0).columns.len(), 0);

@@ -89,7 +89,7 @@ pub enum ConsoleError {
 }
 
 /// A request for a page of a log.
-pub(crate) struct Asked<'r> {
+pub(crate) struct PageRequest<'r> {
     pub(crate) console: &'r Console,
     pub(crate) log: Arc<ConsoleLog>,
     /// How far the log was verified when the request came: all of the page is of that.
@@ -214,7 +214,7 @@ impl Console {
         let name = others.first().copied().unwrap_or(last);
         let log = self.logs.iter().find(|log| log.name.as_str() == name).ok_or_else(nothing)?;
         let (log, state) = (Arc::clone(log), log.state());
-        let asked = Asked { console: self, log, state, format, query, path };
+        let asked = PageRequest { console: self, log, state, format, query, path };
         let rest: Vec<_> = others.iter().copied().chain([last]).skip(1).collect();
         match rest.as_slice() {
             [] => Ok(answer::redirect(&format!("{}/{name}/records", self.base))),
@@ -260,7 +260,7 @@ impl Console {
     }
 }
 
-impl Asked<'_> {
+impl PageRequest<'_> {
     /// The frame of a page of a view.
     pub(crate) fn frame(&self, view: &'static str) -> Frame {
         let names = self.console.logs.iter().map(|log| log.name.as_str().to_owned());

@@ -68,8 +68,8 @@ pub(crate) struct BindingView {
 pub(crate) struct Determined {
     pub(crate) claim: ClaimView,
     pub(crate) from: Text,
-    /// The values in its place, with the outcome that each leads to, some of them.
-    pub(crate) to: Vec<(Text, Option<&'static str>)>,
+    /// The values in its place, some of them, by the outcome that they lead to.
+    pub(crate) to: Vec<(Option<&'static str>, Vec<Text>)>,
     /// The values that are not shown.
     pub(crate) more: usize,
 }
@@ -204,8 +204,13 @@ impl Determined {
     fn of(claim: ClaimView, changes: &[&ChangeView]) -> Self {
         let changes: Vec<_> = changes.iter().filter(|change| change.claim == claim).collect();
         let from = changes.first().map(|change| change.from.clone()).unwrap_or_default();
-        let shown = changes.iter().take(MAX_VALUES);
-        let to = shown.map(|change| (change.to.clone(), change.outcome)).collect();
+        let mut to: Vec<(Option<&'static str>, Vec<Text>)> = Vec::new();
+        for change in changes.iter().take(MAX_VALUES) {
+            match to.iter_mut().find(|(outcome, _)| *outcome == change.outcome) {
+                Some((_, values)) => values.push(change.to.clone()),
+                None => to.push((change.outcome, vec![change.to.clone()])),
+            }
+        }
         Self { claim, from, to, more: changes.len().saturating_sub(MAX_VALUES) }
     }
 }

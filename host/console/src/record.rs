@@ -54,6 +54,15 @@ pub(crate) struct Member {
     pub(crate) value: Text,
 }
 
+impl Member {
+    /// The value as a date, where it is a time.
+    pub(crate) fn date(&self) -> Option<Time> {
+        let name = self.path.as_str().rsplit('.').next()?;
+        let is_time = ["time", "at", "issued_at", "expires_at"].contains(&name);
+        self.value.as_str().parse().ok().filter(|_| is_time).map(Time)
+    }
+}
+
 /// A binding's part in a decision.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct BindingView {
@@ -294,6 +303,7 @@ fn flatten(value: &Value, path: &str, members: &mut Vec<Member>) {
         Value::Object(object) => {
             object.iter().for_each(|(name, value)| flatten(value, &below(name), members));
         }
+        Value::Array(values) if values.is_empty() => members.push(member("none".to_owned())),
         Value::Array(values)
             if values.iter().all(|value| !value.is_object() && !value.is_array()) =>
         {

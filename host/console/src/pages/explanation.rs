@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::record::read;
 use super::value;
 use crate::answer::{Body, View, respond};
-use crate::console::Asked;
+use crate::console::PageRequest;
 use crate::explain::{self, ExplanationView};
 use crate::frame::Frame;
 use crate::problem::Problem;
@@ -41,7 +41,7 @@ impl View for ExplainedView {
 }
 
 pub(crate) async fn explanation(
-    asked: &Asked<'_>,
+    asked: &PageRequest<'_>,
     sequence: &str,
 ) -> Result<Response<Body>, Problem> {
     Parameters::parse(asked.query)?.end()?;
@@ -82,7 +82,7 @@ struct DecisionMember<'r> {
     decision: Option<&'r serde_json::value::RawValue>,
 }
 
-async fn explained(asked: &Asked<'_>, record: &[u8]) -> Result<Arc<ExplanationView>, String> {
+async fn explained(asked: &PageRequest<'_>, record: &[u8]) -> Result<Arc<ExplanationView>, String> {
     let member: DecisionMember<'_> = serde_json::from_slice(record)
         .map_err(|_| "the record is not one that this version reads")?;
     let decision = member.decision.ok_or(
@@ -114,7 +114,7 @@ async fn explained(asked: &Asked<'_>, record: &[u8]) -> Result<Arc<ExplanationVi
 /// The advice where the components of a decision are gone.
 fn gone(policy_set: Digest, known: usize) -> String {
     format!(
-        "the policy set that decided is not at hand: {policy_set}, none of the {known} that this console was given. Start it \
+        "the policy set that decided is not available: {policy_set}, none of the {known} that this console was given. Start it \
          with `--policies` and the manifest that decided, with its components as they were then, or with `--config`, which \
          finds the releases of a service"
     )

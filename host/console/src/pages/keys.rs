@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::value;
 use crate::answer::{Body, View, respond};
-use crate::console::Asked;
+use crate::console::PageRequest;
 use crate::facts::Field;
 use crate::frame::{CheckpointView, Frame};
 use crate::problem::Problem;
@@ -56,7 +56,7 @@ impl View for KeysView {
     }
 }
 
-pub(crate) async fn keys(asked: &Asked<'_>) -> Result<Response<Body>, Problem> {
+pub(crate) async fn keys(asked: &PageRequest<'_>) -> Result<Response<Body>, Problem> {
     let mut parameters = Parameters::parse(asked.query)?;
     let (limit, before) = (parameters.take_limit()?, parameters.take_number("before")?);
     parameters.end()?;

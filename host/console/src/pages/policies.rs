@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::value;
 use crate::answer::{Body, View, respond};
-use crate::console::Asked;
+use crate::console::PageRequest;
 use crate::facts::Field;
 use crate::frame::Frame;
 use crate::policies::KnownPolicies;
@@ -90,7 +90,7 @@ impl View for PolicySetView {
     }
 }
 
-pub(crate) async fn policies(asked: &Asked<'_>) -> Result<Response<Body>, Problem> {
+pub(crate) async fn policies(asked: &PageRequest<'_>) -> Result<Response<Body>, Problem> {
     Parameters::parse(asked.query)?.end()?;
     let policies = Arc::clone(&asked.console.policies);
     let known = tokio::task::spawn_blocking(move || policies.known()).await.unwrap_or_default();
@@ -123,7 +123,10 @@ pub(crate) async fn policies(asked: &Asked<'_>) -> Result<Response<Body>, Proble
     respond(asked.format, &PoliciesView { log: asked.frame("policies"), policy_sets: sets })
 }
 
-pub(crate) async fn policy_set(asked: &Asked<'_>, digest: &str) -> Result<Response<Body>, Problem> {
+pub(crate) async fn policy_set(
+    asked: &PageRequest<'_>,
+    digest: &str,
+) -> Result<Response<Body>, Problem> {
     Parameters::parse(asked.query)?.end()?;
     let parsed = Digest::parse(digest).map_err(|_| Problem::not_found("no such page"))?;
     let policies = Arc::clone(&asked.console.policies);

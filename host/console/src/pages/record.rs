@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::value;
 use crate::answer::{Body, View, respond};
-use crate::console::Asked;
+use crate::console::PageRequest;
 use crate::frame::{CheckpointView, Frame};
 use crate::log::ReadRecord;
 use crate::problem::Problem;
@@ -67,7 +67,7 @@ impl View for RecordView {
 }
 
 impl ChainView {
-    pub(super) fn new(asked: &Asked<'_>, read: &ReadRecord) -> Self {
+    pub(super) fn new(asked: &PageRequest<'_>, read: &ReadRecord) -> Self {
         let state = &asked.state;
         let covered = state.checkpoints.iter().filter(|one| one.sequence <= state.covered);
         let mut covering = covered.filter(|one| one.sequence >= read.sequence);
@@ -84,7 +84,7 @@ impl ChainView {
 }
 
 /// Reads the record of a path.
-pub(super) async fn read(asked: &Asked<'_>, sequence: &str) -> Result<ReadRecord, Problem> {
+pub(super) async fn read(asked: &PageRequest<'_>, sequence: &str) -> Result<ReadRecord, Problem> {
     let (first, last) = asked.state.range();
     let is_number =
         sequence.bytes().all(|byte| byte.is_ascii_digit()) && !sequence.starts_with('0');
@@ -104,7 +104,10 @@ pub(super) async fn read(asked: &Asked<'_>, sequence: &str) -> Result<ReadRecord
     read.ok_or_else(|| Problem::not_found(format!("record {number} is not in the index")))
 }
 
-pub(crate) async fn record(asked: &Asked<'_>, sequence: &str) -> Result<Response<Body>, Problem> {
+pub(crate) async fn record(
+    asked: &PageRequest<'_>,
+    sequence: &str,
+) -> Result<Response<Body>, Problem> {
     Parameters::parse(asked.query)?.end()?;
     let read = read(asked, sequence).await?;
     let raw = read.record.as_ref().ok().and_then(|bytes| serde_json::from_slice(bytes).ok());

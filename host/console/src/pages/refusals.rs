@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::value;
 use crate::answer::{Body, View, respond};
 use crate::chart::{Columns, share};
-use crate::console::Asked;
+use crate::console::PageRequest;
 use crate::frame::Frame;
 use crate::index::Refusals;
 use crate::problem::Problem;
@@ -73,7 +73,7 @@ impl View for RefusalsView {
     }
 }
 
-pub(crate) async fn refusals(asked: &Asked<'_>) -> Result<Response<Body>, Problem> {
+pub(crate) async fn refusals(asked: &PageRequest<'_>) -> Result<Response<Body>, Problem> {
     let mut parameters = Parameters::parse(asked.query)?;
     let (since, until) = (parameters.take_time("since")?, parameters.take_time("until")?);
     parameters.end()?;

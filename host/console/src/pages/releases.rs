@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::value;
 use crate::answer::{Body, View, respond};
-use crate::console::Asked;
+use crate::console::PageRequest;
 use crate::facts::Field;
 use crate::frame::Frame;
 use crate::index::{Direction, Selection};
@@ -98,7 +98,7 @@ impl View for ReleaseView {
     }
 }
 
-pub(crate) async fn releases(asked: &Asked<'_>) -> Result<Response<Body>, Problem> {
+pub(crate) async fn releases(asked: &PageRequest<'_>) -> Result<Response<Body>, Problem> {
     Parameters::parse(asked.query)?.end()?;
     let (steps, total) = of_kind(asked, "release", None).await?;
     let steps = steps.iter().map(StepView::new).collect();
@@ -106,7 +106,10 @@ pub(crate) async fn releases(asked: &Asked<'_>) -> Result<Response<Body>, Proble
     respond(asked.format, &view)
 }
 
-pub(crate) async fn release(asked: &Asked<'_>, release: &str) -> Result<Response<Body>, Problem> {
+pub(crate) async fn release(
+    asked: &PageRequest<'_>,
+    release: &str,
+) -> Result<Response<Body>, Problem> {
     Parameters::parse(asked.query)?.end()?;
     let (steps, _) = of_kind(asked, "release", Some(release)).await?;
     let (flips, _) = of_kind(asked, "candidate", Some(release)).await?;
@@ -140,7 +143,7 @@ pub(crate) async fn release(asked: &Asked<'_>, release: &str) -> Result<Response
 
 /// The latest records of a kind, and the number of all of them.
 async fn of_kind(
-    asked: &Asked<'_>,
+    asked: &PageRequest<'_>,
     kind: &str,
     release: Option<&str>,
 ) -> Result<(Vec<(RecordLine, Parsed)>, Option<u64>), Problem> {
@@ -157,7 +160,10 @@ async fn of_kind(
     Ok((parsed.collect(), found.total))
 }
 
-async fn count(asked: &Asked<'_>, terms: Vec<(Field, String)>) -> Result<Option<u64>, Problem> {
+async fn count(
+    asked: &PageRequest<'_>,
+    terms: Vec<(Field, String)>,
+) -> Result<Option<u64>, Problem> {
     let selection = Selection { terms, ..Selection::default() };
     let (range, latest) = (asked.state.range(), Direction::Before(u64::MAX));
     Ok(asked.log.index.page(&selection, range, latest, 1).await?.total)

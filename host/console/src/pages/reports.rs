@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::value;
 use crate::answer::{Body, View, respond};
-use crate::console::Asked;
+use crate::console::PageRequest;
 use crate::frame::Frame;
 use crate::problem::Problem;
 use crate::query::Parameters;
@@ -106,7 +106,7 @@ impl View for OneReportView {
     }
 }
 
-pub(crate) async fn reports(asked: &Asked<'_>) -> Result<Response<Body>, Problem> {
+pub(crate) async fn reports(asked: &PageRequest<'_>) -> Result<Response<Body>, Problem> {
     Parameters::parse(asked.query)?.end()?;
     let folder = asked.console.reports.clone();
     let has_folder = folder.is_some();
@@ -115,7 +115,7 @@ pub(crate) async fn reports(asked: &Asked<'_>) -> Result<Response<Body>, Problem
     respond(asked.format, &ReportsView { log: asked.frame("reports"), reports, has_folder })
 }
 
-pub(crate) async fn report(asked: &Asked<'_>, name: &str) -> Result<Response<Body>, Problem> {
+pub(crate) async fn report(asked: &PageRequest<'_>, name: &str) -> Result<Response<Body>, Problem> {
     let mut parameters = Parameters::parse(asked.query)?;
     let (limit, after) = (parameters.take_limit()?, parameters.take_number("after")?.unwrap_or(0));
     parameters.end()?;

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::value;
 use crate::answer::{Body, View, respond};
-use crate::console::Asked;
+use crate::console::PageRequest;
 use crate::facts::{Facts, Field};
 use crate::frame::Frame;
 use crate::index::Direction;
@@ -52,7 +52,7 @@ impl View for SearchView {
     }
 }
 
-pub(crate) async fn search(asked: &Asked<'_>) -> Result<Response<Body>, Problem> {
+pub(crate) async fn search(asked: &PageRequest<'_>) -> Result<Response<Body>, Problem> {
     let search = Search::parse(asked.query)?;
     let (index, state) = (&asked.log.index, &asked.state);
     let direction = search.direction.unwrap_or(Direction::Before(u64::MAX));
@@ -82,7 +82,7 @@ pub(crate) async fn search(asked: &Asked<'_>) -> Result<Response<Body>, Problem>
     respond(asked.format, &view)
 }
 
-async fn suggested(asked: &Asked<'_>) -> Result<Suggested, Problem> {
+async fn suggested(asked: &PageRequest<'_>) -> Result<Suggested, Problem> {
     if asked.format != crate::answer::Format::Html {
         return Ok(Suggested::default());
     }
