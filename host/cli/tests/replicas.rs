@@ -167,7 +167,22 @@ fn a_replica_that_differs_or_is_cut_off_issues_nothing() {
     assert_eq!(refused.status, 1, "{refused:?}");
     assert_eq!(group.served(1).token().status, 200);
 
-    // A slow database, and one that is full.
+    // One with another sealing key cannot use the keys, and is told apart from one that has none.
+    let other = group.clone_of(1);
+    let config = fs::read_to_string(other.path().join("issuer.toml")).unwrap();
+    let config = config.replace("\"issuer-1\"", "\"issuer-9\"");
+    fs::write(other.path().join("issuer.toml"), config).unwrap();
+    let key = "YTEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n";
+    fs::write(other.path().join("sealing-key"), key).unwrap();
+    let refused = refused_start(other.path());
+    assert!(refused.status == 1 && refused.stderr.contains("sealed by another key"), "{refused:?}");
+    fs::write(other.path().join("sealing-key"), "no key").unwrap();
+    let refused = refused_start(other.path());
+    assert!(refused.stderr.contains("expected 32 random bytes in base64"), "{refused:?}");
+    let backup = countersign(group.folder(0), "backup --config issuer.toml --to backup");
+    assert!(backup.status == 1 && backup.stderr.contains("PostgreSQL's own means"), "{backup:?}");
+
+    // A slow database.
     server.freeze(true);
     until("all are cut off", || (0..3).all(|index| group.ready(index).status == 503));
     let answered = Instant::now();

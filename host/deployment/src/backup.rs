@@ -25,6 +25,7 @@ use crate::error::DeploymentError;
 use crate::files::{self, FileError, FileSystem, private_folder, resolve_relative_to};
 use crate::read::read_config;
 use crate::releases::{ReleaseError, ReleaseStore};
+use crate::service_config::Config;
 use crate::snapshot::Snapshot;
 
 /// The file that describes a backup.
@@ -71,6 +72,14 @@ pub enum BackupError {
     /// The configuration cannot be used.
     #[error(transparent)]
     Configuration(#[from] DeploymentError),
+    /// The database is one that replicas share.
+    #[error(
+        "the database is {place}, of which PostgreSQL's own means make a backup; copy the state and the sealing key beside it"
+    )]
+    SharedDatabase {
+        /// Its place.
+        place: String,
+    },
     /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
@@ -148,7 +157,7 @@ pub enum BackupError {
 /// When the folder is not empty, or a part of the state cannot be read or written. The folder is then no backup: it has no
 /// description.
 pub async fn backup(config: &Path, to: &Path, now: u64) -> Result<Backup, BackupError> {
-    let parsed = read_config(config)?;
+    let parsed = embedded(config)?;
     let state = resolve_relative_to(config, &parsed.state);
     empty_folder(to)?;
     let database = state.join(DATABASE);
@@ -197,7 +206,7 @@ pub async fn backup(config: &Path, to: &Path, now: u64) -> Result<Backup, Backup
 /// When the folder of state is not empty, the backup is not as it was written, or its parts do not belong together. There
 /// is no folder of state then, as before.
 pub async fn restore(from: &Path, config: &Path) -> Result<Restored, BackupError> {
-    let parsed = read_config(config)?;
+    let parsed = embedded(config)?;
     let state = resolve_relative_to(config, &parsed.state);
     let backup = described(from)?;
     if state.exists() {
@@ -244,6 +253,15 @@ pub async fn restore(from: &Path, config: &Path) -> Result<Restored, BackupError
         |(file, digest): (&String, &String)| (now.get(file) != Some(digest)).then(|| file.clone());
     let changed = backup.configuration.iter().filter_map(differs).collect();
     Ok(Restored { backup, state, changed })
+}
+
+/// The configuration of a service whose database is in its folder of state.
+fn embedded(config: &Path) -> Result<Config, BackupError> {
+    let parsed = read_config(config)?;
+    match &parsed.database {
+        None => Ok(parsed),
+        Some(database) => Err(BackupError::SharedDatabase { place: database.url.to_string() }),
+    }
 }
 
 /// Checks that the log is whole, and the database of its time.

@@ -97,3 +97,54 @@ fn what_cannot_be_meant_is_refused() {
         assert!(error.contains(problem), "{text}: {error}");
     }
 }
+
+/// A database that replicas share needs its tables, and nothing of a password is repeated.
+#[test]
+fn a_shared_database_is_configured_as_a_whole() {
+    const STORE: &str = "store = \"postgres://issuer@db.example.com/countersign\"\n";
+    const SEALING: &str = "[keys]\nsealing-key-file = \"sealing-key\"\n";
+    let entry = parse(&format!("{STORE}{SEALING}")).unwrap();
+    let database = entry.database.unwrap();
+    assert_eq!(database.url.to_string(), "postgres://issuer@db.example.com:5432/countersign");
+    assert_eq!((database.connections, database.poll), (16, Duration::from_secs(3)));
+    assert_eq!(database.query_timeout, Duration::from_secs(2));
+    assert!(!database.accepts_asynchronous && database.replica_name.is_none());
+    // Published for a little longer than by one process.
+    let alone = parse("").unwrap().settings.key_times.verifier_cache;
+    assert_eq!(entry.settings.key_times.verifier_cache, alone + 30);
+    for (text, problem) in [
+        (STORE.to_owned(), "keys.sealing-key-file: missing"),
+        (SEALING.to_owned(), "keys.sealing-key-file: without `store"),
+        ("[replica]\nname = \"a\"\n".to_owned(), "[replica]: without `store"),
+        ("[database]\nconnections = 3\n".to_owned(), "[database]: without `store"),
+        (
+            format!("{STORE}[replica]\nname = \"a b\"\n{SEALING}"),
+            "replica.name: a name has 1 to 63",
+        ),
+        (format!("{STORE}[replica]\nname = \"\"\n{SEALING}"), "replica.name: a name has 1 to 63"),
+        (
+            format!("{STORE}[replica]\npoll-seconds = 0\n{SEALING}"),
+            "replica.poll-seconds: 0 is not",
+        ),
+        (
+            format!("{STORE}[database]\nconnections = 1\n{SEALING}"),
+            "database.connections: 1 is not",
+        ),
+        (
+            format!("{STORE}[database]\nquery-milliseconds = 10\n{SEALING}"),
+            "database.query-milliseconds: 10 is not",
+        ),
+        (
+            format!("{STORE}[database]\nasynchronous-standby = \"maybe\"\n{SEALING}"),
+            "unknown variant",
+        ),
+        (
+            format!("store = \"postgres://a:hunter2@host/b\"\n{SEALING}"),
+            "store: a password is in it",
+        ),
+        (format!("store = \"sqlite:x\"\n{SEALING}"), "store: expected `postgres://"),
+    ] {
+        let error = parse(&text).unwrap_err();
+        assert!(error.contains(problem) && !error.contains("hunter2"), "{text}: {error}");
+    }
+}

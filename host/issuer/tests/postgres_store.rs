@@ -216,6 +216,10 @@ async fn a_wrong_database_is_refused_by_name() {
     sql("ALTER SCHEMA countersign OWNER TO countersign");
     sql("GRANT ALL ON SCHEMA countersign TO countersign");
 
+    sql("ALTER ROLE countersign CONNECTION LIMIT 0");
+    refused("cannot be reached", StoreFailure::Full).await;
+    sql("ALTER ROLE countersign CONNECTION LIMIT -1");
+
     // A standby itself, and a primary that does not wait for it.
     let standby = server.standby();
     let on_standby = open(&standby.url()).await.err().unwrap();
@@ -232,6 +236,32 @@ async fn a_wrong_database_is_refused_by_name() {
     assert_eq!(wrong.failure(), StoreFailure::Unreachable);
     server.crash();
     refused("cannot be reached", StoreFailure::Unreachable).await;
+}
+
+/// A disk without room is an error of its own, and what was acknowledged before stays.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: `make replicas`"]
+async fn a_full_database_takes_nothing_and_forgets_nothing() {
+    let server = Server::start();
+    PostgresStore::migrate(&config(&server.url()), ISSUER, None).await.unwrap();
+    let store = open(&server.url()).await.unwrap();
+    assert!(store.use_once(ISSUER, "before", START).await.unwrap());
+    if !server.fill_disk() {
+        println!("not tested: this user may mount no small disk");
+        return;
+    }
+    let mut refused = 0;
+    for number in 0..200 {
+        // A page may have room for a few.
+        if let Err(error) = store.use_once(ISSUER, &format!("{number}"), START).await {
+            assert_eq!(error.failure(), StoreFailure::Full, "{error:?}");
+            refused += 1;
+        }
+    }
+    assert!(refused > 0);
+    assert!(!store.use_once(ISSUER, "before", START).await.unwrap());
+    store.register(&registered()).await.unwrap();
+    store.ready().await.unwrap();
 }
 
 /// Every piece of work ends in time, and is never taken for another's answer.

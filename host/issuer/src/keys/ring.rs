@@ -184,7 +184,9 @@ impl KeyRing {
     ) -> Result<String, KeyRingError> {
         let _lock = self.plans.lock()?;
         for _ in 0..ATTEMPTS {
-            if let Some(kid) = self.try_rotate(algorithm, times, at_once, now)? {
+            let loaded = self.plans.load()?;
+            let now = loaded.now.unwrap_or(now);
+            if let Some(kid) = self.try_rotate(loaded, algorithm, times, at_once, now)? {
                 return Ok(kid);
             }
         }
@@ -209,15 +211,18 @@ impl KeyRing {
             let gone = plan.keys.iter().any(|key| key.phase(settled) == Phase::Removed);
             gone || algorithms.iter().any(|algorithm| plan.is_due(*algorithm, times, now))
         };
-        if !is_due(&self.plans.load()?) {
+        let loaded = self.plans.load()?;
+        if !is_due(&loaded) {
             return Ok(false);
         }
+        // One time for all of them: the first keys of an issuer are those that are made at one.
+        let now = loaded.now.unwrap_or(now);
         let _lock = self.plans.lock()?;
         // Another process may have been first.
         for algorithm in algorithms {
             let loaded = self.plans.load()?;
-            if loaded.plan.is_due(*algorithm, times, loaded.now.unwrap_or(now)) {
-                self.try_rotate(*algorithm, times, false, now)?;
+            if loaded.plan.is_due(*algorithm, times, now) {
+                self.try_rotate(loaded, *algorithm, times, false, now)?;
             }
         }
         let LoadedPlan { version, mut plan, now: own } = self.plans.load()?;
@@ -244,16 +249,16 @@ impl KeyRing {
         Ok(plan.postpone(times, own.unwrap_or(now)) && self.plans.replace(version, &plan)?)
     }
 
-    /// [`KeyRing::rotate`], once; `None` where another process changed the plan meanwhile.
+    /// [`KeyRing::rotate`] from a plan that was loaded; `None` where another process changed it meanwhile.
     fn try_rotate(
         &self,
+        loaded: LoadedPlan,
         algorithm: Algorithm,
         times: &KeyTimes,
         at_once: bool,
         now: u64,
     ) -> Result<Option<String>, KeyRingError> {
-        let LoadedPlan { version, mut plan, now: own } = self.plans.load()?;
-        let now = own.unwrap_or(now);
+        let LoadedPlan { version, mut plan, .. } = loaded;
         plan.check_rotation(algorithm, at_once, now)?;
         // The key before its times: a plan never names a key that is not there.
         let public = self.custody.make(algorithm)?;

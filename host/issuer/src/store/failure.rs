@@ -43,6 +43,10 @@ impl StoreError {
     /// The reason, as metrics count it.
     pub fn failure(&self) -> StoreFailure {
         match self {
+            // It has too many connections, which is no loss of it.
+            Self::Unreachable(error) if of_database(error) == StoreFailure::Full => {
+                StoreFailure::Full
+            }
             Self::Unreachable(_) => StoreFailure::Unreachable,
             Self::Slow => StoreFailure::Slow,
             Self::ReadOnly => StoreFailure::ReadOnly,

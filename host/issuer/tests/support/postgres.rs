@@ -174,6 +174,27 @@ impl Server {
         process.wait().unwrap();
     }
 
+    /// Puts the used tokens of the database on a disk of a few megabytes, and fills it. False where this user may not mount
+    /// one.
+    pub(crate) fn fill_disk(&self) -> bool {
+        let place = self.folder.path().join("small");
+        fs::create_dir(&place).unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size=2M,uid={USER},gid={USER}"), "tmpfs"])
+            .arg(&place)
+            .stderr(Stdio::null())
+            .status();
+        if !mounted.is_ok_and(|status| status.success()) {
+            return false;
+        }
+        self.sql("countersign", &format!("CREATE TABLESPACE small LOCATION '{}'", place.display()));
+        self.sql("countersign", "ALTER TABLE countersign.used_token SET TABLESPACE small");
+        let one = "INSERT INTO countersign.used_token SELECT sha256(random()::text::bytea), 1 \
+                   FROM generate_series(1, 100)";
+        while self.query("countersign", one).status.success() {}
+        true
+    }
+
     /// The ids of its processes.
     pub(crate) fn processes(&self) -> Vec<String> {
         let id = self.process.as_ref().unwrap().id().to_string();
@@ -245,6 +266,11 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        let small = self.folder.path().join("small");
+        if small.exists() {
+            // Also while it is in use; it is gone with its last user.
+            let _ = Command::new("umount").arg("--lazy").arg(small).stderr(Stdio::null()).status();
+        }
         if let Some(mut process) = self.process.take() {
             self.process = None;
             signal(&process, "CONT");

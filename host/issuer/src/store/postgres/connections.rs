@@ -62,6 +62,13 @@ impl Connections {
     ) -> Result<Transaction, StoreError> {
         let until = Instant::now() + within;
         let place = self.place(until).await?;
+        // The server gives up when this side does: what it holds is in others' way, also where it never hears of that. A
+        // commit that waits for a standby is not cut short by it.
+        let begin = format!(
+            "BEGIN; SET LOCAL statement_timeout = {0}; SET LOCAL idle_in_transaction_session_timeout = {0}",
+            within.as_millis()
+        );
+        let begin = || raw_sql(AssertSqlSafe(begin.clone()));
         let begun = |connection| Transaction {
             connection: Some(connection),
             until,
@@ -69,12 +76,12 @@ impl Connections {
             _place: place,
         };
         while let Some(mut connection) = self.kept() {
-            if in_time(until, raw_sql("BEGIN").execute(&mut connection)).await?.is_ok() {
+            if in_time(until, begin().execute(&mut connection)).await?.is_ok() {
                 return Ok(begun(connection));
             }
         }
         let mut connection = self.connect(until).await?;
-        in_time(until, raw_sql("BEGIN").execute(&mut connection)).await??;
+        in_time(until, begin().execute(&mut connection)).await??;
         Ok(begun(connection))
     }
 
