@@ -131,7 +131,20 @@ fn a_replica_that_differs_or_is_cut_off_issues_nothing() {
     assert!(metrics.contains("countersign_replica_problem{code=\"replica-cut-off\"} 1"));
     assert!(!metrics.contains("countersign_store_failures_total{code=\"database-unreachable\"} 0"));
     assert_eq!(group.served(1).token().status, 200);
+    // A key that is made meanwhile signs later, since this replica does not publish it; and it does so at once, when it can.
+    let made = countersign(group.folder(0), "keys rotate --config issuer.toml --format json");
+    let made: Value = serde_json::from_str(&made.stdout).unwrap();
+    let active = || {
+        let listed = countersign(group.folder(0), "keys list --config issuer.toml --format json");
+        let listed: Value = serde_json::from_str(&listed.stdout).unwrap();
+        let keys = listed.as_array().unwrap();
+        let key = keys.iter().find(|key| key["kid"] == made[0]["kid"]).unwrap().clone();
+        key["active"].as_u64().unwrap()
+    };
+    until("the key signs later", || active() > made[0]["active"].as_u64().unwrap());
     proxies[2].cut(false);
+    let kid = made[0]["kid"].as_str().unwrap();
+    until("it is published there", || kids(group.served(2)).iter().any(|one| one == kid));
     until("it is there again", || group.ready(2).status == 200);
     assert_eq!(group.served(2).token().status, 200);
 

@@ -238,6 +238,36 @@ async fn a_wrong_database_is_refused_by_name() {
     refused("cannot be reached", StoreFailure::Unreachable).await;
 }
 
+/// The server is the one that was meant, or nothing is said to it: neither the password nor a run.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: `make replicas`"]
+async fn the_server_is_verified_before_anything_is_said() {
+    let server = Server::start();
+    PostgresStore::migrate(&config(&server.url()), ISSUER, None).await.unwrap();
+    let certificate = server.speak_tls();
+    let full = format!("postgres://countersign@127.0.0.1:{}/countersign", server.port);
+    let other_name = full.replace("127.0.0.1", "localhost");
+    let open = async |url: &str, authorities: Option<&std::path::Path>| {
+        let config = PostgresConfig { authorities: authorities.map(Into::into), ..config(url) };
+        PostgresStore::open(&config, ISSUER).await
+    };
+    let store = open(&full, Some(&certificate)).await.unwrap();
+    assert!(store.use_once(ISSUER, "tls", START).await.unwrap());
+    let encrypted = "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
+                     WHERE usename = 'countersign'";
+    assert_eq!(server.sql("postgres", encrypted), "t");
+    open(&format!("{other_name}?sslmode=verify-ca"), Some(&certificate)).await.unwrap();
+    let refused = async |url: &str, authorities| {
+        let error = open(url, authorities).await.err().expect("it was taken");
+        assert_eq!(error.failure(), StoreFailure::Unreachable, "{error:?}");
+    };
+    refused(&full, None).await;
+    refused(&other_name, Some(&*certificate)).await;
+    refused(&format!("{full}?sslmode=verify-ca"), None).await;
+    server.switch_tls(false);
+    refused(&full, Some(&*certificate)).await;
+}
+
 /// A disk without room is an error of its own, and what was acknowledged before stays.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs PostgreSQL: `make replicas`"]

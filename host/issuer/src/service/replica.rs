@@ -87,7 +87,9 @@ impl Service {
         let register = match told {
             Ok(register) => register,
             Err(error) => {
-                if let StoreError::Displaced { found, expected } = error {
+                if let StoreError::Displaced { found, expected } = error
+                    && self.store.check_place().is_ok()
+                {
                     self.displaced(replica, found, expected).await;
                 }
                 return Err(self.store_failed(&error));
@@ -128,6 +130,12 @@ impl Service {
 
     /// Puts on record that this replica is none any more, and ends it: the records say so at the next start.
     async fn displaced(&self, replica: &ReplicaState, found: i64, expected: i64) {
+        tracing::error!(
+            found,
+            expected,
+            "no token leaves this replica any more: another process has its name, or the database was put back to an \
+             earlier time"
+        );
         let now = self.now().unwrap_or_else(|_| self.last_now.load(Ordering::Relaxed));
         let (done, durable) = oneshot::channel();
         if let (Some(log), Ok(record)) =

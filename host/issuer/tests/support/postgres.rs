@@ -161,8 +161,7 @@ impl Server {
         self.process = Some(postgres.stderr(log).spawn().unwrap());
         let started = Instant::now();
         while !self.query("postgres", "SELECT 1").status.success() {
-            let log = fs::read_to_string(socket.join("log")).unwrap();
-            assert!(started.elapsed() < Duration::from_secs(60), "{log}");
+            assert!(started.elapsed() < Duration::from_secs(60), "{}", self.log());
             thread::sleep(Duration::from_millis(50));
         }
     }
@@ -172,6 +171,53 @@ impl Server {
         let mut process = self.process.take().unwrap();
         signal(&process, "QUIT");
         process.wait().unwrap();
+    }
+
+    /// Has the server speak TLS, with a certificate for 127.0.0.1 that nobody else has signed. Gives its file.
+    pub(crate) fn speak_tls(&self) -> PathBuf {
+        let (certificate, key) =
+            (self.folder.path().join("tls.pem"), self.folder.path().join("tls.key"));
+        let mut openssl = command(Path::new("/usr/bin/openssl"));
+        openssl.args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+        ]);
+        openssl.args([
+            "-days",
+            "2",
+            "-subj",
+            "/CN=a test",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+        ]);
+        openssl.args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"]).arg(&key);
+        succeed(openssl.arg("-out").arg(&certificate));
+        for (setting, file) in [("ssl_cert_file", &certificate), ("ssl_key_file", &key)] {
+            let file = file.display();
+            self.sql("postgres", &format!("ALTER SYSTEM SET {setting} = '{file}'"));
+        }
+        self.switch_tls(true);
+        certificate
+    }
+
+    pub(crate) fn switch_tls(&self, on: bool) {
+        self.sql("postgres", &format!("ALTER SYSTEM SET ssl = {on}"));
+        self.sql("postgres", "SELECT pg_reload_conf()");
+        let wanted = if on { "on" } else { "off" };
+        let began = Instant::now();
+        while self.sql("postgres", "SHOW ssl") != wanted {
+            assert!(began.elapsed() < Duration::from_secs(60), "{}", self.log());
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 
     /// Puts the used tokens of the database on a disk of a few megabytes, and fills it. False where this user may not mount
