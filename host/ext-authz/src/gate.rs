@@ -139,7 +139,7 @@ async fn check(service: &Arc<Service>, request: CheckRequest) -> Result<String, 
         asked(&http, &attributes.context_extensions).map_err(|error| Denied::not_asked(&error))?;
     let id = TokenId::random().ok_or_else(|| Denied::fault("no randomness"))?.to_string();
     let run = request.run.to_string();
-    let origin = RequestOrigin { id: id.clone(), client };
+    let origin = RequestOrigin { id: id.clone(), client, trace: None };
     let proven = Arc::new(AtomicBool::new(false));
     let decided = service.decide_exchange(request, origin, &proven).await;
     let decided = decided.map_err(|problem| {

@@ -152,7 +152,7 @@ async fn start(folder: &Path) -> Gate {
             lifetime_seconds: None,
         };
         let principal = Principal { name: "test".to_owned(), issuer: None, used: None };
-        let origin = RequestOrigin { id: "test".to_owned(), client: None };
+        let origin = RequestOrigin { id: "test".to_owned(), client: None, trace: None };
         service.register(registration, &principal, &origin).await.unwrap();
     }
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

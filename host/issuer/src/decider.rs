@@ -356,7 +356,16 @@ impl<'d> Decider<'d> {
         let decided =
             Decided { decision, policy_set, subject, outcome, preflight: record.preflight };
         let kind = head.kind;
-        Ok(PendingDecision { kind, record: bytes, faults, json, decided, issued, signature, decided_at })
+        Ok(PendingDecision {
+            kind,
+            record: bytes,
+            faults,
+            json,
+            decided,
+            issued,
+            signature,
+            decided_at,
+        })
     }
 
     /// The token of an approval, if one is requested; or the violations for which its cloud would reject it.

@@ -156,7 +156,7 @@ impl ExternalJwtSigner for Door {
     ) -> Result<Response<SignJwtResponse>, Status> {
         let uid = request.extensions().get::<PeerUid>().map(|uid| uid.0);
         let id = TokenId::random().ok_or_else(|| Status::unavailable("no randomness"))?.to_string();
-        let origin = RequestOrigin { id, client: None };
+        let origin = RequestOrigin { id, client: None, trace: None };
         let request = SignRequest { claims: request.into_inner().claims, origin, uid };
         let signer = Arc::clone(&self.signer);
         // In a task of its own: what was signed is put on record also where the API server has gone.

@@ -275,7 +275,7 @@ fn principal() -> Principal {
 }
 
 fn origin() -> RequestOrigin {
-    RequestOrigin { id: "test".to_owned(), client: None }
+    RequestOrigin { id: "test".to_owned(), client: None, trace: None }
 }
 
 /// The claims of a token of the published run's pod.
