@@ -105,7 +105,7 @@ analysis: toolchain ## Read an export of decisions with DuckDB, pyarrow and pyic
 
 languages: toolchain engines lint-engines ## Create, build and test a policy in each language, with its own tools; compare the engines with the libraries that they are made of, with node and with CPython (needs python3 with venv, and Node 20 or newer)
 	@echo "== languages"
-	$(CARGO) test $(CARGO_FLAGS) --workspace --test engines --test cookbook --test language_tools --test schema -- --include-ignored
+	$(CARGO) test $(CARGO_FLAGS) --workspace --test engines --test cookbook --test language_tools --test registry_texts --test schema -- --include-ignored
 	$(CARGO) test $(CARGO_FLAGS) --workspace --test languages -- --include-ignored --nocapture --test-threads 1
 
 doc: toolchain
@@ -240,6 +240,11 @@ bench-check: toolchain ## Compare the instructions of decisions and of a token w
 image: toolchain policies ## Build the image of the service as an OCI layout in target/image (needs umoci)
 	$(CARGO) build $(CARGO_FLAGS) --release --bin countersign
 	sh deploy/image/build.sh $(TARGET)/release/countersign target/policies target/image
+
+publish: toolchain policies ## Publish the policies, and the engines that `make engines` built, in REGISTRY (host[:port]), signed by KEY (PEM) if given
+	@[ -n "$(REGISTRY)" ] || { echo "name the registry: make publish REGISTRY=registry.example" >&2; exit 1; }
+	@$(CARGO) build $(CARGO_FLAGS) --bin countersign
+	@sh deploy/publish.sh $(TARGET)/debug/countersign "$(REGISTRY)" target/policies target/lib/countersign/engines $(KEY)
 
 deploy-check: toolchain ## Check the unit, the chart and an image, which is started as it will be (installs what it needs)
 	@$(CARGO) build $(CARGO_FLAGS) --bin countersign

@@ -15,6 +15,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use countersign_deployment::ReleaseStore;
 
+pub(crate) use self::cases::run as run_cases;
 use crate::output::Exit;
 
 /// Stage, try, promote and roll back policy sets of a service

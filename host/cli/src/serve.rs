@@ -8,6 +8,7 @@ mod log_lines;
 mod logging;
 #[cfg(unix)]
 mod open_files;
+mod registries;
 mod releases;
 mod reload;
 mod signals;
@@ -199,6 +200,7 @@ impl Serve {
             releases.begin(&service).await?;
             let (of_reload, of_releases) = (Arc::clone(&service), Arc::clone(&releases));
             reload::watch(of_reload, of_releases, tls.clone(), sighup, snapshot);
+            registries::watch(Arc::clone(&service), Arc::clone(&releases), self.cache.clone());
             releases::watch(Arc::clone(&service), releases);
             run_maintenance(Arc::clone(&service));
             if let Some(database) = &config.database {

@@ -374,6 +374,38 @@ fn a_hostile_registry_brings_nothing_into_the_store() {
     });
 }
 
+/// Codes are documented: each row of the page is a code of the source, and each code of the tables has a row.
+#[test]
+fn every_code_is_on_its_page() {
+    let page = include_str!("../../../docs/codes.md");
+    let page = page.split("## Policies of registries").nth(1).unwrap();
+    let page = page.split("\n## ").next().unwrap();
+    let rows: std::collections::BTreeSet<_> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .map(str::to_owned)
+        .collect();
+    let source = [
+        include_str!("../../registry/src/bundle.rs"),
+        include_str!("../../registry/src/client.rs"),
+        include_str!("../../registry/src/fetch.rs"),
+        include_str!("../../registry/src/layout.rs"),
+        include_str!("../../registry/src/store.rs"),
+        include_str!("../../registry/src/store/load.rs"),
+        include_str!("../../registry/src/trust.rs"),
+    ];
+    let code = regex::Regex::new(r#"=> "([a-z]+(?:-[a-z]+)*)""#).unwrap();
+    let mut codes: std::collections::BTreeSet<_> = source
+        .iter()
+        .flat_map(|text| code.captures_iter(text).map(|found| found[1].to_owned()))
+        .collect();
+    codes.extend(["not-locked", "lock-mismatch"].map(str::to_owned));
+    assert_eq!(rows, codes);
+    for of in signatures().into_iter().chain(contents()) {
+        assert!(rows.contains(of.code), "{}", of.code);
+    }
+}
+
 fn refuse(of: &Hostile) {
     let (mut content, digest) = published();
     let digest = (of.content)(&mut content).unwrap_or(digest);

@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
 use countersign::Digest;
+use countersign_registry::{CredentialFiles, NewContent, NewPolicy, RegistryClient, Timing};
 use registry::{Auth, Content, Reply, Seen, StandIn, answer};
 use serde_json::{Value, json};
 use shipped::{
@@ -532,4 +533,96 @@ fn foreign_signatures_do_not_hide_a_good_one() {
         let _ = put_manifest(content, other.to_string().into_bytes());
     });
     ok(installation.run("fetch"));
+}
+
+/// A policy that is text travels with the digest of its engine, which is verified by the rules of its own repository.
+#[test]
+fn a_text_travels_with_its_engine() {
+    let (content, engine) = published();
+    let registry = StandIn::start(content, true);
+    let host = registry.host();
+    let engine = format!("{host}/{REPOSITORY}@{engine}");
+    let component = Digest::parse(&layer(&registry.content())).unwrap();
+    let publish = |component: Digest, own_settings: Option<&str>| {
+        let policy = NewPolicy {
+            content: NewContent::Text {
+                settings: br#"{"also":["team-a"],"also-max-ttl":1800}"#.to_vec(),
+                engine: format!("oci://{engine}").parse().unwrap(),
+                component,
+                own_settings: own_settings.map(str::to_owned),
+            },
+            name: "text".to_owned(),
+            version: "1.0.0".to_owned(),
+            summary: "A text".to_owned(),
+            revision: 0,
+            settings_schema: None,
+            cases: None,
+            created: None,
+            author: None,
+        };
+        let client = RegistryClient::new(Vec::new(), CredentialFiles::default(), Timing::default());
+        let repository = format!("{host}/texts/mine").parse().unwrap();
+        let tag = "1".parse().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let published = runtime
+            .block_on(countersign_registry::publish(&client, &repository, &tag, &policy, None))
+            .unwrap();
+        published.reference.to_string()
+    };
+    let text = publish(component, Some("also"));
+    let installation = Installation::new(&registry, "@", "");
+    let manifest = |reference: &str, more: &str, engines: &str| {
+        let text = format!(
+            "[issuer]\nurl = \"https://oidc.example.com\"\nmeshstack-id = \"demo\"\n\
+             [[trusted-signer]]\nrepository = \"{host}/texts\"\nkeys = [{{ file = \"bob.pub\" }}]\n\
+             [[trusted-signer]]\nrepository = \"{host}/policies\"\nkeys = [{{ file = \"{engines}.pub\" }}]\n\
+             [[binding]]\nname = \"text\"\npolicy = \"{reference}\"\nscope = \"all\"\n\
+             limits = {{ prepare-ms = 120_000, wall-clock-ms = 10_000 }}\n{more}\n"
+        );
+        fs::write(installation.path().join("countersign.toml"), text).unwrap();
+    };
+    manifest(&text, "", "alice");
+    refused(&installation.run("fetch"), "unsigned");
+    ok(installation.run(&format!("policy sign {text} --key bob.pem")));
+    // Whoever signs texts does not bring an engine along.
+    manifest(&text, "", "mallory");
+    refused(&installation.run("fetch"), "signature-other-key");
+    assert_eq!(installation.stored(), Vec::<String>::new());
+    manifest(&text, "", "alice");
+    let fetched = ok(installation.run("fetch --format json"));
+    let json: Value = serde_json::from_str(&fetched.stdout).unwrap();
+    assert_eq!(json["policies"].as_array().unwrap().len(), 2, "the engine too");
+    let decided = installation.evaluate();
+    assert_eq!(decided.status, 0, "{}", decided.stderr);
+    // What the binding gives has its place in the text; this policy wants a list there, which no settings are.
+    manifest(&text, "settings = { team = \"b\" }", "alice");
+    let decided = installation.evaluate();
+    assert!(decided.status == 1 && decided.stderr.contains("also"), "{}", decided.stderr);
+    // An engine that is another one than the text names.
+    let other = publish(Digest::of(b"other"), None);
+    ok(installation.run(&format!("policy sign {other} --key bob.pem")));
+    manifest(&other, "", "alice");
+    refused(&installation.run("fetch"), "engine-mismatch");
+    // A text that takes no settings gets none.
+    let plain = publish(component, None);
+    ok(installation.run(&format!("policy sign {plain} --key bob.pem")));
+    manifest(&plain, "settings = { also = [\"team-b\"] }", "alice");
+    ok(installation.run("fetch"));
+    let decided = installation.evaluate();
+    assert!(decided.status == 1 && decided.stderr.contains("takes none"), "{}", decided.stderr);
+    manifest(&plain, "", "alice");
+    assert_eq!(installation.evaluate().status, 0);
+    // It is a part of a release, and of a folder that is carried.
+    configure_service(&installation);
+    ok(installation.run("release stage --config issuer.toml"));
+    ok(installation.run("policy export carried"));
+    fs::remove_dir_all(installation.path().join("policy-store")).unwrap();
+    ok(installation.run("policy import carried"));
+    assert_eq!(installation.evaluate().status, 0);
+}
+
+fn configure_service(installation: &Installation) {
+    let config =
+        "policies = \"countersign.toml\"\nstate = \"state\"\n[listen]\naddress = \"127.0.0.1:0\"\n";
+    fs::write(installation.path().join("issuer.toml"), config).unwrap();
 }

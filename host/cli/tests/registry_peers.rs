@@ -244,6 +244,39 @@ fn signatures_of_cosign_are_accepted() {
     assert!(refused.stdout.contains("(signature-legacy)"), "{}{}", refused.stdout, refused.stderr);
 }
 
+/// `make publish` publishes and signs every policy, and changes nothing when it runs again.
+#[test]
+#[ignore = "needs docker-registry: `make registry` runs it"]
+fn the_policies_of_this_repository_are_published() {
+    let of_registry = tempfile::tempdir().unwrap();
+    let registry = DockerRegistry::start(of_registry.path());
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    write_keys(here);
+    fs::create_dir(here.join("policies")).unwrap();
+    for (name, component) in countersign_policy_artifacts::POLICIES {
+        fs::write(here.join("policies").join(format!("{name}.wasm")), component).unwrap();
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/publish.sh");
+    let publish = || {
+        let output = Command::new("sh")
+            .arg(script.canonicalize().unwrap())
+            .args([env!("CARGO_BIN_EXE_countersign"), &registry.host])
+            .args(["policies", "no-engines", "alice.pem"])
+            .current_dir(here)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let references = publish();
+    assert_eq!(references.lines().count(), countersign_policy_artifacts::POLICIES.len());
+    assert_eq!(publish(), references);
+    for reference in references.lines() {
+        ok(countersign(here, &format!("policy verify {reference} --key alice.pub")));
+    }
+}
+
 /// The stand-in that other tests use is a registry to other tools too, with the referrers API and without it.
 #[test]
 #[ignore = "needs oras and cosign: `make registry` runs it"]

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use countersign::{Engine, PolicySet, SubjectFormats};
-use countersign_registry::Reference;
+use countersign_registry::{LockFile, Reference};
 
 use crate::error::DeploymentError;
 use crate::files::{FileSystem, text_of};
@@ -32,6 +32,14 @@ impl ManifestBundle {
     /// When a file cannot be read, or the manifest cannot be parsed.
     pub fn read(path: &Path) -> Result<Self, DeploymentError> {
         Self::of_snapshot(path, &Snapshot::of_manifest(&FileSystem, path))
+    }
+
+    /// Reads a manifest, and every file that it names, with other pins of policies than its lock file has.
+    ///
+    /// # Errors
+    /// Those of [`ManifestBundle::read`].
+    pub fn read_with(path: &Path, lock: &LockFile) -> Result<Self, DeploymentError> {
+        Self::of_snapshot(path, &Snapshot::of_manifest_with(&FileSystem, path, Some(lock)))
     }
 
     /// Puts a manifest and files together that are in memory.

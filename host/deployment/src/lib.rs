@@ -89,7 +89,7 @@ pub use manifest::{
 pub use manifest_files::ManifestFiles;
 pub use policies::{PreparePoliciesError, PrepareStep, prepare_policies};
 #[cfg(feature = "service")]
-pub use policy_registries::PolicyRegistries;
+pub use policy_registries::{FollowError, FollowedPins, PolicyRegistries, ShippedCases};
 #[cfg(feature = "service")]
 pub use policy_source::PolicySourceError;
 #[cfg(feature = "service")]

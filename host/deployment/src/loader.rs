@@ -17,6 +17,7 @@ use crate::files::{FileSource, FileSystem, resolve_relative_to};
 use crate::https_fetch::{FetchToken, HttpsFetch};
 use crate::installation::Installation;
 use crate::manifest::{Manifest, PreparationEntry};
+use crate::policies::PreparePoliciesError;
 use crate::releases::{ReleaseError, ReleaseStore};
 use crate::service_config::{Config, KeysEntry, TrustedIssuerEntry};
 use crate::snapshot::{Snapshot, SnapshotFile};
@@ -211,6 +212,26 @@ impl Loader {
     /// The releases of the service.
     pub fn releases(&self) -> ReleaseStore {
         ReleaseStore::in_state(&self.path(&self.at_start.state))
+    }
+
+    /// Prepares the policies of a manifest that is not the one of the configuration, or has other pins.
+    ///
+    /// # Errors
+    /// At the first binding that does not become active, also where the manifest leaves it for later.
+    pub fn prepare(&self, bundle: &ManifestBundle) -> Result<PolicySet, DeploymentError> {
+        let policies = bundle.prepare(&self.engine)?;
+        for binding in policies.bindings() {
+            binding.ensure_prepared().map_err(|problem| PreparePoliciesError::Binding {
+                binding: binding.identity().name.clone(),
+                problem,
+            })?;
+        }
+        Ok(policies)
+    }
+
+    /// The manifest that the configuration named when the service started.
+    pub fn manifest_path(&self) -> PathBuf {
+        self.path(&self.at_start.policies)
     }
 
     /// Prepares the policies of a release.

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use countersign::BindingName;
+use countersign::{BindingName, Limits};
 use countersign_registry::{
-    CredentialFiles, LockFile, PinnedReference, PolicyStore, Reference, RegistryClient,
-    RegistryOptions, Timing, TrustPolicy,
+    ClientError, CredentialFiles, FetchPolicyError, Fetcher, LoadPolicyError, LockFile,
+    LockedPolicy, PinnedReference, PolicyStore, Reference, RegistryClient, RegistryOptions, Source,
+    Timing, TrustPolicy,
 };
 
 use crate::error::DeploymentError;
@@ -29,6 +30,66 @@ pub struct PolicyRegistries {
     pub lock: LockFile,
     lock_path: PathBuf,
     references: Vec<(BindingName, Reference)>,
+}
+
+/// The pins of a manifest, as registries have them now.
+#[derive(Debug, Default)]
+pub struct FollowedPins {
+    /// The manifests of the references.
+    pub lock: LockFile,
+    /// True where a tag leads elsewhere than its entry in the lock file says.
+    pub has_moved: bool,
+}
+
+/// The cases that were published with a policy.
+#[derive(Debug)]
+pub struct ShippedCases {
+    /// The text of `cases.toml`.
+    pub text: Vec<u8>,
+    /// The settings of a text policy.
+    pub settings: Option<Vec<u8>>,
+    /// The key of the settings that cases give.
+    pub own_settings: Option<String>,
+}
+
+/// The reason that the policies of a manifest were not brought into the store.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FollowError {
+    /// The registry does not say where a tag leads.
+    #[error("{reference}: {problem} ({code})", code = .problem.code())]
+    Client {
+        /// The tag.
+        reference: Reference,
+        /// The reason.
+        problem: ClientError,
+    },
+    /// A policy was not fetched.
+    #[error(transparent)]
+    Fetch(#[from] FetchPolicyError),
+    /// A tag leads to an older version than the one that is pinned.
+    #[error(
+        "{reference}: leads to revision {found}, older than {pinned}, which is pinned (older-than-floor)"
+    )]
+    Older {
+        /// The tag.
+        reference: Reference,
+        /// The revision that it leads to.
+        found: u64,
+        /// The revision that is pinned.
+        pinned: u64,
+    },
+}
+
+impl FollowError {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Client { problem, .. } => problem.code(),
+            Self::Fetch(error) => error.code(),
+            Self::Older { .. } => "older-than-floor",
+        }
+    }
 }
 
 impl PolicyRegistries {
@@ -86,6 +147,66 @@ impl PolicyRegistries {
     /// A client of registries about which nothing is configured, with the credentials of Docker and Podman.
     pub fn usual_client() -> RegistryClient {
         RegistryClient::new(Vec::new(), credentials(), Timing::default())
+    }
+
+    /// Looks where tags lead now, and brings everything that they and the pins name into the store, verified, at `now`, in
+    /// seconds since 1970. Returns the pins.
+    ///
+    /// # Errors
+    /// At the first policy that cannot be had, is not trusted, or is older than the one that is pinned.
+    pub async fn follow(&self, now: u64) -> Result<FollowedPins, FollowError> {
+        let fetcher = Fetcher {
+            source: Source::Registry(&self.client),
+            store: &self.store,
+            trust: &self.trust,
+            allow_older: false,
+        };
+        let mut followed = FollowedPins::default();
+        for (reference, pinned) in self.pinned() {
+            let target = match (&reference, pinned) {
+                (Reference::Pinned(pinned), _) => pinned.clone(),
+                (Reference::Tagged(repository, tag), pinned) => {
+                    let current = self.client.resolve(repository, tag).await;
+                    let current = repository.pinned(current.map_err(|problem| {
+                        FollowError::Client { reference: reference.clone(), problem }
+                    })?);
+                    followed.has_moved |= pinned.as_ref() != Some(&current);
+                    current
+                }
+            };
+            let fetched = fetcher.fetch(&target, now).await?;
+            let locked = LockedPolicy::of(&fetched.manifest);
+            if let Some(before) = self.lock.get(&reference)
+                && before.revision > locked.revision
+            {
+                let (found, pinned) = (locked.revision, before.revision);
+                return Err(FollowError::Older { reference, found, pinned });
+            }
+            followed.lock.insert(reference, locked);
+        }
+        Ok(followed)
+    }
+
+    /// The cases that came with a policy of the store, and the settings of a text policy that they are about.
+    ///
+    /// # Errors
+    /// When the policy is not there or not trusted at `now`.
+    pub fn cases(
+        &self,
+        lock: &LockFile,
+        reference: &Reference,
+        now: u64,
+    ) -> Result<Option<ShippedCases>, LoadPolicyError> {
+        let Some(pinned) = lock.pinned(reference) else { return Ok(None) };
+        let limit = Limits::CEILING.component_bytes;
+        let policy = self.store.load(&pinned, &self.trust, limit, now)?;
+        let Some(text) = self.store.cases(&policy.manifest)? else { return Ok(None) };
+        let engine = policy.manifest.policy().engine.as_ref();
+        Ok(Some(ShippedCases {
+            own_settings: engine.and_then(|engine| engine.own_settings.clone()),
+            settings: policy.settings.map(countersign_registry::VerifiedLayer::into_bytes),
+            text,
+        }))
     }
 
     /// The references of the bindings, in the order of the manifest; several can have one.

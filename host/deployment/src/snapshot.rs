@@ -91,15 +91,24 @@ impl Snapshot {
     /// A file that cannot be read is an error of whoever needs it, and not of the snapshot: access is replaced
     /// although a policy is missing.
     pub fn take(source: &dyn FileSource, config: &Path, before: &Self) -> Self {
-        let mut reader = Reader { source, before, snapshot: Self::default() };
+        let mut reader = Reader { source, before, lock: None, snapshot: Self::default() };
         reader.configuration(config);
         reader.snapshot
     }
 
     /// Reads a manifest and every file that it names.
     pub fn of_manifest(source: &dyn FileSource, manifest: &Path) -> Self {
+        Self::of_manifest_with(source, manifest, None)
+    }
+
+    /// Reads a manifest and every file that it names, with other pins than its lock file has.
+    pub(crate) fn of_manifest_with(
+        source: &dyn FileSource,
+        manifest: &Path,
+        lock: Option<&LockFile>,
+    ) -> Self {
         let before = Self::default();
-        let mut reader = Reader { source, before: &before, snapshot: Self::default() };
+        let mut reader = Reader { source, before: &before, lock, snapshot: Self::default() };
         reader.manifest(manifest);
         reader.snapshot
     }
@@ -177,6 +186,8 @@ pub(crate) fn place_of(manifest: &Path, named: &str) -> PathBuf {
 struct Reader<'r> {
     source: &'r dyn FileSource,
     before: &'r Snapshot,
+    /// The pins in the place of those of the lock file.
+    lock: Option<&'r LockFile>,
     snapshot: Snapshot,
 }
 
@@ -253,6 +264,7 @@ impl Reader<'_> {
     ) {
         let lock_path = lock_path(path);
         let lock = match self.read_or_error(&lock_path, MAX_LOCK_FILE_BYTES, FileKind::Plain) {
+            _ if self.lock.is_some() => Ok(self.lock.cloned().unwrap_or_default()),
             Ok(file) => parse_lock(&lock_path, &file.bytes),
             // Without a tag none is needed.
             Err(error) if error.is_missing() => Ok(LockFile::default()),

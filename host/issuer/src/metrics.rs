@@ -67,6 +67,11 @@ pub(crate) struct Metrics {
     pub(crate) replica_problem: IntGaugeVec,
     pub(crate) replicas: IntGauge,
     pub(crate) replica_logs_cut: IntGauge,
+    /// By result: `ok`, or the code of the error.
+    pub(crate) registry_polls: IntCounterVec,
+    /// Seconds since 1970; 0 before the first.
+    pub(crate) registry_last_success: IntGauge,
+    pub(crate) registry_staged: IntCounter,
     pub(crate) trusted_issuers: TrustedIssuerMetrics,
 }
 
@@ -284,6 +289,19 @@ impl Metrics {
             certificate_not_after: gauge(
                 "countersign_certificate_not_after_timestamp_seconds",
                 "The time at which the service's certificate expires; 0 without one.",
+            )?,
+            registry_polls: counters(
+                "countersign_registry_polls_total",
+                "Times that registries were asked for the policies of the manifest, by result.",
+                &["result"],
+            )?,
+            registry_last_success: gauge(
+                "countersign_registry_last_success_timestamp_seconds",
+                "The time at which registries last had everything, trusted; 0 before the first.",
+            )?,
+            registry_staged: counter(
+                "countersign_registry_releases_staged_total",
+                "Releases that were staged since a policy of a registry has moved.",
             )?,
             log_lines_dropped: counter(
                 "countersign_log_lines_dropped_total",

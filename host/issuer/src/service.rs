@@ -8,6 +8,7 @@ mod principal;
 mod rates;
 mod recording;
 mod registration;
+mod registries;
 mod release_watch;
 mod releases;
 mod replica;

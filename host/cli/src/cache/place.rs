@@ -9,7 +9,7 @@ use countersign_compiler_worker::CacheFolder;
 use crate::{base_directory, output};
 
 /// The arguments that locate the cache.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub(crate) struct CachePlace {
     /// The folder of compiled policies [default: countersign in $XDG_CACHE_HOME or ~/.cache]
     #[arg(id = "cache", long = "cache", value_name = "FOLDER")]
@@ -22,7 +22,7 @@ pub(crate) struct CachePlace {
 }
 
 /// The arguments that locate or disable the cache.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub(crate) struct CacheArguments {
     #[command(flatten)]
     place: CachePlace,

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use countersign::{Limits, MAX_RUN_TEXT_BYTES, MAX_SETTINGS_BYTES, Optimization, Settings};
 use countersign_authoring::{CaseRunner, Cases, EvaluationBudget};
-use countersign_deployment::{ManifestBundle, engine, files};
+use countersign_deployment::{ManifestBundle, PolicyRegistries, ShippedCases, engine, files};
+use countersign_registry::LockFile;
 use serde_json::Value;
 
 use crate::cache::CacheArguments;
-use crate::output;
+use crate::{clock, output};
 
 const RUN: &str = include_str!("../../../../examples/run.json");
 
@@ -43,18 +44,31 @@ impl Shipped {
 }
 
 /// Runs the cases that are shipped with the components of a manifest. Returns the number that passed, by the path that the
-/// manifest has for the component.
-pub(super) fn run(
+/// manifest has for the component. `lock` has pins of policies of registries in the place of those of the lock file.
+pub(crate) fn run(
     bundle: &ManifestBundle,
     manifest: &Path,
     cache: &CacheArguments,
+    lock: Option<&LockFile>,
 ) -> Result<BTreeMap<String, u64>> {
     let mut passed: BTreeMap<String, u64> = BTreeMap::new();
     for entry in &bundle.manifest.bindings {
-        let path = files::resolve_relative_to(manifest, &entry.policy);
         if passed.contains_key(&entry.policy) {
             continue;
         }
+        if let Some(reference) = entry.reference() {
+            let registries = PolicyRegistries::read(manifest)?;
+            let lock = lock.unwrap_or(&registries.lock);
+            let Some(shipped) = registries.cases(lock, reference, clock::now(None)?)? else {
+                continue;
+            };
+            let component = bundle.file(&entry.policy).context("the component was not read")?;
+            let number = run_published(shipped, component, entry.limits, cache)
+                .with_context(|| format!("{reference}: its cases"))?;
+            passed.insert(entry.policy.clone(), number);
+            continue;
+        }
+        let path = files::resolve_relative_to(manifest, &entry.policy);
         let Some(shipped) = Shipped::beside(&path) else { continue };
         let component = bundle.file(&entry.policy).context("the component was not read")?;
         let number = run_shipped(&shipped, component, entry.limits, cache)
@@ -83,8 +97,38 @@ fn run_shipped(
         }
         false => Settings::default(),
     };
+    run_cases(&cases, &run, settings, component, limits, cache)
+}
+
+/// Runs the cases that were published with a policy, from the example's run.
+fn run_published(
+    shipped: ShippedCases,
+    component: &[u8],
+    limits: Limits,
+    cache: &CacheArguments,
+) -> Result<u64> {
+    let text = String::from_utf8(shipped.text).context("not UTF-8")?;
+    let mut cases = Cases::parse(&text)?;
+    let settings = match shipped.settings {
+        Some(bytes) => Settings::from_json(std::str::from_utf8(&bytes).context("not UTF-8")?)?,
+        None => Settings::default(),
+    };
+    if let Some(key) = &shipped.own_settings {
+        cases = cases.within(&settings, key)?;
+    }
+    run_cases(&cases, &serde_json::from_str(RUN)?, settings, component, limits, cache)
+}
+
+fn run_cases(
+    cases: &Cases,
+    run: &Value,
+    settings: Settings,
+    component: &[u8],
+    limits: Limits,
+    cache: &CacheArguments,
+) -> Result<u64> {
     let engine = engine::engine_without_check(Optimization::None, cache.open()?)?;
-    let runner = CaseRunner::new(&engine, component, limits, &cases, &run, settings)?
+    let runner = CaseRunner::new(&engine, component, limits, cases, run, settings)?
         .checked_by(engine::settings_check(output::warn_or_log));
     let report = runner.run(&mut EvaluationBudget::new(EvaluationBudget::DEFAULT_FUEL))?;
     if !report.cases_passed() {

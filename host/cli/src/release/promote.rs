@@ -153,7 +153,7 @@ impl Promote {
         let manifest = manifest_of(&self.service.config)?;
         let prepared = progress::with_spinner("preparing the manifest that decides", || {
             let (bundle, policies) = prepare::prepare(&manifest, &self.cache)?;
-            let cases = cases::run(&bundle, &manifest, &self.cache)?;
+            let cases = cases::run(&bundle, &manifest, &self.cache, None)?;
             anyhow::Ok((bundle, policies, cases))
         });
         let (bundle, policies, cases) = prepared

@@ -69,7 +69,7 @@ impl Stage {
         };
         let prepared = progress::with_spinner("preparing", || {
             let (bundle, policies) = prepare::prepare(&manifest, &self.cache)?;
-            let cases = cases::run(&bundle, &manifest, &self.cache)?;
+            let cases = cases::run(&bundle, &manifest, &self.cache, None)?;
             anyhow::Ok((bundle, policies, cases))
         });
         let (bundle, policies, cases) = prepared.context("nothing was staged")?;

@@ -102,6 +102,11 @@ impl Releases {
         &self.loader
     }
 
+    /// The releases on disk.
+    pub(super) fn store(&self) -> &Arc<ReleaseStore> {
+        &self.store
+    }
+
     /// The state that the service decides by; nobody else replaces the context while it is held.
     pub(super) async fn taken(&self) -> MutexGuard<'_, Followed> {
         self.taken.lock().await

@@ -20,6 +20,9 @@ pub struct ReleasesEntry {
     pub rollback_on_faults: u64,
     /// `rollback-within-seconds`: the time after a promotion in which it does.
     pub rollback_within: Duration,
+    /// `follow-seconds`: the interval at which registries are asked for policies that the manifest pins and for tags that
+    /// moved; `None` where they are not.
+    pub follow: Option<Duration>,
 }
 
 /// The table as it is written.
@@ -31,6 +34,7 @@ pub(super) struct ReleasesTable {
     evidence_days: Option<u64>,
     rollback_on_faults: Option<u64>,
     rollback_within_seconds: Option<u64>,
+    follow_seconds: Option<u64>,
 }
 
 impl ReleasesTable {
@@ -61,6 +65,10 @@ impl ReleasesTable {
                 DAY,
                 (1, 30 * DAY),
             )?),
+            follow: match bounded("releases.follow-seconds", self.follow_seconds, 0, (0, DAY))? {
+                0 => None,
+                seconds => Some(Duration::from_secs(seconds)),
+            },
         })
     }
 }

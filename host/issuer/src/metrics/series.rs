@@ -44,6 +44,7 @@ impl RateLimit {
 impl Metrics {
     /// Makes every series whose labels are known.
     pub(super) fn begin(&self) {
+        self.registry_polls.with_label_values(&["ok"]);
         for result in ["replaced", "failed"] {
             self.reloads.with_label_values(&[result]);
         }

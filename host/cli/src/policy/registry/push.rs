@@ -169,8 +169,15 @@ impl Push {
             true => self.path.join("cases.toml"),
             false => self.path.with_extension("cases.toml"),
         };
-        let cases = beside.exists().then(|| files::read(&beside, MAX_SIDE_BYTES)).transpose()?;
         let text = language.filter(|language| language.is_text());
+        // Cases that begin from files of the folder say nothing without them.
+        let begin_elsewhere = is_folder
+            && (self.path.join("run.json").exists()
+                || text.is_none() && self.path.join("settings.json").exists());
+        let cases = match beside.exists() && !begin_elsewhere {
+            true => Some(files::read(&beside, MAX_SIDE_BYTES)?),
+            false => None,
+        };
         let Some(language) = text else {
             if self.engine.is_some() {
                 bail!("--engine: for a policy that is text, and {} is none", component.display());
