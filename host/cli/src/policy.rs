@@ -50,7 +50,7 @@ enum PolicyCommand {
     Test(test::Test),
     Eval(eval::Eval),
     Bench(bench::Bench),
-    Push(registry::Push),
+    Push(Box<registry::Push>),
     Sign(registry::Sign),
     Verify(registry::Verify),
     Inspect(registry::Inspect),

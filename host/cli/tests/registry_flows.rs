@@ -22,7 +22,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
 use countersign::Digest;
-use countersign_registry::{CredentialFiles, NewContent, NewPolicy, RegistryClient, Timing};
 use registry::{Auth, Content, Reply, Seen, StandIn, answer};
 use serde_json::{Value, json};
 use shipped::{
@@ -296,44 +295,6 @@ fn a_floor_is_the_lowest_that_is_in_use() {
     assert!(ran.status == 1 && ran.stderr.contains("floors"), "{}", ran.stderr);
 }
 
-#[test]
-fn policies_are_carried_in_a_folder() {
-    let (_registry, installation) = world("");
-    ok(installation.run("fetch"));
-    ok(installation.run("policy export file://carried"));
-    let carried = installation.path().join("carried");
-    let (content, digest) = published();
-    drop(content);
-    // An installation that reaches no registry.
-    let nowhere = StandIn::start(Content::default(), true);
-    let other = Installation::new(&nowhere, &format!("@{digest}"), "");
-    let manifest = fs::read_to_string(installation.path().join("countersign.toml")).unwrap();
-    fs::write(other.path().join("countersign.toml"), manifest).unwrap();
-    let line = format!("policy import {}", carried.display());
-    ok(other.run(&line));
-    assert_eq!(other.evaluate().status, 0);
-    assert!(nowhere.seen().is_empty());
-    // The folder is trusted with nothing.
-    for blob in fs::read_dir(carried.join("blobs/sha256")).unwrap() {
-        let path = blob.unwrap().path();
-        let bytes = fs::read(&path).unwrap();
-        fs::write(&path, [bytes.as_slice(), b" "].concat()).unwrap();
-        let third = Installation::new(&nowhere, &format!("@{digest}"), "");
-        let manifest = fs::read_to_string(installation.path().join("countersign.toml")).unwrap();
-        fs::write(third.path().join("countersign.toml"), manifest).unwrap();
-        let ran = third.run(&line);
-        // Of what merely refers to the policy, nothing depends on it but the signature.
-        if ran.status == 0 {
-            assert_eq!(third.evaluate().status, 0);
-        } else {
-            assert!(!third.stored().contains(&layer(&published().0)), "{}", ran.stderr);
-        }
-        fs::write(&path, bytes).unwrap();
-    }
-    let exists = installation.run("policy export carried");
-    assert!(exists.status == 1 && exists.stderr.contains("exists"), "{}", exists.stderr);
-}
-
 /// Two of three have to sign; the second signature is added to the first.
 #[test]
 fn several_signers_sign_one_after_the_other() {
@@ -419,41 +380,6 @@ fn a_fetch_that_is_killed_leaves_whole_content() {
     }
 }
 
-/// A store that was changed is noticed when it is read, and mended by the next fetch.
-#[test]
-fn a_store_that_was_changed_is_noticed() {
-    let (_registry, installation) = world("");
-    ok(installation.run("fetch"));
-    let (content, digest) = published();
-    let blobs = installation.path().join("policy-store/blobs");
-    for digest in [layer(&content), digest.to_string()] {
-        let path = blobs.join(digest.replace("sha256:", ""));
-        let whole = fs::read(&path).unwrap();
-        let mut other = whole.clone();
-        *other.last_mut().unwrap() ^= 1;
-        for bytes in [other, whole[1..].to_vec(), [whole.as_slice(), b" "].concat(), Vec::new()] {
-            fs::write(&path, bytes).unwrap();
-            assert_eq!(installation.evaluate().status, 1);
-            ok(installation.run("fetch"));
-            assert_eq!(installation.evaluate().status, 0);
-        }
-        fs::remove_file(&path).unwrap();
-        std::os::unix::fs::symlink("/etc/hostname", &path).unwrap();
-        assert_eq!(installation.evaluate().status, 1);
-        fs::remove_file(&path).unwrap();
-        ok(installation.run("fetch"));
-    }
-    // Signatures that are gone are not missed once they were verified: they are verified each time.
-    fs::remove_dir_all(installation.path().join("policy-store/signatures")).unwrap();
-    let decided = installation.evaluate();
-    assert!(decided.status == 1 && decided.stderr.contains("(unsigned)"), "{}", decided.stderr);
-    // Nor does a key that is no longer trusted.
-    ok(installation.run("fetch"));
-    fs::copy(installation.path().join("bob.pub"), installation.path().join("alice.pub")).unwrap();
-    let decided = installation.evaluate();
-    assert!(decided.stderr.contains("(signature-other-key)"), "{}", decided.stderr);
-}
-
 /// What is no reference, or a rule that cannot be meant, is an error of the manifest.
 #[test]
 fn rules_that_contradict_each_other_are_refused() {
@@ -513,7 +439,7 @@ fn rules_that_contradict_each_other_are_refused() {
     }
 }
 
-/// A bundle that others have put beside a good one, or a thousand of them, changes nothing.
+/// What others have put beside a good signature changes nothing.
 #[test]
 fn foreign_signatures_do_not_hide_a_good_one() {
     let (registry, installation) = world("");
@@ -533,96 +459,4 @@ fn foreign_signatures_do_not_hide_a_good_one() {
         let _ = put_manifest(content, other.to_string().into_bytes());
     });
     ok(installation.run("fetch"));
-}
-
-/// A policy that is text travels with the digest of its engine, which is verified by the rules of its own repository.
-#[test]
-fn a_text_travels_with_its_engine() {
-    let (content, engine) = published();
-    let registry = StandIn::start(content, true);
-    let host = registry.host();
-    let engine = format!("{host}/{REPOSITORY}@{engine}");
-    let component = Digest::parse(&layer(&registry.content())).unwrap();
-    let publish = |component: Digest, own_settings: Option<&str>| {
-        let policy = NewPolicy {
-            content: NewContent::Text {
-                settings: br#"{"also":["team-a"],"also-max-ttl":1800}"#.to_vec(),
-                engine: format!("oci://{engine}").parse().unwrap(),
-                component,
-                own_settings: own_settings.map(str::to_owned),
-            },
-            name: "text".to_owned(),
-            version: "1.0.0".to_owned(),
-            summary: "A text".to_owned(),
-            revision: 0,
-            settings_schema: None,
-            cases: None,
-            created: None,
-            author: None,
-        };
-        let client = RegistryClient::new(Vec::new(), CredentialFiles::default(), Timing::default());
-        let repository = format!("{host}/texts/mine").parse().unwrap();
-        let tag = "1".parse().unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let published = runtime
-            .block_on(countersign_registry::publish(&client, &repository, &tag, &policy, None))
-            .unwrap();
-        published.reference.to_string()
-    };
-    let text = publish(component, Some("also"));
-    let installation = Installation::new(&registry, "@", "");
-    let manifest = |reference: &str, more: &str, engines: &str| {
-        let text = format!(
-            "[issuer]\nurl = \"https://oidc.example.com\"\nmeshstack-id = \"demo\"\n\
-             [[trusted-signer]]\nrepository = \"{host}/texts\"\nkeys = [{{ file = \"bob.pub\" }}]\n\
-             [[trusted-signer]]\nrepository = \"{host}/policies\"\nkeys = [{{ file = \"{engines}.pub\" }}]\n\
-             [[binding]]\nname = \"text\"\npolicy = \"{reference}\"\nscope = \"all\"\n\
-             limits = {{ prepare-ms = 120_000, wall-clock-ms = 10_000 }}\n{more}\n"
-        );
-        fs::write(installation.path().join("countersign.toml"), text).unwrap();
-    };
-    manifest(&text, "", "alice");
-    refused(&installation.run("fetch"), "unsigned");
-    ok(installation.run(&format!("policy sign {text} --key bob.pem")));
-    // Whoever signs texts does not bring an engine along.
-    manifest(&text, "", "mallory");
-    refused(&installation.run("fetch"), "signature-other-key");
-    assert_eq!(installation.stored(), Vec::<String>::new());
-    manifest(&text, "", "alice");
-    let fetched = ok(installation.run("fetch --format json"));
-    let json: Value = serde_json::from_str(&fetched.stdout).unwrap();
-    assert_eq!(json["policies"].as_array().unwrap().len(), 2, "the engine too");
-    let decided = installation.evaluate();
-    assert_eq!(decided.status, 0, "{}", decided.stderr);
-    // What the binding gives has its place in the text; this policy wants a list there, which no settings are.
-    manifest(&text, "settings = { team = \"b\" }", "alice");
-    let decided = installation.evaluate();
-    assert!(decided.status == 1 && decided.stderr.contains("also"), "{}", decided.stderr);
-    // An engine that is another one than the text names.
-    let other = publish(Digest::of(b"other"), None);
-    ok(installation.run(&format!("policy sign {other} --key bob.pem")));
-    manifest(&other, "", "alice");
-    refused(&installation.run("fetch"), "engine-mismatch");
-    // A text that takes no settings gets none.
-    let plain = publish(component, None);
-    ok(installation.run(&format!("policy sign {plain} --key bob.pem")));
-    manifest(&plain, "settings = { also = [\"team-b\"] }", "alice");
-    ok(installation.run("fetch"));
-    let decided = installation.evaluate();
-    assert!(decided.status == 1 && decided.stderr.contains("takes none"), "{}", decided.stderr);
-    manifest(&plain, "", "alice");
-    assert_eq!(installation.evaluate().status, 0);
-    // It is a part of a release, and of a folder that is carried.
-    configure_service(&installation);
-    ok(installation.run("release stage --config issuer.toml"));
-    ok(installation.run("policy export carried"));
-    fs::remove_dir_all(installation.path().join("policy-store")).unwrap();
-    ok(installation.run("policy import carried"));
-    assert_eq!(installation.evaluate().status, 0);
-}
-
-fn configure_service(installation: &Installation) {
-    let config =
-        "policies = \"countersign.toml\"\nstate = \"state\"\n[listen]\naddress = \"127.0.0.1:0\"\n";
-    fs::write(installation.path().join("issuer.toml"), config).unwrap();
 }

@@ -48,7 +48,7 @@ fn a_policy_in_each_language_is_shipped() {
              [[trusted-signer]]\nrepository = \"{host}/policies\"\nkeys = [{{ file = \"alice.pub\" }}]\n\
              [[trusted-signer]]\nrepository = \"{host}/engines\"\nkeys = [{{ file = \"bob.pub\" }}]\n\
              [[binding]]\nname = \"mine\"\npolicy = \"{text}\"\nscope = \"all\"\n\
-             limits = {{ profile = \"interpreter\", prepare-ms = 600_000, wall-clock-ms = 60_000 }}\n"
+             limits = {{ profile = \"interpreter\", prepare-ms = 120_000, wall-clock-ms = 10_000 }}\n"
         );
         fs::write(here.join("countersign.toml"), manifest).unwrap();
         ok(countersign(here, "fetch"));

@@ -46,6 +46,8 @@ pub struct FollowedPins {
 pub struct ShippedCases {
     /// The text of `cases.toml`.
     pub text: Vec<u8>,
+    /// The run object that they start from, where it is their own.
+    pub run: Option<Vec<u8>>,
     /// The settings of a text policy.
     pub settings: Option<Vec<u8>>,
     /// The key of the settings that cases give.
@@ -200,12 +202,13 @@ impl PolicyRegistries {
         let Some(pinned) = lock.pinned(reference) else { return Ok(None) };
         let limit = Limits::CEILING.component_bytes;
         let policy = self.store.load(&pinned, &self.trust, limit, now)?;
-        let Some(text) = self.store.cases(&policy.manifest)? else { return Ok(None) };
+        let Some(cases) = self.store.cases(&policy.manifest)? else { return Ok(None) };
         let engine = policy.manifest.policy().engine.as_ref();
         Ok(Some(ShippedCases {
             own_settings: engine.and_then(|engine| engine.own_settings.clone()),
             settings: policy.settings.map(countersign_registry::VerifiedLayer::into_bytes),
-            text,
+            text: cases.text,
+            run: cases.run,
         }))
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use countersign::BindingName;
+use countersign::{BindingName, Limits};
 use countersign_registry::{
     LOCK_EXTENSION, LoadPolicyError, LockFile, LockFileError, MAX_LOCK_BYTES, PolicyKeyError,
     PolicyStore, Reference, StoredPolicy, TrustPolicy, TrustPolicyError, TrustedKey, TrustedSigner,
@@ -127,17 +127,14 @@ pub(crate) struct PolicySource<'s> {
 }
 
 impl PolicySource<'_> {
-    /// Loads the policy of a binding.
-    pub(crate) fn load(
-        &self,
-        reference: &Reference,
-        limit: u64,
-    ) -> Result<StoredPolicy, PolicySourceError> {
+    /// Loads a policy. Each binding bounds its component again, where it is loaded by the evaluator.
+    pub(crate) fn load(&self, reference: &Reference) -> Result<StoredPolicy, PolicySourceError> {
         let pinned = self.lock.pinned(reference).ok_or_else(|| PolicySourceError::NotLocked {
             reference: reference.clone(),
             lock: self.lock_path.clone(),
         })?;
-        let policy = self.store.load(&pinned, &self.trust, limit, self.now)?;
+        let policy =
+            self.store.load(&pinned, &self.trust, Limits::CEILING.component_bytes, self.now)?;
         if self.lock.get(reference).is_some_and(|locked| !locked.is_of(&policy.manifest)) {
             let (reference, lock) = (reference.clone(), self.lock_path.clone());
             return Err(PolicySourceError::OtherThanLocked { reference, lock });

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use countersign::{Digest, MAX_SETTINGS_BYTES};
-use countersign_registry::{LockFile, Reference};
+use countersign_registry::{LockFile, Reference, StoredPolicy};
 use zeroize::Zeroize;
 
 use crate::error::DeploymentError;
@@ -289,46 +289,53 @@ impl Reader<'_> {
         };
         let (store, now) = (policy_store(path, manifest), self.source.now());
         let source = PolicySource { store, trust, lock: &lock, lock_path, now };
+        // Once, also where thousands of bindings name it: each load verifies signatures.
+        let mut loaded: BTreeMap<&Reference, Option<StoredPolicy>> = BTreeMap::new();
         for (binding, reference) in bindings {
-            self.reference(path, &source, binding, reference);
+            let policy = loaded.entry(reference).or_insert_with(|| {
+                source.load(reference).map_err(|error| self.refuse(path, reference, error)).ok()
+            });
+            if let Some(policy) = policy {
+                self.reference(path, policy, binding, reference);
+            }
         }
     }
 
-    /// Loads the policy of a binding. Its component has the name of the reference; the settings of a text policy have one of
-    /// their own, since each binding can add to them.
+    /// Puts the files of a loaded policy in their places. Its component has the name of the reference; the settings of a text
+    /// policy have one of their own, since each binding can add to them.
     fn reference(
         &mut self,
         path: &Path,
-        source: &PolicySource<'_>,
+        policy: &StoredPolicy,
         binding: &BindingEntry,
         reference: &Reference,
     ) {
-        let place = place_of(path, &reference.to_string());
-        if matches!(self.snapshot.files.get(&place), Some(Err(_))) {
-            return;
-        }
-        let loaded = source.load(reference, binding.limits.component_bytes).and_then(|policy| {
-            let settings = text_settings(binding, reference, &policy, |file| {
-                match self.snapshot.files.get(&resolve_relative_to(path, file)) {
-                    Some(Ok(file)) => Ok(file.bytes.clone()),
-                    Some(Err(error)) => Err(Arc::clone(error)),
-                    None => Ok(Vec::new()),
-                }
-            })?;
-            Ok((policy.component.into_bytes(), settings))
+        let settings = text_settings(binding, reference, policy, |file| {
+            match self.snapshot.files.get(&resolve_relative_to(path, file)) {
+                Some(Ok(file)) => Ok(file.bytes.clone()),
+                Some(Err(error)) => Err(Arc::clone(error)),
+                None => Ok(Vec::new()),
+            }
         });
-        match loaded {
-            Ok((component, settings)) => {
-                self.insert(place, component);
+        let place = place_of(path, &reference.to_string());
+        match settings {
+            // Whatever is wrong with one binding of it, the set is none.
+            Err(error) => self.refuse(path, reference, error),
+            Ok(settings) => {
+                if !self.snapshot.has(&place) {
+                    self.insert(place, policy.component.as_bytes().to_vec());
+                }
                 if let Some((name, settings)) = binding.text_settings().zip(settings) {
                     self.insert(place_of(path, &name), settings);
                 }
             }
-            Err(error) => {
-                let error = Arc::new(FileError::Policy(Box::new(error)));
-                self.snapshot.files.insert(place, Err(error));
-            }
         }
+    }
+
+    /// Puts the reason that there is no policy in its place.
+    fn refuse(&mut self, path: &Path, reference: &Reference, error: PolicySourceError) {
+        let error = Arc::new(FileError::Policy(Box::new(error)));
+        self.snapshot.files.insert(place_of(path, &reference.to_string()), Err(error));
     }
 
     /// Puts bytes that were verified in their place.

@@ -30,7 +30,10 @@ pub const SCHEMA_ARTIFACT_TYPE: &str = "application/vnd.countersign.settings-sch
 /// The type of an artifact with the test cases of a policy, which refers to it.
 pub const CASES_ARTIFACT_TYPE: &str = "application/vnd.countersign.cases.v1+toml";
 
-/// The maximum length of a configuration, a schema or a file of cases, in bytes.
+/// The type of an artifact with the run object that the cases of a policy start from.
+pub const RUN_ARTIFACT_TYPE: &str = "application/vnd.countersign.run.v1+json";
+
+/// The maximum length of a configuration, a schema, a run or a file of cases, in bytes.
 pub const MAX_SIDE_BYTES: u64 = 4 << 20;
 
 /// The maximum length of the settings of a text policy, in bytes.
@@ -49,6 +52,7 @@ const ENGINE_COMPONENT_KEY: &str = "io.countersign.engine.component";
 const OWN_SETTINGS_KEY: &str = "io.countersign.own-settings";
 const SCHEMA_KEY: &str = "io.countersign.settings-schema";
 const CASES_KEY: &str = "io.countersign.cases";
+const RUN_KEY: &str = "io.countersign.run";
 const NAME_KEY: &str = "org.opencontainers.image.title";
 const VERSION_KEY: &str = "org.opencontainers.image.version";
 const SUMMARY_KEY: &str = "org.opencontainers.image.description";
@@ -73,6 +77,8 @@ pub struct NewPolicy {
     pub settings_schema: Option<Vec<u8>>,
     /// Its test cases, `cases.toml`.
     pub cases: Option<Vec<u8>>,
+    /// The run object that its cases start from, `run.json`.
+    pub run: Option<Vec<u8>>,
     /// The time of creation, in RFC 3339; 1970 where none is given.
     pub created: Option<String>,
     /// The author.
@@ -148,7 +154,9 @@ impl NewPolicy {
             (REVISION_KEY.to_owned(), self.revision.to_string()),
         ]);
         // By the digests of their content: a referrer's own digest cannot stand in what it refers to.
-        for (key, side) in [(SCHEMA_KEY, &self.settings_schema), (CASES_KEY, &self.cases)] {
+        let sides =
+            [(SCHEMA_KEY, &self.settings_schema), (CASES_KEY, &self.cases), (RUN_KEY, &self.run)];
+        for (key, side) in sides {
             if let Some(bytes) = side {
                 annotations.insert(key.to_owned(), Digest::of(bytes).to_string());
             }
@@ -257,6 +265,8 @@ pub struct PolicyManifest {
     pub settings_schema: Option<Digest>,
     /// The digest of the cases, where there are some.
     pub cases: Option<Digest>,
+    /// The digest of the run object that they start from, where it is their own.
+    pub run: Option<Digest>,
 }
 
 /// The engine of a text policy.
@@ -311,6 +321,11 @@ pub enum PolicyFormError {
 }
 
 impl PolicyManifest {
+    /// The digests of what is published with the policy: its settings schema, its cases, and the run that they start from.
+    pub(crate) fn sides(&self) -> impl Iterator<Item = Digest> {
+        [self.cases, self.settings_schema, self.run].into_iter().flatten()
+    }
+
     /// Reads a policy's manifest.
     ///
     /// # Errors
@@ -360,6 +375,7 @@ impl PolicyManifest {
             contract: text(CONTRACT_KEY).cloned(),
             settings_schema: digest(SCHEMA_KEY)?,
             cases: digest(CASES_KEY)?,
+            run: digest(RUN_KEY)?,
         })
     }
 }
@@ -386,6 +402,7 @@ mod tests {
             revision: 7,
             settings_schema: Some(b"{}".to_vec()),
             cases: None,
+            run: None,
             created: None,
             author: None,
         }

@@ -162,9 +162,9 @@ impl Fetcher<'_> {
     fn stored(&self, reference: &PinnedReference, floor: u64, now: u64) -> Option<Fetched> {
         let manifest = self.store.verified(reference, self.trust, floor, now).ok()?;
         let of = |manifest: &VerifiedManifest| {
-            let sides = [manifest.policy().cases, manifest.policy().settings_schema];
-            let sides = sides.into_iter().flatten();
-            let has_sides = sides
+            let has_sides = manifest
+                .policy()
+                .sides()
                 .map(|digest| self.store.blob(digest, MAX_SIDE_BYTES))
                 .all(|side| matches!(side, Ok(Some(_))));
             has_sides && self.store.layer(manifest, limit_of(manifest)).is_ok()
@@ -249,8 +249,7 @@ impl Fetcher<'_> {
             }
         }
         // Of no known length, and of a known digest.
-        let sides = [manifest.policy().cases, manifest.policy().settings_schema];
-        for digest in sides.into_iter().flatten() {
+        for digest in manifest.policy().sides() {
             blobs.push(self.blob(place, reference, digest, None).await?);
         }
         blobs.push(self.blob(place, reference, config.digest, Some(config.size)).await?);

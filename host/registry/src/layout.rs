@@ -181,8 +181,7 @@ impl OciLayout {
                 store.blob(digest, limit)?.ok_or_else(|| missing(digest))
             };
             let parts = policy.policy();
-            let sides = [parts.cases, parts.settings_schema].into_iter().flatten();
-            for side in sides {
+            for side in parts.sides() {
                 put(&read(side, crate::artifact::MAX_SIDE_BYTES)?)?;
             }
             for part in [&parts.config, &parts.layer] {

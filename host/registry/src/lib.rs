@@ -48,8 +48,8 @@ mod trust;
 #[cfg(feature = "client")]
 pub use artifact::{
     Artifact, CASES_ARTIFACT_TYPE, CONTRACT, EngineOfText, MAX_SETTINGS_LAYER_BYTES,
-    MAX_SIDE_BYTES, NewContent, NewPolicy, PolicyFormError, PolicyManifest, SCHEMA_ARTIFACT_TYPE,
-    SETTINGS_TYPE, TEXT_POLICY_TYPE, WASM_CONFIG_TYPE, WASM_TYPE,
+    MAX_SIDE_BYTES, NewContent, NewPolicy, PolicyFormError, PolicyManifest, RUN_ARTIFACT_TYPE,
+    SCHEMA_ARTIFACT_TYPE, SETTINGS_TYPE, TEXT_POLICY_TYPE, WASM_CONFIG_TYPE, WASM_TYPE,
 };
 #[cfg(feature = "client")]
 pub use bundle::{BUNDLE_TYPE, BundleError, MAX_BUNDLE_BYTES, SIGN_PREDICATE};
@@ -76,7 +76,7 @@ pub use reference::{
 };
 #[cfg(feature = "client")]
 pub use store::{
-    LoadPolicyError, PolicyStore, StoreDisk, StoreError, StoredPolicy, SystemStoreDisk,
+    LoadPolicyError, PolicyStore, StoreDisk, StoreError, StoredCases, StoredPolicy, SystemStoreDisk,
 };
 #[cfg(feature = "client")]
 pub use trust::{

@@ -20,7 +20,7 @@ use countersign::Digest;
 use serde::{Deserialize, Serialize};
 
 pub use self::disk::{StoreDisk, SystemStoreDisk};
-pub use self::load::{LoadPolicyError, StoredPolicy};
+pub use self::load::{LoadPolicyError, StoredCases, StoredPolicy};
 use crate::bundle::MAX_BUNDLE_BYTES;
 use crate::reference::Repository;
 

@@ -15,7 +15,8 @@ use clap::Args;
 use countersign::Digest;
 use countersign_deployment::PolicyRegistries;
 use countersign_registry::{
-    Fetched, Fetcher, PinnedReference, Reference, Repository, Source, VerifiedManifest,
+    Fetched, Fetcher, PinnedReference, Reference, RegistryClient, Repository, Source,
+    VerifiedManifest,
 };
 use serde::Serialize;
 use tokio::runtime::Builder;
@@ -40,6 +41,14 @@ pub(crate) struct ManifestArgument {
 impl ManifestArgument {
     fn read(&self) -> Result<PolicyRegistries> {
         Ok(PolicyRegistries::read(&self.policies)?)
+    }
+
+    /// The client with the `[[registry]]`s of the manifest, where there is one.
+    fn client_or_usual(&self) -> Result<RegistryClient> {
+        Ok(match self.policies.exists() {
+            true => self.read()?.client,
+            false => PolicyRegistries::usual_client(),
+        })
     }
 }
 

@@ -100,7 +100,7 @@ fn run_shipped(
     run_cases(&cases, &run, settings, component, limits, cache)
 }
 
-/// Runs the cases that were published with a policy, from the example's run.
+/// Runs the cases that were published with a policy.
 fn run_published(
     shipped: ShippedCases,
     component: &[u8],
@@ -116,7 +116,8 @@ fn run_published(
     if let Some(key) = &shipped.own_settings {
         cases = cases.within(&settings, key)?;
     }
-    run_cases(&cases, &serde_json::from_str(RUN)?, settings, component, limits, cache)
+    let run = shipped.run.as_deref().unwrap_or(RUN.as_bytes());
+    run_cases(&cases, &serde_json::from_slice(run)?, settings, component, limits, cache)
 }
 
 fn run_cases(

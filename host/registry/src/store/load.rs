@@ -23,6 +23,15 @@ pub struct StoredPolicy {
     pub engine: Option<VerifiedManifest>,
 }
 
+/// The test cases that were published with a policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredCases {
+    /// The text of `cases.toml`.
+    pub text: Vec<u8>,
+    /// The run object that they start from, where it is their own.
+    pub run: Option<Vec<u8>>,
+}
+
 /// The reason that a policy is not loaded from the store.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -107,15 +116,17 @@ impl PolicyStore {
         Ok(StoredPolicy { manifest, component, settings, engine })
     }
 
-    /// The test cases of a policy, where it has some and they are in the store.
+    /// The test cases of a policy and the run object that they start from, where it has them and they are in the store.
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn cases(&self, manifest: &VerifiedManifest) -> Result<Option<Vec<u8>>, StoreError> {
-        match manifest.policy().cases {
+    pub fn cases(&self, manifest: &VerifiedManifest) -> Result<Option<StoredCases>, StoreError> {
+        let read = |digest: Option<Digest>| match digest {
             Some(digest) => self.blob(digest, MAX_SIDE_BYTES),
             None => Ok(None),
-        }
+        };
+        let Some(text) = read(manifest.policy().cases)? else { return Ok(None) };
+        Ok(Some(StoredCases { text, run: read(manifest.policy().run)? }))
     }
 
     /// Verifies a manifest of the store.

@@ -124,7 +124,8 @@ impl Verify {
                 let PolicyRegistries { client, trust, store, .. } = self.manifest.read()?;
                 (client, trust, store.floor(&self.reference.repository)?)
             }
-            keys => (PolicyRegistries::usual_client(), self.trust(keys)?, 0),
+            // The way to the registry may be the manifest's; who may sign is not.
+            keys => (self.manifest.client_or_usual()?, self.trust(keys)?, 0),
         };
         let read = async { Ok(client.inspect(&self.reference).await?) };
         let (manifest, found) = progress::with_spinner("asking the registry", || wait_for(read))

@@ -20,7 +20,7 @@ Examples:
   countersign policy pull oci://registry.example/policies/who-may:1 --output who-may
 
 Verifies the policy by the `[[trusted-signer]]`s of the manifest, as `countersign fetch` does, and writes policy.wasm and, where
-the policy has them, settings.json and cases.toml. `countersign policy test` then runs its cases, and `countersign inspect`
+the policy has them, settings.json, cases.toml and run.json. `countersign policy test` then runs its cases, and `countersign inspect`
 shows what the component is. Nothing is written of a policy that is not trusted.
 
 The JSON is that of `countersign fetch`.
@@ -57,11 +57,15 @@ impl Pull {
         let fetched = fetch_all(&registries, source, std::slice::from_ref(&pinned), false)?;
         let limit = Limits::CEILING.component_bytes;
         let policy = registries.store.load(&pinned, &registries.trust, limit, clock::now(None)?)?;
-        let cases = registries.store.cases(&policy.manifest)?;
+        let (cases, run) = match registries.store.cases(&policy.manifest)? {
+            Some(cases) => (Some(cases.text), cases.run),
+            None => (None, None),
+        };
         let written = [
             ("policy.wasm", Some(policy.component.into_bytes())),
             ("settings.json", policy.settings.map(countersign_registry::VerifiedLayer::into_bytes)),
             ("cases.toml", cases),
+            ("run.json", run),
         ];
         std::fs::create_dir_all(&self.output).with_context(|| self.output.display().to_string())?;
         for (name, bytes) in written {

@@ -15,6 +15,7 @@ use countersign_registry::{
 use serde::Serialize;
 
 use super::{ManifestArgument, wait_for};
+use crate::cache::CacheArguments;
 use crate::output::{self, Exit, Format};
 use crate::policy::language::Language;
 use crate::progress;
@@ -74,6 +75,9 @@ pub(crate) struct Push {
 
     #[command(flatten)]
     manifest: OptionalManifest,
+
+    #[command(flatten)]
+    cache: CacheArguments,
 
     /// The form of the output
     #[arg(long, value_enum, default_value_t = Format::Human)]
@@ -163,19 +167,22 @@ impl Push {
         };
         let bytes = files::read_component(&component, Limits::CEILING.component_bytes)
             .context("`countersign policy build` builds the component")?;
-        let described = describe(&component, &bytes)?;
+        let described = self.describe(&component, &bytes)?;
         let language = is_folder.then(|| Language::of(&self.path).ok()).flatten();
         let beside = match is_folder {
             true => self.path.join("cases.toml"),
             false => self.path.with_extension("cases.toml"),
         };
         let text = language.filter(|language| language.is_text());
-        // Cases that begin from files of the folder say nothing without them.
-        let begin_elsewhere = is_folder
-            && (self.path.join("run.json").exists()
-                || text.is_none() && self.path.join("settings.json").exists());
-        let cases = match beside.exists() && !begin_elsewhere {
-            true => Some(files::read(&beside, MAX_SIDE_BYTES)?),
+        // Cases of settings that are not published say nothing without them.
+        let of_settings = is_folder && text.is_none() && self.path.join("settings.json").exists();
+        let side = |path: PathBuf| {
+            let is_there = !of_settings && path.exists();
+            is_there.then(|| files::read(&path, MAX_SIDE_BYTES)).transpose()
+        };
+        let cases = side(beside)?;
+        let run = match is_folder && cases.is_some() {
+            true => side(self.path.join("run.json"))?,
             false => None,
         };
         let Some(language) = text else {
@@ -190,6 +197,7 @@ impl Push {
                 revision: 0,
                 settings_schema: described.settings_schema.map(String::into_bytes),
                 cases,
+                run,
                 created: None,
                 author: None,
             });
@@ -224,9 +232,27 @@ impl Push {
             revision: 0,
             settings_schema: None,
             cases,
+            run,
             created: None,
             author: None,
         })
+    }
+
+    /// The policy's own words; it has to load before it is published.
+    fn describe(&self, path: &Path, bytes: &[u8]) -> Result<Description> {
+        let engine = engine::engine(Optimization::None, self.cache.open()?, output::warn_or_log)?;
+        let loaded = progress::with_spinner("checking the component", || {
+            Policy::load(&engine, bytes, &Limits::INTERPRETER)
+        });
+        let policy = loaded.map_err(|problem| {
+            anyhow::anyhow!(
+                "{}: {} ({})",
+                path.display(),
+                visible(&problem.to_string()),
+                problem.code()
+            )
+        })?;
+        Ok(policy.description().clone())
     }
 
     /// Fails where the texts were changed since they were built: what was tested would be another policy.
@@ -240,23 +266,6 @@ impl Push {
         }
         Ok(())
     }
-}
-
-/// The policy's own words; it has to load before it is published.
-fn describe(path: &Path, bytes: &[u8]) -> Result<Description> {
-    let engine = engine::engine(Optimization::None, None, output::warn_or_log)?;
-    let loaded = progress::with_spinner("checking the component", || {
-        Policy::load(&engine, bytes, &Limits::INTERPRETER)
-    });
-    let policy = loaded.map_err(|problem| {
-        anyhow::anyhow!(
-            "{}: {} ({})",
-            path.display(),
-            visible(&problem.to_string()),
-            problem.code()
-        )
-    })?;
-    Ok(policy.description().clone())
 }
 
 /// The digest of the component of an engine, as its manifest has it. The manifest is the one that was named.
