@@ -38,7 +38,7 @@ struct Authorized {
 }
 
 /// A request of a caller that may have a token of the run.
-struct Entitled {
+struct ProvenExchange {
     issue: IssueRequest,
     head: Head,
     registered: Arc<RegisteredRun>,
@@ -65,7 +65,7 @@ impl Service {
         origin: RequestOrigin,
         proven: &Arc<AtomicBool>,
     ) -> Result<Issued, Problem> {
-        let Entitled { issue, head, registered, slot } =
+        let ProvenExchange { issue, head, registered, slot } =
             self.entitled(request, origin, proven).await?;
         self.issued(issue, head, &registered, slot).await
     }
@@ -81,7 +81,8 @@ impl Service {
         origin: RequestOrigin,
         proven: &Arc<AtomicBool>,
     ) -> Result<Decided, Problem> {
-        let Entitled { issue, head, slot, .. } = self.entitled(request, origin, proven).await?;
+        let ProvenExchange { issue, head, slot, .. } =
+            self.entitled(request, origin, proven).await?;
         let used = head.used.clone();
         let committed = self.committed(issue, head, RecordKind::Decision, slot).await;
         Ok(self.repeatable(used.as_ref(), committed).await?.decided)
@@ -93,7 +94,7 @@ impl Service {
         request: ExchangeRequest,
         origin: RequestOrigin,
         proven: &Arc<AtomicBool>,
-    ) -> Result<Entitled, Problem> {
+    ) -> Result<ProvenExchange, Problem> {
         let max = self.config.max_audiences;
         if request.audiences.len() > max {
             let description = match max {
@@ -139,7 +140,7 @@ impl Service {
         let issue = IssueRequest::for_run(&registered, request.audiences, ttl_seconds, now);
         let issue = IssueRequest { facts, ..issue };
         let head = Head { requester, origin, used, bound: None };
-        Ok(Entitled { issue, head, registered, slot })
+        Ok(ProvenExchange { issue, head, registered, slot })
     }
 
     async fn issued(
