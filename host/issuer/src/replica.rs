@@ -267,6 +267,7 @@ mod tests {
             hash: "hash".to_owned(),
             time: 9,
             kid: "kid".to_owned(),
+            tree: None,
         };
         let checkpoint = SignedCheckpoint { checkpoint, signature: "signature".to_owned() };
         let anchors = [Anchor { replica: "a".to_owned(), checkpoint }];
