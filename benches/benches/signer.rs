@@ -3,13 +3,7 @@
 //! Each client is an API server that verifies each token by the keys that it has or fetches. A latency counts from the moment
 //! at which the call was due, so that a slow one does not hide those that wait for it. Fails if a token does not verify or a
 //! call fails.
-#![expect(
-    clippy::expect_used,
-    clippy::print_stdout,
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "a bench"
-)]
+#![expect(clippy::expect_used, clippy::print_stdout, clippy::indexing_slicing, reason = "a bench")]
 
 #[path = "../../host/kubernetes-signer/tests/support/mod.rs"]
 mod support;

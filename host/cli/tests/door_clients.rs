@@ -245,6 +245,9 @@ async fn envoy_lets_pass_what_policies_approve() {
     assert!(answers[0]["code"] != 0 && answers[0]["http"] == 503, "{}", answers[0]);
 }
 
+/// Makes the command of a client.
+type MakeCommand = fn() -> Command;
+
 /// Each example asks for a decision: approved, refused, and none at all.
 #[test]
 #[ignore = "`make e2e` installs the clients"]
@@ -260,7 +263,7 @@ fn the_examples_ask_for_decisions() {
     fs::write(folder.path().join("approved.json"), approved.to_string()).unwrap();
     fs::write(folder.path().join("refused.json"), refused.to_string()).unwrap();
     let served = Served::start(folder.path());
-    let clients: [(&str, fn() -> Command); 3] = [
+    let clients: [(&str, MakeCommand); 3] = [
         ("Go", || Command::new(installed("decide-go"))),
         ("Python", || {
             let mut command = Command::new("python3");
