@@ -61,7 +61,7 @@ impl Descriptor {
 pub struct ImageManifest {
     /// 2.
     pub schema_version: u32,
-    /// [`MANIFEST_TYPE`].
+    /// `application/vnd.oci.image.manifest.v1+json`.
     pub media_type: String,
     /// The type of the artifact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
