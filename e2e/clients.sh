@@ -12,7 +12,13 @@ needs() {
 }
 
 command -v python3 > /dev/null 2>&1 || needs python3 "\`apt-get install python3 python3-venv\`"
-command -v go > /dev/null 2>&1 || needs go "\`apt-get install golang-go\`"
+if ! command -v go > /dev/null 2>&1; then
+    [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null 2>&1 || needs go "\`apt-get install golang-go\`"
+    say "go"
+    apt-get install --yes --quiet --no-install-recommends golang-go > /dev/null ||
+        { apt-get update --quiet && apt-get install --yes --quiet --no-install-recommends golang-go; } > /dev/null ||
+        needs go "\`apt-get install golang-go\`"
+fi
 command -v npm > /dev/null 2>&1 || needs npm "\`apt-get install npm\` (Node 20 or newer)"
 node -e 'process.exit(Number(process.versions.node.split(".")[0]) >= 20 ? 0 : 1)' ||
     needs "Node 20 or newer" "a newer \`nodejs\`"

@@ -31,7 +31,10 @@ unpack() {
     # A state of its own: what is installed here stays as it is.
     keyring=/usr/share/keyrings/debian-archive-keyring.gpg
     [ -e "$keyring" ] || needs "$keyring" "\`apt-get install debian-archive-keyring\`"
-    echo "deb [signed-by=$keyring] http://deb.debian.org/debian $suite main" > "$folder/apt/sources.list"
+    # The mirror that this machine has Debian from.
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep '/debian/*$' | head -n 1)
+    [ -n "$mirror" ] || needs "a mirror of Debian" "a line of it below /etc/apt"
+    echo "deb [signed-by=$keyring] $mirror $suite main" > "$folder/apt/sources.list"
     : > "$folder/apt/status"
     apt update
     (cd "$folder/apt" && apt download "$@")

@@ -272,6 +272,10 @@ fn a_log_is_looked_at_and_checked_from_the_command_line() {
     // A sample of bytes; the log's own tests flip each.
     for entry in fs::read_dir(folder.path().join("state/log")).unwrap() {
         let path = entry.unwrap().path();
+        // Public keys for whoever has no log: nothing of the log follows from them.
+        if path.ends_with("verifier-keys") {
+            continue;
+        }
         let whole = fs::read(&path).unwrap();
         for place in (0..whole.len()).step_by(whole.len() / 12 + 1) {
             let mut changed = whole.clone();

@@ -126,7 +126,11 @@ impl Loader {
         let manifest =
             snapshot.manifest(&path).map_err(|error| error.at(of_policies(&self.path)))?;
         let url = manifest.issuer.as_ref().and_then(|issuer| issuer.url.as_ref());
-        let url = url.ok_or(DeploymentError::Lacks("`issuer.url` is missing"))?;
+        let lacks = || {
+            DeploymentError::Lacks("this needs `url` under `[issuer]`")
+                .at(path.display().to_string())
+        };
+        let url = url.ok_or_else(lacks)?;
         Ok(url.parse::<IssuerUrl>()?)
     }
 
@@ -205,7 +209,12 @@ impl Loader {
         let manifest =
             snapshot.manifest(&path).map_err(|error| error.at(of_policies(&self.path)))?;
         let issuer = manifest.issuer.as_ref();
-        let issuer = issuer.ok_or(DeploymentError::Lacks("`issuer.url` is missing"))?;
+        let lacks = || {
+            let lacks =
+                DeploymentError::Lacks("this needs `[issuer]`, with `url` and `meshstack-id`");
+            lacks.at(path.display().to_string())
+        };
+        let issuer = issuer.ok_or_else(lacks)?;
         Ok(issuer.audiences.clone())
     }
 
