@@ -347,7 +347,8 @@ async fn prepare(loader: &Arc<Loader>, snapshot: &Snapshot) -> Result<Prepared> 
     let mut parts = state.into_parts(loader, deployment, authorizer);
     #[cfg(unix)]
     open_files::leave_room(&mut parts.config);
-    let service = Service::start(parts)?;
+    // Files and a database are read for it, which blocks.
+    let service = tokio::task::spawn_blocking(move || Service::start(parts)).await??;
     Ok(Prepared { service, tls, releases: Arc::new(releases) })
 }
 
