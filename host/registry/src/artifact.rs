@@ -154,9 +154,7 @@ impl NewPolicy {
             (REVISION_KEY.to_owned(), self.revision.to_string()),
         ]);
         // By the digests of their content: a referrer's own digest cannot stand in what it refers to.
-        let sides =
-            [(SCHEMA_KEY, &self.settings_schema), (CASES_KEY, &self.cases), (RUN_KEY, &self.run)];
-        for (key, side) in sides {
+        for (key, _, side) in self.sides() {
             if let Some(bytes) = side {
                 annotations.insert(key.to_owned(), Digest::of(bytes).to_string());
             }
@@ -172,14 +170,21 @@ impl NewPolicy {
                 of_text(settings, annotations)
             }
         };
-        let sides =
-            [(SCHEMA_ARTIFACT_TYPE, &self.settings_schema), (CASES_ARTIFACT_TYPE, &self.cases)];
-        let sides = sides.into_iter().filter_map(|(kind, bytes)| {
+        let sides = self.sides().into_iter().filter_map(|(_, kind, bytes)| {
             let bytes = bytes.as_ref()?;
             Some(referrer(&artifact.descriptor(), kind, kind, bytes, BTreeMap::new()))
         });
         let sides = sides.collect();
         (artifact, sides)
+    }
+
+    /// Everything that is published beside the policy: the annotation with its digest, the type of its artifact, and it.
+    fn sides(&self) -> [(&'static str, &'static str, &Option<Vec<u8>>); 3] {
+        [
+            (SCHEMA_KEY, SCHEMA_ARTIFACT_TYPE, &self.settings_schema),
+            (CASES_KEY, CASES_ARTIFACT_TYPE, &self.cases),
+            (RUN_KEY, RUN_ARTIFACT_TYPE, &self.run),
+        ]
     }
 
     fn of_component(&self, component: &[u8], annotations: BTreeMap<String, String>) -> Artifact {
@@ -427,6 +432,20 @@ mod tests {
         let [side] = sides.as_slice() else { panic!("{sides:?}") };
         let side = ImageManifest::parse(&side.manifest).unwrap();
         assert_eq!(side.subject.unwrap().digest, artifact.digest());
+    }
+
+    /// A manifest that names what is nowhere cannot be fetched.
+    #[test]
+    fn everything_that_a_manifest_names_is_published() {
+        let mut whole = policy(NewContent::Component(b"wasm".to_vec()));
+        (whole.cases, whole.run) = (Some(b"cases".to_vec()), Some(b"run".to_vec()));
+        let (artifact, sides) = whole.artifacts();
+        let manifest = ImageManifest::parse(&artifact.manifest).unwrap();
+        let named: Vec<_> = PolicyManifest::of(&manifest).unwrap().sides().collect();
+        assert_eq!(named.len(), 3);
+        let published: Vec<_> =
+            sides.iter().flat_map(|side| &side.blobs).map(|blob| Digest::of(blob)).collect();
+        assert!(named.iter().all(|digest| published.contains(digest)), "{published:?}");
     }
 
     #[test]
