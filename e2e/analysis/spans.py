@@ -46,7 +46,7 @@ async def receive():
 
         showing = asyncio.create_task(show())
         await asyncio.to_thread(sys.stdin.read)
-        # What was sent is polled every quarter of a second.
+        # The collector is polled every quarter of a second.
         await asyncio.sleep(2)
         showing.cancel()
 

@@ -147,7 +147,7 @@ async fn an_api_server_has_its_tokens_signed() {
     }
     assert!(answers[3]["token"].is_string(), "{}", answers[3]);
     assert!(answers[4]["token"].is_string(), "{}", answers[4]);
-    // What the pod does with its token.
+    // The pod takes its token to its cloud.
     let line = format!(
         "env aws --role-arn {ROLE} --region eu-central-1 --token-file {} --format json",
         platform.path("token").display()

@@ -123,7 +123,7 @@ fn a_token_s_record_is_proved_without_the_log() {
         assert!(ran.status == 1 && ran.stdout.is_empty(), "{line}: {ran:?}");
         assert!(ran.stderr.contains(expected), "{line}: {ran:?}");
     }
-    // What is asked of the log.
+    // Questions of the log.
     for (line, expected) in [
         ("--jti 00000000-0000-4000-8000-000000000000", "no record matches"),
         ("--sequence 4", "no record matches"),

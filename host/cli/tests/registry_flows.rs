@@ -380,7 +380,7 @@ fn a_fetch_that_is_killed_leaves_whole_content() {
     }
 }
 
-/// What is no reference, or a rule that cannot be meant, is an error of the manifest.
+/// A text that is no reference, or a rule that cannot be meant, is an error of the manifest.
 #[test]
 fn rules_that_contradict_each_other_are_refused() {
     let (registry, installation) = world("");
@@ -439,7 +439,7 @@ fn rules_that_contradict_each_other_are_refused() {
     }
 }
 
-/// What others have put beside a good signature changes nothing.
+/// Content that others have put beside a good signature changes nothing.
 #[test]
 fn foreign_signatures_do_not_hide_a_good_one() {
     let (registry, installation) = world("");

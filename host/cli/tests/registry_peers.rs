@@ -153,7 +153,7 @@ fn a_policy_is_shipped_through_a_registry() {
     assert!(cosign_verifies(here, &reference, "alice.pub"));
     assert!(!cosign_verifies(here, &reference, "bob.pub"));
     sigstore_verifies(here, &registry.host, &reference);
-    // What others pull is what was pushed.
+    // Other tools pull what was pushed.
     let pulled = peer(here, "oras", &format!("pull --plain-http --output pulled {reference}"));
     assert_eq!(pulled.status, 0, "{}", pulled.stderr);
     let component = fs::read(here.join("same-workspace.wasm")).unwrap();
@@ -288,7 +288,7 @@ fn the_stand_in_is_a_registry_to_others() {
         ok(countersign(here, &format!("policy sign oci://{reference} --key alice.pem")));
         assert!(cosign_verifies(here, &reference, "alice.pub"));
         sigstore_verifies(here, &stand_in.host(), &reference);
-        // What oras publishes and attaches does not hide it.
+        // Content that oras publishes and attaches does not hide it.
         fs::write(here.join("note.txt"), "a note").unwrap();
         let line =
             format!("attach --plain-http --artifact-type application/note {reference} note.txt");

@@ -268,7 +268,7 @@ fn a_text_travels_with_its_engine() {
     assert_eq!(json["policies"].as_array().unwrap().len(), 2, "the engine too");
     let decided = installation.evaluate();
     assert_eq!(decided.status, 0, "{}", decided.stderr);
-    // What the binding gives has its place in the text; this policy wants a list there, which no settings are.
+    // The binding's settings have its place in the text; this policy wants a list there, which no settings are.
     manifest(&text, "settings = { team = \"b\" }", "alice");
     let decided = installation.evaluate();
     assert!(decided.status == 1 && decided.stderr.contains("also"), "{}", decided.stderr);

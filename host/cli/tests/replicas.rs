@@ -108,7 +108,7 @@ fn replicas_are_one_issuer() {
     assert_eq!(forgotten.status, 0, "{forgotten:?}");
 }
 
-/// What is not as it is elsewhere is not ready, says so, and issues no token.
+/// A replica that is not as the others are is not ready, says so, and issues no token.
 #[test]
 #[ignore = "needs PostgreSQL: `make replicas`"]
 fn a_replica_that_differs_or_is_cut_off_issues_nothing() {

@@ -33,7 +33,7 @@ const D: &str = "dddddddd-0000-4000-8000-000000000000";
 /// The role that the documentation gives the watcher.
 const ROLE: &str = include_str!("../../../deploy/kubernetes/runs-watch.yaml");
 
-/// What an API server answers next.
+/// The next answer of an API server.
 enum Reply {
     Status(u16),
     Body(Value),

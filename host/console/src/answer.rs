@@ -24,7 +24,7 @@ pub(crate) enum Format {
     Ndjson,
 }
 
-/// What a page shows. It serialises to the JSON of the page.
+/// The content of a page. It serialises to the JSON of the page.
 pub(crate) trait View: Template + Serialize {
     /// The items of the page, a line each; the whole view where it has none.
     fn lines(&self) -> Vec<Value>;

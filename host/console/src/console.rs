@@ -92,7 +92,7 @@ pub enum ConsoleError {
 pub(crate) struct PageRequest<'r> {
     pub(crate) console: &'r Console,
     pub(crate) log: Arc<ConsoleLog>,
-    /// How far the log was verified when the request came: all of the page is of that.
+    /// The extent to which the log was verified when the request came: all of the page is of that.
     pub(crate) state: Arc<LogState>,
     pub(crate) format: Format,
     pub(crate) query: &'r str,

@@ -106,7 +106,7 @@ fn follow_to_end(
         }
         let placed = match followed.read() {
             Ok(Some(placed)) => placed,
-            // Where the log ends, or is damaged, before the index does, that has what is not proven any more.
+            // An index that goes on where the log ends or is damaged has records that are not proven any more.
             Ok(None) | Err(_) if known.is_some() => return Err(rebuild(log, runtime)),
             Ok(None) => {
                 runtime.block_on(writer.flush(&log.index))?;

@@ -1,4 +1,4 @@
-//! What every page has around its content: which log it is of, and how far that is verified.
+//! The frame of every page around its content: which log it is of, and how far that is verified.
 
 use serde::Serialize;
 
@@ -29,7 +29,7 @@ pub(crate) struct Links {
     pub(crate) query: String,
 }
 
-/// How far a log is verified.
+/// The extent to which a log is verified.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct LogStatus {
     pub(crate) name: String,

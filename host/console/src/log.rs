@@ -41,7 +41,7 @@ pub(crate) struct ConsoleLog {
     files: Mutex<PlacedReader>,
 }
 
-/// How far a log is verified. Only that part is shown.
+/// The extent to which a log is verified. Only that part is shown.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LogState {
     /// The first record; 0 while none is known.
@@ -105,7 +105,7 @@ impl ConsoleLog {
         Ok(Self { name, folder, key, index, state: RwLock::default(), files })
     }
 
-    /// How far it is verified now.
+    /// The extent to which it is verified now.
     pub(crate) fn state(&self) -> Arc<LogState> {
         Arc::clone(&self.state.read().unwrap_or_else(PoisonError::into_inner))
     }

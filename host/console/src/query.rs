@@ -20,7 +20,7 @@ pub(crate) const MAX_PAGE: usize = 200;
 #[derive(Debug, Default)]
 pub(crate) struct Parameters(Vec<(String, String)>);
 
-/// What a search is for, as it was asked.
+/// A search, as it was asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Search {
     /// The filters by name, in the order of [`FILTERS`].

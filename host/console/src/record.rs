@@ -75,12 +75,12 @@ pub(crate) struct BindingView {
     pub(crate) may_permit: bool,
     /// `permit`, `restrict`, `deny`, `abstain` or `fault`.
     pub(crate) verdict: Text,
-    /// What it grants or says, a line each.
+    /// Its grants or reasons, a line each.
     pub(crate) details: Vec<Text>,
     pub(crate) usage: Vec<UsageView>,
 }
 
-/// What an evaluation used of a limit.
+/// The usage of a limit by an evaluation.
 #[derive(Debug, Clone)]
 pub(crate) struct UsageView {
     pub(crate) what: &'static str,

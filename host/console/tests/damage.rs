@@ -15,7 +15,7 @@ fn records() -> Vec<Value> {
         .collect()
 }
 
-/// What a damage is made of.
+/// A kind of damage.
 enum Damage {
     /// A byte of the record in the middle of the second segment.
     Byte,

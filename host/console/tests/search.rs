@@ -1,4 +1,4 @@
-//! What a search finds is what a scan of the log finds, whatever the filters and however it is paged.
+//! A search finds what a scan of the log finds, whatever the filters and however it is paged.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod support;

@@ -135,7 +135,7 @@ pub enum ExportError {
         /// The file's first record.
         first: u64,
     },
-    /// What an interrupted run had claimed cannot be finished.
+    /// The claim of an interrupted run cannot be fulfilled.
     #[error(
         "an interrupted run has claimed the records {first} to {last}, which the log does not have within the given times; run \
          without --since and --until"
@@ -262,7 +262,7 @@ struct OpenFile {
 
 impl Run<'_> {
     fn add(&mut self, entry: &Entry) -> Result<(), ExportError> {
-        // What is no JSON is a row without anything but the record.
+        // A record that is no JSON is a row without anything else.
         let value: Value = serde_json::from_slice(&entry.record).unwrap_or(Value::Null);
         let time = value.get("time").and_then(Value::as_u64);
         let ExportOptions { since, until, .. } = self.options;
@@ -405,7 +405,7 @@ fn last_claim(to: &mut dyn Destination, replica: &Replica) -> Result<Option<Clai
             claim.schema
         )));
     }
-    // What is read here leads to no other object.
+    // A claim that anybody may have written leads to no other object.
     let is_own = claim.first == first
         && claim.last >= first
         && claim.path.starts_with("date=")

@@ -1,17 +1,17 @@
 //! An export to S3, or a service with its interface, which has conditional writes.
 
+mod page;
+mod signature;
+
 use std::str::FromStr;
 use std::time::Duration;
 
-use hmac::{Hmac, KeyInit, Mac};
-use quick_xml::Reader;
-use quick_xml::events::Event;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, StatusCode, Url};
-use sha2::{Digest, Sha256};
 use tokio::runtime::{Builder, Runtime};
 use zeroize::Zeroizing;
 
+use self::page::Page;
+use self::signature::{escaped, signed};
 use crate::destination::{Destination, DestinationError, Put};
 
 /// The maximum time of a request.
@@ -200,12 +200,11 @@ impl S3Destination {
         let query = query.collect::<Vec<_>>().join("&");
         url.set_query((!query.is_empty()).then_some(&query));
         let condition = *method == Method::PUT;
-        let headers = self.signed(method, &url, &query, body, condition)?;
+        let asked = (method, &url, query.as_str());
+        let headers = signed(&self.config, (self.clock)(), asked, body, condition)?;
         let request = self.client.request(method.clone(), url).headers(headers).body(body.to_vec());
-        let plain = |error: reqwest::Error| {
-            let mut text = error.without_url().to_string();
-            text.truncate(512);
-            text
+        let plain = |error: reqwest::Error| -> String {
+            error.without_url().to_string().chars().take(512).collect()
         };
         let mut response = request.send().await.map_err(plain)?;
         let (status, mut answer) = (response.status(), Vec::new());
@@ -216,60 +215,6 @@ impl S3Destination {
             answer.extend_from_slice(&chunk);
         }
         Ok((status, answer))
-    }
-
-    /// The headers of a request, signed as AWS's Signature Version 4 has it.
-    fn signed(
-        &self,
-        method: &Method,
-        url: &Url,
-        query: &str,
-        body: &[u8],
-        only_new: bool,
-    ) -> Result<HeaderMap, String> {
-        let S3Config { region, credentials, .. } = &self.config;
-        let (date, time) = amz_date((self.clock)());
-        let host = match (url.host_str(), url.port()) {
-            (Some(host), Some(port)) => format!("{host}:{port}"),
-            (Some(host), None) => host.to_owned(),
-            _ => return Err("the URL has no host".to_owned()),
-        };
-        let digest = hex(&Sha256::digest(body));
-        // In the order of their names, as they are signed.
-        let mut headers = vec![("host", host)];
-        if only_new {
-            headers.push(("if-none-match", "*".to_owned()));
-        }
-        headers.push(("x-amz-content-sha256", digest.clone()));
-        headers.push(("x-amz-date", time.clone()));
-        if let Some(token) = &credentials.session_token {
-            headers.push(("x-amz-security-token", token.to_string()));
-        }
-        let names = headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
-        let lines: String =
-            headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
-        let canonical = format!("{method}\n{}\n{query}\n{lines}\n{names}\n{digest}", url.path());
-        let scope = format!("{date}/{region}/s3/aws4_request");
-        let canonical = hex(&Sha256::digest(canonical));
-        let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{canonical}");
-        let secret = Zeroizing::new(format!("AWS4{}", *credentials.secret));
-        let key = [date.as_str(), region, "s3", "aws4_request"]
-            .into_iter()
-            .try_fold(secret.as_bytes().to_vec(), |key, part| mac(&key, part));
-        let signature = key.and_then(|key| mac(&key, &text)).ok_or("the key cannot sign")?;
-        let authorization = format!(
-            "AWS4-HMAC-SHA256 Credential={}/{scope},SignedHeaders={names},Signature={}",
-            credentials.key_id,
-            hex(&signature)
-        );
-        let mut map = HeaderMap::new();
-        for (name, value) in headers.into_iter().chain([("authorization", authorization)]) {
-            let mut value = HeaderValue::from_str(&value)
-                .map_err(|_| format!("{name}: not a header's value"))?;
-            value.set_sensitive(matches!(name, "authorization" | "x-amz-security-token"));
-            map.insert(HeaderName::from_static(name), value);
-        }
-        Ok(map)
     }
 
     fn refused(&self, key: &str, status: StatusCode, answer: &[u8]) -> DestinationError {
@@ -335,62 +280,6 @@ impl Destination for S3Destination {
     }
 }
 
-/// A page of a listing.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Page {
-    keys: Vec<String>,
-    next: Option<String>,
-}
-
-impl Page {
-    fn parse(xml: &[u8]) -> Option<Self> {
-        let mut reader = Reader::from_reader(xml);
-        let (mut page, mut path, mut text) = (Self::default(), Vec::new(), String::new());
-        let mut is_truncated = false;
-        loop {
-            match reader.read_event().ok()? {
-                Event::Start(start) => {
-                    if path.len() > 8 {
-                        return None;
-                    }
-                    path.push(start.local_name().as_ref().to_vec());
-                    text.clear();
-                }
-                Event::Text(part) => text.push_str(&part.decode().ok()?),
-                Event::GeneralRef(reference) => {
-                    let name = reference.decode().ok()?;
-                    let escaped = quick_xml::escape::resolve_xml_entity(&name).map(str::to_owned);
-                    let character = reference.resolve_char_ref().ok()?.map(String::from);
-                    text.push_str(&escaped.or(character)?);
-                }
-                Event::CData(part) => text.push_str(&part.decode().ok()?),
-                Event::End(_) => {
-                    let names: Vec<_> = path.iter().map(Vec::as_slice).collect();
-                    match names.as_slice() {
-                        [b"ListBucketResult", b"Contents", b"Key"] => page.keys.push(text.clone()),
-                        [b"ListBucketResult", b"NextContinuationToken"] => {
-                            page.next = Some(text.clone());
-                        }
-                        [b"ListBucketResult", b"IsTruncated"] => is_truncated = text == "true",
-                        _ => {}
-                    }
-                    if path.len() == 1 && names != [b"ListBucketResult".as_slice()] {
-                        return None;
-                    }
-                    path.pop();
-                    text.clear();
-                    if path.is_empty() {
-                        // A page that is not the last names the next one: an end must not be taken for one.
-                        return (is_truncated == page.next.is_some()).then_some(page);
-                    }
-                }
-                Event::DocType(_) | Event::Eof => return None,
-                _ => {}
-            }
-        }
-    }
-}
-
 /// A status with the code that the service gives in XML.
 fn describe(status: StatusCode, answer: &[u8]) -> String {
     let answer = String::from_utf8_lossy(answer.get(..4096).unwrap_or(answer)).into_owned();
@@ -407,88 +296,9 @@ fn describe(status: StatusCode, answer: &[u8]) -> String {
     }
 }
 
-/// Escapes a text as signatures have it: everything but unreserved characters, and slashes of a path.
-fn escaped(text: &str, is_path: bool) -> String {
-    let mut escaped = String::new();
-    for byte in text.bytes() {
-        let is_plain = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-        if is_plain || (is_path && byte == b'/') {
-            escaped.push(char::from(byte));
-        } else {
-            escaped.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    escaped
-}
-
-/// The date, and the date with the time, as signatures have them.
-fn amz_date(seconds: u64) -> (String, String) {
-    let date = crate::date::day(seconds).unwrap_or_default().replace('-', "");
-    let of_day = seconds % 86_400;
-    let time = format!("{:02}{:02}{:02}", of_day / 3600, of_day / 60 % 60, of_day % 60);
-    (date.clone(), format!("{date}T{time}Z"))
-}
-
-fn mac(key: &[u8], text: &str) -> Option<Vec<u8>> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).ok()?;
-    mac.update(text.as_bytes());
-    Some(mac.finalize().into_bytes().to_vec())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// The example "GET Bucket (List Objects)" of AWS's documentation of Signature Version 4.
-    #[test]
-    fn a_signature_is_that_of_the_documentation() {
-        let credentials = S3Credentials {
-            key_id: "AKIAIOSFODNN7EXAMPLE".to_owned(),
-            secret: Zeroizing::new("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_owned()),
-            session_token: None,
-        };
-        assert!(!format!("{credentials:?}").contains("wJalr"));
-        let config = S3Config { region: "us-east-1".to_owned(), endpoint: None, credentials };
-        let location = "s3://examplebucket".parse().unwrap();
-        let place = S3Destination::new(location, config, || 1_369_353_600).unwrap();
-        let url =
-            Url::parse("https://examplebucket.s3.amazonaws.com/?max-keys=2&prefix=J").unwrap();
-        let headers = place.signed(&Method::GET, &url, "max-keys=2&prefix=J", &[], false).unwrap();
-        assert_eq!(
-            headers["authorization"],
-            "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request,\
-             SignedHeaders=host;x-amz-content-sha256;x-amz-date,\
-             Signature=34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7"
-        );
-        assert_eq!(headers["x-amz-date"], "20130524T000000Z");
-    }
-
-    #[test]
-    fn a_listing_is_read_or_refused() {
-        let page = |xml: &str| Page::parse(xml.as_bytes());
-        let one = page(
-            "<?xml version=\"1.0\"?><ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><IsTruncated>true\
-             </IsTruncated><Contents><Key>a/b&amp;&#x41;</Key><Size>1</Size></Contents><Contents><Key>c</Key>\
-             </Contents><NextContinuationToken>a&quot;b</NextContinuationToken></ListBucketResult>",
-        );
-        let keys = vec!["a/b&A".to_owned(), "c".to_owned()];
-        assert_eq!(one, Some(Page { keys, next: Some("a\"b".to_owned()) }));
-        for xml in [
-            "",
-            "<Error><Code>NoSuchBucket</Code></Error>",
-            "<ListBucketResult><Contents><Key>a</Key>",
-            "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>",
-            "<!DOCTYPE x [<!ENTITY y \"z\">]><ListBucketResult></ListBucketResult>",
-            "<ListBucketResult><Contents><Key>&y;</Key></Contents></ListBucketResult>",
-            "{\"keys\": []}",
-        ] {
-            assert_eq!(page(xml), None, "{xml}");
-        }
-    }
 
     #[test]
     fn places_that_lead_elsewhere_are_refused() {

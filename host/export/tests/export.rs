@@ -403,7 +403,7 @@ fn hostile_records_are_data() {
     assert!(report.kinds.keys().all(|kind| kind.len() <= 64));
 }
 
-/// What somebody else has put into the place leads to no other file.
+/// A file that somebody else has put into the place leads to no other file.
 #[test]
 fn claims_that_are_none_are_refused() {
     let (log, to) = (log_of(3), TempDir::new().unwrap());

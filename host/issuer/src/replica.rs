@@ -22,7 +22,7 @@ pub(crate) const CLOCK_TOLERANCE: u64 = 10;
 /// The records at the end of a log among which the last anchors are looked for.
 const RECORDS: u64 = 8192;
 
-/// What makes a service one of several replicas.
+/// The parts that make a service one of several replicas.
 pub struct Replica {
     /// Its name in the register, and this process.
     pub member: Membership,

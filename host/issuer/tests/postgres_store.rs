@@ -161,7 +161,7 @@ async fn a_name_is_one_processs_and_a_database_that_was_put_back_is_noticed() {
     assert!(!two.forget_replica("a").await.unwrap());
 }
 
-/// What a database is that is not the right one, and what is said of it.
+/// Each database that is not the right one is refused in words of its own.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs PostgreSQL: `make replicas`"]
 async fn a_wrong_database_is_refused_by_name() {
@@ -195,7 +195,7 @@ async fn a_wrong_database_is_refused_by_name() {
     sql("DELETE FROM countersign.schema_version WHERE version > 1");
     refused("run `countersign migrate`", StoreFailure::Schema).await;
     sql("DROP TABLE countersign.key_plan, countersign.signing_key");
-    // What an earlier version has is kept, and brought to this one.
+    // Rows of an earlier version are kept, and brought to this one.
     sql("INSERT INTO countersign.used_token VALUES ('\\x00', 9)");
     let migrated = PostgresStore::migrate(&config(&url), ISSUER, None).await.unwrap();
     assert_eq!((migrated.from, migrated.to), (1, 2));

@@ -82,7 +82,7 @@ async fn a_key_that_an_api_server_may_not_have_seen_does_not_sign_while_there_is
     assert_eq!(kid_of(&mut server, &running).await, next, "shown for as long as the hint");
     assert_eq!(server.fetches, 2, "the API server fetches at once for a kid that it does not know");
 
-    // Where the one before is in other hands, there is no other.
+    // There is no other key once the one before is in other hands.
     let now = running.now();
     let at_once = running.ring.rotate(Algorithm::Rs256, &times, true, now).unwrap();
     running.signer.reload_keys().unwrap();

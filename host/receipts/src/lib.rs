@@ -9,7 +9,7 @@
 //! formats of C2SP: [signed notes](Note), [proofs](Proof), [tiles](Tiles), and [witnesses](WitnessPolicy). Nothing here makes
 //! network connections or reads a clock: a witness is asked through a function of the caller.
 //!
-//! What is stored beside the log (tiles) is never trusted over it: whatever is computed from tiles is compared with a root
+//! Data that is stored beside the log (tiles) is never trusted over it: whatever is computed from tiles is compared with a root
 //! that the log's key signed.
 
 #![forbid(unsafe_code)]

@@ -31,7 +31,7 @@ pub struct Proof {
     pub note: String,
 }
 
-/// What an entry says.
+/// The content of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogEntry {
     /// The record's sequence, from 1.

@@ -104,7 +104,7 @@ pub fn prove(
             nodes.keep(leaf.record.sequence - 1);
             found.add(leaf, checkpoint.size)?;
         }
-        // What comes after the checkpoint is read only to say so.
+        // Records after the checkpoint are read only to say so.
         if leaf_is_last(reader.tree().map(countersign_decision_log::Peaks::size), &checkpoint)
             && !found.leaves.is_empty()
         {

@@ -280,7 +280,7 @@ fn cosignature(witness: &Witness, note: &str, body: &str) -> Result<String, Stri
     line.ok_or_else(|| "no cosignature of its key".to_owned())
 }
 
-/// What was read of a policy.
+/// The part of a policy that was read.
 #[derive(Default)]
 struct Parsing {
     logs: Vec<VerifierKey>,

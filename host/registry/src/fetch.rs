@@ -150,7 +150,7 @@ impl Fetcher<'_> {
                 Some(of_engine)
             }
         };
-        // What is named is there before what names it.
+        // Content is there before the manifest that names it.
         for content in engine.iter().chain([&content]) {
             self.keep(content)?;
         }

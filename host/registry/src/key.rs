@@ -75,7 +75,7 @@ impl VerificationKey {
             }
             let Ok(key) = ParsedPublicKey::new(algorithm, der) else { continue };
             let spki: Result<PublicKeyX509Der<'_>, _> = key.as_der();
-            // What is written anew as something else has several forms.
+            // A key that is written anew as something else has several forms.
             if !spki.is_ok_and(|spki| spki.as_ref() == der) {
                 continue;
             }

@@ -9,7 +9,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 /// The part of requests that has a trace, unless it is given.
 const DEFAULT_RATIO: f64 = 0.01;
 
-/// Where traces go, and which.
+/// The collector of traces, and the share of requests that are traced.
 #[derive(Debug, Clone)]
 pub struct TracesConfig {
     pub(crate) url: Url,

@@ -52,7 +52,7 @@ pub(crate) enum Reply {
     Hang,
 }
 
-/// What is answered in the place of the registry's own answer.
+/// The answer in the place of the registry's own.
 type Fault = Box<dyn Fn(&Seen) -> Option<Reply> + Send>;
 
 /// The authentication that is asked for.

@@ -146,7 +146,7 @@ pub(crate) struct Forged {
 }
 
 impl Forged {
-    /// What is right about a manifest.
+    /// A statement that is right about a manifest.
     pub(crate) fn of(digest: Digest) -> Self {
         let statement = json!({
             "_type": "https://in-toto.io/Statement/v0.1",

@@ -114,7 +114,7 @@ impl Index {
             .filename(path)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
-            // What a crash takes is built anew.
+            // Rows that a crash takes are built anew.
             .synchronous(SqliteSynchronous::Normal)
             // 64 MiB: the keys of a million records are written in no order.
             .pragma("cache_size", "-65536")

@@ -8,7 +8,7 @@ use sqlx::{query, query_scalar};
 
 use super::IndexError;
 
-/// What SQLite's header says whose file it is: `CSCI`.
+/// The application in SQLite's header: `CSCI`.
 const APPLICATION: i64 = 0x4353_4349;
 
 /// The version of the tables. An index of another one is built anew.

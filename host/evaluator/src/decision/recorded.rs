@@ -221,7 +221,7 @@ impl DecisionReader {
 
     /// Parses the part that a text begins with, and tells its length.
     fn part(&mut self, text: &str, token: &TokenRequest) -> Option<(RecordedTrace, usize)> {
-        // What stands before an object, such as a space, would be counted to it.
+        // A text before an object, such as a space, would be counted to it.
         if !text.starts_with('{') {
             return None;
         }

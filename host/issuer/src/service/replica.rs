@@ -143,7 +143,7 @@ impl Service {
         {
             log.append(record, move |result| drop(done.send(result)));
         }
-        // Whether or not it could be recorded.
+        // It ends also where that could not be recorded.
         let _ = durable.await;
         replica.parts.store.displace();
     }

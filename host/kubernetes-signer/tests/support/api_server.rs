@@ -1,4 +1,4 @@
-//! What kube-apiserver does with an external signer, in its order: pkg/serviceaccount/externaljwt/plugin of Kubernetes 1.36.
+//! The steps of kube-apiserver with an external signer, in its order: pkg/serviceaccount/externaljwt/plugin of Kubernetes 1.36.
 #![allow(dead_code, reason = "no test uses all of it")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 

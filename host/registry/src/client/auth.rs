@@ -113,7 +113,7 @@ impl RegistryClient {
         ask: &Ask<'_>,
         challenge: Challenge,
     ) -> Result<(), ClientError> {
-        // What was accepted before is expired now.
+        // A token that was accepted before is expired now.
         self.forget(ask);
         let credential = self.credential(ask).await?;
         let value = match challenge {

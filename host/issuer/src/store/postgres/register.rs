@@ -74,7 +74,7 @@ pub struct ReplicaEntry {
     pub stopped: bool,
     /// The time from which on it has had this policy set and access, in microseconds since 1970.
     pub configured_at: i64,
-    /// What it told.
+    /// Its last beat.
     pub beat: Beat,
 }
 
