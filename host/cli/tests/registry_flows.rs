@@ -20,8 +20,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use countersign::Digest;
+use countersign_registry::{CredentialFiles, RegistryClient, RegistryOptions, Timing};
 use registry::{Auth, Content, Reply, Seen, StandIn, answer};
 use serde_json::{Value, json};
 use shipped::{
@@ -128,6 +130,30 @@ fn a_credential_is_shown_to_no_other_host() {
             }
         }
     }
+    // Nor over HTTP beyond this machine, also where the operator has named the host: everybody on the way could read it.
+    let (registry, installation) = world("");
+    let proxy = StandIn::start(Content::default(), true);
+    let challenge = "Bearer realm=\"http://auth.example/token\"";
+    proxy.fault(move |seen| {
+        Some(match seen.target.starts_with("http://auth.example/") {
+            true => answer(200, &[], json!({ "token": "anonymous" }).to_string()),
+            false => answer(401, &[("www-authenticate", challenge)], ""),
+        })
+    });
+    let more = format!(
+        "proxy = \"http://{}\"\ntoken-hosts = [\"auth.example\"]\n\
+         [[registry]]\nhost = \"auth.example\"\nplain-http = true\n",
+        proxy.host()
+    );
+    let target = format!("@{}", published().1);
+    installation.pin(&registry, &target, &more, "keys = [{ file = \"alice.pub\" }]");
+    let ran = logged_in(&installation, auths(&registry), "fetch");
+    refused(&ran, "registry-denied");
+    assert!(ran.stderr.contains("without TLS"), "{}", ran.stderr);
+    let seen = proxy.seen();
+    assert!(seen.iter().any(|seen| seen.target.starts_with("http://auth.example/")), "{seen:?}");
+    let is_credential = |seen: &Seen| seen.authorization.iter().any(|of| of.starts_with("Basic"));
+    assert!(!seen.iter().any(is_credential), "{seen:?}");
     // A layer may be elsewhere, and the credential stays.
     let (registry, installation) = world("");
     let (content, _) = published();
@@ -172,6 +198,29 @@ fn a_registry_that_is_busy_is_asked_again() {
     registry.fault(|_| Some(answer(503, &[("retry-after", "0")], "")));
     refused(&installation.run("fetch"), "registry-status");
     assert_eq!(registry.seen().len(), 4);
+}
+
+/// `timeout-seconds` is about the wait for the head of an answer too.
+#[test]
+fn a_slow_registry_can_have_longer() {
+    let (content, digest) = published();
+    let registry = StandIn::start(content, true);
+    registry.fault(|_| {
+        std::thread::sleep(Duration::from_millis(500));
+        None
+    });
+    let timing = Timing { idle: Duration::from_millis(50), attempts: 1, ..Timing::default() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let repository = format!("{}/{REPOSITORY}", registry.host()).parse().unwrap();
+    let resolved = |timeout: Option<Duration>| {
+        let name = registry.host().parse().unwrap();
+        let options = RegistryOptions { timeout, ..RegistryOptions::of(name) };
+        let client = RegistryClient::new(vec![options], CredentialFiles::default(), timing);
+        let resolved = runtime.block_on(client.resolve(&repository, &"1".parse().unwrap()));
+        resolved.map_err(|error| error.code())
+    };
+    assert_eq!(resolved(None), Err("registry-timeout"));
+    assert_eq!(resolved(Some(Duration::from_secs(60))), Ok(digest));
 }
 
 #[test]
@@ -292,7 +341,14 @@ fn a_floor_is_the_lowest_that_is_in_use() {
     }
     installation.pin(&registry, &format!("@{third}"), "", signers);
     let ran = installation.run("fetch");
-    assert!(ran.status == 1 && ran.stderr.contains("floors"), "{}", ran.stderr);
+    refused(&ran, "floor-damaged");
+    assert!(ran.stderr.contains("floors"), "{}", ran.stderr);
+    refused(&installation.evaluate(), "floor-damaged");
+    // Fetching does not say what it was; somebody has to.
+    ok(installation.run("fetch --allow-older"));
+    assert_eq!(installation.evaluate().status, 0);
+    installation.pin(&registry, &format!("@{second}"), "", signers);
+    refused(&installation.run("fetch"), "older-than-floor");
 }
 
 /// Two of three have to sign; the second signature is added to the first.
@@ -457,6 +513,23 @@ fn foreign_signatures_do_not_hide_a_good_one() {
             "config": empty, "layers": [], "subject": subject,
         });
         let _ = put_manifest(content, other.to_string().into_bytes());
+        // The good one in another bundle, as anybody can write it.
+        let mut again = Forged::of(digest).bundle();
+        for number in 0..4 {
+            again["verificationMaterial"]["publicKey"]["hint"] = number.to_string().into();
+            add_bundle(content, digest, &again);
+        }
     });
     ok(installation.run("fetch"));
+    // Nor are they kept, where so many are read and no more.
+    let kept = installation.path().join("policy-store/signatures");
+    let kept = kept.join(shipped::hex(digest));
+    assert_eq!(fs::read_dir(&kept).unwrap().count(), 1);
+    let entry = fs::read_dir(&kept).unwrap().next().unwrap().unwrap().file_name();
+    fs::remove_file(installation.path().join("policy-store/blobs").join(shipped::hex(digest)))
+        .unwrap();
+    ok(installation.run("fetch"));
+    assert_eq!(installation.evaluate().status, 0);
+    let again: Vec<_> = fs::read_dir(kept).unwrap().map(|of| of.unwrap().file_name()).collect();
+    assert_eq!(again, [entry], "the one that was kept");
 }

@@ -16,7 +16,7 @@ mod support;
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use countersign::Digest;
@@ -26,7 +26,7 @@ use countersign_registry::{
 };
 use registry::{Content, StandIn};
 use serde_json::Value;
-use shipped::{Installation, REPOSITORY, layer, ok, published};
+use shipped::{Installation, REPOSITORY, changed, layer, ok, published};
 use support::Ran;
 
 /// The published policy in a registry with the referrers API, and an installation that pins it.
@@ -135,6 +135,59 @@ fn an_end_at_any_operation_of_the_disk_leaves_whole_content() {
     assert!(steps > 12, "{steps}");
 }
 
+/// The disk of a process that another one overtakes: while the store is tidied, which begins what is done under its lock, the
+/// floor is another one.
+struct Overtaken {
+    floor: PathBuf,
+    floors: PathBuf,
+}
+
+impl StoreDisk for Overtaken {
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        SystemStoreDisk.write(path, bytes)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        SystemStoreDisk.rename(from, to)
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        SystemStoreDisk.sync_folder(folder)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::copy(&self.floor, self.floors.join(self.floor.file_name().unwrap()))?;
+        SystemStoreDisk.remove(path)
+    }
+}
+
+/// Of two fetches at once, the one with the lower revision does not win by being the later one.
+#[test]
+fn a_floor_that_another_process_raises_is_not_lowered() {
+    let repository: countersign_registry::Repository = "r.example/policies".parse().unwrap();
+    let other = tempfile::tempdir().unwrap();
+    PolicyStore::at(other.path()).raise_floor(&repository, 9).unwrap();
+    let mut floors = fs::read_dir(other.path().join("floors")).unwrap();
+    let floor = floors.next().unwrap().unwrap().path();
+    for (lowers, revision, expected) in [(false, 3, 9), (true, 3, 3), (true, 12, 9)] {
+        let folder = tempfile::tempdir().unwrap();
+        PolicyStore::at(folder.path()).raise_floor(&repository, 1).unwrap();
+        fs::write(folder.path().join("new/unfinished"), "").unwrap();
+        let floors = folder.path().join("floors");
+        let disk = Overtaken { floor: floor.clone(), floors };
+        let store = PolicyStore::on(Box::new(disk), folder.path());
+        if lowers {
+            // Of a floor that is in the way.
+            store.raise_floor(&repository, 20).unwrap();
+            fs::write(folder.path().join("new/unfinished"), "").unwrap();
+            store.lower_floor(&repository, revision).unwrap();
+        } else {
+            store.raise_floor(&repository, revision).unwrap();
+        }
+        assert_eq!(store.floor(&repository).unwrap(), expected, "{lowers} {revision}");
+    }
+}
+
 /// A store that was changed is noticed when it is read, and mended by the next fetch.
 #[test]
 fn a_store_that_was_changed_is_noticed() {
@@ -159,6 +212,27 @@ fn a_store_that_was_changed_is_noticed() {
         fs::remove_file(&path).unwrap();
         ok(installation.run("fetch"));
     }
+    // The configuration decides nothing, and is mended for whoever carries the policy elsewhere.
+    let config = blobs.join(config(&content).replace("sha256:", ""));
+    fs::write(&config, "{}").unwrap();
+    ok(installation.run("fetch"));
+    installation.stored();
+    ok(installation.run("policy export exported"));
+    // Nor does a signature that is damaged stop the fetch that mends it.
+    let signatures = installation.path().join("policy-store/signatures");
+    let signatures = signatures.join(digest.to_string().replace("sha256:", ""));
+    let entry = fs::read_dir(&signatures).unwrap().next().unwrap().unwrap().path();
+    for bytes in [vec![b' '; 16], Vec::new(), vec![b' '; 200 << 10]] {
+        fs::write(&entry, bytes).unwrap();
+        refused(&installation.evaluate(), "unsigned");
+        ok(installation.run("fetch"));
+        assert_eq!(installation.evaluate().status, 0);
+        // Beside a good one it means nothing.
+        let damaged = signatures.join("0".repeat(64));
+        fs::write(&damaged, vec![b' '; 200 << 10]).unwrap();
+        assert_eq!(installation.evaluate().status, 0);
+        fs::remove_file(damaged).unwrap();
+    }
     // Signatures that are gone are not missed once they were verified: they are verified each time.
     fs::remove_dir_all(installation.path().join("policy-store/signatures")).unwrap();
     let decided = installation.evaluate();
@@ -177,7 +251,7 @@ fn policies_are_carried_in_a_folder() {
     ok(installation.run("policy export file://carried"));
     let carried = installation.path().join("carried");
     let (content, digest) = published();
-    drop(content);
+    let parts = [digest.to_string(), config(&content), layer(&content)];
     // An installation that reaches no registry.
     let nowhere = StandIn::start(Content::default(), true);
     let other = Installation::new(&nowhere, &format!("@{digest}"), "");
@@ -188,6 +262,7 @@ fn policies_are_carried_in_a_folder() {
     assert_eq!(other.evaluate().status, 0);
     assert!(nowhere.seen().is_empty());
     // The folder is trusted with nothing.
+    let mut number_of_parts = 0;
     for blob in fs::read_dir(carried.join("blobs/sha256")).unwrap() {
         let path = blob.unwrap().path();
         let bytes = fs::read(&path).unwrap();
@@ -196,16 +271,71 @@ fn policies_are_carried_in_a_folder() {
         let manifest = fs::read_to_string(installation.path().join("countersign.toml")).unwrap();
         fs::write(third.path().join("countersign.toml"), manifest).unwrap();
         let ran = third.run(&line);
+        let name = format!("sha256:{}", path.file_name().unwrap().to_str().unwrap());
         // Of what merely refers to the policy, nothing depends on it but the signature.
+        let is_part = parts.contains(&name);
+        number_of_parts += usize::from(is_part);
         if ran.status == 0 {
+            assert!(!is_part, "{name}");
             assert_eq!(third.evaluate().status, 0);
         } else {
+            assert_eq!(ran.status, 1, "{name}: {}", ran.stderr);
             assert!(!third.stored().contains(&layer(&published().0)), "{}", ran.stderr);
         }
         fs::write(&path, bytes).unwrap();
     }
+    assert_eq!(number_of_parts, parts.len());
     let exists = installation.run("policy export carried");
     assert!(exists.status == 1 && exists.stderr.contains("exists"), "{}", exists.stderr);
+}
+
+/// What was imported is a floor, as what was fetched is.
+#[test]
+fn an_older_version_does_not_come_back_in_a_folder() {
+    let (mut content, first) = published();
+    let second = changed(&mut content, |manifest| {
+        manifest["annotations"]["io.countersign.revision"] = "2".into();
+    });
+    let registry = StandIn::start(content, true);
+    let signers = "keys = [{ file = \"alice.pub\" }]";
+    let pin = |installation: &Installation, digest: Digest| {
+        installation.pin(&registry, &format!("@{digest}"), "", signers);
+    };
+    let [older, newer] = [first, second].map(|digest| {
+        let installation = Installation::new(&registry, &format!("@{digest}"), "");
+        ok(installation.run("fetch"));
+        ok(installation.run("policy export carried"));
+        installation
+    });
+    let import =
+        |from: &Installation| format!("policy import {}", from.path().join("carried").display());
+    let installation = Installation::new(&registry, &format!("@{second}"), "");
+    ok(installation.run(&import(&newer)));
+    pin(&installation, first);
+    refused(&installation.run(&import(&older)), "older-than-floor");
+    refused(&installation.run("fetch"), "older-than-floor");
+    ok(installation.run(&format!("{} --allow-older", import(&older))));
+    assert_eq!(installation.evaluate().status, 0);
+    // What a folder brings beside what is pinned is not in use.
+    ok(installation.run(&import(&newer)));
+    assert_eq!(installation.evaluate().status, 0);
+    // A version that is in use, and that another folder brought, stays the lowest.
+    let other = format!(
+        "\n[[binding]]\nname = \"other\"\npolicy = \"oci://{}/{REPOSITORY}@{second}\"\nscope = \"all\"\nmode = \"shadow\"\n",
+        registry.host()
+    );
+    let manifest = installation.path().join("countersign.toml");
+    fs::write(&manifest, fs::read_to_string(&manifest).unwrap() + &other).unwrap();
+    ok(installation.run(&import(&newer)));
+    assert_eq!(installation.evaluate().status, 0);
+}
+
+/// The digest of the configuration of the published policy.
+fn config(content: &Content) -> String {
+    let (_, digest) = published();
+    let (_, bytes) = &content.manifests[&(REPOSITORY.to_owned(), digest.to_string())];
+    let manifest: Value = serde_json::from_slice(bytes).unwrap();
+    manifest["config"]["digest"].as_str().unwrap().to_owned()
 }
 
 /// A policy that is text travels with the digest of its engine, which is verified by the rules of its own repository.
@@ -216,10 +346,10 @@ fn a_text_travels_with_its_engine() {
     let host = registry.host();
     let engine = format!("{host}/{REPOSITORY}@{engine}");
     let component = Digest::parse(&layer(&registry.content())).unwrap();
-    let publish = |component: Digest, own_settings: Option<&str>| {
+    let publish_settings = |settings: &[u8], component: Digest, own_settings: Option<&str>| {
         let policy = NewPolicy {
             content: NewContent::Text {
-                settings: br#"{"also":["team-a"],"also-max-ttl":1800}"#.to_vec(),
+                settings: settings.to_vec(),
                 engine: format!("oci://{engine}").parse().unwrap(),
                 component,
                 own_settings: own_settings.map(str::to_owned),
@@ -242,6 +372,10 @@ fn a_text_travels_with_its_engine() {
             .block_on(countersign_registry::publish(&client, &repository, &tag, &policy, None))
             .unwrap();
         published.reference.to_string()
+    };
+    let publish = |component: Digest, own_settings: Option<&str>| {
+        let settings = br#"{"also":["team-a"],"also-max-ttl":1800}"#;
+        publish_settings(settings, component, own_settings)
     };
     let text = publish(component, Some("also"));
     let installation = Installation::new(&registry, "@", "");
@@ -272,6 +406,20 @@ fn a_text_travels_with_its_engine() {
     manifest(&text, "settings = { team = \"b\" }", "alice");
     let decided = installation.evaluate();
     assert!(decided.status == 1 && decided.stderr.contains("also"), "{}", decided.stderr);
+    // A text that two readers could read differently is none, also where the binding gives settings.
+    let settings = br#"{"also":["team-a"],"also":["team-b"]}"#;
+    let twice = publish_settings(settings, component, Some("own"));
+    ok(installation.run(&format!("policy sign {twice} --key bob.pem")));
+    for more in ["", "settings = { team = \"b\" }"] {
+        manifest(&twice, more, "alice");
+        ok(installation.run("fetch"));
+        let decided = installation.evaluate();
+        assert!(
+            decided.status == 1 && decided.stderr.contains("appears twice"),
+            "{}",
+            decided.stderr
+        );
+    }
     // An engine that is another one than the text names.
     let other = publish(Digest::of(b"other"), None);
     ok(installation.run(&format!("policy sign {other} --key bob.pem")));
@@ -286,6 +434,16 @@ fn a_text_travels_with_its_engine() {
     assert!(decided.status == 1 && decided.stderr.contains("takes none"), "{}", decided.stderr);
     manifest(&plain, "", "alice");
     assert_eq!(installation.evaluate().status, 0);
+    // Its files are written all or not at all.
+    let pulled = installation.path().join("pulled");
+    fs::create_dir(&pulled).unwrap();
+    fs::write(pulled.join("settings.json"), "{}").unwrap();
+    let ran = installation.run(&format!("policy pull {plain} --output pulled"));
+    assert!(ran.status == 1 && ran.stderr.contains("exists"), "{}", ran.stderr);
+    assert!(!pulled.join("policy.wasm").exists());
+    fs::remove_file(pulled.join("settings.json")).unwrap();
+    ok(installation.run(&format!("policy pull {plain} --output pulled")));
+    assert!(pulled.join("settings.json").exists() && pulled.join("policy.wasm").exists());
     // It is a part of a release, and of a folder that is carried.
     configure_service(&installation);
     ok(installation.run("release stage --config issuer.toml"));

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use countersign::{BindingName, Limits};
+use countersign::{
+    BindingName, JsonError, Limits, MAX_SETTINGS_BYTES, MAX_SETTINGS_DEPTH, check_json,
+};
 use countersign_registry::{
     LOCK_EXTENSION, LoadPolicyError, LockFile, LockFileError, MAX_LOCK_BYTES, PolicyKeyError,
     PolicyStore, Reference, StoredPolicy, TrustPolicy, TrustPolicyError, TrustedKey, TrustedSigner,
@@ -76,6 +78,9 @@ pub enum PolicySourceError {
     /// The settings of a text policy are no object.
     #[error("{0}: the settings of the policy are no object")]
     NotObject(Reference),
+    /// The settings of a text policy are not JSON that has one meaning.
+    #[error("{0}: the settings of the policy: {1}")]
+    SettingsForm(Reference, Box<JsonError>),
 }
 
 /// The lock file of a manifest.
@@ -160,9 +165,12 @@ pub(crate) fn text_settings(
     let not_object = || PolicySourceError::NotObject(reference.clone());
     let key = policy.manifest.policy().engine.as_ref().and_then(|of| of.own_settings.clone());
     let key = key.ok_or_else(|| PolicySourceError::NoOwnSettings(entry.name.clone()))?;
+    // Before they are put together: a map drops a key that is there twice.
+    check_json(text.as_bytes(), MAX_SETTINGS_BYTES, MAX_SETTINGS_DEPTH)
+        .map_err(|problem| PolicySourceError::SettingsForm(reference.clone(), Box::new(problem)))?;
     let mut members: BTreeMap<String, Box<RawValue>> =
         serde_json::from_slice(text.as_bytes()).map_err(|_| not_object())?;
-    // A key twice, or anything else that is wrong, is found where settings are parsed.
+    // Whatever is wrong with these is found where settings are parsed.
     let given = std::str::from_utf8(&given).map_err(|_| not_object())?.to_owned();
     members.insert(key, RawValue::from_string(given).map_err(|_| not_object())?);
     serde_json::to_vec(&members).map(Some).map_err(|_| not_object())

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use countersign::{Digest, MAX_SETTINGS_BYTES};
-use countersign_registry::{LockFile, Reference, StoredPolicy};
+use countersign_registry::{LockFile, Reference, StoredPolicy, VerifiedLayer};
 use zeroize::Zeroize;
 
 use crate::error::DeploymentError;
@@ -32,6 +32,11 @@ pub(crate) struct SnapshotFile {
 impl SnapshotFile {
     pub(crate) fn new(bytes: Vec<u8>, secret: bool) -> Self {
         Self { digest: Digest::of(&bytes), bytes, secret }
+    }
+
+    /// The bytes of a layer, whose digest is known.
+    fn of_layer(layer: &VerifiedLayer) -> Self {
+        Self { digest: layer.digest(), bytes: layer.as_bytes().to_vec(), secret: false }
     }
 }
 
@@ -323,10 +328,10 @@ impl Reader<'_> {
             Err(error) => self.refuse(path, reference, error),
             Ok(settings) => {
                 if !self.snapshot.has(&place) {
-                    self.insert(place, policy.component.as_bytes().to_vec());
+                    self.insert(place, SnapshotFile::of_layer(&policy.component));
                 }
                 if let Some((name, settings)) = binding.text_settings().zip(settings) {
-                    self.insert(place_of(path, &name), settings);
+                    self.insert(place_of(path, &name), SnapshotFile::new(settings, false));
                 }
             }
         }
@@ -339,8 +344,7 @@ impl Reader<'_> {
     }
 
     /// Puts bytes that were verified in their place.
-    fn insert(&mut self, place: PathBuf, bytes: Vec<u8>) {
-        let file = SnapshotFile::new(bytes, false);
+    fn insert(&mut self, place: PathBuf, file: SnapshotFile) {
         let file = match self.before.files.get(&place) {
             Some(Ok(same)) if same.digest == file.digest => Arc::clone(same),
             _ => Arc::new(file),

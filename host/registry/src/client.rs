@@ -23,7 +23,7 @@ pub struct RegistryClient {
     clients: Mutex<HashMap<RegistryName, Client>>,
     /// Bearer tokens by registry and scope.
     tokens: Mutex<HashMap<(RegistryName, String), Zeroizing<String>>>,
-    /// The token endpoints that were shown no credential, by registry: for the message where access is denied.
+    /// Advice about the token endpoints that were shown no credential, by registry: for the message where access is denied.
     withheld: Mutex<HashMap<RegistryName, String>>,
     timing: Timing,
 }
@@ -44,7 +44,7 @@ pub struct RegistryOptions {
     pub plain_http: bool,
     /// Hosts (`host` or `host:port`) beside its own whose token endpoints get its credential.
     pub token_hosts: Vec<RegistryName>,
-    /// The time within which an answer has to be there, in the place of [`Timing::request`].
+    /// The time within which an answer has to be there, in the place of [`Timing::request`] and [`Timing::idle`].
     pub timeout: Option<Duration>,
 }
 
@@ -259,8 +259,8 @@ impl RegistryClient {
             problem: problem.to_owned(),
         };
         let options = self.options(registry);
-        let idle =
-            options.timeout.map_or(self.timing.idle, |timeout| timeout.min(self.timing.idle));
+        // The wait for the head of an answer counts as one between two parts, so a registry that may take longer may here.
+        let idle = options.timeout.unwrap_or(self.timing.idle);
         let mut builder = Client::builder()
             .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")))
             // Followed by hand, since what may be followed differs.

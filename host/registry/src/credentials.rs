@@ -6,6 +6,8 @@ use std::fmt;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -201,43 +203,10 @@ fn ask_helper(helper: &str, registry: &str) -> Result<Option<Credential>, Creden
     if !is_name {
         return Err(failed("has a name that is none"));
     }
-    let mut child = Command::new(format!("docker-credential-{helper}"))
-        .arg("get")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        // It may repeat what it was given.
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|_| failed("is not installed"))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A helper that ends early has its say by its status.
-        let _ = stdin.write_all(registry.as_bytes());
-    }
-    let stdout = child.stdout.take();
-    let reader = std::thread::spawn(move || {
-        let mut answer = Zeroizing::new(Vec::new());
-        if let Some(stdout) = stdout {
-            let _ = stdout.take(MAX_CREDENTIALS_BYTES).read_to_end(&mut answer);
-        }
-        answer
-    });
-    let begin = Instant::now();
-    let status = loop {
-        match child.try_wait() {
-            Ok(Some(status)) => break status,
-            Ok(None) if begin.elapsed() < HELPER_TIMEOUT => {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            _ => {
-                // It is gone already, or the system ends it.
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(failed("did not answer in time"));
-            }
-        }
-    };
-    let answer = reader.join().map_err(|_| failed("gave no answer"))?;
-    if !status.success() {
+    let mut command = Command::new(format!("docker-credential-{helper}"));
+    command.arg("get");
+    let (success, answer) = run_helper(command, registry, HELPER_TIMEOUT).map_err(failed)?;
+    if !success {
         let text = String::from_utf8_lossy(&answer);
         // The one error that helpers agree on.
         if text.contains("credentials not found in native keychain") {
@@ -251,6 +220,55 @@ fn ask_helper(helper: &str, registry: &str) -> Result<Option<Credential>, Creden
         TOKEN_USER => Credential::Identity(answer.secret),
         _ => Credential::Basic { user: answer.username, password: answer.secret },
     }))
+}
+
+/// Runs a helper, and returns whether it succeeded and what it wrote; or the problem.
+fn run_helper(
+    mut command: Command,
+    registry: &str,
+    within: Duration,
+) -> Result<(bool, Zeroizing<Vec<u8>>), &'static str> {
+    let deadline = Instant::now() + within;
+    let late = "did not answer in time";
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        // It may repeat what it was given.
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|_| "is not installed")?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A helper that ends early has its say by its status.
+        let _ = stdin.write_all(registry.as_bytes());
+    }
+    let stdout = child.stdout.take();
+    let (send, receive) = mpsc::channel();
+    // Never joined: another process, such as an agent that the helper starts, may hold the pipe open for ever.
+    thread::spawn(move || {
+        let mut answer = Zeroizing::new(Vec::new());
+        if let Some(stdout) = stdout {
+            let _ = stdout.take(MAX_CREDENTIALS_BYTES).read_to_end(&mut answer);
+        }
+        // Nobody waits for one that is late.
+        let _ = send.send(answer);
+    });
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            _ => {
+                // It is gone already, or the system ends it.
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(late);
+            }
+        }
+    };
+    let left = deadline.saturating_duration_since(Instant::now());
+    let answer = receive.recv_timeout(left).map_err(|_| late)?;
+    Ok((status.success(), answer))
 }
 
 #[cfg(test)]
@@ -294,6 +312,21 @@ mod tests {
             let file = format!(r#"{{"credHelpers":{{"r.example":"{helper}"}}}}"#);
             assert!(found(&file, "r.example/a").is_err(), "{helper}");
         }
+    }
+
+    /// An agent that a helper starts may keep its output open for ever.
+    #[cfg(unix)]
+    #[test]
+    fn a_helper_has_to_answer_in_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("fifo");
+        assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        let mut command = Command::new("sh");
+        // The process in the background has the output of the helper, until somebody opens the pipe.
+        command.args(["-c", "read host; (read line < \"$0\") & exit 0"]).arg(&fifo);
+        let ran = run_helper(command, "r.example", Duration::from_secs(1));
+        assert_eq!(ran.unwrap_err(), "did not answer in time");
+        std::fs::write(&fifo, "\n").unwrap();
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::artifact::{MAX_SETTINGS_LAYER_BYTES, MAX_SIDE_BYTES};
 use crate::client::{ClientError, RegistryClient};
 use crate::layout::{LayoutError, OciLayout};
 use crate::oci::{MAX_MANIFEST_BYTES, ManifestFormError};
-use crate::reference::{PinnedReference, RegistryName, Repository};
+use crate::reference::{PinnedReference, RegistryName};
 use crate::store::{PolicyStore, StoreError};
 use crate::trust::{FoundSignatures, LayerError, TrustPolicy, VerifiedManifest, VerifyError};
 
@@ -162,9 +162,12 @@ impl Fetcher<'_> {
     fn stored(&self, reference: &PinnedReference, floor: u64, now: u64) -> Option<Fetched> {
         let manifest = self.store.verified(reference, self.trust, floor, now).ok()?;
         let of = |manifest: &VerifiedManifest| {
+            // The configuration decides nothing, and whoever carries the policy elsewhere needs it.
+            let config = manifest.policy().config.digest;
             let has_sides = manifest
                 .policy()
                 .sides()
+                .chain([config])
                 .map(|digest| self.store.blob(digest, MAX_SIDE_BYTES))
                 .all(|side| matches!(side, Ok(Some(_))));
             has_sides && self.store.layer(manifest, limit_of(manifest)).is_ok()
@@ -230,11 +233,9 @@ impl Fetcher<'_> {
             return Err(refused(VerifyError::Digest { found: digest, expected }));
         }
         let mut found = self.signatures(place, reference).await?;
-        for bundle in self.store.signatures(reference.digest)? {
-            if !found.bundles.contains(&bundle) {
-                found.bundles.push(bundle);
-            }
-        }
+        // Those of the store first: of several bundles of one key the first one is kept, so that the store gets no further
+        // one with each fetch.
+        found.bundles.splice(0..0, self.store.signatures(reference.digest)?);
         let manifest = self.trust.verify(reference, &bytes, &found, floor, now).map_err(refused)?;
         if is_engine && manifest.policy().engine.is_some() {
             let (reference, engine) = (reference.clone(), reference.clone());
@@ -256,7 +257,10 @@ impl Fetcher<'_> {
         let bytes_of_layer = self.blob(place, reference, layer.digest, Some(layer.size)).await?;
         let verified = manifest.layer(bytes_of_layer).map_err(too_large)?;
         blobs.push(verified.into_bytes());
-        Ok(Content { manifest, bytes, bundles: found.bundles, blobs })
+        // The others mean nothing, and the store reads so many alone.
+        let bundles = manifest.signatures().iter().filter_map(|at| found.bundles.get(*at));
+        let bundles = bundles.cloned().collect();
+        Ok(Content { manifest, bytes, bundles, blobs })
     }
 
     async fn manifest(
@@ -364,18 +368,6 @@ fn client_error(reference: &PinnedReference) -> impl Fn(ClientError) -> FetchPol
 }
 
 impl RegistryClient {
-    /// The reference to the manifest that a tag names now. Nothing about it is verified.
-    ///
-    /// # Errors
-    /// When there is none, or the registry does not answer.
-    pub async fn pin(
-        &self,
-        repository: &Repository,
-        tag: &crate::reference::Tag,
-    ) -> Result<PinnedReference, ClientError> {
-        Ok(repository.pinned(self.tagged(repository, tag).await?.digest))
-    }
-
     /// The manifest and the bundles of a reference as the registry has them, for people to look at.
     ///
     /// # Errors

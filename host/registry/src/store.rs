@@ -44,7 +44,7 @@ pub struct PolicyStore {
 #[non_exhaustive]
 pub enum StoreError {
     /// The system refuses.
-    #[error("{}", .path.display())]
+    #[error("{} (store-io)", .path.display())]
     Io {
         /// The file, or the folder.
         path: PathBuf,
@@ -52,15 +52,28 @@ pub enum StoreError {
         source: io::Error,
     },
     /// A file is not what was written.
-    #[error("{}: {problem}; `countersign fetch` fetches it again", .path.display())]
+    #[error("{}: {problem}; `countersign fetch` fetches it again (store-damaged)", .path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
         /// The problem.
         problem: String,
     },
+    /// The floor of a repository is not what was written. Fetching anew does not say what it was.
+    #[error(
+        "{}: {problem}; which revisions of `{repository}` were accepted is not known; `countersign fetch --allow-older` accepts \
+         what the manifest pins (floor-damaged)", .path.display()
+    )]
+    Floor {
+        /// The file.
+        path: PathBuf,
+        /// The repository.
+        repository: Repository,
+        /// The problem.
+        problem: String,
+    },
     /// A file is longer than its bound.
-    #[error("{}: more than {limit} bytes", .path.display())]
+    #[error("{}: more than {limit} bytes (store-too-large)", .path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -75,6 +88,7 @@ impl StoreError {
         match self {
             Self::Io { .. } => "store-io",
             Self::Damaged { .. } => "store-damaged",
+            Self::Floor { .. } => "floor-damaged",
             Self::TooLarge { .. } => "store-too-large",
         }
     }
@@ -116,6 +130,15 @@ impl PolicyStore {
         read_verified(&self.blob_path(digest), digest, limit)
     }
 
+    /// Reads content of at most `limit` bytes that the caller compares with its digest; `None` where it is not there.
+    pub(crate) fn unverified_blob(
+        &self,
+        digest: Digest,
+        limit: u64,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        read(&self.blob_path(digest), limit)
+    }
+
     /// Keeps content. Costs a read where it is there already.
     ///
     /// # Errors
@@ -126,10 +149,10 @@ impl PolicyStore {
         Ok(digest)
     }
 
-    /// The bundles that were found with a manifest, in the order of their digests.
+    /// The bundles that were found with a manifest, in the order of their digests. One that is damaged is none.
     ///
     /// # Errors
-    /// When one is damaged, or cannot be read.
+    /// When the system refuses.
     pub(crate) fn signatures(&self, manifest: Digest) -> Result<Vec<Vec<u8>>, StoreError> {
         let folder = self.signatures_path(manifest);
         let io = |source| StoreError::Io { path: folder.clone(), source };
@@ -149,7 +172,13 @@ impl PolicyStore {
         let mut bundles = Vec::new();
         for digest in digests {
             let path = folder.join(hex(digest));
-            bundles.extend(read_verified(&path, digest, MAX_BUNDLE_BYTES as u64)?);
+            match read_verified(&path, digest, MAX_BUNDLE_BYTES as u64) {
+                Ok(bundle) => bundles.extend(bundle),
+                // Without it too few may have signed, which refuses and lets a fetch bring it again. An error would refuse
+                // where the others are enough, and stop that fetch.
+                Err(StoreError::Damaged { .. } | StoreError::TooLarge { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(bundles)
     }
@@ -175,8 +204,20 @@ impl PolicyStore {
     /// When it cannot be read. A guess could let an older version back.
     pub fn floor(&self, repository: &Repository) -> Result<u64, StoreError> {
         let path = self.floor_path(repository);
-        let Some(bytes) = read(&path, MAX_FLOOR_BYTES)? else { return Ok(0) };
-        let damaged = |problem: String| StoreError::Damaged { path: path.clone(), problem };
+        let damaged = |problem: String| StoreError::Floor {
+            path: path.clone(),
+            repository: repository.clone(),
+            problem,
+        };
+        let bytes = match read(&path, MAX_FLOOR_BYTES) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Ok(0),
+            Err(StoreError::Damaged { problem, .. }) => return Err(damaged(problem)),
+            Err(StoreError::TooLarge { limit, .. }) => {
+                return Err(damaged(format!("more than {limit} bytes")));
+            }
+            Err(error) => return Err(error),
+        };
         let floor: Floor =
             serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
         if floor.repository != repository.to_string() {
@@ -185,32 +226,56 @@ impl PolicyStore {
         Ok(floor.revision)
     }
 
-    /// Sets the lowest revision of a repository that is accepted, also to a lower one: the caller says why.
+    /// Raises the lowest revision of a repository that is accepted.
     ///
     /// # Errors
-    /// When it cannot be written; the one before stays.
-    pub fn set_floor(&self, repository: &Repository, revision: u64) -> Result<(), StoreError> {
-        if self.floor(repository).is_ok_and(|floor| floor == revision) {
+    /// When it cannot be read or written; the one before stays.
+    pub fn raise_floor(&self, repository: &Repository, revision: u64) -> Result<(), StoreError> {
+        // A look, so that what is right already needs no right to write.
+        if self.floor(repository)? >= revision {
             return Ok(());
         }
         let lock = self.lock()?;
+        // Another process may have raised it before this one had the lock.
+        if self.floor(repository)? >= revision {
+            return Ok(());
+        }
+        self.put_floor(&lock, repository, revision)
+    }
+
+    /// Lowers the lowest revision of a repository that is accepted, where it is higher, and sets it where it is damaged: the
+    /// caller says why.
+    ///
+    /// # Errors
+    /// When it cannot be read or written; the one before stays.
+    pub fn lower_floor(&self, repository: &Repository, revision: u64) -> Result<(), StoreError> {
+        let is_lower = || match self.floor(repository) {
+            Ok(floor) => Ok(floor <= revision),
+            Err(StoreError::Floor { .. }) => Ok(false),
+            Err(error) => Err(error),
+        };
+        if is_lower()? {
+            return Ok(());
+        }
+        let lock = self.lock()?;
+        if is_lower()? {
+            return Ok(());
+        }
+        self.put_floor(&lock, repository, revision)
+    }
+
+    fn put_floor(
+        &self,
+        lock: &StoreLock,
+        repository: &Repository,
+        revision: u64,
+    ) -> Result<(), StoreError> {
         let path = self.floor_path(repository);
         let floor = Floor { repository: repository.to_string(), revision };
         let json = serde_json::to_vec(&floor);
         let json =
             json.map_err(|error| StoreError::Io { path: path.clone(), source: error.into() })?;
-        self.put(&lock, &path, &json)
-    }
-
-    /// Raises the lowest revision of a repository that is accepted.
-    ///
-    /// # Errors
-    /// Those of [`PolicyStore::set_floor`].
-    pub fn raise_floor(&self, repository: &Repository, revision: u64) -> Result<(), StoreError> {
-        if self.floor(repository)? < revision {
-            self.set_floor(repository, revision)?;
-        }
-        Ok(())
+        self.put(lock, &path, &json)
     }
 
     /// Waits until nobody else writes. Makes the folders where they are missing, and removes what a process that ended has

@@ -1,6 +1,6 @@
 //! Rules about who may sign which repository, and the verification by them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use countersign::Digest;
@@ -159,6 +159,16 @@ pub struct VerifiedManifest {
     reference: PinnedReference,
     policy: PolicyManifest,
     signers: Vec<Digest>,
+    /// The places of the bundles that keys of the rule have signed, one for each key.
+    signatures: Vec<usize>,
+}
+
+/// The signatures of a manifest that are by keys of a rule.
+struct Signed {
+    /// The keys whose time it is.
+    signers: Vec<Digest>,
+    /// The places of the bundles, one for each key, also of one whose time it is not.
+    signatures: Vec<usize>,
 }
 
 impl TrustPolicy {
@@ -221,13 +231,13 @@ impl TrustPolicy {
         }
         let rule = self.rule(&reference.repository);
         let rule = rule.ok_or_else(|| VerifyError::NoRule(reference.repository.clone()))?;
-        let signers = rule.signers(digest, found, now)?;
+        let Signed { signers, signatures } = rule.signers(digest, found, now)?;
         let policy = PolicyManifest::of(&ImageManifest::parse(manifest)?)?;
         if policy.revision < floor {
             let repository = reference.repository.clone();
             return Err(VerifyError::Older { repository, found: policy.revision, floor });
         }
-        Ok(VerifiedManifest { reference: reference.clone(), policy, signers })
+        Ok(VerifiedManifest { reference: reference.clone(), policy, signers, signatures })
     }
 }
 
@@ -238,13 +248,13 @@ impl TrustedSigner {
         manifest: Digest,
         found: &FoundSignatures,
         now: u64,
-    ) -> Result<Vec<Digest>, VerifyError> {
+    ) -> Result<Signed, VerifyError> {
         let keys: Vec<&VerificationKey> = self.keys.iter().map(|key| &key.key).collect();
-        let mut signed = BTreeSet::new();
+        let mut signed = BTreeMap::new();
         let mut worst = None;
-        for bundle in &found.bundles {
+        for (place, bundle) in found.bundles.iter().enumerate() {
             match bundle::verify(bundle, manifest, &keys) {
-                Ok(key) => drop(signed.insert(key)),
+                Ok(key) => drop(signed.entry(key).or_insert(place)),
                 // The one that came furthest says most about what is wrong.
                 Err(error) => worst = worst.max(Some(error)),
             }
@@ -255,7 +265,8 @@ impl TrustedSigner {
                 None => VerifyError::Unsigned { legacy: found.legacy },
             });
         }
-        let signed: Vec<_> = signed.into_iter().filter_map(|at| self.keys.get(at)).collect();
+        let signatures = signed.values().copied().collect();
+        let signed: Vec<_> = signed.keys().filter_map(|at| self.keys.get(*at)).collect();
         let is_early = |key: &&&TrustedKey| key.not_before.is_some_and(|from| now < from);
         let is_late = |key: &&&TrustedKey| key.not_after.is_some_and(|until| now >= until);
         let (early, late) =
@@ -263,7 +274,7 @@ impl TrustedSigner {
         let valid = signed.iter().filter(|key| !is_early(key) && !is_late(key));
         let valid: Vec<_> = valid.map(|key| key.key.id()).collect();
         if valid.len() >= self.threshold {
-            return Ok(valid);
+            return Ok(Signed { signers: valid, signatures });
         }
         Err(if valid.len() + late >= self.threshold {
             VerifyError::Expired
@@ -291,6 +302,12 @@ impl VerifiedManifest {
         &self.signers
     }
 
+    /// The places of the bundles, among those that were found, that count as signatures: one for each key, since anybody can
+    /// write a signature of somebody's anew, with another hint in its bundle.
+    pub(crate) fn signatures(&self) -> &[usize] {
+        &self.signatures
+    }
+
     /// Makes the layer of it of bytes that have its length and its digest.
     ///
     /// # Errors
@@ -302,7 +319,7 @@ impl VerifiedManifest {
             return Err(LayerError::Size { found, expected });
         }
         match Digest::of(&bytes) {
-            found if found == expected.digest => Ok(VerifiedLayer(bytes)),
+            found if found == expected.digest => Ok(VerifiedLayer { bytes, digest: found }),
             found => Err(LayerError::Digest { found, expected: expected.digest }),
         }
     }
@@ -315,23 +332,31 @@ impl fmt::Debug for VerifiedManifest {
 }
 
 /// The bytes of a layer of a verified manifest.
-pub struct VerifiedLayer(Vec<u8>);
+pub struct VerifiedLayer {
+    bytes: Vec<u8>,
+    digest: Digest,
+}
 
 impl VerifiedLayer {
     /// The bytes.
     pub fn into_bytes(self) -> Vec<u8> {
-        self.0
+        self.bytes
     }
 
     /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        &self.bytes
+    }
+
+    /// Their digest.
+    pub fn digest(&self) -> Digest {
+        self.digest
     }
 }
 
 impl fmt::Debug for VerifiedLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "VerifiedLayer({} bytes)", self.0.len())
+        write!(f, "VerifiedLayer({} bytes)", self.bytes.len())
     }
 }
 

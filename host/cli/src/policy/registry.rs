@@ -91,7 +91,8 @@ impl Fetch {
         }
         let source = Source::Registry(&registries.client);
         let fetched = fetch_all(&registries, source, &wanted, self.allow_older)?;
-        set_floors(&registries, &fetched, self.allow_older)?;
+        let in_use = fetched.iter().map(|fetched| &fetched.manifest);
+        set_floors(&registries, in_use, self.allow_older)?;
         print(&fetched, self.format)?;
         Ok(Exit::Success)
     }
@@ -128,17 +129,19 @@ fn fetch_all(
     })
 }
 
-/// Raises the floors of repositories to what is in use, or sets them to it where that may be older.
-fn set_floors(registries: &PolicyRegistries, fetched: &[Fetched], allow_older: bool) -> Result<()> {
-    let in_use = fetched.iter().map(|fetched| {
-        let manifest = &fetched.manifest;
-        (manifest.reference().repository.clone(), manifest.policy().revision)
-    });
+/// Raises the floors of repositories to what is in use, and lowers them to it before where that may be older.
+fn set_floors<'m>(
+    registries: &PolicyRegistries,
+    in_use: impl IntoIterator<Item = &'m VerifiedManifest>,
+    allow_older: bool,
+) -> Result<()> {
+    let in_use = in_use
+        .into_iter()
+        .map(|manifest| (manifest.reference().repository.clone(), manifest.policy().revision));
     let in_use: Vec<(Repository, u64)> = in_use.collect();
     if allow_older {
         for (repository, revision) in &in_use {
-            let floor = registries.store.floor(repository)?;
-            registries.store.set_floor(repository, floor.min(*revision))?;
+            registries.store.lower_floor(repository, *revision)?;
         }
     }
     Ok(registries.store.raise_floors(in_use)?)

@@ -52,14 +52,19 @@ pub(crate) fn run(
     lock: Option<&LockFile>,
 ) -> Result<BTreeMap<String, u64>> {
     let mut passed: BTreeMap<String, u64> = BTreeMap::new();
+    let has_references = bundle.manifest.bindings.iter().any(|entry| entry.reference().is_some());
+    // Once, also where thousands of bindings name policies of registries.
+    let registries = match has_references {
+        true => Some((PolicyRegistries::read(manifest)?, clock::now(None)?)),
+        false => None,
+    };
     for entry in &bundle.manifest.bindings {
         if passed.contains_key(&entry.policy) {
             continue;
         }
-        if let Some(reference) = entry.reference() {
-            let registries = PolicyRegistries::read(manifest)?;
+        if let Some((reference, (registries, now))) = entry.reference().zip(registries.as_ref()) {
             let lock = lock.unwrap_or(&registries.lock);
-            let Some(shipped) = registries.cases(lock, reference, clock::now(None)?)? else {
+            let Some(shipped) = registries.cases(lock, reference, *now)? else {
                 continue;
             };
             let component = bundle.file(&entry.policy).context("the component was not read")?;

@@ -147,10 +147,8 @@ impl RegistryClient {
     /// Advice where access is denied.
     pub(super) fn hint(&self, ask: &Ask<'_>) -> String {
         let withheld = self.withheld.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(host) = withheld.get(ask.place) {
-            return format!(
-                "; the credential is not sent to {host}: list it in `token-hosts` of the `[[registry]]`"
-            );
+        if let Some(advice) = withheld.get(ask.place) {
+            return advice.clone();
         }
         match self.sends_credentials(ask.place) {
             true => {
@@ -206,12 +204,23 @@ impl RegistryClient {
                 self.options(ask.place).token_hosts.contains(host)
                     || (ask.place.as_str(), host.as_str()) == DOCKER
             });
-        // A registry names its token endpoint. Where it names one that the operator has not, it gets no credential of theirs.
-        if let Some(host) = host.as_ref().filter(|_| credential.is_some() && !is_known) {
+        // A registry names its token endpoint. Where it names one that the operator has not, it gets no credential of theirs;
+        // nor where the operator has, and everybody on the way could read it.
+        let is_readable = is_plain && !host.as_ref().is_some_and(RegistryName::is_loopback);
+        let advice = host.as_ref().and_then(|host| match (is_known, is_readable) {
+            (true, false) => None,
+            (false, _) => Some(format!(
+                "; the credential is not sent to {host}: list it in `token-hosts` of the `[[registry]]`"
+            )),
+            (true, true) => Some(format!(
+                "; the credential is not sent to {host}: its token endpoint is without TLS"
+            )),
+        });
+        if let Some(advice) = advice.filter(|_| credential.is_some()) {
             let mut withheld = self.withheld.lock().unwrap_or_else(PoisonError::into_inner);
-            withheld.insert(ask.place.clone(), host.to_string());
+            withheld.insert(ask.place.clone(), advice);
         }
-        let credential = credential.filter(|_| is_known);
+        let credential = credential.filter(|_| is_known && !is_readable);
         let client = self.client(ask.place)?;
         let scope = ask.scope();
         let request = match credential {

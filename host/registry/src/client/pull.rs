@@ -58,7 +58,8 @@ impl RegistryClient {
         Ok(Pulled { digest: Digest::of(&answer.body), bytes: answer.body })
     }
 
-    /// The digest of the manifest that a tag names now, as the registry says it: for a look whether it has moved.
+    /// The digest of the manifest that a tag names now, as the registry says it. Nothing about it is verified: fetching by it
+    /// is.
     ///
     /// # Errors
     /// When there is none, or the registry does not answer.

@@ -37,7 +37,7 @@ pub struct StoredCases {
 #[non_exhaustive]
 pub enum LoadPolicyError {
     /// It is not there.
-    #[error("{0}: not in the store {1}; `countersign fetch` fetches it")]
+    #[error("{0}: not in the store {1}; `countersign fetch` fetches it (not-in-store)")]
     Missing(PinnedReference, String),
     /// It is not trusted.
     #[error("{reference}: {problem} ({})", .problem.code())]
@@ -56,7 +56,9 @@ pub enum LoadPolicyError {
         problem: Box<LayerError>,
     },
     /// The engine of a text policy is another component than the text names, or no component.
-    #[error("{reference}: the engine has the component {found}, and the policy names {expected}")]
+    #[error(
+        "{reference}: the engine has the component {found}, and the policy names {expected} (engine-mismatch)"
+    )]
     Engine {
         /// The text policy.
         reference: PinnedReference,
@@ -164,9 +166,13 @@ impl PolicyStore {
         if layer.size > limit {
             return Err(refused(LayerError::TooLarge { size: layer.size, limit }));
         }
-        let bytes = self.blob(layer.digest, layer.size)?;
+        // Once: hashing a component takes longer than reading it, and a service does so at each poll.
+        let bytes = self.unverified_blob(layer.digest, layer.size)?;
         let bytes = bytes.ok_or_else(|| self.missing(reference))?;
-        manifest.layer(bytes).map_err(refused)
+        manifest.layer(bytes).map_err(|problem| {
+            let (path, problem) = (self.blob_path(layer.digest), problem.to_string());
+            StoreError::Damaged { path, problem }.into()
+        })
     }
 
     fn missing(&self, reference: &PinnedReference) -> LoadPolicyError {

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use countersign::Limits;
-use countersign_registry::{OciLayout, Source};
+use countersign_deployment::PolicyRegistries;
+use countersign_registry::{Fetched, OciLayout, Source, VerifiedManifest};
 
 use super::{ManifestArgument, fetch_all, not_locked, print, set_floors};
 use crate::output::{self, Exit, Format};
@@ -38,7 +39,7 @@ Examples:
   countersign policy import file://policies-2026-01
 
 Each policy is verified by the `[[trusted-signer]]`s of the manifest, as one that comes from a registry is: the folder is trusted
-with nothing.
+with nothing. What is older than what the manifest pins of it is refused from then on, as after `countersign fetch`.
 
 The JSON is that of `countersign fetch`.
 
@@ -95,6 +96,23 @@ impl Export {
     }
 }
 
+/// The manifests that are in use: what is pinned, out of the folder or, where it was there already, out of the store. What
+/// else the folder has, such as engines, says nothing about versions.
+fn in_use(registries: &PolicyRegistries, fetched: &[Fetched]) -> Result<Vec<VerifiedManifest>> {
+    let (limit, now) = (Limits::CEILING.component_bytes, clock::now(None)?);
+    let pinned = registries.pinned().into_iter().filter_map(|(_, pinned)| pinned);
+    let in_use = pinned.filter_map(|pinned| {
+        let manifests = fetched.iter().map(|fetched| &fetched.manifest);
+        let of_folder = manifests.into_iter().find(|manifest| *manifest.reference() == pinned);
+        // One that cannot be loaded is not in use.
+        of_folder.cloned().or_else(|| {
+            let stored = registries.store.load(&pinned, &registries.trust, limit, now);
+            stored.ok().map(|stored| stored.manifest)
+        })
+    });
+    Ok(in_use.collect())
+}
+
 impl Import {
     pub(crate) fn run(&self) -> Result<Exit> {
         let folder = folder(&self.folder)?;
@@ -109,9 +127,7 @@ impl Import {
         }
         let source = Source::Layout(&layout);
         let fetched = fetch_all(&registries, source, &references, self.allow_older)?;
-        if self.allow_older {
-            set_floors(&registries, &fetched, true)?;
-        }
+        set_floors(&registries, &in_use(&registries, &fetched)?, self.allow_older)?;
         print(&fetched, self.format)?;
         Ok(Exit::Success)
     }

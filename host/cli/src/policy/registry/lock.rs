@@ -121,9 +121,10 @@ fn write(
     for (reference, pinned) in registries.pinned() {
         let target = match (&reference, pinned) {
             (Reference::Tagged(repository, tag), pinned) if moves(&reference, pinned.as_ref()) => {
-                let pin = async { Ok(registries.client.pin(repository, tag).await?) };
-                progress::with_spinner("asking the registry", || wait_for(pin))
-                    .map_err(|error| with_code(error, &reference))?
+                let digest = async { Ok(registries.client.resolve(repository, tag).await?) };
+                let digest = progress::with_spinner("asking the registry", || wait_for(digest))
+                    .map_err(|error| with_code(error, &reference))?;
+                repository.pinned(digest)
             }
             (_, Some(pinned)) => pinned,
             (_, None) => bail!("{reference}: not pinned"),
@@ -154,7 +155,7 @@ fn write(
         }
     }
     registries.write_lock(&lock)?;
-    set_floors(&registries, &fetched, allow_older)?;
+    set_floors(&registries, fetched.iter().map(|fetched| &fetched.manifest), allow_older)?;
     print(&fetched, format)?;
     output::status(&format!("wrote {}", registries.lock_path().display()));
     Ok(Exit::Success)

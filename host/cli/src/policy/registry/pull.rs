@@ -49,8 +49,9 @@ impl Pull {
         let pinned = match &self.reference {
             Reference::Pinned(pinned) => pinned.clone(),
             Reference::Tagged(repository, tag) => {
-                let pin = async { Ok(registries.client.pin(repository, tag).await?) };
-                progress::with_spinner("asking the registry", || wait_for(pin))?
+                let digest = async { Ok(registries.client.resolve(repository, tag).await?) };
+                let digest = progress::with_spinner("asking the registry", || wait_for(digest))?;
+                repository.pinned(digest)
             }
         };
         let source = Source::Registry(&registries.client);
@@ -67,14 +68,16 @@ impl Pull {
             ("cases.toml", cases),
             ("run.json", run),
         ];
+        let written = written.into_iter();
+        let written = written.filter_map(|(name, bytes)| Some((self.output.join(name), bytes?)));
+        let written: Vec<_> = written.collect();
+        // All before any is written: a folder with a part of a policy is none.
+        if let Some((path, _)) = written.iter().find(|(path, _)| path.exists()) {
+            bail!("{}: exists; name another folder with --output", path.display());
+        }
         std::fs::create_dir_all(&self.output).with_context(|| self.output.display().to_string())?;
-        for (name, bytes) in written {
-            let Some(bytes) = bytes else { continue };
-            let path = self.output.join(name);
-            if path.exists() {
-                bail!("{}: exists; name another folder with --output", path.display());
-            }
-            files::replace(&path, &bytes, false)?;
+        for (path, bytes) in &written {
+            files::replace(path, bytes, false)?;
         }
         print(&fetched, self.format)?;
         Ok(Exit::Success)
