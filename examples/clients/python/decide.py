@@ -33,6 +33,16 @@ class NoDecision(Exception):
     """There is no answer that can be acted on: refuse."""
 
 
+class NoRedirects(urllib.request.HTTPRedirectHandler):
+    """The API key is for the service alone, and so is the answer of it alone."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+OPENER = urllib.request.build_opener(NoRedirects)
+
+
 def decide(url: str, api_key: str, run: object, audience: str, ttl_seconds: int) -> Decision:
     """Asks for a decision. Raises `NoDecision` unless there is one."""
     body = json.dumps({"run": run, "audiences": [audience], "ttl_seconds": ttl_seconds})
@@ -43,7 +53,7 @@ def decide(url: str, api_key: str, run: object, audience: str, ttl_seconds: int)
         method="POST",
     )
     try:
-        with urllib.request.urlopen(request, timeout=10) as response:
+        with OPENER.open(request, timeout=10) as response:
             status, text = response.status, response.read(MAX_RESPONSE)
     except urllib.error.HTTPError as error:
         raise NoDecision(f"status {error.code}: {error.read(MAX_RESPONSE).decode()}") from error

@@ -183,10 +183,6 @@ impl Serve {
             let sink: Arc<dyn TraceSink> = Arc::<TraceExporter>::clone(traces);
             service.collect_traces(sink, traces.dropped());
         }
-        #[cfg(unix)]
-        if let Some(signer) = &signer {
-            signer.attach(&service)?;
-        }
         if let Some(tls) = &tls {
             reload::show_certificate(&service, tls);
         }
@@ -198,6 +194,10 @@ impl Serve {
         runtime.block_on(async {
             // Before the first decision, so that none is before the steps that led to its policies.
             releases.begin(&service).await?;
+            #[cfg(unix)]
+            if let Some(signer) = &signer {
+                signer.attach(&service)?;
+            }
             let (of_reload, of_releases) = (Arc::clone(&service), Arc::clone(&releases));
             reload::watch(of_reload, of_releases, tls.clone(), sighup, snapshot);
             registries::watch(Arc::clone(&service), Arc::clone(&releases), self.cache.clone());

@@ -242,8 +242,9 @@ fn runs_follow_their_jobs_through_breaks_and_lost_changes() {
     assert_eq!(watcher.next(), line("registered", A));
     fs::write(folder.path().join("token"), "second\n").unwrap();
     assert_eq!(watcher.next(), line("registered", B));
-    assert_eq!(watcher.next(), line("finished", A));
+    // Runs whose Jobs are gone end first.
     assert_eq!(watcher.next(), line("finished", B));
+    assert_eq!(watcher.next(), line("finished", A));
     assert_eq!(watcher.next(), line("refused", C));
     assert_eq!(watcher.next(), line("registered", D));
     assert_eq!(watcher.next(), line("finished", D));

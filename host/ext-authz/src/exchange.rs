@@ -64,9 +64,7 @@ pub(crate) fn asked(
     if http.path.contains('?') || !http.query.is_empty() {
         return Err(Request("parameters belong in the body"));
     }
-    let media_type = header("content-type").unwrap_or_default();
-    let media_type = media_type.split(';').next().unwrap_or_default().trim();
-    if !media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+    if !header("content-type").is_some_and(is_form) {
         return Err(Request("expected application/x-www-form-urlencoded"));
     }
     if header("content-encoding").is_some() {
@@ -124,6 +122,17 @@ pub(crate) fn asked(
     let ttl = Some(ttl_seconds);
     let request = ExchangeRequest { run, audiences, ttl_seconds: ttl, subject_token };
     Ok(ForeignExchange { request, audience, ttl_seconds })
+}
+
+/// Tells whether a content type is that of a form in UTF-8. The issuer may heed another parameter, such as another character
+/// set, and would read other parameters in the same bytes.
+fn is_form(content_type: &str) -> bool {
+    let (essence, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
+    // RFC 9110 section 8.3.1: the case of types does not matter.
+    essence.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
+        && ["", "charset=utf-8", "charset=\"utf-8\""]
+            .iter()
+            .any(|taken| parameters.trim().eq_ignore_ascii_case(taken))
 }
 
 /// The parameters of a form. Its tokens are wiped when it is dropped.
@@ -200,6 +209,27 @@ mod tests {
         let fixed = route(&[("ttl-seconds", "60"), ("audience", "b")]);
         let without = BODY.replace("&audience=a", "");
         assert_eq!(asked(&http(&without), &fixed).ok().unwrap().audience.as_str(), "b");
+    }
+
+    /// An issuer that heeds another parameter of the type reads other parameters in the same bytes.
+    #[test]
+    fn a_form_is_one_in_utf_8() {
+        let hour = route(&[("ttl-seconds", "3600")]);
+        for (content_type, is_taken) in [
+            ("application/x-www-form-urlencoded", true),
+            ("Application/X-WWW-Form-Urlencoded; charset=UTF-8", true),
+            ("application/x-www-form-urlencoded;charset=\"utf-8\"", true),
+            ("application/x-www-form-urlencoded; charset=utf-16be", false),
+            ("application/x-www-form-urlencoded; charset=utf-8; charset=utf-16be", false),
+            ("application/x-www-form-urlencoded;, multipart/form-data", false),
+            ("application/x-www-form-urlencoded, application/x-www-form-urlencoded", false),
+            ("application/json", false),
+            ("", false),
+        ] {
+            let mut http = http(BODY);
+            http.headers.insert("content-type".to_owned(), content_type.to_owned());
+            assert_eq!(asked(&http, &hour).is_ok(), is_taken, "{content_type}");
+        }
     }
 
     #[test]

@@ -112,9 +112,13 @@ impl Authorization for Gate {
         let service = Arc::clone(&self.service);
         let place = Arc::clone(&self.places).try_acquire_owned();
         let checked = async {
-            let _place = place.map_err(|_| Denied::fault("too many requests at a time"))?;
-            // In a task of its own, so that a panic is a fault and no error of the call.
-            let check = tokio::spawn(async move { check(&service, request.into_inner()).await });
+            let place = place.map_err(|_| Denied::fault("too many requests at a time"))?;
+            // In a task of its own, so that a panic is a fault and no error of the call. It keeps its place as long as it
+            // runs, which may be longer than the answer takes.
+            let check = tokio::spawn(async move {
+                let _place = place;
+                check(&service, request.into_inner()).await
+            });
             match tokio::time::timeout(TIMEOUT, check).await {
                 Ok(Ok(checked)) => checked,
                 Ok(Err(_)) => Err(Denied::fault("the gate failed")),

@@ -181,17 +181,16 @@ impl Watcher<'_> {
             Err(error) => return Again::Later(error.to_string()),
         };
         self.has_listed = true;
-        let mut present = BTreeSet::new();
-        for job in &listed.jobs {
-            present.extend(job.run());
-            if let Err(again) = self.see(job).await {
-                return again;
-            }
-        }
-        // Their Jobs went away while nobody watched.
+        let present: BTreeSet<_> = listed.jobs.iter().filter_map(|job| job.run()).collect();
+        // Their Jobs went away while nobody watched. They end first: no other Job's trouble keeps their tokens coming.
         let gone: Vec<_> = self.live.difference(&present).cloned().collect();
         for run in gone {
             if let Err(again) = self.finish(&run, "").await {
+                return again;
+            }
+        }
+        for job in &listed.jobs {
+            if let Err(again) = self.see(job).await {
                 return again;
             }
         }
