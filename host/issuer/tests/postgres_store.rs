@@ -276,10 +276,7 @@ async fn a_full_database_takes_nothing_and_forgets_nothing() {
     PostgresStore::migrate(&config(&server.url()), ISSUER, None).await.unwrap();
     let store = open(&server.url()).await.unwrap();
     assert!(store.use_once(ISSUER, "before", START).await.unwrap());
-    if !server.fill_disk() {
-        println!("not tested: this user may mount no small disk");
-        return;
-    }
+    server.fill_disk();
     let mut refused = 0;
     for number in 0..200 {
         // A page may have room for a few.

@@ -280,6 +280,9 @@ impl KeyRing {
                 self.discard(&kid);
                 Ok(None)
             }
+            // A commit whose answer is lost may still come: the plan would name a key that is not there, and no replica
+            // would start. `unplanned` has the key if it does not come.
+            Err(error @ KeyRingError::Store(_)) => Err(error),
             Err(error) => {
                 self.discard(&kid);
                 Err(error)

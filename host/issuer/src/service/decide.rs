@@ -177,6 +177,8 @@ impl Service {
         origin: RequestOrigin,
         slot: Slot,
     ) -> Result<Decided, Problem> {
+        // All replicas decide alike, or not at all.
+        self.check_replica()?;
         let used = principal.used.clone();
         let head = Head { requester: principal.requester(), origin, used, bound: None };
         Ok(self.committed(request, head, RecordKind::Decision, slot).await?.decided)

@@ -81,11 +81,21 @@ impl Service {
         origin: RequestOrigin,
         proven: &Arc<AtomicBool>,
     ) -> Result<Decided, Problem> {
-        let ProvenExchange { issue, head, slot, .. } =
+        let ProvenExchange { issue, head, registered, slot } =
             self.entitled(request, origin, proven).await?;
+        let (requester, origin) = (head.requester.clone(), head.origin.clone());
         let used = head.used.clone();
         let committed = self.committed(issue, head, RecordKind::Decision, slot).await;
-        Ok(self.repeatable(used.as_ref(), committed).await?.decided)
+        let decided = self.repeatable(used.as_ref(), committed).await?.decided;
+        if decided.outcome.is_err() {
+            return Ok(decided);
+        }
+        // The run may have ended meanwhile, as for a token.
+        let Err(refusal) = self.releasable(&registered.run.id).await else { return Ok(decided) };
+        let of = (&registered.run.id, Some(&registered.runner));
+        let by = (&requester, None);
+        let refusal = self.refusal_on_record(refusal, of, by, &origin, self.now()?).await;
+        self.repeatable(used.as_ref(), Err(refusal)).await
     }
 
     /// Checks that a caller may have a token of the run, within its limits.
@@ -176,7 +186,7 @@ impl Service {
     pub(super) async fn releasable(&self, run: &RunId) -> Result<(), Problem> {
         let registered = self.find(run).await?;
         let registered = registered.ok_or_else(|| Problem::unavailable("the run is gone"))?;
-        self.check_live(&registered, self.now()?)?;
+        check_live(&registered, self.now()?)?;
         // Last: what was read is of no account once this replica has lost the others.
         self.check_replica()
     }
@@ -193,7 +203,7 @@ impl Service {
 
     /// The facts of a run that is live at `now` and that its runner may have a token for.
     pub(super) fn facts_now(&self, registered: &RegisteredRun, now: u64) -> Result<Facts, Problem> {
-        self.check_live(registered, now)?;
+        check_live(registered, now)?;
         self.facts_for(Some(&registered.runner), &registered.run, &registered.facts)
     }
 
@@ -256,7 +266,7 @@ impl Service {
         let authorizer = self.authorizer.load();
         let refusal = runner.and_then(|runner| authorizer.runners.refusal(runner, run));
         if let Some(reason) = refusal {
-            return Err(self.refused("the runner serves no such run", reason));
+            return Err(refused("the runner serves no such run", reason));
         }
         authorizer
             .runners
@@ -264,30 +274,28 @@ impl Service {
             .map_err(|error| Problem::invalid(format!("facts: {error}")))
     }
 
-    async fn find(&self, run: &RunId) -> Result<Option<Arc<RegisteredRun>>, Problem> {
+    pub(super) async fn find(&self, run: &RunId) -> Result<Option<Arc<RegisteredRun>>, Problem> {
         self.store.run(run).await.map_err(|error| self.store_failed(&error))
     }
+}
 
-    /// Checks that a run may have a token at `now`.
-    fn check_live(&self, registered: &RegisteredRun, now: u64) -> Result<(), Problem> {
-        let (code, message) = match registered.liveness(now) {
-            Liveness::Live => return Ok(()),
-            Liveness::Finished => (RUN_FINISHED, "the run is finished"),
-            Liveness::Expired => (RUN_EXPIRED, "the run has expired"),
-        };
-        let reason = Reason {
-            code: code.to_owned(),
-            message: message.to_owned(),
-            source: ReasonSource::Host,
-            binding: None,
-        };
-        Err(self.refused(message, reason))
-    }
+/// Checks that a run may have a token at `now`.
+fn check_live(registered: &RegisteredRun, now: u64) -> Result<(), Problem> {
+    let (code, message) = match registered.liveness(now) {
+        Liveness::Live => return Ok(()),
+        Liveness::Finished => (RUN_FINISHED, "the run is finished"),
+        Liveness::Expired => (RUN_EXPIRED, "the run has expired"),
+    };
+    let reason = Reason {
+        code: code.to_owned(),
+        message: message.to_owned(),
+        source: ReasonSource::Host,
+        binding: None,
+    };
+    Err(refused(message, reason))
+}
 
-    /// A refusal before any decision.
-    fn refused(&self, description: &str, reason: Reason) -> Problem {
-        let reasons = vec![reason];
-        self.metrics.count_refusal(&reasons);
-        Problem::refused(description, reasons, None)
-    }
+/// A refusal before any decision. It is counted where it is put on record.
+fn refused(description: &str, reason: Reason) -> Problem {
+    Problem::refused(description, vec![reason], None)
 }

@@ -53,6 +53,7 @@ impl Service {
         let Some(refused) = &refusal.refusal else { return refusal };
         let (run, runner) = run;
         let reasons = &refused.reasons;
+        self.metrics.count_refusal(reasons);
         let queued = self.queue(requester, used, origin, time, |change| {
             refused_record(run, runner, reasons, change)
         });
@@ -75,6 +76,7 @@ impl Service {
     ) -> Result<(), Problem> {
         let (run, runner) = run;
         let reasons = problem.refusal.as_ref().map_or(&[][..], |refused| &refused.reasons);
+        self.metrics.count_refusal(reasons);
         let queued = self.queue(requester, used, origin, time, |change| {
             withheld_record(run, runner, jti, reasons, change)
         });

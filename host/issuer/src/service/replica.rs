@@ -142,6 +142,8 @@ impl Service {
             (self.log.load().as_ref(), displaced_record(found, expected, now))
         {
             log.append(record, move |result| drop(done.send(result)));
+        } else {
+            drop(done);
         }
         // It ends also where that could not be recorded.
         let _ = durable.await;
@@ -158,9 +160,18 @@ impl Service {
             hash = position.hash.to_string();
         }
         let context = self.context.load();
-        // Everything that a decision and its token follow from.
+        // Everything that a decision, its token and the time from which on a key signs follow from.
         let policies = context.policies.digest();
-        let all = format!("{policies} {:?} {:?}", context.subjects, context.clouds);
+        let config = &self.config;
+        let all = format!(
+            "{policies} {:?} {:?} {:?} {} {} {:?}",
+            context.subjects,
+            context.clouds,
+            config.key_times,
+            config.max_ttl_seconds,
+            config.max_audiences,
+            config.es256_audiences
+        );
         let access = self.authorizer.load().digest;
         Ok(Beat {
             plan_version: self.keys.load().version(),
@@ -228,6 +239,8 @@ impl Service {
                 new.push(Anchor { replica: entry.name.clone(), checkpoint: told });
             }
         }
+        // Until somebody has looked, and forgotten the replica or started this one anew.
+        anchors.cut.retain(|name| register.iter().any(|entry| entry.name == *name));
         self.metrics.replica_logs_cut.set(i64::try_from(anchors.cut.len()).unwrap_or(i64::MAX));
         let is_due = anchors.made.is_none_or(|made| made.elapsed() >= ANCHOR_EVERY);
         let log = self.log.load();
@@ -244,17 +257,21 @@ impl Service {
         anchors.last.extend(new.into_iter().map(|anchor| (anchor.replica, anchor.checkpoint)));
     }
 
-    /// Checks that tokens may leave this replica.
-    ///
-    /// # Errors
-    /// When it is cut off from the others, or is not as they are.
-    pub(super) fn check_replica(&self) -> Result<(), Problem> {
+    /// Shows the problem of this replica, which is there whether or not anybody asks for a token.
+    pub(super) fn show_replica(&self) {
         let problem = self.replica.as_ref().and_then(ReplicaState::problem);
         for code in ReplicaProblem::ALL {
             let is_so = problem.as_ref().is_some_and(|(found, _)| *found == code);
             self.metrics.replica_problem.with_label_values(&[code.as_str()]).set(is_so.into());
         }
-        match problem {
+    }
+
+    /// Checks that tokens may leave this replica.
+    ///
+    /// # Errors
+    /// When it is cut off from the others, or is not as they are.
+    pub(super) fn check_replica(&self) -> Result<(), Problem> {
+        match self.replica.as_ref().and_then(ReplicaState::problem) {
             None => Ok(()),
             Some((code, said)) => {
                 let problem = Problem::unavailable(format!("{}: {said}", code.as_str()));

@@ -48,7 +48,7 @@ impl Service {
         let ServiceAccountQuestion { run, claims, in_shadow, issuers } = question;
         let slot = self.slot()?;
         let now = self.now()?;
-        let registered = self.store.run(&run).await.map_err(Problem::failed)?;
+        let registered = self.find(&run).await?;
         let Some(registered) = registered else {
             let reason = Reason {
                 code: reason::RUN_UNKNOWN.to_owned(),
@@ -66,18 +66,33 @@ impl Service {
         let ttl_seconds = u32::try_from(claims.lifetime_seconds()).unwrap_or(u32::MAX);
         let request = IssueRequest::for_run(&registered, audiences, ttl_seconds, now);
         let request = IssueRequest { facts, ..request };
+        let token_id = claims.token_id().map(str::to_owned);
         let bound = Some(Bound { claims, in_shadow, issuers });
-        let head = Head { requester, origin, used: None, bound };
+        let head = Head { requester: requester.clone(), origin: origin.clone(), used: None, bound };
         let committed = self.committed(request, head, RecordKind::ServiceAccount, slot).await?;
         let CommittedDecision { decided, signature, .. } = committed;
         let Some(signature) = signature else {
             let reasons = decided.outcome.err().unwrap_or_default();
             return Ok(ServiceAccountOutcome::RefusedOnRecord(reasons));
         };
-        // The run may have ended meanwhile: no token after that. The record of the signed one stays.
-        match self.releasable(&run).await {
-            Ok(()) => Ok(ServiceAccountOutcome::Signed(signature)),
-            Err(withheld) => refused(withheld),
+        // The run may have ended meanwhile: no token after that.
+        let Err(withheld) = self.releasable(&run).await else {
+            return Ok(ServiceAccountOutcome::Signed(signature));
+        };
+        if in_shadow {
+            // It leaves all the same, with the reasons on record.
+            return refused(withheld);
+        }
+        // The record of the signed one stays, and this says that it never left.
+        let token_id = token_id.unwrap_or_else(|| signature.token_digest().to_string());
+        let of = (&run, Some(&registered.runner));
+        let by = (&requester, None);
+        self.withheld_on_record(&withheld, &token_id, of, by, &origin, self.now()?).await?;
+        match refused(withheld)? {
+            ServiceAccountOutcome::Refused(reasons) => {
+                Ok(ServiceAccountOutcome::RefusedOnRecord(reasons))
+            }
+            outcome => Ok(outcome),
         }
     }
 

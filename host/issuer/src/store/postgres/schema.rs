@@ -62,12 +62,9 @@ pub(super) async fn migrate(
         )
         .await?;
     let (from, serves_from) = version(&mut transaction).await?.unwrap_or((0, 0));
-    if from > CURRENT {
-        return match serves_from <= CURRENT {
-            // The upgrade is under way, and was made by a later program.
-            true => Ok(Migrated { from, to: from }),
-            false => Err(StoreError::LaterVersion { found: from, expected: CURRENT }),
-        };
+    // A later program whose tables this one can use has made an upgrade that is under way; there is nothing to change.
+    if from > CURRENT && serves_from > CURRENT {
+        return Err(StoreError::LaterVersion { found: from, expected: CURRENT });
     }
     for version in VERSIONS.iter().filter(|version| version.number > from) {
         transaction.batch(version.statements).await?;
@@ -91,7 +88,7 @@ pub(super) async fn migrate(
         transaction.quoted(grants).await?;
     }
     transaction.commit().await?;
-    Ok(Migrated { from, to: CURRENT })
+    Ok(Migrated { from, to: from.max(CURRENT) })
 }
 
 /// Checks that the server takes changes, and keeps those that it acknowledges.
