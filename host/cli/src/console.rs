@@ -13,22 +13,18 @@ use clap::Args;
 use countersign_console::{
     AllowedHosts, Console as Pages, ConsoleConfig, LogName, LogSource, serve,
 };
-use countersign_deployment::{ReleaseStore, files};
-use countersign_issuer::{CHECKPOINT_KEY_FILE, CheckpointVerifier};
+use countersign_deployment::ReleaseStore;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 
 pub(crate) use self::policies::ConsolePolicies;
 use crate::cache::CacheArguments;
-use crate::log::folder_of;
+use crate::log::{checkpoint_key, folder_of};
 use crate::output::Exit;
 use crate::serve::{LogForm, Stop, begin_logging};
 
 /// The stack of a thread, with room for a guest's.
 const STACK_BYTES: usize = 3 << 20;
-
-/// The maximum length of a key's file, in bytes.
-const MAX_KEY_BYTES: u64 = 1 << 16;
 
 /// Show decision logs as pages: search, decisions explained, refusals, releases, policies, keys
 #[derive(Args)]
@@ -238,11 +234,8 @@ pub(crate) fn log_source(
     index: PathBuf,
 ) -> Result<LogSource> {
     let folder = folder_of(folder)?.to_owned();
-    let beside = folder.join(CHECKPOINT_KEY_FILE);
-    let file = key.unwrap_or(&beside);
-    let key = CheckpointVerifier::parse(&files::read(file, MAX_KEY_BYTES)?)
-        .with_context(|| file.display().to_string())?;
-    Ok(LogSource { name, folder, key: Arc::new(key), index })
+    let key = Arc::new(checkpoint_key(&folder, key)?);
+    Ok(LogSource { name, folder, key, index })
 }
 
 /// The file of a log's index: beside its folder, as nothing but records is in that.

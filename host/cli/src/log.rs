@@ -14,14 +14,18 @@ mod verify_proof;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
-use countersign_issuer::CHECKPOINT_KEY_FILE;
+use countersign_deployment::files;
+use countersign_issuer::{CHECKPOINT_KEY_FILE, CheckpointVerifier};
 
 use crate::output::Exit;
 
 pub(crate) use self::records::RecordView;
 pub(crate) use self::verify::verified;
+
+/// The maximum length of a key's file, in bytes.
+const MAX_KEY_BYTES: u64 = 1 << 16;
 
 /// Show, verify, prove, export, archive and prune the decision log
 #[derive(Args)]
@@ -84,6 +88,14 @@ pub(crate) fn folder_of(folder: &Path) -> Result<&Path> {
          service",
         folder.display()
     )
+}
+
+/// Reads the key of a log's checkpoints: the one that was given, or the one beside the log.
+pub(crate) fn checkpoint_key(folder: &Path, given: Option<&Path>) -> Result<CheckpointVerifier> {
+    let beside = folder.join(CHECKPOINT_KEY_FILE);
+    let file = given.unwrap_or(&beside);
+    CheckpointVerifier::parse(&files::read(file, MAX_KEY_BYTES)?)
+        .with_context(|| file.display().to_string())
 }
 
 impl LogCommands {

@@ -257,6 +257,12 @@ fn a_service_shows_its_console_to_those_who_may_read() {
     for target in ["/console", "/console/", page, "/console/style.css", "/log/records.json"] {
         assert_eq!(get(served.address, target, &bearer(reader)).status, 404, "{target}");
     }
+    // The address with a slash leads where the one without does.
+    for target in ["/console", "/console/"] {
+        let answer = get(probes, target, &bearer(reader));
+        assert_eq!((answer.status, get(probes, target, "").status), (303, 401), "{target}");
+        assert_eq!(answer.headers["location"], "/console/log/records");
+    }
     // It follows the log while the service writes it, and explains by the policies of the service.
     let mut found = Value::Null;
     for _ in 0..1200 {

@@ -91,7 +91,8 @@ fn the_workflows_run_the_script_and_post_its_comment() {
     for workflow in ["github.yml", "gitlab.yml"] {
         let path = Path::new(SCRIPT).with_file_name(workflow);
         let text = fs::read_to_string(path).unwrap();
-        for part in ["sh ci/impact.sh", "impact.md", "impact.html", "AUDIENCE", "BASE"] {
+        let marker = "<!-- countersign impact -->";
+        for part in ["sh ci/impact.sh", "impact.md", "impact.html", "AUDIENCE", "BASE", marker] {
             assert!(text.contains(part), "{workflow}: {part}");
         }
     }

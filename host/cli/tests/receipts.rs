@@ -241,6 +241,22 @@ fn a_log_that_was_begun_anew_or_restored_has_another_origin() {
     sign(at, 1);
     assert_ne!(origin(at), fourth);
     assert_eq!(countersign(at, "log verify old").status, 0);
+    // Neither log says anything of the other one, which is not taken for agreement.
+    let both = countersign(at, "log verify old state/log");
+    assert!(both.status == 0 && both.stdout.contains("not compared: none of the logs"), "{both:?}");
+    assert!(!both.stdout.contains("anchors agree"), "{both:?}");
+    // Damage in one leaves the report of all.
+    let segment = at.join("old/00000000000000000001.log");
+    let mut bytes = fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+    let both = countersign(at, "log verify old state/log");
+    assert_eq!(both.status, 1, "{both:?}");
+    let is_of = |name: &str, text: &str| {
+        both.stdout.lines().any(|line| line.starts_with(name) && line.contains(text))
+    };
+    assert!(is_of("old: ", "damaged:") && is_of("state/log: ", "whole"), "{both:?}");
     // The key of the notes is a secret of its owner.
     fs::write(&private, "PRIVATE+KEY+x").unwrap();
     let ran = countersign(at, SIGN);

@@ -58,7 +58,7 @@ pub struct Console {
     hosts: Option<AllowedHosts>,
     pages: Semaphore,
     /// One decision is explained at a time: it takes a processor.
-    pub(crate) explaining: Semaphore,
+    pub(crate) explaining: Arc<Semaphore>,
     explained: Mutex<Vec<(String, Arc<ExplanationView>)>>,
     stop: Arc<AtomicBool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -135,7 +135,7 @@ impl Console {
             base: config.base,
             hosts: config.hosts,
             pages: Semaphore::new(MAX_PAGES),
-            explaining: Semaphore::new(1),
+            explaining: Arc::new(Semaphore::new(1)),
             explained: Mutex::default(),
             stop,
             threads: Mutex::new(threads),

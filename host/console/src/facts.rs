@@ -223,15 +223,20 @@ impl Facts {
 
     fn known(text: RecordText) -> Self {
         let mut facts = Self { time: text.time, ..Self::default() };
-        let is_refused = text.kind == "refused";
+        let is_service_account = text.kind == "service-account";
+        // In shadow a service account's token is signed whatever refuses it.
+        let is_refused = text.kind == "refused"
+            || (is_service_account && text.issued.is_none() && !text.reasons.is_empty());
         facts.term(Field::Kind, text.kind);
         facts.key(Key::Request, text.request);
         if let Some(issued) = text.issued {
             facts.key(Key::Token, Some(issued.jti));
             facts.term(Field::Kid, issued.kid);
         }
-        if is_refused {
+        if is_refused && text.decision.is_none() {
             facts.outcome("refused".to_owned());
+        }
+        if is_refused || is_service_account {
             facts.reasons(text.reasons);
         }
         facts.reasons(text.preflight);
@@ -324,5 +329,27 @@ impl fmt::Display for Field {
             Self::Kid => "kid",
             Self::Answer => "answer",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Facts, Field};
+
+    /// In shadow a service account's token is signed whatever refuses it, and found by the code all the same.
+    #[test]
+    fn a_service_accounts_token_without_a_decision_is_refused_where_it_is_not_signed() {
+        let reasons = r#""reasons":[{"code":"pod-without-run","message":"x"}]"#;
+        let issued = r#""issued":{"jti":"j","kid":"k"}"#;
+        for (more, is_refused, has_code) in [
+            (reasons.to_owned(), true, true),
+            (format!("{reasons},{issued}"), false, true),
+            (issued.to_owned(), false, false),
+        ] {
+            let record = format!(r#"{{"version":1,"kind":"service-account","time":1,{more}}}"#);
+            let facts = Facts::of(record.as_bytes());
+            assert_eq!(facts.has(Field::Outcome, "refused"), is_refused, "{record}");
+            assert_eq!(facts.has(Field::Code, "pod-without-run"), has_code, "{record}");
+        }
     }
 }

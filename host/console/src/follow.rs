@@ -26,7 +26,7 @@ const STEP: u64 = 8192;
 enum Ended {
     /// The console stops.
     Stopped,
-    /// The index has something that the log does not, and was emptied.
+    /// The index has something that the log does not, or not any more, and was emptied.
     Rebuild,
     Damaged(ReadError),
     Failed(IndexError),
@@ -46,7 +46,10 @@ pub(crate) fn follow(log: &Arc<ConsoleLog>, runtime: &Handle, stop: &AtomicBool)
         match follow_once(log, runtime, stop) {
             Ended::Stopped => return,
             Ended::Rebuild => {
-                tracing::info!(log = name, "the index is not of this log: it is built anew");
+                tracing::info!(
+                    log = name,
+                    "the index is not of this log as it is: it is built anew"
+                );
                 log.change_state(|state| *state = Default::default());
             }
             Ended::Damaged(error) => {
@@ -110,6 +113,10 @@ fn follow_to_end(
             Ok(None) | Err(_) if known.is_some() => return Err(rebuild(log, runtime)),
             Ok(None) => {
                 runtime.block_on(writer.flush(&log.index))?;
+                // Records that were removed on purpose would be shown as damaged.
+                if followed.is_pruned_since().map_err(Ended::Damaged)? {
+                    return Err(rebuild(log, runtime));
+                }
                 show(log, &followed, true);
                 if wait(POLL, stop) {
                     return Err(Ended::Stopped);

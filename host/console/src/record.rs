@@ -152,7 +152,12 @@ impl RecordLine {
             }
         };
         let kind = record.text("/kind").unwrap_or_else(|| "unreadable".into());
-        let is_refused = kind.as_str() == "refused";
+        let is_refused = match kind.as_str() {
+            "refused" => true,
+            // In shadow it is signed all the same.
+            "service-account" => record.has("/reasons") && !record.has("/issued"),
+            _ => false,
+        };
         let run =
             if record.has("/registered") { "/registered/run" } else { "/decision/claims/run" };
         let at = |rest: &str| record.text(&format!("{run}{rest}"));

@@ -162,6 +162,37 @@ async fn a_file_that_is_no_index_is_left_as_it_is() {
     }
 }
 
+/// Records that are removed on purpose while a console runs are no damage, and are not shown any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_pruned_meanwhile_is_shown_from_where_it_begins() {
+    let log = TestLog::of(&records());
+    let console = log.open().await;
+    assert_eq!(verified(&console, 60).await["first"], 1);
+    let pruned = countersign_decision_log::prune(&log.path(), 30, &support::Key, 99).unwrap();
+    assert!(pruned.first > 1);
+    let mut state = Value::Null;
+    for _ in 0..400 {
+        state = verified(&console, 60).await;
+        if state["first"].as_u64() == Some(pruned.first) {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
+    assert_eq!(
+        (&state["first"], &state["pruned_before"]),
+        (&pruned.first.into(), &pruned.first.into())
+    );
+    assert!(state["damage"].is_null(), "{state}");
+    assert_eq!(get(&console, "/log/records/1").await.status, 404);
+    let page = get(&console, &format!("/log/records/{}", pruned.first)).await;
+    assert!(page.status == 200 && !page.body.contains("not what was verified"), "{}", page.body);
+    // It goes on where the log grows.
+    log.append(&records()[..1], true);
+    verified(&console, 61).await;
+    assert_eq!(get(&console, "/log/records/61").await.status, 200);
+    console.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_was_pruned_and_archived_is_shown() {
     let log = TestLog::of(&records());

@@ -3,6 +3,14 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use countersign_console::{
+    Console, ConsoleConfig, KnownPolicies, LogName, LogSource, PolicySource,
+};
+use countersign_decision_log::{Folder, Log};
 use hyper::Request;
 use serde_json::{Value, json};
 
@@ -277,6 +285,22 @@ async fn what_is_no_request_for_a_page_is_refused() {
                 .header("sec-fetch-mode", "cors"),
             403,
         ),
+        ("another site alone", local("GET").header("sec-fetch-site", "cross-site"), 403),
+        (
+            "another site and no destination",
+            local("GET")
+                .header("sec-fetch-site", "cross-site")
+                .header("sec-fetch-mode", "navigate"),
+            403,
+        ),
+        (
+            "another site and no mode",
+            local("GET")
+                .header("sec-fetch-site", "cross-site")
+                .header("sec-fetch-dest", "document"),
+            403,
+        ),
+        ("this site alone", local("GET").header("sec-fetch-site", "same-origin"), 200),
         (
             "a link from elsewhere",
             local("GET")
@@ -307,6 +331,79 @@ async fn what_is_no_request_for_a_page_is_refused() {
 
 async fn get_problem(console: &countersign_console::Console, target: &str) -> Value {
     serde_json::from_str(&get(console, target).await.body).unwrap()
+}
+
+/// Policies that take as long to find as the test says, and count how many are looked for at a time.
+#[derive(Default)]
+struct Slow {
+    running: AtomicUsize,
+    most: AtomicUsize,
+    is_open: AtomicBool,
+}
+
+impl PolicySource for Slow {
+    fn known(&self) -> Vec<(countersign::Digest, String)> {
+        Vec::new()
+    }
+
+    fn find(&self, _: countersign::Digest) -> Result<Option<Arc<KnownPolicies>>, String> {
+        let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(running, Ordering::SeqCst);
+        while !self.is_open.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.running.fetch_sub(1, Ordering::SeqCst);
+        Ok(None)
+    }
+}
+
+/// An explanation takes a processor until it is made, also where nobody waits for it any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_is_given_up_makes_no_room_for_another_explanation() {
+    let log = TestLog::new();
+    let records = concat!(env!("CARGO_MANIFEST_DIR"), "/../replay/tests/records/0.1.ndjson");
+    let records = std::fs::read_to_string(records).unwrap();
+    let record = records.lines().find(|line| line.contains("\"outcome\":\"approved\"")).unwrap();
+    {
+        let disk = Folder::open(&log.path()).unwrap();
+        let (mut log, _) = Log::open(disk, support::CONFIG, Box::new(support::Key)).unwrap();
+        log.append(&[record.as_bytes().to_vec()], 1).unwrap();
+        log.checkpoint(1).unwrap();
+    }
+    let slow = Arc::new(Slow::default());
+    let console = Console::open(ConsoleConfig {
+        logs: vec![LogSource {
+            name: LogName::parse("log").unwrap(),
+            folder: log.path(),
+            key: Arc::new(support::Key),
+            index: log.index(),
+        }],
+        policies: Arc::clone(&slow) as Arc<dyn PolicySource>,
+        reports: None,
+        base: "",
+        hosts: None,
+    });
+    let console = console.await.unwrap();
+    verified(&console, 1).await;
+    let explain = || {
+        let console = Arc::clone(&console);
+        tokio::spawn(async move { get(&console, "/log/records/1/explain").await })
+    };
+    let first = explain();
+    while slow.running.load(Ordering::SeqCst) == 0 {
+        assert!(!first.is_finished());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    first.abort();
+    assert!(first.await.unwrap_err().is_cancelled());
+    let second = explain();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let at_once = slow.most.load(Ordering::SeqCst);
+    slow.is_open.store(true, Ordering::SeqCst);
+    let second = second.await.unwrap();
+    assert!(second.body.contains("is not available"), "{}", second.body);
+    assert_eq!((at_once, slow.most.load(Ordering::SeqCst)), (1, 1));
+    console.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,13 +6,15 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::checkpoint::{self, Checkpoint, CheckpointKey};
+use crate::disk;
 use crate::frame::ChainHash;
 use crate::placed::FramePlace;
 use crate::pruned::{self, Pruned};
 use crate::reader::{Entry, ReadError, Reader};
-use crate::segment::Damage;
+use crate::segment::{Damage, segments};
 use crate::verified_reader::Head;
 
 /// The maximum number of records after the last checkpoint whose hashes are kept. A writer leaves no more than
@@ -53,6 +55,8 @@ struct Checkpoints {
     signed: Vec<Checkpoint>,
     /// The number of those that were compared.
     compared: usize,
+    /// The length and time of the file when it was read, by which a change is noticed; `None` where it has no time.
+    seen: Option<(u64, SystemTime)>,
     /// The bytes of complete lines that were read, and their hash.
     read: (usize, ChainHash),
     /// The number of these lines.
@@ -75,6 +79,7 @@ impl FollowedLog {
             checkpoints: Checkpoints {
                 signed: Vec::new(),
                 compared: 0,
+                seen: None,
                 read: (0, ChainHash::of(&[])),
                 lines: 0,
                 unfinished: 0,
@@ -115,6 +120,22 @@ impl FollowedLog {
     /// The hash of the record before the first one that was read, which pruning has removed; of zeros where there is none.
     pub fn before(&self) -> ChainHash {
         self.before
+    }
+
+    /// Tells whether records at the beginning of what was read were pruned since, so that the log is followed anew from where
+    /// it begins now.
+    ///
+    /// # Errors
+    /// Returns an error if the folder cannot be read, or the statement of it cannot.
+    pub fn is_pruned_since(&self) -> Result<bool, ReadError> {
+        let first = self.head.first;
+        let names = disk::list(&self.folder).map_err(io_error(&self.folder.to_string_lossy()))?;
+        // The statement comes before the removal, which may have been interrupted.
+        if first == 0 || segments(names).first().is_none_or(|segment| segment.first <= first) {
+            return Ok(false);
+        }
+        let statement = pruned_statement(&self.folder, &*self.key)?;
+        Ok(statement.is_some_and(|statement| statement.first > first))
     }
 
     /// The checkpoints that agree with the records read so far, in order.
@@ -192,12 +213,26 @@ impl FollowedLog {
         }
     }
 
-    /// Reads the checkpoints that were added, or all of them where the file is another one.
+    /// Reads the checkpoints that were added. A file that is as it was is not read again: that of a long log has many bytes,
+    /// and is looked at several times a second.
     fn read_checkpoints(&mut self) -> Result<(), ReadError> {
-        let bytes = match fs::read(self.folder.join(checkpoint::FILE)) {
+        let path = self.folder.join(checkpoint::FILE);
+        // Before the bytes: a line that is appended meanwhile makes the file another one for the next time.
+        let seen = match fs::metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            file => {
+                let file = file.map_err(io_error(checkpoint::FILE))?;
+                file.modified().ok().map(|modified| (file.len(), modified))
+            }
+        };
+        if seen.is_some() && seen == self.checkpoints.seen && self.checkpoints.unfinished == 0 {
+            return self.compare();
+        }
+        let bytes = match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             read => read.map_err(io_error(checkpoint::FILE))?,
         };
+        self.checkpoints.seen = seen;
         let (length, hash) = self.checkpoints.read;
         let known =
             bytes.split_at_checked(length).filter(|(known, _)| ChainHash::of(known) == hash);

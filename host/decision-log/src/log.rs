@@ -8,7 +8,7 @@ use self::opening::{begin, io_error, last_checkpoint, new_segment, open_segment,
 use crate::checkpoint::{self, Checkpoint, CheckpointKey};
 use crate::disk::Disk;
 use crate::frame::{self, ChainHash, MAX_RECORD_BYTES};
-use crate::merkle::{Peaks, TreeHash, entry};
+use crate::merkle::{Peaks, TreeHash};
 use crate::pruned::Pruned;
 use crate::segment::{Damage, HEADING_BYTES, Heading, Segment, first_of, segments};
 
@@ -296,8 +296,8 @@ impl<D: Disk> Log<D> {
         self.look()?;
         if let Some(tree) = &mut self.tree {
             for (record, position) in records.iter().zip(&positions) {
-                let entry = entry(position.sequence, record, position.hash);
-                tree.push(TreeHash::of_leaf(&entry), |_| {});
+                let leaf = TreeHash::of_record(position.sequence, record, position.hash);
+                tree.push(leaf, |_| {});
             }
         }
         (self.hash, self.next) = (hash, next);

@@ -27,6 +27,11 @@ impl TreeHash {
         Self(Sha256::new_with_prefix([0]).chain_update(entry).finalize().into())
     }
 
+    /// The hash of the leaf of a record, which is of its [`entry`].
+    pub fn of_record(sequence: u64, record: &[u8], hash: ChainHash) -> Self {
+        Self::of_leaf(&entry(sequence, record, hash))
+    }
+
     /// The hash of a subtree by those of its halves.
     #[must_use]
     pub fn of_node(left: Self, right: Self) -> Self {

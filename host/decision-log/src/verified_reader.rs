@@ -117,6 +117,13 @@ impl<'k> VerifiedReader<'k> {
         self.head
     }
 
+    /// The hash of the record before the first one that was read, where that one begins a segment: a log that was pruned has
+    /// nothing else of the record before. `None` before the first read, and where reading began within a segment.
+    pub fn before(&self) -> Option<ChainHash> {
+        let (first, before) = self.reader.beginning()?;
+        (first == self.head.first).then_some(before)
+    }
+
     /// The number of records of the log, as far as the names and lengths of its files tell: to say how far reading has
     /// come.
     pub fn estimated_records(&self) -> u64 {

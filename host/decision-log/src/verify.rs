@@ -10,7 +10,7 @@ use crate::checkpoint::{self, CheckpointKey};
 use crate::disk;
 use crate::frame::{self, ChainHash, NoFrame};
 use crate::log::{LogConfig, MAX_BATCH_RECORDS};
-use crate::merkle::{Peaks, TreeHash, entry};
+use crate::merkle::{Peaks, TreeHash};
 use crate::pruned::{self, Pruned};
 use crate::scan::Scan;
 use crate::segment::{self, Damage, Heading, Segment, segments};
@@ -135,8 +135,8 @@ pub fn verify(folder: &Path, config: &LogConfig, key: &dyn CheckpointKey) -> io:
                 Ok(Some(scanned)) => {
                     report.records += 1;
                     if let Some(tree) = &mut tree {
-                        let entry = entry(scanned.sequence, scanned.record, scanned.hash);
-                        tree.push(TreeHash::of_leaf(&entry), |_| {});
+                        let (record, hash) = (scanned.record, scanned.hash);
+                        tree.push(TreeHash::of_record(scanned.sequence, record, hash), |_| {});
                     }
                 }
                 Ok(None) => break,

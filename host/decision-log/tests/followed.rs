@@ -88,6 +88,52 @@ fn it_goes_on_where_the_log_grows() {
     assert!(matches!(log.read(), Err(ReadError::Damaged(Damage::Checkpoint { .. }))));
 }
 
+/// A file of checkpoints that has not grown is read where its time is another one.
+#[test]
+fn checkpoints_that_are_changed_in_their_place_are_found() {
+    let folder = log_of(9);
+    let mut log = follow(folder.path()).unwrap();
+    assert_eq!(read(&mut log).unwrap().len(), 9);
+    let path = folder.path().join("checkpoints.jsonl");
+    let mut bytes = fs::read(&path).unwrap();
+    let before = fs::metadata(&path).unwrap().modified().unwrap();
+    bytes[30] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    file.set_modified(before + std::time::Duration::from_secs(1)).unwrap();
+    assert!(matches!(log.read(), Err(ReadError::Damaged(Damage::Checkpoint { .. }))));
+}
+
+#[test]
+fn it_is_told_that_what_was_read_was_pruned() {
+    let folder = log_of(60);
+    let mut log = follow(folder.path()).unwrap();
+    assert!(!log.is_pruned_since().unwrap());
+    read(&mut log).unwrap();
+    assert!(!log.is_pruned_since().unwrap());
+    let first = folder.path().join(format!("{:020}.log", 1));
+    let segment = fs::read(&first).unwrap();
+    let pruned = prune(folder.path(), 40, &Key, 0).unwrap();
+    assert!(log.is_pruned_since().unwrap());
+    // The records that it goes on with are the same.
+    assert_eq!(log.read().unwrap(), None);
+    // As while it is being pruned: the statement is there, and the segment still is.
+    fs::write(&first, &segment).unwrap();
+    assert!(!log.is_pruned_since().unwrap());
+    fs::remove_file(&first).unwrap();
+    // A beginning that is missing without a statement was not pruned.
+    let statement = folder.path().join("pruned.json");
+    let text = fs::read(&statement).unwrap();
+    fs::remove_file(&statement).unwrap();
+    assert!(!log.is_pruned_since().unwrap());
+    fs::write(&statement, &text[1..]).unwrap();
+    assert!(matches!(log.is_pruned_since(), Err(ReadError::Damaged(Damage::Statement { .. }))));
+    fs::write(&statement, &text).unwrap();
+    let mut anew = follow(folder.path()).unwrap();
+    read(&mut anew).unwrap();
+    assert_eq!((anew.head().first, anew.is_pruned_since().unwrap()), (pruned.first, false));
+}
+
 #[test]
 fn a_checkpoint_that_contradicts_what_was_read_is_found() {
     // The same records in two chains: those of one are batches of their own.

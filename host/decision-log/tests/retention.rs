@@ -10,13 +10,14 @@
 mod support;
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use countersign_decision_log::{
-    Checkpoint, CheckpointKey, Damage, Folder, Log, LogConfig, PruneError, Reader, archive,
-    copy_log, prune, verify,
+    Checkpoint, CheckpointKey, Damage, Folder, Log, LogConfig, OpenError, PruneError, Reader,
+    SignedCheckpoint, archive, copy_log, prune, verify,
 };
-use support::Key;
+use support::{FakeDisk, Files, Key};
 use tempfile::TempDir;
 
 const CONFIG: LogConfig = LogConfig { segment_bytes: 800, checkpoint_records: 4 };
@@ -127,6 +128,51 @@ fn a_log_that_was_pruned_is_whole_and_goes_on() {
     archive(log.path(), to.path()).unwrap();
     let archived = verify(to.path(), &CONFIG, &Key).unwrap();
     assert_eq!((archived.damage, archived.first), (Vec::new(), 1));
+}
+
+/// Keeps a copy of the last checkpoint, which has no tree.
+struct Keeping(Checkpoint);
+
+impl CheckpointKey for Keeping {
+    fn kid(&self) -> &'static str {
+        "test"
+    }
+
+    fn sign(&self, message: &[u8]) -> Option<String> {
+        Key.sign(message)
+    }
+
+    fn verify(&self, message: &[u8], signature: &str) -> bool {
+        Key.verify(message, signature)
+    }
+
+    fn kept(&self) -> io::Result<Option<Checkpoint>> {
+        Ok(Some(self.0.clone()))
+    }
+}
+
+/// A log whose checkpoints cannot be read does not go on as one that has no tree.
+#[test]
+fn a_pruned_log_whose_checkpoints_cannot_be_read_is_not_opened() {
+    let folder = TempDir::new().unwrap();
+    append(folder.path(), 40);
+    prune(folder.path(), 20, &Key, 7).unwrap();
+    let names = files(folder.path()).into_iter();
+    let whole: Files =
+        names.map(|name| (name.clone(), fs::read(folder.path().join(&name)).unwrap())).collect();
+    let (log, _) = Log::open(FakeDisk::with(whole.clone()), CONFIG, Box::new(Key)).unwrap();
+    let kept = SignedCheckpoint::sign(log.end().unwrap(), 0, &Key).unwrap().checkpoint;
+    for times in 0..4 {
+        let disk = FakeDisk::with(whole.clone());
+        disk.0.lock().unwrap().readable = Some(("checkpoints.jsonl".to_owned(), times));
+        match Log::open(disk, CONFIG, Box::new(Keeping(kept.clone()))) {
+            Ok(_) => assert!(times > 1, "{times}"),
+            Err(OpenError::Io { file, .. }) => {
+                assert!(times < 2 && file == "checkpoints.jsonl", "{times}: {file}");
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 #[test]

@@ -85,6 +85,8 @@ fn what_no_version_has_written_is_refused() {
         (r#""audiences":["aws"],"ttl"#, r#""audiences":["gcp"],"ttl"#, "wider than the request"),
         (r#""audiences":["aws"],"ttl"#, r#""audiences":[],"ttl"#, "wider than the request"),
         (r#""trace":["#, r#""more":1,"trace":["#, "unknown field `more`"),
+        (r#""trace":["#, r#""trace":null,"trace":["#, "expected a sequence"),
+        (r#""trace":["#, r#""trace":[],"trace":["#, "duplicate field `trace`"),
         (r#""mode":"enforce""#, r#""mode":"enforce","mode":"shadow""#, "duplicate field"),
         (r#""mode":"enforce""#, r#""mode":"maybe""#, "neither `enforce` nor `shadow`"),
         (r#""scope":"all""#, r#""scope":{"everything":"x"}"#, "scope: not one"),

@@ -72,14 +72,15 @@ pub const COLUMNS: &[Column] = &[
     column(
         "kind",
         Kind::Text(&["/kind"]),
-        "`token`, `decision`, `refused`, `registered`, `finished`, `subjects`, `release`, `candidate` or `recovered`",
+        "`token`, `decision`, `service-account`, `refused`, `withheld`, `registered`, `finished`, `subjects`, `release`, \
+         `candidate`, `recovered`, `anchor` or `displaced`",
     ),
     column("request", Kind::Text(&["/request"]), "the id of the request"),
     column("client", Kind::Text(&["/client"]), "the address of the caller"),
     column(
         "requester_kind",
         Kind::TextOf(requester_kind),
-        "`runner`, `run_token`, `control_plane` or `command_line`",
+        "`runner`, `run_token`, `control_plane`, `api_server` or `command_line`",
     ),
     column(
         "requester",
@@ -240,6 +241,23 @@ pub const COLUMNS: &[Column] = &[
         "the release of a step, or the candidate that differs",
     ),
     column("class", Kind::Text(&["/class"]), "the class of difference of a candidate"),
+    column(
+        "mode",
+        Kind::Text(&["/mode"]),
+        "of a service account's token: `pass`, `shadow` or `enforce`",
+    ),
+    column(
+        "namespace",
+        Kind::Text(&["/service_account/namespace"]),
+        "the namespace of the service account",
+    ),
+    column("service_account", Kind::Text(&["/service_account/name"]), "the service account"),
+    column("pod", Kind::Text(&["/service_account/pod"]), "the pod that its token is for"),
+    column(
+        "service_account_audiences",
+        Kind::Texts("/service_account/audiences", None),
+        "the audiences of its token, also where nothing was decided",
+    ),
     column("record", Kind::Record, "the record as the log has it: JSON"),
 ];
 
@@ -329,8 +347,18 @@ fn requester(record: &Value) -> Option<&str> {
 fn outcome(record: &Value) -> Option<&str> {
     match record.pointer("/decision/outcome").and_then(Value::as_str) {
         Some(outcome) => Some(outcome),
-        None => (record.get("kind")?.as_str()? == "refused").then_some("refused"),
+        None => is_refused(record)?.then_some("refused"),
     }
+}
+
+/// Tells whether the host refused before any decision.
+fn is_refused(record: &Value) -> Option<bool> {
+    Some(match record.get("kind")?.as_str()? {
+        "refused" => true,
+        // In shadow it is signed all the same.
+        "service-account" => record.get("reasons").is_some() && record.get("issued").is_none(),
+        _ => false,
+    })
 }
 
 fn verdict(trace: &Value) -> Option<&str> {
@@ -343,4 +371,30 @@ fn verdict(trace: &Value) -> Option<&str> {
 
 fn code(trace: &Value) -> Option<&str> {
     first(trace, &["/fault/code", "/verdict/deny/0/code"])?.as_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::outcome;
+
+    #[test]
+    fn a_refusal_without_a_decision_is_one() {
+        let (kind, reasons) = ("service-account", json!([{ "code": "pod-without-run" }]));
+        for (record, expected) in [
+            (json!({ "kind": "token", "decision": { "outcome": "approved" } }), Some("approved")),
+            (json!({ "kind": "refused", "reasons": reasons }), Some("refused")),
+            (json!({ "kind": "finished" }), None),
+            (json!({ "kind": kind, "mode": "enforce", "reasons": reasons }), Some("refused")),
+            (json!({ "kind": kind, "mode": "shadow", "reasons": reasons, "issued": {} }), None),
+            (json!({ "kind": kind, "mode": "pass", "issued": {} }), None),
+            (
+                json!({ "kind": kind, "decision": { "outcome": "refused" }, "issued": {} }),
+                Some("refused"),
+            ),
+        ] {
+            assert_eq!(outcome(&record), expected, "{record}");
+        }
+    }
 }

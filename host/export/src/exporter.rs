@@ -129,6 +129,15 @@ pub enum ExportError {
         /// The first record of the log.
         first: u64,
     },
+    /// The file of a claim is there with other bytes.
+    #[error(
+        "{object}: the place has another file of this name than the claimed records make; remove it and run again, so that it \
+         is written anew"
+    )]
+    OtherFile {
+        /// The object.
+        object: String,
+    },
     /// Another exporter has begun the same file with other records.
     #[error("another exporter has begun a file with record {first}; run again to go on after it")]
     Contended {
@@ -214,6 +223,14 @@ pub fn export(
             // A log may have been pruned up to what the place has.
             if entry.sequence > before + 1 && (before > 0 || run.pending.is_some()) {
                 return Err(ExportError::Missing { before, first: entry.sequence });
+            }
+            // Without the record itself, its hash is compared as the record after it has it.
+            let there = &run.report.hash;
+            let here = reader.before().map(|hash| hash.to_string());
+            if before > 0 && run.pending.is_none() && here.as_ref() != Some(there) {
+                let (sequence, there) = (before, there.clone());
+                let here = here.unwrap_or_else(|| "none".to_owned());
+                return Err(ExportError::OtherLog { sequence, there, here });
             }
         }
         if entry.sequence <= before {
@@ -342,14 +359,22 @@ impl Run<'_> {
             }
         } else {
             let text = serde_json::to_vec(&own).unwrap_or_default();
-            if self.to.create(&claim_name(replica, first), &text)? == Put::Exists {
+            let name = claim_name(replica, first);
+            // A request that is sent again after its answer was lost finds what it has written itself.
+            if self.to.create(&name, &text)? == Put::Exists
+                && self.to.read(&name, MAX_CLAIM_BYTES)? != text
+            {
                 return Err(ExportError::Contended { first });
             }
         }
         let bytes = file.writer.finish();
         let bytes = bytes.map_err(|source| ExportError::Parquet { sequence: last, source })?;
-        // One that is there was written by another run for the same claim: it has the same records.
-        self.to.create(&own.path, &bytes)?;
+        // The manifest has the digest of these bytes, so one that is there, as by another run for the same claim, must be them.
+        if self.to.create(&own.path, &bytes)? == Put::Exists
+            && self.to.read(&own.path, bytes.len().max(MAX_CLAIM_BYTES))? != bytes
+        {
+            return Err(ExportError::OtherFile { object: own.path });
+        }
         let digest = Sha256::digest(&bytes);
         self.report.files.push(Exported {
             path: own.path,

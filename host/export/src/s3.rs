@@ -133,6 +133,7 @@ impl S3Destination {
         let client = Client::builder()
             .timeout(TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
             .build()
             .map_err(|failed| error(failed.to_string()))?;
         let runtime = Builder::new_current_thread().enable_all().build();

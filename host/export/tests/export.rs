@@ -324,6 +324,90 @@ fn another_log_and_a_log_that_lost_records_are_refused() {
     assert_eq!(of_main.iter().filter(|sequence| **sequence > 15).count(), 60 - 15);
 }
 
+/// A log that was pruned up to what the place has names the hash of the record before, and nothing else of it.
+#[test]
+fn another_log_that_was_pruned_up_to_the_place_is_refused() {
+    let records = |text: &str| -> Vec<_> {
+        (1..=60).map(|number| format!("{{\"{text}\":{number:0500}}}").into_bytes()).collect()
+    };
+    let (own, other) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    append(own.path(), &records("one"));
+    append(other.path(), &records("two"));
+    let pruned = prune(other.path(), 30, &Key, 1).unwrap().first;
+    assert!(pruned > 1);
+    // The place has the records up to the last one that was pruned.
+    let (begun, to) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    append(begun.path(), &records("one")[..usize::try_from(pruned - 1).unwrap()]);
+    assert_eq!(run(&begun, &to, &small()).unwrap().last, pruned - 1);
+    let error = run(&other, &to, &small()).unwrap_err();
+    let is_other =
+        |sequence| matches!(&error, ExportError::OtherLog { sequence: at, .. } if *at == sequence);
+    assert!(is_other(pruned - 1), "{error}");
+    assert_eq!(sequences(&to).len() as u64, pruned - 1);
+    // The log itself goes on, pruned at the same place.
+    assert_eq!(prune(own.path(), 30, &Key, 1).unwrap().first, pruned);
+    assert_eq!(run(&own, &to, &small()).unwrap().last, 60);
+    assert_eq!(sequences(&to), (1..=60).collect::<Vec<_>>());
+}
+
+/// A place whose answers to what it created were lost, so that it was asked again.
+struct Repeating(FolderDestination);
+
+impl Destination for Repeating {
+    fn list(&mut self, prefix: &str) -> Result<Vec<String>, DestinationError> {
+        self.0.list(prefix)
+    }
+
+    fn read(&mut self, name: &str, max: usize) -> Result<Vec<u8>, DestinationError> {
+        self.0.read(name, max)
+    }
+
+    fn exists(&mut self, name: &str) -> Result<bool, DestinationError> {
+        self.0.exists(name)
+    }
+
+    fn create(&mut self, name: &str, bytes: &[u8]) -> Result<Put, DestinationError> {
+        assert_eq!(self.0.create(name, bytes)?, Put::Created, "{name}");
+        self.0.create(name, bytes)
+    }
+
+    fn name(&self) -> String {
+        self.0.name()
+    }
+}
+
+#[test]
+fn an_answer_that_was_lost_is_no_other_exporter() {
+    let (log, to) = (log_of(20), TempDir::new().unwrap());
+    let mut place = Repeating(FolderDestination::open(to.path()).unwrap());
+    let report = export(log.path(), &Key, &mut place, &small(), |_| {}).unwrap();
+    assert_eq!((report.records, report.last), (20, 20));
+    assert_eq!(sequences(&to), (1..=20).collect::<Vec<_>>());
+}
+
+/// The manifest has the digest of a file, so no other bytes may stand in its place.
+#[test]
+fn a_file_that_is_there_with_other_bytes_is_refused() {
+    let (log, to, elsewhere) = (log_of(4), TempDir::new().unwrap(), TempDir::new().unwrap());
+    let path = run(&log, &elsewhere, &small()).unwrap().files[0].path.clone();
+    let there = to.path().join(&path);
+    fs::create_dir_all(there.parent().unwrap()).unwrap();
+    for bytes in [&b"other bytes"[..], &[0; 1 << 20]] {
+        fs::write(&there, bytes).unwrap();
+        let error = run(&log, &to, &small()).unwrap_err();
+        assert!(error.to_string().contains(&path), "{error}");
+        assert_eq!(fs::read(&there).unwrap(), bytes);
+        assert!(files(to.path()).keys().all(|name| !name.starts_with("_manifests")));
+        fs::remove_dir_all(to.path().join("_files")).unwrap();
+    }
+    // The claim is there; without the file it is fulfilled.
+    fs::write(&there, "other bytes").unwrap();
+    run(&log, &to, &small()).unwrap_err();
+    fs::remove_file(&there).unwrap();
+    assert_eq!(run(&log, &to, &small()).unwrap().records, 4);
+    assert_eq!(fs::read(&there).unwrap(), fs::read(elsewhere.path().join(&path)).unwrap());
+}
+
 #[test]
 fn damage_ends_an_export_before_it() {
     let (log, to) = (log_of(30), TempDir::new().unwrap());

@@ -43,7 +43,11 @@ pub(super) fn routes(pages: ConsolePages) -> Router<Arc<Service>> {
         let pages = Arc::clone(&pages);
         async move { page(&service, &caller, request, &pages).await }
     };
-    Router::new().route(CONSOLE, any(page.clone())).route("/console/{*path}", any(page))
+    Router::new()
+        .route(CONSOLE, any(page.clone()))
+        // A wildcard takes one character at least.
+        .route("/console/", any(page.clone()))
+        .route("/console/{*path}", any(page))
 }
 
 async fn page(

@@ -73,7 +73,8 @@ pub enum ProveError {
 
 /// Proves the records that `wanted` selects, in order, by the last note of the log in `folder`, or by the checkpoint of
 /// `tiles`. Each record on the way is checked against the one before it; `seen` gets its sequence. `key` verifies the log's
-/// checkpoints. A record of a pruned log can be proved as long as the log has it.
+/// checkpoints. A record of a pruned log can be proved as long as the log has it. The log is read to its end, so that no
+/// record is left out that came after the checkpoint.
 ///
 /// # Errors
 /// Returns an error if the log is damaged or cannot be read, or a record is not covered by the checkpoint. No proof is
@@ -104,19 +105,9 @@ pub fn prove(
             nodes.keep(leaf.record.sequence - 1);
             found.add(leaf, checkpoint.size)?;
         }
-        // Records after the checkpoint are read only to say so.
-        if leaf_is_last(reader.tree().map(countersign_decision_log::Peaks::size), &checkpoint)
-            && !found.leaves.is_empty()
-        {
-            break;
-        }
     }
     nodes.end_tile();
     finished(found, &mut nodes, &note, &checkpoint)
-}
-
-fn leaf_is_last(size: Option<u64>, checkpoint: &TreeCheckpoint) -> bool {
-    size.is_some_and(|size| size >= checkpoint.size)
 }
 
 /// Finds records by the chain alone.
@@ -129,9 +120,6 @@ fn by_chain(
     let (mut reader, mut found) = (Reader::new(folder, 1), Found::default());
     while let Some(record) = reader.read()? {
         seen(record.sequence);
-        if record.sequence > size && !found.leaves.is_empty() {
-            break;
-        }
         if wanted(&record) {
             let entry = entry(record.sequence, &record.record, record.hash);
             found.add(Leaf { record, entry }, size)?;

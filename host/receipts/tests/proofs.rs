@@ -10,13 +10,14 @@
 mod support;
 
 use std::fs;
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use countersign_decision_log::{ReadError, TreeHash, archive, prune};
+use countersign_decision_log::{Entry, Folder, Log, ReadError, TreeHash, archive, prune};
 use countersign_receipts::{
-    MAX_PROOF_BYTES, Note, NoteError, Proof, ProofError, ProveError, Proved, VerifierKey,
-    VerifierKeyError, prove,
+    MAX_PROOF_BYTES, Note, NoteError, Proof, ProofError, ProveError, Proved, Tiles, VerifierKey,
+    VerifierKeyError, prove, write_tiles,
 };
 use signed_note::{StandardVerifier, VerifierList};
 use support::{Key, append, record};
@@ -312,21 +313,48 @@ fn a_pruned_log_proves_what_it_has_and_its_archive_the_rest() {
     assert!(later.iter().all(|one| one.proof.verify(&[key.ed25519(), key.ecdsa()]).is_ok()));
 }
 
+/// Appends records that no other log of these tests has, and signs a checkpoint of the end.
+fn append_other(folder: &Path, key: &Key, records: u64) {
+    let disk = Folder::open(folder).unwrap();
+    let (mut log, _) = Log::open(disk, support::CONFIG, Box::new(key.again())).unwrap();
+    for number in 1..=records {
+        log.append(&[record(1000 + number)], 1).unwrap();
+    }
+    log.checkpoint(1).unwrap();
+}
+
 #[test]
 fn what_cannot_be_proved_says_why() {
     let (log, key) = (TempDir::new().unwrap(), Key::new(ORIGIN));
     append(log.path(), &key, 100);
     // Records after the last checkpoint.
     {
-        let disk = countersign_decision_log::Folder::open(log.path()).unwrap();
-        let (mut log, _) =
-            countersign_decision_log::Log::open(disk, support::CONFIG, Box::new(key.again()))
-                .unwrap();
+        let disk = Folder::open(log.path()).unwrap();
+        let (mut log, _) = Log::open(disk, support::CONFIG, Box::new(key.again())).unwrap();
         log.append(&[record(101)], 1).unwrap();
     }
     let error = prove(log.path(), &key, None, |entry| entry.sequence == 101, |_| {}).unwrap_err();
     assert!(matches!(error, ProveError::Uncovered { sequence: 101, size: 100 }), "{error:?}");
     assert!(proved(&log, &key, |sequence| sequence == 102).is_empty());
+    // All that is asked for is proved, or nothing: by the log, and by tiles.
+    let of_both = |entry: &Entry| matches!(entry.sequence, 1 | 101);
+    let error = prove(log.path(), &key, None, of_both, |_| {}).unwrap_err();
+    assert!(matches!(error, ProveError::Uncovered { sequence: 101, size: 100 }), "{error:?}");
+    let to = TempDir::new().unwrap();
+    let note = write_tiles(log.path(), &key, to.path(), |_| {}).unwrap().note;
+    Tiles::publish(to.path(), &note).unwrap();
+    let mut tiles = Tiles::open(to.path()).unwrap().unwrap();
+    let error = prove(log.path(), &key, Some(&mut tiles), of_both, |_| {}).unwrap_err();
+    assert!(matches!(error, ProveError::Uncovered { sequence: 101, size: 100 }), "{error:?}");
+    // Tiles of other records, whose checkpoint the same key has signed.
+    let (other, of_other) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    append_other(other.path(), &key, 100);
+    let note = write_tiles(other.path(), &key, of_other.path(), |_| {}).unwrap().note;
+    Tiles::publish(of_other.path(), &note).unwrap();
+    let mut tiles = Tiles::open(of_other.path()).unwrap().unwrap();
+    let one = |entry: &Entry| entry.sequence == 2;
+    let error = prove(log.path(), &key, Some(&mut tiles), one, |_| {}).unwrap_err();
+    assert!(matches!(error, ProveError::OtherTree { sequence: 2 }), "{error:?}");
     // Damage in the middle: nothing is proved past it, or before it.
     let name = log.path().join("00000000000000000001.log");
     let whole = fs::read(&name).unwrap();
@@ -341,9 +369,6 @@ fn what_cannot_be_proved_says_why() {
     assert!(matches!(error, ProveError::Log(ReadError::Damaged(_))), "{error:?}");
     fs::write(&name, &whole).unwrap();
     // A checkpoint whose tree is another one: signed, but not of these records.
-    let other = TempDir::new().unwrap();
-    append(other.path(), &key, 100);
-    fs::write(&name, fs::read(&name).unwrap()).unwrap();
     let checkpoints = log.path().join("checkpoints.jsonl");
     let kept = fs::read_to_string(&checkpoints).unwrap();
     let forged = kept.replacen("\"root\":\"", "\"root\":\"A", 1);

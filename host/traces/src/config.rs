@@ -72,13 +72,16 @@ impl TracesConfig {
         });
         let url =
             url.ok_or_else(|| error(name, "expected a URL of http or https without a user"))?;
-        for name in ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"] {
-            if given(name).is_some_and(|protocol| protocol != "http/protobuf") {
-                return Err(error(
-                    name,
-                    "expected `http/protobuf`, the only protocol that is supported",
-                ));
-            }
+        let either = |own: &'static str, general: &'static str| match given(own) {
+            Some(value) => Some((own, value)),
+            None => given(general).map(|value| (general, value)),
+        };
+        let protocol = either("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL");
+        if let Some((name, _)) = protocol.filter(|(_, protocol)| protocol != "http/protobuf") {
+            return Err(error(
+                name,
+                "expected `http/protobuf`, the only protocol that is supported",
+            ));
         }
         for name in ["OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"] {
             if given(name).is_some() {
@@ -88,10 +91,6 @@ impl TracesConfig {
                 ));
             }
         }
-        let either = |own: &'static str, general: &'static str| match given(own) {
-            Some(value) => Some((own, value)),
-            None => given(general).map(|value| (general, value)),
-        };
         let headers =
             match either("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS") {
                 Some((name, value)) => headers(&value).ok_or_else(|| {
@@ -231,6 +230,17 @@ mod tests {
             assert_eq!(error.variable, name);
             assert!(!error.to_string().contains("secret"), "{error}");
         }
+    }
+
+    #[test]
+    fn the_protocol_of_traces_goes_before_the_general_one() {
+        let on = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318");
+        let general = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+        let own = |protocol| ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", protocol);
+        assert!(read(&[on, general, own("http/protobuf")]).unwrap().is_some());
+        let general = ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
+        let error = read(&[on, general, own("grpc")]).unwrap_err();
+        assert_eq!(error.variable, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL");
     }
 
     #[test]

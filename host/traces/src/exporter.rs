@@ -51,6 +51,7 @@ impl TraceExporter {
         let client = reqwest::Client::builder()
             .timeout(config.timeout)
             .redirect(Policy::none())
+            .no_proxy()
             .build()
             .map_err(TraceExporterError::Client)?;
         // Of its own: the service's threads are for requests.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use countersign_decision_log::{CheckpointKey, Reader, Report};
+use countersign_decision_log::{CheckpointKey, ReadError, Reader, Report};
 use countersign_issuer::{CheckpointVerifier, anchors_of};
 
 /// A log that was verified by itself.
@@ -73,7 +73,7 @@ pub(super) fn compare(logs: &[VerifiedLog]) -> Result<Compared> {
                 }
             }
         })?;
-        // One is enough: all records after the end are lost.
+        // One is enough: all records after the end, or after damage, are lost.
         if let Some(one) = left.last() {
             let last = log.report.last;
             compared.damage.push(format!(
@@ -85,12 +85,15 @@ pub(super) fn compare(logs: &[VerifiedLog]) -> Result<Compared> {
     Ok(compared)
 }
 
-/// Calls a function with each record of a log: its sequence, its hash and its bytes.
+/// Calls a function with each record of a log up to its end or to damage, which its own report has: the record's sequence,
+/// its hash and its bytes.
 fn each(folder: &Path, first: u64, mut of: impl FnMut(u64, String, &[u8])) -> Result<()> {
     let mut reader = Reader::new(folder, first.max(1));
-    let name = || folder.display().to_string();
-    while let Some(entry) = reader.read().with_context(name)? {
-        of(entry.sequence, entry.hash.to_string(), &entry.record);
+    loop {
+        match reader.read() {
+            Ok(Some(entry)) => of(entry.sequence, entry.hash.to_string(), &entry.record),
+            Ok(None) | Err(ReadError::Damaged(_)) => return Ok(()),
+            Err(error) => return Err(error).with_context(|| folder.display().to_string()),
+        }
     }
-    Ok(())
 }

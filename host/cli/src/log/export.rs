@@ -13,8 +13,7 @@ use countersign_export::{
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::LogPlace;
-use super::prove::checkpoint_key;
+use super::{LogPlace, checkpoint_key};
 use crate::output::{self, Exit, Format};
 use crate::progress;
 use crate::replayed_log::time;

@@ -7,12 +7,11 @@ use clap::{ArgGroup, Args};
 use countersign::RunId;
 use countersign_decision_log::{Entry, Reader};
 use countersign_deployment::files;
-use countersign_issuer::{CHECKPOINT_KEY_FILE, CheckpointVerifier};
 use countersign_receipts::{ProveError, Proved, Tiles, prove};
 use serde::Serialize;
 
-use super::LogPlace;
 use super::records::RecordView;
+use super::{LogPlace, checkpoint_key};
 use crate::output::{self, Exit, Format};
 use crate::progress;
 
@@ -164,12 +163,4 @@ impl Prove {
             }
         }
     }
-}
-
-/// Reads the key of a log's checkpoints: the one that was given, or the one beside the log.
-pub(super) fn checkpoint_key(folder: &Path, given: Option<&Path>) -> Result<CheckpointVerifier> {
-    let default = || folder.join(CHECKPOINT_KEY_FILE);
-    let file = given.map_or_else(default, Path::to_path_buf);
-    CheckpointVerifier::parse(&files::read(&file, 1 << 16)?)
-        .with_context(|| file.display().to_string())
 }

@@ -13,8 +13,7 @@ use reqwest::header::CONTENT_TYPE;
 use serde::Serialize;
 use tokio::runtime::Builder;
 
-use super::LogPlace;
-use super::prove::checkpoint_key;
+use super::{LogPlace, checkpoint_key};
 use crate::output::{self, Exit, Format};
 use crate::progress;
 use crate::token::{body, http_client, whole};

@@ -11,10 +11,9 @@ use countersign_issuer::{CHECKPOINT_KEY_FILE, CheckpointVerifier};
 use serde::Serialize;
 
 use super::anchors::{VerifiedLog, compare};
-use super::verify_proof;
+use super::{checkpoint_key, verify_proof};
 use crate::output::{self, Exit, FAILURE, Format, SUCCESS, Styled};
 use crate::progress;
-use countersign_deployment::files;
 
 /// Verify every byte of a log: the chain of records, the signed checkpoints, and the Merkle tree; or a proof, without a log
 #[derive(Args)]
@@ -260,8 +259,7 @@ pub(super) fn continues(
 }
 
 fn verified_by(folder: &Path, key_file: &Path) -> Result<(CheckpointVerifier, Report)> {
-    let key = CheckpointVerifier::parse(&files::read(key_file, 1 << 16)?)
-        .with_context(|| key_file.display().to_string())?;
+    let key = checkpoint_key(folder, Some(key_file))?;
     let checked = progress::with_spinner("checking the log", || {
         countersign_decision_log::verify(folder, &LogConfig::default(), &key)
     });
@@ -277,16 +275,15 @@ fn text_of_several(logs: &PrintedLogs) -> String {
         let _ = writeln!(text, "{} {}", Styled(FAILURE, "damaged:"), countersign::visible(damage));
     }
     let anchors = logs.anchors;
-    match logs.damage.is_empty() {
-        true => {
+    let _ = match (anchors, logs.damage.is_empty()) {
+        // Nothing says that one of them was not cut or replaced.
+        (0, _) => writeln!(text, "not compared: none of the logs has an anchor of another one"),
+        (_, true) => {
             let whole = Styled(SUCCESS, "whole");
-            let _ =
-                writeln!(text, "{whole}: {anchors} anchors agree with the logs that they are of");
+            writeln!(text, "{whole}: {anchors} anchors agree with the logs that they are of")
         }
-        false => {
-            let _ = writeln!(text, "{anchors} anchors were compared");
-        }
-    }
+        (_, false) => writeln!(text, "{anchors} anchors were compared"),
+    };
     if !logs.missing.is_empty() {
         let names: Vec<_> = logs.missing.iter().map(String::as_str).collect();
         let _ =

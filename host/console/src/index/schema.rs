@@ -34,6 +34,9 @@ const TABLES: [&str; 8] = [
      PRIMARY KEY (hour, code)) WITHOUT ROWID",
 ];
 
+/// The statement that says which version they are of.
+const SET_VERSION: &str = "PRAGMA user_version = 1";
+
 /// The kind of file that a path leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -78,7 +81,7 @@ pub(super) async fn make(database: &SqlitePool) -> Result<(), sqlx::Error> {
     for table in TABLES {
         query(table).execute(&mut *transaction).await?;
     }
-    query("PRAGMA user_version = 1").execute(&mut *transaction).await?;
+    query(SET_VERSION).execute(&mut *transaction).await?;
     transaction.commit().await
 }
 
@@ -100,6 +103,6 @@ mod tests {
     #[test]
     fn the_statements_have_the_numbers() {
         assert_eq!(TABLES[0], format!("PRAGMA application_id = {APPLICATION}"));
-        assert_eq!(VERSION, 1);
+        assert_eq!(SET_VERSION, format!("PRAGMA user_version = {VERSION}"));
     }
 }

@@ -95,12 +95,15 @@ async fn explained(asked: &PageRequest<'_>, record: &[u8]) -> Result<Arc<Explana
     if let Some(explanation) = console.explained(&id) {
         return Ok(explanation);
     }
-    let _turn = console.explaining.acquire().await.map_err(|_| "the console stops")?;
+    let turn = Arc::clone(&console.explaining).acquire_owned();
+    let turn = turn.await.map_err(|_| "the console stops")?;
     if let Some(explanation) = console.explained(&id) {
         return Ok(explanation);
     }
     let policies = Arc::clone(&console.policies);
     let made = tokio::task::spawn_blocking(move || {
+        // Kept until the end: a page that is given up does not end what was begun for it.
+        let _turn = turn;
         let Some(known) = policies.find(policy_set)? else {
             return Err(gone(policy_set, policies.known().len()));
         };

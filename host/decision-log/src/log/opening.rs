@@ -6,7 +6,7 @@ use super::{OpenError, Recovered};
 use crate::checkpoint::{self, Checkpoint, CheckpointKey};
 use crate::disk::Disk;
 use crate::frame::{self, ChainHash};
-use crate::merkle::{Peaks, TreeHash, entry};
+use crate::merkle::{Peaks, TreeHash};
 use crate::scan::Scan;
 use crate::segment::{Damage, HEADING_BYTES, Heading, Segment, first_of, name_of, segments};
 
@@ -47,7 +47,11 @@ pub(super) fn tree_before(
     let mut tree = if first == 1 {
         Peaks::default()
     } else {
-        let checkpoints = disk.read(checkpoint::FILE).unwrap_or_default();
+        let checkpoints = match disk.read(checkpoint::FILE) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            // A log goes on without a tree only where it has none, and not where it could not be read.
+            read => read.map_err(io_error(checkpoint::FILE))?,
+        };
         match checkpoint::tree_at(&checkpoints, key, first - 1) {
             Some(tree) => tree,
             None => return Ok(None),
@@ -70,8 +74,8 @@ pub(super) fn tree_before(
         loop {
             match scan.next() {
                 Ok(Some(scanned)) => {
-                    let entry = entry(scanned.sequence, scanned.record, scanned.hash);
-                    tree.push(TreeHash::of_leaf(&entry), |_| {});
+                    let leaf = TreeHash::of_record(scanned.sequence, scanned.record, scanned.hash);
+                    tree.push(leaf, |_| {});
                 }
                 Ok(None) => break,
                 Err(problem) => {
@@ -141,8 +145,8 @@ pub(super) fn open_segment(
             Ok(Some(scanned)) => {
                 agrees(scanned.sequence, scanned.hash)?;
                 if scanned.sequence >= leaves_from {
-                    let entry = entry(scanned.sequence, scanned.record, scanned.hash);
-                    leaves.push(TreeHash::of_leaf(&entry));
+                    let (record, hash) = (scanned.record, scanned.hash);
+                    leaves.push(TreeHash::of_record(scanned.sequence, record, hash));
                 }
             }
             Ok(None) => break None,

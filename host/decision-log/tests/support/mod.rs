@@ -54,6 +54,8 @@ pub(crate) struct State {
     pub(crate) asked: Vec<Asked>,
     /// Fails that many calls from now; the failing operation is not noted and half done.
     pub(crate) fail_at: Option<usize>,
+    /// A file that can be read that many times from now.
+    pub(crate) readable: Option<(String, usize)>,
     /// Stops that many calls from now, as if the process was killed: no later operation has an effect.
     pub(crate) dies_at: Option<usize>,
 }
@@ -122,7 +124,14 @@ impl Disk for FakeDisk {
     }
 
     fn read(&mut self, name: &str) -> io::Result<Vec<u8>> {
-        let state = self.0.lock().unwrap();
+        let mut state = self.0.lock().unwrap();
+        match &mut state.readable {
+            Some((file, 0)) if file == name => {
+                return Err(io::Error::other("the disk is on fire"));
+            }
+            Some((file, left)) if file == name => *left -= 1,
+            _ => {}
+        }
         state.files.get(name).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::{RecordedDecisionError, RecordedFault, identifier, limits, shown};
@@ -36,7 +36,7 @@ pub(super) struct BodyText<'r> {
     #[serde(borrow)]
     pub(super) claims: &'r RawValue,
     /// Read apart from the others where it is the last member.
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "given")]
     pub(super) trace: Option<Vec<TraceText<'r>>>,
 }
 
@@ -151,6 +151,13 @@ struct FaultText<'r> {
 struct UsedText {
     used: Option<u64>,
     limit: u64,
+}
+
+/// Reads a member that is there. As an optional one it would be absent where it is `null`, and another trace could follow it.
+fn given<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<TraceText<'de>>>, D::Error> {
+    Vec::deserialize(deserializer).map(Some)
 }
 
 impl BodyText<'_> {
