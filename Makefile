@@ -42,7 +42,7 @@ kept = kind=$$(sed -n '1s/^[0-9]* × //; 1s/),.*//p' target/$(1).md | tr A-Z a-z
 	cp target/$(1).md benches/figures/$(1)-$$kind.md
 
 .PHONY: help demo serve install test e2e analysis replicas languages image deploy-check lint lint-engines unit doc policies engines toolchain golden deny clean trust-corpus registry publish protos console
-.PHONY: fuzz corpus bench bench-build bench-check bench-compiling bench-decisions bench-flood bench-hostile bench-impact bench-languages bench-replicas bench-threads bench-tokens flame-graph kills schemathesis bench-signer bench-console
+.PHONY: fuzz corpus bench bench-build bench-check bench-compiling bench-decisions bench-export bench-flood bench-hostile bench-impact bench-languages bench-replicas bench-threads bench-tokens flame-graph kills schemathesis bench-signer bench-console
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -220,6 +220,10 @@ bench-impact: toolchain ## Measure the impact of a change on a million recorded 
 
 bench-console: toolchain ## Measure the console's index and pages over a million records (DECISIONS); fails past its targets; needs 5 GB of disk
 	@$(call measure,console,$(CARGO) bench $(CARGO_FLAGS) --bench console)
+
+bench-export: toolchain ## Measure the export of a million records (DECISIONS), and compare what DuckDB, pyarrow and pyiceberg count in it (needs python3 with venv, and 6 GB of disk)
+	@sh e2e/analysis/readers.sh
+	@READERS=$(CURDIR)/target/analysis/python/bin/python; export READERS; $(call measure,export,$(CARGO) bench $(CARGO_FLAGS) --bench export)
 
 bench-languages: toolchain engines ## Measure a policy in each language: size, evaluation, memory (needs python3 with venv)
 	$(CARGO) build $(CARGO_FLAGS) --release --bin countersign

@@ -15,6 +15,8 @@ mod registry;
 mod service;
 #[path = "support/shipped.rs"]
 mod shipped;
+#[path = "support/shown.rs"]
+mod shown;
 mod support;
 
 use std::fs;
@@ -23,9 +25,10 @@ use std::time::Duration;
 
 use countersign::Digest;
 use registry::{Reply, StandIn};
-use serde_json::Value;
+use serde_json::{Value, json};
 use service::{Served, configure};
 use shipped::{Forged, Installation, REPOSITORY, add_bundle, changed, ok, published, unsign};
+use shown::Shown;
 
 const FOLLOWS: &str = "[releases]\nfollow-seconds = 1\ncandidate-percent = 0\n";
 const ONE_ALICE: &str = "keys = [{ file = \"alice.pub\" }]";
@@ -106,6 +109,28 @@ fn a_service_starts_without_its_registry() {
     let token = served.token();
     assert_eq!(token.status, 200, "{}", token.text);
     assert_eq!(served.stop(), 0);
+    // Its console says whose signatures were verified, and no more than is known.
+    let console = |line: &str| {
+        let shown = Shown::start(installation.path(), line);
+        shown.wait_for("log", 2);
+        let sets = shown.json("/log/policies.json");
+        let set = sets["policy_sets"][0]["policy_set"].as_str().unwrap();
+        let page = shown.get(&format!("/log/policies/{set}")).body;
+        let json = shown.json(&format!("/log/policies/{set}.json"));
+        assert_eq!(shown.stop(), 0);
+        (page, json["bindings"][0].clone())
+    };
+    let (page, binding) = console("--config issuer.toml");
+    let signers = binding["signers"].as_array().unwrap();
+    assert_eq!(signers.len(), 1, "{binding}");
+    let reference = binding["reference"].as_str().unwrap();
+    assert!(reference.ends_with(&digest.to_string()), "{binding}");
+    assert_eq!(binding["revision"], 1, "{binding}");
+    assert!(page.contains("signed by") && page.contains(signers[0].as_str().unwrap()), "{page}");
+    // A record does not have them.
+    let (page, binding) = console("--log state/log");
+    assert_eq!((&binding["signers"], &binding["reference"]), (&json!([]), &Value::Null));
+    assert!(!page.contains("signed by"), "{page}");
 }
 
 /// Whatever the registry brings for a pin that moves, what decides stays, until there is something to trust.

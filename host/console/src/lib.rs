@@ -47,5 +47,5 @@ pub use console::{Console, ConsoleConfig, ConsoleError};
 pub use guard::AllowedHosts;
 pub use index::IndexError;
 pub use log::{LogName, LogNameError, LogSource};
-pub use policies::{KnownPolicies, NoPolicies, PolicySource};
+pub use policies::{KnownPolicies, NoPolicies, PolicySource, SignedPolicy};
 pub use server::serve;

@@ -13,6 +13,20 @@ pub struct KnownPolicies {
     pub policies: PolicySet,
     /// The settings of each binding, as JSON text, by its name.
     pub settings: Vec<(String, String)>,
+    /// What is known of the signatures of each binding whose policy comes from a registry, by its name; or the reason that
+    /// nothing is.
+    pub signed: Vec<(String, Result<SignedPolicy, String>)>,
+}
+
+/// A policy whose signatures were verified when it was prepared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedPolicy {
+    /// Its manifest: `oci://REGISTRY/REPOSITORY@DIGEST`.
+    pub reference: String,
+    /// Its revision.
+    pub revision: u64,
+    /// The ids of the keys that have signed it and may.
+    pub signers: Vec<String>,
 }
 
 /// Finds policy sets by their digests. Preparing one may take seconds; it is called on a thread that may block.
@@ -42,6 +56,11 @@ impl PolicySource for NoPolicies {
 }
 
 impl KnownPolicies {
+    /// What is known of the signatures of a binding's policy; `None` for one that is a file.
+    pub(crate) fn signed_of(&self, binding: &str) -> Option<&Result<SignedPolicy, String>> {
+        self.signed.iter().find(|(name, _)| name == binding).map(|(_, signed)| signed)
+    }
+
     /// The literals of all settings, which claims are changed to.
     pub(crate) fn literals(&self) -> SettingsLiterals {
         let mut literals = SettingsLiterals::default();

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
-use countersign::{Digest, Engine, Optimization};
+use countersign::{Digest, Engine, Limits, Optimization, PolicySet};
 use countersign_compiler_worker::CacheFolder;
-use countersign_console::{KnownPolicies, PolicySource};
-use countersign_deployment::{ManifestBundle, ReleaseStore, engine, manifest_of};
+use countersign_console::{KnownPolicies, PolicySource, SignedPolicy};
+use countersign_deployment::{ManifestBundle, PolicyRegistries, ReleaseStore, engine, manifest_of};
+use countersign_registry::Reference;
 
-use crate::output;
+use crate::{clock, output};
 
 /// The releases that stay prepared.
 const MAX_KEPT: usize = 4;
@@ -88,8 +89,51 @@ impl ConsolePolicies {
         for binding in &bundle.manifest.bindings {
             settings.push((binding.name.to_string(), bundle.settings_of(binding)?.to_owned()));
         }
-        Ok(Arc::new(KnownPolicies { origin, policies, settings }))
+        let signed = self.signed(bundle, &policies);
+        Ok(Arc::new(KnownPolicies { origin, policies, settings, signed }))
     }
+
+    /// Verifies the signatures of the policies of a set that come from registries, by the rules and pins of the manifest as it
+    /// is. A release may have another version of a policy than is pinned now: nothing is known of its signatures.
+    fn signed(
+        &self,
+        bundle: &ManifestBundle,
+        policies: &PolicySet,
+    ) -> Vec<(String, Result<SignedPolicy, String>)> {
+        let references = bundle.manifest.bindings.iter();
+        let references: Vec<_> =
+            references.filter_map(|entry| Some((&entry.name, entry.reference()?))).collect();
+        let Some(manifest) = self.manifests.first().filter(|_| !references.is_empty()) else {
+            return Vec::new();
+        };
+        let registries = PolicyRegistries::read(&manifest.path).map_err(text);
+        let signed = |name: &str, reference: &Reference| {
+            let registries = registries.as_ref().map_err(Clone::clone)?;
+            let binding = policies.bindings().iter().find(|of| of.identity().name.as_str() == name);
+            let pinned = registries.lock.pinned(reference).ok_or("no version of it is pinned")?;
+            let (limit, now) = (Limits::CEILING.component_bytes, clock::now(None));
+            let now = now.map_err(|error| format!("{error:#}"))?;
+            let stored = registries.store.load(&pinned, &registries.trust, limit, now);
+            let stored = stored.map_err(text)?;
+            if binding.map(|of| of.identity().policy) != Some(stored.component.digest()) {
+                return Err("the version that is pinned now is another one".to_owned());
+            }
+            Ok(SignedPolicy {
+                reference: format!("oci://{pinned}"),
+                revision: stored.manifest.policy().revision,
+                signers: stored.manifest.signers().iter().map(ToString::to_string).collect(),
+            })
+        };
+        let signed = references
+            .into_iter()
+            .map(|(name, reference)| (name.to_string(), signed(name.as_str(), reference)));
+        signed.collect()
+    }
+}
+
+/// An error with its sources.
+fn text(error: impl std::error::Error + Send + Sync + 'static) -> String {
+    countersign::visible(&format!("{:#}", anyhow::Error::new(error)))
 }
 
 impl PolicySource for ConsolePolicies {

@@ -64,6 +64,13 @@ struct BindingView {
     may_permit: bool,
     policy: Text,
     component: Text,
+    /// The manifest in a registry, where the policy comes from one.
+    reference: Option<Text>,
+    revision: Option<Number>,
+    /// The ids of the keys whose signatures were verified.
+    signers: Vec<Text>,
+    /// The reason that nothing is known of its signatures.
+    unsigned: Option<Text>,
     settings_digest: Text,
     claims: Vec<Text>,
     summary: Option<Text>,
@@ -166,7 +173,16 @@ fn of_known(known: &KnownPolicies) -> Vec<BindingView> {
     let bindings = known.policies.bindings().iter();
     let view = |binding: &countersign::Binding| {
         let (identity, description) = (binding.identity(), binding.policy().description());
+        let signed = known.signed_of(identity.name.as_str());
+        let is_signed = signed.and_then(|signed| signed.as_ref().ok());
+        let signers = is_signed.into_iter().flat_map(|signed| &signed.signers);
         BindingView {
+            reference: is_signed.map(|signed| signed.reference.as_str().into()),
+            revision: is_signed.map(|signed| Number(signed.revision)),
+            signers: signers.map(|signer| signer.as_str().into()).collect(),
+            unsigned: signed
+                .and_then(|signed| signed.as_ref().err())
+                .map(|problem| problem.as_str().into()),
             binding: identity.name.as_str().into(),
             mode: identity.mode.as_str().into(),
             scope: scope(serde_json::to_value(&identity.scope).ok().as_ref()),
