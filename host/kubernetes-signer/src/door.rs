@@ -19,12 +19,13 @@ use crate::proto::{
     SignJwtResponse, Timestamp,
 };
 use crate::socket::{Peer, Socket};
+use crate::unread::{Arrived, InTime};
 
-/// The maximum size of a message, in bytes. Claims have a lower one, and are on record when they exceed it.
+/// The maximum size of a message, in bytes. Claims have a lower one.
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
 
 /// The time in which a request must arrive and be answered.
-const TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The maximum of requests at a time on one connection.
 const MAX_STREAMS: u32 = 1024;
@@ -67,15 +68,16 @@ pub async fn serve(
             }
         }
     });
-    let service = ExternalJwtSignerServer::new(Door { signer })
+    let of_door = Arc::clone(&signer);
+    let service = ExternalJwtSignerServer::new(Door { signer: of_door })
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let connections = futures_util::stream::unfold(&socket, |socket| async move {
         let peer = socket.accept().await;
         Some((Ok::<_, std::io::Error>(Connection::of(peer)), socket))
     });
+    let service = InTime { inner: service, signer };
     let served = Server::builder()
-        .timeout(TIMEOUT)
         .max_concurrent_streams(MAX_STREAMS)
         .http2_keepalive_interval(Some(PING))
         .serve_with_incoming_shutdown(service, connections, stop)
@@ -97,7 +99,7 @@ struct Connection {
 
 /// The user at the other end.
 #[derive(Clone, Copy)]
-struct PeerUid(u32);
+pub(crate) struct PeerUid(pub(crate) u32);
 
 impl Connection {
     fn of(peer: Peer) -> Self {
@@ -154,6 +156,9 @@ impl ExternalJwtSigner for Door {
         &self,
         request: Request<SignJwtRequest>,
     ) -> Result<Response<SignJwtResponse>, Status> {
+        if let Some(arrived) = request.extensions().get::<Arrived>() {
+            arrived.set();
+        }
         let uid = request.extensions().get::<PeerUid>().map(|uid| uid.0);
         let id = TokenId::random().ok_or_else(|| Status::unavailable("no randomness"))?.to_string();
         let origin = RequestOrigin { id, client: None, trace: None };

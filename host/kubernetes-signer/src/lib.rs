@@ -24,6 +24,7 @@ mod door;
 pub mod proto;
 #[cfg(unix)]
 mod socket;
+mod unread;
 
 #[cfg(unix)]
 pub use door::{ServeError, serve};

@@ -10,6 +10,8 @@ pub(crate) const CLAIM_UNKNOWN: &str = "claim-unknown";
 pub(crate) const NAMESPACE_UNLISTED: &str = "namespace-unlisted";
 /// The token is bound to no pod, or the pod's name names no run.
 pub(crate) const POD_WITHOUT_RUN: &str = "pod-without-run";
+/// There were no claims: the request was too large, too slow, or none.
+pub(crate) const REQUEST_UNREAD: &str = "request-unread";
 /// The run of the pod's name is not registered.
 pub(crate) const RUN_UNKNOWN: &str = "run-unknown";
 /// The token would live for longer than any may.
@@ -18,12 +20,13 @@ pub(crate) const EXPIRATION_TOO_LONG: &str = "expiration-too-long";
 pub(crate) const NO_DECISION: &str = "no-decision";
 
 /// All of them that refuse.
-pub(crate) const ALL: [&str; 6] = [
+pub(crate) const ALL: [&str; 7] = [
     AUDIENCE_UNMAPPED,
     AUDIENCES_MIXED,
     CLAIM_UNKNOWN,
     NAMESPACE_UNLISTED,
     POD_WITHOUT_RUN,
+    REQUEST_UNREAD,
     RUN_UNKNOWN,
 ];
 
