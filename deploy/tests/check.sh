@@ -28,7 +28,7 @@ if ! cmp -s "$here/requirements.txt" target/deploy/requirements.txt; then
 fi
 
 echo "== the chart"
-"$python" "$here/chart.py" deploy/chart "$here/example-values.yaml"
+"$python" "$here/chart.py" deploy/chart "$here/example-values.yaml" "$here/replicas-values.yaml" "$program" "$policies"
 
 echo "== the unit"
 sh "$here/unit.sh" "$program" "$policies"
