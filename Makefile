@@ -41,7 +41,7 @@ measure = mkdir -p target; (RUNS=$(RUNS); export RUNS; $(2)) > target/$(1).md; f
 kept = kind=$$(sed -n '1s/^[0-9]* × //; 1s/),.*//p' target/$(1).md | tr A-Z a-z | tr -cs 'a-z0-9\n' -); \
 	cp target/$(1).md benches/figures/$(1)-$$kind.md
 
-.PHONY: help demo serve install test e2e analysis replicas languages image deploy-check lint lint-engines unit doc policies engines toolchain golden deny clean trust-corpus registry publish protos console
+.PHONY: help demo serve install test e2e analysis replicas languages image deploy-check lint lint-engines unit doc policies engines toolchain golden deny clean trust-corpus registry publish protos console upgrade
 .PHONY: fuzz corpus bench bench-build bench-check bench-compiling bench-decisions bench-export bench-flood bench-hostile bench-impact bench-languages bench-replicas bench-threads bench-tokens flame-graph kills schemathesis bench-signer bench-console
 
 help: ## List the targets
@@ -93,7 +93,13 @@ console: toolchain ## Walk through the console's pages in Chromium, with axe, in
 
 replicas: toolchain ## Run stores and replicas on real PostgreSQL servers, which are killed, cut off and failed over (KILLS; installs PostgreSQL and pgbouncer)
 	@sh .ci/postgres
-	$(CARGO) test $(CARGO_FLAGS) --workspace --test store_contract --test postgres_store --test replicas -- --include-ignored --nocapture --test-threads 2
+	$(CARGO) test $(CARGO_FLAGS) --workspace --test store_contract --test postgres_store --test replicas --test upgrade -- --include-ignored --nocapture --test-threads 2
+
+upgrade: toolchain ## Replace replicas of the version before (BEFORE, a commit, which is built apart) by this one under load (installs PostgreSQL and pgbouncer)
+	@[ -n "$(BEFORE)" ] || { echo "name the version before: make upgrade BEFORE=COMMIT" >&2; exit 1; }
+	@sh .ci/postgres
+	@sh .ci/before "$(BEFORE)" $(TARGET)/before
+	COUNTERSIGN_BEFORE=$(TARGET)/before/target/debug/countersign $(CARGO) test $(CARGO_FLAGS) --workspace --test upgrade -- --include-ignored --nocapture
 
 registry: toolchain ## Ship policies through Debian's docker-registry, and verify them with cosign, oras and npm's @sigstore/verify (installs them beside; needs npm)
 	@sh e2e/registry.sh

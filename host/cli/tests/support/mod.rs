@@ -12,6 +12,9 @@ use tempfile::TempDir;
 pub(crate) const MANIFEST: &str = include_str!("../../../../examples/countersign.toml");
 pub(crate) const RUN: &str = include_str!("../../../../examples/run.json");
 
+/// The program that is tested.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_countersign");
+
 /// The result of a command.
 #[derive(Debug)]
 pub(crate) struct Ran {
@@ -64,7 +67,12 @@ pub(crate) fn with_stdin(folder: &Path, line: &str, stdin: &str) -> Ran {
 
 /// The program, run in a test's folder.
 pub(crate) fn command(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+    command_of(Path::new(PROGRAM), folder)
+}
+
+/// A program, perhaps of another version, run in a test's folder.
+pub(crate) fn command_of(program: &Path, folder: &Path) -> Command {
+    let mut command = Command::new(program);
     command
         .current_dir(folder)
         .env_remove("CLICOLOR_FORCE")

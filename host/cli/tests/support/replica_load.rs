@@ -118,6 +118,14 @@ impl Load {
         }
     }
 
+    /// Adds clients whose run goes on, and who ask one replica after the other: one of them has to give a token.
+    pub(crate) fn never_without(&mut self, api_key: &str) {
+        for number in 0..2 {
+            let (client, api_key) = (self.client(), api_key.to_owned());
+            self.threads.push(thread::spawn(move || client.is_always_served(number, &api_key)));
+        }
+    }
+
     /// Waits until a replica has given more tokens.
     pub(crate) fn until_more_tokens(&self, index: usize) {
         let before = self.received[index].load(Ordering::SeqCst);
@@ -215,6 +223,34 @@ impl LoadClient {
         }
     }
 
+    fn is_always_served(&self, offset: usize, api_key: &str) {
+        let id = format!("{offset:08x}-1111-4000-8000-000000000000");
+        while self.goes_on() && !matches!(register(self.address(0).1, api_key, &id), Ok(201)) {
+            thread::sleep(Duration::from_millis(20));
+        }
+        let (mut number, replicas) = (offset, self.received.len());
+        while self.goes_on() {
+            number += 1;
+            let mut refusals = Vec::new();
+            for one in number..number + replicas {
+                let (index, address) = self.address(one);
+                match Client::new(address).and_then(|mut client| client.token(&id)) {
+                    Ok(answer) if answer.status == 200 => {
+                        self.received(index, &answer);
+                        break;
+                    }
+                    Ok(answer) if answer.status != 503 => {
+                        return self.violation(format!("a token of a live run: {answer:?}"));
+                    }
+                    not_now => refusals.push(format!("{index}: {not_now:?}")),
+                }
+            }
+            if refusals.len() == replicas {
+                self.violation(format!("no replica gives a token: {refusals:?}"));
+            }
+        }
+    }
+
     fn a_run(&self, number: usize) -> Option<(String, bool)> {
         let known = self.known.lock().unwrap();
         // Of those that have ended as well.
@@ -308,8 +344,9 @@ impl Done {
     }
 
     /// Checks the records of all logs: each token that was received is on record once, and was not withheld; no single-use
-    /// token led to two tokens. Gives the numbers.
-    pub(crate) fn check_records(&self, group: &Group) -> String {
+    /// token led to two tokens. Where `none_lost`, each token on record that was not withheld was received as well. Gives the
+    /// numbers.
+    pub(crate) fn check_records(&self, group: &Group, none_lost: bool) -> String {
         let mut issued: HashMap<String, (String, usize)> = HashMap::new();
         let mut withheld = BTreeSet::new();
         let mut uses: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -334,6 +371,11 @@ impl Done {
         }
         let received: BTreeSet<_> = self.known.tokens.iter().collect();
         assert_eq!(received.len(), self.known.tokens.len(), "a token was received twice");
+        let lost: Vec<_> = issued
+            .iter()
+            .filter(|(digest, (jti, _))| !withheld.contains(jti) && !received.contains(digest))
+            .collect();
+        assert!(!none_lost || lost.is_empty(), "on record, and not received: {lost:?}");
         for (used, jtis) in &uses {
             let left: Vec<_> = jtis.iter().filter(|jti| !withheld.contains(*jti)).collect();
             assert!(left.len() <= 1, "{used} led to {left:?}");

@@ -5,7 +5,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::thread;
@@ -21,7 +21,7 @@ use tempfile::TempDir;
 use crate::load::finish;
 use crate::postgres::{PASSWORD, url};
 use crate::service::{AWS, Answer, Client, RUNNER, Served, configure};
-use crate::support::{Ran, command, countersign, fill, folder};
+use crate::support::{PROGRAM, Ran, command, countersign, fill, folder};
 
 const JWKS: &str = "/.well-known/jwks.json";
 pub(crate) const CLUSTER: &str = "https://cluster.example.com";
@@ -31,6 +31,10 @@ pub(crate) const SUBJECT: &str = "system:serviceaccount:runners:shared";
 pub(crate) struct Group {
     pub(crate) folders: Vec<TempDir>,
     pub(crate) served: Vec<Option<Served>>,
+    /// The program that each is started by.
+    pub(crate) programs: Vec<PathBuf>,
+    /// Variables of the environment of each.
+    pub(crate) variables: Vec<Vec<(&'static str, String)>>,
     pub(crate) api_key: String,
     /// The key of an issuer whose tokens may be used once.
     pub(crate) cluster: Arc<SigningKey>,
@@ -98,7 +102,9 @@ impl Group {
             }
         }
         let served = folders.iter().map(|_| None).collect();
-        Self { folders, served, api_key, cluster: Arc::new(cluster) }
+        let programs = folders.iter().map(|_| PROGRAM.into()).collect();
+        let variables = folders.iter().map(|_| Vec::new()).collect();
+        Self { folders, served, programs, variables, api_key, cluster: Arc::new(cluster) }
     }
 
     pub(crate) fn folder(&self, index: usize) -> &Path {
@@ -117,8 +123,10 @@ impl Group {
     pub(crate) fn start(&mut self, index: usize) {
         // As a supervisor does: again where the database was not there, or not yet.
         let began = Instant::now();
+        let variables: Vec<_> =
+            self.variables[index].iter().map(|(name, value)| (*name, value.as_str())).collect();
         self.served[index] = loop {
-            match Served::try_start(self.folders[index].path()) {
+            match Served::try_start(&self.programs[index], self.folder(index), &variables) {
                 Ok(served) => break Some(served),
                 Err(logged) => assert!(began.elapsed() < Duration::from_secs(60), "{logged}"),
             }
@@ -136,6 +144,11 @@ impl Group {
 
     pub(crate) fn kill(&mut self, index: usize) {
         self.served[index].take().unwrap().kill();
+    }
+
+    /// Stops one as an operator does.
+    pub(crate) fn stop(&mut self, index: usize) {
+        assert_eq!(self.served[index].take().unwrap().stop(), 0);
     }
 
     pub(crate) fn stop_all(&mut self) {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::support::{RUN, command, countersign};
+use crate::support::{PROGRAM, RUN, command_of, countersign};
 
 pub(crate) const RUN_ID: &str = "b3116611-e08b-4b00-91c5-10365b25a6ef";
 pub(crate) const RUNNER: &str = "98520496-627d-43e6-82da-ce499179ff3f";
@@ -61,17 +61,21 @@ impl Served {
 
     /// [`Self::start`], with variables of the environment.
     pub(crate) fn start_with(folder: &Path, variables: &[(&str, &str)]) -> Self {
-        Self::started(folder, variables)
+        Self::started(Path::new(PROGRAM), folder, variables)
             .unwrap_or_else(|logged| panic!("it did not start: {logged}"))
     }
 
-    /// The same; or what it logged, where it did not start.
-    pub(crate) fn try_start(folder: &Path) -> Result<Self, String> {
-        Self::started(folder, &[])
+    /// The same by a program, perhaps of another version; or what it logged, where it did not start.
+    pub(crate) fn try_start(
+        program: &Path,
+        folder: &Path,
+        variables: &[(&str, &str)],
+    ) -> Result<Self, String> {
+        Self::started(program, folder, variables)
     }
 
-    fn started(folder: &Path, variables: &[(&str, &str)]) -> Result<Self, String> {
-        let mut child = command(folder)
+    fn started(program: &Path, folder: &Path, variables: &[(&str, &str)]) -> Result<Self, String> {
+        let mut child = command_of(program, folder)
             .args(["serve", "--config", "issuer.toml"])
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
