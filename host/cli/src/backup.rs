@@ -14,7 +14,7 @@ use crate::clock;
 use crate::output::{self, Exit, Format};
 use crate::progress;
 
-/// Back up the state of a service while it runs: database, decision log and keys
+/// Back up the state of a service while it runs: database, decision log and keys; of a replica, what is its own
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -25,8 +25,11 @@ The backup has every run, finish, single use and record that was acknowledged be
 private keys: only its owner can read it, and it is worth as much as the keys. The configuration and the
 policies are not in it; their SHA-256 are, so that `restore` can tell what has changed since.
 
+Of a replica, it has the log and the keys of its checkpoints; PostgreSQL's own means copy the database, before.
+
 The JSON has `version`, `time`, `changes` (of the database), `last` and `hash` (of the log's last record),
-`files` and `configuration` (a SHA-256 each), as `backup.json` in the folder.
+`files` and `configuration` (a SHA-256 each), as `backup.json` in the folder; of a replica also `database`:
+its name (`replica`), and the position of the database (`time`, `lsn`) that it goes with, or any before.
 
 Exit status: 0 the backup is whole, 1 anything else; a folder without `backup.json` is no backup.")]
 pub(crate) struct Backup {
@@ -56,11 +59,14 @@ it. Every file is compared with its SHA-256 and all of the log is verified befor
 What happened after the backup began is forgotten: runs that were registered since are unknown and are
 registered again; runs that were finished since are live until they expire, so finish them again; tokens
 that may be used once and were used since can be used once more until they expire; tokens that were
-issued since stay valid at the clouds until they expire, and are on no record here. docs/issuer.md has the
+issued since stay valid at the clouds until they expire, and are on no record here. docs/state.md has the
 steps.
 
-The JSON has `state`, `time`, `changes`, `last`, `hash`, and `changed`: the files of the configuration that are
-not as they were when the backup was made.
+Of a replica, restore the database first. Its log ends where the database has it; it must not be of later than
+the backup. Later records are in the backup alone, so keep that.
+
+The JSON has `state`, `time`, `changes`, `last`, `hash`, `restored` (the last record of the restored log), and
+`changed`: the files of the configuration that are not as they were when the backup was made.
 
 Exit status: 0 restored, 1 anything else.")]
 pub(crate) struct Restore {
@@ -84,6 +90,7 @@ struct RestoredJson<'r> {
     changes: u64,
     last: u64,
     hash: &'r str,
+    restored: u64,
     changed: &'r [String],
 }
 
@@ -121,6 +128,7 @@ impl Restore {
                 changes: backup.changes,
                 last: backup.last,
                 hash: &backup.hash,
+                restored: restored.last,
                 changed: &restored.changed,
             })?,
             Format::Human => {
@@ -133,10 +141,20 @@ impl Restore {
                 output::print(&visible(&text))?;
             }
         }
+        if restored.last < backup.last {
+            output::status(&format!(
+                "Records {} to {} are of later than the database, and in the backup alone: keep it.",
+                restored.last.saturating_add(1),
+                backup.last
+            ));
+        }
+        let since = match backup.database {
+            None => output::time(backup.time),
+            Some(_) => "the time of the database".to_owned(),
+        };
         output::status(&format!(
-            "What happened since {} is forgotten: finish again the runs that were finished since, and register \
-             those that were registered.",
-            output::time(backup.time)
+            "What happened since {since} is forgotten: finish again the runs that were finished since, and register \
+             those that were registered."
         ));
         Ok(Exit::Success)
     }
@@ -144,5 +162,12 @@ impl Restore {
 
 fn of(backup: &Description) -> String {
     let Description { changes, last, files, .. } = backup;
+    if let Some(position) = &backup.database {
+        let (replica, time, lsn) = (&position.replica, output::time(position.time), &position.lsn);
+        return format!(
+            "{last} records of replica {replica}, {} files; the database up to {time} ({lsn})",
+            files.len()
+        );
+    }
     format!("{last} records, {changes} changes of the database, {} files", files.len())
 }

@@ -7,6 +7,8 @@
 //!
 //! All that was acknowledged before a backup began is in it: the database is copied after that, and the log further than the
 //! database, never beyond what it knows. So the parts are of one time, and a service starts on them.
+//!
+//! A replica's database is not in its backup: PostgreSQL's own means copy it, once for all replicas ([`shared`]).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,11 +23,16 @@ use countersign_issuer::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+mod shared;
+
+pub use shared::DatabasePosition;
+
 use crate::error::DeploymentError;
 use crate::files::{self, FileError, FileSystem, private_folder, resolve_relative_to};
 use crate::read::read_config;
 use crate::releases::{ReleaseError, ReleaseStore};
 use crate::service_config::Config;
+use crate::service_state::OpenStateError;
 use crate::snapshot::Snapshot;
 
 /// The file that describes a backup.
@@ -42,7 +49,7 @@ pub struct Backup {
     pub version: u32,
     /// The time of its beginning, in seconds since 1970.
     pub time: u64,
-    /// The number of changes that the database has had.
+    /// The number of changes that the database has had; of a replica, of the times that it had been in the register.
     pub changes: u64,
     /// The last record of the log; 0 if it has none.
     pub last: u64,
@@ -52,6 +59,9 @@ pub struct Backup {
     pub files: BTreeMap<String, String>,
     /// The configuration, and the files that it leads to, with the SHA-256 of each. They are not in the backup.
     pub configuration: BTreeMap<String, String>,
+    /// The database that replicas share, which is not in the backup; `None` where it is in the state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<DatabasePosition>,
 }
 
 /// The outcome of [`restore`].
@@ -63,6 +73,9 @@ pub struct Restored {
     pub state: PathBuf,
     /// The files of the configuration that are not as they were when the backup was made.
     pub changed: Vec<String>,
+    /// The last record of the restored log; 0 if it has none. Those after it, of a replica's backup, are of later than the
+    /// database that was restored, and are in the backup alone.
+    pub last: u64,
 }
 
 /// A backup that was not made, or not restored.
@@ -72,13 +85,53 @@ pub enum BackupError {
     /// The configuration cannot be used.
     #[error(transparent)]
     Configuration(#[from] DeploymentError),
-    /// The database is one that replicas share.
+    /// The database that replicas share cannot be read.
+    #[error("failed to compare with the database that replicas share")]
+    Shared(#[source] OpenStateError),
+    /// The database of the configuration is not where that of the backup was.
+    #[error("the backup is of {backup}, and the configuration of {configuration}")]
+    OtherStore {
+        /// The place of the backup's.
+        backup: &'static str,
+        /// The place of the configuration's.
+        configuration: &'static str,
+    },
+    /// The configuration is another replica's.
     #[error(
-        "the database is {place}, of which PostgreSQL's own means make a backup; copy the state and the sealing key beside it"
+        "the backup is of replica `{backup}`, and the configuration of replica `{configuration}`"
     )]
-    SharedDatabase {
-        /// Its place.
-        place: String,
+    OtherReplica {
+        /// The replica of the backup.
+        backup: String,
+        /// The replica of the configuration.
+        configuration: String,
+    },
+    /// The database that replicas share does not know the replica.
+    #[error(
+        "replica `{replica}`: the database does not know it: it was forgotten, or the database is of before its first start. \
+         Keep the backup, and start the replica with an empty state"
+    )]
+    UnknownReplica {
+        /// The name of the replica.
+        replica: String,
+    },
+    /// The database that replicas share is of later than the backup.
+    #[error(
+        "replica `{replica}`: the database is later than the backup: the log had reached record {reached}, and the backup \
+         ends with {last}. Recover the database to {time} seconds since 1970 ({lsn}) or earlier; or keep the backup, and start \
+         the replica with an empty state (`countersign replicas forget {replica}`)"
+    )]
+    LaterDatabase {
+        /// The name of the replica.
+        replica: String,
+        /// The record that the database names.
+        reached: u64,
+        /// The last record of the backup.
+        last: u64,
+        /// The time of the backup by the database's clock, in seconds since 1970.
+        time: u64,
+        /// The database's position then.
+        lsn: String,
     },
     /// A file cannot be read or written.
     #[error(transparent)]
@@ -157,18 +210,21 @@ pub enum BackupError {
 /// When the folder is not empty, or a part of the state cannot be read or written. The folder is then no backup: it has no
 /// description.
 pub async fn backup(config: &Path, to: &Path, now: u64) -> Result<Backup, BackupError> {
-    let parsed = embedded(config)?;
+    let parsed = read_config(config)?;
     let state = resolve_relative_to(config, &parsed.state);
     empty_folder(to)?;
-    let database = state.join(DATABASE);
-    let mark = SqliteStore::copy(&database, &to.join(DATABASE))
-        .await
-        .map_err(|source| BackupError::Database { path: database, source })?;
-    private(&to.join(DATABASE))?;
+    let (mark, shared) = match &parsed.database {
+        None => (embedded(&state, to).await?, None),
+        // Before the log is read: the copy then has all that the database knows of it.
+        Some(_) => {
+            let (mark, position) = shared::position(config).await?;
+            (mark, Some(position))
+        }
+    };
     let log = state.join("log");
     let log_copy = to.join("log");
     private_folder(&log_copy)?;
-    let copied = copy_log(&log, &log_copy, |entry| is_within(entry, &mark))
+    let copied = copy_log(&log, &log_copy, |entry| shared.is_some() || is_within(entry, &mark))
         .map_err(|source| BackupError::Log { path: log.clone(), source })?;
     let CopyReport { end, checkpoint } = copied;
     let key = files::read(&log.join(CHECKPOINT_KEY_FILE), 1 << 16)?;
@@ -189,7 +245,16 @@ pub async fn backup(config: &Path, to: &Path, now: u64) -> Result<Backup, Backup
     let configuration = configuration(config);
     let (changes, last) = (mark.changes, end.map_or(0, |end| end.sequence));
     let hash = end.map_or_else(String::new, |end| end.hash.to_string());
-    let backup = Backup { version: 1, time: now, changes, last, hash, files, configuration };
+    let backup = Backup {
+        version: 1,
+        time: now,
+        changes,
+        last,
+        hash,
+        files,
+        configuration,
+        database: shared,
+    };
     let text = serde_json::to_vec_pretty(&backup).map_err(|error| BackupError::Description {
         path: to.join(BACKUP_FILE),
         problem: error.to_string(),
@@ -200,15 +265,17 @@ pub async fn backup(config: &Path, to: &Path, now: u64) -> Result<Backup, Backup
 }
 
 /// Makes the folder of state that a configuration names from the backup in `from`. Every file is compared with its digest,
-/// and all of the log is verified, before the state is there, in one step.
+/// and all of the log is verified, before the state is there, in one step. The log of a replica is compared with the database,
+/// and ends where the database has it.
 ///
 /// # Errors
-/// When the folder of state is not empty, the backup is not as it was written, or its parts do not belong together. There
-/// is no folder of state then, as before.
+/// When the folder of state is not empty, the backup is not as it was written, or its parts do not belong together, or not to
+/// the database. There is no folder of state then, as before.
 pub async fn restore(from: &Path, config: &Path) -> Result<Restored, BackupError> {
-    let parsed = embedded(config)?;
+    let parsed = read_config(config)?;
     let state = resolve_relative_to(config, &parsed.state);
     let backup = described(from)?;
+    same_store(&parsed, &backup)?;
     if state.exists() {
         empty_folder(&state)?;
     }
@@ -239,7 +306,14 @@ pub async fn restore(from: &Path, config: &Path) -> Result<Restored, BackupError
         }
         fs::File::open(&target).and_then(|file| file.sync_all()).map_err(io(&target))?;
     }
-    check(&new, from, &backup).await?;
+    check_log(&new, from, &backup)?;
+    let last = match &backup.database {
+        None => {
+            check_embedded(&new, from).await?;
+            backup.last
+        }
+        Some(position) => shared::fit(&new, config, &backup, position).await?,
+    };
     if state.exists() {
         fs::remove_dir(&state).map_err(io(&state))?;
     }
@@ -252,20 +326,34 @@ pub async fn restore(from: &Path, config: &Path) -> Result<Restored, BackupError
     let differs =
         |(file, digest): (&String, &String)| (now.get(file) != Some(digest)).then(|| file.clone());
     let changed = backup.configuration.iter().filter_map(differs).collect();
-    Ok(Restored { backup, state, changed })
+    Ok(Restored { backup, state, changed, last })
 }
 
-/// The configuration of a service whose database is in its folder of state.
-fn embedded(config: &Path) -> Result<Config, BackupError> {
-    let parsed = read_config(config)?;
-    match &parsed.database {
-        None => Ok(parsed),
-        Some(database) => Err(BackupError::SharedDatabase { place: database.url.to_string() }),
+/// Copies the database in a folder of state.
+async fn embedded(state: &Path, to: &Path) -> Result<StoreMark, BackupError> {
+    let database = state.join(DATABASE);
+    let mark = SqliteStore::copy(&database, &to.join(DATABASE))
+        .await
+        .map_err(|source| BackupError::Database { path: database, source })?;
+    private(&to.join(DATABASE))?;
+    Ok(mark)
+}
+
+/// Checks that a backup and a configuration have their databases in the same place.
+fn same_store(config: &Config, backup: &Backup) -> Result<(), BackupError> {
+    let place = |is_shared| match is_shared {
+        true => "a replica, whose database is shared (`store`)",
+        false => "a service whose database is in its state",
+    };
+    let (of_backup, of_config) = (backup.database.is_some(), config.database.is_some());
+    if of_backup == of_config {
+        return Ok(());
     }
+    Err(BackupError::OtherStore { backup: place(of_backup), configuration: place(of_config) })
 }
 
-/// Checks that the log is whole, and the database of its time.
-async fn check(state: &Path, from: &Path, backup: &Backup) -> Result<(), BackupError> {
+/// Checks that the log is whole, and the one that was copied.
+fn check_log(state: &Path, from: &Path, backup: &Backup) -> Result<(), BackupError> {
     let log = state.join("log");
     let key = files::read(&log.join(CHECKPOINT_KEY_FILE), 1 << 16)?;
     let key = CheckpointVerifier::parse(&key)?;
@@ -278,10 +366,15 @@ async fn check(state: &Path, from: &Path, backup: &Backup) -> Result<(), BackupE
     {
         damage.push(format!("its last record is {}, expected {}", report.last, backup.last));
     }
-    if let Some(damage) = damage.into_iter().next() {
-        return Err(BackupError::Damaged { path, damage });
+    match damage.into_iter().next() {
+        Some(damage) => Err(BackupError::Damaged { path, damage }),
+        None => Ok(()),
     }
-    let path = from.join(DATABASE);
+}
+
+/// Checks that the database is of the log's time.
+async fn check_embedded(state: &Path, from: &Path) -> Result<(), BackupError> {
+    let (log, path) = (state.join("log"), from.join(DATABASE));
     let mark = async {
         let store = SqliteStore::open(&state.join(DATABASE)).await?;
         let mark = store.mark().await;

@@ -185,6 +185,23 @@ pub(crate) async fn shared_keys(config: &Path) -> Result<KeyRing, OpenStateError
     Ok(open(config, &entry, &issuer).await?.1)
 }
 
+/// The database that a configuration names, and the name of its replica.
+pub(crate) async fn replica_of(config: &Path) -> Result<(PostgresStore, String), OpenStateError> {
+    let (entry, _) = configured(config)?;
+    let name = replica_name(&entry)?;
+    Ok((store_of(config).await?.0, name))
+}
+
+/// The failure of a database that a configuration names.
+pub(crate) fn failed(config: &Path, source: StoreError) -> OpenStateError {
+    match configured(config) {
+        Ok((entry, _)) => {
+            OpenStateError::Store { path: PathBuf::from(entry.url.to_string()), source }
+        }
+        Err(error) => error,
+    }
+}
+
 async fn store_of(config: &Path) -> Result<(PostgresStore, PathBuf), OpenStateError> {
     let (entry, issuer) = configured(config)?;
     let path = PathBuf::from(entry.url.to_string());

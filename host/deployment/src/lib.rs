@@ -68,7 +68,7 @@ mod snapshot;
 mod subject_migration;
 
 #[cfg(feature = "service")]
-pub use backup::{BACKUP_FILE, Backup, BackupError, Restored, backup, restore};
+pub use backup::{BACKUP_FILE, Backup, BackupError, DatabasePosition, Restored, backup, restore};
 #[cfg(feature = "service")]
 pub use bundle::ManifestBundle;
 #[cfg(feature = "service")]

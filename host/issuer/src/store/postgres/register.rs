@@ -101,6 +101,20 @@ impl PostgresStore {
         }))
     }
 
+    /// The time by the database's clock, in seconds since 1970, and its position in the write-ahead log.
+    ///
+    /// # Errors
+    /// When it cannot be read; a standby has none.
+    pub async fn position(&self) -> Result<(u64, String), StoreError> {
+        let mut transaction = self.connections.begin().await?;
+        let position = query(
+            "SELECT extract(epoch FROM clock_timestamp())::bigint AS now, pg_current_wal_lsn()::text AS lsn",
+        );
+        let row = transaction.row(position).await?.ok_or(sqlx::Error::RowNotFound)?;
+        transaction.commit().await?;
+        Ok((unsigned(row.try_get("now")?), row.try_get("lsn")?))
+    }
+
     /// Enters the register by a name. `mark` is the state that was compared with the log.
     ///
     /// # Errors
