@@ -19,6 +19,11 @@ use crate::store::{Membership, PostgresStore, ReplicaEntry};
 /// The seconds by which the clock of a replica may differ from the database's.
 pub(crate) const CLOCK_TOLERANCE: u64 = 10;
 
+/// The form of the digests that replicas compare. Programs of different versions make different ones of the same files.
+///
+/// INVARIANT: the number is raised when something else goes into one of them.
+const FORM: &str = concat!(env!("CARGO_PKG_VERSION"), "+2");
+
 /// The records at the end of a log among which the last anchors are looked for.
 const RECORDS: u64 = 8192;
 
@@ -72,9 +77,20 @@ pub(crate) struct Standing {
     pub(crate) remarks: Vec<String>,
 }
 
+/// A digest, as replicas compare it: with its form.
+pub(crate) fn compared(digest: &countersign::Digest) -> String {
+    format!("{FORM} {digest}")
+}
+
+/// The form of what a replica told; empty of a program that named none.
+fn form(entry: &ReplicaEntry) -> &str {
+    entry.beat.policy_set.rsplit_once(' ').map_or("", |(form, _)| form)
+}
+
 /// Compares the policy set and the access configuration of a replica with those of the others that are there. Of two
 /// groups the larger one goes on, and of two that are as large the one that changed last: so some replica always does, also
-/// while a change reaches one after the other.
+/// while a change reaches one after the other. Those whose digests are of another form are not compared: the first replica of
+/// a new version would never be ready otherwise, and an upgrade that waits for it would never go on.
 pub(crate) fn standing(name: &str, there: &[&ReplicaEntry]) -> Standing {
     let Some(own) = there.iter().find(|entry| entry.name == name) else {
         return Standing::default();
@@ -82,13 +98,20 @@ pub(crate) fn standing(name: &str, there: &[&ReplicaEntry]) -> Standing {
     let config = |entry: &ReplicaEntry| (entry.beat.policy_set.clone(), entry.beat.access.clone());
     // One that has just started has told nothing yet.
     let told = there.iter().filter(|entry| !entry.beat.policy_set.is_empty());
+    let unlike = told.clone().filter(|entry| form(entry) != form(own));
+    let told = told.filter(|entry| form(entry) == form(own));
     let mut groups: BTreeMap<(String, String), (usize, i64)> = BTreeMap::new();
     for entry in told.clone() {
         let group = groups.entry(config(entry)).or_default();
         *group = (group.0 + 1, group.1.max(entry.configured_at));
     }
     let others: Vec<_> = told.filter(|entry| config(entry) != config(own)).collect();
-    let remarks: Vec<_> = others.iter().map(|other| difference(own, other)).collect();
+    let others_of_version = unlike.map(|other| {
+        let name = countersign::visible(&other.name);
+        format!("replica {name} is of another version, so that its configuration is not compared")
+    });
+    let remarks = others.iter().map(|other| difference(own, other)).chain(others_of_version);
+    let remarks: Vec<_> = remarks.collect();
     let rank = |config: &(String, String)| groups.get(config).copied().unwrap_or_default();
     let own_rank = rank(&config(own));
     let outranks = |other: &&&&ReplicaEntry| rank(&config(other)) > own_rank;
@@ -253,6 +276,15 @@ mod tests {
         // One that has told nothing yet keeps nobody from going on.
         assert_eq!(going_on(&[&entry("a", "1", 5), &entry("b", "", 6)]), ["a"]);
         assert_eq!(going_on(&[&entry("a", "1", 5)]), ["a"]);
+        // An upgrade: those of either version are not compared with the others, whose digests have another form.
+        let (a, b, c) = (entry("a", "2+1 x", 30), entry("b", "1", 11), entry("c", "1", 12));
+        assert_eq!(going_on(&[&a, &b, &c]), ["a", "b", "c"]);
+        let said = standing("a", &[&a, &b]);
+        let expected = "replica b is of another version, so that its configuration is not compared";
+        assert_eq!((said.problem, said.remarks), (None, vec![expected.to_owned()]));
+        // Those of one version are compared all the same.
+        let (b, c) = (entry("b", "2+1 y", 31), entry("c", "2+1 y", 32));
+        assert_eq!(going_on(&[&a, &b, &c]), ["b", "c"]);
         let said = standing("a", &[&entry("a", "1", 5), &entry("b", "2", 6)]);
         let expected = (ReplicaProblem::Differs, "replica b has another policy set".to_owned());
         assert_eq!(said.problem, Some(expected));

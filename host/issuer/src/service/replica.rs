@@ -175,7 +175,7 @@ impl Service {
         let access = self.authorizer.load().digest;
         Ok(Beat {
             plan_version: self.keys.load().version(),
-            policy_set: Digest::of(all.as_bytes()).to_string(),
+            policy_set: crate::replica::compared(&Digest::of(all.as_bytes())),
             access: access.map(|digest| digest.to_string()).unwrap_or_default(),
             log_sequence: reached.map_or(0, |position| position.sequence),
             log_hash: hash,
