@@ -132,7 +132,13 @@ pub enum Registered {
 pub enum StoreError {
     /// The database failed.
     #[error("the database failed")]
-    Database(#[from] sqlx::Error),
+    Database(#[source] sqlx::Error),
+    /// The file of an embedded database is not what was written.
+    #[error(
+        "the database is damaged: where the file beside it that ends with `-wal` was taken away, which is a part of it, put \
+         that back; otherwise restore a backup"
+    )]
+    Damaged(#[source] sqlx::Error),
     /// There is no connection.
     #[error("the database cannot be reached")]
     Unreachable(#[source] sqlx::Error),
@@ -204,7 +210,7 @@ pub enum StoreError {
     Plan(String),
     /// The migration to this version's tables failed.
     #[error("the database migration failed")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
+    Migrate(#[source] sqlx::migrate::MigrateError),
     /// The database was made before the first release, when its tables had another form.
     #[error(
         "the database's tables are those of a version before the first release: move the file away, \

@@ -18,7 +18,8 @@ use countersign::Run;
 use countersign_decision_log::{Folder, LogConfig, LogWriter, verify};
 use countersign_issuer::{
     CHECKPOINT_KEY_FILE, CheckpointSigner, CheckpointVerifier, Clock, ClockError, KeyFolder,
-    Liveness, Registered, RegisteredRun, SecretHash, SqliteStore, Store, SystemClock, open_log,
+    Liveness, Registered, RegisteredRun, SecretHash, SqliteStore, Store, StoreError, SystemClock,
+    open_log,
 };
 use support::{OTHER_RUNNER, RUN, SHARED_RUNNER, START, TestClock, folder, run};
 
@@ -55,6 +56,33 @@ async fn a_run_is_as_it_was_registered_until_it_is_finished() {
     store.close().await;
     let store = SqliteStore::open(&path).await.unwrap();
     assert_eq!(store.run(&id).await.unwrap().unwrap(), finished);
+    store.close().await;
+}
+
+/// Parts of a file that are another time's, or nothing of SQLite's, as where its write-ahead log was taken away.
+#[tokio::test]
+async fn a_database_that_is_damaged_is_said_to_be() {
+    let folder = folder();
+    let path = folder.path().join("issuer.db");
+    let store = SqliteStore::open(&path).await.unwrap();
+    store.register(&registered()).await.unwrap();
+    store.close().await;
+    let whole = fs::read(&path).unwrap();
+    assert!(!folder.path().join("issuer.db-wal").exists());
+    for begin in [0, 100, 4096] {
+        let mut damaged = whole.clone();
+        damaged[begin..].fill(0x5a);
+        fs::write(&path, damaged).unwrap();
+        let opened = SqliteStore::open(&path).await;
+        let error = opened.err().unwrap_or_else(|| panic!("{begin}: it was opened"));
+        assert!(matches!(error, StoreError::Damaged(_)), "{begin}: {error:?}");
+        for more in ["-wal", "-shm"] {
+            let _ = fs::remove_file(folder.path().join(format!("issuer.db{more}")));
+        }
+    }
+    fs::write(&path, whole).unwrap();
+    let store = SqliteStore::open(&path).await.unwrap();
+    assert!(store.run(&RUN.parse().unwrap()).await.unwrap().is_some());
     store.close().await;
 }
 

@@ -1,6 +1,8 @@
 //! The reasons for which a store does not answer, each with a code that metrics and lines of the log have.
 
 use sqlx::error::DatabaseError;
+use sqlx::migrate::MigrateError;
+use sqlx::sqlite::SqliteError;
 
 use super::StoreError;
 
@@ -60,6 +62,35 @@ impl StoreError {
             _ => StoreFailure::Failed,
         }
     }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        if is_damage(&error) { Self::Damaged(error) } else { Self::Database(error) }
+    }
+}
+
+impl From<MigrateError> for StoreError {
+    fn from(error: MigrateError) -> Self {
+        match error {
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)
+                if is_damage(&error) =>
+            {
+                Self::Damaged(error)
+            }
+            error => Self::Migrate(error),
+        }
+    }
+}
+
+/// Tells whether SQLite finds that a file is not what it has written.
+fn is_damage(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| {
+        let code = error.try_downcast_ref::<SqliteError>()?.code()?;
+        code.parse::<u32>().ok()
+    });
+    // The low byte of a result code is the primary one: SQLITE_CORRUPT, SQLITE_NOTADB.
+    code.is_some_and(|code| matches!(code & 0xff, 11 | 26))
 }
 
 fn of_database(error: &sqlx::Error) -> StoreFailure {
