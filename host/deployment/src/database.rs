@@ -6,21 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_issuer::{
-    CHECKPOINT_KEY_FILE, CheckpointSigner, DatabasePlans, DatabaseUrl, KeyFolder, KeyRing,
-    KeySealer, Membership, Migrated, PostgresConfig, PostgresStore, Replica, ReplicaEntry,
+    CHECKPOINT_KEY_FILE, CheckpointSigner, DatabasePlans, DatabaseUrl, KeyCustody, KeyFolder,
+    KeyRing, Membership, Migrated, PostgresConfig, PostgresStore, Replica, ReplicaEntry,
     SealedKeys, StoreError, StoreMark, UnboundError, check_bound, last_anchors,
 };
 use tokio::runtime::Handle;
-use zeroize::Zeroizing;
 
+use crate::custody::{MAX_SECRET_BYTES, sealer, secret};
 use crate::error::DeploymentError;
-use crate::files::{FileKind, FileSource, FileSystem, read, resolve_relative_to};
+use crate::files::{read, resolve_relative_to, resolve_secret};
 use crate::read::{read_config, read_manifest};
-use crate::service_config::{Config, DatabaseEntry, is_replica_name};
+use crate::service_config::{Config, CustodyEntry, DatabaseEntry, is_replica_name};
 use crate::service_state::OpenStateError;
-
-/// The maximum length of a file with a secret, in bytes.
-const MAX_SECRET_BYTES: u64 = 4096;
 
 /// The time beyond its lease for which a start waits for the name of a process that was killed.
 const WAITS_FOR_NAME: Duration = Duration::from_secs(5);
@@ -47,7 +44,7 @@ pub(crate) struct Shared {
 /// database are of one time.
 pub(crate) async fn open_shared(
     config: &Path,
-    entry: &DatabaseEntry,
+    (entry, custody): (&DatabaseEntry, &CustodyEntry),
     issuer: &str,
     keys: &KeyFolder,
     log: &Path,
@@ -58,7 +55,7 @@ pub(crate) async fn open_shared(
     let key = CheckpointSigner::open(keys, log)?;
     let key_set = read(&log.join(CHECKPOINT_KEY_FILE), MAX_SECRET_BYTES)?;
     let key_set = String::from_utf8_lossy(&key_set).into_owned();
-    let (store, ring) = open(config, entry, issuer).await?;
+    let (store, ring) = open(config, entry, custody, issuer).await?;
     // Longer than it issues tokens for: their clocks do not run alike.
     let lease = entry.poll + Duration::from_secs(1);
     let member = Membership::new(name, lease).ok_or(OpenStateError::NoRandomness)?;
@@ -79,22 +76,25 @@ pub(crate) async fn open_shared(
 async fn open(
     config: &Path,
     entry: &DatabaseEntry,
+    custody: &CustodyEntry,
     issuer: &str,
 ) -> Result<(Arc<PostgresStore>, KeyRing), OpenStateError> {
-    let sealer = secret(&resolve_relative_to(config, &entry.sealing_key_file))?;
-    let sealer = KeySealer::parse(sealer.as_bytes()).map_err(|source| {
-        let path = resolve_relative_to(config, &entry.sealing_key_file);
-        OpenStateError::SealingKey { path, source }
-    })?;
+    let sealer = match custody {
+        CustodyEntry::Database { sealing_key_file } => Some(sealer(config, sealing_key_file)?),
+        _ => None,
+    };
     let store = PostgresStore::open(&postgres_config(config, entry)?, issuer).await;
     let store = store.map_err(|source| OpenStateError::Store {
         path: PathBuf::from(entry.url.to_string()),
         source,
     })?;
     let (store, runtime) = (Arc::new(store), Handle::current());
-    let custody = SealedKeys::new(Arc::clone(&store), sealer, runtime.clone());
+    let custody: Arc<dyn KeyCustody> = match sealer {
+        Some(sealer) => Arc::new(SealedKeys::new(Arc::clone(&store), sealer, runtime.clone())),
+        None => return Err(OpenStateError::NoDatabase),
+    };
     let plans = DatabasePlans::new(Arc::clone(&store), runtime);
-    Ok((store, KeyRing::new(Arc::new(plans), Arc::new(custody))))
+    Ok((store, KeyRing::new(Arc::new(plans), custody)))
 }
 
 enum JoinError {
@@ -145,7 +145,7 @@ fn check_mark(log: &Path, mark: Option<&StoreMark>) -> Result<(), UnboundError> 
 /// # Errors
 /// When the configuration names none, or it cannot be changed.
 pub async fn migrate(config: &Path, options: &MigrateOptions) -> Result<Migrated, OpenStateError> {
-    let (mut entry, issuer) = configured(config)?;
+    let Configured { mut entry, issuer, .. } = configured(config)?;
     let mut password = None;
     if let Some(url) = &options.url {
         entry.url = DatabaseUrl::parse(url).map_err(OpenStateError::Url)?;
@@ -181,13 +181,13 @@ pub async fn forget_replica(config: &Path, name: &str) -> Result<bool, OpenState
 
 /// The keys in the database that a configuration names.
 pub(crate) async fn shared_keys(config: &Path) -> Result<KeyRing, OpenStateError> {
-    let (entry, issuer) = configured(config)?;
-    Ok(open(config, &entry, &issuer).await?.1)
+    let Configured { entry, custody, issuer } = configured(config)?;
+    Ok(open(config, &entry, &custody, &issuer).await?.1)
 }
 
 /// The database that a configuration names, and the name of its replica.
 pub(crate) async fn replica_of(config: &Path) -> Result<(PostgresStore, String), OpenStateError> {
-    let (entry, _) = configured(config)?;
+    let entry = configured(config)?.entry;
     let name = replica_name(&entry)?;
     Ok((store_of(config).await?.0, name))
 }
@@ -195,7 +195,7 @@ pub(crate) async fn replica_of(config: &Path) -> Result<(PostgresStore, String),
 /// The failure of a database that a configuration names.
 pub(crate) fn failed(config: &Path, source: StoreError) -> OpenStateError {
     match configured(config) {
-        Ok((entry, _)) => {
+        Ok(Configured { entry, .. }) => {
             OpenStateError::Store { path: PathBuf::from(entry.url.to_string()), source }
         }
         Err(error) => error,
@@ -203,7 +203,7 @@ pub(crate) fn failed(config: &Path, source: StoreError) -> OpenStateError {
 }
 
 async fn store_of(config: &Path) -> Result<(PostgresStore, PathBuf), OpenStateError> {
-    let (entry, issuer) = configured(config)?;
+    let Configured { entry, issuer, .. } = configured(config)?;
     let path = PathBuf::from(entry.url.to_string());
     match PostgresStore::open(&postgres_config(config, &entry)?, &issuer).await {
         Ok(store) => Ok((store, path)),
@@ -211,37 +211,34 @@ async fn store_of(config: &Path) -> Result<(PostgresStore, PathBuf), OpenStateEr
     }
 }
 
-/// The database of a configuration, and the issuer that it is for.
-fn configured(config: &Path) -> Result<(DatabaseEntry, String), OpenStateError> {
+/// The database of a configuration, the custody of its keys, and the issuer that it is for.
+struct Configured {
+    entry: DatabaseEntry,
+    custody: CustodyEntry,
+    issuer: String,
+}
+
+fn configured(config: &Path) -> Result<Configured, OpenStateError> {
     let parsed: Config = read_config(config)?;
     let entry = parsed.database.ok_or(OpenStateError::NoDatabase)?;
     let manifest = read_manifest(&resolve_relative_to(config, &parsed.policies))?;
     let issuer = manifest.issuer.and_then(|issuer| issuer.url);
     let missing =
         DeploymentError::Lacks("`issuer.url` is missing: a database belongs to an issuer");
-    Ok((entry, issuer.ok_or(missing)?))
+    Ok(Configured { entry, custody: parsed.custody, issuer: issuer.ok_or(missing)? })
 }
 
 fn postgres_config(config: &Path, entry: &DatabaseEntry) -> Result<PostgresConfig, OpenStateError> {
-    let file = |file: &String| resolve_relative_to(config, file);
-    let password = entry.password_file.as_ref().map(|path| secret(&file(path))).transpose()?;
+    let password = entry.password_file.as_ref();
+    let password = password.map(|path| secret(&resolve_secret(config, path)?)).transpose()?;
     Ok(PostgresConfig {
         url: entry.url.clone(),
         password,
-        authorities: entry.ca_file.as_ref().map(file),
+        authorities: entry.ca_file.as_ref().map(|file| resolve_relative_to(config, file)),
         connections: entry.connections,
         query_timeout: entry.query_timeout,
         accepts_asynchronous: entry.accepts_asynchronous,
     })
-}
-
-/// The text of a file that nobody but its owner can open, without the line break at its end.
-fn secret(path: &Path) -> Result<Zeroizing<String>, OpenStateError> {
-    let bytes = FileSystem.read(path, MAX_SECRET_BYTES, FileKind::Secret)?;
-    let bytes = Zeroizing::new(bytes);
-    let text = crate::files::text_of(path, &bytes)?;
-    let text = text.strip_suffix('\n').unwrap_or(text);
-    Ok(Zeroizing::new(text.strip_suffix('\r').unwrap_or(text).to_owned()))
 }
 
 /// The name of this process among the replicas: in a StatefulSet, that of the pod.

@@ -231,6 +231,34 @@ pub fn resolve_relative_to(file: &Path, path: &str) -> PathBuf {
     file.parent().unwrap_or(Path::new("")).join(path)
 }
 
+/// The folder of systemd's credentials, at the beginning of a path.
+const CREDENTIALS: &str = "$CREDENTIALS_DIRECTORY/";
+
+/// Resolves the path of a secret that a file names: relative to that file, or in the folder where systemd puts the
+/// credentials of a unit (`$CREDENTIALS_DIRECTORY/NAME`).
+///
+/// # Errors
+/// When there is no such folder, or the name is no credential's.
+pub fn resolve_secret(file: &Path, path: &str) -> Result<PathBuf, FileError> {
+    let Some(name) = path.strip_prefix(CREDENTIALS) else {
+        return Ok(resolve_relative_to(file, path));
+    };
+    credential(std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from), path, name)
+}
+
+fn credential(folder: Option<PathBuf>, path: &str, name: &str) -> Result<PathBuf, FileError> {
+    let error = |problem| FileError::Io { path: path.into(), source: io::Error::other(problem) };
+    if name.is_empty() || name.contains('/') || matches!(name, "." | "..") {
+        return Err(error("not the name of a credential: it is one file of the folder"));
+    }
+    match folder {
+        Some(folder) if folder.is_absolute() => Ok(folder.join(name)),
+        _ => Err(error(
+            "CREDENTIALS_DIRECTORY is not set: the unit has no LoadCredential=, or this was started by hand",
+        )),
+    }
+}
+
 fn read_opened(path: &Path, limit: u64, flags: i32, private: bool) -> Result<Vec<u8>, FileError> {
     let io = |source| FileError::Io { path: path.to_owned(), source };
     let mut options = OpenOptions::new();
@@ -283,6 +311,19 @@ fn bits_of_others(owner: u32, as_root: bool) -> u32 {
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_credential_is_a_file_of_its_folder() {
+        let folder = || Some(PathBuf::from("/run/credentials/x"));
+        let path = credential(folder(), "$CREDENTIALS_DIRECTORY/pin", "pin").unwrap();
+        assert_eq!(path, Path::new("/run/credentials/x/pin"));
+        for name in ["", ".", "..", "../x", "a/b", "/etc/passwd"] {
+            assert!(credential(folder(), name, name).is_err(), "{name}");
+        }
+        for none in [None, Some(PathBuf::from("")), Some(PathBuf::from("relative"))] {
+            assert!(credential(none, "pin", "pin").is_err());
+        }
+    }
 
     #[test]
     fn a_private_file_is_its_owners_or_was_given_by_root() {

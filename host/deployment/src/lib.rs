@@ -33,6 +33,8 @@ mod backup;
 #[cfg(feature = "service")]
 mod bundle;
 #[cfg(feature = "service")]
+mod custody;
+#[cfg(feature = "service")]
 mod database;
 #[cfg(feature = "service")]
 pub mod engine;
@@ -101,8 +103,9 @@ pub use releases::{
 };
 #[cfg(feature = "service")]
 pub use service_config::{
-    Config, ConfigError, DatabaseEntry, ExtAuthzEntry, KeysEntry, KubernetesSignerEntry,
-    ListenEntry, MAX_CONFIG_BYTES, ReleasesEntry, TlsEntry, TrustedIssuerEntry,
+    Config, ConfigError, CustodyEntry, DatabaseEntry, ExtAuthzEntry, KeysEntry,
+    KubernetesSignerEntry, ListenEntry, MAX_CONFIG_BYTES, ReleasesEntry, TlsEntry,
+    TrustedIssuerEntry,
 };
 #[cfg(feature = "service")]
 pub use service_state::{

@@ -281,6 +281,7 @@ impl Loader {
             (config.listen.address != before.listen.address, "listen.address"),
             (config.listen.probes != before.listen.probes, "listen.probes"),
             (config.releases != before.releases, "[releases]"),
+            (config.custody != before.custody, "keys.custody, or a table of it"),
             (config.settings != before.settings, "[tokens], [runs], [keys] or [limits]"),
         ];
         changed.into_iter().filter(|(changed, _)| *changed).map(|(_, key)| key).collect()

@@ -1,5 +1,6 @@
 //! `issuer.toml`: the configuration of a service, as an operator writes it.
 
+mod custody;
 mod ext_authz;
 mod file;
 mod kubernetes_signer;
@@ -17,6 +18,7 @@ use countersign_issuer::{
 
 use crate::https_fetch::Origin;
 
+pub use custody::CustodyEntry;
 pub use ext_authz::ExtAuthzEntry;
 pub use file::ConfigError;
 pub use kubernetes_signer::KubernetesSignerEntry;
@@ -36,6 +38,8 @@ pub struct Config {
     pub state: String,
     /// `store`: the database that replicas share, in the place of the one in the folder of state.
     pub database: Option<DatabaseEntry>,
+    /// `keys.custody`: the place of the private keys.
+    pub custody: CustodyEntry,
     /// `[listen]`: the address and the certificate.
     pub listen: ListenEntry,
     /// The other tables.

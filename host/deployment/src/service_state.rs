@@ -15,6 +15,7 @@ use countersign_issuer::{
 };
 use tokio::runtime::{Builder, Runtime};
 
+use crate::custody::{existing_folder, keys_in, open_folder};
 use crate::database::{open_shared, shared_keys};
 use crate::error::DeploymentError;
 use crate::files::{FileError, private_folder, resolve_relative_to};
@@ -118,15 +119,16 @@ impl ServiceState {
     pub async fn open(loader: &Loader, issuer: &IssuerUrl) -> Result<Self, OpenStateError> {
         let state = loader.path(&loader.config().state);
         private_folder(&state)?;
-        let keys = KeyFolder::open(&keys_in(&state))?;
         let folder = state.join("log");
         // Locked before anything is touched that a running service holds.
         let disk = log_folder(&folder)?;
+        let (config, custody) = (loader.config_path(), &loader.config().custody);
+        let keys = open_folder(config, custody, &keys_in(&state))?;
         let (store, ring, replica): (Arc<dyn Store>, _, _) = match &loader.config().database {
             None => (embedded(&state, &folder).await?, KeyRing::in_folder(&keys), None),
             Some(entry) => {
-                let (config, issuer) = (loader.config_path(), issuer.as_str());
-                let shared = open_shared(config, entry, issuer, &keys, &folder).await?;
+                let issuer = issuer.as_str();
+                let shared = open_shared(config, (entry, custody), issuer, &keys, &folder).await?;
                 (shared.store, shared.ring, Some(shared.replica))
             }
         };
@@ -180,7 +182,8 @@ pub fn existing_keys(config: &Path) -> Result<ExistingKeys, OpenStateError> {
     let times = parsed.settings.key_times;
     if parsed.database.is_none() {
         let state = resolve_relative_to(config, &parsed.state);
-        let ring = KeyRing::in_folder(&KeyFolder::existing(&keys_in(&state))?).require_plan()?;
+        let keys = existing_folder(config, &parsed.custody, &keys_in(&state))?;
+        let ring = KeyRing::in_folder(&keys).require_plan()?;
         return Ok(ExistingKeys { ring, times, _runtime: None });
     }
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
@@ -206,7 +209,9 @@ pub fn cluster_signer(
     }
     let state = loader.path(&loader.config().state);
     private_folder(&state)?;
-    let keys = KeyRing::in_folder(&KeyFolder::open(&keys_in(&state))?);
+    let custody = &loader.config().custody;
+    let keys = open_folder(loader.config_path(), custody, &keys_in(&state))?;
+    let keys = KeyRing::in_folder(&keys);
     // The log's last checkpoint is not known here, so the plan says which time has been.
     let made = keys.plan()?.keys.iter().map(|key| key.published).max();
     Ok(Some(ClusterSignerParts {
@@ -227,7 +232,7 @@ pub fn checkpoint_signer(config: &Path) -> Result<(PathBuf, CheckpointSigner), O
     let parsed = read_config(config)?;
     let state = resolve_relative_to(config, &parsed.state);
     let log = state.join("log");
-    let keys = KeyFolder::existing(&keys_in(&state))?;
+    let keys = existing_folder(config, &parsed.custody, &keys_in(&state))?;
     // A log without its public key is none, and must not become one here.
     std::fs::metadata(log.join(CHECKPOINT_KEY_FILE))
         .map_err(|source| OpenStateError::LogFolder { path: log.clone(), source })?;
@@ -248,10 +253,6 @@ async fn embedded(state: &Path, log: &Path) -> Result<Arc<dyn Store>, OpenStateE
     let (store, mark) = opened?;
     check_bound(log, &mark).map_err(|source| OpenStateError::Unbound { path, source })?;
     Ok(Arc::new(store))
-}
-
-fn keys_in(state: &Path) -> PathBuf {
-    state.join("keys")
 }
 
 /// Opens a decision log for one command, or begins one: of the same form as a service's, and it can be one's. The key of

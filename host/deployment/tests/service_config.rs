@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use countersign_deployment::Config;
+use countersign_deployment::{Config, CustodyEntry};
 
 const BASE: &str = "policies = \"countersign.toml\"\nstate = \"state\"\n";
 
@@ -98,6 +98,48 @@ fn what_cannot_be_meant_is_refused() {
     }
 }
 
+/// Each custody has what it needs, and nothing of another one.
+#[test]
+fn a_custody_is_configured_as_a_whole() {
+    const STORE: &str = "store = \"postgres://issuer@db.example.com/countersign\"\n";
+    let custody = |text: &str| parse(text).map(|config| config.custody);
+    let sealing_key_file = "seal".to_owned();
+    for (text, expected) in [
+        (String::new(), CustodyEntry::Folder),
+        ("[keys]\ncustody = \"folder\"\n".to_owned(), CustodyEntry::Folder),
+        (
+            "[keys]\ncustody = \"encrypted-folder\"\nsealing-key-file = \"seal\"\n".to_owned(),
+            CustodyEntry::EncryptedFolder { sealing_key_file: sealing_key_file.clone() },
+        ),
+        (
+            format!("{STORE}[keys]\nsealing-key-file = \"seal\"\n"),
+            CustodyEntry::Database { sealing_key_file },
+        ),
+    ] {
+        assert_eq!(custody(&text), Ok(expected), "{text}");
+    }
+    for (text, problem) in [
+        ("[keys]\ncustody = \"hsm\"\n".to_owned(), "unknown variant"),
+        ("[keys]\ncustody = \"encrypted-folder\"\n".to_owned(), "keys.sealing-key-file: missing"),
+        (
+            "[keys]\ncustody = \"folder\"\nsealing-key-file = \"seal\"\n".to_owned(),
+            "keys.sealing-key-file: nothing is encrypted by it",
+        ),
+        (
+            "[keys]\ncustody = \"database\"\nsealing-key-file = \"seal\"\n".to_owned(),
+            "keys.custody: without `store",
+        ),
+        (format!("{STORE}[keys]\ncustody = \"folder\"\n"), "keys.custody: replicas have no folder"),
+        (
+            format!("{STORE}[keys]\ncustody = \"encrypted-folder\"\nsealing-key-file = \"s\"\n"),
+            "keys.custody: replicas have no folder",
+        ),
+    ] {
+        let error = custody(&text).unwrap_err();
+        assert!(error.contains(problem), "{text}: {error}");
+    }
+}
+
 /// A database that replicas share needs its tables, and nothing of a password is repeated.
 #[test]
 fn a_shared_database_is_configured_as_a_whole() {
@@ -114,7 +156,7 @@ fn a_shared_database_is_configured_as_a_whole() {
     assert_eq!(entry.settings.key_times.verifier_cache, alone + 30);
     for (text, problem) in [
         (STORE.to_owned(), "keys.sealing-key-file: missing"),
-        (SEALING.to_owned(), "keys.sealing-key-file: without `store"),
+        (SEALING.to_owned(), "keys.sealing-key-file: nothing is encrypted by it"),
         ("[replica]\nname = \"a\"\n".to_owned(), "[replica]: without `store"),
         ("[database]\nconnections = 3\n".to_owned(), "[database]: without `store"),
         (

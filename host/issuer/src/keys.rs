@@ -10,6 +10,7 @@
 
 mod custody;
 mod folder;
+mod health;
 mod plan;
 mod plans;
 mod ring;
@@ -18,6 +19,7 @@ mod sealed;
 pub use custody::{CustodyError, KeyCustody};
 pub(crate) use folder::write_private;
 pub use folder::{KeyFolder, KeyFolderError};
+pub use health::{CustodyFailure, CustodyHealth};
 pub use plan::{KeyEntry, KeyPlan, KeyTimes, Phase, RotateError};
 pub use plans::{DatabasePlans, KeyPlans, LoadedPlan};
 pub use ring::{KeyRing, KeyRingError, Keys};

@@ -61,9 +61,9 @@ pub use identity::{
     is_secure, verified_claims,
 };
 pub use keys::{
-    CustodyError, DatabasePlans, KeyCustody, KeyEntry, KeyFolder, KeyFolderError, KeyPlan,
-    KeyPlans, KeyRing, KeyRingError, KeySealer, KeyTimes, Keys, LoadedPlan, Phase, RotateError,
-    SealError, SealedKeys,
+    CustodyError, CustodyFailure, CustodyHealth, DatabasePlans, KeyCustody, KeyEntry, KeyFolder,
+    KeyFolderError, KeyPlan, KeyPlans, KeyRing, KeyRingError, KeySealer, KeyTimes, Keys,
+    LoadedPlan, Phase, RotateError, SealError, SealedKeys,
 };
 pub use problem::{LogFields, Problem, ProblemKind, Refused};
 pub use record::{

@@ -12,6 +12,7 @@ use prometheus::{
 pub(crate) use self::cluster_signer::ClusterSignerMetrics;
 use self::process::ProcessCollector;
 pub(crate) use self::series::{ALGORITHMS, RateLimit};
+use crate::keys::CustodyHealth;
 
 /// The counters of a service. Since its start, as Prometheus has it.
 pub(crate) struct Metrics {
@@ -315,6 +316,14 @@ impl Metrics {
         };
         metrics.begin();
         Ok(metrics)
+    }
+
+    /// Adds the metrics of a custody that is outside of the process.
+    pub(crate) fn register_custody(
+        &self,
+        custody: &CustodyHealth,
+    ) -> Result<(), prometheus::Error> {
+        custody.collectors().into_iter().try_for_each(|collector| self.registry.register(collector))
     }
 
     /// All of it, in Prometheus' text format.

@@ -6,6 +6,7 @@ mod deciders;
 mod exchange;
 mod principal;
 mod rates;
+mod readiness;
 mod recording;
 mod registration;
 mod registries;
@@ -25,7 +26,7 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use countersign::{Audience, Digest, IssuerUrl, RunId, RunnerId, SubjectFormats};
 use countersign_decision_log::{LogWriter, NotDurable};
-use countersign_signing::{Algorithm, Issuer};
+use countersign_signing::Issuer;
 use governor::{DefaultKeyedRateLimiter, RateLimiter};
 use tokio::sync::Semaphore;
 
@@ -39,7 +40,7 @@ use crate::access::Authorizer;
 use crate::clock::{Clock, ClockError};
 use crate::config::ServiceConfig;
 use crate::decider::{DecisionContext, SelectIssuer};
-use crate::keys::{KeyEntry, KeyRing, KeyRingError, Keys, Phase};
+use crate::keys::{CustodyHealth, KeyEntry, KeyRing, KeyRingError, Keys, Phase};
 use crate::metrics::{ALGORITHMS, Metrics, RateLimit};
 use crate::problem::Problem;
 use crate::record;
@@ -55,9 +56,6 @@ pub(crate) use service_account::{ServiceAccountOutcome, ServiceAccountQuestion};
 pub use slot::Slot;
 pub use trial::TrialCounts;
 pub(crate) use trial::class_words;
-
-/// The time for which an answer of the store says that it answers.
-const FRESH: Duration = Duration::from_millis(100);
 
 /// The parts of a service.
 pub struct ServiceParts {
@@ -89,6 +87,8 @@ pub struct Service {
     authorizer: ArcSwap<Authorizer>,
     key_ring: KeyRing,
     keys: ArcSwap<Keys>,
+    /// That of the private keys, where they are outside of the process.
+    custody: Option<Arc<CustodyHealth>>,
     store: Arc<dyn Store>,
     log: ArcSwapOption<LogWriter>,
     clock: Arc<dyn Clock>,
@@ -163,6 +163,12 @@ impl Service {
         parts.keys.keep_schedule(config.algorithms(), &config.key_times, now, settled)?;
         let keys = parts.keys.load(&parts.url, now)?;
         let log_end = parts.log.end();
+        let waiting = parts.keys.custody().waiting_signatures();
+        let custody = parts.keys.custody().health();
+        let metrics = Metrics::new(now)?;
+        if let Some(custody) = &custody {
+            metrics.register_custody(custody)?;
+        }
         let service = Self {
             url: parts.url,
             context: ArcSwap::from_pointee(parts.context),
@@ -174,14 +180,15 @@ impl Service {
             clock: parts.clock,
             runner_rate: RateLimiter::keyed(quota(config.runner_per_second, config.runner_burst)),
             run_rate: RateLimiter::keyed(quota(config.run_per_second, config.run_burst)),
-            deciders: Arc::new(Deciders::new()),
+            deciders: Arc::new(Deciders::new(waiting)),
             last_now: AtomicU64::new(now),
             started_at: now,
             ready_without_keys: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             candidates: Arc::new(Semaphore::new(config.max_unproven_requests)),
-            metrics: Metrics::new(now)?,
+            metrics,
+            custody,
             trial: ArcSwapOption::empty(),
             release_watch: ArcSwapOption::empty(),
             scraping: Mutex::new(()),
@@ -322,56 +329,6 @@ impl Service {
         }
         self.leave().await;
         self.store.close().await;
-    }
-
-    /// Checks that a token could be issued now. Keys of trusted issuers that are missing count for the first ten seconds
-    /// only.
-    ///
-    /// # Errors
-    /// When none could be.
-    pub async fn ready(&self) -> Result<(), Problem> {
-        if self.stopping.load(Ordering::Acquire) {
-            return Err(Problem::unavailable("stopping"));
-        }
-        let now = self.now()?;
-        if self.keys.load().active(Algorithm::Rs256, now).is_none() {
-            return Err(Problem::unavailable("no key is active"));
-        }
-        if self.log_has_failed() {
-            let log = self.log.load();
-            let why = log.as_ref().and_then(|log| log.failure()).unwrap_or("it is closed");
-            return Err(Problem::unavailable(format!("the decision log: {why}")));
-        }
-        self.has_trusted_keys(now)?;
-        self.check_replica()?;
-        self.store_ready().await
-    }
-
-    /// Asks the store if it answers, unless it has just done so: anybody may ask if the service is ready, and those who
-    /// need the store for more wait for its connections.
-    async fn store_ready(&self) -> Result<(), Problem> {
-        let answered = self.store_answered.load();
-        if answered.as_ref().is_some_and(|answered| answered.elapsed() < FRESH) {
-            return Ok(());
-        }
-        self.store.ready().await.map_err(|error| self.store_failed(&error))?;
-        self.store_answered.store(Some(Arc::new(Instant::now())));
-        Ok(())
-    }
-
-    /// Checks that the service can recover without a restart. Once the decision log has failed, or a file of the state was
-    /// taken away, it cannot; whoever supervises the process restarts it by this answer.
-    ///
-    /// # Errors
-    /// When a restart is needed.
-    pub fn healthy(&self) -> Result<(), Problem> {
-        match self.log.load().as_ref().and_then(|log| log.failure()) {
-            None => Ok(()),
-            Some(why) => {
-                let detail = format!("the decision log: {why}");
-                Err(Problem::unavailable(detail))
-            }
-        }
     }
 
     /// The metrics, in Prometheus' text format.

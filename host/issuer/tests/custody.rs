@@ -7,8 +7,11 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use countersign_issuer::{
-    CustodyError, KeyCustody, KeyFolder, KeyRing, KeyRingError, KeyTimes, Keys,
+    CustodyError, KeyCustody, KeyFolder, KeyFolderError, KeyRing, KeyRingError, KeySealer,
+    KeyTimes, Keys,
 };
 use countersign_signing::{Algorithm, SigningKey};
 use support::{ISSUER, MemoryCustody, START, folder};
@@ -37,7 +40,10 @@ fn every_custody_goes_through_the_same_plan() {
     let keys = KeyFolder::open(&folder.path().join("keys")).unwrap();
     let in_folder = KeyRing::in_folder(&keys);
     in_folder.keep_schedule(&BOTH, &TIMES, START, START).unwrap();
-    for ring in [in_memory, in_folder] {
+    let sealed = KeyFolder::open(&folder.path().join("sealed")).unwrap().encrypted(sealer(1));
+    let encrypted = KeyRing::in_folder(&sealed);
+    encrypted.keep_schedule(&BOTH, &TIMES, START, START).unwrap();
+    for ring in [in_memory, in_folder, encrypted] {
         let first = ring.plan().unwrap().keys;
         assert_eq!(first.len(), 2);
         let loaded = load(&ring, START).unwrap();
@@ -61,6 +67,85 @@ fn every_custody_goes_through_the_same_plan() {
         assert!(ring.unplanned().unwrap().is_empty());
         load(&ring, after).unwrap();
     }
+}
+
+/// A key that encrypts, of bytes that differ.
+fn sealer(first: u8) -> KeySealer {
+    let bytes: Vec<u8> = (0..32).map(|byte| byte + first).collect();
+    KeySealer::parse(BASE64_STANDARD.encode(bytes).as_bytes()).unwrap()
+}
+
+#[test]
+fn an_encrypted_folder_is_read_by_its_key_alone() {
+    let folder = folder();
+    let plain = KeyFolder::open(folder.path()).unwrap();
+    let ring = KeyRing::in_folder(&plain);
+    ring.keep_schedule(&BOTH, &TIMES, START, START).unwrap();
+    let own = plain.key_of_its_own("checkpoint").unwrap().public().kid().to_owned();
+    let kids: Vec<_> = ring.plan().unwrap().keys.into_iter().map(|key| key.kid).collect();
+
+    // The texts of a folder that was not encrypted are, once.
+    let encrypted = KeyFolder::existing(folder.path()).unwrap().encrypted(sealer(1));
+    assert_eq!(encrypted.encrypt_texts().unwrap(), 3);
+    assert_eq!(encrypted.encrypt_texts().unwrap(), 0);
+    for file in fs::read_dir(folder.path()).unwrap() {
+        let path = file.unwrap().path();
+        let bytes = fs::read(&path).unwrap();
+        assert!(!bytes.windows(7).any(|part| part == b"PRIVATE"), "{}", path.display());
+    }
+    load(&KeyRing::in_folder(&encrypted), START).unwrap();
+    assert_eq!(encrypted.key_of_its_own("checkpoint").unwrap().public().kid(), own);
+    encrypted.check_place().unwrap();
+
+    // By another key, or as texts, nothing is read, and nothing is made in the place of what is there.
+    let other = KeyFolder::existing(folder.path()).unwrap().encrypted(sealer(2));
+    for kid in &kids {
+        let error = other.signer(kid).err().unwrap();
+        assert!(matches!(error, CustodyError::Folder(KeyFolderError::Sealed { .. })), "{error}");
+        let error = plain.signer(kid).err().unwrap();
+        assert!(matches!(error, CustodyError::Folder(KeyFolderError::Encrypted { .. })), "{error}");
+    }
+    assert!(other.key_of_its_own("checkpoint").is_err());
+    assert!(plain.key_of_its_own("checkpoint").is_err());
+
+    // One in the place of another is not opened: each is encrypted for its name.
+    let file = |kid: &str| folder.path().join(format!("{kid}.sealed"));
+    let before = fs::read(file(&kids[0])).unwrap();
+    fs::copy(file(&kids[1]), file(&kids[0])).unwrap();
+    assert!(encrypted.signer(&kids[0]).is_err());
+    assert!(encrypted.check_place().is_err());
+    for cut in [0, 1, 12, before.len() - 1] {
+        fs::write(file(&kids[0]), &before[..cut]).unwrap();
+        assert!(encrypted.signer(&kids[0]).is_err(), "{cut}");
+    }
+    fs::write(file(&kids[0]), &before).unwrap();
+    encrypted.signer(&kids[0]).unwrap();
+
+    // A crash between the two files leaves both; another text in that place is somebody's doing.
+    let (stray, text) = SigningKey::generate(Algorithm::Es256).unwrap();
+    let path = folder.path().join(format!("{}.pem", stray.public().kid()));
+    write_private(&path, text.expose());
+    assert_eq!(encrypted.encrypt_texts().unwrap(), 1);
+    write_private(&path, text.expose());
+    assert_eq!(encrypted.encrypt_texts().unwrap(), 1);
+    let path = folder.path().join(format!("{}.pem", kids[0]));
+    write_private(&path, text.expose());
+    let error = encrypted.encrypt_texts().unwrap_err();
+    assert!(matches!(error, KeyFolderError::Twice { .. }), "{error}");
+    assert!(path.exists());
+
+    // A copy for a backup has them as they are.
+    fs::remove_file(&path).unwrap();
+    let copy = support::folder();
+    encrypted.copy_to(copy.path(), None).unwrap();
+    let copied = KeyFolder::existing(copy.path()).unwrap().encrypted(sealer(1));
+    load(&KeyRing::in_folder(&copied), START).unwrap();
+}
+
+fn write_private(path: &std::path::Path, text: &str) {
+    fs::write(path, text).unwrap();
+    #[cfg(unix)]
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
 }
 
 #[test]

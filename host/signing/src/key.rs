@@ -28,7 +28,7 @@ const LABEL: &str = "PRIVATE KEY";
 
 /// The `SubjectPublicKeyInfo` of a key on P-256 up to its coordinates: `id-ecPublicKey`, `prime256v1`, and a bit string with an
 /// uncompressed point.
-const P256_SPKI: &[u8] = &[
+pub(crate) const P256_SPKI: &[u8] = &[
     0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a,
     0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
 ];
@@ -70,7 +70,7 @@ enum Private {
 #[derive(Clone, Serialize)]
 #[serde(transparent)]
 pub struct PublicKey {
-    jwk: Jwk,
+    pub(crate) jwk: Jwk,
     #[serde(skip)]
     algorithm: Algorithm,
     #[serde(skip)]

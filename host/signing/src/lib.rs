@@ -24,7 +24,9 @@ mod issuer;
 mod key;
 mod service_account;
 mod signer;
+mod spki;
 mod token;
+mod verify;
 
 pub use issuer::{ClaimsError, IssueError, Issuer};
 pub use key::{Algorithm, KeyError, KeySet, MAX_PEM_BYTES, PrivateKeyPem, PublicKey, SigningKey};

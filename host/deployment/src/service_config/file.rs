@@ -9,6 +9,7 @@ use countersign_issuer::{
 };
 use serde::Deserialize;
 
+use super::custody::{CustodyTables, CustodyWord};
 use super::ext_authz::ExtAuthzTable;
 use super::kubernetes_signer::KubernetesSignerTable;
 use super::listen::{ByAddress, ListenTable};
@@ -124,6 +125,7 @@ struct KeysTable {
     rotate_every_seconds: Option<u64>,
     verifier_cache_seconds: Option<u64>,
     max_age_seconds: Option<u64>,
+    custody: Option<CustodyWord>,
     sealing_key_file: Option<String>,
 }
 
@@ -211,8 +213,12 @@ pub(super) fn parse(text: &str) -> Result<Config, ConfigError> {
         burst: limits.address_burst,
     };
     let (listen, addresses) = file.listen.parse(&by_address, max_connections)?;
-    let sealing_key_file = file.keys.sealing_key_file.clone();
-    let database = database(file.store.as_deref(), file.database, file.replica, sealing_key_file)?;
+    let database = database(file.store.as_deref(), file.database, file.replica)?;
+    let custody = CustodyTables {
+        custody: file.keys.custody,
+        sealing_key_file: file.keys.sealing_key_file.clone(),
+    };
+    let custody = custody.parse(database.is_some())?;
     let mut settings =
         settings(file.tokens, &file.runs, &file.keys, limits, max_connections, addresses)?;
     if database.is_some() {
@@ -235,6 +241,7 @@ pub(super) fn parse(text: &str) -> Result<Config, ConfigError> {
         policies: file.policies,
         state: file.state,
         database,
+        custody,
         listen,
         settings,
         kubernetes_signer,

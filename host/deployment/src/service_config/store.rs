@@ -30,8 +30,6 @@ pub struct DatabaseEntry {
     pub replica_name: Option<String>,
     /// `replica.poll-seconds`: the time for which tokens are issued without having seen the database.
     pub poll: Duration,
-    /// `keys.sealing-key-file`: the key by which private keys are encrypted in the database.
-    pub sealing_key_file: String,
 }
 
 /// `[database]`, as it is written.
@@ -75,14 +73,12 @@ pub(super) fn database(
     store: Option<&str>,
     table: DatabaseTable,
     replica: ReplicaTable,
-    sealing_key_file: Option<String>,
 ) -> Result<Option<DatabaseEntry>, ConfigError> {
     let Some(store) = store else {
         let alone = "without `store = \"postgres://…\"` there is no database that replicas share";
-        return match (table.is_empty(), replica.name, replica.poll_seconds, sealing_key_file) {
-            (true, None, None, None) => Ok(None),
+        return match (table.is_empty(), replica.name, replica.poll_seconds) {
+            (true, None, None) => Ok(None),
             (false, ..) => Err(value("[database]", alone)),
-            (_, _, _, Some(_)) => Err(value("keys.sealing-key-file", alone)),
             _ => Err(value("[replica]", alone)),
         };
     };
@@ -93,10 +89,6 @@ pub(super) fn database(
     {
         return Err(value("replica.name", NAME_FORM));
     }
-    let problem = "missing: with a shared database private keys are in it, encrypted by the key in this file, which all \
-                   replicas have (`openssl rand -base64 32 > FILE`)";
-    let sealing_key_file =
-        sealing_key_file.ok_or_else(|| value("keys.sealing-key-file", problem))?;
     let milliseconds =
         bounded("database.query-milliseconds", table.query_milliseconds, 2000, (50, 60_000))?;
     Ok(Some(DatabaseEntry {
@@ -113,7 +105,6 @@ pub(super) fn database(
             3,
             (1, 60),
         )?),
-        sealing_key_file,
     }))
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use countersign_signing::{Algorithm, PublicKey, Signer};
 
 use super::folder::KeyFolderError;
+use super::health::CustodyHealth;
 
 /// Holds private keys, each by its `kid`, and lets nobody but their [`Signer`]s use them.
 ///
@@ -40,6 +41,17 @@ pub trait KeyCustody: Send + Sync {
     /// # Errors
     /// When the key may still exist.
     fn destroy(&self, kid: &str) -> Result<(), CustodyError>;
+
+    /// The health of a custody that is outside of this process; `None` where a signature needs nothing else.
+    fn health(&self) -> Option<Arc<CustodyHealth>> {
+        None
+    }
+
+    /// The number of signatures that wait for something else than a processor, at most: as many more decisions are made at
+    /// a time.
+    fn waiting_signatures(&self) -> usize {
+        0
+    }
 }
 
 /// A failed operation of a key custody.

@@ -14,15 +14,22 @@ use zeroize::Zeroizing;
 use super::custody::{CustodyError, KeyCustody};
 use super::plans::PLAN;
 use super::ring::lock;
+use super::sealed::{KeySealer, SealError};
 use crate::checkpoint::LAST_CHECKPOINT_FILE;
 
 /// The length of a `kid`: SHA-256 in base64url.
 const KID_CHARACTERS: usize = 43;
 
-/// A folder with private keys, each in a file `KID.pem` that only its owner can read.
+/// The ends of the names of keys' files: as text, and encrypted.
+const PLAIN: &str = ".pem";
+const SEALED: &str = ".sealed";
+
+/// A folder with private keys, each in a file that only its owner can read: `KID.pem`, or `KID.sealed` where they are
+/// encrypted by a key that is elsewhere ([`KeyFolder::encrypted`]).
 #[derive(Debug, Clone)]
 pub struct KeyFolder {
     path: PathBuf,
+    sealer: Option<Arc<KeySealer>>,
     /// The keys that were read or made, by the names of their files.
     in_use: Arc<Mutex<BTreeMap<String, InUse>>>,
 }
@@ -71,6 +78,31 @@ pub enum KeyFolderError {
         /// The reason.
         problem: KeyError,
     },
+    /// An encrypted key cannot be opened, or a key not be encrypted.
+    #[error("{file}")]
+    Sealed {
+        /// The file.
+        file: String,
+        /// The reason.
+        #[source]
+        problem: SealError,
+    },
+    /// A key is encrypted, and the folder was opened without the key that encrypts.
+    #[error("{file}: encrypted; set `keys.custody = \"encrypted-folder\"`")]
+    Encrypted {
+        /// The file.
+        file: String,
+    },
+    /// A key that was encrypted has a text beside it, which is another key.
+    #[error(
+        "{file}: a private key that is not encrypted, and not the one in `{sealed}`; remove one of them"
+    )]
+    Twice {
+        /// The file that is not encrypted.
+        file: String,
+        /// The name of the one that is.
+        sealed: String,
+    },
     /// A file holds another key than its name says.
     #[error("{file}: holds another key, {found}")]
     OtherKey {
@@ -107,7 +139,42 @@ impl KeyFolder {
     }
 
     fn at(path: &Path) -> Self {
-        Self { path: path.to_owned(), in_use: Arc::default() }
+        Self { path: path.to_owned(), sealer: None, in_use: Arc::default() }
+    }
+
+    /// The same folder with its keys encrypted, each for its name.
+    #[must_use]
+    pub fn encrypted(self, sealer: KeySealer) -> Self {
+        Self { sealer: Some(Arc::new(sealer)), ..self }
+    }
+
+    /// Encrypts the keys that are there as text, of a folder that was not encrypted before, and removes the texts. The
+    /// blocks of the disk that they were in are not wiped: `countersign keys rotate --at-once` makes them worthless.
+    ///
+    /// # Errors
+    /// When a key cannot be read, encrypted or removed. It is then as it was, or encrypted as well.
+    pub fn encrypt_texts(&self) -> Result<usize, KeyFolderError> {
+        let Some(_) = &self.sealer else { return Ok(0) };
+        let _lock = lock(&self.path).map_err(io_error(&self.path))?;
+        let mut encrypted = 0;
+        for name in self.names(PLAIN)? {
+            let plain = self.path.join(format!("{name}{PLAIN}"));
+            let text = read_text(&plain)?;
+            let key = SigningKey::from_pem(&text).map_err(key_error(&plain))?;
+            let sealed = self.path_of(&name);
+            if sealed.exists() {
+                // A crash left both, or somebody put another key there.
+                if self.read_key(&name)?.public().kid() != key.public().kid() {
+                    let (file, sealed) = (plain.display().to_string(), format!("{name}{SEALED}"));
+                    return Err(KeyFolderError::Twice { file, sealed });
+                }
+            } else {
+                self.write_key(&name, &text)?;
+            }
+            fs::remove_file(&plain).map_err(io_error(&plain))?;
+            encrypted += 1;
+        }
+        Ok(encrypted)
     }
 
     /// The path of the folder.
@@ -125,17 +192,18 @@ impl KeyFolder {
         for (name, InUse { kid, file }) in in_use.iter_mut() {
             let path = self.path_of(name);
             let now = fs::metadata(&path).map_err(|error| {
-                let problem = format!("the key {name}.pem was taken away: {error}");
+                let problem = format!("the key {name}{} was taken away: {error}", self.end());
                 io::Error::new(error.kind(), problem)
             })?;
             if same_file(file, &now) {
                 continue;
             }
             // It may have been put back as it was.
-            if read_key(&path).is_ok_and(|key| key.public().kid() == kid) {
+            if self.read_key(name).is_ok_and(|key| key.public().kid() == kid) {
                 *file = now;
             } else {
-                return Err(io::Error::other(format!("{name}.pem was replaced by another key")));
+                let problem = format!("{name}{} was replaced by another key", self.end());
+                return Err(io::Error::other(problem));
             }
         }
         Ok(())
@@ -154,8 +222,9 @@ impl KeyFolder {
         let _lock = lock(&self.path).map_err(io_error(&self.path))?;
         for entry in fs::read_dir(&self.path).map_err(io_error(&self.path))? {
             let name = entry.map_err(io_error(&self.path))?.file_name();
-            let is_of_keys =
-                name.to_str().is_some_and(|name| name.ends_with(".pem") || name == PLAN);
+            let is_of_keys = name.to_str().is_some_and(|name| {
+                name.ends_with(PLAIN) || name.ends_with(SEALED) || name == PLAN
+            });
             if is_of_keys {
                 let path = self.path.join(&name);
                 let bytes = Zeroizing::new(fs::read(&path).map_err(io_error(&path))?);
@@ -178,7 +247,7 @@ impl KeyFolder {
         Ok(())
     }
 
-    /// The key in `NAME.pem`, made where there is none: one that signs no tokens, and is in no plan.
+    /// The key of a name, made where there is none: one that signs no tokens, and is in no plan.
     ///
     /// # Errors
     /// When it cannot be read or made.
@@ -186,18 +255,64 @@ impl KeyFolder {
         let _lock = lock(&self.path).map_err(io_error(&self.path))?;
         let path = self.path_of(name);
         let key = if path.exists() {
-            read_key(&path)?
+            self.read_key(name)?
         } else {
+            self.require_form(name)?;
             let (key, text) = SigningKey::generate(Algorithm::Es256).map_err(key_error(&path))?;
-            write_private(&path, text.expose().as_bytes()).map_err(io_error(&path))?;
+            self.write_key(name, text.expose().as_bytes())?;
             key
         };
         self.use_key(name, key.public()).map_err(io_error(&path))?;
         Ok(key)
     }
 
+    fn end(&self) -> &'static str {
+        if self.sealer.is_some() { SEALED } else { PLAIN }
+    }
+
     fn path_of(&self, name: &str) -> PathBuf {
-        self.path.join(format!("{name}.pem"))
+        self.path.join(format!("{name}{}", self.end()))
+    }
+
+    /// The names of files with an end, without it.
+    fn names(&self, end: &str) -> Result<Vec<String>, KeyFolderError> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.path).map_err(io_error(&self.path))? {
+            let name = entry.map_err(io_error(&self.path))?.file_name();
+            let name = name.to_str().and_then(|name| name.strip_suffix(end));
+            names.extend(name.map(str::to_owned));
+        }
+        Ok(names)
+    }
+
+    /// Fails where a key is encrypted and the folder is not open as one: a new one in its place would be another key.
+    fn require_form(&self, name: &str) -> Result<(), KeyFolderError> {
+        let sealed = self.path.join(format!("{name}{SEALED}"));
+        if self.sealer.is_none() && sealed.exists() {
+            return Err(KeyFolderError::Encrypted { file: sealed.display().to_string() });
+        }
+        Ok(())
+    }
+
+    fn read_key(&self, name: &str) -> Result<SigningKey, KeyFolderError> {
+        let path = self.path_of(name);
+        let mut text = read_text(&path)?;
+        if let Some(sealer) = &self.sealer {
+            text = sealer.open(name, &text).map_err(seal_error(&path))?;
+        }
+        SigningKey::from_pem(&text).map_err(key_error(&path))
+    }
+
+    fn write_key(&self, name: &str, text: &[u8]) -> Result<(), KeyFolderError> {
+        let path = self.path_of(name);
+        let written = match &self.sealer {
+            Some(sealer) => {
+                let sealed = sealer.seal(name, text).map_err(seal_error(&path))?;
+                write_private(&path, &sealed)
+            }
+            None => write_private(&path, text),
+        };
+        written.map_err(io_error(&path))
     }
 
     /// The file of a key, where the name is one: a plan that was tampered with reaches no other file.
@@ -220,20 +335,16 @@ fn is_kid(text: &str) -> bool {
 
 impl KeyCustody for KeyFolder {
     fn list(&self) -> Result<Vec<String>, CustodyError> {
-        let mut kids = Vec::new();
-        for entry in fs::read_dir(&self.path).map_err(io_error(&self.path))? {
-            let name = entry.map_err(io_error(&self.path))?.file_name();
-            // The key of the checkpoints is beside them, under a name of its own.
-            let kid = name.to_str().and_then(|name| name.strip_suffix(".pem"));
-            kids.extend(kid.filter(|kid| is_kid(kid)).map(str::to_owned));
-        }
+        let mut kids = self.names(self.end())?;
+        // The key of the checkpoints is beside them, under a name of its own.
+        kids.retain(|kid| is_kid(kid));
         Ok(kids)
     }
 
     fn make(&self, algorithm: Algorithm) -> Result<PublicKey, CustodyError> {
         let (key, text) = SigningKey::generate(algorithm).map_err(key_error(&self.path))?;
         let path = self.path_of(key.public().kid());
-        write_private(&path, text.expose().as_bytes()).map_err(io_error(&path))?;
+        self.write_key(key.public().kid(), text.expose().as_bytes())?;
         self.use_key(key.public().kid(), key.public()).map_err(io_error(&path))?;
         Ok(key.public().clone())
     }
@@ -241,9 +352,10 @@ impl KeyCustody for KeyFolder {
     fn signer(&self, kid: &str) -> Result<Arc<dyn Signer>, CustodyError> {
         let path = self.path_of_kid(kid)?;
         if matches!(fs::metadata(&path), Err(error) if error.kind() == io::ErrorKind::NotFound) {
+            self.require_form(kid)?;
             return Err(self.missing(kid));
         }
-        let key = read_key(&path)?;
+        let key = self.read_key(kid)?;
         if key.public().kid() != kid {
             let (file, found) = (path.display().to_string(), key.public().kid().to_owned());
             return Err(KeyFolderError::OtherKey { file, found }.into());
@@ -274,7 +386,8 @@ fn same_file(one: &Metadata, other: &Metadata) -> bool {
     one.len() == other.len() && one.modified().ok() == other.modified().ok()
 }
 
-fn read_key(path: &Path) -> Result<SigningKey, KeyFolderError> {
+/// Reads the file of a key, which nobody but its owner can open.
+fn read_text(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFolderError> {
     let metadata = fs::metadata(path).map_err(io_error(path))?;
     #[cfg(unix)]
     if std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o077 != 0 {
@@ -284,8 +397,7 @@ fn read_key(path: &Path) -> Result<SigningKey, KeyFolderError> {
         let bytes = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
         return Err(key_error(path)(KeyError::TooLarge { bytes }));
     }
-    let text = Zeroizing::new(fs::read(path).map_err(io_error(path))?);
-    SigningKey::from_pem(&text).map_err(key_error(path))
+    Ok(Zeroizing::new(fs::read(path).map_err(io_error(path))?))
 }
 
 /// Puts a file that only its owner can read in its place: durably, and whole or not at all.
@@ -325,4 +437,9 @@ fn io_error(path: &Path) -> impl Fn(io::Error) -> KeyFolderError {
 fn key_error(path: &Path) -> impl Fn(KeyError) -> KeyFolderError {
     let file = path.display().to_string();
     move |problem| KeyFolderError::Key { file: file.clone(), problem }
+}
+
+fn seal_error(path: &Path) -> impl Fn(SealError) -> KeyFolderError {
+    let file = path.display().to_string();
+    move |problem| KeyFolderError::Sealed { file: file.clone(), problem }
 }

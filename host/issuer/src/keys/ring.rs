@@ -112,7 +112,12 @@ impl KeyRing {
 
     /// The plan beside the keys of a folder.
     pub fn in_folder(keys: &KeyFolder) -> Self {
-        Self::new(Arc::new(FilePlans(keys.path().to_owned())), Arc::new(keys.clone()))
+        Self::beside(keys, Arc::new(keys.clone()))
+    }
+
+    /// The plan in a folder of keys, and the keys in `custody`.
+    pub fn beside(keys: &KeyFolder, custody: Arc<dyn KeyCustody>) -> Self {
+        Self::new(Arc::new(FilePlans(keys.path().to_owned())), custody)
     }
 
     /// Fails where no service has made a plan yet: rotating keys that nobody publishes helps nobody.
@@ -124,6 +129,11 @@ impl KeyRing {
             return Err(KeyRingError::NoPlan { folder: self.plans.place() });
         }
         Ok(self)
+    }
+
+    /// The custody of the keys.
+    pub fn custody(&self) -> &dyn KeyCustody {
+        &*self.custody
     }
 
     /// The times of all keys.

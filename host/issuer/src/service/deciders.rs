@@ -32,9 +32,10 @@ struct Running {
 }
 
 impl Deciders {
-    pub(super) fn new() -> Self {
+    /// With as many jobs more at a time as there are that wait for something else than a processor.
+    pub(super) fn new(waiting: usize) -> Self {
         Self {
-            threads: thread::available_parallelism().map_or(1, NonZero::get),
+            threads: thread::available_parallelism().map_or(1, NonZero::get) + waiting,
             queue: Mutex::new(Queue { jobs: VecDeque::new(), running: 0 }),
         }
     }
@@ -130,7 +131,7 @@ mod tests {
     fn a_job_that_waits_gets_a_thread_of_its_own_when_it_is_relieved() {
         let runtime = runtime();
         let _entered = runtime.enter();
-        let deciders = Arc::new(Deciders::new());
+        let deciders = Arc::new(Deciders::new(0));
         let held = occupy(&deciders);
         let (ran, runs) = channel();
         for number in 0..2 {
@@ -151,7 +152,7 @@ mod tests {
     fn a_panic_and_an_end_leave_room_for_others() {
         let runtime = runtime();
         let _entered = runtime.enter();
-        let deciders = Arc::new(Deciders::new());
+        let deciders = Arc::new(Deciders::new(0));
         for _ in 0..=deciders.threads {
             deciders.submit(|| panic!("as a test"));
         }
