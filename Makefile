@@ -41,7 +41,7 @@ measure = mkdir -p target; (RUNS=$(RUNS); export RUNS; $(2)) > target/$(1).md; f
 kept = kind=$$(sed -n '1s/^[0-9]* × //; 1s/),.*//p' target/$(1).md | tr A-Z a-z | tr -cs 'a-z0-9\n' -); \
 	cp target/$(1).md benches/figures/$(1)-$$kind.md
 
-.PHONY: help demo serve install test e2e analysis replicas languages image deploy-check lint lint-engines unit doc policies engines toolchain golden deny clean trust-corpus registry publish protos console upgrade
+.PHONY: help demo serve install test e2e analysis replicas languages image deploy-check lint lint-engines unit doc policies engines toolchain golden deny clean trust-corpus registry publish protos console upgrade custody
 .PHONY: fuzz corpus bench bench-build bench-check bench-compiling bench-decisions bench-export bench-flood bench-hostile bench-impact bench-languages bench-replicas bench-threads bench-tokens flame-graph kills schemathesis bench-signer bench-console
 
 help: ## List the targets
@@ -100,6 +100,11 @@ upgrade: toolchain ## Replace replicas of the version before (BEFORE, a commit, 
 	@sh .ci/postgres
 	@sh .ci/before "$(BEFORE)" $(TARGET)/before
 	COUNTERSIGN_BEFORE=$(TARGET)/before/target/debug/countersign $(CARGO) test $(CARGO_FLAGS) --workspace --test upgrade -- --include-ignored --nocapture
+
+custody: toolchain ## Sign with keys in a PKCS #11 token (SoftHSM) and in a stand-in of AWS KMS (moto), and disturb both (installs softhsm2; needs python3 with venv)
+	@sh .ci/softhsm
+	@sh e2e/analysis/readers.sh
+	COUNTERSIGN_ANALYSIS=$(CURDIR)/target/analysis $(CARGO) test $(CARGO_FLAGS) --workspace --test custody_peers -- --include-ignored --nocapture
 
 registry: toolchain ## Ship policies through Debian's docker-registry, and verify them with cosign, oras and npm's @sigstore/verify (installs them beside; needs npm)
 	@sh e2e/registry.sh

@@ -1,5 +1,6 @@
 //! `countersign keys`
 
+mod probe;
 mod ring;
 
 use std::fs::OpenOptions;
@@ -27,6 +28,7 @@ enum KeysCommand {
     Jwks(Jwks),
     List(ring::List),
     Rotate(ring::Rotate),
+    Probe(probe::Probe),
 }
 
 /// Generate a private key
@@ -97,6 +99,7 @@ impl Keys {
             KeysCommand::Jwks(command) => command.run(),
             KeysCommand::List(command) => command.run(),
             KeysCommand::Rotate(command) => command.run(),
+            KeysCommand::Probe(command) => command.run(),
         }
     }
 }

@@ -99,6 +99,10 @@ enum Command {
     /// Compile for the parent process; not for interactive use
     #[command(name = countersign_deployment::engine::CHILD, hide = true)]
     CompileForParent,
+    /// Hold the session of a PKCS #11 token for the parent process; not for interactive use
+    #[cfg(unix)]
+    #[command(name = countersign_deployment::KEY_HELPER, hide = true)]
+    HoldKeysForParent,
 }
 
 fn main() -> ExitCode {
@@ -141,6 +145,10 @@ fn main() -> ExitCode {
         Command::Demo(command) => command.run(),
         Command::Completions(command) => command.run(),
         Command::CompileForParent => return countersign_compiler_worker::serve(),
+        #[cfg(unix)]
+        Command::HoldKeysForParent => {
+            return countersign_custody::serve_pkcs11(countersign_deployment::read_pin);
+        }
     };
     match done {
         Ok(Exit::Success) => ExitCode::SUCCESS,

@@ -11,6 +11,7 @@ use serde_json::Value;
 const LAYERS: &[&[&str]] = &[
     &["countersign"],
     &[
+        "countersign-aws",
         "countersign-clouds",
         "countersign-compiler-worker",
         "countersign-decision-log",
@@ -26,6 +27,7 @@ const LAYERS: &[&[&str]] = &[
         "countersign-replay",
     ],
     &["countersign-issuer"],
+    &["countersign-custody"],
     &[
         "countersign-console",
         "countersign-deployment",

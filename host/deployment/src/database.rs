@@ -12,7 +12,7 @@ use countersign_issuer::{
 };
 use tokio::runtime::Handle;
 
-use crate::custody::{MAX_SECRET_BYTES, sealer, secret};
+use crate::custody::{MAX_SECRET_BYTES, external, sealer, secret};
 use crate::error::DeploymentError;
 use crate::files::{read, resolve_relative_to, resolve_secret};
 use crate::read::{read_config, read_manifest};
@@ -83,15 +83,18 @@ async fn open(
         CustodyEntry::Database { sealing_key_file } => Some(sealer(config, sealing_key_file)?),
         _ => None,
     };
+    let external = external(config, custody)?;
     let store = PostgresStore::open(&postgres_config(config, entry)?, issuer).await;
     let store = store.map_err(|source| OpenStateError::Store {
         path: PathBuf::from(entry.url.to_string()),
         source,
     })?;
     let (store, runtime) = (Arc::new(store), Handle::current());
-    let custody: Arc<dyn KeyCustody> = match sealer {
-        Some(sealer) => Arc::new(SealedKeys::new(Arc::clone(&store), sealer, runtime.clone())),
-        None => return Err(OpenStateError::NoDatabase),
+    let custody: Arc<dyn KeyCustody> = match (sealer, external) {
+        (Some(sealer), _) => Arc::new(SealedKeys::new(Arc::clone(&store), sealer, runtime.clone())),
+        (None, Some(external)) => external,
+        // A folder, which a configuration with a database cannot have.
+        (None, None) => return Err(OpenStateError::NoDatabase),
     };
     let plans = DatabasePlans::new(Arc::clone(&store), runtime);
     Ok((store, KeyRing::new(Arc::new(plans), custody)))

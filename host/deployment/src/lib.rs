@@ -74,6 +74,8 @@ pub use backup::{BACKUP_FILE, Backup, BackupError, DatabasePosition, Restored, b
 #[cfg(feature = "service")]
 pub use bundle::ManifestBundle;
 #[cfg(feature = "service")]
+pub use custody::{KEY_HELPER, read_pin};
+#[cfg(feature = "service")]
 pub use database::{MigrateOptions, forget_replica, migrate, replicas};
 #[cfg(feature = "service")]
 pub use error::DeploymentError;
@@ -103,8 +105,8 @@ pub use releases::{
 };
 #[cfg(feature = "service")]
 pub use service_config::{
-    Config, ConfigError, CustodyEntry, DatabaseEntry, ExtAuthzEntry, KeysEntry,
-    KubernetesSignerEntry, ListenEntry, MAX_CONFIG_BYTES, ReleasesEntry, TlsEntry,
+    AwsKmsEntry, Config, ConfigError, CustodyEntry, DatabaseEntry, ExtAuthzEntry, KeysEntry,
+    KubernetesSignerEntry, ListenEntry, MAX_CONFIG_BYTES, Pkcs11Entry, ReleasesEntry, TlsEntry,
     TrustedIssuerEntry,
 };
 #[cfg(feature = "service")]

@@ -18,7 +18,7 @@ use countersign_issuer::{
 
 use crate::https_fetch::Origin;
 
-pub use custody::CustodyEntry;
+pub use custody::{AwsKmsEntry, CustodyEntry, Pkcs11Entry};
 pub use ext_authz::ExtAuthzEntry;
 pub use file::ConfigError;
 pub use kubernetes_signer::KubernetesSignerEntry;

@@ -15,12 +15,13 @@ use countersign_issuer::{
 };
 use tokio::runtime::{Builder, Runtime};
 
-use crate::custody::{existing_folder, keys_in, open_folder};
+use crate::custody::{existing_folder, external, keys_in, open_folder};
 use crate::database::{open_shared, shared_keys};
 use crate::error::DeploymentError;
 use crate::files::{FileError, private_folder, resolve_relative_to};
 use crate::loader::{Deployment, Loader};
 use crate::read::read_config;
+use crate::service_config::CustodyEntry;
 use crate::snapshot::Snapshot;
 
 /// The store, the keys and the decision log of a service, with a clock that is not before what the log says.
@@ -83,6 +84,9 @@ pub enum OpenStateError {
         /// The reason.
         source: SealError,
     },
+    /// The custody of keys outside of this process cannot be used.
+    #[error("keys.custody")]
+    Custody(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// This process has no name among the replicas.
     #[error(transparent)]
     ReplicaName(std::io::Error),
@@ -125,7 +129,10 @@ impl ServiceState {
         let (config, custody) = (loader.config_path(), &loader.config().custody);
         let keys = open_folder(config, custody, &keys_in(&state))?;
         let (store, ring, replica): (Arc<dyn Store>, _, _) = match &loader.config().database {
-            None => (embedded(&state, &folder).await?, KeyRing::in_folder(&keys), None),
+            None => {
+                let ring = ring_of(config, custody, &keys)?;
+                (embedded(&state, &folder).await?, ring, None)
+            }
             Some(entry) => {
                 let issuer = issuer.as_str();
                 let shared = open_shared(config, (entry, custody), issuer, &keys, &folder).await?;
@@ -183,7 +190,7 @@ pub fn existing_keys(config: &Path) -> Result<ExistingKeys, OpenStateError> {
     if parsed.database.is_none() {
         let state = resolve_relative_to(config, &parsed.state);
         let keys = existing_folder(config, &parsed.custody, &keys_in(&state))?;
-        let ring = KeyRing::in_folder(&keys).require_plan()?;
+        let ring = ring_of(config, &parsed.custody, &keys)?.require_plan()?;
         return Ok(ExistingKeys { ring, times, _runtime: None });
     }
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
@@ -211,7 +218,7 @@ pub fn cluster_signer(
     private_folder(&state)?;
     let custody = &loader.config().custody;
     let keys = open_folder(loader.config_path(), custody, &keys_in(&state))?;
-    let keys = KeyRing::in_folder(&keys);
+    let keys = ring_of(loader.config_path(), custody, &keys)?;
     // The log's last checkpoint is not known here, so the plan says which time has been.
     let made = keys.plan()?.keys.iter().map(|key| key.published).max();
     Ok(Some(ClusterSignerParts {
@@ -238,6 +245,19 @@ pub fn checkpoint_signer(config: &Path) -> Result<(PathBuf, CheckpointSigner), O
         .map_err(|source| OpenStateError::LogFolder { path: log.clone(), source })?;
     let key = CheckpointSigner::open(&keys, &log)?;
     Ok((log, key))
+}
+
+/// The keys of a service that is alone: their plan is in the folder of keys, and they are there or in a device.
+fn ring_of(
+    config: &Path,
+    custody: &CustodyEntry,
+    keys: &KeyFolder,
+) -> Result<KeyRing, OpenStateError> {
+    let external = external(config, custody)?;
+    Ok(match external {
+        None => KeyRing::in_folder(keys),
+        Some(external) => KeyRing::beside(keys, external),
+    })
 }
 
 /// Opens the database in the folder of state, whose log is in `log`.

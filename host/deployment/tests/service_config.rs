@@ -1,5 +1,5 @@
 //! `issuer.toml`: its listeners, the proxies in front of them, and the limits of those that call.
-#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -102,7 +102,22 @@ fn what_cannot_be_meant_is_refused() {
 #[test]
 fn a_custody_is_configured_as_a_whole() {
     const STORE: &str = "store = \"postgres://issuer@db.example.com/countersign\"\n";
+    const PKCS11_TABLE: &str = "\nmodule = \"/m.so\"\ntoken = \"t\"\npin-file = \"pin\"\n";
+    const PKCS11: &str = "[keys]\ncustody = \"pkcs11\"\n[keys.pkcs11]\nmodule = \"/m.so\"\ntoken = \"t\"\n\
+                          pin-file = \"pin\"\n";
+    const KMS: &str = "[keys]\ncustody = \"aws-kms\"\n[keys.aws-kms]\nregion = \"eu-1\"\n";
     let custody = |text: &str| parse(text).map(|config| config.custody);
+    for store in ["", STORE] {
+        let Ok(CustodyEntry::Pkcs11(entry)) = custody(&format!("{store}{PKCS11}")) else {
+            panic!("{store}");
+        };
+        assert_eq!((entry.label.as_str(), entry.processes), ("countersign", 2));
+        let local = "endpoint = \"http://127.0.0.1:4566\"\n";
+        let Ok(CustodyEntry::AwsKms(entry)) = custody(&format!("{store}{KMS}{local}")) else {
+            panic!("{store}");
+        };
+        assert_eq!((entry.alias.as_str(), entry.concurrent), ("countersign", 32));
+    }
     let sealing_key_file = "seal".to_owned();
     for (text, expected) in [
         (String::new(), CustodyEntry::Folder),
@@ -128,6 +143,25 @@ fn a_custody_is_configured_as_a_whole() {
         (
             "[keys]\ncustody = \"database\"\nsealing-key-file = \"seal\"\n".to_owned(),
             "keys.custody: without `store",
+        ),
+        ("[keys]\ncustody = \"pkcs11\"\n".to_owned(), "[keys.pkcs11]: missing"),
+        ("[keys]\ncustody = \"aws-kms\"\n".to_owned(), "[keys.aws-kms]: missing"),
+        (format!("{PKCS11}[keys.aws-kms]\nregion = \"x\"\n"), "[keys.aws-kms]: not used"),
+        (format!("[keys.pkcs11]{PKCS11_TABLE}"), "[keys.pkcs11]: not used"),
+        (PKCS11.replace("/m.so", "m.so"), "keys.pkcs11.module: expected a path"),
+        (PKCS11.replace("\"t\"", "\"\""), "keys.pkcs11.token"),
+        (format!("{PKCS11}processes = 0\n"), "keys.pkcs11.processes: 0 is not in 1 to 32"),
+        (format!("{PKCS11}label = \"a/b\"\n"), "keys.pkcs11.label"),
+        (format!("{PKCS11}environment = {{ \"A=B\" = \"\" }}\n"), "keys.pkcs11.environment"),
+        (format!("{PKCS11}pin = \"1234\"\n"), "unknown field `pin`"),
+        (KMS.replace("eu-1", "eu.1"), "keys.aws-kms.region"),
+        (format!("{KMS}endpoint = \"http://kms.example.com\"\n"), "keys.aws-kms.endpoint"),
+        (format!("{KMS}endpoint = \"https://a:b@kms.example.com\"\n"), "keys.aws-kms.endpoint"),
+        (format!("{KMS}endpoint = \"https://kms.example.com/x\"\n"), "keys.aws-kms.endpoint"),
+        (format!("{KMS}concurrent = 257\n"), "keys.aws-kms.concurrent: 257 is not in 1 to 256"),
+        (
+            KMS.replace("[keys.aws-kms]", "sealing-key-file = \"s\"\n[keys.aws-kms]"),
+            "keys.sealing-key-file: nothing is encrypted by it",
         ),
         (format!("{STORE}[keys]\ncustody = \"folder\"\n"), "keys.custody: replicas have no folder"),
         (

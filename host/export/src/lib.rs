@@ -25,4 +25,4 @@ pub use columns::{COLUMNS, Column, Kind, Member, SCHEMA_VERSION, schema_text};
 pub use destination::{Destination, DestinationError, Put};
 pub use exporter::{ExportError, ExportOptions, ExportReport, Exported, Replica, export};
 pub use folder::FolderDestination;
-pub use s3::{S3Config, S3Credentials, S3Destination, S3Location};
+pub use s3::{S3Config, S3Destination, S3Location};

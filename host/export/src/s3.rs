@@ -1,17 +1,15 @@
 //! An export to S3, or a service with its interface, which has conditional writes.
 
 mod page;
-mod signature;
 
 use std::str::FromStr;
 use std::time::Duration;
 
+use countersign_aws::{Credentials, SigningRequest, escaped};
 use reqwest::{Client, Method, StatusCode, Url};
 use tokio::runtime::{Builder, Runtime};
-use zeroize::Zeroizing;
 
 use self::page::Page;
-use self::signature::{escaped, signed};
 use crate::destination::{Destination, DestinationError, Put};
 
 /// The maximum time of a request.
@@ -38,18 +36,7 @@ pub struct S3Config {
     /// The URL of a service that is not AWS's own, whose buckets are in the path.
     pub endpoint: Option<String>,
     /// The credentials.
-    pub credentials: S3Credentials,
-}
-
-/// Credentials of AWS. They cannot be printed.
-#[derive(Clone)]
-pub struct S3Credentials {
-    /// The id of the access key.
-    pub key_id: String,
-    /// The secret of the access key.
-    pub secret: Zeroizing<String>,
-    /// The token of a session.
-    pub session_token: Option<Zeroizing<String>>,
+    pub credentials: Credentials,
 }
 
 /// A place in S3.
@@ -61,12 +48,6 @@ pub struct S3Destination {
     client: Client,
     runtime: Runtime,
     clock: fn() -> u64,
-}
-
-impl std::fmt::Debug for S3Credentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("S3Credentials").field("key_id", &self.key_id).finish_non_exhaustive()
-    }
 }
 
 impl FromStr for S3Location {
@@ -201,8 +182,19 @@ impl S3Destination {
         let query = query.collect::<Vec<_>>().join("&");
         url.set_query((!query.is_empty()).then_some(&query));
         let condition = *method == Method::PUT;
-        let asked = (method, &url, query.as_str());
-        let headers = signed(&self.config, (self.clock)(), asked, body, condition)?;
+        let only_new: &[(&'static str, &str)] =
+            if condition { &[("if-none-match", "*")] } else { &[] };
+        let request = SigningRequest {
+            credentials: &self.config.credentials,
+            region: &self.config.region,
+            service: "s3",
+            method,
+            url: &url,
+            query: &query,
+            headers: only_new,
+            body,
+        };
+        let headers = request.headers((self.clock)())?;
         let request = self.client.request(method.clone(), url).headers(headers).body(body.to_vec());
         let plain = |error: reqwest::Error| -> String {
             error.without_url().to_string().chars().take(512).collect()

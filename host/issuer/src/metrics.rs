@@ -318,7 +318,7 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// Adds the metrics of a custody that is outside of the process.
+    /// Adds the metrics of the custody of keys.
     pub(crate) fn register_custody(
         &self,
         custody: &CustodyHealth,

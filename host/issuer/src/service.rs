@@ -87,8 +87,8 @@ pub struct Service {
     authorizer: ArcSwap<Authorizer>,
     key_ring: KeyRing,
     keys: ArcSwap<Keys>,
-    /// That of the private keys, where they are outside of the process.
-    custody: Option<Arc<CustodyHealth>>,
+    /// That of the private keys' custody.
+    custody: Arc<CustodyHealth>,
     store: Arc<dyn Store>,
     log: ArcSwapOption<LogWriter>,
     clock: Arc<dyn Clock>,
@@ -164,11 +164,13 @@ impl Service {
         let keys = parts.keys.load(&parts.url, now)?;
         let log_end = parts.log.end();
         let waiting = parts.keys.custody().waiting_signatures();
-        let custody = parts.keys.custody().health();
+        // The series are there also where keys are in the process, and nothing can fail.
+        let custody = match parts.keys.custody().health() {
+            Some(custody) => custody,
+            None => Arc::new(CustodyHealth::new()?),
+        };
         let metrics = Metrics::new(now)?;
-        if let Some(custody) = &custody {
-            metrics.register_custody(custody)?;
-        }
+        metrics.register_custody(&custody)?;
         let service = Self {
             url: parts.url,
             context: ArcSwap::from_pointee(parts.context),

@@ -6,12 +6,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use countersign_aws::Credentials;
 use countersign_export::{
     Destination, ExportError, ExportOptions, ExportReport, FolderDestination, Replica, S3Config,
-    S3Credentials, S3Destination, export,
+    S3Destination, export,
 };
 use serde::Serialize;
-use zeroize::Zeroizing;
 
 use super::{LogPlace, checkpoint_key};
 use crate::output::{self, Exit, Format};
@@ -134,12 +134,9 @@ impl Export {
             Ok(_) | Err(env::VarError::NotPresent) => Ok(None),
             Err(env::VarError::NotUnicode(_)) => bail!("{name}: not UTF-8"),
         };
-        let required = |name: &str| given(name)?.with_context(|| format!("{name} is not set"));
-        let credentials = S3Credentials {
-            key_id: required("AWS_ACCESS_KEY_ID")?,
-            secret: Zeroizing::new(required("AWS_SECRET_ACCESS_KEY")?),
-            session_token: given("AWS_SESSION_TOKEN")?.map(Zeroizing::new),
-        };
+        // One that is not UTF-8 is as if it was not set, and said to be so.
+        let credentials = Credentials::from_variables(|name| given(name).ok().flatten());
+        let credentials = credentials.map_err(anyhow::Error::msg)?;
         let region = match given("AWS_REGION")? {
             Some(region) => region,
             None => given("AWS_DEFAULT_REGION")?.context("AWS_REGION is not set")?,

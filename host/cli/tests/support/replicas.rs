@@ -126,7 +126,7 @@ impl Group {
         let variables: Vec<_> =
             self.variables[index].iter().map(|(name, value)| (*name, value.as_str())).collect();
         self.served[index] = loop {
-            match Served::try_start(&self.programs[index], self.folder(index), &variables) {
+            match Served::started(&self.programs[index], self.folder(index), &variables) {
                 Ok(served) => break Some(served),
                 Err(logged) => assert!(began.elapsed() < Duration::from_secs(60), "{logged}"),
             }

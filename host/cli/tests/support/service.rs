@@ -65,16 +65,17 @@ impl Served {
             .unwrap_or_else(|logged| panic!("it did not start: {logged}"))
     }
 
-    /// The same by a program, perhaps of another version; or what it logged, where it did not start.
-    pub(crate) fn try_start(
+    /// [`Self::start`]; or what it logged, where it did not start.
+    pub(crate) fn try_start(folder: &Path) -> Result<Self, String> {
+        Self::started(Path::new(PROGRAM), folder, &[])
+    }
+
+    /// The same by a program, perhaps of another version.
+    pub(crate) fn started(
         program: &Path,
         folder: &Path,
         variables: &[(&str, &str)],
     ) -> Result<Self, String> {
-        Self::started(program, folder, variables)
-    }
-
-    fn started(program: &Path, folder: &Path, variables: &[(&str, &str)]) -> Result<Self, String> {
         let mut child = command_of(program, folder)
             .args(["serve", "--config", "issuer.toml"])
             .envs(variables.iter().copied())
@@ -107,6 +108,11 @@ impl Served {
             }
         });
         Ok(Self { address, probes, child, logged })
+    }
+
+    /// The id of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn logged(&self) -> String {

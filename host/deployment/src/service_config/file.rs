@@ -9,7 +9,7 @@ use countersign_issuer::{
 };
 use serde::Deserialize;
 
-use super::custody::{CustodyTables, CustodyWord};
+use super::custody::{AwsKmsTable, CustodyTables, CustodyWord, Pkcs11Table};
 use super::ext_authz::ExtAuthzTable;
 use super::kubernetes_signer::KubernetesSignerTable;
 use super::listen::{ByAddress, ListenTable};
@@ -127,6 +127,8 @@ struct KeysTable {
     max_age_seconds: Option<u64>,
     custody: Option<CustodyWord>,
     sealing_key_file: Option<String>,
+    pkcs11: Option<Pkcs11Table>,
+    aws_kms: Option<AwsKmsTable>,
 }
 
 #[derive(Deserialize, Default)]
@@ -217,6 +219,8 @@ pub(super) fn parse(text: &str) -> Result<Config, ConfigError> {
     let custody = CustodyTables {
         custody: file.keys.custody,
         sealing_key_file: file.keys.sealing_key_file.clone(),
+        pkcs11: file.keys.pkcs11.clone(),
+        aws_kms: file.keys.aws_kms.clone(),
     };
     let custody = custody.parse(database.is_some())?;
     let mut settings =

@@ -39,7 +39,7 @@ impl Service {
 
     /// Checks that the custody of keys gave signatures that were right, when it was last asked.
     fn check_custody(&self) -> Result<(), Problem> {
-        match self.custody.as_ref().and_then(|custody| custody.problem()) {
+        match self.custody.problem() {
             None => Ok(()),
             Some((failure, said)) => {
                 let code = failure.as_str();
