@@ -65,7 +65,9 @@ pub struct DeviceError {
 impl DeviceError {
     /// A failure, with what the device or the system says of it.
     pub fn new(failure: CustodyFailure, said: impl AsRef<str>) -> Self {
-        let said: String = said.as_ref().chars().take(MAX_MESSAGE_CHARACTERS).collect();
+        let said = said.as_ref().chars().take(MAX_MESSAGE_CHARACTERS);
+        // One line of a log, whatever a device says.
+        let said: String = said.map(|c| if c.is_control() { ' ' } else { c }).collect();
         Self { failure, said: countersign::visible(&said) }
     }
 
