@@ -120,8 +120,9 @@ impl AwsKms {
         let (status, answer) = runtime.block_on(self.send(operation, body))?;
         let parsed: Option<Value> = serde_json::from_slice(&answer).ok();
         if status == 200 {
-            // Some operations answer nothing.
-            let empty = answer.is_empty().then(|| json!({}));
+            // Some operations answer nothing, which AWS leaves empty and others write as `null`.
+            let is_nothing = answer.is_empty() || parsed.as_ref().is_some_and(Value::is_null);
+            let empty = is_nothing.then(|| json!({}));
             return parsed
                 .filter(Value::is_object)
                 .or(empty)

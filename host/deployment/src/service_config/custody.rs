@@ -139,6 +139,12 @@ impl CustodyTables {
                 "nothing is encrypted by it: set `custody = \"encrypted-folder\"`, or `store`";
             return Err(value("keys.sealing-key-file", problem));
         }
+        if self.pkcs11.is_some() && word != CustodyWord::Pkcs11 {
+            return Err(value("[keys.pkcs11]", "not used: set `custody = \"pkcs11\"`"));
+        }
+        if self.aws_kms.is_some() && word != CustodyWord::AwsKms {
+            return Err(value("[keys.aws-kms]", "not used: set `custody = \"aws-kms\"`"));
+        }
         let sealing_key_file =
             |problem| self.sealing_key_file.ok_or_else(|| value("keys.sealing-key-file", problem));
         Ok(match word {
