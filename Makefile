@@ -41,7 +41,7 @@ measure = mkdir -p target; (RUNS=$(RUNS); export RUNS; $(2)) > target/$(1).md; f
 kept = kind=$$(sed -n '1s/^[0-9]* × //; 1s/),.*//p' target/$(1).md | tr A-Z a-z | tr -cs 'a-z0-9\n' -); \
 	cp target/$(1).md benches/figures/$(1)-$$kind.md
 
-.PHONY: help demo serve install test e2e analysis replicas languages image deploy-check lint lint-engines unit doc policies engines toolchain golden deny clean trust-corpus registry publish protos console upgrade custody
+.PHONY: help demo serve install test e2e analysis replicas languages image deploy-check lint lint-engines unit doc policies engines toolchain golden deny clean trust-corpus registry publish protos console upgrade custody package package-check
 .PHONY: fuzz corpus bench bench-build bench-check bench-compiling bench-decisions bench-export bench-flood bench-hostile bench-impact bench-languages bench-replicas bench-threads bench-tokens flame-graph kills schemathesis bench-signer bench-console
 
 help: ## List the targets
@@ -252,9 +252,13 @@ schemathesis: toolchain ## Test the service against its OpenAPI description (nee
 bench-check: toolchain ## Compare the instructions of decisions and of a token with the recorded ones (needs valgrind; UPDATE=1 records)
 	$(CARGO) bench $(CARGO_FLAGS) --bench instructions
 
-image: toolchain policies ## Build the image of the service as an OCI layout in target/image (needs umoci)
+image: toolchain policies ## Build the image of the service as an OCI layout in target/image, and its provenance, signed by KEY (PEM) if given (needs umoci)
 	$(CARGO) build $(CARGO_FLAGS) --release --bin countersign
-	sh deploy/image/build.sh $(TARGET)/release/countersign target/policies target/image
+	sh deploy/image/build.sh $(TARGET)/release/countersign target/policies target/image $(KEY)
+
+package: toolchain policies ## Build a Debian package and an archive in target/package, and their provenance, signed by KEY (PEM) if given (needs dpkg-dev; installs cargo-deb beside)
+	$(CARGO) build $(CARGO_FLAGS) --release --bin countersign
+	sh deploy/package/build.sh $(TARGET)/release/countersign target/policies target/package $(KEY)
 
 publish: toolchain policies ## Publish the policies, and the engines that `make engines` built, in REGISTRY (host[:port]), signed by KEY (PEM) if given
 	@[ -n "$(REGISTRY)" ] || { echo "name the registry: make publish REGISTRY=registry.example" >&2; exit 1; }
@@ -265,6 +269,10 @@ deploy-check: toolchain ## Check the unit, the chart and an image, which is star
 	@$(CARGO) build $(CARGO_FLAGS) --bin countersign
 	@$(CARGO) run $(CARGO_FLAGS) --quiet --bin countersign-policy-artifacts -- target/policies
 	@sh deploy/tests/check.sh $(TARGET)/debug/countersign target/policies
+
+package-check: toolchain policies ## Install, start and purge a package on a clean Debian root (needs root; installs debootstrap)
+	@$(CARGO) build $(CARGO_FLAGS) --bin countersign
+	@sh deploy/tests/check-package.sh $(TARGET)/debug/countersign target/policies
 
 deny: ## Check licences, sources and advisories of all dependencies (needs cargo-deny)
 	$(CARGO) deny check

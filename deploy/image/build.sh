@@ -2,13 +2,16 @@
 # Builds the image of the service as an OCI layout, without an engine, a daemon or a base image: the program, the libraries
 # that it is linked with, certificates of public authorities, and the six policies.
 #
-# Usage: build.sh PROGRAM POLICIES LAYOUT
+# Usage: build.sh PROGRAM POLICIES LAYOUT [KEY]
 #
-# The same files give the same bytes: times are SOURCE_DATE_EPOCH, that of the commit unless it is set. Needs umoci and
+# Beside the layout are its bill of materials (LAYOUT.cdx.json) and a statement of what it was built from (LAYOUT.intoto.json),
+# which KEY, a private key in PEM (EC P-256), signs. The same files give the same bytes: times are SOURCE_DATE_EPOCH, that of the commit unless it is set. Needs umoci and
 # ca-certificates (Debian's packages), python3 and cargo.
 set -eu
 
-program=$(readlink -f "$1") policies=$(readlink -f "$2") layout=$(readlink -m "$3")
+program=$(readlink -f "$1") policies=$(readlink -f "$2") layout=$(readlink -m "$3") key=${4:-}
+[ -z "$key" ] || key=$(readlink -f "$key")
+started=$(date -u +%Y-%m-%dT%H:%M:%SZ)
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/../.."
 : "${SOURCE_DATE_EPOCH:=$(git log -1 --format=%ct)}"
@@ -53,4 +56,8 @@ umoci config --image "$layout:$version" --created "$created" --no-history --arch
 	--config.label "org.opencontainers.image.created=$created" \
 	--config.label "org.opencontainers.image.licenses=$(awk -F'"' '/^license =/ { print $2; exit }' Cargo.toml)"
 umoci gc --layout "$layout" > /dev/null
+digest=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["manifests"][0]["digest"])' "$layout/index.json")
+cp "$root/usr/share/doc/countersign/sbom.cdx.json" "$layout.cdx.json"
+python3 deploy/provenance.py "$started" "make image" ${key:+--key "$key"} --name "countersign=$digest" \
+	--output "$layout.intoto.json" "$layout.cdx.json"
 echo "$layout:$version"

@@ -3,29 +3,15 @@
 #
 # Usage: check.sh PROGRAM POLICIES
 #
-# Installs what it needs: Debian's systemd, umoci, skopeo, strace, python3-venv; and from PyPI the Helm SDK, the schemas of
-# Kubernetes and of CycloneDX.
+# Installs what it needs: Debian's systemd, umoci, skopeo, strace, python3-venv, and more from PyPI.
 set -eu
 
 program=$1 policies=$2
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/../.."
 
-needed=""
-for package in systemd umoci skopeo strace ca-certificates python3-venv; do
-	dpkg -s "$package" > /dev/null 2>&1 || needed="$needed $package"
-done
-if [ -n "$needed" ]; then
-	echo "== installing$needed"
-	# shellcheck disable=SC2086 # several words
-	apt-get install --yes --no-install-recommends $needed > /dev/null
-fi
+sh "$here/install.sh" systemd umoci skopeo strace ca-certificates python3-venv
 python=target/deploy/venv/bin/python
-if ! cmp -s "$here/requirements.txt" target/deploy/requirements.txt; then
-	python3 -m venv target/deploy/venv
-	"$python" -m pip install --quiet --disable-pip-version-check --requirement "$here/requirements.txt"
-	cp "$here/requirements.txt" target/deploy/requirements.txt
-fi
 
 echo "== the chart"
 "$python" "$here/chart.py" deploy/chart "$here/example-values.yaml" "$here/replicas-values.yaml" "$program" "$policies"

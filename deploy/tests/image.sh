@@ -17,6 +17,13 @@ sh deploy/image/build.sh "$program" "$policies" "$work/two" > /dev/null
 for layout in one two; do skopeo inspect --raw "oci:$work/$layout:$tag" > "$work/$layout.json"; done
 cmp "$work/one.json" "$work/two.json" || { echo "two builds of the same files differ"; exit 1; }
 echo "two builds are the same bytes"
+"$python" - "$work/one" <<'PYTHON'
+import json, sys
+layout = sys.argv[1]
+[manifest] = json.load(open(f"{layout}/index.json"))["manifests"]
+statement = json.load(open(f"{layout}.intoto.json"))
+assert {"name": "countersign", "digest": {"sha256": manifest["digest"].removeprefix("sha256:")}} in statement["subject"], statement
+PYTHON
 
 skopeo inspect --config "oci:$work/one:$tag" > "$work/config.json"
 "$python" - "$work/config.json" <<'PYTHON'
