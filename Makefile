@@ -13,6 +13,9 @@ TARGET = $(abspath $(or $(CARGO_TARGET_DIR),target))
 # the tests, and builds nothing twice.
 COUNTERSIGN = $(CARGO) run $(CARGO_FLAGS) --quiet --bin countersign --
 
+# `make crates`. The SDK is not among them: its bindings are made of `wit/policy.wit`, which is outside of its crate.
+CRATES = countersign countersign-clouds countersign-compiler-worker countersign-signing
+
 # `make fuzz`: the targets, and the time for each. Needs a C++ compiler.
 FUZZ_TARGETS ?= component smith mutated run manifest settings verdict
 FUZZ_SECONDS ?= 600
@@ -41,7 +44,7 @@ measure = mkdir -p target; (RUNS=$(RUNS); export RUNS; $(2)) > target/$(1).md; f
 kept = kind=$$(sed -n '1s/^[0-9]* × //; 1s/),.*//p' target/$(1).md | tr A-Z a-z | tr -cs 'a-z0-9\n' -); \
 	cp target/$(1).md benches/figures/$(1)-$$kind.md
 
-.PHONY: help demo serve install test e2e analysis replicas languages image deploy-check lint lint-engines unit doc policies engines toolchain golden deny clean trust-corpus registry publish protos console upgrade custody package package-check
+.PHONY: help demo serve install test e2e analysis replicas languages image deploy-check lint lint-engines unit doc policies engines toolchain golden deny clean trust-corpus registry publish protos console upgrade custody package package-check crates
 .PHONY: fuzz corpus bench bench-build bench-check bench-compiling bench-decisions bench-export bench-flood bench-hostile bench-impact bench-languages bench-replicas bench-threads bench-tokens flame-graph kills schemathesis bench-signer bench-console
 
 help: ## List the targets
@@ -269,6 +272,9 @@ deploy-check: toolchain ## Check the unit, the chart and an image, which is star
 	@$(CARGO) build $(CARGO_FLAGS) --bin countersign
 	@$(CARGO) run $(CARGO_FLAGS) --quiet --bin countersign-policy-artifacts -- target/policies
 	@sh deploy/tests/check.sh $(TARGET)/debug/countersign target/policies
+
+crates: ## Package the crates that an embedding issuer builds on, as `cargo publish` does, and upload nothing
+	$(CARGO) publish $(CARGO_FLAGS) --dry-run --no-verify $(CRATES:%=--package %)
 
 package-check: toolchain policies ## Install, start and purge a package on a clean Debian root (needs root; installs debootstrap)
 	@$(CARGO) build $(CARGO_FLAGS) --bin countersign
