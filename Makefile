@@ -119,8 +119,12 @@ analysis: toolchain ## Read an export of decisions with DuckDB, pyarrow and pyic
 
 languages: toolchain engines lint-engines ## Create, build and test a policy in each language, with its own tools; compare the engines with the libraries that they are made of, with node and with CPython (needs python3 with venv, and Node 20 or newer)
 	@echo "== languages"
-	$(CARGO) test $(CARGO_FLAGS) --workspace --test engines --test cookbook --test language_tools --test registry_texts --test schema -- --include-ignored
-	$(CARGO) test $(CARGO_FLAGS) --workspace --test languages -- --include-ignored --nocapture --test-threads 1
+	$(CARGO) test $(CARGO_FLAGS) --workspace --test engines --test schema -- --include-ignored
+	@# Tests one after the other use one processor, so these go beside each other; what the first say comes last.
+	@$(CARGO) test $(CARGO_FLAGS) --workspace --test cookbook --test language_tools --test registry_texts -- --include-ignored \
+		> $(TARGET)/languages-beside.log 2>&1 & beside=$$!; failed=0; \
+	$(CARGO) test $(CARGO_FLAGS) --workspace --test languages -- --include-ignored --nocapture --test-threads 1 || failed=$$?; \
+	wait $$beside || failed=$$?; cat $(TARGET)/languages-beside.log; exit $$failed
 
 doc: toolchain
 	@echo "== documentation"
