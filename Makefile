@@ -111,7 +111,7 @@ custody: toolchain ## Sign with keys in a PKCS #11 token (SoftHSM) and in a stan
 
 registry: toolchain ## Ship policies through Debian's docker-registry, and verify them with cosign, oras and npm's @sigstore/verify (installs them beside; needs npm)
 	@sh e2e/registry.sh
-	COUNTERSIGN_E2E=$(CURDIR)/target/e2e $(CARGO) test $(CARGO_FLAGS) --workspace --test registry --test registry_flows --test registry_peers --test registry_service --test registry_store -- --include-ignored
+	COUNTERSIGN_E2E=$(CURDIR)/target/e2e $(CARGO) test $(CARGO_FLAGS) --workspace --test registry --test registry_access --test registry_flows --test registry_peers --test registry_service --test registry_store -- --include-ignored
 
 analysis: toolchain ## Read an export of decisions with DuckDB, pyarrow and pyiceberg, from a folder and a stand-in of S3, and traces with oteltap (needs python3 with venv)
 	@sh e2e/analysis/readers.sh

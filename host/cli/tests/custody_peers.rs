@@ -22,7 +22,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use service::{AWS, Answer, Client, Served, configure, run};
-use support::{command, countersign, folder};
+use support::{command, countersign, folder, until};
 
 const PIN: &str = "73190428";
 const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
@@ -97,10 +97,16 @@ fn metric(service: &Served, key: &str, name: &str) -> f64 {
     line.unwrap_or_else(|| panic!("{name}\n{text}")).parse().unwrap()
 }
 
-fn wait_until(done: impl Fn() -> bool) {
-    while !done() {
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
+/// AWS KMS as the configuration has it, with its credentials in a file.
+fn kms(folder: &Path, address: &str) -> String {
+    private(
+        &folder.join("aws"),
+        "[default]\naws_access_key_id = key\naws_secret_access_key = very-secret\n",
+    );
+    format!(
+        "[keys]\ncustody = \"aws-kms\"\n[keys.aws-kms]\nregion = \"eu-central-1\"\nendpoint = \"{address}\"\n\
+         credentials-file = \"aws\"\ntimeout-milliseconds = 20_000\n[tokens]\nes256-audiences = [\"{AWS}\"]\n"
+    )
 }
 
 #[test]
@@ -134,7 +140,7 @@ fn a_token_of_pkcs11_signs_and_its_loss_is_noticed() {
     for helper in helpers(&service) {
         send(helper, Signal::KILL);
     }
-    wait_until(|| service.token().status == 200);
+    until("a token is given again", || service.token().status == 200);
 
     // One that hangs: not ready, with a code; and ready again when it goes on.
     for helper in helpers(&service) {
@@ -145,7 +151,7 @@ fn a_token_of_pkcs11_signs_and_its_loss_is_noticed() {
     assert!(
         metric(&service, &key, "countersign_custody_failures_total{code=\"custody-slow\"}") >= 1.0
     );
-    wait_until(|| ready(&service).status == 200);
+    until("it is ready again", || ready(&service).status == 200);
     assert_eq!(service.token().status, 200);
 
     // The token is taken away, and comes back.
@@ -155,7 +161,7 @@ fn a_token_of_pkcs11_signs_and_its_loss_is_noticed() {
     for helper in helpers(&service) {
         send(helper, Signal::KILL);
     }
-    wait_until(|| service.token().status == 503);
+    until("no token is given", || service.token().status == 503);
     let not_ready = ready(&service);
     assert_eq!(not_ready.status, 503);
     assert!(not_ready.text.contains("custody-unreachable"), "{}", not_ready.text);
@@ -163,7 +169,7 @@ fn a_token_of_pkcs11_signs_and_its_loss_is_noticed() {
     assert_eq!(metric(&service, &key, problem), 1.0);
     fs::remove_dir(&tokens).unwrap();
     fs::rename(&away, &tokens).unwrap();
-    wait_until(|| ready(&service).status == 200);
+    until("it is ready again", || ready(&service).status == 200);
     assert_eq!(service.token().status, 200);
     assert_eq!(metric(&service, &key, problem), 0.0);
 
@@ -177,7 +183,9 @@ fn a_token_of_pkcs11_signs_and_its_loss_is_noticed() {
     probe(folder.path(), "SoftHSM");
     let helpers_of_service = helpers(&service);
     assert_eq!(service.stop(), 0);
-    wait_until(|| helpers_of_service.iter().all(|id| !Path::new(&format!("/proc/{id}")).exists()));
+    until("the helpers end", || {
+        helpers_of_service.iter().all(|id| !Path::new(&format!("/proc/{id}")).exists())
+    });
     assert_eq!(countersign(folder.path(), "log verify state/log").status, 0);
 }
 
@@ -251,14 +259,7 @@ impl Moto {
 fn aws_kms_signs_and_its_loss_is_noticed() {
     let folder = folder();
     let (moto, address) = Moto::start("0");
-    private(
-        &folder.path().join("aws"),
-        "[default]\naws_access_key_id = key\naws_secret_access_key = very-secret\n",
-    );
-    let config = format!(
-        "[keys]\ncustody = \"aws-kms\"\n[keys.aws-kms]\nregion = \"eu-central-1\"\nendpoint = \"{address}\"\n\
-         credentials-file = \"aws\"\ntimeout-milliseconds = 20_000\n[tokens]\nes256-audiences = [\"{AWS}\"]\n"
-    );
+    let config = kms(folder.path(), &address);
     let key = configure(folder.path(), &format!("{config}{LIMITS}"));
     let service = Served::start(folder.path());
     assert_eq!(service.register(&key, &run()).status, 201);
@@ -270,7 +271,7 @@ fn aws_kms_signs_and_its_loss_is_noticed() {
     probe(folder.path(), "moto, over loopback");
     // It is gone, and what was there is not.
     drop(moto);
-    wait_until(|| service.token().status == 503);
+    until("no token is given", || service.token().status == 503);
     let not_ready = ready(&service);
     assert_eq!(not_ready.status, 503);
     assert!(not_ready.text.contains("custody-unreachable"), "{}", not_ready.text);
@@ -278,7 +279,7 @@ fn aws_kms_signs_and_its_loss_is_noticed() {
     let (_moto, _) = Moto::start(port);
     // It came back without the keys: it refuses, and so is the service still not ready.
     let refused = "countersign_custody_problem{code=\"custody-refused\"}";
-    wait_until(|| metric(&service, &key, refused) == 1.0);
+    until("the loss of the keys is noticed", || metric(&service, &key, refused) == 1.0);
     assert_eq!(service.token().status, 503);
     assert!(!service.logged().contains("very-secret"));
     assert_eq!(service.stop(), 0);
@@ -290,14 +291,7 @@ fn aws_kms_signs_and_its_loss_is_noticed() {
 fn a_kms_that_signs_other_bytes_is_not_started_on() {
     let folder = folder();
     let (_moto, address) = Moto::started("moto_server", &["-H", "127.0.0.1", "-p", "0"]);
-    private(
-        &folder.path().join("aws"),
-        "[default]\naws_access_key_id = key\naws_secret_access_key = secret\n",
-    );
-    let config = format!(
-        "[keys]\ncustody = \"aws-kms\"\n[keys.aws-kms]\nregion = \"eu-central-1\"\nendpoint = \"{address}\"\n\
-         credentials-file = \"aws\"\ntimeout-milliseconds = 20_000\n"
-    );
+    let config = kms(folder.path(), &address);
     configure(folder.path(), &config);
     let logged = Served::try_start(folder.path()).err().unwrap();
     assert!(logged.contains("custody-wrong-signature"), "{logged}");

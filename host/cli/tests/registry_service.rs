@@ -120,7 +120,13 @@ fn a_service_starts_without_its_registry() {
         assert_eq!(shown.stop(), 0);
         (page, json["bindings"][0].clone())
     };
-    let (page, binding) = console("--config issuer.toml");
+    // By the rules of the manifest that the policy is of, also where another one is given before.
+    fs::create_dir(installation.path().join("other")).unwrap();
+    let other = installation.path().join("other/countersign.toml");
+    let text = "[issuer]\nurl = \"https://other.example.com\"\nmeshstack-id = \"demo\"\n[[binding]]\nname = \"other\"\n\
+                policy = \"../same-workspace.wasm\"\nscope = \"all\"\nsettings = { also = [\"team-b\"] }\n";
+    fs::write(other, text).unwrap();
+    let (page, binding) = console("--policies other/countersign.toml --config issuer.toml");
     let signers = binding["signers"].as_array().unwrap();
     assert_eq!(signers.len(), 1, "{binding}");
     let reference = binding["reference"].as_str().unwrap();

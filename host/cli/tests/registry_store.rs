@@ -26,22 +26,7 @@ use countersign_registry::{
 };
 use registry::{Content, StandIn};
 use serde_json::Value;
-use shipped::{Installation, REPOSITORY, changed, layer, ok, published};
-use support::Ran;
-
-/// The published policy in a registry with the referrers API, and an installation that pins it.
-fn world() -> (StandIn, Installation) {
-    let (content, digest) = published();
-    let registry = StandIn::start(content, true);
-    let installation = Installation::new(&registry, &format!("@{digest}"), "");
-    (registry, installation)
-}
-
-#[track_caller]
-fn refused(ran: &Ran, code: &str) {
-    assert_eq!(ran.status, 1, "{}{}", ran.stdout, ran.stderr);
-    assert!(ran.stderr.contains(&format!("({code})")), "{}", ran.stderr);
-}
+use shipped::{Installation, REPOSITORY, changed, layer, ok, published, refused, world};
 
 /// A disk that stops at an operation: nothing is done from then on, and of a write a half.
 struct Stopping {
@@ -191,7 +176,7 @@ fn a_floor_that_another_process_raises_is_not_lowered() {
 /// A store that was changed is noticed when it is read, and mended by the next fetch.
 #[test]
 fn a_store_that_was_changed_is_noticed() {
-    let (_registry, installation) = world();
+    let (_registry, installation) = world("");
     ok(installation.run("fetch"));
     let (content, digest) = published();
     let blobs = installation.path().join("policy-store/blobs");
@@ -246,7 +231,7 @@ fn a_store_that_was_changed_is_noticed() {
 
 #[test]
 fn policies_are_carried_in_a_folder() {
-    let (_registry, installation) = world();
+    let (_registry, installation) = world("");
     ok(installation.run("fetch"));
     ok(installation.run("policy export file://carried"));
     let carried = installation.path().join("carried");
@@ -289,7 +274,7 @@ fn policies_are_carried_in_a_folder() {
     assert!(exists.status == 1 && exists.stderr.contains("exists"), "{}", exists.stderr);
 }
 
-/// What was imported is a floor, as what was fetched is.
+/// An imported version is a floor, as one that was fetched is.
 #[test]
 fn an_older_version_does_not_come_back_in_a_folder() {
     let (mut content, first) = published();
@@ -316,7 +301,7 @@ fn an_older_version_does_not_come_back_in_a_folder() {
     refused(&installation.run("fetch"), "older-than-floor");
     ok(installation.run(&format!("{} --allow-older", import(&older))));
     assert_eq!(installation.evaluate().status, 0);
-    // What a folder brings beside what is pinned is not in use.
+    // Policies that a folder brings beside those that are pinned are not in use.
     ok(installation.run(&import(&newer)));
     assert_eq!(installation.evaluate().status, 0);
     // A version that is in use, and that another folder brought, stays the lowest.

@@ -24,10 +24,10 @@ use std::thread;
 use std::time::Duration;
 
 use postgres::Server;
-use replica::{Group, kids, records, refused_start, until};
+use replica::{Group, kids, records, refused_start};
 use serde_json::{Value, json};
 use service::{RUN_ID, run};
-use support::{Ran, countersign};
+use support::{Ran, countersign, until};
 
 fn json_of(ran: &Ran) -> Value {
     assert_eq!(ran.status, 0, "{ran:?}");

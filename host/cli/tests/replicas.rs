@@ -27,11 +27,11 @@ use std::time::{Duration, Instant};
 use load::Load;
 use postgres::{Pooler, Server};
 use proxy::Proxy;
-use replica::{Group, kids, refused_start, until};
+use replica::{Group, kids, refused_start};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use service::{Client, RUN_ID, run};
-use support::countersign;
+use support::{countersign, until};
 
 /// Replicas share runs, ends of runs and keys; each has a log of its own, with the others' checkpoints in it.
 #[test]

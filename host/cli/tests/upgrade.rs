@@ -25,9 +25,9 @@ use std::path::{Path, PathBuf};
 
 use load::Load;
 use postgres::Server;
-use replica::{Group, kids, until};
+use replica::{Group, kids};
 use serde_json::Value;
-use support::{PROGRAM, command_of, countersign};
+use support::{PROGRAM, command_of, countersign, until};
 
 /// Replaces one replica by that of a program, as an operator does, and waits until it gives tokens.
 fn replace(group: &mut Group, load: &Load, index: usize, program: &Path) {

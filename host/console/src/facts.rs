@@ -114,6 +114,16 @@ impl Key {
     }
 }
 
+/// Tells whether a record without a decision is one of a refusal by the host.
+pub(crate) fn refuses_undecided(kind: &str, has_reasons: bool, is_issued: bool) -> bool {
+    match kind {
+        "refused" => true,
+        // In shadow it is signed whatever refuses it.
+        "service-account" => has_reasons && !is_issued,
+        _ => false,
+    }
+}
+
 /// The value of [`Field::Cause`].
 pub(crate) fn cause(binding: &str, code: &str) -> String {
     format!("{binding}\n{code}")
@@ -223,21 +233,18 @@ impl Facts {
 
     fn known(text: RecordText) -> Self {
         let mut facts = Self { time: text.time, ..Self::default() };
-        let is_service_account = text.kind == "service-account";
-        // In shadow a service account's token is signed whatever refuses it.
-        let is_refused = text.kind == "refused"
-            || (is_service_account && text.issued.is_none() && !text.reasons.is_empty());
+        let (has_reasons, is_issued) = (!text.reasons.is_empty(), text.issued.is_some());
+        if text.decision.is_none() && refuses_undecided(&text.kind, has_reasons, is_issued) {
+            facts.outcome("refused".to_owned());
+        }
+        if matches!(text.kind.as_str(), "refused" | "service-account") {
+            facts.reasons(text.reasons);
+        }
         facts.term(Field::Kind, text.kind);
         facts.key(Key::Request, text.request);
         if let Some(issued) = text.issued {
             facts.key(Key::Token, Some(issued.jti));
             facts.term(Field::Kid, issued.kid);
-        }
-        if is_refused && text.decision.is_none() {
-            facts.outcome("refused".to_owned());
-        }
-        if is_refused || is_service_account {
-            facts.reasons(text.reasons);
         }
         facts.reasons(text.preflight);
         facts.key(Key::Run, text.run);

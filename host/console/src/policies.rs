@@ -13,8 +13,8 @@ pub struct KnownPolicies {
     pub policies: PolicySet,
     /// The settings of each binding, as JSON text, by its name.
     pub settings: Vec<(String, String)>,
-    /// What is known of the signatures of each binding whose policy comes from a registry, by its name; or the reason that
-    /// nothing is.
+    /// The signatures of each binding whose policy comes from a registry, by its name; or the reason that nothing is known of
+    /// them.
     pub signed: Vec<(String, Result<SignedPolicy, String>)>,
 }
 
@@ -56,7 +56,7 @@ impl PolicySource for NoPolicies {
 }
 
 impl KnownPolicies {
-    /// What is known of the signatures of a binding's policy; `None` for one that is a file.
+    /// The signatures of a binding's policy, as far as is known; `None` for one that is a file.
     pub(crate) fn signed_of(&self, binding: &str) -> Option<&Result<SignedPolicy, String>> {
         self.signed.iter().find(|(name, _)| name == binding).map(|(_, signed)| signed)
     }

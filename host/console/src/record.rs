@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::facts::refuses_undecided;
 use crate::log::ReadRecord;
 use crate::text::{Number, Text, Time};
 
@@ -152,12 +153,8 @@ impl RecordLine {
             }
         };
         let kind = record.text("/kind").unwrap_or_else(|| "unreadable".into());
-        let is_refused = match kind.as_str() {
-            "refused" => true,
-            // In shadow it is signed all the same.
-            "service-account" => record.has("/reasons") && !record.has("/issued"),
-            _ => false,
-        };
+        let (has_reasons, is_issued) = (record.has("/reasons"), record.has("/issued"));
+        let is_refused = refuses_undecided(kind.as_str(), has_reasons, is_issued);
         let run =
             if record.has("/registered") { "/registered/run" } else { "/decision/claims/run" };
         let at = |rest: &str| record.text(&format!("{run}{rest}"));

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use countersign_aws::{Credentials, SigningRequest};
 use countersign_issuer::CustodyFailure;
-use countersign_signing::{Algorithm, PublicKey};
+use countersign_signing::{Algorithm, PublicKey, is_kid};
 use reqwest::{Client, Method, Url};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
@@ -20,8 +20,6 @@ const MAX_PAGES: usize = 200;
 const PAGE: usize = 100;
 /// The days for which AWS keeps a key that is to be destroyed: the fewest there can be. It signs nothing meanwhile.
 const PENDING_DAYS: u32 = 7;
-/// The length of a `kid`: SHA-256 in base64url.
-const KID_CHARACTERS: usize = 43;
 
 /// Gives the credentials, which may change.
 pub type CredentialSource = Box<dyn Fn() -> Result<Credentials, String> + Send + Sync>;
@@ -288,11 +286,6 @@ impl KeyDevice for AwsKms {
             Err(Refusal::Other(error)) => Err(error),
         }
     }
-}
-
-fn is_kid(text: &str) -> bool {
-    text.len() == KID_CHARACTERS
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
 fn text_of(object: Option<&Value>, member: &str) -> Result<String, DeviceError> {

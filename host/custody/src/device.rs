@@ -58,7 +58,7 @@ pub trait KeyDevice: Send + Sync + 'static {
 pub struct DeviceError {
     /// The kind of failure.
     pub failure: CustodyFailure,
-    /// What there is to say for its operator; without control characters, and short.
+    /// A text for its operator; without control characters, and short.
     pub said: String,
 }
 

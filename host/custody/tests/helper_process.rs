@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use countersign_custody::{DeviceError, HelperProgram, KeyDevice, Pkcs11, Pkcs11Config};
 use countersign_issuer::CustodyFailure;
@@ -126,13 +126,16 @@ fn a_pin_that_was_refused_is_not_tried_again() {
     let device = helper(folder.path(), &[refused], "exec sleep 600");
     let mut errors = Vec::new();
     // The first one is told by the token; those that follow by the time to wait, and then by what is known of the PIN.
+    let began = Instant::now();
     while !errors.iter().any(|said: &String| said.contains("not tried again")) {
-        errors.push(sign(&device).said);
+        assert!(began.elapsed() < Duration::from_secs(60), "{errors:?}");
+        errors = vec![sign(&device).said];
         std::thread::yield_now();
     }
     assert_eq!(starts(folder.path()), 1);
     fs::write(folder.path().join("pin"), "12345678").unwrap();
     while starts(folder.path()) == 1 {
+        assert!(began.elapsed() < Duration::from_secs(120), "it is not started again");
         assert_eq!(sign(&device).failure, CustodyFailure::Refused);
     }
     assert_eq!(starts(folder.path()), 2);
@@ -151,7 +154,7 @@ fn a_helper_has_nothing_of_its_parents() {
     let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
     let environment = read("environment");
     assert!(environment.contains("OF_MODULE=set"), "{environment}");
-    // Which cargo sets for this test.
+    // Cargo sets it for this test.
     assert!(std::env::vars_os().any(|(name, _)| name.to_string_lossy().starts_with("CARGO")));
     assert!(!environment.contains("CARGO"), "{environment}");
     for name in ["environment", "files", "line"] {

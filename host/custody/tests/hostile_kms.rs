@@ -21,7 +21,7 @@ struct Server {
 }
 
 impl Server {
-    /// Where `answer` is empty, it never answers.
+    /// It never answers where `answer` is empty.
     fn start(answer: Vec<u8>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());

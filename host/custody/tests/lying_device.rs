@@ -5,13 +5,12 @@ mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread;
 use std::time::Duration;
 
 use countersign_custody::ExternalConfig;
 use countersign_issuer::{CustodyError, CustodyFailure, KeyCustody};
 use countersign_signing::{Algorithm, Signer};
-use support::{FakeDevice, Manner, QUICK, custody};
+use support::{FakeDevice, Manner, QUICK, custody, until};
 
 const BOTH: [Algorithm; 2] = [Algorithm::Rs256, Algorithm::Es256];
 
@@ -93,9 +92,7 @@ fn a_device_that_is_well_again_is_found_to_be() {
     for manner in LIES.into_iter().chain(failures) {
         device.behave(manner);
         // By a probe, with no request.
-        while health.problem().is_none() {
-            thread::yield_now();
-        }
+        until(|| health.problem().is_some());
         for signer in &signers {
             assert!(signer.sign(b"input").is_err(), "{manner:?}");
         }
@@ -105,9 +102,7 @@ fn a_device_that_is_well_again_is_found_to_be() {
             _ => assert_eq!(failure, CustodyFailure::WrongSignature, "{manner:?}"),
         }
         device.behave(Manner::Honest);
-        while health.problem().is_some() {
-            thread::yield_now();
-        }
+        until(|| health.problem().is_none());
         for signer in &signers {
             assert!(signer.sign(b"input").is_ok(), "{manner:?}");
         }
@@ -156,13 +151,11 @@ fn a_key_that_is_gone_and_not_in_use_stops_nothing() {
     let health = custody.health().unwrap();
     device.rename(idle.kid(), "elsewhere");
     let asked = device.asked.load(Ordering::SeqCst);
-    while device.asked.load(Ordering::SeqCst) < asked + 20 {
+    until(|| {
         assert!(health.problem().is_none());
-        thread::yield_now();
-    }
+        device.asked.load(Ordering::SeqCst) >= asked + 20
+    });
     device.rename(used.kid(), "elsewhere too");
-    while health.problem().is_none() {
-        thread::yield_now();
-    }
+    until(|| health.problem().is_some());
     assert_eq!(health.problem().unwrap().0, CustodyFailure::Refused);
 }

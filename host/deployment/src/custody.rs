@@ -95,7 +95,7 @@ fn aws_kms(config: &Path, entry: &AwsKmsEntry) -> Result<Arc<dyn KeyDevice>, Ope
             Credentials::from_variables(variable)
         }),
     };
-    // What is missing now would be missing at the first signature.
+    // Credentials that are missing now would be missing at the first signature.
     credentials().map_err(|problem| OpenStateError::Custody(problem.into()))?;
     let device = AwsKms::new(AwsKmsConfig {
         region: entry.region.clone(),

@@ -188,27 +188,26 @@ pub(crate) async fn shared_keys(config: &Path) -> Result<KeyRing, OpenStateError
     Ok(open(config, &entry, &custody, &issuer).await?.1)
 }
 
-/// The database that a configuration names, and the name of its replica.
-pub(crate) async fn replica_of(config: &Path) -> Result<(PostgresStore, String), OpenStateError> {
-    let entry = configured(config)?.entry;
-    let name = replica_name(&entry)?;
-    Ok((store_of(config).await?.0, name))
-}
-
-/// The failure of a database that a configuration names.
-pub(crate) fn failed(config: &Path, source: StoreError) -> OpenStateError {
-    match configured(config) {
-        Ok(Configured { entry, .. }) => {
-            OpenStateError::Store { path: PathBuf::from(entry.url.to_string()), source }
-        }
-        Err(error) => error,
-    }
+/// The database that a configuration names, its place for messages, and the name of the configuration's replica.
+pub(crate) async fn replica_of(
+    config: &Path,
+) -> Result<(PostgresStore, PathBuf, String), OpenStateError> {
+    let configured = configured(config)?;
+    let name = replica_name(&configured.entry)?;
+    let (store, path) = store_in(config, &configured).await?;
+    Ok((store, path, name))
 }
 
 async fn store_of(config: &Path) -> Result<(PostgresStore, PathBuf), OpenStateError> {
-    let Configured { entry, issuer, .. } = configured(config)?;
+    store_in(config, &configured(config)?).await
+}
+
+async fn store_in(
+    config: &Path,
+    Configured { entry, issuer, .. }: &Configured,
+) -> Result<(PostgresStore, PathBuf), OpenStateError> {
     let path = PathBuf::from(entry.url.to_string());
-    match PostgresStore::open(&postgres_config(config, &entry)?, &issuer).await {
+    match PostgresStore::open(&postgres_config(config, entry)?, issuer).await {
         Ok(store) => Ok((store, path)),
         Err(source) => Err(OpenStateError::Store { path, source }),
     }

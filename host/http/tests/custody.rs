@@ -6,7 +6,7 @@ mod device;
 mod support;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use countersign_custody::ExternalConfig;
 use countersign_issuer::{CustodyFailure, KeyCustody};
@@ -62,11 +62,16 @@ async fn a_device_that_lies_gives_no_token_and_is_not_ready() {
             let text = metrics(&service).await;
             let problem = format!("countersign_custody_problem{{code=\"{code}\"}} 1");
             assert!(text.lines().any(|line| line == problem), "{text}");
-            // What verifiers need goes on.
+            // Verifiers still get the keys.
             assert_eq!(service.get("/jwks.json").await.status(), 200);
 
             device.behave(Manner::Honest);
+            let began = Instant::now();
             while service.get("/readyz").await.status() != 200 {
+                assert!(
+                    began.elapsed() < Duration::from_secs(60),
+                    "{manner:?}: it is not ready again"
+                );
                 tokio::task::yield_now().await;
             }
         }

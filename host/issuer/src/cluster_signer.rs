@@ -182,18 +182,13 @@ impl ClusterSigner {
 
     /// Refuses a request of the API server's that was never read, as one that is too large. On record before this returns,
     /// where a record can be written.
-    pub async fn refuse_unread(
-        &self,
-        origin: RequestOrigin,
-        uid: Option<u32>,
-        message: String,
-    ) -> Problem {
+    pub async fn refuse_unread(&self, origin: RequestOrigin, uid: Option<u32>, message: String) {
         let request = &SignRequest { claims: String::new(), origin, uid };
         let (list, time) = (SignerList::None, self.time());
         let asked = RequestedToken { claims: None, list, request, time };
-        let problem = self.refused(&asked, None, vec![of_host(reason::REQUEST_UNREAD, message)]);
+        // The answer is the protocol's.
+        drop(self.refused(&asked, None, vec![of_host(reason::REQUEST_UNREAD, message)]).await);
         self.metrics.requests.with_label_values(&["refused"]).inc();
-        problem.await
     }
 
     async fn signed(

@@ -195,6 +195,13 @@ async fn whatever_must_not_be_signed_is_refused_and_on_record() {
         assert_eq!(record["mode"], "enforce");
         assert!(record["issued"].is_null(), "{record}");
     }
+    // Each is counted once, wherever it was found.
+    let metrics = running.service.as_ref().unwrap().metrics_text().unwrap();
+    let metrics = String::from_utf8(metrics).unwrap();
+    let counts = metrics.lines().filter(|line| line.starts_with("countersign_refusals_total{"));
+    let counted: usize =
+        counts.map(|line| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap()).sum();
+    assert_eq!(counted, running.records().len(), "{metrics}");
     running.stop().await;
 }
 

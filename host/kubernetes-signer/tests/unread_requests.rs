@@ -79,5 +79,13 @@ async fn a_request_that_is_never_read_is_refused_and_on_record() {
     let claims = encoded(&pod_claims(API_SERVER, 3600, running.now()));
     api_server.token(&claims).await.unwrap();
     assert_eq!(running.records().len(), 4);
+    let metrics = running.service.as_ref().unwrap().metrics_text().unwrap();
+    let metrics = String::from_utf8(metrics).unwrap();
+    for line in [
+        "countersign_refusals_total{code=\"request-unread\"} 3",
+        "countersign_service_account_requests_total{outcome=\"refused\"} 3",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line}: {metrics}");
+    }
     running.stop().await;
 }

@@ -371,3 +371,11 @@ impl fmt::Debug for KeySet {
         f.debug_list().entries(&self.keys).finish()
     }
 }
+
+/// Tells whether a text has the form of a [`PublicKey::kid`], so that it can be part of the name of a file or of a key in a
+/// device. There need not be such a key.
+pub fn is_kid(text: &str) -> bool {
+    // SHA-256 in base64url.
+    text.len() == 43
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}

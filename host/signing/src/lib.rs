@@ -29,7 +29,9 @@ mod token;
 mod verify;
 
 pub use issuer::{ClaimsError, IssueError, Issuer};
-pub use key::{Algorithm, KeyError, KeySet, MAX_PEM_BYTES, PrivateKeyPem, PublicKey, SigningKey};
+pub use key::{
+    Algorithm, KeyError, KeySet, MAX_PEM_BYTES, PrivateKeyPem, PublicKey, SigningKey, is_kid,
+};
 pub use service_account::{
     ApiServerAudiences, ClaimsRules, ForApiServer, InShadow, MAX_SERVICE_ACCOUNT_CLAIMS_BYTES,
     NotAsApproved, Pod, ServiceAccountClaims, ServiceAccountClaimsError, ServiceAccountError,

@@ -28,7 +28,7 @@ impl PublicKey {
             None => rsa(der).map(|(modulus, exponent)| Self::from_rsa(modulus, exponent)),
         };
         let key = found.ok_or(KeyError::Unsupported)??;
-        // What is written anew as something else had another form.
+        // Bytes that are written anew as something else had another form.
         if key.to_pkix_der()? == der { Ok(key) } else { Err(KeyError::Unsupported) }
     }
 

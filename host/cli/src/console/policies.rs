@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, Result};
-use countersign::{Digest, Engine, Limits, Optimization, PolicySet};
+use anyhow::{Context, Result, ensure};
+use countersign::{BindingName, Digest, Engine, Limits, Optimization, PolicySet};
 use countersign_compiler_worker::CacheFolder;
 use countersign_console::{KnownPolicies, PolicySource, SignedPolicy};
 use countersign_deployment::{ManifestBundle, PolicyRegistries, ReleaseStore, engine, manifest_of};
@@ -19,8 +19,14 @@ const MAX_KEPT: usize = 4;
 pub(crate) struct ConsolePolicies {
     engine: Engine,
     manifests: Vec<Manifest>,
-    releases: Option<ReleaseStore>,
+    releases: Option<Releases>,
     kept: Mutex<Vec<(Digest, Arc<KnownPolicies>)>>,
+}
+
+/// The releases of a service, and its manifest, whose rules are those of their policies.
+struct Releases {
+    store: ReleaseStore,
+    manifest: PathBuf,
 }
 
 /// A manifest, with its policies once they are prepared, or the reason that they cannot be.
@@ -49,8 +55,9 @@ impl ConsolePolicies {
     /// # Errors
     /// When the configuration cannot be used.
     pub(crate) fn add_config(&mut self, config: &Path) -> Result<()> {
-        self.add_manifest(&manifest_of(config)?);
-        self.releases = Some(ReleaseStore::of_config(config)?);
+        let manifest = manifest_of(config)?;
+        self.add_manifest(&manifest);
+        self.releases = Some(Releases { store: ReleaseStore::of_config(config)?, manifest });
         Ok(())
     }
 
@@ -71,69 +78,85 @@ impl ConsolePolicies {
             .get_or_insert_with(|| {
                 let known = ManifestBundle::read(&manifest.path)
                     .map_err(anyhow::Error::from)
-                    .and_then(|bundle| self.prepare(&bundle, manifest.path.display().to_string()));
+                    .and_then(|bundle| {
+                        let origin = manifest.path.display().to_string();
+                        self.prepare(&bundle, &manifest.path, origin)
+                    });
                 let known = known.with_context(|| manifest.path.display().to_string());
-                known.map_err(|error| countersign::visible(&format!("{error:#}")))
+                known.map_err(|error| shown(&error))
             })
             .clone()
     }
 
-    fn of_release(&self, store: &ReleaseStore, digest: Digest) -> Result<Arc<KnownPolicies>> {
-        let release = store.release(digest)?;
-        self.prepare(&store.bundle(&release)?, format!("release {digest}"))
+    fn of_release(&self, of: &Releases, digest: Digest) -> Result<Arc<KnownPolicies>> {
+        let release = of.store.release(digest)?;
+        self.prepare(&of.store.bundle(&release)?, &of.manifest, format!("release {digest}"))
     }
 
-    fn prepare(&self, bundle: &ManifestBundle, origin: String) -> Result<Arc<KnownPolicies>> {
+    fn prepare(
+        &self,
+        bundle: &ManifestBundle,
+        manifest: &Path,
+        origin: String,
+    ) -> Result<Arc<KnownPolicies>> {
         let policies = bundle.prepare(&self.engine)?;
         let mut settings = Vec::new();
         for binding in &bundle.manifest.bindings {
             settings.push((binding.name.to_string(), bundle.settings_of(binding)?.to_owned()));
         }
-        let signed = self.signed(bundle, &policies);
+        let signed = signed(manifest, bundle, &policies);
         Ok(Arc::new(KnownPolicies { origin, policies, settings, signed }))
-    }
-
-    /// Verifies the signatures of the policies of a set that come from registries, by the rules and pins of the manifest as it
-    /// is. A release may have another version of a policy than is pinned now: nothing is known of its signatures.
-    fn signed(
-        &self,
-        bundle: &ManifestBundle,
-        policies: &PolicySet,
-    ) -> Vec<(String, Result<SignedPolicy, String>)> {
-        let references = bundle.manifest.bindings.iter();
-        let references: Vec<_> =
-            references.filter_map(|entry| Some((&entry.name, entry.reference()?))).collect();
-        let Some(manifest) = self.manifests.first().filter(|_| !references.is_empty()) else {
-            return Vec::new();
-        };
-        let registries = PolicyRegistries::read(&manifest.path).map_err(text);
-        let signed = |name: &str, reference: &Reference| {
-            let registries = registries.as_ref().map_err(Clone::clone)?;
-            let binding = policies.bindings().iter().find(|of| of.identity().name.as_str() == name);
-            let pinned = registries.lock.pinned(reference).ok_or("no version of it is pinned")?;
-            let (limit, now) = (Limits::CEILING.component_bytes, clock::now(None));
-            let now = now.map_err(|error| format!("{error:#}"))?;
-            let stored = registries.store.load(&pinned, &registries.trust, limit, now);
-            let stored = stored.map_err(text)?;
-            if binding.map(|of| of.identity().policy) != Some(stored.component.digest()) {
-                return Err("the version that is pinned now is another one".to_owned());
-            }
-            Ok(SignedPolicy {
-                reference: format!("oci://{pinned}"),
-                revision: stored.manifest.policy().revision,
-                signers: stored.manifest.signers().iter().map(ToString::to_string).collect(),
-            })
-        };
-        let signed = references
-            .into_iter()
-            .map(|(name, reference)| (name.to_string(), signed(name.as_str(), reference)));
-        signed.collect()
     }
 }
 
+/// Verifies the signatures of the policies of a set that come from registries, by the rules and pins of a manifest as it is.
+/// A release may have another version of a policy than is pinned now: nothing is known of its signatures.
+fn signed(
+    manifest: &Path,
+    bundle: &ManifestBundle,
+    policies: &PolicySet,
+) -> Vec<(String, Result<SignedPolicy, String>)> {
+    let bindings = bundle.manifest.bindings.iter();
+    let references = bindings.filter_map(|entry| Some((&entry.name, entry.reference()?)));
+    let mut references = references.peekable();
+    if references.peek().is_none() {
+        return Vec::new();
+    }
+    let registries = PolicyRegistries::read(manifest).map_err(anyhow::Error::from);
+    let registries = registries.and_then(|registries| Ok((registries, clock::now(None)?)));
+    let registries = registries.map_err(|error| shown(&error));
+    let signed = |name: &BindingName, reference: &Reference| {
+        let (registries, now) = registries.as_ref().map_err(Clone::clone)?;
+        let component = policies.bindings().iter().map(countersign::Binding::identity);
+        let component = component.filter(|of| of.name == *name).map(|of| of.policy).next();
+        signed_policy(registries, reference, component, *now).map_err(|error| shown(&error))
+    };
+    references.map(|(name, reference)| (name.to_string(), signed(name, reference))).collect()
+}
+
+fn signed_policy(
+    registries: &PolicyRegistries,
+    reference: &Reference,
+    component: Option<Digest>,
+    now: u64,
+) -> Result<SignedPolicy> {
+    let pinned = registries.lock.pinned(reference).context("no version of it is pinned")?;
+    let limit = Limits::CEILING.component_bytes;
+    let stored = registries.store.load(&pinned, &registries.trust, limit, now)?;
+    ensure!(
+        component == Some(stored.component.digest()),
+        "the version that is pinned now is another one"
+    );
+    Ok(SignedPolicy {
+        reference: format!("oci://{pinned}"),
+        revision: stored.manifest.policy().revision,
+        signers: stored.manifest.signers().iter().map(ToString::to_string).collect(),
+    })
+}
+
 /// An error with its sources.
-fn text(error: impl std::error::Error + Send + Sync + 'static) -> String {
-    countersign::visible(&format!("{:#}", anyhow::Error::new(error)))
+fn shown(error: &anyhow::Error) -> String {
+    countersign::visible(&format!("{error:#}"))
 }
 
 impl PolicySource for ConsolePolicies {
@@ -143,7 +166,7 @@ impl PolicySource for ConsolePolicies {
             Some((known.policies.digest(), known.origin.clone()))
         };
         let mut known: Vec<_> = self.manifests.iter().filter_map(of_manifest).collect();
-        let releases = self.releases.as_ref().and_then(|store| store.releases().ok());
+        let releases = self.releases.as_ref().and_then(|of| of.store.releases().ok());
         for release in releases.into_iter().flatten() {
             if !known.iter().any(|(digest, _)| *digest == release.release) {
                 known.push((release.release, "a release of the service".to_owned()));
@@ -157,17 +180,16 @@ impl PolicySource for ConsolePolicies {
         if let Some(known) = of_manifests.into_iter().find(|one| one.policies.digest() == digest) {
             return Ok(Some(known));
         }
-        let Some(store) = &self.releases else { return Ok(None) };
+        let Some(of_service) = &self.releases else { return Ok(None) };
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, known)) = kept.iter().find(|(known, _)| *known == digest) {
             return Ok(Some(Arc::clone(known)));
         }
-        let releases = store.releases().map_err(|error| error.to_string())?;
+        let releases = of_service.store.releases().map_err(|error| error.to_string())?;
         if !releases.iter().any(|release| release.release == digest) {
             return Ok(None);
         }
-        let known = self.of_release(store, digest);
-        let known = known.map_err(|error| countersign::visible(&format!("{error:#}")))?;
+        let known = self.of_release(of_service, digest).map_err(|error| shown(&error))?;
         if kept.len() == MAX_KEPT {
             kept.remove(0);
         }

@@ -6,6 +6,8 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -82,4 +84,13 @@ pub(crate) fn command_of(program: &Path, folder: &Path) -> Command {
         .env("XDG_DATA_HOME", folder.join("data-home"))
         .env("XDG_STATE_HOME", folder.join("state-home"));
     command
+}
+
+/// Waits for something that happens by itself.
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < Duration::from_secs(90), "never: {what}");
+        thread::sleep(Duration::from_millis(50));
+    }
 }

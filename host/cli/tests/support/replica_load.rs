@@ -14,8 +14,9 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use countersign_signing::{Signer, SigningKey};
 use serde_json::{Value, json};
 
-use crate::replica::{CLUSTER, Group, SUBJECT, header_of, kids_at, records, until};
+use crate::replica::{CLUSTER, Group, SUBJECT, header_of, kids_at, records};
 use crate::service::{AWS, Answer, Client, RUNNER, run};
+use crate::support::until;
 
 pub(crate) fn finish(address: SocketAddr, api_key: &str, run: &str) -> std::io::Result<u16> {
     let headers = format!("authorization: Bearer {api_key}\r\n");

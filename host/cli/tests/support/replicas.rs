@@ -8,7 +8,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -21,7 +20,7 @@ use tempfile::TempDir;
 use crate::load::finish;
 use crate::postgres::{PASSWORD, url};
 use crate::service::{AWS, Answer, Client, RUNNER, Served, configure};
-use crate::support::{PROGRAM, Ran, command, countersign, fill, folder};
+use crate::support::{PROGRAM, Ran, command, countersign, fill, folder, until};
 
 const JWKS: &str = "/.well-known/jwks.json";
 pub(crate) const CLUSTER: &str = "https://cluster.example.com";
@@ -38,15 +37,6 @@ pub(crate) struct Group {
     pub(crate) api_key: String,
     /// The key of an issuer whose tokens may be used once.
     pub(crate) cluster: Arc<SigningKey>,
-}
-
-/// Waits for something that happens by itself.
-pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !is_so() {
-        assert!(began.elapsed() < Duration::from_secs(90), "never: {what}");
-        thread::sleep(Duration::from_millis(50));
-    }
 }
 
 /// The ids of the keys that a replica publishes.

@@ -232,3 +232,22 @@ pub(crate) fn layer(content: &Content) -> String {
     let manifest: Value = serde_json::from_slice(bytes).unwrap();
     manifest["layers"][0]["digest"].as_str().unwrap().to_owned()
 }
+
+/// The password of the credentials of tests, which no message has.
+pub(crate) const PASSWORD: &str = "a-password-that-must-not-be-shown";
+
+/// The published policy in a registry with the referrers API, and an installation that pins it.
+pub(crate) fn world(more: &str) -> (StandIn, Installation) {
+    let (content, digest) = published();
+    let registry = StandIn::start(content, true);
+    let installation = Installation::new(&registry, &format!("@{digest}"), more);
+    (registry, installation)
+}
+
+/// Checks that a command was refused with a code.
+#[track_caller]
+pub(crate) fn refused(ran: &Ran, code: &str) {
+    assert_eq!(ran.status, 1, "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stderr.contains(&format!("({code})")), "{}", ran.stderr);
+    assert!(!ran.stderr.contains(PASSWORD), "{}", ran.stderr);
+}

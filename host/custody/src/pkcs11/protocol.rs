@@ -67,7 +67,7 @@ pub(super) enum FailedKind {
     NoKey,
     /// The key is another one, or one that can be exported.
     WrongKey,
-    /// What the device gives is out of form.
+    /// The device's answer is out of form.
     Malformed,
 }
 
@@ -216,14 +216,16 @@ mod tests {
     fn single_bytes_gain_no_time() {
         let (mut ours, mut theirs) = UnixStream::pair().unwrap();
         let sender = std::thread::spawn(move || {
-            // Until the other end is closed.
-            while theirs.write_all(&[0]).is_ok() {
-                std::thread::yield_now();
+            theirs.write_all(&1000_u32.to_be_bytes()).unwrap();
+            // Each byte comes in the time of one read, and all of them do not. Until the other end is closed.
+            while theirs.write_all(b" ").is_ok() {
+                std::thread::sleep(Duration::from_millis(5));
             }
         });
-        // Zeros are messages of no length, which are out of form; of those there is none in time either.
-        let past = Some(Instant::now());
-        assert_eq!(read::<Answer>(&mut ours, past).unwrap_err().kind(), io::ErrorKind::TimedOut);
+        // A message that was read to its end would be out of form.
+        let deadline = Some(Instant::now() + Duration::from_millis(500));
+        let late = read::<Answer>(&mut ours, deadline).unwrap_err().kind();
+        assert!(matches!(late, io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock), "{late}");
         drop(ours);
         sender.join().unwrap();
     }

@@ -36,7 +36,7 @@ fn serve(read_pin: ReadPin) -> io::Result<()> {
     let mut reading = stream.try_clone()?;
     let (send, requests) = sync_channel::<Request>(1);
     thread::Builder::new().spawn(move || {
-        // What is out of form ends it as well: nobody but the service writes here, and it does not.
+        // A message that is out of form ends it as well: nobody but the service writes here, and it does not.
         while let Ok(request) = read(&mut reading, None) {
             if send.send(request).is_err() {
                 break;

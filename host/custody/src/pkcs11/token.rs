@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use countersign_signing::{Algorithm, PublicKey};
+use countersign_signing::{Algorithm, PublicKey, is_kid};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
 use cryptoki::mechanism::Mechanism;
@@ -26,8 +26,6 @@ const SHA256_INFO: &[u8] = &[
     0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05,
     0x00, 0x04, 0x20,
 ];
-/// The length of a `kid`: SHA-256 in base64url.
-const KID_CHARACTERS: usize = 43;
 
 type Answered<T> = Result<T, Failed>;
 
@@ -113,7 +111,7 @@ impl Token {
             }
         }
         // One that is being made has no name yet.
-        kids.retain(|kid| kid.len() == KID_CHARACTERS);
+        kids.retain(|kid| is_kid(kid));
         Ok(kids)
     }
 

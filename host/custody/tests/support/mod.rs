@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{Digest, SHA256};
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
@@ -16,7 +17,7 @@ use countersign_custody::{DeviceError, ExternalConfig, ExternalCustody, KeyDevic
 use countersign_issuer::CustodyFailure;
 use countersign_signing::{Algorithm, PublicKey};
 
-/// How a device answers a signature.
+/// The manner in which a device answers a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manner {
     Honest,
@@ -158,6 +159,15 @@ pub(crate) const QUICK: ExternalConfig = ExternalConfig {
     probe_every: Duration::from_millis(1),
     retry_every: Duration::from_millis(1),
 };
+
+/// Waits for something that happens by itself.
+pub(crate) fn until(mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < Duration::from_secs(60), "it never was so");
+        thread::yield_now();
+    }
+}
 
 pub(crate) fn custody(device: &Arc<FakeDevice>, config: ExternalConfig) -> ExternalCustody {
     ExternalCustody::new(Arc::clone(device) as Arc<dyn KeyDevice>, config).unwrap()

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::{Backup, BackupError, is_within};
 use crate::database;
 use crate::files::{FileError, private_folder};
+use crate::service_state::OpenStateError;
 
 /// A position of the database that replicas share, up to which a backup of a replica goes with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,8 +37,8 @@ pub struct DatabasePosition {
 
 /// The state of the database as the replica that a configuration names left it.
 pub(super) async fn position(config: &Path) -> Result<(StoreMark, DatabasePosition), BackupError> {
-    let (store, replica) = database::replica_of(config).await.map_err(BackupError::Shared)?;
-    let failed = |source| BackupError::Shared(database::failed(config, source));
+    let (store, path, replica) = database::replica_of(config).await.map_err(BackupError::Shared)?;
+    let failed = |source| BackupError::Shared(OpenStateError::Store { path: path.clone(), source });
     let mark = store.replica_mark(&replica).await.map_err(failed)?;
     let mark = mark.ok_or_else(|| BackupError::UnknownReplica { replica: replica.clone() })?;
     let (time, lsn) = store.position().await.map_err(failed)?;
@@ -52,12 +53,13 @@ pub(super) async fn fit(
     position: &DatabasePosition,
 ) -> Result<u64, BackupError> {
     let replica = position.replica.clone();
-    let (store, named) = database::replica_of(config).await.map_err(BackupError::Shared)?;
+    let (store, path, named) = database::replica_of(config).await.map_err(BackupError::Shared)?;
     if named != replica {
         return Err(BackupError::OtherReplica { backup: replica, configuration: named });
     }
     let mark = store.replica_mark(&replica).await;
-    let mark = mark.map_err(|source| BackupError::Shared(database::failed(config, source)))?;
+    let failed = |source| BackupError::Shared(OpenStateError::Store { path, source });
+    let mark = mark.map_err(failed)?;
     let mark = mark.ok_or_else(|| BackupError::UnknownReplica { replica: replica.clone() })?;
     let (log, cut) = (state.join("log"), state.join("log.cut"));
     private_folder(&cut)?;

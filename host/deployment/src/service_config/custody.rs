@@ -108,7 +108,7 @@ pub(super) enum CustodyWord {
     AwsKms,
 }
 
-/// What `[keys]` says of custody.
+/// The parts of `[keys]` about custody.
 pub(super) struct CustodyTables {
     pub(super) custody: Option<CustodyWord>,
     pub(super) sealing_key_file: Option<String>,

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use countersign_decision_log::Checkpoint;
-use countersign_signing::{Algorithm, KeyError, MAX_PEM_BYTES, PublicKey, Signer, SigningKey};
+use countersign_signing::{
+    Algorithm, KeyError, MAX_PEM_BYTES, PublicKey, Signer, SigningKey, is_kid,
+};
 
 use zeroize::Zeroizing;
 
@@ -16,9 +18,6 @@ use super::plans::PLAN;
 use super::ring::lock;
 use super::sealed::{KeySealer, SealError};
 use crate::checkpoint::LAST_CHECKPOINT_FILE;
-
-/// The length of a `kid`: SHA-256 in base64url.
-const KID_CHARACTERS: usize = 43;
 
 /// The ends of the names of keys' files: as text, and encrypted.
 const PLAIN: &str = ".pem";
@@ -326,11 +325,6 @@ impl KeyFolder {
             kid: kid.escape_debug().take(64).collect(),
         }
     }
-}
-
-fn is_kid(text: &str) -> bool {
-    text.len() == KID_CHARACTERS
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
 impl KeyCustody for KeyFolder {

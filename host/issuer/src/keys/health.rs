@@ -15,7 +15,7 @@ pub enum CustodyFailure {
     Slow,
     /// It answers with an error: it wants other credentials, lacks the key, or has it disabled.
     Refused,
-    /// What it answers is out of form.
+    /// Its answer is out of form.
     Malformed,
     /// Its signature is not one of the key over what was to be signed.
     WrongSignature,
