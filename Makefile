@@ -13,8 +13,8 @@ TARGET = $(abspath $(or $(CARGO_TARGET_DIR),target))
 # the tests, and builds nothing twice.
 COUNTERSIGN = $(CARGO) run $(CARGO_FLAGS) --quiet --bin countersign --
 
-# `make crates`. The SDK is not among them: its bindings are made of `wit/policy.wit`, which is outside of its crate.
-CRATES = countersign countersign-clouds countersign-compiler-worker countersign-signing
+# `make crates`: those of an embedding issuer, and the SDK of policies in Rust.
+CRATES = countersign countersign-clouds countersign-compiler-worker countersign-policy countersign-policy-macros countersign-signing
 
 # `make fuzz`: the targets, and the time for each. Needs a C++ compiler.
 FUZZ_TARGETS ?= component smith mutated run manifest settings verdict
@@ -277,7 +277,7 @@ deploy-check: toolchain ## Check the unit, the chart and an image, which is star
 	@$(CARGO) run $(CARGO_FLAGS) --quiet --bin countersign-policy-artifacts -- target/policies
 	@sh deploy/tests/check.sh $(TARGET)/debug/countersign target/policies
 
-crates: ## Package the crates that an embedding issuer builds on, as `cargo publish` does, and upload nothing
+crates: ## Package the crates that an embedding issuer builds on and the SDK, as `cargo publish` does, and upload nothing
 	$(CARGO) publish $(CARGO_FLAGS) --dry-run --no-verify $(CRATES:%=--package %)
 
 package-check: toolchain policies ## Install, start and purge a package on a clean Debian root (needs root; installs debootstrap)

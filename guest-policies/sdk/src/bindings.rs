@@ -3,7 +3,7 @@
 #![allow(clippy::all, clippy::restriction, reason = "generated")]
 
 wit_bindgen::generate!({
-    path: "../../wit",
+    path: "wit",
     world: "token-policy",
     pub_export_macro: true,
     default_bindings_module: "countersign_policy::bindings",

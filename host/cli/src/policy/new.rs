@@ -129,7 +129,7 @@ impl New {
             (".vscode/settings.json", editor.to_owned()),
         ];
         let sdk = vendored![
-            "wit/policy.wit",
+            "guest-policies/sdk/wit/policy.wit",
             "guest-policies/sdk/Cargo.toml",
             "guest-policies/sdk/src/arena.rs",
             "guest-policies/sdk/src/bindings.rs",
