@@ -44,8 +44,8 @@ measure = mkdir -p target; (RUNS=$(RUNS); export RUNS; $(2)) > target/$(1).md; f
 kept = kind=$$(sed -n '1s/^[0-9]* × //; 1s/),.*//p' target/$(1).md | tr A-Z a-z | tr -cs 'a-z0-9\n' -); \
 	cp target/$(1).md benches/figures/$(1)-$$kind.md
 
-.PHONY: help demo serve install test e2e analysis replicas languages image deploy-check lint lint-engines unit doc policies engines toolchain golden deny clean trust-corpus registry publish protos console upgrade custody package package-check crates
-.PHONY: fuzz corpus bench bench-build bench-check bench-compiling bench-decisions bench-export bench-flood bench-hostile bench-impact bench-languages bench-replicas bench-threads bench-tokens flame-graph kills schemathesis bench-signer bench-console
+.PHONY: help demo serve install test e2e analysis replicas languages image chart deploy-check lint lint-engines unit doc policies engines toolchain golden deny clean trust-corpus registry publish protos console upgrade custody package package-check crates
+.PHONY: fuzz corpus bench bench-build bench-check bench-compiling bench-custody bench-decisions bench-export bench-flood bench-hostile bench-impact bench-languages bench-replicas bench-threads bench-tokens flame-graph kills schemathesis bench-signer bench-console
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -207,6 +207,12 @@ bench-replicas: toolchain ## Measure tokens per second of one and two replicas o
 	$(CARGO) build $(CARGO_FLAGS) --release --bin countersign
 	@$(call measure,replicas,$(CARGO) bench $(CARGO_FLAGS) --bench replicas)
 
+bench-custody: toolchain ## Measure signatures and tokens per second by the custody of the keys (installs softhsm2; needs python3 with venv)
+	@sh .ci/softhsm
+	@sh e2e/analysis/readers.sh
+	$(CARGO) build $(CARGO_FLAGS) --release --bin countersign
+	@COUNTERSIGN_ANALYSIS=$(CURDIR)/target/analysis; export COUNTERSIGN_ANALYSIS; $(call measure,custody,$(CARGO) bench $(CARGO_FLAGS) --bench custody)
+
 bench-flood: toolchain ## Measure exchanges and probes while callers that have proved nothing flood the service; fails past its targets (RUNS=1)
 	$(CARGO) build $(CARGO_FLAGS) --release --bin countersign
 	@$(call measure,flood,$(CARGO) bench $(CARGO_FLAGS) --bench flood)
@@ -262,6 +268,9 @@ bench-check: toolchain ## Compare the instructions of decisions and of a token w
 image: toolchain policies ## Build the image of the service as an OCI layout in target/image, and its provenance, signed by KEY (PEM) if given (needs umoci)
 	$(CARGO) build $(CARGO_FLAGS) --release --bin countersign
 	sh deploy/image/build.sh $(TARGET)/release/countersign target/policies target/image $(KEY)
+
+chart: ## Package the Helm chart in target/chart, and its provenance, signed by KEY (PEM) if given
+	sh deploy/chart.sh target/chart $(KEY)
 
 package: toolchain policies ## Build a Debian package and an archive in target/package, and their provenance, signed by KEY (PEM) if given (needs dpkg-dev; installs cargo-deb beside)
 	$(CARGO) build $(CARGO_FLAGS) --release --bin countersign
