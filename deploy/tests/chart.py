@@ -1,7 +1,8 @@
 """Checks the chart: lint, what it renders for the versions of Kubernetes, what it refuses, and that the program takes the
 configuration that it renders.
 
-Usage: chart.py CHART VALUES REPLICAS PROGRAM POLICIES, where VALUES are those of one replica and REPLICAS those of several.
+Usage: chart.py CHART PACKAGE VALUES REPLICAS PROGRAM POLICIES, where PACKAGE is the chart as it is released, VALUES are those of
+one replica and REPLICAS those of several.
 """
 
 import copy
@@ -69,13 +70,17 @@ REFUSED_OF_REPLICAS = [
 ]
 
 
-def main(chart_path, values_path, replicas_path, program, policies):
+def main(chart_path, package, values_path, replicas_path, program, policies):
     values, of_replicas = (yaml.safe_load(pathlib.Path(path).read_text()) for path in (values_path, replicas_path))
-    chart = helm_python.Chart.load(chart_path)
+    # What follows is asked of the package, whose files are those of the folder.
+    chart, folder = helm_python.Chart.load_archive(pathlib.Path(package).read_bytes()), helm_python.Chart.load(chart_path)
+    assert (chart.name, chart.version) == (folder.name, folder.version)
     for some in (values, of_replicas):
         report = helm_python.lint(chart_path, some, strict=True)
         problems = [m for m in report["messages"] if m["severity"] > 1] + report["errors"]
         assert not problems, problems
+
+        assert rendered(chart, some) == rendered(folder, some)
 
     least = {key: values[key] for key in ("image", "issuer", "manifest")}
     documents = render(chart, least, KINDS)
@@ -124,13 +129,16 @@ def refuses(chart, values, names, what):
         raise AssertionError(f"{what} is not refused")
 
 
+def rendered(chart, values, name="prod"):
+    chart.validate_schema(values)
+    return chart.render(values, name=name, namespace="countersign")
+
+
 def render(chart, values, kinds, name="prod"):
     """The objects, each valid by the schemas of every version."""
-    chart.validate_schema(values)
-    rendered = chart.render(values, name=name, namespace="countersign")
     documents = [
         document
-        for text in rendered.values()
+        for text in rendered(chart, values, name).values()
         for document in yaml.safe_load_all(text)
         if document
     ]

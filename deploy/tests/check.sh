@@ -14,7 +14,11 @@ sh "$here/install.sh" systemd umoci skopeo strace ca-certificates python3-venv
 python=target/deploy/venv/bin/python
 
 echo "== the chart"
-"$python" "$here/chart.py" deploy/chart "$here/example-values.yaml" "$here/replicas-values.yaml" "$program" "$policies"
+package=$(sh deploy/chart.sh target/deploy/chart)
+made=$(sha256sum < "$package")
+sh deploy/chart.sh target/deploy/chart > /dev/null 2>&1
+[ "$made" = "$(sha256sum < "$package")" ] || { echo "$package: two packages of one source differ" >&2; exit 1; }
+"$python" "$here/chart.py" deploy/chart "$package" "$here/example-values.yaml" "$here/replicas-values.yaml" "$program" "$policies"
 
 echo "== the unit"
 sh "$here/unit.sh" "$program" "$policies"
