@@ -68,7 +68,7 @@ fn measure(name: &str, keys: impl Fn(&Path) -> String) {
     });
     let micros: Vec<f64> = load.micros().collect();
     let probed = probe(served[0].folder());
-    let [es256, rs256] = ["es256", "rs256"].map(|algorithm| {
+    let [es256, rs256] = ["ES256", "RS256"].map(|algorithm| {
         let key = probed.iter().find(|key| key["algorithm"] == algorithm).expect("its key");
         let number = |member: &str| key[member].as_f64().expect("a number");
         let (median, p99) = (number("median_microseconds"), number("p99_microseconds"));
