@@ -34,7 +34,9 @@ Examples:
 
 A release is a policy set with its components and settings, kept by digest in the state of the service. Its digest is
 that of the policy set, which every decision names (`policy_set`). Before the first promotion the manifest of the
-configuration decides; from then on its bindings are a draft, and releases decide. `[issuer]` stays with the manifest.")]
+configuration decides; from then on its bindings are a draft, and releases decide. `[issuer]` stays with the manifest.
+
+Replicas share releases in their database: each of these commands, at any of them, asks it first.")]
 pub(crate) struct Release {
     #[command(subcommand)]
     command: ReleaseCommand,
@@ -65,7 +67,7 @@ fn count(number: u64, thing: &str) -> String {
 
 impl ServiceArgument {
     fn store(&self) -> Result<ReleaseStore> {
-        Ok(ReleaseStore::of_config(&self.config)?)
+        Ok(ReleaseStore::open(&self.config)?)
     }
 }
 

@@ -335,8 +335,9 @@ async fn prepare(loader: &Arc<Loader>, snapshot: &Snapshot) -> Result<Prepared> 
         tracing::warn!(?recovered, "quarantined an incomplete record left by a crash");
     }
     let (preparing, of_thread) = (Arc::clone(loader), snapshot.clone());
+    let shared = state.shared();
     let prepared = tokio::task::spawn_blocking(move || {
-        let (releases, deployment) = Releases::open(&preparing, &of_thread)?;
+        let (releases, deployment) = Releases::open(&preparing, &of_thread, shared)?;
         let authorizer = preparing.authorizer(&of_thread, &deployment.installation.url)?;
         anyhow::Ok((releases, deployment, authorizer))
     });

@@ -41,7 +41,7 @@ fn replicas_are_one_issuer() {
     let mut group = Group::new(&[server.port, server.port]);
     group.migrate();
     let said = countersign(group.folder(0), "migrate --config issuer.toml --format json");
-    assert_eq!(serde_json::from_str::<Value>(&said.stdout).unwrap(), json!({"from": 2, "to": 2}));
+    assert_eq!(serde_json::from_str::<Value>(&said.stdout).unwrap(), json!({"from": 3, "to": 3}));
     group.start_all();
     assert_eq!(group.served(0).register(&group.api_key, &run()).status, 201);
     assert_eq!(group.served(1).register(&group.api_key, &run()).status, 200);

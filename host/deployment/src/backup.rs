@@ -238,8 +238,11 @@ pub async fn backup(config: &Path, to: &Path, now: u64) -> Result<Backup, Backup
     let keys = to.join("keys");
     private_folder(&keys)?;
     KeyFolder::existing(&state.join("keys"))?.copy_to(&keys, checkpoint.as_ref())?;
-    // Without them another policy set would decide after a restore.
-    ReleaseStore::in_state(&state).copy_to(&to.join("releases"))?;
+    // Without them another policy set would decide after a restore. Those of replicas are in their database, which may be put
+    // back to an earlier time than this.
+    if shared.is_none() {
+        ReleaseStore::in_state(&state).copy_to(&to.join("releases"))?;
+    }
     let mut files = BTreeMap::new();
     digests(to, to, &mut files)?;
     let configuration = configuration(config);

@@ -198,7 +198,8 @@ pub(crate) async fn replica_of(
     Ok((store, path, name))
 }
 
-async fn store_of(config: &Path) -> Result<(PostgresStore, PathBuf), OpenStateError> {
+/// The database that a configuration names, and its place for messages.
+pub(crate) async fn store_of(config: &Path) -> Result<(PostgresStore, PathBuf), OpenStateError> {
     store_in(config, &configured(config)?).await
 }
 

@@ -100,8 +100,8 @@ pub use policy_source::PolicySourceError;
 pub use read::{manifest_of, read_manifest, releases_entry};
 #[cfg(feature = "service")]
 pub use releases::{
-    CandidateNote, NewRelease, PromotionGround, Release, ReleaseBinding, ReleaseDisk, ReleaseError,
-    ReleaseState, ReleaseStore, ServiceHold, ServiceNote, SystemDisk,
+    CandidateNote, NewRelease, PromotionGround, Release, ReleaseBinding, ReleaseDatabase,
+    ReleaseDisk, ReleaseError, ReleaseState, ReleaseStore, ServiceHold, ServiceNote, SystemDisk,
 };
 #[cfg(feature = "service")]
 pub use service_config::{

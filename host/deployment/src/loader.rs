@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use countersign::{Digest, Engine, IssuerUrl, Optimization, PolicySet};
 use countersign_clouds::AudienceClouds;
 use countersign_compiler_worker::CacheFolder;
-use countersign_issuer::{Authorizer, DecisionContext, Jwks, KeySource, TrustedIssuers};
+use countersign_issuer::{
+    Authorizer, DecisionContext, Jwks, KeySource, PostgresStore, TrustedIssuers,
+};
 
 use crate::bundle::{ManifestBundle, missing_migrations};
 use crate::engine;
@@ -218,9 +220,16 @@ impl Loader {
         Ok(issuer.audiences.clone())
     }
 
-    /// The releases of the service.
-    pub fn releases(&self) -> ReleaseStore {
-        ReleaseStore::in_state(&self.path(&self.at_start.state))
+    /// The releases of the service; those of replicas are in their database. To be called on the service's runtime, on a
+    /// thread that may block. Of a database nothing is compared yet.
+    pub fn releases(&self, shared: Option<Arc<PostgresStore>>) -> ReleaseStore {
+        let state = self.path(&self.at_start.state);
+        match (shared, &self.at_start.database) {
+            (Some(store), Some(entry)) => {
+                ReleaseStore::in_database(store, entry.url.to_string(), &state)
+            }
+            _ => ReleaseStore::in_state(&state),
+        }
     }
 
     /// Prepares the policies of a manifest that is not the one of the configuration, or has other pins.

@@ -10,8 +10,8 @@ use countersign_decision_log::{Folder, LogConfig, LogWriter, Recovered};
 use countersign_issuer::{
     Authorizer, CHECKPOINT_KEY_FILE, CheckpointKeyError, CheckpointSigner, Clock,
     ClusterSignerParts, InvalidDatabaseUrl, KeyFolder, KeyFolderError, KeyRing, KeyRingError,
-    KeyTimes, OpenLogError, Replica, SealError, ServiceParts, SqliteStore, Store, StoreError,
-    SystemClock, UnboundError, check_bound, open_log,
+    KeyTimes, OpenLogError, PostgresStore, Replica, SealError, ServiceParts, SqliteStore, Store,
+    StoreError, SystemClock, UnboundError, check_bound, open_log,
 };
 use tokio::runtime::{Builder, Runtime};
 
@@ -147,6 +147,11 @@ impl ServiceState {
         };
         let (log, clock, recovered) = decision_log(disk, &folder, &keys, guard)?;
         Ok(Self { ring, replica, store, log, clock, recovered })
+    }
+
+    /// The database that replicas share; `None` of a service that is alone.
+    pub fn shared(&self) -> Option<Arc<PostgresStore>> {
+        self.replica.as_ref().map(|replica| Arc::clone(&replica.store))
     }
 
     /// Puts the parts of a service together.

@@ -81,9 +81,10 @@ pub use service::{
     ServiceParts, Slot, SubjectToken, TrialCounts, WatchedRelease,
 };
 pub use store::{
-    Beat, DatabaseUrl, InvalidDatabaseUrl, KeyPlanRow, Membership, Migrated, PostgresConfig,
-    PostgresStore, Register, Registered, ReplicaEntry, RunPage, RunQuery, SqliteStore, Store,
-    StoreError, StoreFailure, StoreMark, UnboundError, changes_of, check_bound,
+    Beat, DatabaseUrl, InvalidDatabaseUrl, KeyPlanRow, MAX_STEP_BYTES, Membership, Migrated,
+    NewSharedStep, PostgresConfig, PostgresStore, Register, Registered, ReplicaEntry, RunPage,
+    RunQuery, SharedReleases, SharedStep, SqliteStore, Store, StoreError, StoreFailure, StoreMark,
+    TakenReleases, UnboundError, changes_of, check_bound,
 };
 pub use trace::{FinishedTrace, Trace, TraceEvent, TraceParent, TraceSink, TraceSpan, TraceValue};
 

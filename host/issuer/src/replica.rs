@@ -14,7 +14,7 @@ use countersign_decision_log::{ReadError, Reader, SignedCheckpoint};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{CheckpointSigner, CheckpointVerifier};
-use crate::store::{Membership, PostgresStore, ReplicaEntry};
+use crate::store::{Membership, PostgresStore, ReplicaEntry, SharedReleases, TakenReleases};
 
 /// The seconds by which the clock of a replica may differ from the database's.
 pub(crate) const CLOCK_TOLERANCE: u64 = 10;
@@ -22,7 +22,7 @@ pub(crate) const CLOCK_TOLERANCE: u64 = 10;
 /// The form of the digests that replicas compare. Programs of different versions make different ones of the same files.
 ///
 /// INVARIANT: the number is raised when something else goes into one of them.
-const FORM: &str = concat!(env!("CARGO_PKG_VERSION"), "+2");
+const FORM: &str = concat!(env!("CARGO_PKG_VERSION"), "+3");
 
 /// The records at the end of a log among which the last anchors are looked for.
 const RECORDS: u64 = 8192;
@@ -87,30 +87,64 @@ fn form(entry: &ReplicaEntry) -> &str {
     entry.beat.policy_set.rsplit_once(' ').map_or("", |(form, _)| form)
 }
 
+/// The reason for which a replica must not decide by the releases that it has taken, whatever the others do: the database has
+/// fewer steps, or has had another release decide for longer than `spreads`, and this replica has not tried to take it. One
+/// that tried and failed has told the last step as `failed`; it keeps its policies, and the others are who it is compared with.
+pub(crate) fn release_problem(
+    taken: &TakenReleases,
+    failed: u64,
+    shared: &SharedReleases,
+    spreads: Duration,
+) -> Option<(ReplicaProblem, String)> {
+    let is_behind = taken.deciding < shared.deciding && failed < shared.deciding;
+    let said = if shared.step < taken.step {
+        let (found, expected) = (shared.step, taken.step);
+        format!("the database has {found} steps of releases, and this replica has taken {expected}")
+    } else if is_behind && is_spread(shared, spreads) {
+        format!("this replica has not taken step {} of releases yet", shared.deciding)
+    } else {
+        return None;
+    };
+    Some((ReplicaProblem::Differs, said))
+}
+
+/// Tells whether the release that decides has done so for so long that every replica should have taken it.
+pub(crate) fn is_spread(shared: &SharedReleases, spreads: Duration) -> bool {
+    u128::from(shared.deciding_for) >= spreads.as_millis()
+}
+
 /// Compares the policy set and the access configuration of a replica with those of the others that are there. Of two
-/// groups the larger one goes on, and of two that are as large the one that changed last: so some replica always does, also
-/// while a change reaches one after the other. Those whose digests are of another form are not compared: the first replica of
-/// a new version would never be ready otherwise, and an upgrade that waits for it would never go on.
-pub(crate) fn standing(name: &str, there: &[&ReplicaEntry]) -> Standing {
+/// groups the one goes on that decides by a later step of releases, then the larger one, and of two that are as large the one
+/// that changed last: so some replica always does, also while a change reaches one after the other. While a release spreads
+/// (`is_spread` is false), policy sets are not compared: for that moment either release decides somewhere. Those whose digests
+/// are of another form are not compared: the first replica of a new version would never be ready otherwise, and an upgrade that
+/// waits for it would never go on.
+pub(crate) fn standing(name: &str, there: &[&ReplicaEntry], is_spread: bool) -> Standing {
     let Some(own) = there.iter().find(|entry| entry.name == name) else {
         return Standing::default();
     };
-    let config = |entry: &ReplicaEntry| (entry.beat.policy_set.clone(), entry.beat.access.clone());
+    let policies = |entry: &ReplicaEntry| match is_spread {
+        true => entry.beat.policy_set.clone(),
+        false => String::new(),
+    };
+    let config = |entry: &ReplicaEntry| (policies(entry), entry.beat.access.clone());
     // One that has just started has told nothing yet.
     let told = there.iter().filter(|entry| !entry.beat.policy_set.is_empty());
     let unlike = told.clone().filter(|entry| form(entry) != form(own));
     let told = told.filter(|entry| form(entry) == form(own));
-    let mut groups: BTreeMap<(String, String), (usize, i64)> = BTreeMap::new();
+    let mut groups: BTreeMap<(String, String), (u64, usize, i64)> = BTreeMap::new();
     for entry in told.clone() {
         let group = groups.entry(config(entry)).or_default();
-        *group = (group.0 + 1, group.1.max(entry.configured_at));
+        let step = if is_spread { entry.beat.releases.deciding } else { 0 };
+        *group = (group.0.max(step), group.1 + 1, group.2.max(entry.configured_at));
     }
     let others: Vec<_> = told.filter(|entry| config(entry) != config(own)).collect();
     let others_of_version = unlike.map(|other| {
         let name = countersign::visible(&other.name);
         format!("replica {name} is of another version, so that its configuration is not compared")
     });
-    let remarks = others.iter().map(|other| difference(own, other)).chain(others_of_version);
+    let remarks = others.iter().map(|other| difference(own, other, is_spread));
+    let remarks = remarks.chain(others_of_version);
     let remarks: Vec<_> = remarks.collect();
     let rank = |config: &(String, String)| groups.get(config).copied().unwrap_or_default();
     let own_rank = rank(&config(own));
@@ -118,16 +152,20 @@ pub(crate) fn standing(name: &str, there: &[&ReplicaEntry]) -> Standing {
     match others.iter().find(outranks) {
         None => Standing { problem: None, remarks },
         Some(other) => {
-            let problem = (ReplicaProblem::Differs, difference(own, other));
+            let problem = (ReplicaProblem::Differs, difference(own, other, is_spread));
             Standing { problem: Some(problem), remarks }
         }
     }
 }
 
-fn difference(own: &ReplicaEntry, other: &ReplicaEntry) -> String {
+fn difference(own: &ReplicaEntry, other: &ReplicaEntry, is_spread: bool) -> String {
     let mut parts = Vec::new();
-    if own.beat.policy_set != other.beat.policy_set {
-        parts.push("another policy set");
+    if is_spread && own.beat.policy_set != other.beat.policy_set {
+        parts.push(match own.beat.releases.deciding.cmp(&other.beat.releases.deciding) {
+            std::cmp::Ordering::Less => "a later release",
+            std::cmp::Ordering::Equal => "another policy set",
+            std::cmp::Ordering::Greater => "an earlier release",
+        });
     }
     if own.beat.access != other.beat.access {
         parts.push("another access configuration");
@@ -246,13 +284,15 @@ mod tests {
             log_hash: String::new(),
             checkpoint: String::new(),
             checkpoint_key: String::new(),
+            releases: TakenReleases::default(),
         };
         ReplicaEntry { name: name.to_owned(), age_seconds: 0, stopped: false, configured_at, beat }
     }
 
     /// The replicas that go on.
     fn going_on<'e>(entries: &[&'e ReplicaEntry]) -> Vec<&'e str> {
-        let goes_on = |entry: &&&ReplicaEntry| standing(&entry.name, entries).problem.is_none();
+        let goes_on =
+            |entry: &&&ReplicaEntry| standing(&entry.name, entries, true).problem.is_none();
         entries.iter().filter(goes_on).map(|entry| entry.name.as_str()).collect()
     }
 
@@ -279,17 +319,69 @@ mod tests {
         // An upgrade: those of either version are not compared with the others, whose digests have another form.
         let (a, b, c) = (entry("a", "2+1 x", 30), entry("b", "1", 11), entry("c", "1", 12));
         assert_eq!(going_on(&[&a, &b, &c]), ["a", "b", "c"]);
-        let said = standing("a", &[&a, &b]);
+        let said = standing("a", &[&a, &b], true);
         let expected = "replica b is of another version, so that its configuration is not compared";
         assert_eq!((said.problem, said.remarks), (None, vec![expected.to_owned()]));
         // Those of one version are compared all the same.
         let (b, c) = (entry("b", "2+1 y", 31), entry("c", "2+1 y", 32));
         assert_eq!(going_on(&[&a, &b, &c]), ["b", "c"]);
-        let said = standing("a", &[&entry("a", "1", 5), &entry("b", "2", 6)]);
+        let said = standing("a", &[&entry("a", "1", 5), &entry("b", "2", 6)], true);
         let expected = (ReplicaProblem::Differs, "replica b has another policy set".to_owned());
         assert_eq!(said.problem, Some(expected));
-        let said = standing("b", &[&entry("a", "1", 5), &entry("b", "2", 6)]);
+        let said = standing("b", &[&entry("a", "1", 5), &entry("b", "2", 6)], true);
         assert_eq!(said.remarks, ["replica a has another policy set"]);
+    }
+
+    fn of_step(name: &str, policy_set: &str, step: u64) -> ReplicaEntry {
+        let mut entry = entry(name, policy_set, 1);
+        entry.beat.releases = TakenReleases { step, deciding: step, candidate: String::new() };
+        entry
+    }
+
+    #[test]
+    fn while_a_release_spreads_nobody_differs_and_afterwards_the_later_one_goes_on() {
+        let (a, b, c) = (of_step("a", "2", 4), of_step("b", "1", 2), of_step("c", "1", 2));
+        let there = [&a, &b, &c];
+        for entry in there {
+            assert_eq!(standing(&entry.name, &there, false), Standing::default());
+        }
+        // The others are more, and decide by what was replaced.
+        assert_eq!(going_on(&there), ["a"]);
+        let problem = standing("b", &there, true).problem.map(|(_, said)| said);
+        assert_eq!(problem.as_deref(), Some("replica a has a later release"));
+        assert_eq!(standing("a", &there, true).remarks[0], "replica b has an earlier release");
+        // Nobody could take it: all go on with what they have.
+        assert_eq!(going_on(&[&b, &c]), ["b", "c"]);
+        // A step that changes no policies is no difference.
+        assert_eq!(going_on(&[&of_step("a", "1", 4), &b, &c]), ["a", "b", "c"]);
+        // Access is compared all the while.
+        let mut other = of_step("c", "1", 2);
+        other.beat.access = "another".to_owned();
+        let there = [&a, &b, &other];
+        let said = standing("c", &there, false).problem.map(|(_, said)| said);
+        assert_eq!(said.as_deref(), Some("replica a has another access configuration"));
+        assert_eq!(standing("a", &there, false).problem, None);
+    }
+
+    #[test]
+    fn a_replica_that_has_not_tried_to_take_what_decides_issues_nothing() {
+        let spreads = Duration::from_secs(4);
+        let taken = |step, deciding| TakenReleases { step, deciding, candidate: String::new() };
+        let shared = |step, deciding, deciding_for| SharedReleases { step, deciding, deciding_for };
+        let said = |taken: TakenReleases, failed, shared: SharedReleases| {
+            release_problem(&taken, failed, &shared, spreads).map(|(_, said)| said)
+        };
+        assert_eq!(said(taken(0, 0), 0, shared(0, 0, 0)), None);
+        assert_eq!(said(taken(5, 5), 0, shared(5, 5, 9000)), None);
+        // Staged since, which changes nothing that decides.
+        assert_eq!(said(taken(5, 5), 0, shared(6, 5, 9000)), None);
+        assert_eq!(said(taken(5, 5), 0, shared(6, 6, 3999)), None);
+        let behind = said(taken(5, 5), 0, shared(6, 6, 4000));
+        assert_eq!(behind.as_deref(), Some("this replica has not taken step 6 of releases yet"));
+        assert_eq!(said(taken(5, 5), 6, shared(6, 6, 4000)), None);
+        assert_eq!(said(taken(5, 5), 6, shared(8, 8, 4000)).is_some(), true);
+        let back = said(taken(5, 5), 0, shared(4, 4, 0)).unwrap();
+        assert!(back.contains("has 4 steps of releases, and this replica has taken 5"), "{back}");
     }
 
     #[test]

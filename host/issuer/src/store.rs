@@ -18,8 +18,9 @@ use crate::runs::RegisteredRun;
 pub use bound::{StoreMark, UnboundError, changes_of, check_bound};
 pub use failure::StoreFailure;
 pub use postgres::{
-    Beat, DatabaseUrl, InvalidDatabaseUrl, KeyPlanRow, Membership, Migrated, PostgresConfig,
-    PostgresStore, Register, ReplicaEntry,
+    Beat, DatabaseUrl, InvalidDatabaseUrl, KeyPlanRow, MAX_STEP_BYTES, Membership, Migrated,
+    NewSharedStep, PostgresConfig, PostgresStore, Register, ReplicaEntry, SharedReleases,
+    SharedStep, TakenReleases,
 };
 pub use sqlite::SqliteStore;
 
@@ -208,6 +209,14 @@ pub enum StoreError {
     /// The plan of keys in the database is malformed.
     #[error("the plan of keys in the database is malformed: {0}")]
     Plan(String),
+    /// A release in the database is not what this program puts there.
+    #[error("{what} of releases in the database: {problem}")]
+    Release {
+        /// The part.
+        what: String,
+        /// The reason.
+        problem: String,
+    },
     /// The migration to this version's tables failed.
     #[error("the database migration failed")]
     Migrate(#[source] sqlx::migrate::MigrateError),

@@ -17,10 +17,10 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign::{Run, RunId};
+use countersign::{Digest, Run, RunId};
 use countersign_issuer::{
-    Beat, KeyPlan, KeyTimes, Membership, PostgresConfig, PostgresStore, RegisteredRun, Store,
-    StoreError, StoreFailure,
+    Beat, KeyPlan, KeyTimes, MAX_STEP_BYTES, Membership, NewSharedStep, PostgresConfig,
+    PostgresStore, RegisteredRun, Store, StoreError, StoreFailure, TakenReleases,
 };
 use countersign_signing::Algorithm;
 use postgres::{PASSWORD, Pooler, Server, url};
@@ -46,7 +46,7 @@ fn registered() -> RegisteredRun {
 async fn one_of_many_changes_of_the_key_plan_is_made() {
     let server = Server::start();
     let migrated = PostgresStore::migrate(&config(&server.url()), ISSUER, None).await.unwrap();
-    assert_eq!((migrated.from, migrated.to), (0, 2));
+    assert_eq!((migrated.from, migrated.to), (0, 3));
     let pooler = Pooler::start(server.port, 4);
     let store = Arc::new(open(&url(pooler.port)).await.unwrap());
     let times = KeyTimes { verifier_cache: 60, max_token_lifetime: 60, rotate_every: None };
@@ -102,6 +102,7 @@ fn beat() -> Beat {
         log_hash: "hash".to_owned(),
         checkpoint: "{}".to_owned(),
         checkpoint_key: "{}".to_owned(),
+        releases: TakenReleases { step: 7, deciding: 6, candidate: "candidate".to_owned() },
     }
 }
 
@@ -161,6 +162,141 @@ async fn a_name_is_one_processs_and_a_database_that_was_put_back_is_noticed() {
     assert!(!two.forget_replica("a").await.unwrap());
 }
 
+fn step(number: u64, text: &str, decides: bool) -> NewSharedStep {
+    let release = Digest::of(b"a release");
+    NewSharedStep { number, text: text.to_owned(), release, decides }
+}
+
+/// Of many replicas that make the next step at once, one does; contents are there as they were put, and whatever else is in
+/// the tables is an error. A service's role adds to them, and changes nothing.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: `make replicas`"]
+async fn steps_of_releases_follow_each_other_and_contents_stay() {
+    let server = Server::start();
+    server.sql("postgres", &format!("CREATE ROLE issuer LOGIN PASSWORD '{PASSWORD}'"));
+    PostgresStore::migrate(&config(&server.url()), ISSUER, Some("issuer")).await.unwrap();
+    let of_role = server.url().replace("//countersign@", "//issuer@");
+    let pooler = Pooler::start(server.port, 4);
+    let store = Arc::new(open(&of_role).await.unwrap());
+
+    // Contents of no part, one and several.
+    let mut contents = vec![Vec::new(), b"[[binding]]".to_vec(), vec![7; 1 << 20]];
+    contents.push((0..(5 << 20) / 2).map(|at| (at % 251) as u8).collect());
+    for content in &contents {
+        let digest = Digest::of(content);
+        assert_eq!(store.release_file(digest, 1).await.unwrap(), None);
+        assert!(store.add_release_file(digest, content).await.unwrap());
+        assert!(!store.add_release_file(digest, content).await.unwrap());
+        let read = store.release_file(digest, content.len() as u64).await.unwrap();
+        assert!(read.as_ref() == Some(content));
+    }
+    let problem = |error: StoreError| {
+        assert_eq!(error.failure(), StoreFailure::Failed, "{error}");
+        error.to_string()
+    };
+    let large = Digest::of(&contents[3]);
+    let said = problem(store.release_file(large, 1 << 20).await.unwrap_err());
+    assert!(said.contains(&format!("content {large}")) && said.contains("longer than"), "{said}");
+
+    // A release names a description that is there, and a step a release.
+    let (release, description) = (Digest::of(b"a release"), Digest::of(&contents[1]));
+    assert!(store.add_release_steps(&[step(1, "{}", false)]).await.is_err());
+    assert!(store.add_release_set(release, Digest::of(b"nowhere")).await.is_err());
+    assert_eq!(store.release_set(release).await.unwrap(), None);
+    store.add_release_set(release, description).await.unwrap();
+    store.add_release_set(release, large).await.unwrap();
+    assert_eq!(store.release_set(release).await.unwrap(), Some(description), "the first stays");
+
+    // Neither a gap nor a number twice, and of several at once all or none.
+    assert!(!store.add_release_steps(&[step(2, "{}", false)]).await.unwrap());
+    let both = [step(1, "1", false), step(2, "2", true)];
+    assert!(store.add_release_steps(&both).await.unwrap());
+    assert!(!store.add_release_steps(&both).await.unwrap());
+    assert!(!store.add_release_steps(&[step(2, "x", false), step(3, "y", false)]).await.unwrap());
+    let through = open(&url(pooler.port)).await.unwrap();
+    assert_eq!(through.release_steps(1).await.unwrap().len(), 2);
+    for number in 3..13 {
+        let each = (0..12).map(|one| {
+            let (store, text) = (Arc::clone(&store), format!("{number} of {one}"));
+            tokio::spawn(async move {
+                (store.add_release_steps(&[step(number, &text, one % 2 == 0)]).await.unwrap(), text)
+            })
+        });
+        let mut made = Vec::new();
+        for one in each.collect::<Vec<_>>() {
+            let (is_made, text) = one.await.unwrap();
+            made.extend(is_made.then_some(text));
+        }
+        let there = store.release_steps(number).await.unwrap();
+        assert_eq!((made.len(), there.len()), (1, 1), "{made:?}");
+        assert_eq!((there[0].number, &there[0].text), (number, &made[0]));
+    }
+    let many: Vec<_> = (13..300).map(|number| step(number, "{}", false)).collect();
+    assert!(store.add_release_steps(&many).await.unwrap());
+    let some = store.release_steps(13).await.unwrap();
+    assert!(some.len() < many.len() && some[0].number == 13, "{}", some.len());
+    assert_eq!(store.release_steps(300).await.unwrap(), []);
+
+    // Each beat tells of the last one, and of the last that decides.
+    let first = member("a", "1");
+    store.join(&first, None).await.unwrap();
+    let seen = store.beat(&first, &beat()).await.unwrap().releases;
+    let deciding =
+        server.sql("countersign", "SELECT max(step) FROM countersign.release_step WHERE decides");
+    assert_eq!((seen.step, seen.deciding.to_string()), (299, deciding));
+    assert!(seen.deciding_for < 60_000);
+    let later = "UPDATE countersign.release_step SET made_at = made_at - interval '1 hour'";
+    server.sql("countersign", later);
+    let seen = store.beat(&first, &beat()).await.unwrap();
+    assert!((3_600_000..3_660_000).contains(&seen.releases.deciding_for), "{seen:?}");
+    assert_eq!(seen.replicas[0].beat.releases, beat().releases);
+
+    // The role of a service changes none of it.
+    let psql = |statement: &str| {
+        let statement = format!("SET ROLE issuer; {statement}");
+        let path = server.path().to_owned();
+        let mut psql = std::process::Command::new("psql");
+        psql.args(["-X", "-q", "-U", "postgres", "-d", "countersign", "-c", &statement, "-h"]);
+        psql.arg(path).args(["-p", &server.port.to_string()]);
+        psql.output().unwrap()
+    };
+    for statement in [
+        "DELETE FROM countersign.release_step",
+        "UPDATE countersign.release_step SET content = 'x'",
+        "UPDATE countersign.release_set SET description = release",
+        "UPDATE countersign.release_part SET content = 'x'",
+        "DELETE FROM countersign.release_file",
+        "TRUNCATE countersign.release_part",
+    ] {
+        let said = String::from_utf8(psql(statement).stderr).unwrap();
+        assert!(said.contains("permission denied"), "{statement}: {said}");
+    }
+
+    // Whoever owns the tables can do anything; what is too long or missing is not read.
+    let sql = |statement: &str| server.sql("countersign", statement);
+    let parts = |more: &str| format!("countersign.release_part WHERE digest = '{large}' {more}");
+    sql(&format!("DELETE FROM {}", parts("AND part = 1")));
+    let said = problem(store.release_file(large, 8 << 20).await.unwrap_err());
+    assert!(said.contains("part 1 of 1048576 bytes is missing"), "{said}");
+    sql(&format!(
+        "UPDATE countersign.release_file SET bytes = {} WHERE digest = '{large}'",
+        1_u64 << 60
+    ));
+    let said = problem(store.release_file(large, 8 << 20).await.unwrap_err());
+    assert!(said.contains("longer than 8388608 bytes"), "{said}");
+    sql("ALTER TABLE countersign.release_step DROP CONSTRAINT release_step_content_check");
+    sql(&format!(
+        "UPDATE countersign.release_step SET content = repeat('x', {}) WHERE step = 299",
+        MAX_STEP_BYTES + 1
+    ));
+    let said = problem(store.release_steps(290).await.unwrap_err());
+    assert!(said.contains("step 299") && said.contains("longer than 65536 bytes"), "{said}");
+    sql("ALTER TABLE countersign.release_set DROP CONSTRAINT release_set_description_fkey");
+    sql("UPDATE countersign.release_set SET description = 'x'");
+    let said = problem(store.release_set(release).await.unwrap_err());
+    assert!(said.contains("its description has no digest"), "{said}");
+}
+
 /// Each database that is not the right one is refused in words of its own.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs PostgreSQL: `make replicas`"]
@@ -176,7 +312,7 @@ async fn a_wrong_database_is_refused_by_name() {
     refused("run `countersign migrate`", StoreFailure::Schema).await;
     PostgresStore::migrate(&config(&url), ISSUER, None).await.unwrap();
     let migrated = PostgresStore::migrate(&config(&url), ISSUER, None).await.unwrap();
-    assert_eq!((migrated.from, migrated.to), (2, 2));
+    assert_eq!((migrated.from, migrated.to), (3, 3));
     let other = PostgresStore::migrate(&config(&url), "https://other.example.com", None).await;
     assert!(matches!(other, Err(StoreError::OtherInstallation { .. })), "{other:?}");
     open(&url).await.unwrap();
@@ -191,14 +327,18 @@ async fn a_wrong_database_is_refused_by_name() {
     sql("UPDATE countersign.schema_version SET serves_from = 9 WHERE version = 9");
     refused("are of version 9", StoreFailure::Schema).await;
     let later = PostgresStore::migrate(&config(&url), ISSUER, None).await;
-    assert!(matches!(later, Err(StoreError::LaterVersion { found: 9, expected: 2 })), "{later:?}");
+    assert!(matches!(later, Err(StoreError::LaterVersion { found: 9, expected: 3 })), "{later:?}");
     sql("DELETE FROM countersign.schema_version WHERE version > 1");
     refused("run `countersign migrate`", StoreFailure::Schema).await;
-    sql("DROP TABLE countersign.key_plan, countersign.signing_key");
+    sql(
+        "DROP TABLE countersign.key_plan, countersign.signing_key, countersign.release_step, countersign.release_set, \
+         countersign.release_part, countersign.release_file; ALTER TABLE countersign.replica DROP COLUMN release_step, \
+         DROP COLUMN deciding_step, DROP COLUMN candidate",
+    );
     // Rows of an earlier version are kept, and brought to this one.
     sql("INSERT INTO countersign.used_token VALUES ('\\x00', 9)");
     let migrated = PostgresStore::migrate(&config(&url), ISSUER, None).await.unwrap();
-    assert_eq!((migrated.from, migrated.to), (1, 2));
+    assert_eq!((migrated.from, migrated.to), (1, 3));
     assert_eq!(sql("SELECT count(*) FROM countersign.used_token"), "1");
 
     sql("ALTER DATABASE countersign SET default_transaction_read_only = on");

@@ -37,7 +37,8 @@ the candidate on live runs. Its digest, its last record and its counts are put o
 
 The promotion is one step on disk: a crash leaves either the release before active, or this one. A service that runs puts
 it on record first, and then decides by it; the command waits for that. Where no service runs, the next one does so when
-it starts.
+it starts. Of replicas, the step is one row of their database: all of them take it, and the command waits for the service here.
+Promote once `release status` shows that each has the candidate prepared.
 
 Before the first promotion the manifest of the configuration decides. It is prepared and kept as a release as well, so
 that a rollback can go back to it.
@@ -204,6 +205,11 @@ fn finish(store: &ReleaseStore, step: &ReleaseStep, format: Format) -> Result<Ex
                 true => "The service decides by it.",
                 false => "No service runs on this state: the next one decides by it.",
             });
+            if store.replicas()?.is_some() {
+                output::status(
+                    "Other replicas take it by themselves: `countersign release status`.",
+                );
+            }
         }
     }
     Ok(Exit::Success)

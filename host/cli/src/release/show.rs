@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use countersign::{Digest, visible};
 use countersign_deployment::{Release, ReleaseState, ServiceNote};
+use countersign_issuer::ReplicaEntry;
 use serde::Serialize;
 
 use super::{ServiceArgument, count};
@@ -21,7 +22,8 @@ Examples:
 The JSON has `step` (the last one), `active`, `active_since`, `previous` (which a rollback goes back to), `candidate` (null
 each where there is none), and `service`: `running`, `recorded` and `taken` (the last steps that are on record and that it
 decides by), `deciding` (its policy set), `problem`, and `candidate`: `release`, `since`, `compared`, `skipped`, `classes`
-and `faults`.
+and `faults`. Of replicas, `replicas` has each: `name`, `age_seconds` (since it was last seen), `stopped`, `step` (the last one
+that it has taken), `deciding` (the step since which its release decides) and `candidate` (the one that it has prepared).
 
 Exit status: 0 shown, 1 anything else, also where the service does not decide by the active release.")]
 pub(super) struct Status {
@@ -60,6 +62,18 @@ struct StatusJson<'s> {
     previous: Option<Digest>,
     candidate: Option<Digest>,
     service: ServiceJson<'s>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replicas: Option<Vec<ReplicaJson<'s>>>,
+}
+
+#[derive(Serialize)]
+struct ReplicaJson<'s> {
+    name: &'s str,
+    age_seconds: u64,
+    stopped: bool,
+    step: u64,
+    deciding: u64,
+    candidate: Option<&'s str>,
 }
 
 #[derive(Serialize)]
@@ -80,6 +94,7 @@ impl Status {
     pub(super) fn run(&self) -> Result<Exit> {
         let store = self.service.store()?;
         let (state, note, running) = (store.state()?, store.note()?, store.is_served()?);
+        let replicas = store.replicas()?;
         match self.format {
             Format::Json => output::print_json(&StatusJson {
                 step: state.step,
@@ -88,12 +103,58 @@ impl Status {
                 previous: state.previous(),
                 candidate: state.candidate,
                 service: ServiceJson { running, note: &note },
+                replicas: replicas
+                    .as_ref()
+                    .map(|entries| entries.iter().map(ReplicaJson::new).collect()),
             })?,
-            Format::Human => output::print(&text(&state, &note, running))?,
+            Format::Human => {
+                let mut text = text(&state, &note, running);
+                for replica in replicas.iter().flatten() {
+                    let _ = writeln!(text, "replica    {}", of_replica(&state, replica));
+                }
+                output::print(&text)?;
+            }
         }
         let follows = state.active.is_none() || note.deciding == state.active;
         Ok(if running && !follows { Exit::Failed } else { Exit::Success })
     }
+}
+
+impl<'s> ReplicaJson<'s> {
+    fn new(entry: &'s ReplicaEntry) -> Self {
+        let releases = &entry.beat.releases;
+        Self {
+            name: &entry.name,
+            age_seconds: entry.age_seconds,
+            stopped: entry.stopped,
+            step: releases.step,
+            deciding: releases.deciding,
+            candidate: Some(releases.candidate.as_str()).filter(|candidate| !candidate.is_empty()),
+        }
+    }
+}
+
+/// The releases as a replica has taken them, in a line.
+fn of_replica(state: &ReleaseState, entry: &ReplicaEntry) -> String {
+    let (name, taken) = (visible(&entry.name), &entry.beat.releases);
+    if entry.stopped {
+        return format!("{name} {}", Styled(DIM, "stopped".to_owned()));
+    }
+    let (seen, step) = (entry.age_seconds, taken.step);
+    let mut line = format!("{name} seen {seen} s ago: step {step}");
+    if let Some(candidate) = state.candidate {
+        let is_prepared = taken.candidate == candidate.to_string();
+        line.push_str(if is_prepared {
+            ", candidate prepared"
+        } else {
+            ", candidate not prepared"
+        });
+    }
+    if taken.deciding < state.active_step {
+        let behind = format!("decides since step {}, before the active release", taken.deciding);
+        line = format!("{line}; {}", Styled(FAILURE, behind));
+    }
+    line
 }
 
 impl List {

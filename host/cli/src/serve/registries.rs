@@ -87,6 +87,8 @@ async fn stage(
         let bundle = ManifestBundle::read_with(&path, &followed.lock)?;
         let policies = loader.prepare(&bundle)?;
         let release = policies.digest();
+        // Another replica may have been faster.
+        store.follow()?;
         match store.release(release) {
             _ if release == deciding => return Ok(None),
             Err(ReleaseError::Unknown(_)) => {}

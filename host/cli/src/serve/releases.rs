@@ -1,7 +1,8 @@
 //! The releases of a running service: it starts from the active one, and follows each step.
 //!
 //! A step is put on record, and then taken. The policies of the active release, of the one before and of the candidate are
-//! kept prepared, so that promoting and rolling back change a pointer.
+//! kept prepared, so that promoting and rolling back change a pointer. Steps that other replicas made are seen by the next beat,
+//! and come into the folder before anything else is done about them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use countersign_deployment::{
     CandidateNote, Deployment, Loader, ReleaseError, ReleaseState, ReleaseStore, ServiceHold,
     ServiceNote, Snapshot,
 };
-use countersign_issuer::{Service, TrialCounts, WatchedRelease};
+use countersign_issuer::{PostgresStore, Service, TakenReleases, TrialCounts, WatchedRelease};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::spawn_blocking;
 
@@ -24,6 +25,9 @@ const INTERVAL: Duration = Duration::from_millis(200);
 
 /// The time after which a release that could not be prepared is tried again.
 const AGAIN: Duration = Duration::from_secs(10);
+
+/// The time after which a database that did not answer is asked for steps again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The interval at which the trial of a candidate is reported.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
@@ -42,6 +46,8 @@ pub(super) struct Followed {
     state: ReleaseState,
     /// The release whose policies decide; `None` for the manifest's.
     active: Option<Digest>,
+    /// The step since which they do; 0 for the manifest's.
+    deciding: u64,
     note: ServiceNote,
     prepared: HashMap<Digest, Arc<PolicySet>>,
     /// The releases that could not be prepared, and when.
@@ -58,9 +64,10 @@ pub(super) fn watch(service: Arc<Service>, releases: Arc<Releases>) {
         loop {
             tokio::time::sleep(INTERVAL).await;
             if let Err(error) = releases.follow(&service).await {
+                let is_unanswered = error.downcast_ref().is_some_and(ReleaseError::is_unanswered);
                 let error = countersign::visible(&format!("{error:#}"));
                 tracing::error!(error, "failed to follow releases; what decides stays");
-                tokio::time::sleep(AGAIN).await;
+                tokio::time::sleep(if is_unanswered { ASK_AGAIN } else { AGAIN }).await;
             }
         }
     });
@@ -69,9 +76,15 @@ pub(super) fn watch(service: Arc<Service>, releases: Arc<Releases>) {
 impl Releases {
     /// Reads the releases of a service, and makes its deployment: with the policies of the active release, where there is
     /// one.
-    pub(super) fn open(loader: &Arc<Loader>, snapshot: &Snapshot) -> Result<(Self, Deployment)> {
-        let store = loader.releases();
+    pub(super) fn open(
+        loader: &Arc<Loader>,
+        snapshot: &Snapshot,
+        shared: Option<Arc<PostgresStore>>,
+    ) -> Result<(Self, Deployment)> {
+        let store = loader.releases(shared);
         let hold = store.hold().context("releases")?;
+        // Before anything decides: others may have promoted one while this replica was away.
+        store.compare().context("releases")?;
         let state = store.state().context("releases")?;
         // The service writes it anew; what is lost is told twice.
         let note = store.note().unwrap_or_else(|error| {
@@ -93,7 +106,8 @@ impl Releases {
             }
         };
         let (failed, earlier, reported) = (HashMap::new(), note.candidate.clone(), Instant::now());
-        let taken = Followed { state, active, note, prepared, failed, earlier, reported };
+        let deciding = state.active_step;
+        let taken = Followed { state, active, deciding, note, prepared, failed, earlier, reported };
         let (loader, store) = (Arc::clone(loader), Arc::new(store));
         Ok((Self { loader, store, taken: Mutex::new(taken), _hold: hold }, deployment))
     }
@@ -129,6 +143,7 @@ impl Releases {
         taken.note.taken = last;
         taken.note.problem = None;
         taken.replaced(self, service);
+        taken.tell(service);
         if let Some(release) = taken.active {
             tracing::info!(%release, step = last, "decides by the active release");
         }
@@ -138,7 +153,15 @@ impl Releases {
     /// Takes the steps that were made since, and prepares the releases that may be needed.
     async fn follow(self: &Arc<Self>, service: &Arc<Service>) -> Result<()> {
         let mut taken = self.taken.lock().await;
-        let next = taken.state.step + 1;
+        let (next, shared) = (taken.state.step + 1, service.shared_release_step());
+        if shared >= next && !self.store.has_step(shared) {
+            let store = Arc::clone(&self.store);
+            let followed = spawn_blocking(move || store.follow()).await?;
+            if followed.as_ref().is_err_and(|error| !error.is_unanswered()) {
+                service.tell_failed_release(shared);
+            }
+            followed?;
+        }
         if self.store.has_step(next) {
             let store = Arc::clone(&self.store);
             let steps = spawn_blocking(move || store.steps(next)).await??;
@@ -158,6 +181,7 @@ impl Releases {
             self.take(&mut taken, service).await;
         }
         self.prepare_others(&mut taken);
+        taken.tell(service);
         self.try_candidate(&mut taken, service);
         self.watch_promoted(&taken, service);
         self.roll_back_if_wrong(service).await
@@ -239,6 +263,7 @@ impl Releases {
                 Some(Err(error)) => {
                     let problem = countersign::visible(&format!("{error:#}"));
                     service.record_reload_failure();
+                    service.tell_failed_release(taken.state.active_step);
                     tracing::error!(
                         %release,
                         error = problem,
@@ -250,6 +275,7 @@ impl Releases {
                 }
             }
         }
+        taken.deciding = taken.state.active_step;
         taken.note.taken = taken.state.step;
         taken.note.problem = None;
         taken.replaced(self, service);
@@ -328,6 +354,16 @@ impl Followed {
                 "failed to report what decides; `countersign release` may wait for it"
             );
         }
+    }
+
+    /// Tells the other replicas what was taken, after the policies that decide by it were put in place.
+    fn tell(&self, service: &Service) {
+        let candidate = self.state.candidate.filter(|release| self.prepared.contains_key(release));
+        service.tell_releases(TakenReleases {
+            step: self.note.taken,
+            deciding: self.deciding,
+            candidate: candidate.map(|release| release.to_string()).unwrap_or_default(),
+        });
     }
 
     /// Notes what was seen of a candidate, with what an earlier process saw of it.

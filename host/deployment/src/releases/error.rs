@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use countersign::Digest;
+use countersign_issuer::StoreError;
 
 use crate::error::DeploymentError;
 use crate::files::FileError;
+use crate::service_state::OpenStateError;
 
 /// The reason that a release was not staged, found or taken.
 #[derive(Debug, thiserror::Error)]
@@ -57,9 +59,69 @@ pub enum ReleaseError {
     /// Another step was made meanwhile.
     #[error("another step was made meanwhile; look at `countersign release status`, and try again")]
     Overtaken,
+    /// The database that replicas share cannot be opened.
+    #[error(transparent)]
+    Database(#[from] Box<OpenStateError>),
+    /// The database that replicas share does not answer.
+    #[error("{place}: releases")]
+    Shared {
+        /// Its place.
+        place: String,
+        /// The reason.
+        source: StoreError,
+    },
+    /// Something in the database that replicas share is not what was put there.
+    #[error(
+        "{place}: {what} of releases: {problem}; nothing of it is taken. Recover the database; or, where a content is wrong, \
+         remove it there as the owner of the tables, and stage its release again at a replica"
+    )]
+    SharedDamaged {
+        /// The place of the database.
+        place: String,
+        /// The part.
+        what: String,
+        /// The problem.
+        problem: String,
+    },
+    /// The folder has other releases than the database that replicas share.
+    #[error(
+        "{}: {problem}: the folder is of another database, or of another time of this one. Recover the one that was put \
+         back; or move the folder away, keep it, and start again: the releases of the database decide then",
+        .path.display()
+    )]
+    Contradicts {
+        /// The folder.
+        path: PathBuf,
+        /// The difference.
+        problem: String,
+    },
+    /// The database did not answer when it was told a step.
+    #[error("it is not known whether step {step} was made: look at `countersign release status`")]
+    Unsure {
+        /// Its number.
+        step: u64,
+        /// The reason.
+        source: StoreError,
+    },
+    /// A step is in the database that replicas share, and cannot be kept here.
+    #[error("step {step} is made for all replicas, and this one could not keep it")]
+    Behind {
+        /// Its number.
+        step: u64,
+        /// The reason.
+        source: Box<ReleaseError>,
+    },
+    /// The releases were opened to be looked at.
+    #[error("the releases are in the database that replicas share, which is not open")]
+    Unopened,
 }
 
 impl ReleaseError {
+    /// Tells whether the database that replicas share did not answer, so that the same may succeed soon.
+    pub fn is_unanswered(&self) -> bool {
+        matches!(self, Self::Shared { source, .. } if !matches!(source, StoreError::Release { .. }))
+    }
+
     pub(super) fn damaged(path: impl Into<PathBuf>, problem: impl ToString) -> Self {
         Self::Damaged { path: path.into(), problem: problem.to_string() }
     }

@@ -9,7 +9,8 @@ use std::fs::File;
 use countersign::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::{MAX_DESCRIPTION_BYTES, ReleaseError, ReleaseStore, json};
+use super::folder::{MAX_DESCRIPTION_BYTES, json};
+use super::{ReleaseError, ReleaseStore};
 use crate::files::{FileError, private_folder, read, replace};
 
 /// The report of a service about its releases.
@@ -57,7 +58,7 @@ impl ReleaseStore {
     /// # Errors
     /// When it cannot be read, or is none.
     pub fn note(&self) -> Result<ServiceNote, ReleaseError> {
-        let path = self.folder.join("service.json");
+        let path = self.folder.path.join("service.json");
         match read(&path, MAX_DESCRIPTION_BYTES) {
             Ok(bytes) => {
                 serde_json::from_slice(&bytes).map_err(|error| ReleaseError::damaged(path, error))
@@ -72,7 +73,7 @@ impl ReleaseStore {
     /// # Errors
     /// When it cannot be written; the one before stays.
     pub fn write_note(&self, note: &ServiceNote) -> Result<(), ReleaseError> {
-        let path = self.folder.join("service.json");
+        let path = self.folder.path.join("service.json");
         Ok(replace(&path, &json(&path, note)?, true)?)
     }
 
@@ -83,8 +84,8 @@ impl ReleaseStore {
     /// # Errors
     /// When the system refuses.
     pub fn hold(&self) -> Result<ServiceHold, ReleaseError> {
-        private_folder(&self.folder)?;
-        let path = self.folder.join("service.lock");
+        private_folder(&self.folder.path)?;
+        let path = self.folder.path.join("service.lock");
         let io = |source| FileError::Io { path: path.clone(), source };
         let file = File::options().create(true).truncate(false).write(true).open(&path);
         let file = file.map_err(io)?;
@@ -97,7 +98,7 @@ impl ReleaseStore {
     /// # Errors
     /// When the system refuses.
     pub fn is_served(&self) -> Result<bool, ReleaseError> {
-        let path = self.folder.join("service.lock");
+        let path = self.folder.path.join("service.lock");
         let io = |source| FileError::Io { path: path.clone(), source };
         let file = match File::open(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),

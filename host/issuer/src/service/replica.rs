@@ -1,7 +1,7 @@
 //! A service among other replicas: whether tokens may leave it, and its checkpoints in their logs.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,9 +14,9 @@ use super::Service;
 use crate::problem::{Problem, with_sources};
 use crate::replica::{
     Anchor, CLOCK_TOLERANCE, Replica, ReplicaProblem, Standing, anchor_record, displaced_record,
-    standing, told_checkpoint,
+    is_spread, release_problem, standing, told_checkpoint,
 };
-use crate::store::{Beat, Register, ReplicaEntry, StoreError};
+use crate::store::{Beat, Register, ReplicaEntry, StoreError, TakenReleases};
 
 /// The time between two anchors of another replica's log.
 const ANCHOR_EVERY: Duration = Duration::from_secs(10);
@@ -32,6 +32,12 @@ pub(super) struct ReplicaState {
     anchors: Mutex<Anchors>,
     /// Held during a beat; true once the register was left.
     left: AsyncMutex<bool>,
+    /// The releases that were taken here.
+    taken: ArcSwap<TakenReleases>,
+    /// The last step of releases that could not be taken here; 0 before any.
+    failed_step: AtomicU64,
+    /// The last step of releases in the database, as the last beat has seen it.
+    shared_step: AtomicU64,
 }
 
 struct Anchors {
@@ -51,6 +57,9 @@ impl ReplicaState {
             reached: Mutex::new(reached),
             anchors: Mutex::new(anchors),
             left: AsyncMutex::new(false),
+            taken: ArcSwap::default(),
+            failed_step: AtomicU64::new(0),
+            shared_step: AtomicU64::new(0),
         }
     }
 
@@ -109,7 +118,12 @@ impl Service {
                 !entry.stopped && entry.age_seconds <= 3 * replica.parts.poll.as_secs().max(1)
             };
             let there: Vec<_> = register.replicas.iter().filter(is_there).collect();
-            seen = standing(&replica.parts.member.name, &there);
+            // A replica learns of a step with its next beat, and tells with the one after it that it was taken.
+            let (shared, spreads) = (&register.releases, replica.parts.poll * 2);
+            seen = standing(&replica.parts.member.name, &there, is_spread(shared, spreads));
+            let failed = replica.failed_step.load(Ordering::Acquire);
+            let problem = release_problem(&beat.releases, failed, shared, spreads);
+            seen.problem = problem.or(seen.problem);
             let number = i64::try_from(there.len()).unwrap_or(i64::MAX);
             self.metrics.replicas.set(number);
         }
@@ -122,6 +136,7 @@ impl Service {
                 None => tracing::warn!(remarks, "the standing among replicas has changed"),
             }
         }
+        replica.shared_step.store(register.releases.step, Ordering::Release);
         replica.standing.store(Arc::new(seen));
         replica.seen.store(Some(Arc::new(begun)));
         self.anchor(replica, &register.replicas, now);
@@ -150,7 +165,29 @@ impl Service {
         replica.parts.store.displace();
     }
 
+    /// Tells the other replicas, with the next beat, the releases that were taken here. Nothing in a service that is alone.
+    pub fn tell_releases(&self, taken: TakenReleases) {
+        if let Some(replica) = &self.replica {
+            replica.taken.store(Arc::new(taken));
+        }
+    }
+
+    /// Notes that a step of releases could not be taken here, so that the policies before stay.
+    pub fn tell_failed_release(&self, step: u64) {
+        if let Some(replica) = &self.replica {
+            replica.failed_step.store(step, Ordering::Release);
+        }
+    }
+
+    /// The last step of releases in the database that replicas share, as the last beat has seen it; 0 in a service that is
+    /// alone.
+    pub fn shared_release_step(&self) -> u64 {
+        self.replica.as_ref().map_or(0, |replica| replica.shared_step.load(Ordering::Acquire))
+    }
+
     fn beat_of(&self, replica: &ReplicaState) -> Result<Beat, Problem> {
+        // Before the policies are read: what is told is never later than they are.
+        let taken = TakenReleases::clone(&replica.taken.load());
         let reached = *replica.reached.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut checkpoint, mut hash) = (String::new(), String::new());
         if let Some(position) = reached {
@@ -181,6 +218,7 @@ impl Service {
             log_hash: hash,
             checkpoint,
             checkpoint_key: replica.parts.key_set.clone(),
+            releases: taken,
         })
     }
 

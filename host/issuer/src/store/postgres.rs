@@ -8,6 +8,7 @@ mod connections;
 mod keys;
 mod pages;
 mod register;
+mod releases;
 mod schema;
 
 use std::io;
@@ -28,7 +29,8 @@ use crate::runs::RegisteredRun;
 
 pub use self::config::{DatabaseUrl, InvalidDatabaseUrl, PostgresConfig};
 pub use self::keys::KeyPlanRow;
-pub use self::register::{Beat, Membership, Register, ReplicaEntry};
+pub use self::register::{Beat, Membership, Register, ReplicaEntry, SharedReleases, TakenReleases};
+pub use self::releases::{MAX_STEP_BYTES, NewSharedStep, SharedStep};
 pub use self::schema::Migrated;
 
 const FINISH: &str =

@@ -50,6 +50,30 @@ pub struct Beat {
     pub checkpoint: String,
     /// The JWK Set with the key that verifies it.
     pub checkpoint_key: String,
+    /// The releases, as this replica has taken them.
+    pub releases: TakenReleases,
+}
+
+/// The releases that the replicas share, as one of them has taken them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TakenReleases {
+    /// The last step that it has taken; 0 before any.
+    pub step: u64,
+    /// The step since which the release decides by which it decides; 0 where the manifest does.
+    pub deciding: u64,
+    /// The candidate that it has prepared, and tries; empty without one.
+    pub candidate: String,
+}
+
+/// The releases that the replicas share, as they are in the database.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SharedReleases {
+    /// The last step; 0 before any.
+    pub step: u64,
+    /// The step since which the release decides that does; 0 where manifests do.
+    pub deciding: u64,
+    /// The time since that step was made, in milliseconds.
+    pub deciding_for: u64,
 }
 
 /// The register, as it was after a beat.
@@ -59,6 +83,8 @@ pub struct Register {
     pub now: u64,
     /// The version of the plan of keys.
     pub plan_version: u64,
+    /// The releases.
+    pub releases: SharedReleases,
     /// All replicas, this one as well, in the order of their names.
     pub replicas: Vec<ReplicaEntry>,
 }
@@ -80,7 +106,8 @@ pub struct ReplicaEntry {
 
 const COLUMNS: &str = "SELECT name, extract(epoch FROM clock_timestamp() - beat_at)::float8 AS age, stopped, \
                        (extract(epoch FROM configured_at) * 1000000)::bigint AS configured_at, plan_version, policy_set, \
-                       access, log_sequence, log_hash, checkpoint, checkpoint_key FROM countersign.replica ORDER BY name";
+                       access, log_sequence, log_hash, checkpoint, checkpoint_key, release_step, deciding_step, candidate \
+                       FROM countersign.replica ORDER BY name";
 
 impl PostgresStore {
     /// The state of the database as a replica left it, to be compared with its log. `None` where it was never here.
@@ -164,7 +191,7 @@ impl PostgresStore {
             "UPDATE countersign.replica SET beat = beat + 1, beat_at = clock_timestamp(), stopped = false, \
              plan_version = $4, configured_at = CASE WHEN policy_set = $5 AND access = $6 THEN configured_at ELSE \
              clock_timestamp() END, policy_set = $5, access = $6, log_sequence = $7, log_hash = $8, checkpoint = $9, \
-             checkpoint_key = $10 WHERE name = $1 AND instance = $2 AND beat >= $3 RETURNING beat",
+             checkpoint_key = $10, release_step = $11, deciding_step = $12, candidate = $13 WHERE name = $1 AND instance = $2 AND beat >= $3 RETURNING beat",
         );
         let told = told
             .bind(&member.name)
@@ -176,7 +203,10 @@ impl PostgresStore {
             .bind(signed(beat.log_sequence))
             .bind(&beat.log_hash)
             .bind(&beat.checkpoint)
-            .bind(&beat.checkpoint_key);
+            .bind(&beat.checkpoint_key)
+            .bind(signed(beat.releases.step))
+            .bind(signed(beat.releases.deciding))
+            .bind(&beat.releases.candidate);
         let row = transaction.row(told).await?;
         let number: Option<i64> = row.map(|row| row.try_get("beat")).transpose()?;
         if number.is_none() {
@@ -187,7 +217,12 @@ impl PostgresStore {
             return Err(StoreError::Displaced { found, expected });
         }
         let now = query(
-            "SELECT extract(epoch FROM clock_timestamp())::bigint AS now, version FROM countersign.key_plan",
+            "SELECT extract(epoch FROM clock_timestamp())::bigint AS now, version, \
+             (SELECT coalesce(max(step), 0) FROM countersign.release_step) AS release_step, \
+             coalesce(deciding.step, 0) AS deciding_step, \
+             coalesce((extract(epoch FROM clock_timestamp() - deciding.made_at) * 1000)::bigint, 0) AS deciding_for \
+             FROM countersign.key_plan LEFT JOIN LATERAL (SELECT step, made_at FROM countersign.release_step WHERE decides \
+             ORDER BY step DESC LIMIT 1) AS deciding ON true",
         );
         let now = transaction.row(now).await?.ok_or(sqlx::Error::RowNotFound)?;
         let rows = transaction.rows(query(COLUMNS)).await?;
@@ -196,6 +231,11 @@ impl PostgresStore {
         Ok(Register {
             now: unsigned(now.try_get("now")?),
             plan_version: unsigned(now.try_get("version")?),
+            releases: SharedReleases {
+                step: unsigned(now.try_get("release_step")?),
+                deciding: unsigned(now.try_get("deciding_step")?),
+                deciding_for: unsigned(now.try_get("deciding_for")?),
+            },
             replicas: rows.iter().map(entry).collect::<Result<_, _>>()?,
         })
     }
@@ -262,14 +302,19 @@ fn entry(row: &PgRow) -> Result<ReplicaEntry, StoreError> {
             log_hash: row.try_get("log_hash")?,
             checkpoint: row.try_get("checkpoint")?,
             checkpoint_key: row.try_get("checkpoint_key")?,
+            releases: TakenReleases {
+                step: unsigned(row.try_get("release_step")?),
+                deciding: unsigned(row.try_get("deciding_step")?),
+                candidate: row.try_get("candidate")?,
+            },
         },
     })
 }
 
-fn unsigned(number: i64) -> u64 {
+pub(super) fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or_default()
 }
 
-fn signed(number: u64) -> i64 {
+pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

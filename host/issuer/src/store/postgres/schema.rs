@@ -17,7 +17,7 @@ struct Version {
     statements: &'static str,
 }
 
-const VERSIONS: [Version; 2] = [
+const VERSIONS: [Version; 3] = [
     Version {
         number: 1,
         serves_from: 1,
@@ -28,10 +28,15 @@ const VERSIONS: [Version; 2] = [
         serves_from: 1,
         statements: include_str!("../../../migrations/postgres/0002_keys.sql"),
     },
+    Version {
+        number: 3,
+        serves_from: 1,
+        statements: include_str!("../../../migrations/postgres/0003_releases.sql"),
+    },
 ];
 
 /// The version that this program was made for.
-const CURRENT: i32 = 2;
+const CURRENT: i32 = 3;
 
 /// The time that a migration may take: it rewrites tables at most.
 const MIGRATION: Duration = Duration::from_secs(600);
@@ -81,7 +86,8 @@ pub(super) async fn migrate(
         let grants = query(
             "SELECT format('GRANT USAGE ON SCHEMA countersign TO %1$I; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL \
              TABLES IN SCHEMA countersign TO %1$I; REVOKE INSERT, UPDATE, DELETE ON countersign.installation, \
-             countersign.schema_version FROM %1$I', $1)",
+             countersign.schema_version FROM %1$I; REVOKE UPDATE, DELETE ON countersign.release_file, \
+             countersign.release_part, countersign.release_set, countersign.release_step FROM %1$I', $1)",
         );
         let row = transaction.row(grants.bind(role)).await?;
         let grants: String = row.ok_or(sqlx::Error::RowNotFound)?.try_get(0)?;
