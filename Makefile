@@ -96,7 +96,7 @@ console: toolchain ## Walk through the console's pages in Chromium, with axe, in
 
 replicas: toolchain ## Run stores and replicas on real PostgreSQL servers, which are killed, cut off and failed over (KILLS; installs PostgreSQL and pgbouncer)
 	@sh .ci/postgres
-	$(CARGO) test $(CARGO_FLAGS) --workspace --test store_contract --test postgres_store --test replicas --test replica_drills --test upgrade -- --include-ignored --nocapture --test-threads 2
+	$(CARGO) test $(CARGO_FLAGS) --workspace --test store_contract --test postgres_store --test replicas --test replica_drills --test replica_releases --test upgrade -- --include-ignored --nocapture --test-threads 2
 
 upgrade: toolchain ## Replace replicas of the version before (BEFORE, a commit, which is built apart) by this one under load (installs PostgreSQL and pgbouncer)
 	@[ -n "$(BEFORE)" ] || { echo "name the version before: make upgrade BEFORE=COMMIT" >&2; exit 1; }

@@ -74,9 +74,25 @@ fn replicas_are_restored_with_a_dump_of_their_database() {
     group.migrate();
     group.start_all();
     assert_eq!(group.served(0).register(&group.api_key, &run()).status, 201);
+    let release = |index: usize, line: &str| {
+        let line = format!("release {line} --config issuer.toml --format json");
+        json_of(&countersign(group.folder(index), &line))
+    };
+    let manifest = fs::read_to_string(group.folder(0).join("countersign.toml")).unwrap();
+    let next = manifest.replace("\"team-network\"", "\"team-other\"");
+    fs::write(group.folder(0).join("next.toml"), next).unwrap();
+    release(0, "stage --policies next.toml");
+    let promoted = release(0, "promote --without-evidence a-drill")["release"].clone();
+    let decides = |index: usize, by: &Value| {
+        until("it decides", || release(index, "status")["service"]["deciding"] == *by);
+        until("it is ready", || group.ready(index).status == 200);
+    };
+    decides(1, &promoted);
     let before: Vec<_> = (0..2).map(|index| token_of(&group, index)).collect();
     until_told(&group);
     let dump = server.dump();
+    let later = release(1, "rollback")["release"].clone();
+    decides(0, &later);
     // After the next beats, which records name.
     thread::sleep(Duration::from_secs(2));
     let between: Vec<_> = (0..2).map(|index| token_of(&group, index)).collect();
@@ -91,6 +107,10 @@ fn replicas_are_restored_with_a_dump_of_their_database() {
         let files = made["files"].as_object().unwrap();
         assert!(
             !files.contains_key("issuer.db") && files.keys().any(|name| name.starts_with("log/"))
+        );
+        assert!(
+            !files.keys().any(|name| name.starts_with("releases")),
+            "they are in the database: {files:?}"
         );
         // The key that encrypts those of tokens is not beside them.
         assert!(
@@ -129,6 +149,11 @@ fn replicas_are_restored_with_a_dump_of_their_database() {
     }
     group.start_all();
     for index in 0..2 {
+        // By the release that decided at the time of the dump, though it was rolled back since.
+        let line = "release status --config issuer.toml --format json";
+        let status = json_of(&countersign(group.folder(index), line));
+        assert_eq!((&status["active"], &status["step"]), (&promoted, &json!(3)), "{status}");
+        assert_eq!(status["service"]["deciding"], promoted);
         let digests = on_record(&group, index);
         assert!(digests.contains(&before[index]));
         assert!(!digests.contains(&between[index]) && !digests.contains(&after[index]));

@@ -291,6 +291,9 @@ impl ReleaseStore {
         let release = new.policies.digest();
         let lost = |path: &str| ReleaseError::damaged(path, "not among the files that were read");
         let manifest = new.bundle.text().ok_or_else(|| lost("the manifest"))?;
+        if matches!(self.truth, Truth::Elsewhere) {
+            return Err(ReleaseError::Unopened);
+        }
         let _lock = self.folder.lock()?;
         self.folder.remove_unfinished()?;
         let mut files = BTreeMap::new();
@@ -309,17 +312,23 @@ impl ReleaseStore {
             cases: new.cases.clone(),
         };
         let path = self.folder.set_path(release);
-        let description = json(&path, &described)?;
+        // The first description stays: what was tried and promoted by it is what it says.
+        let kept = self.release(release).ok().filter(|kept| self.bundle(kept).is_ok());
         if let Truth::Database(database) = &self.truth {
+            let (described, description) = match kept {
+                Some(kept) => (kept, self.folder.set_bytes(release)?),
+                None => {
+                    let description = json(&path, &described)?;
+                    (described, description)
+                }
+            };
             self.share(&**database, &described, &description)?;
             return self.fetch(&**database, release);
         }
-        let is_whole = |kept: Release| self.bundle(&kept).is_ok();
-        // The first description stays: what was tried and promoted by it is what it says.
-        if self.release(release).is_ok_and(is_whole) {
-            return Ok(());
+        match kept {
+            Some(_) => Ok(()),
+            None => self.folder.put(&path, &json(&path, &described)?),
         }
-        self.folder.put(&path, &description)
     }
 
     /// Copies all releases and steps to a new folder, while others may add to them.

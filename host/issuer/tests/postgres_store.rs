@@ -278,6 +278,8 @@ async fn steps_of_releases_follow_each_other_and_contents_stay() {
     sql(&format!("DELETE FROM {}", parts("AND part = 1")));
     let said = problem(store.release_file(large, 8 << 20).await.unwrap_err());
     assert!(said.contains("part 1 of 1048576 bytes is missing"), "{said}");
+    assert!(!store.add_release_file(large, &contents[3]).await.unwrap());
+    assert!(store.release_file(large, 8 << 20).await.unwrap().as_ref() == Some(&contents[3]));
     sql(&format!(
         "UPDATE countersign.release_file SET bytes = {} WHERE digest = '{large}'",
         1_u64 << 60

@@ -73,7 +73,8 @@ pub enum ReleaseError {
     /// Something in the database that replicas share is not what was put there.
     #[error(
         "{place}: {what} of releases: {problem}; nothing of it is taken. Recover the database; or, where a content is wrong, \
-         remove it there as the owner of the tables, and stage its release again at a replica"
+         remove its parts there (`countersign.release_part`) as the owner of the tables, and stage its release again at a \
+         replica that has it"
     )]
     SharedDamaged {
         /// The place of the database.

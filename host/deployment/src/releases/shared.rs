@@ -209,11 +209,17 @@ impl ReleaseStore {
         for digest in release.files.values().chain([&release.manifest]) {
             self.share_content(database, &self.folder.content(*digest)?)?;
         }
-        if self.asked(database.set(release.release))?.is_none() {
-            let digest = self.share_content(database, description)?;
-            self.asked(database.add_set(release.release, digest))?;
+        match self.asked(database.set(release.release))? {
+            None => {
+                let digest = self.share_content(database, description)?;
+                self.asked(database.add_set(release.release, digest))
+            }
+            // Where it has been removed there.
+            Some(digest) if digest == Digest::of(description) => {
+                self.share_content(database, description).map(drop)
+            }
+            Some(_) => Ok(()),
         }
-        Ok(())
     }
 
     fn share_content(

@@ -161,7 +161,8 @@ impl PostgresStore {
         Ok(Some(content))
     }
 
-    /// Adds a content by its digest. False where some of it was there: it may be another's, and is to be read back.
+    /// Adds a content by its digest, or what is missing of it. False where some of it was there: it may be another's, and is to
+    /// be read back.
     ///
     /// # Errors
     /// When it is not known whether it was added.
@@ -170,10 +171,11 @@ impl PostgresStore {
         digest: Digest,
         content: &[u8],
     ) -> Result<bool, StoreError> {
-        if self.release_file_bytes(digest).await?.is_some() {
+        let mut is_new = self.release_file_bytes(digest).await?.is_none();
+        let parts = content.len().div_ceil(PART_BYTES);
+        if !is_new && self.release_parts(digest).await? == parts as u64 {
             return Ok(false);
         }
-        let mut is_new = true;
         for (part, content) in (0_i32..).zip(content.chunks(PART_BYTES)) {
             let mut transaction = self.connections.begin().await?;
             let add = query(
@@ -191,6 +193,15 @@ impl PostgresStore {
         transaction.execute(add).await?;
         transaction.commit().await?;
         Ok(is_new)
+    }
+
+    /// The number of parts that are there by a digest.
+    async fn release_parts(&self, digest: Digest) -> Result<u64, StoreError> {
+        let mut transaction = self.connections.begin().await?;
+        let count = query("SELECT count(*) FROM countersign.release_part WHERE digest = $1");
+        let row = transaction.row(count.bind(digest.to_string())).await?;
+        transaction.commit().await?;
+        Ok(row.map(|row| row.try_get(0).map(unsigned)).transpose()?.unwrap_or_default())
     }
 
     /// The length of the content that is there by a digest.

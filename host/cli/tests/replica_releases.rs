@@ -130,7 +130,10 @@ fn a_release_is_promoted_at_one_replica_and_decides_at_all() {
             for round in 0..2 {
                 let promoted = release(group.folder(1), &format!("promote {staged} {ANYWAY}"));
                 let promoted = done(&promoted);
-                assert_eq!((&promoted["taken"], &promoted["release"]), (&json!(true), &json!(staged)));
+                assert_eq!(
+                    (&promoted["taken"], &promoted["release"]),
+                    (&json!(true), &json!(staged))
+                );
                 assert_eq!(group.served(1).token().status, 403, "the command waits for this one");
                 decides(group, 403);
                 let back = done(&release(group.folder(2), "rollback --reason no-tokens"));
@@ -167,8 +170,7 @@ fn a_release_is_promoted_at_one_replica_and_decides_at_all() {
         let records = records(&folder.path().join("state/log"));
         let steps = records.iter().filter(|record| record["kind"] == "release");
         let actions: Vec<_> = steps.map(|step| step["action"].as_str().unwrap()).collect();
-        let expected =
-            ["staged", "adopted", "promoted", "rolled-back", "promoted", "rolled-back"];
+        let expected = ["staged", "adopted", "promoted", "rolled-back", "promoted", "rolled-back"];
         assert_eq!(actions, expected);
         let first = |is: &dyn Fn(&Value) -> bool| records.iter().position(is).unwrap();
         let promoted = first(&|record| record["action"] == "promoted");
@@ -197,7 +199,10 @@ fn a_replica_that_was_away_takes_the_steps_before_it_issues_a_token() {
     proxies[0].cut(true);
     let lost = release(group.folder(0), &format!("promote {staged} {ANYWAY}"));
     assert_eq!(lost.status, 1, "{lost:?}");
-    assert!(lost.stderr.contains("cannot be reached") || lost.stderr.contains("in time"), "{lost:?}");
+    assert!(
+        lost.stderr.contains("cannot be reached") || lost.stderr.contains("in time"),
+        "{lost:?}"
+    );
     proxies[0].cut(false);
     until("the database is there again", || release(group.folder(0), "status").status == 0);
     assert_eq!(done(&release(group.folder(1), "status"))["step"], json!(1));
@@ -225,14 +230,19 @@ fn a_replica_that_was_away_takes_the_steps_before_it_issues_a_token() {
         both.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     let (good, bad): (Vec<_>, Vec<_>) = made.iter().partition(|ran| ran.status == 0);
-    assert!(bad.iter().all(|ran| ran.stderr.contains("another step was made meanwhile")), "{bad:?}");
+    assert!(
+        bad.iter().all(|ran| ran.stderr.contains("another step was made meanwhile")),
+        "{bad:?}"
+    );
     let mut froms: Vec<_> = good.iter().map(|ran| done(ran)["from"].clone()).collect();
     froms.retain(|from| *from == json!(staged));
     assert_eq!((froms.len(), good.len() + bad.len()), (1, 2), "{made:?}");
     println!("of two promotions at once, {} made", good.len());
     let decided = done(&release(group.folder(0), "status"))["active"].clone();
     for at in [0, 2] {
-        until("it decides", || done(&release(group.folder(at), "status"))["service"]["deciding"] == decided);
+        until("it decides", || {
+            done(&release(group.folder(at), "status"))["service"]["deciding"] == decided
+        });
     }
 
     // An empty folder gets everything, and what is damaged in the database is not taken.
@@ -269,7 +279,7 @@ fn a_replica_that_was_away_takes_the_steps_before_it_issues_a_token() {
     group.stop(1);
     let step = folder.join("steps/00000000000000000001.json");
     let text = fs::read_to_string(&step).unwrap();
-    fs::write(&step, text.replace("\"staged\"", "\"adopted\"")).unwrap();
+    fs::write(&step, text.replace("\"at\": 1", "\"at\": 2")).unwrap();
     for refused in [refused_start(group.folder(1)), release(group.folder(1), "status")] {
         assert_eq!(refused.status, 1);
         assert!(
