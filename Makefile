@@ -88,7 +88,7 @@ unit: toolchain
 
 e2e: toolchain ## Exchange tokens at stand-ins of the clouds, with the clouds' own clients, and speak to each door with its own (needs python3 with venv, npm with Node 20 or newer, and go)
 	@sh e2e/clients.sh
-	COUNTERSIGN_E2E=$(CURDIR)/target/e2e $(CARGO) test $(CARGO_FLAGS) --workspace --test clients --test door_clients -- --include-ignored
+	COUNTERSIGN_E2E=$(CURDIR)/target/e2e $(CARGO) test $(CARGO_FLAGS) --workspace --test clients --test door_clients --test trust_format -- --include-ignored
 
 console: toolchain ## Walk through the console's pages in Chromium, with axe, in light and dark, with and without JavaScript (installs chromium with apt-get; needs npm with Node 20 or newer)
 	@sh e2e/console.sh

@@ -83,6 +83,16 @@ pub enum TrustError {
         /// The cloud that the policy is for.
         cloud: Cloud,
     },
+    /// The audience has what AWS takes for a variable.
+    #[error(
+        "`{audience}` has `{begin}`, with which a variable begins in a policy of AWS: choose an audience without it"
+    )]
+    Variable {
+        /// The audience.
+        audience: Audience,
+        /// The beginning of a variable.
+        begin: &'static str,
+    },
     /// The issuer has a port, which AWS does not accept.
     #[error("AWS accepts an issuer without a port: `{issuer}`")]
     Port {

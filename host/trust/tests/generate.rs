@@ -143,6 +143,10 @@ fn each_limit_is_kept() {
         assert!(says(&trust(others, 1), cloud).contains("could be replayed"), "{cloud}");
         assert!(says(&trust(others, 0), cloud).contains("no subject"));
     }
+    for audience in ["${aws:username}", "a&{b}"] {
+        assert!(says(&trust(audience, 1), Cloud::Aws).contains("a variable begins"), "{audience}");
+        assert!(trust(audience, 1).generate(Cloud::Stackit).is_ok());
+    }
     let mut port = trust(aws, 1);
     port.issuer = "https://oidc.example.com:8443/a".to_owned();
     assert!(says(&port, Cloud::Aws).contains("without a port"));

@@ -66,6 +66,16 @@ enum Language {
 
 impl Write {
     pub(super) fn run(&self, cloud: Cloud) -> Result<Exit> {
+        for (is_given, option, of) in [
+            (self.existing_provider, "--existing-provider", Cloud::Aws),
+            (self.application, "--application", Cloud::Azure),
+        ] {
+            if is_given && cloud != of {
+                bail!(
+                    "{option} is an option of `trust {of}`, and means nothing for {cloud}: leave it out"
+                );
+            }
+        }
         let installation = Installation::read(&self.policies)?;
         let definitions = installation.definitions(&self.definitions);
         if definitions.is_empty() {

@@ -10,6 +10,10 @@ use super::{AWS_POLICY_CHARACTERS, GeneratedTrust, TrustError, TrustSpec, aws_is
 pub(super) fn generate(trust: &TrustSpec) -> Result<GeneratedTrust, TrustError> {
     let issuer = aws_issuer(trust)?;
     let (audience, subjects) = (trust.audience.as_str(), trust.subject_texts());
+    // The data source writes `&{` as `${`.
+    if let Some(begin) = ["${", "&{"].into_iter().find(|begin| audience.contains(begin)) {
+        return Err(TrustError::Variable { audience: trust.audience.clone(), begin });
+    }
     let json = json!({
         "Version": "2012-10-17",
         "Statement": [{
