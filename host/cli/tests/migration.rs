@@ -286,16 +286,16 @@ async fn a_move_ends_only_by_a_log_of_a_service_that_took_it() {
     assert_eq!(ran.status, 0, "{}", ran.stderr);
 }
 
-/// Trust that is not known to admit the new subject: each is refused, and nothing is changed.
+/// Ten definitions, and trust that is not known to admit the subject of one of them: each is refused for all ten, and
+/// nothing is changed.
 #[test]
-fn a_cut_over_needs_positive_knowledge() {
-    const DEFINITION: &str = "b23cfb9a-6974-444f-9d33-62134a632373";
+fn a_cut_over_needs_positive_knowledge_of_each_of_ten() {
     let folder = support::folder();
     let manifest = folder.path().join("countersign.toml");
     let text = fs::read_to_string(&manifest).unwrap();
     let moves = "subject-profile = \"by-runner\"\nsubject-migrations = \"moves.json\"\nmeshstack-id = \"demo\"";
     fs::write(&manifest, text.replacen("meshstack-id = \"demo\"", moves, 1)).unwrap();
-    let named = format!("--policies countersign.toml --definition team/{DEFINITION} --by tester");
+    let named = format!("--policies countersign.toml --by tester{}", named());
     let ran = support::countersign(
         folder.path(),
         &format!("subjects begin --create {named} --runner {RUNNER}"),
@@ -303,74 +303,108 @@ fn a_cut_over_needs_positive_knowledge() {
     assert_eq!(ran.status, 0, "{}", ran.stderr);
     let before = fs::read_to_string(folder.path().join("moves.json")).unwrap();
     let old = format!("system:serviceaccount:demo:{RUNNER}");
-    let new =
-        format!("system:serviceaccount:demo:workspace.team.buildingblockdefinition.{DEFINITION}");
-    let document = |effect: &str, provider: &str| {
+    let own = |at: usize| {
+        format!(
+            "system:serviceaccount:demo:workspace.my-workspace.buildingblockdefinition.{}",
+            definition(at)
+        )
+    };
+    let (nine, last): (Vec<_>, _) = ((1..=9).map(own).collect(), own(10));
+    let subjects = |quote: &str, with_last: bool| {
+        let each = [&old].into_iter().chain(&nine).chain(with_last.then_some(&last));
+        each.map(|subject| format!("{quote}{subject}{quote}")).collect::<Vec<_>>().join(", ")
+    };
+    let document = |effect: &str, provider: &str, with_last: bool| {
         format!(
             "data \"aws_iam_policy_document\" \"d\" {{\n statement {{\n  effect = {effect}\n  actions = \
              [\"sts:AssumeRoleWithWebIdentity\"]\n  principals {{\n   type = \"Federated\"\n   identifiers = [{provider}]\n  \
-             }}\n  condition {{\n   test = \"StringEquals\"\n   variable = \"${{var.host}}:sub\"\n   values = [\"{old}\", \
-             \"{new}\"]\n  }}\n }}\n}}\n"
+             }}\n  condition {{\n   test = \"StringEquals\"\n   variable = \"${{var.host}}:sub\"\n   values = [{}]\n  }}\n \
+             }}\n}}\n",
+            subjects("\"", with_last)
         )
         .replace("${var.host}", if provider.starts_with("var") { "${var.host}" } else { "oidc.example.com" })
     };
     let arn = "\"arn:aws:iam::1:oidc-provider/oidc.example.com\"";
     let role = "resource \"aws_iam_role\" \"r\" {\n assume_role_policy = data.aws_iam_policy_document.d.json\n}\n";
+    let allowed = document("\"Allow\"", arn, true);
     let pools = "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools";
     let provider = format!(
         "resource \"google_iam_workload_identity_pool_provider\" \"a\" {{\n workload_identity_pool_id = \"a\"\n \
-         attribute_mapping = {{ \"google.subject\" = \"assertion.sub\" }}\n attribute_condition = \"assertion.sub in ['{old}', \
-         '{new}']\"\n oidc {{\n  issuer_uri = \"https://oidc.example.com\"\n  allowed_audiences = \
-         [\"gcp-workload-identity-provider:demo\"]\n }}\n}}\n"
+         attribute_mapping = {{ \"google.subject\" = \"assertion.sub\" }}\n attribute_condition = \"assertion.sub in [{}]\"\n \
+         oidc {{\n  issuer_uri = \"https://oidc.example.com\"\n  allowed_audiences = \
+         [\"gcp-workload-identity-provider:demo\"]\n }}\n}}\n",
+        subjects("'", true)
     );
-    let binding = |name: &str, pool: &str, subject: &str, more: &str| {
+    let binding = |name: usize, pool: &str, subject: &str, more: &str| {
         format!(
-            "resource \"google_service_account_iam_member\" \"{name}\" {{\n service_account_id = \"x\"\n role = \
+            "resource \"google_service_account_iam_member\" \"b{name}\" {{\n service_account_id = \"x\"\n role = \
              \"roles/iam.workloadIdentityUser\"\n member = \"principal:{pools}/{pool}/subject/{subject}\"\n {more}\n}}\n"
         )
     };
     let expired = "condition {\n  title = \"t\"\n  expression = \"request.time < timestamp('2020-01-01T00:00:00Z')\"\n }";
-    let of_pool = binding("old", "a", &old, "");
-    let elsewhere = binding("new", "a", &new, "")
-        .replace("google_service_account_iam", "google_storage_bucket_iam");
-    let cut_over = |trust: &str| {
-        fs::write(folder.path().join("a.tf"), trust).unwrap();
-        support::countersign(folder.path(), &format!("subjects cut-over {named} --trust a.tf"))
+    let bound: String = [&old]
+        .into_iter()
+        .chain(&nine)
+        .enumerate()
+        .map(|(at, of)| binding(at, "a", of, ""))
+        .collect();
+    let of_gcp = |more: &str| format!("{provider}{bound}{more}");
+    let elsewhere = binding(10, "a", &last, "")
+        .replace("google_service_account_iam", "google_storage_bucket_iam")
+        .replace("service_account_id", "bucket");
+    let off = "resource \"google_iam_workload_identity_pool\" \"a\" {\n workload_identity_pool_id = \"a\"\n disabled = VALUE\n}\n";
+    let whole = of_gcp(&binding(10, "a", &last, ""));
+    let cut_over = |trust: &str, more: &[(&str, &str)]| {
+        let given = folder.path().join("given");
+        let _ = fs::remove_dir_all(&given);
+        fs::create_dir(&given).unwrap();
+        for (name, text) in [("a.tf", trust)].iter().chain(more) {
+            fs::write(given.join(name), text).unwrap();
+        }
+        support::countersign(folder.path(), &format!("subjects cut-over {named} --trust given"))
+    };
+    let refused = |trust: &str, more: &[(&str, &str)], says: &str| {
+        let ran = cut_over(trust, more);
+        assert_eq!(ran.status, 1, "{trust}");
+        assert!(ran.stderr.contains(says), "{says}: {}", ran.stderr);
+        let after = fs::read_to_string(folder.path().join("moves.json")).unwrap();
+        assert_eq!(after, before, "{trust}");
     };
     for (trust, says) in [
-        (document("var.effect", arn) + role, "the effect `${var.effect}`"),
-        (document("\"Allow\"", arn), "no role in the files has this document"),
-        (document("\"Allow\"", "var.provider") + role, "the issuer is not known"),
+        (document("var.effect", arn, true) + role, "the effect `${var.effect}`"),
+        (document("\"Allow\"", arn, false) + role, last.as_str()),
+        (allowed.clone(), "no role in the files has this document"),
+        (document("\"Allow\"", "var.provider", true) + role, "the issuer is not known"),
+        (format!("{allowed}{role}module \"m\" {{\n source = \"x/y\"\n}}\n"), "what the module `m`"),
         (
-            document("\"Allow\"", arn) + role + "module \"m\" {\n source = \"x/y\"\n}\n",
-            "what the module `m`",
+            allowed.clone() + &role.replace("}\n", " lifecycle {\n  enabled = var.on\n }\n}\n"),
+            "how often the role that has this document is repeated",
+        ),
+        (
+            allowed.clone() + &role.replace("}\n", " lifecycle {\n  enabled = false\n }\n}\n"),
+            "no role in the files",
         ),
         ("resource {".to_owned(), "nothing was changed"),
         (provider.clone(), "no binding of pool `a` is in the files"),
-        (
-            provider.clone() + &of_pool + &binding("new", "b", &new, ""),
-            "the binding that has it is of pool `b`",
-        ),
-        (
-            provider.clone() + &of_pool + &binding("new", "a", &new, expired),
-            "the binding's condition",
-        ),
-        (
-            provider.clone() + &of_pool + &elsewhere.replace("service_account_id", "bucket"),
-            "admits `system:serviceaccount:demo:",
-        ),
+        (of_gcp(""), "pool `a` has no binding that is known to have the subject"),
+        (of_gcp(&binding(10, "b", &last, "")), "the binding that has it is of pool `b`"),
+        (of_gcp(&binding(10, "a", &last, expired)), "the binding's condition"),
+        (of_gcp(&elsewhere), &format!("admits `{old}`, but not `{last}`")),
+        (whole.clone() + &off.replace("VALUE", "true"), "admit nobody"),
+        (whole.clone() + &off.replace("VALUE", "var.off"), "may not admit"),
     ] {
-        let ran = cut_over(&trust);
-        assert_eq!(ran.status, 1, "{trust}");
-        assert!(ran.stderr.contains(says), "{says}: {}", ran.stderr);
-        assert_eq!(
-            fs::read_to_string(folder.path().join("moves.json")).unwrap(),
-            before,
-            "{trust}"
-        );
+        refused(&trust, &[], says);
     }
-    let ran = cut_over(&(provider + &of_pool + &binding("new", "a", &new, "")));
+    let replaced = [("a_override.tf", role)];
+    refused(&format!("{allowed}{role}"), &replaced, "an override, which replaces parts");
+    let more = ["b.tf.json", "terragrunt.hcl", "c.bicep"]
+        .map(|name| (name, "param federatedIdentityCredentials"));
+    for (name, text) in more {
+        refused(&whole, &[(name, text)], name);
+    }
+    let ran = cut_over(&(whole + &off.replace("VALUE", "false")), &[]);
     assert_eq!(ran.status, 0, "{}", ran.stderr);
+    assert_eq!(ran.stdout.matches(": cut-over\n").count(), 10, "{}", ran.stdout);
 }
 
 /// A definition that had no token for long is cut over without trust; one that had some is not.

@@ -104,6 +104,10 @@ impl TrustFiles {
             made.repeated_keys
                 .extend(keys.map(|(place, key)| ((*name).to_owned(), place.clone(), key.clone())));
         }
+        // What an override replaces may be anything that is read in the other files.
+        let (overrides, of_hcl): (Vec<_>, Vec<_>) =
+            of_hcl.into_iter().partition(|(name, _)| is_override(name));
+        made.unresolved.extend(overrides.iter().filter_map(|(name, file)| overridden(name, file)));
         let (values, code): (Vec<_>, Vec<_>) =
             of_hcl.iter().partition(|(name, _)| matches!(Language::of(name), Language::Values(_)));
         let texts = files.iter().map(|(name, text)| (modules::path_of(name), text.as_str()));
@@ -152,6 +156,8 @@ impl TrustFiles {
         };
         match parsed {
             Ok(root) => {
+                let gaps = read::plan::gaps(&root).into_iter();
+                self.unresolved.extend(gaps.map(|(place, what)| (name.to_owned(), place, what)));
                 let statements = of_document(&root).into_iter();
                 self.statements.extend(statements.map(|statement| (name.to_owned(), statement)));
             }
@@ -173,6 +179,22 @@ impl TrustFiles {
     pub fn files(&self) -> usize {
         self.files
     }
+}
+
+/// Returns true for a file whose blocks replace parts of those of the others.
+fn is_override(name: &str) -> bool {
+    let file = name.rsplit('/').next().unwrap_or(name);
+    let file = file.strip_suffix(".json").unwrap_or(file);
+    let stem = file.strip_suffix(".tf").or_else(|| file.strip_suffix(".tofu"));
+    stem.is_some_and(|stem| stem == "override" || stem.ends_with("_override"))
+}
+
+/// The first block of an override that can change trust.
+fn overridden(name: &str, file: &HclFile) -> Option<(String, Place, String)> {
+    const KINDS: [&str; 5] = ["resource", "data", "module", "locals", "variable"];
+    let block = file.definitions().into_iter().find(|one| KINDS.contains(&one.kind.as_str()))?;
+    let what = "an override, which replaces parts of the other files of its folder";
+    Some((name.to_owned(), block.place, what.to_owned()))
 }
 
 /// Reads the trust statements of JSON or YAML.

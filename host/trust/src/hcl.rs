@@ -163,6 +163,27 @@ impl<'f> Content<'f> {
     pub(crate) fn attribute(self, name: &str) -> Option<&'f Expression> {
         self.attributes().into_iter().find(|(key, _)| key == name).map(|(_, value)| value)
     }
+
+    /// `enabled` in the block `lifecycle`: OpenTofu makes one or none.
+    fn enabled(self) -> Option<&'f Expression> {
+        match self {
+            Content::Body(body) => {
+                let lifecycle = body.get_blocks("lifecycle").next()?;
+                Content::Body(&lifecycle.body).attribute("enabled")
+            }
+            Content::Object(_) => {
+                let lifecycle = self.attribute("lifecycle")?;
+                let of_list = lifecycle.as_array().and_then(|blocks| blocks.iter().next());
+                Content::Object(of_list.unwrap_or(lifecycle)).attribute("enabled")
+            }
+        }
+    }
+
+    /// Returns true for a block that there may be any number of, and none.
+    pub(crate) fn is_repeated(self) -> bool {
+        let of = |name| self.attribute(name).is_some();
+        of("for_each") || of("count") || self.enabled().is_some()
+    }
 }
 
 /// The text of a key that is not evaluated.
@@ -183,6 +204,12 @@ pub(crate) fn instances<'f>(definition: &Definition<'f>, names: &Names<'f>) -> V
     let (each, count) = (node("for_each"), node("count"));
     let instance =
         |scope: &Scope<'_, 'f>| scope.content(definition.content, definition.place.clone());
+    match definition.content.enabled().map(|enabled| scope.node(enabled).known()) {
+        None => {}
+        Some(Some(enabled)) if enabled == "true" => {}
+        Some(Some(enabled)) if enabled == "false" => return Vec::new(),
+        Some(_) => return vec![(instance(&scope), true)],
+    }
     if let Some(each) = each {
         return match pairs(&each) {
             Some(pairs) if pairs.len() <= MAX_COUNT => {

@@ -112,10 +112,7 @@ impl<'f> Folders<'f> {
             .definitions
             .iter()
             .filter(|(_, one)| one.kind == "module" && depth < MAX_DEPTH)
-            .filter(|(_, one)| {
-                one.content.attribute("for_each").is_none()
-                    && one.content.attribute("count").is_none()
-            })
+            .filter(|(_, one)| !one.content.is_repeated())
             .collect();
         // An input of a call may be an output of another one.
         let passes = calls.len().min(2);
@@ -174,17 +171,28 @@ impl<'f> Folders<'f> {
         }
         let data = blocks.iter().filter(|(_, block)| block.kind == "data");
         let data: BTreeSet<_> = data.map(|(_, block)| block.labels.join(".")).collect();
-        let used = used_documents(&blocks, &modules);
-        let direct = documents_of_roles(&blocks, &modules);
+        let used = used_documents(&blocks, &modules, false);
+        let used_for_certain = used_documents(&blocks, &modules, true);
+        let direct = documents_of_roles(&blocks, &modules, false);
         documents::drop_replaced(&mut blocks, &direct);
         let client_ids = client_ids(&blocks);
+        let disabled = read::gcp::disabled_pools(blocks.iter().map(|(_, block)| block));
         for (file, block) in &blocks {
             let is_document =
                 block.labels.first().is_some_and(|kind| kind == "aws_iam_policy_document");
             let is_unused =
                 is_document && block.labels.get(1).is_some_and(|name| !used.contains(name));
-            for mut statement in read::block(block, &data) {
+            let mut statements = read::block(block, &data);
+            read::gcp::without_disabled(&mut statements, &disabled);
+            for mut statement in statements {
                 statement.is_unused = is_unused;
+                let is_certain = !is_document
+                    || block.labels.get(1).is_some_and(|name| used_for_certain.contains(name));
+                if !is_unused && !is_certain {
+                    let (effect, place) = (UnknownEffect::NarrowsAside, statement.place.clone());
+                    let what = "how often the role that has this document is repeated";
+                    statement.note(effect, &place, what);
+                }
                 if let Some(ids) = statement.issuer.as_ref().and_then(|i| client_ids.get(&i.text)) {
                     statement.client_ids = Some(ids.clone());
                 }
@@ -230,18 +238,26 @@ impl<'f> Folders<'f> {
     }
 }
 
-/// The documents that roles and calls of modules in these blocks name themselves.
-fn documents_of_roles(blocks: &[(&str, Block)], modules: &[Call<'_, '_>]) -> BTreeSet<String> {
+/// The documents that roles and calls of modules in these blocks name themselves; of those that are there for certain
+/// alone, if that is asked for.
+fn documents_of_roles(
+    blocks: &[(&str, Block)],
+    modules: &[Call<'_, '_>],
+    certain: bool,
+) -> BTreeSet<String> {
     let mut used = BTreeSet::new();
-    for (_, block) in blocks.iter().filter(|(_, block)| block.kind == "resource") {
+    let is_meant = |block: &Block| block.kind == "resource" && !(certain && block.repeated_unknown);
+    for (_, block) in blocks.iter().filter(|(_, block)| is_meant(block)) {
         for name in ["assume_role_policy", "assume_role_policy_document"] {
             if let Some(policy) = block.body.get(name) {
                 read::plan::documents_of(policy, &mut used);
             }
         }
     }
-    for (body, _) in modules.iter().flat_map(|(_, _, instances)| instances) {
-        read::plan::documents_of(body, &mut used);
+    for (body, is_unknown) in modules.iter().flat_map(|(_, _, instances)| instances) {
+        if !(certain && *is_unknown) {
+            read::plan::documents_of(body, &mut used);
+        }
     }
     used
 }
@@ -250,8 +266,12 @@ fn documents_of_roles(blocks: &[(&str, Block)], modules: &[Call<'_, '_>]) -> BTr
 type Call<'d, 'f> = (&'d str, &'d Definition<'f>, Vec<(Node, bool)>);
 
 /// The documents that roles and calls of modules in these blocks use, directly or by another document.
-fn used_documents(blocks: &[(&str, Block)], modules: &[Call<'_, '_>]) -> BTreeSet<String> {
-    let mut used = documents_of_roles(blocks, modules);
+fn used_documents(
+    blocks: &[(&str, Block)],
+    modules: &[Call<'_, '_>],
+    certain: bool,
+) -> BTreeSet<String> {
+    let mut used = documents_of_roles(blocks, modules, certain);
     let kind = |block: &Block| block.labels.first().cloned().unwrap_or_default();
     // A document can have another one as its source, and that one again.
     for _ in 0..MAX_DEPTH {

@@ -3,8 +3,9 @@
 pub(crate) mod arm;
 mod aws;
 mod azure;
+mod carriers;
 pub(crate) mod cloudformation;
-mod gcp;
+pub(crate) mod gcp;
 pub(crate) mod plan;
 mod stackit;
 
@@ -85,8 +86,12 @@ pub(crate) fn block(block: &Block, data: &BTreeSet<String>) -> Vec<TrustStatemen
             Some(policy) => gcp::policy_data(policy, block, data),
             None => gcp::bindings(body, kind).unwrap_or_default(),
         },
+        ("resource", kind) => carriers::block(block, kind),
         _ => Vec::new(),
     };
+    if block.kind == "resource" {
+        statements.extend(carriers::commands(block));
+    }
     if block.repeated_unknown {
         for statement in &mut statements {
             statement.note(UnknownEffect::NarrowsAside, &block.place, "how often it is repeated");
@@ -100,8 +105,14 @@ pub(crate) fn is_of_data(expression: &str, kind: &str, data: &BTreeSet<String>) 
     name_of_data(expression, kind).is_some_and(|name| data.contains(&format!("{kind}.{name}")))
 }
 
-/// The name of the data source of a kind that an expression refers to.
+/// The name of the data source of a kind that an expression refers to: an attribute of it, or the one of a list of its
+/// attributes, `one(data.KIND.NAME[*].json)` and `join("", data.KIND.NAME[*].json)`.
 pub(crate) fn name_of_data<'e>(expression: &'e str, kind: &str) -> Option<&'e str> {
+    let of_list = ["one(", "join(\"\", "].iter().find_map(|call| {
+        let inner = expression.strip_prefix(call)?.strip_suffix(')')?;
+        (!inner.contains(['(', ','])).then_some(inner)
+    });
+    let expression = of_list.unwrap_or(expression);
     let named = expression.strip_prefix("data.").and_then(|rest| rest.strip_prefix(kind));
     named.and_then(|rest| rest.strip_prefix('.')?.split(['.', '[']).next())
 }

@@ -33,6 +33,21 @@ const WORDS: &[&str] = &[
     "workload-identity",
     "claimsMatchingExpression",
     "assertions",
+    "serviceAccountTokenCreator",
+    "serviceAccountOpenIdTokenCreator",
+];
+
+/// The forms of one's own code that are not read, with what makes a form of them that is.
+const UNREAD: &[(&str, &str)] = &[
+    (".bicep", "Bicep is not read: `az bicep build` makes JSON of it, which is"),
+    (
+        "terragrunt.hcl",
+        "Terragrunt's own file is not read: a plan (`terragrunt show -json`) has what it makes",
+    ),
+    (
+        "terragrunt.stack.hcl",
+        "Terragrunt's own file is not read: a plan (`terragrunt show -json`) has what it makes",
+    ),
 ];
 
 /// Trust files, their digest, and their texts by name.
@@ -71,7 +86,13 @@ pub(crate) fn read(paths: &[PathBuf]) -> Result<Read> {
                 continue;
             }
         };
-        if !is_named && !is_code(&path) && !WORDS.iter().any(|word| text.contains(word)) {
+        if let Some(problem) = unread(&path) {
+            if is_named || !name.ends_with(".bicep") || is_about_trust(&text) {
+                problems.push((name, problem.to_owned()));
+            }
+            continue;
+        }
+        if !is_named && !is_code(&path) && !is_about_trust(&text) {
             continue;
         }
         bytes_read += text.len();
@@ -88,7 +109,20 @@ pub(crate) fn read(paths: &[PathBuf]) -> Result<Read> {
     Ok(Read { trust, digest: Digest::of(&digests), texts: texts.into_iter().collect() })
 }
 
-/// Collects the files of a folder, in the order of their names. Links to folders are not followed.
+/// Returns true if a text may be about trust: a credential of Azure may have no word of its own.
+fn is_about_trust(text: &str) -> bool {
+    WORDS.iter().any(|word| text.contains(word))
+        || ["issuer", "subject", "audiences"].iter().all(|word| text.contains(word))
+}
+
+/// The reason why a form of code is not read.
+fn unread(path: &Path) -> Option<&'static str> {
+    let name = path.file_name()?.to_string_lossy();
+    UNREAD.iter().find(|(end, _)| name.ends_with(end)).map(|(_, problem)| *problem)
+}
+
+/// Collects the files of a folder, in the order of their names. Links to folders are not followed, and one to a folder
+/// of code is said: opening it as a file gives a finding.
 fn collect(folder: &Path, depth: usize, found: &mut Vec<(PathBuf, bool)>) -> Result<()> {
     let name = || folder.display();
     if depth > MAX_DEPTH {
@@ -108,15 +142,26 @@ fn collect(folder: &Path, depth: usize, found: &mut Vec<(PathBuf, bool)>) -> Res
         let (path, file_name) = (entry.path(), entry.file_name());
         let file_name = file_name.to_string_lossy();
         let Ok(kind) = entry.file_type() else { continue };
-        if kind.is_dir() {
-            if !file_name.starts_with('.') && !LEFT_OUT.contains(&&*file_name) {
+        let is_left_out = file_name.starts_with('.') || LEFT_OUT.contains(&&*file_name);
+        if path.is_dir() {
+            if kind.is_dir() && !is_left_out {
                 collect(&path, depth + 1, found)?;
+            } else if kind.is_symlink() && !is_left_out && has_code(&path) {
+                found.push((path, true));
             }
-        } else if path.is_file() && (is_code(&path) || is_document(&path)) {
+        } else if path.is_file()
+            && (is_code(&path) || is_document(&path) || unread(&path).is_some())
+        {
             found.push((path, false));
         }
     }
     Ok(())
+}
+
+/// Returns true for a folder with a file of OpenTofu's.
+fn has_code(folder: &Path) -> bool {
+    let mut entries = fs::read_dir(folder).into_iter().flatten().flatten().take(MAX_ENTRIES);
+    entries.any(|entry| is_code(&entry.path()))
 }
 
 /// Returns true for OpenTofu's files. Its lock file is none of them.

@@ -80,7 +80,16 @@ pub(super) fn call(name: &str, arguments: &[Node], written: &str, place: &Place)
             let Value::Map(_) = &first?.value else { return None };
             first?.get(&known(1)?).or_else(|| arguments.get(2)).cloned()
         }
-        "coalesce" | "try" => {
+        "coalesce" => {
+            // An empty text is passed over like `null`; one that is not known may be.
+            let is_blank = |node: &&Node| {
+                matches!(node.value, Value::Null) || node.known().as_deref() == Some("")
+            };
+            let first = arguments.iter().find(|node| !is_blank(node))?;
+            let is_text = first.text().is_none_or(|text| !text.text.is_empty());
+            (is_text && first.written().is_none()).then(|| first.clone())
+        }
+        "try" => {
             first.filter(|node| !matches!(node.value, Value::Null | Value::Unknown(_))).cloned()
         }
         "contains" => {

@@ -95,8 +95,7 @@ impl<'f> Names<'f> {
                 }
                 ("resource" | "data", [of, name]) => {
                     let data = if kind == "data" { "data." } else { "" };
-                    let is_repeated = content.attribute("for_each").is_some()
-                        || content.attribute("count").is_some();
+                    let is_repeated = content.is_repeated();
                     let resource = Resource { file, content: *content, is_repeated };
                     names.resources.insert(format!("{data}{of}.{name}"), resource);
                 }

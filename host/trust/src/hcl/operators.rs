@@ -4,6 +4,9 @@ use hcl_edit::expr::{BinaryOperator, UnaryOperator};
 
 use crate::node::{Node, Value};
 
+/// What null is compared as: no text of HCL begins so.
+const NULL: &str = "\u{0}null";
+
 pub(super) fn unary(operator: UnaryOperator, operand: &Node) -> Option<Node> {
     let value = match (operator, operand.known()?.as_str()) {
         (UnaryOperator::Not, "true") => Value::Bool(false),
@@ -27,6 +30,15 @@ pub(super) fn binary(operator: BinaryOperator, left: &Node, right: &Node) -> Opt
             return bool(true);
         }
         _ => {}
+    }
+    // A list or a map is there, so it is not null.
+    let is_null = |text: &Option<String>| text.as_deref() == Some(NULL);
+    if is_collection(left) && is_null(&other) || is_collection(right) && is_null(&one) {
+        match operator {
+            BinaryOperator::Eq => return bool(false),
+            BinaryOperator::NotEq => return bool(true),
+            _ => return None,
+        }
     }
     let (one, other) = (one?, other?);
     let number = |of: fn(f64, f64) -> f64| {
@@ -56,7 +68,12 @@ pub(super) fn binary(operator: BinaryOperator, left: &Node, right: &Node) -> Opt
 /// The text of a known scalar; null is one too, and equals nothing else.
 fn known(node: &Node) -> Option<String> {
     match &node.value {
-        Value::Null => Some("\u{0}null".to_owned()),
+        Value::Null => Some(NULL.to_owned()),
         _ => node.known(),
     }
+}
+
+/// Returns true for a list or a map, whatever is in it.
+fn is_collection(node: &Node) -> bool {
+    matches!(node.value, Value::List(_) | Value::Map(_))
 }

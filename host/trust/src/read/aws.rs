@@ -187,23 +187,33 @@ pub(super) fn role(
     match attribute.map(|attribute| &attribute.value) {
         Some(Value::Text(text)) => {
             let node = json::parse_at(text, place);
-            if let Some(statements) = node.and_then(|node| policy(&node, owner)) {
+            if let Some(mut statements) = node.and_then(|node| policy(&node, owner)) {
+                if let Some(origin) = text.origin.as_ref().filter(|_| !text.known) {
+                    let what = format!("a part of the policy, which is {origin}");
+                    let note = |one: &mut TrustStatement| {
+                        one.note(UnknownEffect::Narrows, place, what.clone());
+                    };
+                    statements.iter_mut().for_each(note);
+                }
                 return statements;
             }
         }
         Some(Value::Map(_)) => {
             return attribute.and_then(|node| policy(node, owner)).unwrap_or_default();
         }
-        // The data source's own block is read, if it is in one of the files.
-        Some(Value::Unknown(unknown))
-            if super::is_of_data(&unknown.written, "aws_iam_policy_document", data) =>
-        {
-            return Vec::new();
-        }
         _ => {}
     }
+    // The data source's own block is read, if it is in one of the files. A text is one of `join`.
+    let written = attribute.and_then(|attribute| match &attribute.value {
+        Value::Unknown(unknown) => Some(unknown.written.as_str()),
+        Value::Text(text) => text.text.strip_prefix("${")?.strip_suffix('}'),
+        _ => None,
+    });
+    if written.is_some_and(|of| super::is_of_data(of, "aws_iam_policy_document", data)) {
+        return Vec::new();
+    }
     let mut statement = TrustStatement::new(Cloud::Aws, place.clone(), owner.to_owned());
-    let what = match attribute.and_then(Node::written) {
+    let what = match written {
         Some(written) => format!("the trust policy of the role, `{written}`"),
         None => "the trust policy of the role".to_owned(),
     };

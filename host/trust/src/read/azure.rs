@@ -10,6 +10,9 @@ use crate::trust_statement::{MatchKind, Test, TrustStatement, UnknownEffect};
 /// The type of a credential in Azure Resource Manager.
 const CREDENTIALS: &str = "/federatedidentitycredentials";
 
+/// The last part of the URL of an application's credentials in Graph.
+const CREDENTIALS_OF_GRAPH: &str = "/federatedIdentityCredentials";
+
 /// Reads a credential in the form of Azure Resource Manager, Graph, their command lines or both OpenTofu providers;
 /// `None` if the node is not one.
 pub(super) fn credential(node: &Node) -> Option<TrustStatement> {
@@ -49,16 +52,38 @@ pub(super) fn azapi(block: &Block) -> Option<Vec<TrustStatement>> {
     }
     let owner = block.body.get("parent_id").and_then(Node::text).map(|text| text.text);
     let body = block.body.get("body")?;
-    let parsed = match &body.value {
-        Value::Text(text) => crate::json::parse_at(text, &body.place),
-        _ => Some(body.clone()),
-    };
+    let parsed = of_body(body);
     let properties = parsed.as_ref().and_then(|body| body.get("properties"));
     let mut statement = properties.and_then(credential);
     if let (Some(statement), Some(owner)) = (&mut statement, owner) {
         statement.owner = owner;
     }
     Some(super::one(Cloud::Azure, block, statement.map(|statement| vec![statement])))
+}
+
+/// Reads an `msgraph_resource`: a request to Graph. None if it is about no credential.
+pub(super) fn msgraph(block: &Block) -> Vec<TrustStatement> {
+    let url = block.body.get("url").and_then(Node::text);
+    let Some(url) = url.filter(|url| url.text.to_ascii_lowercase().contains(CREDENTIALS)) else {
+        return Vec::new();
+    };
+    let body = block.body.get("body").and_then(of_body);
+    let mut statement = body.as_ref().and_then(credential);
+    if let Some(statement) = &mut statement {
+        statement.owner =
+            url.text.split(CREDENTIALS_OF_GRAPH).next().unwrap_or_default().to_owned();
+    }
+    super::one(Cloud::Azure, block, statement.map(|statement| vec![statement]))
+}
+
+/// The body of a request, of which a text is JSON.
+fn of_body(body: &Node) -> Option<Node> {
+    let Value::Text(text) = &body.value else { return Some(body.clone()) };
+    let parsed = crate::json::parse_at(text, &body.place)?;
+    Some(match &text.origin {
+        Some(origin) if !text.known => parsed.uncertain(origin),
+        _ => parsed,
+    })
 }
 
 /// The identity that the credential belongs to.

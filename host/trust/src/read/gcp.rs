@@ -6,6 +6,7 @@ use countersign_clouds::Cloud;
 
 use super::note_unknown;
 use crate::condition::Condition;
+use crate::hcl::Block;
 use crate::node::{Node, Text, Value};
 use crate::trust_statement::{MatchKind, Pool, StatementKind, Test, TrustStatement, UnknownEffect};
 
@@ -79,6 +80,53 @@ pub(super) fn provider(node: &Node) -> Option<Vec<TrustStatement>> {
     }
     note_unknown(&mut statement);
     Some(vec![statement])
+}
+
+/// A pool that is disabled, so that it admits nobody; or may be, if its `disabled` is not known.
+pub(crate) struct DisabledPool {
+    id: Option<Pool>,
+    /// The resource, `google_iam_workload_identity_pool.NAME`, by which others refer to it.
+    resource: String,
+    is_known: bool,
+}
+
+/// Finds the pools among resources that are disabled, or may be.
+pub(crate) fn disabled_pools<'b>(blocks: impl Iterator<Item = &'b Block>) -> Vec<DisabledPool> {
+    let is_pool = |block: &&Block| {
+        block.kind == "resource"
+            && block.labels.first().is_some_and(|kind| kind == "google_iam_workload_identity_pool")
+    };
+    let disabled = blocks.filter(is_pool).filter_map(|block| {
+        let disabled = block.body.any(&["disabled"])?.known();
+        let id = block.body.get("workload_identity_pool_id").and_then(Node::text);
+        (disabled.as_deref() != Some("false")).then(|| DisabledPool {
+            id: id.as_ref().and_then(pool),
+            resource: block.labels.join("."),
+            is_known: disabled.is_some(),
+        })
+    });
+    disabled.collect()
+}
+
+/// Drops the statements of pools that are disabled. Of a pool that may be one of these, the statements admit nobody for
+/// certain.
+pub(crate) fn without_disabled(statements: &mut Vec<TrustStatement>, pools: &[DisabledPool]) {
+    let is_of = |statement: &TrustStatement, pool: &DisabledPool| match &statement.pool {
+        // One of several instances may be another one's.
+        Some(Pool::Expression(name)) => name.split('[').next() == Some(pool.resource.as_str()),
+        Some(id) => pool.id.as_ref() == Some(id),
+        None => false,
+    };
+    let is_id = |statement: &TrustStatement| matches!(statement.pool, Some(Pool::Id(_)));
+    statements.retain(|statement| {
+        !(is_id(statement) && pools.iter().any(|pool| pool.is_known && is_of(statement, pool)))
+    });
+    for statement in statements {
+        if pools.iter().any(|pool| is_of(statement, pool)) {
+            let place = statement.place.clone();
+            statement.note(UnknownEffect::NarrowsAside, &place, "`disabled` of the pool");
+        }
+    }
 }
 
 /// Reads the condition of a provider.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::name_of_data;
 use crate::hcl::Block;
-use crate::node::{Node, Value};
+use crate::node::{Node, Place, Value};
 use crate::trust_statement::TrustStatement;
 
 /// The maximum depth of modules.
@@ -40,13 +40,16 @@ pub(crate) fn read(root: &Node) -> Option<Vec<TrustStatement>> {
         resources.extend(found);
     }
     let unknown = unknown_values(root);
+    for Resource { address, block, .. } in &mut resources {
+        if let Some(after) = unknown.get(address) {
+            mark(&mut block.body, after, 0);
+        }
+    }
+    let disabled = super::gcp::disabled_pools(resources.iter().map(|one| &one.block));
     let texts: BTreeSet<String> =
         resources.iter().filter_map(|one| one.values.get("assume_role_policy")?.known()).collect();
     let mut statements = Vec::new();
-    for Resource { address, mut block, values } in resources {
-        if let Some(after) = unknown.get(&address) {
-            mark(&mut block.body, after, 0);
-        }
+    for Resource { address, block, values } in resources {
         let kind = block.labels.first().map(String::as_str).unwrap_or_default();
         // A document is read where a role has it. One that no role has is read as the policy that it makes.
         if kind == "aws_iam_policy_document" {
@@ -65,6 +68,7 @@ pub(crate) fn read(root: &Node) -> Option<Vec<TrustStatement>> {
             }
         }
         let mut found = super::block(&block, &BTreeSet::new());
+        super::gcp::without_disabled(&mut found, &disabled);
         for statement in &mut found {
             if statement.owner.is_empty() || statement.owner == block.labels.join(".") {
                 statement.owner.clone_from(&address);
@@ -73,6 +77,24 @@ pub(crate) fn read(root: &Node) -> Option<Vec<TrustStatement>> {
         statements.extend(found);
     }
     Some(statements)
+}
+
+/// Lists what a plan says that it does not have.
+pub(crate) fn gaps(root: &Node) -> Vec<(Place, String)> {
+    let Some(version) = root.get("format_version") else { return Vec::new() };
+    let mut gaps = Vec::new();
+    if let Some(errored) = root.get("errored").filter(|of| of.known().as_deref() == Some("true")) {
+        let what = "the rest of a plan that ended with an error";
+        gaps.push((errored.place.clone(), what.to_owned()));
+    }
+    let deferred = root.get("deferred_changes").map(Node::elements).unwrap_or_default();
+    if !deferred.is_empty() {
+        gaps.push((
+            version.place.clone(),
+            format!("{} changes that the plan defers", deferred.len()),
+        ));
+    }
+    gaps
 }
 
 fn collect<'n>(module: Option<&'n Node>, depth: usize, found: &mut Vec<Resource<'n>>) {
