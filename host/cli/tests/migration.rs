@@ -477,6 +477,15 @@ async fn what_is_not_used_moves_by_itself() {
         let evidence = last["evidence"].as_str().unwrap();
         assert!(evidence.contains("no token since"), "{evidence}");
     }
+    // One whose format the manifest says is not moved, and that is said.
+    let file = |name: &str| folder.path().join(name);
+    fs::write(file("subject-migrations.json"), "{\"version\": 1, \"migrations\": []}").unwrap();
+    let profiles =
+        format!("subject-profiles = {{ {} = \"by-runner\" }}\nmeshstack-id", definition(1));
+    fs::write(file("countersign.toml"), manifest.replacen("meshstack-id", &profiles, 1)).unwrap();
+    let ran = countersign(&format!("--unused-for 5s --now {}", now + 3600));
+    assert_eq!((ran.status, ran.stdout.as_str()), (0, ""), "{}", ran.stderr);
+    assert!(ran.stderr.contains("stays: it is under `subject-profiles`"), "{}", ran.stderr);
 }
 
 /// The time of the first record of a log.

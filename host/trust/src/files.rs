@@ -110,6 +110,7 @@ impl TrustFiles {
         made.unresolved.extend(overrides.iter().filter_map(|(name, file)| overridden(name, file)));
         let (values, code): (Vec<_>, Vec<_>) =
             of_hcl.iter().partition(|(name, _)| matches!(Language::of(name), Language::Values(_)));
+        let paths: BTreeSet<String> = names.iter().map(|name| modules::path_of(name)).collect();
         let texts = files.iter().map(|(name, text)| (modules::path_of(name), text.as_str()));
         let texts = Rc::new(Texts::of(texts));
         let folders = Folders::of(&code, &values, &texts);
@@ -120,7 +121,7 @@ impl TrustFiles {
         // A document that an expression reads is a part of the resource that has it.
         for (name, text, language) in documents {
             if !texts.is_read(&modules::path_of(name)) {
-                made.add_document(name, text, language);
+                made.add_document(name, text, language, &paths);
             }
         }
         for (file, statement) in &mut made.statements {
@@ -139,7 +140,13 @@ impl TrustFiles {
         self.unreadable.push((file.to_owned(), Place::Line(1), problem.to_owned()));
     }
 
-    fn add_document(&mut self, name: &str, text: &str, language: Language) {
+    fn add_document(
+        &mut self,
+        name: &str,
+        text: &str,
+        language: Language,
+        paths: &BTreeSet<String>,
+    ) {
         let is_json = language == Language::Json || text.trim_start().starts_with('{');
         let parsed = if is_json {
             json::parse(text).map_err(|problem| {
@@ -158,6 +165,17 @@ impl TrustFiles {
             Ok(root) => {
                 let gaps = read::plan::gaps(&root).into_iter();
                 self.unresolved.extend(gaps.map(|(place, what)| (name.to_owned(), place, what)));
+                let of_folder = |path: &String| {
+                    paths.contains(&modules::within(&modules::folder_of(name), path))
+                };
+                for (place, template) in read::elsewhere(&root) {
+                    // One of the given files is read by itself.
+                    if !template.as_ref().is_some_and(of_folder) {
+                        let template = template.map(|template| format!(" `{template}`"));
+                        let what = format!("the template{}", template.unwrap_or_default());
+                        self.unresolved.push((name.to_owned(), place, what));
+                    }
+                }
                 let statements = of_document(&root).into_iter();
                 self.statements.extend(statements.map(|statement| (name.to_owned(), statement)));
             }

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use countersign_clouds::Cloud;
 
 use crate::hcl::Block;
-use crate::node::{Node, Value};
+use crate::node::{Node, Place, Text, Value};
 use crate::trust_statement::{MatchKind, TrustStatement, UnknownEffect};
 
 /// Reads the trust statements of a JSON file, at any depth.
@@ -25,7 +25,9 @@ pub(crate) fn json(node: &Node) -> Vec<TrustStatement> {
 }
 
 fn walk(node: &Node, statements: &mut Vec<TrustStatement>) {
-    let found = aws::policy(node, &node.place.to_string())
+    // `aws cloudformation get-template` and Serverless have a template within.
+    let found = cloudformation::read(node)
+        .or_else(|| aws::policy(node, &node.place.to_string()))
         .or_else(|| stackit::provider(node))
         .or_else(|| gcp::provider(node))
         .or_else(|| gcp::bindings(node, ""))
@@ -50,8 +52,66 @@ fn walk(node: &Node, statements: &mut Vec<TrustStatement>) {
                 None => {}
             }
         }
+        Value::Text(text) if text.text.starts_with("%7B") => {
+            let decoded = decoded(&text.text).map(Text::known);
+            if let Some(inner) = decoded.and_then(|text| crate::json::parse_at(&text, &node.place))
+            {
+                walk(&inner, statements);
+            }
+        }
+        Value::Text(text) if text.text.contains("AWS::") && text.text.contains("AssumeRole") => {
+            if let Ok(inner) = crate::yaml::parse(&text.text) {
+                walk(&inner.at(&node.place), statements);
+            }
+        }
         _ => {}
     }
+}
+
+/// Decodes a policy as IAM's own interface has it, in the form of a URL.
+fn decoded(text: &str) -> Option<String> {
+    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.bytes());
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let mut digit = || char::from(rest.next()?).to_digit(16);
+            bytes.push(u8::try_from(digit()? * 16 + digit()?).ok()?);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// Lists the templates that a document refers to, with the place and the name of each. `None` for one without a name.
+pub(crate) fn elsewhere(node: &Node) -> Vec<(Place, Option<String>)> {
+    let mut found = Vec::new();
+    refer(node, &mut found);
+    found
+}
+
+fn refer(node: &Node, found: &mut Vec<(Place, Option<String>)>) {
+    if let Value::List(elements) = &node.value {
+        elements.iter().for_each(|element| refer(element, found));
+    }
+    let kind = node.any(&["Type", "type"]).and_then(Node::known).unwrap_or_default();
+    let properties = node.any(&["Properties", "properties"]);
+    let property = |names: &[&str]| properties.and_then(|properties| properties.any(names));
+    let reference = match kind.as_str() {
+        "AWS::CloudFormation::Stack" | "AWS::CloudFormation::StackSet" => {
+            property(&["TemplateURL", "TemplateBody"])
+        }
+        "AWS::Serverless::Application" => property(&["Location"]),
+        kind if kind.eq_ignore_ascii_case("Microsoft.Resources/deployments") => {
+            property(&["templateLink"])
+        }
+        kind if kind.starts_with("AWS::") || !kind.ends_with("::MODULE") => None,
+        _ => Some(node),
+    };
+    if let Some(reference) = reference {
+        let of_link = reference.any(&["relativePath", "uri", "id"]);
+        found.push((reference.place.clone(), of_link.unwrap_or(reference).known()));
+    }
+    node.members().iter().for_each(|(_, member)| refer(member, found));
 }
 
 /// Reads the trust statements of a block of OpenTofu.

@@ -184,8 +184,10 @@ impl CutOver {
     pub(super) fn run(&self) -> Result<Exit> {
         match (self.unused_for, &self.trust.log) {
             (Some(unused_for), Some(log)) => {
-                let Unused { definitions, to_begin, evidence } =
+                let unused =
                     Unused::of(&self.step.policies, unused_for, log, clock::now(self.step.now)?)?;
+                unused.say_left();
+                let Unused { definitions, to_begin, evidence, .. } = unused;
                 if definitions.is_empty() || self.dry_run {
                     return would_be_cut_over(&definitions);
                 }

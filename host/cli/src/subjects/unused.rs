@@ -18,6 +18,8 @@ pub(super) struct Unused {
     /// Those whose migration has not begun, with the runners in their subjects: it begins first.
     pub(super) to_begin: BTreeMap<DefinitionId, BTreeSet<RunnerId>>,
     pub(super) evidence: String,
+    /// Those that stay, since the manifest itself says the format of their subjects.
+    left: Vec<DefinitionId>,
 }
 
 impl Unused {
@@ -38,9 +40,7 @@ impl Unused {
         let installation = Installation::read(policies)?;
         let begun = installation.migrations.iter().filter(|(definition, of)| {
             let counts = of_log.counts.get(*definition);
-            let is_unused =
-                counts.is_none_or(|counts| counts.old.last.max(counts.new.last) < since);
-            of.state == MigrationState::Begun && is_unused
+            of.state == MigrationState::Begun && counts.is_none_or(|of| is_unused(of, since))
         });
         let mut definitions: BTreeSet<_> = begun
             .map(|(definition, of)| DefinitionArgument {
@@ -62,8 +62,29 @@ impl Unused {
             output::time(first),
             output::time(since)
         );
-        Ok(Self { definitions: definitions.into_iter().collect(), to_begin, evidence })
+        let overrides = installation.entry.subjects.overrides.iter();
+        let left = overrides.filter(|(definition, format)| {
+            let counts = of_log.counts.get(*definition);
+            **format == SubjectFormat::ByRunner && counts.is_some_and(|of| is_unused(of, since))
+        });
+        let left = left.map(|(definition, _)| definition.clone()).collect();
+        Ok(Self { definitions: definitions.into_iter().collect(), to_begin, evidence, left })
     }
+
+    /// Says which definitions stay as they are, though they had no token.
+    pub(super) fn say_left(&self) {
+        for definition in &self.left {
+            output::status(&format!(
+                "definition {definition} had none either, and stays: it is under `subject-profiles` in the manifest; \
+                 remove it there first"
+            ));
+        }
+    }
+}
+
+/// Returns true if the last token is older.
+fn is_unused(counts: &Counts, since: u64) -> bool {
+    counts.old.last.max(counts.new.last) < since
 }
 
 /// The runners of a definition whose migration has not begun and can be finished at once; `None` for all others.
@@ -82,8 +103,7 @@ fn runners_of(
         && installation.subjects.profile_of(definition) == SubjectFormat::ByRunner;
     let runners: BTreeSet<RunnerId> =
         counts.runners.iter().filter_map(|runner| runner.parse().ok()).collect();
-    let is_unused = counts.old.last.max(counts.new.last) < since;
-    (may_begin && is_unused && !runners.is_empty()).then_some(runners)
+    (may_begin && is_unused(counts, since) && !runners.is_empty()).then_some(runners)
 }
 
 /// Prints what would be cut over.

@@ -35,6 +35,11 @@ const WORDS: &[&str] = &[
     "assertions",
     "serviceAccountTokenCreator",
     "serviceAccountOpenIdTokenCreator",
+    // Templates that refer to others.
+    "TemplateURL",
+    "templateLink",
+    "AWS::Serverless::Application",
+    "::MODULE",
 ];
 
 /// The forms of one's own code that are not read, with what makes a form of them that is.

@@ -19,26 +19,7 @@ struct Resource<'n> {
 
 /// Reads the trust statements of a plan or a state; `None` if the file is neither.
 pub(crate) fn read(root: &Node) -> Option<Vec<TrustStatement>> {
-    root.get("format_version")?;
-    let modules = [
-        root.get("planned_values"),
-        root.get("values"),
-        root.get("prior_state").and_then(|state| state.get("values")),
-    ];
-    if modules.iter().all(Option::is_none) {
-        return None;
-    }
-    let (mut seen, mut resources) = (BTreeSet::new(), Vec::new());
-    let is_plan = root.get("planned_values").is_some();
-    for (at, module) in modules.into_iter().flatten().enumerate() {
-        let mut found = Vec::new();
-        collect(module.get("root_module"), 0, &mut found);
-        // Of the state before a plan only the data sources matter, which a plan reads.
-        let is_prior = is_plan && at > 0;
-        found.retain(|resource: &Resource<'_>| !is_prior || resource.block.kind == "data");
-        found.retain(|resource| seen.insert(resource.address.clone()));
-        resources.extend(found);
-    }
+    let mut resources = of_plan(root).or_else(|| of_state_file(root))?;
     let unknown = unknown_values(root);
     for Resource { address, block, .. } in &mut resources {
         if let Some(after) = unknown.get(address) {
@@ -79,6 +60,67 @@ pub(crate) fn read(root: &Node) -> Option<Vec<TrustStatement>> {
     Some(statements)
 }
 
+/// The resources of what `tofu show -json` prints; `None` if the file is something else.
+fn of_plan(root: &Node) -> Option<Vec<Resource<'_>>> {
+    root.get("format_version")?;
+    let modules = [
+        root.get("planned_values"),
+        root.get("values"),
+        root.get("prior_state").and_then(|state| state.get("values")),
+    ];
+    if modules.iter().all(Option::is_none) {
+        return None;
+    }
+    let (mut seen, mut resources) = (BTreeSet::new(), Vec::new());
+    let is_plan = root.get("planned_values").is_some();
+    for (at, module) in modules.into_iter().flatten().enumerate() {
+        let mut found = Vec::new();
+        collect(module.get("root_module"), 0, &mut found);
+        // Of the state before a plan only the data sources matter, which a plan reads.
+        let is_prior = is_plan && at > 0;
+        found.retain(|resource: &Resource<'_>| !is_prior || resource.block.kind == "data");
+        found.retain(|resource| seen.insert(resource.address.clone()));
+        resources.extend(found);
+    }
+    Some(resources)
+}
+
+/// The resources of a file of state, `terraform.tfstate`, in its version 4; `None` if the file is something else.
+fn of_state_file(root: &Node) -> Option<Vec<Resource<'_>>> {
+    root.get("terraform_version")?;
+    (root.get("version")?.known()? == "4").then_some(())?;
+    let mut resources = Vec::new();
+    for resource in root.get("resources")?.elements() {
+        let text = |name| resource.get(name).and_then(Node::known).unwrap_or_default();
+        let module = text("module");
+        let within = if module.is_empty() { module } else { module + "." };
+        for instance in resource.get("instances").map(Node::elements).unwrap_or_default() {
+            let Some(values) = instance.get("attributes") else { continue };
+            let index = instance.get("index_key").and_then(Node::known);
+            let index = index.map(|index| format!("[{index}]")).unwrap_or_default();
+            let address = format!("{within}{}.{}{index}", text("type"), text("name"));
+            resources.push(made(address, &text("mode"), [text("type"), text("name")], values));
+        }
+    }
+    Some(resources)
+}
+
+fn made<'n>(address: String, mode: &str, labels: [String; 2], values: &'n Node) -> Resource<'n> {
+    let mut body = values.clone();
+    // A plan says null for an attribute that is not set.
+    if let Value::Map(members) = &mut body.value {
+        members.retain(|(_, node)| !matches!(node.value, Value::Null));
+    }
+    let block = Block {
+        kind: if mode == "data" { "data" } else { "resource" }.to_owned(),
+        labels: labels.into(),
+        place: values.place.clone(),
+        body,
+        repeated_unknown: false,
+    };
+    Resource { address, block, values }
+}
+
 /// Lists what a plan says that it does not have.
 pub(crate) fn gaps(root: &Node) -> Vec<(Place, String)> {
     let Some(version) = root.get("format_version") else { return Vec::new() };
@@ -102,23 +144,8 @@ fn collect<'n>(module: Option<&'n Node>, depth: usize, found: &mut Vec<Resource<
     for resource in module.get("resources").map(Node::elements).unwrap_or_default() {
         let text = |name| resource.get(name).and_then(Node::known).unwrap_or_default();
         let Some(values) = resource.get("values") else { continue };
-        let kind = if text("mode") == "data" { "data" } else { "resource" };
-        let mut body = values.clone();
-        // A plan says null for an attribute that is not set.
-        if let Value::Map(members) = &mut body.value {
-            members.retain(|(_, node)| !matches!(node.value, Value::Null));
-        }
-        found.push(Resource {
-            address: text("address"),
-            block: Block {
-                kind: kind.to_owned(),
-                labels: vec![text("type"), text("name")],
-                place: values.place.clone(),
-                body,
-                repeated_unknown: false,
-            },
-            values,
-        });
+        let labels = [text("type"), text("name")];
+        found.push(made(text("address"), &text("mode"), labels, values));
     }
     for child in module.get("child_modules").map(Node::elements).unwrap_or_default() {
         collect(Some(child), depth + 1, found);
