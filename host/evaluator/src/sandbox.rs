@@ -3,7 +3,7 @@
 pub(crate) mod bounds;
 pub(crate) mod code_cache;
 pub(crate) mod evaluation_outcome;
-mod failure;
+pub(crate) mod failure;
 pub(crate) mod fairness;
 pub(crate) mod guest;
 mod ledger;

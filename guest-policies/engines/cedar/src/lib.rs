@@ -7,13 +7,16 @@
 
 mod entities;
 mod policies;
+mod reads;
 mod request;
 mod source;
 mod vocabulary;
 
-use cedar_policy::{Authorizer, Decision, Entities, PolicySet, Schema};
+use cedar_policy::{Entities, PolicySet, Schema};
+use cedar_policy_core::authorizer::{Authorizer, Decision};
 use countersign_policy::{Grant, Problem, Run, Token, Verdict, policy, sample, settings};
-use engine_shared::samples;
+use engine_shared::claims::{Claims, Paths};
+use engine_shared::{samples, stage};
 use miette::Diagnostic;
 
 use crate::policies::Annotations;
@@ -86,8 +89,8 @@ pub struct Prepared {
     annotations: Annotations,
     entities: Entities,
     names: request::Names,
-    /// A policy reads the time of issue as a `datetime`.
-    reads_time: bool,
+    /// The claims that policies read.
+    claims: Claims,
     default_verdict: DefaultVerdict,
 }
 
@@ -123,41 +126,47 @@ fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
         .map_err(|error| vec![Problem { pointer: String::new(), message: error }])?;
     // A schema that lacks an attribute which requests may have, or has it of another type, is an error now and not a fault
     // at the first such run. No request has other attributes or types than these have, so that none is checked again.
-    let fits = |with_time| {
+    let fits = |has_time| {
+        let mut all = Paths::default();
+        all.add(Vec::new());
+        let claims = with_time(all.claims(), has_time);
         samples().into_iter().try_for_each(|run| {
-            request::of(&names, &run, &sample::token(), with_time, Some(&schema)).map(drop)
+            request::of(&names, &claims, &run, &sample::token(), Some(&schema)).map(drop)
         })
     };
     // A schema of the author's own may lack the time, so that no policy can read it, or demand it.
-    let without = fits(false);
-    let reads_time = (may_read_time(&settings.policies) || without.is_err()) && fits(true).is_ok();
-    if !reads_time {
-        without.map_err(|message| vec![source.whole(&unfit(&message))])?;
-    }
+    let has_time = match fits(true) {
+        Ok(()) => true,
+        Err(_) => {
+            fits(false).map_err(|message| vec![source.whole(&unfit(&message))])?;
+            false
+        }
+    };
+    let conditions: Vec<_> =
+        policies.policies().map(|policy| policy.as_ref().condition()).collect();
+    let claims = with_time(reads::of(&conditions).claims(), has_time);
     let prepared = Prepared {
         authorizer: Authorizer::new(),
         policies,
         annotations,
         entities,
         names,
-        reads_time,
+        claims,
         default_verdict: settings.default_verdict,
     };
     // Warms up whatever Cedar does lazily, before the snapshot. A policy may fail on the sample and work on real runs.
-    let _ = decide(&prepared, &sample::run(), &sample::token());
+    let run = sample::run();
+    stage::evaluating_sample(&run);
+    let _ = decide(&prepared, &run, &sample::token());
+    stage::over();
     Ok(prepared)
 }
 
-/// Tells whether policies may read the time: where they name it, or could without its letters (by an escape, or by comparing
-/// all of the token or of the context). To make it where none does costs time alone.
-fn may_read_time(policies: &str) -> bool {
-    let known = [".run", ".token."];
-    policies.contains("time")
-        || policies.contains('\\')
-        || policies
-            .split("context")
-            .skip(1)
-            .any(|rest| !known.iter().any(|member| rest.starts_with(member)))
+/// The claims, without the time unless the schema has it.
+fn with_time(mut claims: Claims, has_time: bool) -> Claims {
+    let [.., time] = &mut claims.token;
+    *time &= has_time;
+    claims
 }
 
 /// The reason that requests do not fit a schema. Cedar says it with a whole request.
@@ -180,15 +189,18 @@ fn evaluate(prepared: &Prepared, run: &Run, token: &Token) -> Verdict {
 }
 
 fn decide(prepared: &Prepared, run: &Run, token: &Token) -> Result<Verdict, String> {
-    let request = request::of(&prepared.names, run, token, prepared.reads_time, None)?;
-    let response =
-        prepared.authorizer.is_authorized(&request, &prepared.policies, &prepared.entities);
+    let request = request::of(&prepared.names, &prepared.claims, run, token, None)?;
+    let response = prepared.authorizer.is_authorized(
+        request,
+        prepared.policies.as_ref(),
+        prepared.entities.as_ref(),
+    );
     // Cedar skips a policy that fails, also one that would have forbidden.
-    if let Some(error) = response.diagnostics().errors().next() {
+    if let Some(error) = response.diagnostics.errors.first() {
         return Err(error.to_string());
     }
-    let determining = response.diagnostics().reason();
-    Ok(match response.decision() {
+    let determining = response.diagnostics.reason.iter();
+    Ok(match response.decision {
         Decision::Allow => prepared.annotations.allow(determining, token),
         Decision::Deny => match prepared.annotations.reasons(determining) {
             reasons if !reasons.is_empty() => Verdict::Deny(reasons),

@@ -7,6 +7,7 @@ use cedar_policy::{
     Effect, Policy, PolicyId, PolicySet, Schema, ValidationError, ValidationMode,
     ValidationWarning, Validator,
 };
+use cedar_policy_core::ast::PolicyID;
 use cedar_policy_core::parser::Loc;
 use countersign_policy::{Grant, Problem, Reason, Token, Verdict};
 use engine_shared::did_you_mean;
@@ -19,7 +20,7 @@ use crate::vocabulary;
 const KNOWN: [&str; 6] = ["id", "code", "message", "max_ttl", "restrict", "description"];
 
 /// The annotations of each policy.
-pub struct Annotations(BTreeMap<PolicyId, Annotation>);
+pub struct Annotations(BTreeMap<PolicyID, Annotation>);
 
 struct Annotation {
     /// The reason of a denial, for a `forbid`.
@@ -56,7 +57,7 @@ pub fn parse(
         let id = policy.annotation("id").map_or_else(|| policy.id().clone(), PolicyId::new);
         let place = start(policy.as_ref().loc());
         match annotation(policy, &id) {
-            Ok(annotation) => drop(annotations.insert(id.clone(), annotation)),
+            Ok(annotation) => drop(annotations.insert(PolicyID::from_string(&id), annotation)),
             Err((key, message)) => {
                 let place = of_annotation(policy, key).unwrap_or(place);
                 findings.errors.push(source.at(place, &message));
@@ -169,7 +170,7 @@ fn annotation<'p>(policy: &'p Policy, id: &PolicyId) -> Result<Annotation, (&'p 
 
 impl Annotations {
     /// The reasons of the policies that forbid, in the order of their ids.
-    pub fn reasons<'p>(&self, determining: impl Iterator<Item = &'p PolicyId>) -> Vec<Reason> {
+    pub fn reasons<'p>(&self, determining: impl Iterator<Item = &'p PolicyID>) -> Vec<Reason> {
         let mut ids: Vec<_> = determining.collect();
         ids.sort();
         ids.iter().filter_map(|id| Some(self.0.get(id)?.reason.clone())).collect()
@@ -180,7 +181,7 @@ impl Annotations {
     /// combine in a decision.
     pub fn allow<'p>(
         &self,
-        determining: impl Iterator<Item = &'p PolicyId>,
+        determining: impl Iterator<Item = &'p PolicyID>,
         token: &Token,
     ) -> Verdict {
         let (mut grant, mut permits) = (Grant::new(), false);

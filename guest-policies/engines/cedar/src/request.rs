@@ -1,127 +1,142 @@
 //! Builds the authorization request of a run.
 
-use cedar_policy::{
-    Context, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression, Schema,
-};
-use countersign_policy::{Fact, Run, Token};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-/// The entity types of requests, parsed once.
+use cedar_policy::Schema;
+use cedar_policy_core::ast::{
+    Context, Eid, EntityType, EntityUID, Literal, Name, Request, RestrictedExpr, Value,
+};
+use cedar_policy_core::evaluator::RestrictedEvaluator;
+use cedar_policy_core::extensions::Extensions;
+use cedar_policy_core::validator::ValidatorSchema;
+use countersign_policy::{Fact, Run, Token};
+use engine_shared::claims::Claims;
+
+/// The names in requests, parsed once.
 pub struct Names {
-    workspace: EntityTypeName,
-    definition: EntityTypeName,
-    action: EntityTypeName,
+    workspace: EntityType,
+    definition: EntityType,
+    action: EntityType,
+    datetime: Name,
 }
 
 impl Names {
     pub fn new() -> Result<Self, String> {
-        let name = |text: &str| text.parse().map_err(|_| format!("`{text}` is not a type"));
+        let kind = |text: &str| text.parse().map_err(|_| format!("`{text}` is not a type"));
         Ok(Self {
-            workspace: name("Workspace")?,
-            definition: name("Definition")?,
-            action: name("Action")?,
+            workspace: kind("Workspace")?,
+            definition: kind("Definition")?,
+            action: kind("Action")?,
+            datetime: "datetime".parse().map_err(|_| "`datetime` is not a name")?,
         })
     }
 }
 
-/// The request for a run and a token, checked by a schema if there is one. Making the time takes as long as half of the
-/// others, so it is there where a policy reads it.
+/// The request for a run and a token with these claims, checked by a schema if there is one.
 pub fn of(
     names: &Names,
+    claims: &Claims,
     run: &Run,
     token: &Token,
-    with_time: bool,
     schema: Option<&Schema>,
 ) -> Result<Request, String> {
-    let entity = |kind: &EntityTypeName, id: &str| {
-        EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
+    let entity = |kind: &EntityType, id: &str| {
+        (EntityUID::from_components(kind.clone(), Eid::new(id), None), None)
     };
-    let context = Context::from_pairs([
-        ("run".to_owned(), of_run(run)?),
-        ("token".to_owned(), of_token(token, with_time)?),
-    ]);
+    let context =
+        [("run".into(), of_run(claims, run)?), ("token".into(), of_token(names, claims, token)?)];
     Request::new(
         entity(&names.workspace, &run.building_block.workspace),
         entity(&names.action, run.behavior.as_str()),
         entity(&names.definition, &run.definition.id),
-        context.map_err(|error| error.to_string())?,
-        schema,
+        Context::Value(Arc::new(BTreeMap::from(context))),
+        schema.map(<Schema as AsRef<ValidatorSchema>>::as_ref),
+        Extensions::all_available(),
     )
     .map_err(|error| error.to_string())
 }
 
-fn of_run(run: &Run) -> Result<RestrictedExpression, String> {
-    let block = &run.building_block;
-    let parents: Result<Vec<_>, String> = block
-        .parents
-        .iter()
-        .map(|parent| {
-            record([
-                ("building_block", text(&parent.building_block)),
-                ("definition", text(&parent.definition)),
-            ])
-        })
-        .collect();
-    let optional = |name, value: &Option<String>| value.as_ref().map(|value| (name, text(value)));
-    let building_block = record(
-        [
-            ("id", text(&block.id)),
-            ("workspace", text(&block.workspace)),
-            ("parents", RestrictedExpression::new_set(parents?)),
-        ]
-        .into_iter()
-        .chain(optional("project", &block.project))
-        .chain(optional("platform", &block.platform)),
-    )?;
-    let definition = record([
-        ("id", text(&run.definition.id)),
-        ("workspace", text(&run.definition.workspace)),
-        ("version", number(run.definition.version)?),
-        ("implementation", text(run.definition.implementation.as_str())),
-    ])?;
-    let trigger = run.trigger.as_ref().map(|trigger| {
-        record(
-            [
-                ("author", text(&trigger.author)),
-                ("author_kind", text(trigger.author_kind.as_str())),
-            ]
-            .into_iter()
-            .chain(optional("reason", &trigger.reason)),
-        )
+fn of_run(claims: &Claims, run: &Run) -> Result<Value, String> {
+    // The behavior is the action.
+    let [id, number_, _, building_block, definition, trigger, runner, facts] = claims.run;
+    let trigger = run.trigger.as_ref().filter(|_| trigger).map(|trigger| {
+        record([
+            Some(("author", text(&trigger.author))),
+            Some(("author_kind", text(trigger.author_kind.as_str()))),
+            trigger.reason.as_ref().map(|reason| ("reason", text(reason))),
+        ])
     });
-    let trigger = trigger.transpose()?.map(|trigger| ("trigger", trigger));
-    record(
-        [
-            ("id", text(&run.id)),
-            ("number", number(run.number)?),
-            ("building_block", building_block),
-            ("definition", definition),
-            ("facts", of_facts(&run.facts)?),
-        ]
-        .into_iter()
-        .chain(trigger)
-        .chain(optional("runner", &run.runner)),
-    )
+    Ok(record([
+        id.then(|| ("id", text(&run.id))),
+        number_.then(|| number(run.number)).transpose()?.map(|number| ("number", number)),
+        building_block.then(|| ("building_block", of_building_block(claims, run))),
+        definition
+            .then(|| of_definition(claims, run))
+            .transpose()?
+            .map(|definition| ("definition", definition)),
+        trigger.map(|trigger| ("trigger", trigger)),
+        run.runner.as_ref().filter(|_| runner).map(|runner| ("runner", text(runner))),
+        facts.then(|| ("facts", of_facts(&run.facts))),
+    ]))
 }
 
-fn of_facts(facts: &[Fact]) -> Result<RestrictedExpression, String> {
-    let fact = |fact: &Fact| record([("name", text(&fact.name)), ("value", text(&fact.value))]);
-    let facts: Result<Vec<_>, String> = facts.iter().map(fact).collect();
-    Ok(RestrictedExpression::new_set(facts?))
+fn of_building_block(claims: &Claims, run: &Run) -> Value {
+    let block = &run.building_block;
+    let [id, workspace, project, platform, parents] = claims.building_block;
+    let parent = |parent: &countersign_policy::Parent| {
+        record([
+            Some(("building_block", text(&parent.building_block))),
+            Some(("definition", text(&parent.definition))),
+        ])
+    };
+    record([
+        id.then(|| ("id", text(&block.id))),
+        workspace.then(|| ("workspace", text(&block.workspace))),
+        block.project.as_ref().filter(|_| project).map(|project| ("project", text(project))),
+        block.platform.as_ref().filter(|_| platform).map(|platform| ("platform", text(platform))),
+        parents.then(|| ("parents", Value::set(block.parents.iter().map(parent), None))),
+    ])
 }
 
-fn of_token(token: &Token, with_time: bool) -> Result<RestrictedExpression, String> {
-    let audiences = token.audiences.iter().map(|audience| text(audience));
-    let time = || RestrictedExpression::new_datetime(datetime(token.issued_at));
-    record(
-        [
-            ("subject", text(&token.subject)),
-            ("audiences", RestrictedExpression::new_set(audiences)),
-            ("ttl_seconds", RestrictedExpression::new_long(token.ttl_seconds.into())),
-            ("issued_at", number(token.issued_at)?),
-        ]
-        .into_iter()
-        .chain(with_time.then(|| ("time", time()))),
-    )
+fn of_definition(claims: &Claims, run: &Run) -> Result<Value, String> {
+    let [id, workspace, version, implementation] = claims.definition;
+    let of = &run.definition;
+    Ok(record([
+        id.then(|| ("id", text(&of.id))),
+        workspace.then(|| ("workspace", text(&of.workspace))),
+        version.then(|| number(of.version)).transpose()?.map(|version| ("version", version)),
+        implementation.then(|| ("implementation", text(of.implementation.as_str()))),
+    ]))
+}
+
+fn of_facts(facts: &[Fact]) -> Value {
+    let fact = |fact: &Fact| {
+        record([Some(("name", text(&fact.name))), Some(("value", text(&fact.value)))])
+    };
+    Value::set(facts.iter().map(fact), None)
+}
+
+fn of_token(names: &Names, claims: &Claims, token: &Token) -> Result<Value, String> {
+    let [subject, audiences, ttl_seconds, issued_at, time] = claims.token;
+    let all = || Value::set(token.audiences.iter().map(|audience| text(audience)), None);
+    let time = time.then(|| of_time(names, token.issued_at)).transpose()?;
+    Ok(record([
+        subject.then(|| ("subject", text(&token.subject))),
+        audiences.then(|| ("audiences", all())),
+        ttl_seconds.then(|| ("ttl_seconds", i64::from(token.ttl_seconds).into())),
+        issued_at.then(|| number(token.issued_at)).transpose()?.map(|at| ("issued_at", at)),
+        time.map(|time| ("time", time)),
+    ]))
+}
+
+/// The time as Cedar makes it of a text.
+fn of_time(names: &Names, seconds: u64) -> Result<Value, String> {
+    let text = RestrictedExpr::val(datetime(seconds));
+    let call = RestrictedExpr::call_extension_fn(names.datetime.clone(), [text]);
+    RestrictedEvaluator::new(Extensions::all_available())
+        .interpret(call.as_borrowed())
+        .map_err(|error| error.to_string())
 }
 
 /// A time in seconds since 1970 as Cedar writes it: `2026-09-21T14:13:20Z`.
@@ -141,21 +156,18 @@ fn datetime(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
-fn text(text: &str) -> RestrictedExpression {
-    RestrictedExpression::new_string(text.to_owned())
+fn text(text: &str) -> Value {
+    Value::from(Literal::from(text))
 }
 
 /// The contract's numbers are below 2^53.
-fn number(number: u64) -> Result<RestrictedExpression, String> {
+fn number(number: u64) -> Result<Value, String> {
     let number = i64::try_from(number).map_err(|_| format!("{number} is not a Cedar long"))?;
-    Ok(RestrictedExpression::new_long(number))
+    Ok(number.into())
 }
 
-fn record<'n>(
-    members: impl IntoIterator<Item = (&'n str, RestrictedExpression)>,
-) -> Result<RestrictedExpression, String> {
-    let members = members.into_iter().map(|(name, value)| (name.to_owned(), value));
-    RestrictedExpression::new_record(members).map_err(|error| error.to_string())
+fn record<const N: usize>(members: [Option<(&'static str, Value)>; N]) -> Value {
+    Value::record(members.into_iter().flatten(), None)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use cel::common::types::CelMap;
 use cel::{Context, Env};
 use countersign_policy::{Problem, Run, Token, Verdict, policy, sample, settings};
-use engine_shared::{JsonObject, complete};
+use engine_shared::{JsonObject, complete, stage};
 
 use crate::claims::Claims;
 use crate::document::Wrong;
@@ -63,6 +63,8 @@ fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
         .map_err(of_policy)?;
     let env = Arc::new(env);
     let (run, token) = (complete(), sample::token());
+    // Checking the rules evaluates them.
+    stage::evaluating_sample(&run);
     let claims = Claims { run: &run, token: &token, data: &data };
     let mut context = Context::with_env(Arc::clone(&env));
     context.set_variable_resolver(&claims);
@@ -71,8 +73,10 @@ fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
     let prepared = Prepared { env, source, rules, data };
     // Warms up whatever is lazy, before the snapshot. A rule may fail on a sample and work on real runs.
     for run in [&run, &sample::run()] {
+        stage::evaluating_sample(run);
         let _ = decide(&prepared, run, &token);
     }
+    stage::over();
     Ok(prepared)
 }
 

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 
 use boa_engine::{Context, JsObject, JsValue};
 use countersign_policy::{Problem, Run, Token, Verdict, policy, sample, settings};
-use engine_shared::{JsonObject, samples};
+use engine_shared::{JsonObject, samples, stage};
 
 use crate::modules::Files;
 
@@ -88,10 +88,13 @@ fn warm_up(prepared: &Prepared) {
     };
     limits(WARM_UP_ITERATIONS);
     for run in (0..WARM_UP_ROUNDS).flat_map(|_| samples()) {
+        // A regular expression has no limit but the fuel.
+        stage::evaluating_sample(&run);
         if decide(prepared, &run, &sample::token()).is_err_and(|text| text.contains(LIMIT)) {
             break;
         }
     }
+    stage::over();
     limits(u64::MAX);
 }
 

@@ -16,7 +16,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use countersign_policy::{Problem, Run, Token, Verdict, policy, sample, settings};
-use engine_shared::{JsonObject, samples};
+use engine_shared::{JsonObject, samples, stage};
 use monty_types::MontyObject;
 
 use crate::session::Session;
@@ -69,8 +69,10 @@ fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
     // a sample and work on real runs.
     let token = sample::token();
     for run in samples() {
+        stage::evaluating_sample(&run);
         session.decide_on_sample(claims::of_run(&run), claims::of_token(&token));
     }
+    stage::over();
     Ok(Prepared { session: RefCell::new(session) })
 }
 

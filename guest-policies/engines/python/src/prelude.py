@@ -75,6 +75,8 @@ def __countersign_restrict__(*, max_ttl=None, audiences=None, claims=None):
 def __countersign_deny__(code=None, message=None):
     if type(code) is not str or type(message) is not str:
         raise TypeError(f"deny: expected two texts, a code and a message, found {code!r} and {message!r}")
+    if not 1 <= len(code) <= 64 or code.strip("abcdefghijklmnopqrstuvwxyz0123456789-") != "":
+        raise TypeError(f"deny: expected a code of 1 to 64 lower-case letters, digits and dashes, found {code!r}")
     return __countersign_verdict__("deny", None, None, None, (code, message))
 
 

@@ -14,11 +14,12 @@ use crate::source::{MAIN, Source};
 const PRELUDE: &str = include_str!("prelude.py");
 
 /// The builtins that the prelude reads.
-const OWN_BUILTINS: [&str; 10] = [
+const OWN_BUILTINS: [&str; 11] = [
     "TypeError",
     "dict",
     "frozenset",
     "int",
+    "len",
     "list",
     "set",
     "str",

@@ -16,6 +16,7 @@ mod input;
 mod join;
 mod kinds;
 mod patterns;
+mod reads;
 mod rewrite;
 mod sources;
 mod test_rules;
@@ -27,6 +28,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use countersign_policy::{Problem, Run, Token, Verdict, policy, sample, settings};
+use engine_shared::claims::Claims;
+use engine_shared::stage;
 use regorus::{Engine, Value};
 
 use crate::check::Severity;
@@ -95,6 +98,8 @@ impl countersign_policy::schemars::JsonSchema for Data {
 /// An engine that has parsed the policy and decided once.
 pub struct Prepared {
     engine: RefCell<Engine>,
+    /// The claims that the policy reads.
+    claims: Claims,
     /// The path of the rule that has the values of the policy's rules.
     answer: String,
 }
@@ -152,11 +157,25 @@ fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
         Err(_) if rewritten.is_changed => engine(&sources, &unchanged(&sources), data, heads)?,
         other => other?,
     };
-    let prepared =
-        Prepared { engine: RefCell::new(engine), answer: format!("data.{OWN_PACKAGE}.answer") };
+    // A text that is taken as it is written reads no more than one that was rewritten.
+    let texts = sources.iter().map(|source| source.prepared.text.as_str());
+    let claims = reads::of(texts.chain(rewritten.texts.iter().map(String::as_str))).claims();
+    let answer = format!("data.{OWN_PACKAGE}.answer");
+    let prepared = Prepared { engine: RefCell::new(engine), claims, answer };
     // Warms up whatever the engine does lazily, before the snapshot. The verdict on the sample does not matter.
-    let _ = decide(&prepared, &sample::run(), &sample::token());
+    let run = sample::run();
+    stage::evaluating_sample(&run);
+    let _ = decide(&prepared, &run, &sample::token());
+    stage::over();
+    forget(&mut prepared.engine.borrow_mut());
     Ok(prepared)
+}
+
+/// Drops what an evaluation left: the next one would, each time.
+fn forget(engine: &mut Engine) {
+    engine.set_input(Value::new_object());
+    // It evaluates to a constant, and never fails.
+    let _ = engine.eval_rule(format!("data.{OWN_PACKAGE}.ready"));
 }
 
 /// The texts of sources as they are written.
@@ -239,7 +258,7 @@ fn evaluate(prepared: &Prepared, run: &Run, token: &Token) -> Verdict {
 
 fn decide(prepared: &Prepared, run: &Run, token: &Token) -> Result<Verdict, String> {
     let mut engine = prepared.engine.borrow_mut();
-    engine.set_input(input::of(run, token));
+    engine.set_input(input::of(&prepared.claims, run, token));
     let answer = engine
         .eval_rule(prepared.answer.clone())
         .map_err(|error| one_line(&error.to_string(), &[]))?;

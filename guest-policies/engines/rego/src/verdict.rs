@@ -54,9 +54,18 @@ fn reason(item: &Value) -> Result<Reason, String> {
         }
     }
     match (code, message) {
-        (Some(code), Some(message)) => Ok(Reason::new(code, message.as_ref())),
+        (Some(code), Some(message)) if is_code(&code) => Ok(Reason::new(code, message.as_ref())),
+        (Some(code), Some(_)) => {
+            let expected = "a code of 1 to 64 lower-case letters, digits and dashes";
+            Err(format!("deny: expected {expected}, found {}", short(&Value::String(code.clone()))))
+        }
         _ => Err(wrong()),
     }
+}
+
+fn is_code(code: &str) -> bool {
+    let is_of_code = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+    (1..=64).contains(&code.len()) && code.bytes().all(is_of_code)
 }
 
 /// The grant that the rule `name` has as its value; `None` where it is undefined or `false`.

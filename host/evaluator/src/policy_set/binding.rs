@@ -20,6 +20,7 @@ use crate::request::claims::{Claims, is_reserved_claim};
 use crate::request::identifier::{BindingName, ClaimName};
 use crate::sandbox::code_cache::CodeSlot;
 use crate::sandbox::evaluation_outcome::EvaluationOutcome;
+use crate::sandbox::failure::ConfigureFault;
 use crate::sandbox::fairness::FairShare;
 use crate::sandbox::guest::{Guest, Rejection};
 use crate::sandbox::scheduler::WorkerSlot;
@@ -72,12 +73,17 @@ pub enum BindingError {
         used: Option<ConfigureUsage>,
     },
     /// The policy faulted while it took the settings.
-    #[error("policy `{policy}`: `configure` failed: {fault}")]
+    #[error(
+        "policy `{policy}`: `configure` failed: {fault}{}",
+        .stage.as_ref().map_or_else(String::new, |stage| format!(", {stage}"))
+    )]
     Configure {
         /// The policy's own name.
         policy: String,
         /// The fault.
         fault: Fault,
+        /// What the policy was about, by its own word, where it says so: escaped and cut.
+        stage: Option<String>,
     },
     /// The policy cannot be run with the binding's stack.
     #[error("the policy `{policy}` cannot be prepared: {problem}")]
@@ -101,7 +107,9 @@ impl BindingError {
         let policy = policy.to_owned();
         match error {
             PrepareError::Load(problem) => Self::Policy { policy, problem },
-            PrepareError::Configure(fault) => Self::Configure { policy, fault },
+            PrepareError::Configure(ConfigureFault { fault, stage }) => {
+                Self::Configure { policy, fault, stage }
+            }
             PrepareError::Settings(Rejection { problems, usage }) => Self::Settings {
                 policy,
                 problems: rejection_problems(&problems),

@@ -15,11 +15,11 @@ use super::load_error::LoadError;
 use super::snapshot::State;
 use super::template::{self, Template};
 use crate::contract::Description;
-use crate::decision::fault::Fault;
 use crate::digest::Digest;
 use crate::limits::{ConfigureUsage, Limits};
 use crate::policy_set::settings::Settings;
 use crate::sandbox::code_cache::CodeSlot;
+use crate::sandbox::failure::ConfigureFault;
 use crate::sandbox::guest::{Guest, Placement, Rejection};
 use crate::sandbox::scheduler::WorkerSlot;
 use crate::sandbox::wasmtime_config::{Optimization, stack_of};
@@ -58,7 +58,7 @@ pub(crate) enum PrepareError {
     /// The component cannot be compiled or instantiated.
     Load(LoadError),
     /// The policy faulted while it took the settings.
-    Configure(Fault),
+    Configure(ConfigureFault),
     /// The policy rejects the settings.
     Settings(Rejection),
 }

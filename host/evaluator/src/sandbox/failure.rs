@@ -11,12 +11,29 @@ use crate::text::escape;
 /// The maximum length of a panic message, in bytes; the SDK writes no longer one.
 const MAX_PANIC_BYTES: usize = 1000;
 
-/// The part of a memory that is searched for a panic message: static data lies low.
+/// The part of a memory that is searched for a message: static data lies low.
 const MAX_SEARCHED_BYTES: usize = 2 << 20;
 
 /// The beginning of the SDK's panic report, at an address divisible by 16. A length in 32 bits,
 /// little-endian, follows, and then as many bytes of UTF-8.
 const PANIC_MARK: [u8; 16] = *b"countersign\0pan\x01";
+
+/// The beginning of what an engine says that it is about while it takes settings, in the same form.
+const STAGE_MARK: [u8; 16] = *b"countersign\0now\x01";
+
+/// A fault of `configure`.
+pub(crate) struct ConfigureFault {
+    pub(crate) fault: Fault,
+    /// What the policy was about, by its own word: escaped and cut. It may evaluate samples, of which its author knows
+    /// nothing. A panic has a message of its own.
+    pub(crate) stage: Option<String>,
+}
+
+impl From<Fault> for ConfigureFault {
+    fn from(fault: Fault) -> Self {
+        Self { fault, stage: None }
+    }
+}
 
 /// The fault that ended a guest, or `None` when it returned and its result could not be lifted.
 pub(super) fn fault<'s>(
@@ -69,20 +86,37 @@ pub(super) fn classify_lift_failure(error: &wasmtime::Error, output_bytes: u32) 
 /// the SDK writes the message down and traps, and the host looks for it. Whatever is found is the
 /// guest's text, no more: a policy that forges it describes its own fault.
 fn panic_message(error: &wasmtime::Error, store: StoreContext<'_, Ledger>) -> Option<String> {
-    let dump = error.downcast_ref::<WasmCoreDump>()?;
-    dump.memories().iter().find_map(|memory| panic_message_in(memory, &store))
+    text_after(PANIC_MARK, error, store)
 }
 
-fn panic_message_in(memory: &Memory, store: impl AsContext) -> Option<String> {
+/// What a guest that was ended said that it was about.
+///
+/// As with a panic: it is the guest's text, of its own fault.
+pub(super) fn stage<'s>(
+    error: &wasmtime::Error,
+    store: impl Into<StoreContext<'s, Ledger>>,
+) -> Option<String> {
+    text_after(STAGE_MARK, error, store.into()).map(|text| escape(&text, 256))
+}
+
+/// The text after a mark in the memory of a guest that was ended.
+fn text_after(
+    mark: [u8; 16],
+    error: &wasmtime::Error,
+    store: StoreContext<'_, Ledger>,
+) -> Option<String> {
+    let dump = error.downcast_ref::<WasmCoreDump>()?;
+    dump.memories().iter().find_map(|memory| text_in(mark, memory, &store))
+}
+
+fn text_in(mark: [u8; 16], memory: &Memory, store: impl AsContext) -> Option<String> {
     let data = memory.data(&store);
     let low = data.get(..MAX_SEARCHED_BYTES).unwrap_or(data);
-    low.chunks_exact(16).enumerate().filter(|(_, chunk)| *chunk == PANIC_MARK).find_map(
-        |(index, _)| {
-            let report = data.get(index * 16 + 16..)?;
-            let (length, text) = report.split_first_chunk::<4>()?;
-            let length = u32::from_le_bytes(*length) as usize;
-            let text = text.get(..length.min(MAX_PANIC_BYTES))?;
-            (!text.is_empty()).then(|| String::from_utf8_lossy(text).into_owned())
-        },
-    )
+    low.chunks_exact(16).enumerate().filter(|(_, chunk)| *chunk == mark).find_map(|(index, _)| {
+        let report = data.get(index * 16 + 16..)?;
+        let (length, text) = report.split_first_chunk::<4>()?;
+        let length = u32::from_le_bytes(*length) as usize;
+        let text = text.get(..length.min(MAX_PANIC_BYTES))?;
+        (!text.is_empty()).then(|| String::from_utf8_lossy(text).into_owned())
+    })
 }

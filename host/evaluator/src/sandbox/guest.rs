@@ -13,7 +13,7 @@ use wasmtime::{AsContext, Store, Trap};
 use super::bounds::{MEMORIES_AND_TABLES, TICK};
 use super::code_cache::CodeBytes;
 use super::evaluation_outcome::EvaluationOutcome;
-use super::failure::{classify_lift_failure, fault, fault_of_the_host};
+use super::failure::{ConfigureFault, classify_lift_failure, fault, fault_of_the_host, stage};
 use super::ledger::Ledger;
 use super::lowered::LowerProbe;
 use super::scheduler::WorkerSlot;
@@ -145,7 +145,7 @@ impl Guest {
         &self,
         limits: &Limits,
         settings: &str,
-    ) -> Result<Result<ConfigureUsage, Rejection>, Fault> {
+    ) -> Result<Result<ConfigureUsage, Rejection>, ConfigureFault> {
         let mut sandbox = self.instantiate(limits)?;
         let accepted = sandbox.configure(&self.functions, settings)?;
         let usage = sandbox.usage(limits)?;
@@ -159,7 +159,7 @@ impl Guest {
         &self,
         limits: &Limits,
         settings: &str,
-    ) -> Result<Result<(ConfigureUsage, Result<State, String>), Rejection>, Fault> {
+    ) -> Result<Result<(ConfigureUsage, Result<State, String>), Rejection>, ConfigureFault> {
         let mut sandbox = self.instantiate(limits)?;
         let accepted = sandbox.configure(&self.functions, settings)?;
         let usage = sandbox.usage(limits)?;
@@ -218,7 +218,8 @@ impl Guest {
     ) -> Result<(Verdict, Sandbox), Ended> {
         let mut sandbox = self.instantiate(limits)?;
         if !self.configured {
-            if sandbox.configure(&self.functions, settings)?.is_err() {
+            let configured = sandbox.configure(&self.functions, settings);
+            if configured.map_err(|failed| failed.fault)?.is_err() {
                 return Err(Fault::Configure.into());
             }
             sandbox.configure_fuel = sandbox.usage(limits)?.fuel;
@@ -305,7 +306,7 @@ impl Sandbox {
         &mut self,
         functions: &Functions,
         settings: &str,
-    ) -> Result<Result<(), Vec<Problem>>, Fault> {
+    ) -> Result<Result<(), Vec<Problem>>, ConfigureFault> {
         let function = self
             .typed::<(LowerProbe<'_, &str>,), ConfigureResults>(&functions.configure)
             .map_err(fault_of_the_host)?;
@@ -315,9 +316,12 @@ impl Sandbox {
             .call(&mut self.store, (LowerProbe::new(settings, &lowered),))
             .map(|(problems,)| problems)
             .map_err(|error| match self.fault(&error) {
-                Some(fault) => fault,
-                None if lowered.load(Ordering::Relaxed) => Fault::BadOutput,
-                None => Fault::allocator(),
+                Some(fault @ Fault::Panic { .. }) => fault.into(),
+                Some(fault) => {
+                    ConfigureFault { fault, stage: stage(&error, self.store.as_context()) }
+                }
+                None if lowered.load(Ordering::Relaxed) => Fault::BadOutput.into(),
+                None => Fault::allocator().into(),
             })
     }
 
