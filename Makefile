@@ -44,7 +44,7 @@ measure = mkdir -p target; (RUNS=$(RUNS); export RUNS; $(2)) > target/$(1).md; f
 kept = kind=$$(sed -n '1s/^[0-9]* × //; 1s/),.*//p' target/$(1).md | tr A-Z a-z | tr -cs 'a-z0-9\n' -); \
 	cp target/$(1).md benches/figures/$(1)-$$kind.md
 
-.PHONY: help demo serve install test e2e analysis replicas languages image chart deploy-check lint lint-engines unit doc policies engines toolchain golden deny clean trust-corpus registry publish protos console upgrade custody package package-check crates
+.PHONY: help demo serve install test e2e analysis replicas languages image chart deploy-check lint lint-engines unit doc policies engines toolchain golden deny clean trust-corpus registry publish protos console upgrade custody package package-check crates test262 reproducible
 .PHONY: fuzz corpus bench bench-build bench-check bench-compiling bench-custody bench-decisions bench-export bench-flood bench-hostile bench-impact bench-languages bench-replicas bench-threads bench-tokens flame-graph kills schemathesis bench-signer bench-console
 
 help: ## List the targets
@@ -117,14 +117,22 @@ analysis: toolchain ## Read an export of decisions with DuckDB, pyarrow and pyic
 	@sh e2e/analysis/readers.sh
 	COUNTERSIGN_ANALYSIS=$(CURDIR)/target/analysis $(CARGO) test $(CARGO_FLAGS) --workspace --test analysis --test traces -- --include-ignored
 
-languages: toolchain engines lint-engines ## Create, build and test a policy in each language, with its own tools; compare the engines with the libraries that they are made of, with node and with CPython (needs python3 with venv, and Node 20 or newer)
+languages: toolchain engines lint-engines ## Create, build and test a policy in each language, with its own tools; compare the engines with the libraries that they are made of, with node, CPython and cel-js (needs python3 with venv, and npm with Node 20 or newer)
+	@sh e2e/cel.sh
 	@echo "== languages"
-	$(CARGO) test $(CARGO_FLAGS) --workspace --test engines --test schema -- --include-ignored
+	COUNTERSIGN_CEL=$(CURDIR)/target/e2e/cel $(CARGO) test $(CARGO_FLAGS) --workspace --test engines --test schema -- --include-ignored
 	@# Tests one after the other use one processor, so these go beside each other; what the first say comes last.
 	@$(CARGO) test $(CARGO_FLAGS) --workspace --test cookbook --test language_tools --test registry_texts -- --include-ignored \
 		> $(TARGET)/languages-beside.log 2>&1 & beside=$$!; failed=0; \
 	$(CARGO) test $(CARGO_FLAGS) --workspace --test languages -- --include-ignored --nocapture --test-threads 1 || failed=$$?; \
 	wait $$beside || failed=$$?; cat $(TARGET)/languages-beside.log; exit $$failed
+
+test262: toolchain engines ## Run the part of test262 that policies use, from a folder that has it (TEST262), and compare what fails with what is expected
+	@[ -n "$(TEST262)" ] || { echo "name a folder with test262, of github.com/tc39/test262: make test262 TEST262=FOLDER" >&2; exit 1; }
+	TEST262="$(abspath $(TEST262))" $(CARGO) test $(CARGO_FLAGS) --workspace --test test262 -- --include-ignored --nocapture
+
+reproducible: toolchain engines ## Build the engines once more, from a copy of the sources in another folder, and compare the bytes (many minutes)
+	@sh .ci/reproducible
 
 doc: toolchain
 	@echo "== documentation"

@@ -45,6 +45,8 @@ pub enum Answer {
     /// Permits a run of which the condition with this name in the table of the contract is true, and denies every other
     /// one.
     Sees(String),
+    /// Decides by the rules that tests compare languages by, for these workspaces.
+    Rules(Vec<String>),
     /// Abstains.
     Abstain,
     /// Denies, with the number of evaluations of this instance as the message.
@@ -68,6 +70,7 @@ pub enum Answer {
     Recurse,
 }
 
+mod rules;
 mod sees;
 
 policy!(Settings, evaluate);
@@ -97,6 +100,7 @@ fn evaluate(settings: &Settings, run: &Run, token: &Token) -> Verdict {
             true => Verdict::permit(),
             false => Verdict::deny("no", "not seen"),
         },
+        Answer::Rules(also) => rules::decide(also, run, token),
         Answer::Abstain => Verdict::abstain(),
         Answer::Count => Verdict::deny("count", evaluations.to_string()),
         Answer::Echo => Verdict::deny("echo", format!("{run:?} {token:?}")),

@@ -46,6 +46,16 @@ pub(crate) fn sees(name: &str, run: &Run, token: &Token) -> bool {
         "a fact by its name" => fact("cost-centre") == Some("4711") && fact("note") == Some(""),
         "no fact that is not there" => fact("constructor").is_none(),
         "no trigger" => run.trigger.is_none(),
+        "an optional field within one" => {
+            run.trigger.as_ref().and_then(|trigger| trigger.reason.as_ref()).is_none()
+        }
+        "arithmetic of whole numbers beyond 2^53" => {
+            run.number + 2 == LARGEST + 2 && run.number + 2 != LARGEST + 1
+        }
+        "texts that are compared by code points, and not by case" => run
+            .trigger
+            .as_ref()
+            .is_some_and(|trigger| trigger.author != "A \"B\" Ä" && trigger.author.contains('ä')),
         "no project, platform, runner, parents or facts" => {
             block.project.is_none()
                 && block.platform.is_none()

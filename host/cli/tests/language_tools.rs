@@ -161,3 +161,18 @@ fn cases_change_a_part_of_the_settings() {
         }
     }
 }
+
+/// The same files in another folder, built by another process: the same component, and the same settings.
+#[test]
+#[ignore = "needs the engines: `make languages`"]
+fn two_builds_of_one_source_are_the_same_bytes() {
+    for language in ["rego", "cedar", "cel", "javascript", "typescript", "python"] {
+        let (one, another) = (folder(), folder());
+        let built = [one.path(), &another.path().join("deeper")].map(|parent| {
+            fs::create_dir_all(parent).unwrap();
+            let policy = new(parent, language);
+            ["policy.wasm", "settings.json"].map(|name| fs::read(policy.join(name)).unwrap())
+        });
+        assert!(built[0] == built[1], "{language}");
+    }
+}

@@ -184,10 +184,11 @@ fn a_policy_in_cpython() {
         .replace("return permit(", "return restrict(");
     rebuilt(&policy, "policy.py", &restricting);
     assert_eq!(found(&policy), "restrict = { max-ttl = 7200, audiences = [] }");
-    // Members of enumerations are the contract's words.
+    // Members of enumerations are the contract's words, and facts are found by their names.
     let words = wide.replacen(
         "return permit(max_ttl=90000, audiences=[\"a\"])",
-        "return permit() if run.behavior == \"apply\" and str(run.behavior) in [\"apply\"] else None",
+        "return permit() if run.behavior == \"apply\" and str(run.behavior) in [\"apply\"] and run.facts == {} \
+         and run.facts.get(\"ticket\") is None else None",
         1,
     );
     rebuilt(&policy, "policy.py", &words);
@@ -217,6 +218,14 @@ fn a_policy_in_cpython() {
 fn a_policy_in_rust() {
     let parent = folder();
     let policy = from_nothing(parent.path(), "rust");
+    // The same files in another folder are the same component.
+    let another = parent.path().join("another");
+    fs::create_dir(&another).unwrap();
+    assert_eq!(countersign(&another, "policy new a-rust --lang rust").status, 0);
+    let another = another.join("a-rust");
+    assert_eq!(countersign(&another, "policy build").status, 0);
+    let built = |policy: &Path| fs::read(policy.join("policy.wasm")).unwrap();
+    assert!(built(&policy) == built(&another));
     // A setting is in the schema of the component without a word from its author.
     let source = policy.join("src/lib.rs");
     let text = fs::read_to_string(&source).unwrap();

@@ -15,7 +15,7 @@ use crate::{RUN, bind, claims_of, component, unoptimised};
 const TABLE: &str = include_str!("contract.toml");
 
 /// The languages of the table.
-const LANGUAGES: [&str; 6] = ["rego", "cedar", "cel", "javascript", "python", "rust"];
+const LANGUAGES: [&str; 7] = ["rego", "cedar", "cel", "javascript", "typescript", "python", "rust"];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,6 +29,8 @@ struct Condition {
     name: String,
     #[serde(default)]
     bare: bool,
+    #[serde(default)]
+    without: BTreeMap<String, String>,
     #[serde(flatten)]
     texts: BTreeMap<String, String>,
 }
@@ -36,6 +38,8 @@ struct Condition {
 #[derive(Deserialize)]
 struct Answer {
     name: String,
+    #[serde(default)]
+    bare: bool,
     expect: Value,
     #[serde(default)]
     without: BTreeMap<String, String>,
@@ -44,7 +48,24 @@ struct Answer {
 }
 
 fn table() -> Table {
-    toml::from_str(TABLE).unwrap()
+    let mut table: Table = toml::from_str(TABLE).unwrap();
+    let sees = table.sees.iter_mut().map(|case| (&mut case.texts, &mut case.without));
+    let gives = table.gives.iter_mut().map(|case| (&mut case.texts, &mut case.without));
+    for (texts, without) in sees.chain(gives) {
+        for of_language in [texts, without] {
+            if let Some(text) = of_language.get("javascript").cloned() {
+                of_language.entry("typescript".to_owned()).or_insert(text);
+            }
+        }
+    }
+    table
+}
+
+/// The settings of the policy itself, or its data: as a text, for numbers that JSON of other programs does not keep.
+fn own_settings() -> Value {
+    let text = r#"{"exact": 9007199254740993, "big": 18446744073709551615, "low": -9223372036854775808, "small": 7, "half": 0.5,
+        "yes": true, "none": null, "__proto__": {"admin": true}, "constructor": "text"}"#;
+    serde_json::from_str(text).unwrap()
 }
 
 /// The run with everything that one can have, or the one with nothing that one can lack.
@@ -100,7 +121,7 @@ fn seeing(language: &str, condition: &str) -> Value {
                  deny: [{{code: no, message: not seen, when: \"!variables.seen\"}}]"
             ),
         ),
-        "javascript" => {
+        "javascript" | "typescript" => {
             giving(language, &format!("return {condition} ? permit() : deny('no', 'not seen');"))
         }
         "python" => {
@@ -113,17 +134,24 @@ fn seeing(language: &str, condition: &str) -> Value {
 /// The settings of a policy with these rules, or of one whose `evaluate` is this.
 fn giving(language: &str, text: &str) -> Value {
     match language {
-        "rego" => json!({"policy": format!("package countersign\n{text}")}),
+        "rego" => {
+            json!({"policy": format!("package countersign\n{text}"), "data": own_settings()})
+        }
         "cedar" => {
             // The table expects an abstention where no policy applies.
             json!({"policies": text, "default-verdict": "abstain"})
         }
-        "cel" => json!({"policy": text}),
-        "javascript" => json!({"files": {"policy.js": format!(
+        "cel" => json!({"policy": text, "data": own_settings()}),
+        "javascript" => json!({"settings": own_settings(), "files": {"policy.js": format!(
             "import {{ abstain, deny, permit, restrict }} from 'countersign';\n\
              export function evaluate(settings, run, token) {{ {text} }}\n"
         )}}),
-        "python" => json!({"files": {"policy.py": format!(
+        "typescript" => json!({"settings": own_settings(), "files": {"policy.ts": format!(
+            "import {{ abstain, deny, permit, restrict, type Run, type Token, type Verdict }} from 'countersign';\n\
+             interface Settings {{ readonly exact: bigint }}\n\
+             export function evaluate(settings: Settings, run: Run, token: Token): Verdict {{ {text} }}\n"
+        )}}),
+        "python" => json!({"settings": own_settings(), "files": {"policy.py": format!(
             "from countersign import abstain, deny, permit, restrict\n\n\n\
              def evaluate(settings, run, token):\n    {}\n",
             text.trim_start()
@@ -137,7 +165,7 @@ fn policy(language: &str) -> Arc<Policy> {
         "rego" => EngineName::Rego,
         "cedar" => EngineName::Cedar,
         "cel" => EngineName::Cel,
-        "javascript" => EngineName::Javascript,
+        "javascript" | "typescript" => EngineName::Javascript,
         "python" => EngineName::Python,
         "rust" => return unoptimised(SCRIPTED),
         other => panic!("{other}"),
@@ -161,7 +189,10 @@ fn every_language_sees_and_says_the_same() {
     let Table { sees, gives } = table();
     for language in LANGUAGES {
         let policy = policy(language);
-        for Condition { name, bare, texts } in &sees {
+        for Condition { name, bare, without, texts } in &sees {
+            if without.contains_key(language) {
+                continue;
+            }
             let settings = match language {
                 "rust" => json!({"answer": {"sees": name}}),
                 _ => seeing(language, &texts[language]),
@@ -174,7 +205,7 @@ fn every_language_sees_and_says_the_same() {
             });
             check(language, &policy, &settings, *bare, &expected);
         }
-        for Answer { name, expect, without, texts } in &gives {
+        for Answer { name, bare, expect, without, texts } in &gives {
             let settings = match (language, texts.get(language)) {
                 _ if without.contains_key(language) => continue,
                 ("rust", Some(text)) => {
@@ -183,7 +214,7 @@ fn every_language_sees_and_says_the_same() {
                 (_, Some(text)) => giving(language, text),
                 (_, None) => panic!("{name}: {language} is missing, without a reason"),
             };
-            check(language, &policy, &settings, false, expect);
+            check(language, &policy, &settings, *bare, expect);
         }
     }
 }
@@ -193,10 +224,12 @@ fn every_language_sees_and_says_the_same() {
 fn the_table_is_whole() {
     let Table { sees, gives } = table();
     let languages = BTreeSet::from(LANGUAGES);
-    for Condition { name, texts, .. } in &sees {
-        let mut found: BTreeSet<_> = texts.keys().map(String::as_str).collect();
-        found.insert("rust");
-        assert_eq!(found, languages, "{name}");
+    for Condition { name, without, texts, .. } in &sees {
+        let mut found: Vec<_> = texts.keys().chain(without.keys()).map(String::as_str).collect();
+        // The conditions of Rust are in a component of its own, by their names.
+        found.extend((!without.contains_key("rust")).then_some("rust"));
+        assert_eq!(found.len(), languages.len(), "{name}: each once");
+        assert_eq!(BTreeSet::from_iter(found), languages, "{name}");
     }
     for Answer { name, without, texts, .. } in &gives {
         let found: Vec<_> = texts.keys().chain(without.keys()).map(String::as_str).collect();

@@ -61,13 +61,21 @@ fn unoptimised(component: &[u8]) -> Arc<Policy> {
 }
 
 fn bind(policy: &Arc<Policy>, settings: &Value) -> Result<PolicySet, BindingError> {
+    bind_within(policy, settings, LIMITS)
+}
+
+fn bind_within(
+    policy: &Arc<Policy>,
+    settings: &Value,
+    limits: Limits,
+) -> Result<PolicySet, BindingError> {
     let config = BindingConfig {
         name: "engine".parse().unwrap(),
         settings: Settings::from_json(&settings.to_string()).unwrap(),
         scope: Scope::All,
         mode: Mode::Enforce,
         may_permit: true,
-        limits: LIMITS,
+        limits,
         claims: vec!["team".parse().unwrap()],
     };
     Ok(PolicySet::new(vec![Binding::prepare(Arc::clone(policy), config)?]).unwrap())

@@ -1,5 +1,7 @@
-"""Decides by a policy in Python in CPython itself: one run a line, one answer a line. The argument is the policy's file."""
+"""Decides by a policy in Python in CPython itself: one run a line, one answer a line. The arguments are the policy's file and
+its settings."""
 
+import inspect
 import json
 import sys
 import types
@@ -17,6 +19,7 @@ countersign.permit = grant("permit")
 countersign.restrict = grant("restrict")
 countersign.deny = lambda code, message: [f"{code} {message}"]
 countersign.abstain = lambda: "abstain"
+countersign.Problem = countersign.Run = countersign.Token = countersign.Verdict = object
 sys.modules["countersign"] = countersign
 
 policy = types.ModuleType("policy")
@@ -24,6 +27,10 @@ policy = types.ModuleType("policy")
 sys.modules["policy"] = policy
 with open(sys.argv[1], encoding="utf-8") as file:
     exec(compile(file.read(), "policy.py", "exec"), policy.__dict__)
+
+SETTINGS = json.loads(sys.argv[2])
+# By their names, in any order.
+PARAMETERS = list(inspect.signature(policy.evaluate).parameters)
 
 OPTIONAL = {"run": ("trigger", "runner"), "building_block": ("project", "platform"), "trigger": ("reason",)}
 
@@ -42,7 +49,8 @@ for line in sys.stdin:
     asked = json.loads(line)
     token = asked["token"]
     try:
-        answer = policy.evaluate({}, seen(asked["run"], "run"), seen(token))
+        given = {"settings": SETTINGS, "run": seen(asked["run"], "run"), "token": seen(token)}
+        answer = policy.evaluate(**{name: given[name] for name in PARAMETERS})
     except Exception:
         answer = "fault"
     if isinstance(answer, dict):

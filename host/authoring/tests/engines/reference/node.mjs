@@ -1,11 +1,12 @@
-// Decides by a policy in JavaScript in node itself: one run a line, one answer a line. The argument is a folder with
-// policy.js, in which the module `countersign` is put.
+// Decides by a policy in JavaScript in node itself: one run a line, one answer a line. The arguments are a folder
+// with policy.js, in which the module `countersign` is put, and the policy's settings.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
 
 const folder = process.argv[2];
+const settings = JSON.parse(process.argv[3]);
 const here = join(folder, 'node_modules', 'countersign');
 mkdirSync(here, { recursive: true });
 writeFileSync(join(folder, 'package.json'), '{"type": "module"}');
@@ -40,7 +41,7 @@ const seen = (value) => {
 function answer({ run, token }) {
   let found;
   try {
-    found = evaluate({}, seen(run), seen(token));
+    found = evaluate(settings, seen(run), seen(token));
   } catch {
     return 'fault';
   }
