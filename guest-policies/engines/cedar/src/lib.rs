@@ -6,6 +6,8 @@
 //! no policy applies Cedar denies, and so does this component, unless the settings name another default verdict.
 
 mod entities;
+mod format;
+mod local;
 mod policies;
 mod reads;
 mod request;
@@ -14,12 +16,12 @@ mod vocabulary;
 
 use cedar_policy::{Entities, PolicySet, Schema};
 use cedar_policy_core::authorizer::{Authorizer, Decision};
-use countersign_policy::{Grant, Problem, Run, Token, Verdict, policy, sample, settings};
-use engine_shared::claims::{Claims, Paths};
+use countersign_policy::{Fact, Grant, Problem, Run, Token, Verdict, policy, sample, settings};
 use engine_shared::{samples, stage};
 use miette::Diagnostic;
 
 use crate::policies::Annotations;
+use crate::request::Parts;
 
 /// The schema of requests, where the settings have no other.
 const SCHEMA: &str = include_str!("schema.cedarschema");
@@ -42,6 +44,16 @@ pub struct Settings {
     /// Takes no policy that has a warning, and says which: `policy build` asks so.
     #[serde(default)]
     warnings: bool,
+    /// A question of a tool: the policies are not taken, and the problems are the answer.
+    #[serde(default)]
+    ask: Option<Question>,
+}
+
+/// A question about policies. Only so many problems are passed on, so it says with which answer to begin, from 0 on.
+#[settings]
+pub struct Question {
+    /// The text of the policies, formatted: parts of its bytes in hexadecimal digits.
+    format: u32,
 }
 
 /// The verdict where no policy applies.
@@ -89,17 +101,21 @@ pub struct Prepared {
     annotations: Annotations,
     entities: Entities,
     names: request::Names,
-    /// The claims that policies read.
-    claims: Claims,
+    /// The parts of requests that policies read.
+    parts: Parts,
     default_verdict: DefaultVerdict,
 }
 
 policy!(Settings, prepare, Prepared, evaluate);
 
 fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
+    if let Some(question) = settings.ask {
+        return Err(format::answers(&settings.policies, question.format));
+    }
     let schema_text = settings.schema.as_deref().unwrap_or(SCHEMA);
     let source = source::SCHEMA.of(schema_text);
-    let schema = match Schema::from_cedarschema_str(schema_text) {
+    let zones = local::zones(&settings.policies, schema_text);
+    let schema = match Schema::from_cedarschema_str(&local::schema(schema_text, &zones)) {
         Ok((schema, warnings)) => {
             let warnings: Vec<_> = warnings.collect();
             match source.all(warnings.iter().map(|warning| warning as &dyn Diagnostic)) {
@@ -124,34 +140,18 @@ fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
     }
     let names = request::Names::new()
         .map_err(|error| vec![Problem { pointer: String::new(), message: error }])?;
-    // A schema that lacks an attribute which requests may have, or has it of another type, is an error now and not a fault
-    // at the first such run. No request has other attributes or types than these have, so that none is checked again.
-    let fits = |has_time| {
-        let mut all = Paths::default();
-        all.add(Vec::new());
-        let claims = with_time(all.claims(), has_time);
-        samples().into_iter().try_for_each(|run| {
-            request::of(&names, &claims, &run, &sample::token(), Some(&schema)).map(drop)
-        })
-    };
-    // A schema of the author's own may lack the time, so that no policy can read it, or demand it.
-    let has_time = match fits(true) {
-        Ok(()) => true,
-        Err(_) => {
-            fits(false).map_err(|message| vec![source.whole(&unfit(&message))])?;
-            false
-        }
-    };
+    let fits = fitting(&names, &schema, &zones);
+    let fits = fits.map_err(|message| vec![source.whole(&unfit(&message))])?;
     let conditions: Vec<_> =
         policies.policies().map(|policy| policy.as_ref().condition()).collect();
-    let claims = with_time(reads::of(&conditions).claims(), has_time);
+    let parts = fits.read(&reads::of(&conditions));
     let prepared = Prepared {
         authorizer: Authorizer::new(),
         policies,
         annotations,
         entities,
         names,
-        claims,
+        parts,
         default_verdict: settings.default_verdict,
     };
     // Warms up whatever Cedar does lazily, before the snapshot. A policy may fail on the sample and work on real runs.
@@ -162,11 +162,37 @@ fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
     Ok(prepared)
 }
 
-/// The claims, without the time unless the schema has it.
-fn with_time(mut claims: Claims, has_time: bool) -> Claims {
-    let [.., time] = &mut claims.token;
-    *time &= has_time;
-    claims
+/// Finds the parts of requests that fit a schema: one of the author's own may be older than what is made of claims, so that no
+/// policy can read it, or demand it.
+///
+/// # Errors
+/// A schema that lacks an attribute which requests may have, or has it of another type, is an error now and not a fault at
+/// the first such run. No request has other attributes or types than these have, so that none is checked again.
+fn fitting(names: &request::Names, schema: &Schema, zones: &[String]) -> Result<Parts, String> {
+    let fits = |parts: &Parts| {
+        samples().into_iter().try_for_each(|mut run| {
+            let version = Fact { name: "opentofu-version".to_owned(), value: "1.8.2".to_owned() };
+            run.facts.push(version);
+            request::of(names, parts, &run, &sample::token(), Some(schema)).map(drop)
+        })
+    };
+    let local = || Some(zones.to_vec());
+    for (time, local, version) in [
+        (true, local(), true),
+        (true, local(), false),
+        (true, None, true),
+        (true, None, false),
+        (false, local(), true),
+        (false, local(), false),
+        (false, None, true),
+    ] {
+        let parts = Parts::all(time, local, version);
+        if fits(&parts).is_ok() {
+            return Ok(parts);
+        }
+    }
+    let parts = Parts::all(false, None, false);
+    fits(&parts).map(|()| parts)
 }
 
 /// The reason that requests do not fit a schema. Cedar says it with a whole request.
@@ -189,7 +215,7 @@ fn evaluate(prepared: &Prepared, run: &Run, token: &Token) -> Verdict {
 }
 
 fn decide(prepared: &Prepared, run: &Run, token: &Token) -> Result<Verdict, String> {
-    let request = request::of(&prepared.names, &prepared.claims, run, token, None)?;
+    let request = request::of(&prepared.names, &prepared.parts, run, token, None)?;
     let response = prepared.authorizer.is_authorized(
         request,
         prepared.policies.as_ref(),

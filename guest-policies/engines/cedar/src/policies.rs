@@ -14,7 +14,7 @@ use engine_shared::did_you_mean;
 use miette::Diagnostic;
 
 use crate::source::{self, POLICIES};
-use crate::vocabulary;
+use crate::{local, vocabulary};
 
 /// The annotations that a policy may have. Any other is likely to be a misspelt one, which would narrow nothing.
 const KNOWN: [&str; 6] = ["id", "code", "message", "max_ttl", "restrict", "description"];
@@ -96,7 +96,9 @@ pub fn parse(
         .extend(source.all(told.into_iter().map(|warning| warning as &dyn Diagnostic)));
     findings.errors.extend(source.all(wrong.map(|warning| warning as &dyn Diagnostic)));
     for policy in policies.policies() {
-        let never = vocabulary::check(&policy.as_ref().condition());
+        let condition = policy.as_ref().condition();
+        let mut never = vocabulary::check(&condition);
+        never.extend(local::unknown(&condition));
         findings.errors.extend(never.iter().map(|(offset, message)| {
             source.at(*offset, &format!("for policy `{}`, {message}", policy.id()))
         }));

@@ -11,7 +11,8 @@ use cedar_policy_core::evaluator::RestrictedEvaluator;
 use cedar_policy_core::extensions::Extensions;
 use cedar_policy_core::validator::ValidatorSchema;
 use countersign_policy::{Fact, Run, Token};
-use engine_shared::claims::Claims;
+use engine_shared::claims::{Claims, Paths};
+use engine_shared::local_time;
 
 /// The names in requests, parsed once.
 pub struct Names {
@@ -33,10 +34,48 @@ impl Names {
     }
 }
 
-/// The request for a run and a token with these claims, checked by a schema if there is one.
+/// What requests have: claims, and what is made of them.
+#[derive(Clone)]
+pub struct Parts {
+    /// The claims, and the time of issue as a `datetime`. To make that takes as long as half of the claims.
+    pub claims: Claims,
+    /// The time of issue by the clocks of these zones.
+    pub local: Option<Vec<String>>,
+    /// The version of OpenTofu, by its numbers.
+    pub version: bool,
+}
+
+impl Parts {
+    /// All claims, and some of what is made of them.
+    pub fn all(time: bool, local: Option<Vec<String>>, version: bool) -> Self {
+        let mut all = Paths::default();
+        all.add(Vec::new());
+        let mut claims = all.claims();
+        let [.., has_time] = &mut claims.token;
+        *has_time = time;
+        Self { claims, local, version }
+    }
+
+    /// Those of these parts that are read.
+    pub fn read(self, paths: &Paths) -> Self {
+        let mut claims = paths.claims();
+        let ([.., has_time], [.., fits]) = (&mut claims.token, self.claims.token);
+        *has_time &= fits;
+        Self {
+            claims,
+            local: self.local.filter(|_| paths.read(&["token", "local"])),
+            version: self.version && paths.read(&["run", "opentofu_version"]),
+        }
+    }
+}
+
+/// The fact that has the version of OpenTofu.
+const OPENTOFU: &str = "opentofu-version";
+
+/// The request for a run and a token with these parts, checked by a schema if there is one.
 pub fn of(
     names: &Names,
-    claims: &Claims,
+    parts: &Parts,
     run: &Run,
     token: &Token,
     schema: Option<&Schema>,
@@ -45,7 +84,7 @@ pub fn of(
         (EntityUID::from_components(kind.clone(), Eid::new(id), None), None)
     };
     let context =
-        [("run".into(), of_run(claims, run)?), ("token".into(), of_token(names, claims, token)?)];
+        [("run".into(), of_run(parts, run)?), ("token".into(), of_token(names, parts, token)?)];
     Request::new(
         entity(&names.workspace, &run.building_block.workspace),
         entity(&names.action, run.behavior.as_str()),
@@ -57,7 +96,8 @@ pub fn of(
     .map_err(|error| error.to_string())
 }
 
-fn of_run(claims: &Claims, run: &Run) -> Result<Value, String> {
+fn of_run(parts: &Parts, run: &Run) -> Result<Value, String> {
+    let claims = &parts.claims;
     // The behavior is the action.
     let [id, number_, _, building_block, definition, trigger, runner, facts] = claims.run;
     let trigger = run.trigger.as_ref().filter(|_| trigger).map(|trigger| {
@@ -78,6 +118,11 @@ fn of_run(claims: &Claims, run: &Run) -> Result<Value, String> {
         trigger.map(|trigger| ("trigger", trigger)),
         run.runner.as_ref().filter(|_| runner).map(|runner| ("runner", text(runner))),
         facts.then(|| ("facts", of_facts(&run.facts))),
+        parts
+            .version
+            .then(|| of_version(&run.facts))
+            .flatten()
+            .map(|version| ("opentofu_version", version)),
     ]))
 }
 
@@ -117,8 +162,34 @@ fn of_facts(facts: &[Fact]) -> Value {
     Value::set(facts.iter().map(fact), None)
 }
 
-fn of_token(names: &Names, claims: &Claims, token: &Token) -> Result<Value, String> {
-    let [subject, audiences, ttl_seconds, issued_at, time] = claims.token;
+/// The version of OpenTofu, if the fact is there and is one.
+fn of_version(facts: &[Fact]) -> Option<Value> {
+    let fact = facts.iter().find(|fact| fact.name == OPENTOFU)?;
+    let [major, minor, patch] = version(&fact.value)?;
+    Some(record([
+        Some(("major", major.into())),
+        Some(("minor", minor.into())),
+        Some(("patch", patch.into())),
+    ]))
+}
+
+/// The numbers of `1.8`, `1.8.2` or `v1.8.2`. A constraint and a release before another are none.
+fn version(text: &str) -> Option<[i64; 3]> {
+    let number = |text: &str| {
+        let is_number = (1..=9).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_digit())
+            && (text.len() == 1 || !text.starts_with('0'));
+        is_number.then(|| text.parse().ok()).flatten()
+    };
+    let mut parts = text.strip_prefix('v').unwrap_or(text).split('.');
+    let (major, minor) = (number(parts.next()?)?, number(parts.next()?)?);
+    let patch = parts.next().map_or(Some(0), number)?;
+    parts.next().is_none().then_some([major, minor, patch])
+}
+
+fn of_token(names: &Names, parts: &Parts, token: &Token) -> Result<Value, String> {
+    let [subject, audiences, ttl_seconds, issued_at, time] = parts.claims.token;
+    let local = parts.local.as_deref().map(|zones| of_local(zones, token.issued_at));
     let all = || Value::set(token.audiences.iter().map(|audience| text(audience)), None);
     let time = time.then(|| of_time(names, token.issued_at)).transpose()?;
     Ok(record([
@@ -127,7 +198,28 @@ fn of_token(names: &Names, claims: &Claims, token: &Token) -> Result<Value, Stri
         ttl_seconds.then(|| ("ttl_seconds", i64::from(token.ttl_seconds).into())),
         issued_at.then(|| number(token.issued_at)).transpose()?.map(|at| ("issued_at", at)),
         time.map(|time| ("time", time)),
+        local.transpose()?.map(|local| ("local", local)),
     ]))
+}
+
+/// A time by the clocks of zones, in a record that has each by its name.
+fn of_local(zones: &[String], at: u64) -> Result<Value, String> {
+    let at = i64::try_from(at).map_err(|_| format!("{at} is not a Cedar long"))?;
+    let mut records = Vec::new();
+    for zone in zones {
+        let local = local_time(zone, at)?;
+        let time = record([
+            Some(("year", local.year.into())),
+            Some(("month", local.month.into())),
+            Some(("day", local.day.into())),
+            Some(("weekday", local.weekday.into())),
+            Some(("hour", local.hour.into())),
+            Some(("minute", local.minute.into())),
+            Some(("second", local.second.into())),
+        ]);
+        records.push((zone.as_str(), time));
+    }
+    Ok(Value::record(records, None))
 }
 
 /// The time as Cedar makes it of a text.
@@ -173,6 +265,28 @@ fn record<const N: usize>(members: [Option<(&'static str, Value)>; N]) -> Value 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_version_has_two_numbers_or_three() {
+        for (text, expected) in [
+            ("1.8", Some([1, 8, 0])),
+            ("1.10.2", Some([1, 10, 2])),
+            ("0.15.0", Some([0, 15, 0])),
+            ("1", None),
+            ("1.8.", None),
+            ("1.8.0.1", None),
+            ("v1.8.0", Some([1, 8, 0])),
+            ("vv1.8", None),
+            ("1.08", None),
+            (">= 1.8", None),
+            ("1.9.0-rc1", None),
+            ("1.+8", None),
+            ("1.9999999999", None),
+            ("", None),
+        ] {
+            assert_eq!(version(text), expected, "{text}");
+        }
+    }
 
     #[test]
     fn times_are_those_of_the_calendar() {

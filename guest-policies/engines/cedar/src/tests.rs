@@ -40,6 +40,65 @@ fn a_permit_that_does_not_restrict_has_to_apply() {
     }
 }
 
+/// The two nights of a year, with the built-in schema, with one that has the zone, and with one that knows of none.
+#[test]
+fn times_are_those_of_the_zones_that_policies_name() {
+    let own =
+        SCHEMA.replace("local: {}", "local: { \"Europe/Berlin\": LocalTime, UTC: LocalTime }");
+    let older = SCHEMA.replace("    local: {},\n", "");
+    for (at, expected) in [
+        (
+            1_806_195_599,
+            "year == 2027 && X.month == 3 && X.day == 28 && X.hour == 1 && X.minute == 59",
+        ),
+        (1_806_195_600, "weekday == 7 && X.hour == 3 && X.minute == 0 && X.second == 0"),
+        (1_824_944_399, "month == 10 && X.hour == 2 && X.minute == 59 && X.second == 59"),
+        (1_824_944_400, "weekday == 7 && X.hour == 2 && X.minute == 0"),
+    ] {
+        let local = "context.token.local[\"Europe/Berlin\"]";
+        let condition = format!("{local}.{}", expected.replace('X', local));
+        let policies = format!("permit(principal, action, resource) when {{ {condition} }};");
+        for schema in [None, Some(own.as_str())] {
+            let mut settings = json!({"policies": policies});
+            if let Some(schema) = schema {
+                settings["schema"] = json!(schema);
+            }
+            let prepared = parse_settings(&settings.to_string()).expect("settings");
+            let prepared = prepare(prepared).unwrap_or_else(|p| panic!("{p:?}"));
+            let token = Token { issued_at: at, ..sample::token() };
+            let found = decide(&prepared, &sample::run(), &token);
+            assert_eq!(found, Ok(Verdict::permit()), "{settings}");
+        }
+    }
+    // A policy that names none is taken with a schema of before.
+    check(json!({"policies": ANY, "schema": older}), &Verdict::permit());
+    check(json!({"policies": ANY, "schema": own}), &Verdict::permit());
+}
+
+#[test]
+fn the_version_of_opentofu_has_numbers() {
+    let version = "context.run.opentofu_version";
+    let policies = format!(
+        "permit(principal, action, resource) when {{ context.run has opentofu_version && {version}.major == 1 && \
+         {version}.minor >= 8 }};"
+    );
+    let settings = json!({"policies": policies, "default-verdict": "abstain"}).to_string();
+    let prepared = prepare(parse_settings(&settings).expect("settings"));
+    let prepared = prepared.unwrap_or_else(|problems| panic!("{problems:?}"));
+    for (value, expected) in [
+        (Some("1.8.2"), Verdict::permit()),
+        (Some("v1.10"), Verdict::permit()),
+        (Some("1.7"), Verdict::Abstain),
+        (Some(">= 1.8"), Verdict::Abstain),
+        (None, Verdict::Abstain),
+    ] {
+        let fact =
+            |value: &str| Fact { name: "opentofu-version".to_owned(), value: value.to_owned() };
+        let run = Run { facts: value.map(fact).into_iter().collect(), ..sample::run() };
+        assert_eq!(decide(&prepared, &run, &sample::token()), Ok(expected), "{value:?}");
+    }
+}
+
 #[test]
 fn the_default_verdict_is_never_a_permit() {
     let policies = "forbid(principal, action == Action::\"destroy\", resource);";

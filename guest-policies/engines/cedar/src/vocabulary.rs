@@ -63,7 +63,7 @@ fn compared(node: &Expr) -> Vec<(String, &Expr)> {
 }
 
 /// The path of a claim in `context`, such as `run.behavior`.
-fn path(expr: &Expr) -> Option<String> {
+pub fn path(expr: &Expr) -> Option<String> {
     match expr.expr_kind() {
         ExprKind::GetAttr { expr, attr } => match expr.expr_kind() {
             ExprKind::Var(Var::Context) => Some(attr.to_string()),

@@ -15,7 +15,7 @@ use engine_shared::words;
 
 use crate::claims::fields;
 use crate::expression::{describe, fields_of, kind};
-use crate::regexes;
+use crate::{regexes, times};
 
 /// A node and what is wrong with it.
 pub type Problem = (u64, String);
@@ -206,6 +206,9 @@ impl<'v> Checker<'_, '_, 'v> {
             values.push(self.node(part, locals)?);
         }
         let name = call.func_name.as_str();
+        if let Some(problem) = times::problem(name, &call.args) {
+            return Err(problem);
+        }
         match (name, values.as_slice()) {
             (operators::LOGICAL_AND | operators::LOGICAL_OR | operators::LOGICAL_NOT, parts) => {
                 for (part, value) in call.args.iter().zip(parts) {

@@ -14,6 +14,7 @@ mod expression;
 mod policy;
 mod regexes;
 mod rules;
+mod times;
 
 use std::sync::Arc;
 
@@ -52,7 +53,9 @@ policy!(Settings, prepare, Prepared, evaluate);
 fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
     let data = data::to_map(settings.data.unwrap_or_default());
     let mut env = Env::stdlib();
-    regexes::declare(&mut env).map_err(|error| vec![problem("", error.to_string())])?;
+    regexes::declare(&mut env)
+        .and_then(|()| times::declare(&mut env))
+        .map_err(|error| vec![problem("", error.to_string())])?;
     let source = settings.policy;
     let of_policy = |wrongs: Vec<Wrong>| {
         wrongs.iter().map(|wrong| problem("/policy", placed(wrong))).collect::<Vec<_>>()

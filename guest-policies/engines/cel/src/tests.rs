@@ -81,6 +81,25 @@ fn claims_are_what_the_contract_says() {
         ("data.exact == 9007199254740992", false),
         ("has(data.absent) && data.absent", false),
         ("run.?trigger.author.orValue('') == ''", true),
+        // 1,790,000,000 is a Monday, 14:13:20 UTC.
+        ("timestamp(token.issued_at).getHours() == 14", true),
+        ("timestamp(token.issued_at).getHours('Europe/Berlin') == 16", true),
+        ("timestamp(token.issued_at).getDayOfWeek('Pacific/Kiritimati') == 2", true),
+        ("timestamp(token.issued_at).getFullYear('Asia/Kolkata') == 2026", true),
+        ("timestamp(token.issued_at).getMonth() == 8", true),
+        ("timestamp(token.issued_at).getDate() == 21", true),
+        ("timestamp(token.issued_at).getDayOfMonth() == 20", true),
+        ("timestamp(token.issued_at).getDayOfYear() == 263", true),
+        ("timestamp(token.issued_at).getMinutes('Asia/Kolkata') == 43", true),
+        ("timestamp(token.issued_at).getSeconds() == 20", true),
+        ("timestamp(token.issued_at) < timestamp('2026-12-24T00:00:00+01:00')", true),
+        ("timestamp(token.issued_at) == timestamp('2026-09-21T14:13:20Z')", true),
+        // The two nights of a year.
+        ("timestamp(1806195599).getHours('Europe/Berlin') == 1", true),
+        ("timestamp(1806195600).getHours('Europe/Berlin') == 3", true),
+        ("timestamp(1824944399).getHours('Europe/Berlin') == 2", true),
+        ("timestamp(1824944400).getHours('Europe/Berlin') == 2", true),
+        ("timestamp(1824948000).getHours('Europe/Berlin') == 3", true),
     ] {
         let found = decided(&format!("permit:\n- when: {}\n", quoted(when)));
         let expected = if expected { Verdict::permit() } else { Verdict::Abstain };
@@ -182,6 +201,17 @@ fn what_is_wrong_is_found_before_it_decides() {
         (when("data.alos == 1"), "`data` has no `alos`; test what may be absent by has()"),
         (when("run.id.matches('(a')"), "`(a` is no regular expression: unclosed group"),
         (when("[1].all(run, true)"), "`run` is taken"),
+        (
+            when("timestamp(token.issued_at).getHours('Europe/Berlim') == 1"),
+            "policy.cel.yaml:4:43: there is no time zone `Europe/Berlim`, expected one like `Europe/Berlin`; did you mean \
+             `Europe/Berlin`?",
+        ),
+        (
+            when("timestamp('tomorrow').getHours() == 1"),
+            "policy.cel.yaml:4:17: expected a time like `2026-12-24T18:00:00Z`, found `tomorrow`",
+        ),
+        (when("token.issued_at.getHours() == 1"), "`getHours` does not take (int)"),
+        (when("timestamp(token.issued_at) < 7"), "`<` does not take (timestamp, int)"),
         (when("variables.a"), "`a` is no variable above"),
         (when("Thing{a: 1} == 1"), "there is no message type `Thing`"),
         ("permit:\n- when: token.ttl_seconds\n".to_owned(), "2:9: when: expected bool, found int"),

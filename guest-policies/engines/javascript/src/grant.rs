@@ -1,4 +1,4 @@
-//! The module `countersign`: the functions that make verdicts.
+//! The module `countersign`: the functions that make verdicts, and the local time of a zone.
 
 use boa_engine::builtins::promise::Promise;
 use boa_engine::module::SyntheticModuleInitializer;
@@ -9,6 +9,7 @@ use boa_engine::{
     js_string,
 };
 
+use crate::local_time;
 use crate::verdict::{Answer, Narrowing, kind};
 
 /// Makes the data of a verdict of arguments.
@@ -29,7 +30,10 @@ pub fn module(context: &mut Context) -> Module {
         (js_string!("deny"), deny),
         (js_string!("abstain"), abstain),
     ];
-    let mut natives = vec![(js_string!("policy"), NativeFunction::from_fn_ptr(policy))];
+    let mut natives = vec![
+        (js_string!("policy"), NativeFunction::from_fn_ptr(policy)),
+        (js_string!("localTime"), NativeFunction::from_fn_ptr(local_time::call)),
+    ];
     for (tag, make) in makers {
         let prototype = prototype(tag.clone(), context);
         let native = NativeFunction::from_copy_closure_with_captures(

@@ -10,7 +10,9 @@ mod engine;
 mod errors;
 mod exports;
 mod grant;
+mod local_time;
 mod modules;
+mod names;
 mod nesting;
 mod own_settings;
 mod typescript;
@@ -150,7 +152,7 @@ mod tests {
         check("deny('a', 'b')", Ok(Verdict::deny("a", "b")));
         check("abstain()", Ok(Verdict::Abstain));
         check(
-            "permit({ max_ttl: 9 })",
+            "permit({ ['max_ttl']: 9 })",
             Err(
                 "policy.js:2:57: TypeError: permit: unknown key `max_ttl`, expected maxTtl, audiences and claims; at \
                  evaluate (policy.js:2:57)",

@@ -11,7 +11,7 @@ use boa_engine::object::builtins::JsPromise;
 use boa_engine::{Context, JsError, JsNativeError, JsResult, JsString, Module, Source};
 use countersign_policy::Problem;
 
-use crate::{errors, grant, nesting, typescript};
+use crate::{errors, grant, names, nesting, typescript};
 
 /// The files that a policy may begin with.
 const MAINS: [&str; 2] = ["policy.js", "policy.ts"];
@@ -233,6 +233,11 @@ impl Loader {
         };
         let module =
             parsed.map_err(|error| problem(path, errors::syntax(path, text, &error, context)))?;
+        if !path.ends_with(".json")
+            && let Some(message) = names::misspelt(path, text)
+        {
+            return Err(problem(path, message));
+        }
         self.modules.borrow_mut().insert(path.to_owned(), module.clone());
         Ok(module)
     }

@@ -6,6 +6,7 @@
 //! once, when the settings are taken; the state that this leaves is what every evaluation begins with.
 
 mod claims;
+mod local_time;
 mod own_settings;
 mod reader;
 mod session;

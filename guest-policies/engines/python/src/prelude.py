@@ -73,11 +73,24 @@ def __countersign_restrict__(*, max_ttl=None, audiences=None, claims=None):
 
 
 def __countersign_deny__(code=None, message=None):
-    if type(code) is not str or type(message) is not str:
-        raise TypeError(f"deny: expected two texts, a code and a message, found {code!r} and {message!r}")
-    if not 1 <= len(code) <= 64 or code.strip("abcdefghijklmnopqrstuvwxyz0123456789-") != "":
-        raise TypeError(f"deny: expected a code of 1 to 64 lower-case letters, digits and dashes, found {code!r}")
-    return __countersign_verdict__("deny", None, None, None, (code, message))
+    reasons = code if type(code) is list and message is None else [(code, message)]
+    if len(reasons) == 0:
+        raise TypeError("deny: expected at least one reason")
+    for reason in reasons:
+        if type(reason) is not tuple or len(reason) != 2:
+            raise TypeError(f"deny: expected a code and a message in each reason, found {reason!r}")
+        code, message = reason
+        if type(code) is not str or type(message) is not str:
+            raise TypeError(f"deny: expected two texts, a code and a message, found {code!r} and {message!r}")
+        if not 1 <= len(code) <= 64 or code.strip("abcdefghijklmnopqrstuvwxyz0123456789-") != "":
+            raise TypeError(f"deny: expected a code of 1 to 64 lower-case letters, digits and dashes, found {code!r}")
+    return __countersign_verdict__("deny", None, None, None, list(reasons))
+
+
+def __countersign_local_time__(zone, seconds):
+    if type(zone) is not str or type(seconds) is not int:
+        raise TypeError(f"local_time: expected a time zone and whole seconds since 1970, found {zone!r} and {seconds!r}")
+    return __countersign_zone__(zone, seconds)
 
 
 def __countersign_abstain__():
@@ -115,6 +128,6 @@ def __countersign_problems__(problems):
 __countersign_kept__ = [None, None]
 
 
-def __countersign_forget__():
+def __countersign_forget__(*_):
     __countersign_kept__[0] = None
     __countersign_kept__[1] = None

@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use engine_shared::words;
+use engine_shared::{did_you_mean, find_zone, words};
 use ruff_python_ast::visitor::{self, Visitor};
-use ruff_python_ast::{CmpOp, Expr, ExprContext, Parameter, Stmt, StmtImportFrom};
+use ruff_python_ast::{CmpOp, Expr, ExprCall, ExprContext, Parameter, Stmt, StmtImportFrom};
 use ruff_text_size::{Ranged, TextRange};
 
 use crate::claims;
 use crate::source::start;
 
 /// The members of `countersign`, each with its name in the prelude.
-const EXPORTS: [(&str, &str); 13] = [
+const EXPORTS: [(&str, &str); 14] = [
     ("AuthorKind", "__countersign_author_kind__"),
     ("Behavior", "__countersign_behavior__"),
     ("Implementation", "__countersign_implementation__"),
@@ -22,11 +22,16 @@ const EXPORTS: [(&str, &str); 13] = [
     ("abstain", "__countersign_abstain__"),
     ("deny", "__countersign_deny__"),
     ("exported", "__countersign_exported__"),
+    ("local_time", "__countersign_local_time__"),
     ("permit", "__countersign_permit__"),
     ("restrict", "__countersign_restrict__"),
     // The functions of the module are all; this is for `from countersign import *`, which is refused by its own message.
     ("*", ""),
 ];
+
+/// The arguments of `permit` and `restrict`.
+const GRANT_KEYS: [&str; 3] = ["max_ttl", "audiences", "claims"];
+const GRANT: &str = "max_ttl, audiences and claims";
 
 /// The modules of the standard library that the interpreter has, without those that are there for files and the system.
 const MODULES: [&str; 13] = [
@@ -51,6 +56,8 @@ pub struct Reader<'f> {
     /// The ranges of statements with what replaces them.
     pub edits: Vec<(TextRange, String)>,
     pub imports: Vec<(&'f str, String, usize)>,
+    /// The names that are imported from `countersign`, with those that they have there.
+    pub own: BTreeMap<String, String>,
     pub bound: BTreeSet<String>,
     /// The names that are bound by anything but a parameter.
     pub assigned: BTreeSet<String>,
@@ -75,6 +82,7 @@ impl<'f> Reader<'f> {
             files,
             edits: Vec::new(),
             imports: Vec::new(),
+            own: BTreeMap::new(),
             bound: BTreeSet::new(),
             assigned: BTreeSet::new(),
             parameters: BTreeSet::new(),
@@ -127,6 +135,7 @@ impl<'f> Reader<'f> {
                 };
                 let name = alias.asname.as_ref().unwrap_or(&alias.name);
                 bindings.push(format!("{name} = {own}"));
+                self.own.insert(name.to_string(), wanted.to_owned());
             }
             self.edits.push((import.range(), bindings.join("; ")));
         } else if let Some(path) = self.own(import.level, module) {
@@ -187,6 +196,38 @@ impl<'f> Reader<'f> {
             return None;
         }
         Some((root, path.join(".")))
+    }
+
+    /// Checks a call of a function of `countersign`, as far as that is written in it.
+    fn calls(&mut self, call: &ExprCall) {
+        let Expr::Name(name) = call.func.as_ref() else { return };
+        let Some(own) = self.own.get(name.id.as_str()).cloned() else { return };
+        match own.as_str() {
+            "permit" | "restrict" => {
+                if let Some(argument) = call.arguments.args.first() {
+                    let message = format!("TypeError: {own}: expected {GRANT}, by their names");
+                    self.wrong.push((start(argument.range()), message));
+                }
+                for keyword in &call.arguments.keywords {
+                    let unknown = keyword.arg.as_ref().map(|arg| arg.as_str());
+                    if let Some(unknown) = unknown.filter(|name| !GRANT_KEYS.contains(name)) {
+                        let hint = did_you_mean(unknown, GRANT_KEYS);
+                        let message = format!(
+                            "TypeError: {own}: unknown `{unknown}`, expected {GRANT}{hint}"
+                        );
+                        self.wrong.push((start(keyword.range()), message));
+                    }
+                }
+            }
+            "local_time" => {
+                if let Some(Expr::StringLiteral(zone)) = call.arguments.args.first()
+                    && let Err(message) = find_zone(zone.value.to_str())
+                {
+                    self.wrong.push((start(zone.range()), format!("ValueError: {message}")));
+                }
+            }
+            _ => {}
+        }
     }
 
     fn compared(&mut self, field: &Expr, literal: &Expr) {
@@ -270,7 +311,10 @@ impl<'a> Visitor<'a> for Reader<'_> {
                 }
                 self.path(expression);
             }
-            Expr::Call(call) => drop(self.called.insert(ends(&call.func))),
+            Expr::Call(call) => {
+                self.called.insert(ends(&call.func));
+                self.calls(call);
+            }
             Expr::Compare(compare) => {
                 if let ([operator], [right]) = (&*compare.ops, &*compare.comparators)
                     && matches!(operator, CmpOp::Eq | CmpOp::NotEq | CmpOp::In | CmpOp::NotIn)

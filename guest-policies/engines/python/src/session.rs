@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use monty::MontyRepl;
+use monty::{MontyRepl, ReplProgress};
 use monty_types::{
-    AssertMessageAnnotations, CompileOptions, ExcType, MontyException, MontyObject, PrintWriter,
-    ResourceLimits, ResourceTracker,
+    AssertMessageAnnotations, CompileOptions, ExcType, MontyException, MontyObject,
+    NameLookupResult, PrintWriter, ResourceLimits, ResourceTracker,
 };
 
+use crate::local_time;
 use crate::source::{MAIN, Source};
 
 const PRELUDE: &str = include_str!("prelude.py");
@@ -37,6 +38,9 @@ const FORGET: &str = "__countersign_forget__";
 /// The function that checks the settings of the policy.
 const CHECK: &str = "__countersign_check__";
 
+/// The names of the arguments of a call.
+const ARGUMENTS: [&str; 2] = ["__countersign_argument_0__", "__countersign_argument_1__"];
+
 /// The looks at the clock that a decision on a sample may take. A policy that does not end for the sample may end for real
 /// runs, and must not use up the fuel of `configure`.
 #[cfg(target_arch = "wasm32")]
@@ -51,6 +55,8 @@ pub struct Session {
     repl: MontyRepl,
     /// The author's file for each text that the interpreter was fed, by the name that it gave it.
     files: BTreeMap<String, String>,
+    /// The policy asks for local times, which the engine answers: it is run in parts, with an answer after each.
+    asks: bool,
 }
 
 impl Session {
@@ -59,10 +65,9 @@ impl Session {
     /// # Errors
     /// The exception that one of them ended with.
     pub fn new(sources: Vec<Source>, settings: MontyObject) -> Result<Self, String> {
-        let options = CompileOptions { assert_message_annotations: AssertMessageAnnotations::Off };
-        let repl = MontyRepl::new(MAIN, ResourceTracker::default(), options);
-        let mut session = Self { repl, files: BTreeMap::new() };
-        session.feed(PRELUDE, Vec::new())?;
+        let asks = sources.iter().any(|source| source.asks);
+        let mut session = Self { repl: empty(), files: BTreeMap::new(), asks };
+        session.feed(PRELUDE, vec![local_time::input()])?;
         let mut call = None;
         let mut has_check = false;
         let mut builtins: BTreeSet<String> =
@@ -108,6 +113,9 @@ impl Session {
     }
 
     fn feed(&mut self, text: &str, inputs: Vec<(String, MontyObject)>) -> Result<(), String> {
+        if self.asks {
+            return self.answered(text, inputs).map(drop);
+        }
         match self.repl.feed_run(text, inputs, PrintWriter::Disabled) {
             Ok(_) => Ok(()),
             Err(error) => Err(self.explain(&error)),
@@ -135,14 +143,59 @@ impl Session {
         let limits = ResourceLimits::default().max_duration(SAMPLE_LOOKS);
         *self.repl.tracker_mut() = ResourceTracker::new(limits);
         let _ = self.decide(run, token);
-        let _ = self.call(FORGET, Vec::new());
+        let _ = self.call(FORGET, vec![MontyObject::None; if self.asks { 2 } else { 0 }]);
         *self.repl.tracker_mut() = ResourceTracker::default();
     }
 
     fn call(&mut self, function: &str, arguments: Vec<MontyObject>) -> Result<MontyObject, String> {
+        if self.asks {
+            let inputs = ARGUMENTS.iter().map(|name| (*name).to_owned()).zip(arguments);
+            let inputs: Vec<_> = inputs.collect();
+            let names: Vec<_> = inputs.iter().map(|(name, _)| name.as_str()).collect();
+            let call = format!("{function}({})", names.join(", "));
+            return self.answered(&call, inputs);
+        }
         self.repl
             .call_function(function, arguments, PrintWriter::Disabled)
             .map_err(|error| self.explain(&error))
+    }
+
+    /// Runs a text, and answers what it asks the engine.
+    fn answered(
+        &mut self,
+        text: &str,
+        inputs: Vec<(String, MontyObject)>,
+    ) -> Result<MontyObject, String> {
+        let repl = std::mem::replace(&mut self.repl, empty());
+        let mut progress = repl.feed_start(text, inputs, PrintWriter::Disabled);
+        loop {
+            progress = match progress {
+                Ok(ReplProgress::Complete { repl, value }) => {
+                    self.repl = repl;
+                    return Ok(value);
+                }
+                Ok(ReplProgress::FunctionCall(call)) => {
+                    let answer = local_time::answer(&call.function_name, &call.args);
+                    call.resume(answer, PrintWriter::Disabled)
+                }
+                Ok(ReplProgress::NameLookup(lookup)) => {
+                    lookup.resume(NameLookupResult::Undefined, PrintWriter::Disabled)
+                }
+                Ok(ReplProgress::OsCall(call)) => {
+                    let function = format!("OS function '{}'", call.function_call.name());
+                    let error = MontyException::new(ExcType::NotImplementedError, Some(function));
+                    call.resume(error, PrintWriter::Disabled)
+                }
+                Ok(waits @ ReplProgress::ResolveFutures(_)) => {
+                    self.repl = waits.into_repl();
+                    return Err("a policy cannot wait".to_owned());
+                }
+                Err(ended) => {
+                    self.repl = ended.repl;
+                    return Err(self.explain(&ended.error));
+                }
+            }
+        }
     }
 
     /// An exception in one line: the innermost place in the author's files, its type and its text.
@@ -175,6 +228,12 @@ impl Session {
             None => text,
         }
     }
+}
+
+/// An interpreter that was fed nothing.
+fn empty() -> MontyRepl {
+    let options = CompileOptions { assert_message_annotations: AssertMessageAnnotations::Off };
+    MontyRepl::new(MAIN, ResourceTracker::default(), options)
 }
 
 /// The name that the interpreter gives to the n-th text.

@@ -55,6 +55,8 @@ pub struct Source {
     pub has_check: bool,
     /// It calls `exported`.
     pub is_exported: bool,
+    /// It imports a function that the engine answers.
+    pub asks: bool,
     /// The names of builtins that it reads.
     pub builtins: BTreeSet<String>,
     /// The attributes of modules of the library and of what is imported from them, each with its place.
@@ -163,9 +165,11 @@ impl<'f> File<'f> {
         let builtins = reader.read.iter().map(|(name, _)| name);
         let builtins = builtins.filter(|name| is_builtin(name) && !name.starts_with('_'));
         let builtins = builtins.cloned().collect();
-        let path = path.to_owned();
+        let (path, asks) = (path.to_owned(), reader.own.values().any(|own| own == "local_time"));
+        let source =
+            Source { path, text, evaluate, has_check, is_exported, asks, builtins, attributes };
         Ok(Self {
-            source: Source { path, text, evaluate, has_check, is_exported, builtins, attributes },
+            source,
             imports: reader.imports,
             defined,
             bound: reader.bound,

@@ -50,6 +50,13 @@ fn verdicts_are_made_by_functions() {
         ("return abstain()", Verdict::Abstain),
         ("return deny('no', 'not ' + run.behavior)", Verdict::deny("no", "not apply")),
         (
+            "return deny([('a', 'b'), ('c', 'd')])",
+            Verdict::Deny(vec![
+                countersign_policy::Reason::new("a", "b"),
+                countersign_policy::Reason::new("c", "d"),
+            ]),
+        ),
+        (
             "return permit(audiences={'api://AzureADTokenExchange', 'other'}, claims={'team': run.building_block.workspace})",
             Verdict::Permit(Grant {
                 max_ttl: None,
@@ -99,11 +106,7 @@ fn claims_are_what_the_contract_says() {
 #[test]
 fn what_fails_is_said_with_its_line() {
     for (text, says) in [
-        (
-            "return permit(60)",
-            "policy.py:3: TypeError: permit() takes 0 positional arguments but 1 was given",
-        ),
-        ("return permit(max_tll=60)", "policy.py:3: TypeError: "),
+        ("return permit(**{'max_tll': 60})", "policy.py:3: TypeError: "),
         (
             "return permit(max_ttl='60')",
             "policy.py:3: TypeError: permit: max_ttl: expected seconds, found '60'",
@@ -123,6 +126,20 @@ fn what_fails_is_said_with_its_line() {
             "policy.py:3: TypeError: deny: expected two texts, a code and a message, found 'code' and None",
         ),
         ("return deny('code', 7)", "expected two texts"),
+        ("return deny([])", "policy.py:3: TypeError: deny: expected at least one reason"),
+        ("return deny(['a'])", "deny: expected a code and a message in each reason, found 'a'"),
+        (
+            "from countersign import local_time; return local_time(run.id, token.issued_at)",
+            "policy.py:3: ValueError: local_time: there is no time zone `",
+        ),
+        (
+            "from countersign import local_time; return local_time('UTC', 2**70)",
+            "policy.py:3: ValueError: local_time: expected a time from 1970 to 9999",
+        ),
+        (
+            "from countersign import local_time; return local_time('UTC', 1.5)",
+            "policy.py:3: TypeError: local_time: expected a time zone and whole seconds since 1970",
+        ),
         ("return True", "policy.py: `evaluate` returned bool, expected permit(…)"),
         ("pass", "`evaluate` returned NoneType"),
         ("return permit", "`evaluate` returned function"),
@@ -173,6 +190,19 @@ fn what_is_wrong_is_found_before_it_decides() {
         (
             line("return permit() if run.trigger.author_kind in ('user', 'ApiKey') else abstain()"),
             "is never \"ApiKey\"",
+        ),
+        (
+            line("return permit(60)"),
+            "policy.py:3:19: TypeError: permit: expected max_ttl, audiences and claims, by their names",
+        ),
+        (
+            line("return permit(max_tll=60)"),
+            "policy.py:3:19: TypeError: permit: unknown `max_tll`, expected max_ttl, audiences and claims; did you mean \
+             `max_ttl`?",
+        ),
+        (
+            line("from countersign import local_time as at; return at('Berlin', token.issued_at)"),
+            "policy.py:3:58: ValueError: there is no time zone `Berlin`, expected one like `Europe/Berlin`; did you mean",
         ),
         (after("import requests"), "policy.py:4:1: ModuleNotFoundError: no module `requests` here"),
         (
@@ -284,6 +314,26 @@ fn files_import_each_other() {
     let failing = failing.unwrap_or_else(|problems| panic!("{problems:?}"));
     let found = decide(&failing, &sample::run(), &sample::token());
     assert_eq!(found, Err("lib.py:2: ValueError: a".to_owned()));
+}
+
+/// The two nights of a year, and times in an evaluation, in `check` and in a file.
+#[test]
+fn local_times_are_those_of_the_zone() {
+    for (at, expected) in [
+        (1_806_195_599, "2027-03-28 1:59:59 7 3600"),
+        (1_806_195_600, "2027-03-28 3:0:0 7 7200"),
+        (1_824_944_399, "2027-10-31 2:59:59 7 7200"),
+        (1_824_944_400, "2027-10-31 2:0:0 7 3600"),
+    ] {
+        let text = format!(
+            "from countersign import local_time\n{IMPORTS}AT = local_time('Europe/Berlin', {at})\n\ndef shown(t):\n    return \
+             f'{{t.year}}-{{t.month:02}}-{{t.day}} {{t.hour}}:{{t.minute}}:{{t.second}} {{t.weekday}} {{t.offset}}'\n\ndef \
+             check(settings):\n    assert local_time('Europe/Berlin', {at}) == AT\n\ndef evaluate(settings, token):\n    \
+             zones = [local_time(zone, {at}) for zone in ['UTC', 'Europe/Berlin']]\n    return deny('at', shown(zones[1])) if \
+             zones[1] == AT and token.issued_at else deny('no', shown(AT))\n"
+        );
+        assert_eq!(decided(&text), Ok(Verdict::deny("at", expected)), "{text}");
+    }
 }
 
 #[test]

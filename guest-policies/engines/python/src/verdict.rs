@@ -1,6 +1,6 @@
 //! Translates what the prelude's functions make to a verdict.
 
-use countersign_policy::{Grant, Token, Verdict};
+use countersign_policy::{Grant, Reason, Token, Verdict};
 use monty_types::MontyObject;
 
 /// The verdict that `evaluate` returned, in the parts of the prelude.
@@ -18,22 +18,26 @@ pub fn of(returned: &MontyObject, token: &Token) -> Result<Verdict, String> {
         )
     };
     let MontyObject::Tuple(parts) = returned else { return Err(misfit()) };
-    let [MontyObject::String(kind), max_ttl, audiences, claims, reason] = parts.as_slice() else {
+    let [MontyObject::String(kind), max_ttl, audiences, claims, reasons] = parts.as_slice() else {
         return Err(misfit());
     };
     match kind.as_str() {
         "permit" => Ok(grant(max_ttl, audiences, claims, token).permit()),
         "restrict" => Ok(grant(max_ttl, audiences, claims, token).restrict()),
         "abstain" => Ok(Verdict::abstain()),
-        _ => match reason {
-            MontyObject::Tuple(reason) => match reason.as_slice() {
-                [MontyObject::String(code), MontyObject::String(message)] => {
-                    Ok(Verdict::deny(code, message.as_str()))
-                }
+        _ => {
+            let MontyObject::List(reasons) = reasons else { return Err(misfit()) };
+            let reason = |reason: &MontyObject| match reason {
+                MontyObject::Tuple(parts) => match parts.as_slice() {
+                    [MontyObject::String(code), MontyObject::String(message)] => {
+                        Ok(Reason::new(code.as_str(), message.as_str()))
+                    }
+                    _ => Err(misfit()),
+                },
                 _ => Err(misfit()),
-            },
-            _ => Err(misfit()),
-        },
+            };
+            Ok(Verdict::Deny(reasons.iter().map(reason).collect::<Result<_, _>>()?))
+        }
     }
 }
 

@@ -28,7 +28,7 @@ pub use durations::parse_duration;
 pub use glob::{Glob, differs_at_once as glob_differs_at_once};
 pub use regex::{check as check_pattern, compile as compile_pattern};
 pub use sprintf::verbs;
-pub use time::is_zone;
+pub use time::zone_problem;
 
 /// A function: its name, the number of its arguments, and its code.
 type Function = (&'static str, u8, fn(Vec<Value>) -> Result<Value>);

@@ -15,6 +15,7 @@ mod heads;
 mod input;
 mod join;
 mod kinds;
+mod measure;
 mod patterns;
 mod reads;
 mod rewrite;
@@ -34,6 +35,7 @@ use regorus::{Engine, Value};
 
 use crate::check::Severity;
 use crate::heads::Heads;
+use crate::measure::Measure;
 use crate::rewrite::Rewritten;
 use crate::sources::{Source, one_line};
 
@@ -59,6 +61,9 @@ pub struct Settings {
     /// A question of a tool: the policy is not taken, and the problems are the answer.
     #[serde(default)]
     ask: Option<Question>,
+    /// A measurement of a tool, which evaluations answer in place of a verdict.
+    #[serde(default)]
+    measure: Option<Measure>,
 }
 
 /// A question about a policy. Only so many problems are passed on, so it says with which answer to begin, from 0 on.
@@ -70,6 +75,9 @@ pub struct Question {
     /// The outcomes of the rules `test_…`.
     #[serde(default)]
     tests: Option<u32>,
+    /// The paths of the rules that can be evaluated by themselves.
+    #[serde(default)]
+    rules: Option<u32>,
 }
 
 /// A document for a policy: an object.
@@ -102,6 +110,7 @@ pub struct Prepared {
     claims: Claims,
     /// The path of the rule that has the values of the policy's rules.
     answer: String,
+    measure: Option<Measure>,
 }
 
 // SAFETY: a component has one thread (the host refuses shared memories).
@@ -145,13 +154,20 @@ fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
         if let Some(first) = question.warnings {
             return Err(answers(of(Severity::Warning), first));
         }
+        if let Some(first) = question.rules {
+            return Err(answers(measure::rules(&modules).into_iter(), first));
+        }
         // Tests may replace what a loop reads, so they run as they are written.
         let engine = engine(&sources, &unchanged(&sources), data, heads)?;
         let answered = test_rules::run(&sources, &modules, engine);
         return Err(answers(answered.into_iter(), question.tests.unwrap_or_default()));
     }
     patterns::compile(&modules, &data).map_err(|message| vec![message])?;
-    let rewritten = rewrite::rewrite(&modules, &data);
+    // Lines are counted of the text as it is written.
+    let rewritten = match &settings.measure {
+        Some(Measure { coverage: true, .. }) => unchanged(&sources),
+        _ => rewrite::rewrite(&modules, &data),
+    };
     // As it is written it means the same, so a text that is not taken otherwise is none that fails.
     let engine = match engine(&sources, &rewritten, data.clone(), heads) {
         Err(_) if rewritten.is_changed => engine(&sources, &unchanged(&sources), data, heads)?,
@@ -161,7 +177,8 @@ fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
     let texts = sources.iter().map(|source| source.prepared.text.as_str());
     let claims = reads::of(texts.chain(rewritten.texts.iter().map(String::as_str))).claims();
     let answer = format!("data.{OWN_PACKAGE}.answer");
-    let prepared = Prepared { engine: RefCell::new(engine), claims, answer };
+    let prepared =
+        Prepared { engine: RefCell::new(engine), claims, answer, measure: settings.measure };
     // Warms up whatever the engine does lazily, before the snapshot. The verdict on the sample does not matter.
     let run = sample::run();
     stage::evaluating_sample(&run);
@@ -259,6 +276,10 @@ fn evaluate(prepared: &Prepared, run: &Run, token: &Token) -> Verdict {
 fn decide(prepared: &Prepared, run: &Run, token: &Token) -> Result<Verdict, String> {
     let mut engine = prepared.engine.borrow_mut();
     engine.set_input(input::of(&prepared.claims, run, token));
+    if let Some(measure) = &prepared.measure {
+        return measure::evaluate(&mut engine, measure, &prepared.answer)
+            .map_err(|error| one_line(&error.to_string(), &[]));
+    }
     let answer = engine
         .eval_rule(prepared.answer.clone())
         .map_err(|error| one_line(&error.to_string(), &[]))?;

@@ -35,13 +35,14 @@ fn said(policy: &str, files: &BTreeMap<String, String>, data: Option<&str>) -> V
         data: data.map(|data| Data(Value::from_json_str(data).expect("data"))),
         files: files.clone(),
         ask,
+        measure: None,
     };
     let line =
         |kind: &str, problem: Problem| format!("{kind} {}: {}", problem.pointer, problem.message);
     match prepare(asked(None)) {
         Err(problems) => problems.into_iter().map(|problem| line("error", problem)).collect(),
         Ok(_) => {
-            let ask = Question { warnings: Some(0), tests: None };
+            let ask = Question { warnings: Some(0), tests: None, rules: None };
             let warnings = prepare(asked(Some(ask))).err().unwrap_or_default();
             let warnings = warnings.into_iter().filter(|problem| problem.pointer != "/ask");
             warnings.map(|problem| line("warning", problem)).collect()
@@ -224,6 +225,7 @@ fn a_member_is_found_as_in_a_loop() {
             data: Some(Data(Value::from_json_str(data).expect("data"))),
             files: BTreeMap::new(),
             ask: None,
+            measure: None,
         };
         let prepared = prepare(settings).map_err(|problems| format!("{problems:?}")).expect(rules);
         decide(&prepared, &sample::run(), &sample::token())
@@ -255,6 +257,7 @@ fn a_loop_calls_what_a_rule_puts_in_the_place_of_a_function() {
         data: Some(Data(Value::from_json_str("{\"also\": [\"other\"]}").expect("data"))),
         files: BTreeMap::new(),
         ask: None,
+        measure: None,
     };
     let prepared = prepare(settings).map_err(|problems| format!("{problems:?}")).expect("a policy");
     let verdict = decide(&prepared, &sample::run(), &sample::token());
@@ -301,7 +304,8 @@ fn rules_that_test_are_run() {
         policy: policy.to_owned(),
         data: None,
         files: files.into_iter().map(|(path, text)| (path.to_owned(), text.to_owned())).collect(),
-        ask: Some(Question { warnings: None, tests: Some(0) }),
+        ask: Some(Question { warnings: None, tests: Some(0), rules: None }),
+        measure: None,
     };
     let answers = prepare(settings).err().expect("answers");
     let answers: Vec<_> = answers
@@ -319,6 +323,38 @@ fn rules_that_test_are_run() {
             "/ask end",
         ]
     );
+}
+
+#[test]
+fn lines_and_rules_are_measured() {
+    let policy = "package countersign\n\nimport data.lib\n\npermit if {\n\tlib.owns\n\tinput.run.behavior == \"destroy\"\n\t\
+                  input.run.number > 7\n}\n\ndeny contains {\"code\": \"a\", \"message\": \"b\"} if not lib.owns\n";
+    let lib = "package lib\n\nowns if own(input.run)\n\nown(run) if run.building_block.workspace != \"\"\n";
+    let files = BTreeMap::from([("lib.rego".to_owned(), lib.to_owned())]);
+    let settings = |ask, measure| Settings {
+        policy: policy.to_owned(),
+        data: None,
+        files: files.clone(),
+        ask,
+        measure,
+    };
+    let measured = |measure| {
+        let prepared = prepare(settings(None, Some(measure)));
+        let prepared = prepared.map_err(|problems| format!("{problems:?}")).expect("a policy");
+        decide(&prepared, &sample::run(), &sample::token())
+    };
+    let Ok(Verdict::Deny(reasons)) = measured(Measure { coverage: true, rule: None }) else {
+        panic!("no lines");
+    };
+    let text: String = reasons.iter().map(|reason| reason.message.as_str()).collect();
+    assert_eq!(text, r#"{"lib.rego":[[3,5],[]],"policy.rego":[[6,7,11],[8]]}"#);
+    let ask = Question { warnings: None, tests: None, rules: Some(0) };
+    let rules = prepare(settings(Some(ask), None)).err().expect("answers");
+    let rules: Vec<_> = rules.iter().map(|rule| rule.message.as_str()).collect();
+    assert_eq!(rules, ["data.countersign.permit", "data.countersign.deny", "data.lib.owns", "end"]);
+    let rule = Some("data.lib.owns".to_owned());
+    let evaluated = measured(Measure { coverage: false, rule });
+    assert_eq!(evaluated, Ok(Verdict::deny("measured", "the rule was evaluated")));
 }
 
 #[test]

@@ -102,8 +102,8 @@ fn a_mistake_is_a_fault_that_names_it() {
     let at = |column: u32| format!("policy.js:2:{column}: ");
     for (expression, says) in [
         ("permit(600)", "permit: expected an object with maxTtl, audiences and claims, found 600"),
-        ("permit({ max_ttl: 600 })", "permit: unknown key `max_ttl`, expected maxTtl"),
-        ("permit({ maxTTL: 600 })", "permit: unknown key `maxTTL`, expected maxTtl"),
+        ("permit({ ['max_ttl']: 600 })", "permit: unknown key `max_ttl`, expected maxTtl"),
+        ("permit({ ['maxTTL']: 600 })", "permit: unknown key `maxTTL`, expected maxTtl"),
         (
             "permit({ maxTtl: '9' })",
             "permit: maxTtl: expected whole seconds, 1 or more, found the text `9`",
@@ -146,7 +146,7 @@ fn a_mistake_is_a_fault_that_names_it() {
         ("new Function('return 1')()", "`eval` and `Function` are not available"),
         ("(() => {}).constructor('return 1')()", "`eval` and `Function` are not available"),
         ("setTimeout(() => 1)", "ReferenceError: setTimeout is not defined"),
-        ("run.none.there", "TypeError: "),
+        ("run['none'].there", "TypeError: "),
         ("run.number + 1", "TypeError: "),
         ("settings.list.push(1)", "TypeError: "),
     ] {

@@ -1,6 +1,6 @@
 """What a policy sees and returns, for editors. The engine brings the module itself."""
 
-from typing import Any, Callable, Literal, Mapping, NamedTuple, Optional, Sequence, Union
+from typing import Any, Callable, Literal, Mapping, NamedTuple, Optional, Sequence, Union, overload
 
 class Behavior:
     APPLY: Literal["apply"]
@@ -85,9 +85,30 @@ def restrict(
 ) -> Verdict:
     """If the token is issued, then within these limits: narrows as a permit does, and never counts as one."""
 
+class LocalTime(NamedTuple):
+    year: int
+    month: int
+    day: int
+    weekday: int
+    """1, a Monday, to 7."""
+    hour: int
+    minute: int
+    second: int
+    offset: int
+    """The seconds by which the clocks are ahead of UTC."""
+
+def local_time(zone: str, seconds: int) -> LocalTime:
+    """The date and the time of day by the clocks of an IANA time zone, such as "Europe/Berlin", at a time in seconds
+    since 1970, such as token.issued_at."""
+
+@overload
 def deny(code: str, message: str) -> Verdict:
     """The token must not be issued. The code is for machines (lower-case letters, digits and dashes) and does not
     change between versions; the message tells people what is wrong and what to do."""
+
+@overload
+def deny(code: list[tuple[str, str]]) -> Verdict:
+    """The token must not be issued, for several reasons, each a code and a message: a host keeps the first 16."""
 
 def abstain() -> Verdict:
     """The policy has nothing to say about this run."""

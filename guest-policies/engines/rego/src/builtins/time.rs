@@ -24,9 +24,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ("time.weekday", 1, weekday),
 ];
 
-/// Says that the database has a zone of this name.
-pub fn is_zone(name: &str) -> bool {
-    zone(name).is_ok()
+/// The reason that a name is none of a zone, if it is none.
+pub fn zone_problem(name: &str) -> Option<String> {
+    zone(name).err().map(|error| error.to_string().trim_start_matches("time: ").to_owned())
 }
 
 fn zone(name: &str) -> Result<TimeZone> {
@@ -34,7 +34,7 @@ fn zone(name: &str) -> Result<TimeZone> {
         "" | "UTC" => Ok(TimeZone::UTC),
         // A decision does not depend on where it is made.
         "Local" => bail!("time: the zone `Local` is not known; name one, such as `Europe/Berlin`"),
-        _ => TimeZone::get(name).map_err(|_| anyhow!("time: there is no zone `{name}`")),
+        _ => engine_shared::find_zone(name).map_err(|message| anyhow!("time: {message}")),
     }
 }
 

@@ -294,10 +294,8 @@ impl<'t> Walk<'_, 't> {
         let Expr::Array { items, .. } = time.as_ref() else { return };
         let Some(zone) = items.get(1) else { return };
         if let Some(name) = tree::key(zone)
-            && !crate::builtins::is_zone(name)
+            && let Some(message) = crate::builtins::zone_problem(name)
         {
-            let message =
-                format!("there is no time zone `{name}`; expected a name such as `Europe/Berlin`");
             self.findings.error("unknown-zone", Place::of_expr(zone), message);
         }
     }

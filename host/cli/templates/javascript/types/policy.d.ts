@@ -24,6 +24,28 @@ declare module 'countersign' {
    */
   export function abstain(): Verdict;
   /**
+   * The date and the time of day by the clocks of a time zone.
+   * @param zone The zone by its IANA name, such as `Europe/Berlin`.
+   * @param seconds A time in whole seconds since 1970, such as `token.issuedAt`.
+   */
+  export function localTime(zone: string, seconds: bigint | number): LocalTime;
+  /**
+   * A local date and time of day.
+   */
+  export interface LocalTime {
+    readonly year: number,
+    /** 1 to 12. */
+    readonly month: number,
+    readonly day: number,
+    /** 1, a Monday, to 7. */
+    readonly weekday: number,
+    readonly hour: number,
+    readonly minute: number,
+    readonly second: number,
+    /** The seconds by which the clocks are ahead of UTC. */
+    readonly offset: number,
+  }
+  /**
    * A policy as one object, exported as `policy`; the same as exporting its functions.
    */
   export function policy<Settings>(policy: Policy<Settings>): Policy<Settings>;
