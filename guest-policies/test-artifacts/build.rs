@@ -5,6 +5,7 @@ fn main() {
         "cookbook/approved-parents",
         "cookbook/break-glass",
         "cookbook/emergency-stop",
+        "cookbook/team-standard-rust",
         "guest-policies/scripted",
     ]);
 }

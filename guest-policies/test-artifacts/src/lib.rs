@@ -15,4 +15,5 @@ pub const COOKBOOK: &[(&str, &[u8])] = &[
     ("approved-parents", component!("approved-parents")),
     ("break-glass", component!("break-glass")),
     ("emergency-stop", component!("emergency-stop")),
+    ("team-standard-rust", component!("team-standard-rust")),
 ];

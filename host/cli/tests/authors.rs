@@ -44,7 +44,7 @@ fn every_recipe_is_one_to_begin_with() {
             assert_eq!(policy.join(file).exists(), cookbook.join(recipe).join(file).exists());
         }
     }
-    assert_eq!(recipes.len(), 10);
+    assert_eq!(recipes.len(), 16);
     let ran = countersign(folder.path(), "policy new other --from cost-center");
     assert!(ran.status != 0 && ran.stderr.contains("'cost-centre'"), "{}", ran.stderr);
     let ran = countersign(folder.path(), "policy new other --from cost-centre --lang cedar");

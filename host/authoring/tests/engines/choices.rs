@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 pub(crate) struct Choices(pub u64);
 
 impl Choices {
-    fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 11) % end
     }
 
-    fn of<'t, T>(&mut self, items: &'t [T]) -> &'t T {
+    pub(crate) fn of<'t, T>(&mut self, items: &'t [T]) -> &'t T {
         let index = self.below(items.len() as u64);
         &items[usize::try_from(index).unwrap()]
     }

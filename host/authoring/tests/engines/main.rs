@@ -16,6 +16,7 @@ mod contract;
 mod hostile;
 mod javascript;
 mod python;
+mod recipes;
 mod reference;
 mod rego;
 mod texts;

@@ -52,6 +52,18 @@ const RECIPES: &[Recipe] = recipes! {
         "README.md" "cases.toml" "entities.json" "policies.cedar";
     Cedar "runners-of-a-workspace", "A workspace runs on its own runners":
         "README.md" "cases.toml" "entities.json" "policies.cedar" "schema.cedarschema";
+    Cedar "team-standard-cedar", "The standard of a platform, in Cedar":
+        "README.md" "cases.toml" "policies.cedar";
+    Cel "team-standard-cel", "The standard of a platform, in CEL":
+        "README.md" "cases.toml" "policy.cel.yaml";
+    Javascript "team-standard-javascript", "The standard of a platform, in JavaScript":
+        "README.md" "cases.toml" "policy.js";
+    Python "team-standard-python", "The standard of a platform, in Python":
+        "README.md" "cases.toml" "policy.py";
+    Rego "team-standard-rego", "The standard of a platform, in Rego":
+        "README.md" "cases.toml" "policy.rego";
+    Rust "team-standard-rust", "The standard of a platform, in Rust":
+        "README.md" "cases.toml" "settings.schema.json" "src/lib.rs";
 };
 
 /// Files of a template that hold what its own policy reads. A recipe has its own or none.
