@@ -121,7 +121,7 @@ impl<'w> EvaluationBudget<'w> {
     }
 
     /// The number of evaluations that were made, with `left` more if the bound is reached.
-    pub(crate) fn counted(&self, left: usize) -> EvaluationCount {
+    pub fn counted(&self, left: usize) -> EvaluationCount {
         let stopped_by = self.stopped_by().filter(|_| left > 0);
         EvaluationCount { made: self.made, planned: self.made + left, stopped_by }
     }

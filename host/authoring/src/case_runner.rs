@@ -33,6 +33,17 @@ pub struct CaseRunner<'c> {
     check: Option<Arc<dyn SettingsValidator>>,
 }
 
+/// An evaluation of a case by other settings than its own.
+#[derive(Debug, Clone)]
+pub struct Observed {
+    /// The name of the case.
+    pub case: String,
+    /// The answer.
+    pub result: Result<Verdict, Fault>,
+    /// Usage of the limits.
+    pub used: EvaluationUsage,
+}
+
 /// Reasons for which cases cannot be run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -191,6 +202,31 @@ impl<'c> CaseRunner<'c> {
         self.prepare_all(budget).into_iter().map(|(_, prepared)| prepared).collect()
     }
 
+    /// Evaluates each case once, in the order of the file, by settings that are made of its own. Those after the end of the
+    /// budget are left out.
+    ///
+    /// # Errors
+    /// When a case makes no valid request, or the policy does not take the settings that are made.
+    pub fn observe(
+        &self,
+        change: &dyn Fn(&Settings) -> Result<Settings, String>,
+        budget: &mut EvaluationBudget<'_>,
+    ) -> Result<Vec<Observed>, CaseRunnerError> {
+        let (mut sets, mut observed) = (BTreeMap::new(), Vec::new());
+        for case in &self.cases.case {
+            if budget.stopped_by().is_some() {
+                break;
+            }
+            let changed = change(&case.settings(&self.settings)?);
+            let changed = changed
+                .map_err(|problem| CaseRunnerError::Other { case: case.name.clone(), problem })?;
+            let prepared = self.prepare_case(case, changed, &mut sets, budget)?;
+            let (result, used) = prepared.verdict(&prepared.input, budget)?;
+            observed.push(Observed { case: case.name.clone(), result, used });
+        }
+        Ok(observed)
+    }
+
     /// The same, with an error for each case that cannot be run. Settings that several cases share are prepared once.
     fn prepare_all(
         &self,
@@ -202,7 +238,10 @@ impl<'c> CaseRunner<'c> {
             if budget.stopped_by().is_some() {
                 break;
             }
-            all.push((case, self.prepare_case(case, &mut sets, budget)));
+            let settings = case.settings(&self.settings).map_err(CaseRunnerError::from);
+            let prepared =
+                settings.and_then(|settings| self.prepare_case(case, settings, &mut sets, budget));
+            all.push((case, prepared));
         }
         all
     }
@@ -210,11 +249,11 @@ impl<'c> CaseRunner<'c> {
     fn prepare_case(
         &self,
         case: &'c Case,
+        settings: Settings,
         sets: &mut BTreeMap<String, Result<Arc<PolicySet>, BindingError>>,
         budget: &mut EvaluationBudget<'_>,
     ) -> Result<PreparedCase<'c>, CaseRunnerError> {
         let input = case.input(self.run)?;
-        let settings = case.settings(&self.settings)?;
         let json = settings.as_json().to_owned();
         let set = match sets.get(&json) {
             Some(set) => set.clone(),
@@ -249,7 +288,8 @@ impl<'c> CaseRunner<'c> {
         }
     }
 
-    pub(crate) fn limits(&self) -> &Limits {
+    /// The limits of evaluations.
+    pub fn limits(&self) -> &Limits {
         &self.limits
     }
 

@@ -95,6 +95,11 @@ impl CoverageError {
 }
 
 impl Coverage {
+    /// The coverage of lines that something else has counted, each with a flag: a case reaches it.
+    pub fn new(lines: BTreeMap<CodeLine, bool>) -> Self {
+        Self { lines }
+    }
+
     /// Counts the lines that have code.
     pub fn lines(&self) -> usize {
         self.lines.len()

@@ -24,7 +24,7 @@ mod test_report;
 mod verdict_text;
 
 pub use budget::{EvaluationBudget, EvaluationCount, StoppedBy};
-pub use case_runner::{CaseRunner, CaseRunnerError};
+pub use case_runner::{CaseRunner, CaseRunnerError, Observed};
 pub use cases::{Case, Cases, CasesError, Codes, Expectation, ExpectedGrant, SettingsCase};
 pub use claim_mutation::{Claim, ClaimMutation, ValueOrigin, claim_mutations};
 pub use coverage::{CodeLine, Coverage, CoverageError, SourceFile};

@@ -1,9 +1,11 @@
 //! `countersign policy`
 
+mod ask;
 mod bench;
 mod build;
 mod coverage;
 mod eval;
+mod fmt;
 mod folder;
 mod freshness;
 mod language;
@@ -50,6 +52,7 @@ enum PolicyCommand {
     Test(test::Test),
     Eval(eval::Eval),
     Bench(bench::Bench),
+    Fmt(fmt::Fmt),
     Push(Box<registry::Push>),
     Sign(registry::Sign),
     Verify(registry::Verify),
@@ -70,6 +73,7 @@ impl PolicyCommands {
             PolicyCommand::Test(command) => command.run(),
             PolicyCommand::Eval(command) => command.run(),
             PolicyCommand::Bench(command) => command.run(),
+            PolicyCommand::Fmt(command) => command.run(),
             PolicyCommand::Push(command) => command.run(),
             PolicyCommand::Sign(command) => command.run(),
             PolicyCommand::Verify(command) => command.run(),

@@ -3,13 +3,16 @@
 use std::fmt::Write as _;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use countersign::{Optimization, visible};
-use countersign_authoring::{CaseRunner, Measurement, measure};
+use countersign_authoring::{CaseRunner, EvaluationBudget, Measurement};
 use serde::Serialize;
 
 use super::folder::FolderArguments;
+use super::language::Language;
+use super::rego::measure;
+use super::rego::measure::RuleFuel;
 use crate::cache::CacheArguments;
 use crate::output::{self, Exit, FAILURE, Format, Styled};
 use crate::progress;
@@ -21,12 +24,17 @@ use countersign_deployment::engine;
 Examples:
   countersign policy bench
   countersign policy bench --max-fuel 20000        # for CI: fails if a case takes more
+  countersign policy bench --rules                 # the fuel of each rule, in Rego
 
 Fuel, memory and output are the same on every machine. Time is the median of --times evaluations on this
 machine, each in a fresh instance; or of those that end within a second.
 
+With --rules, each rule of a policy in Rego is evaluated by itself on each case: its fuel is that of the case that takes most,
+with the rules that it reads, and without the making of the input. Functions count for the rules that call them.
+
 The JSON has `component_bytes`, `limits` (`fuel`, `memory_bytes`, `output_bytes`), `cases` (`name`,
-`fuel`, `memory_bytes`, `output_bytes`, `nanoseconds`, `evaluations`), and `over_max_fuel`, the names of cases.
+`fuel`, `memory_bytes`, `output_bytes`, `nanoseconds`, `evaluations`), `over_max_fuel`, the names of cases, and `rules` (`rule`,
+`fuel`), which is null without --rules.
 
 Exit status: 0 if no case takes more than --max-fuel, 1 otherwise and on errors.")]
 pub(super) struct Bench {
@@ -42,6 +50,10 @@ pub(super) struct Bench {
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     times: u32,
 
+    /// Measure each rule of a policy in Rego
+    #[arg(long)]
+    rules: bool,
+
     #[command(flatten)]
     cache: CacheArguments,
 
@@ -56,6 +68,7 @@ struct Printed<'m> {
     limits: PrintedLimits,
     cases: Vec<PrintedCase<'m>>,
     over_max_fuel: Vec<&'m str>,
+    rules: Option<&'m [RuleFuel]>,
 }
 
 #[derive(Serialize)]
@@ -82,11 +95,23 @@ impl Bench {
         let (cases, run) = (&folder.cases, &folder.run);
         let begin = Instant::now();
         let time = || u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let measurement = progress::with_spinner("measuring", || {
+        if self.rules && folder.language != Some(Language::Rego) {
+            bail!("--rules: only rules of policies in Rego are measured by themselves");
+        }
+        let (measurement, rules) = progress::with_spinner("measuring", || {
             let (component, settings) = (&folder.component, folder.settings.clone());
             let runner = CaseRunner::new(&engine, component, folder.limits, cases, run, settings)?;
-            measure(&runner, usize::try_from(self.times).unwrap_or(1), time)
+            let times = usize::try_from(self.times).unwrap_or(1);
+            let measurement = countersign_authoring::measure(&runner, times, time)?;
+            let mut budget = EvaluationBudget::new(EvaluationBudget::DEFAULT_FUEL);
+            let count = cases.case.len();
+            let rules = self
+                .rules
+                .then(|| measure::rules(&runner, &folder.settings, count, &mut budget))
+                .transpose()?;
+            anyhow::Ok((measurement, rules))
         })?;
+        let rules = rules.as_deref();
         // Fuel that could not be measured is not within the limit.
         let over =
             |fuel: Option<u64>| self.max_fuel.is_some_and(|max| fuel.is_none_or(|fuel| fuel > max));
@@ -94,14 +119,18 @@ impl Bench {
         let over: Vec<_> =
             cases.filter(|case| over(case.fuel)).map(|case| case.name.as_str()).collect();
         match self.format {
-            Format::Json => output::print_json(&printed(&measurement, &over))?,
-            Format::Human => output::print(&text(&measurement, &over))?,
+            Format::Json => output::print_json(&printed(&measurement, &over, rules))?,
+            Format::Human => output::print(&text(&measurement, &over, rules))?,
         }
         Ok(if over.is_empty() { Exit::Success } else { Exit::Failed })
     }
 }
 
-fn printed<'m>(measurement: &'m Measurement, over: &[&'m str]) -> Printed<'m> {
+fn printed<'m>(
+    measurement: &'m Measurement,
+    over: &[&'m str],
+    rules: Option<&'m [RuleFuel]>,
+) -> Printed<'m> {
     let limits = &measurement.limits;
     Printed {
         component_bytes: measurement.component_bytes,
@@ -123,10 +152,11 @@ fn printed<'m>(measurement: &'m Measurement, over: &[&'m str]) -> Printed<'m> {
             })
             .collect(),
         over_max_fuel: over.to_vec(),
+        rules,
     }
 }
 
-fn text(measurement: &Measurement, over: &[&str]) -> String {
+fn text(measurement: &Measurement, over: &[&str], rules: Option<&[RuleFuel]>) -> String {
     let limits = &measurement.limits;
     let mut text = format!("{} bytes\n", measurement.component_bytes);
     let share = |used: Option<u64>, limit: u64| match used {
@@ -145,6 +175,12 @@ fn text(measurement: &Measurement, over: &[&str]) -> String {
             share(case.output_bytes, limits.output_bytes.into())
         );
         let _ = writeln!(text, "  time    {:.1} µs", case.nanoseconds as f64 / 1000.0);
+    }
+    if let Some(rules) = rules {
+        let _ = writeln!(text, "fuel of each rule, in the case that takes most");
+        for RuleFuel { rule, fuel } in rules {
+            let _ = writeln!(text, "  {fuel:>10}  {}", visible(rule));
+        }
     }
     let max = measurement.cases.iter().filter_map(|case| case.fuel).max();
     if let Some(max) = max.filter(|max| *max > 0) {

@@ -1,6 +1,6 @@
 //! `countersign policy build`
 
-mod engines;
+pub(super) mod engines;
 mod places;
 mod python;
 mod rust;

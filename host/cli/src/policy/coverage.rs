@@ -1,4 +1,4 @@
-//! Line coverage of a policy in Rust, for `countersign policy test --coverage`.
+//! Line coverage of a policy in Rust or Rego, for `countersign policy test --coverage`.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -10,6 +10,7 @@ use countersign_component::Toolchain;
 use serde::Serialize;
 
 use super::language::Language;
+use super::rego::measure;
 use super::rust::RustPackage;
 use crate::bounds;
 use crate::output::{DIM, FAILURE, Styled};
@@ -25,32 +26,46 @@ pub(super) struct PolicyCoverage {
 }
 
 impl PolicyCoverage {
-    /// Compiles the policy in a folder once more, and follows the cases through it.
+    /// Follows the cases through the policy in a folder: in Rust, compiled once more; in Rego, by its engine.
     pub(super) fn of(
+        runner: &CaseRunner<'_>,
+        folder: &Path,
+        cases: usize,
+        min: Option<u8>,
+        budget: &mut EvaluationBudget<'_>,
+    ) -> Result<Self> {
+        let language = Language::of(folder).context(
+            "coverage is only available for policies in Rust and Rego, and needs their source",
+        )?;
+        match language {
+            Language::Rust => Self::of_rust(runner, folder, min, budget),
+            Language::Rego => {
+                let coverage = measure::coverage(runner, cases, budget).map_err(with_remedy)?;
+                let text = |line: &CodeLine| measure::line(folder, line);
+                let missed = coverage.missed().map(|line| (line.clone(), text(line))).collect();
+                Ok(Self { coverage, missed, min })
+            }
+            _ => bail!(
+                "{}: coverage is only available for policies in Rust and Rego; omit --coverage to run the cases",
+                folder.join(language.source()).display()
+            ),
+        }
+    }
+
+    fn of_rust(
         runner: &CaseRunner<'_>,
         folder: &Path,
         min: Option<u8>,
         budget: &mut EvaluationBudget<'_>,
     ) -> Result<Self> {
-        let language = Language::of(folder)
-            .context("coverage is only available for policies in Rust, and needs their source")?;
-        if language != Language::Rust {
-            bail!(
-                "{}: coverage is only available for policies in Rust; omit --coverage to run the cases",
-                folder.join(language.source()).display()
-            );
-        }
         let package = RustPackage::of(folder)?;
         let toolchain = Toolchain::find()?;
         let module = progress::with_spinner("compiling for coverage", || {
             package.module_for_coverage(toolchain)
         })?;
-        let coverage = match runner.coverage(&module, &|path| package.own(path), budget) {
-            Err(stopped @ CoverageError::Stopped(count)) => {
-                bail!("{stopped}; {}", bounds::remedy(&count).unwrap_or_default())
-            }
-            measured => measured?,
-        };
+        let coverage = runner
+            .coverage(&module, &|path| package.own(path), budget)
+            .map_err(|error| with_remedy(error.into()))?;
         let text = |line: &CodeLine| package.line(&line.file, line.line).unwrap_or_default();
         let missed = coverage.missed().map(|line| (line.clone(), text(line))).collect();
         Ok(Self { coverage, missed, min })
@@ -92,6 +107,16 @@ impl PolicyCoverage {
                 .map(|(line, _)| PrintedLine { file: &line.file, line: line.line })
                 .collect(),
         }
+    }
+}
+
+/// An error with what to do about it, where a bound stopped the measurement.
+fn with_remedy(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref::<CoverageError>() {
+        Some(stopped @ CoverageError::Stopped(count)) => {
+            anyhow::anyhow!("{stopped}; {}", bounds::remedy(count).unwrap_or_default())
+        }
+        _ => error,
     }
 }
 

@@ -55,8 +55,8 @@ the policy's schema. The settings in `[[settings]]` are passed to the policy wit
 For Rego, the rules `test_…` of the policy and of its files `…_test.rego` are run as cases too, which have passed if they are
 true. Of one that fails, the lines that it printed are shown.
 
---coverage finds the lines of the policy that no case reaches. It compiles the source once more, without
-optimisation, into target/coverage, and is only available for policies in Rust. Coverage is measured if all cases
+--coverage finds the lines of the policy that no case reaches, for policies in Rust and Rego. Rust is compiled once more,
+without optimisation, into target/coverage; for Rego, its engine says the lines. Coverage is measured if all cases
 pass; of it, JUnit's XML has only whether --min-coverage is reached.
 
 The evaluations stop before the next one when all of them together took --total-fuel, or, for those that ended
@@ -220,8 +220,9 @@ impl Test {
             let cases_passed = report.cases_passed();
             tested.report = Some(report);
             if self.coverage && cases_passed {
-                let (folder, min) = (self.folder.folder(), self.min_coverage);
-                tested.coverage = Some(PolicyCoverage::of(&runner, folder, min, &mut budget)?);
+                let (at, min) = (self.folder.folder(), self.min_coverage);
+                let count = cases.case.len();
+                tested.coverage = Some(PolicyCoverage::of(&runner, at, count, min, &mut budget)?);
             }
             Ok(())
         })

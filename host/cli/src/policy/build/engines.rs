@@ -10,7 +10,7 @@ use crate::base_directory;
 
 /// The arguments that locate the components of engines.
 #[derive(Args)]
-pub(super) struct EngineArguments {
+pub(in crate::policy) struct EngineArguments {
     /// The folder with the engines of languages [default: in lib/countersign/engines beside the folder of this
     /// program, else in countersign/engines in $XDG_DATA_HOME or ~/.local/share, by the digest of their sources]
     #[arg(long, value_name = "FOLDER", env = VARIABLE, hide_env_values = true)]
@@ -19,7 +19,7 @@ pub(super) struct EngineArguments {
 
 impl EngineArguments {
     /// Reads the component of an engine.
-    pub(super) fn read(&self, engine: EngineName) -> Result<Vec<u8>> {
+    pub(in crate::policy) fn read(&self, engine: EngineName) -> Result<Vec<u8>> {
         let places = match &self.engines {
             Some(folder) => Places::named(folder.clone()),
             None => Places::of(
