@@ -6,6 +6,7 @@
 
 #[path = "../../host/issuer/tests/support/postgres.rs"]
 mod postgres;
+#[expect(dead_code, reason = "the bench of custody alone looks into folders")]
 mod served;
 #[path = "tokens/usage.rs"]
 #[expect(dead_code, reason = "only processor time is compared here")]
