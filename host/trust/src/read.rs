@@ -109,7 +109,10 @@ fn refer(node: &Node, found: &mut Vec<(Place, Option<String>)>) {
     };
     if let Some(reference) = reference {
         let of_link = reference.any(&["relativePath", "uri", "id"]);
-        found.push((reference.place.clone(), of_link.unwrap_or(reference).known()));
+        let name = of_link.unwrap_or(reference).known();
+        // What a module makes is named by its kind.
+        let name = name.or_else(|| kind.ends_with("::MODULE").then(|| kind.clone()));
+        found.push((reference.place.clone(), name));
     }
     node.members().iter().for_each(|(_, member)| refer(member, found));
 }

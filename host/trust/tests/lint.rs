@@ -170,6 +170,25 @@ resource "google_service_account_iam_member" "a" {{
     }
 }
 
+/// Each provider of a list is one, and the condition is of one of them.
+#[test]
+fn a_provider_of_a_list_admits() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lint");
+    let name = "provider-list.json";
+    let trust = TrustFiles::parse(&files_of(&folder.join(name), name));
+    let admits = |issuer, subject| {
+        let audience = "aws-workload-identity-provider:acme";
+        trust.admits(Cloud::Aws, TokenClaims { issuer, subject, audience })
+    };
+    let (issuer, subject) = ("https://tokens.example.org", "system:serviceaccount:acme:runner");
+    assert_eq!(admits(issuer, subject), Admission::Admitted);
+    assert_eq!(
+        admits("https://token.actions.githubusercontent.com", subject),
+        Admission::NotAdmitted
+    );
+    assert_eq!(admits(issuer, "system:serviceaccount:acme:other"), Admission::NotAdmitted);
+}
+
 /// A mapping that would take forever is not evaluated.
 #[test]
 fn mappings_do_not_iterate() {
