@@ -84,7 +84,13 @@ fn replicas_are_restored_with_a_dump_of_their_database() {
     release(0, "stage --policies next.toml");
     let promoted = release(0, "promote --without-evidence a-drill")["release"].clone();
     let decides = |index: usize, by: &Value| {
-        until("it decides", || release(index, "status")["service"]["deciding"] == *by);
+        let line = "release status --config issuer.toml --format json";
+        // It fails until then.
+        let status = || countersign(group.folder(index), line).stdout;
+        until("it decides", || {
+            let status: Value = serde_json::from_str(&status()).unwrap_or_default();
+            status["service"]["deciding"] == *by
+        });
         until("it is ready", || group.ready(index).status == 200);
     };
     decides(1, &promoted);

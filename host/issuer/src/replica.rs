@@ -379,7 +379,7 @@ mod tests {
         let behind = said(taken(5, 5), 0, shared(6, 6, 4000));
         assert_eq!(behind.as_deref(), Some("this replica has not taken step 6 of releases yet"));
         assert_eq!(said(taken(5, 5), 6, shared(6, 6, 4000)), None);
-        assert_eq!(said(taken(5, 5), 6, shared(8, 8, 4000)).is_some(), true);
+        assert!(said(taken(5, 5), 6, shared(8, 8, 4000)).is_some());
         let back = said(taken(5, 5), 0, shared(4, 4, 0)).unwrap();
         assert!(back.contains("has 4 steps of releases, and this replica has taken 5"), "{back}");
     }
