@@ -89,7 +89,8 @@ fn claims(choices: &mut Choices, base: &Value) -> Claims {
     // 2027-03-28, 01:00 UTC and 2027-10-31, 01:00 UTC.
     let change = *choices.of(&[1_806_195_600_u64, 1_824_944_400]);
     let near = change - 2 * 86_400 + choices.below(4 * 86_400);
-    let time = *choices.of(&[near, 1_800_000_000 + choices.below(1 << 28)]);
+    let far = 1_800_000_000 + choices.below(1 << 28);
+    let time = *choices.of(&[near, far]);
     let audience = Audience::parse("aws-workload-identity-provider:demo").unwrap();
     let ttl = *choices.of(&[60, 599, 600, 601, 3600]);
     let token = TokenRequest::new(vec![audience], ttl, time).unwrap();
