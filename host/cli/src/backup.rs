@@ -99,7 +99,9 @@ impl Backup {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let now = clock::now(None)?;
         let backup = progress::with_spinner("copying the state", || {
-            runtime.block_on(countersign_deployment::backup(&self.config, &self.to, now))
+            runtime
+                .block_on(countersign_deployment::backup(&self.config, &self.to, now))
+                .map_err(Box::new)
         });
         let backup = backup.context("no backup was made")?;
         match self.format {
@@ -117,7 +119,9 @@ impl Restore {
     pub(crate) fn run(&self) -> Result<Exit> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let restored = progress::with_spinner("verifying the backup", || {
-            runtime.block_on(countersign_deployment::restore(&self.from, &self.config))
+            runtime
+                .block_on(countersign_deployment::restore(&self.from, &self.config))
+                .map_err(Box::new)
         });
         let restored = restored.context("nothing was restored")?;
         let backup = &restored.backup;

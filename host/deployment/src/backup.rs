@@ -160,7 +160,7 @@ pub enum BackupError {
     },
     /// The releases cannot be copied.
     #[error("failed to copy the releases")]
-    Releases(#[from] ReleaseError),
+    Releases(#[source] Box<ReleaseError>),
     /// The keys cannot be copied.
     #[error("failed to copy the keys")]
     Keys(#[from] KeyFolderError),
@@ -201,6 +201,12 @@ pub enum BackupError {
         /// The first damage.
         damage: String,
     },
+}
+
+impl From<ReleaseError> for BackupError {
+    fn from(error: ReleaseError) -> Self {
+        Self::Releases(Box::new(error))
+    }
 }
 
 /// Writes a backup of the state that a configuration names to the folder `to`, which is made: private keys are in it, and
