@@ -1,5 +1,11 @@
 //! What `countersign trust` writes is formatted as `tofu fmt` has it, and is read back without a finding.
-#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
+#![allow(
+    missing_docs,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests"
+)]
 
 mod support;
 
