@@ -89,8 +89,8 @@ mod tests {
         ] {
             let reads = of([&text.parse().expect(text)]);
             let has = |path: &&str| reads.read(&path.split('.').collect::<Vec<_>>());
-            assert!(read.iter().all(|path| has(path)), "{text}");
-            assert!(!not_read.iter().any(|path| has(path)), "{text}");
+            assert!(read.iter().all(&has), "{text}");
+            assert!(!not_read.iter().any(has), "{text}");
         }
     }
 }

@@ -54,7 +54,7 @@ fn reason(item: &Value) -> Result<Reason, String> {
         }
     }
     match (code, message) {
-        (Some(code), Some(message)) if is_code(&code) => Ok(Reason::new(code, message.as_ref())),
+        (Some(code), Some(message)) if is_code(code) => Ok(Reason::new(code, message.as_ref())),
         (Some(code), Some(_)) => {
             let expected = "a code of 1 to 64 lower-case letters, digits and dashes";
             Err(format!("deny: expected {expected}, found {}", short(&Value::String(code.clone()))))
