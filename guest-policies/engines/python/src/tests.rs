@@ -202,7 +202,7 @@ fn what_is_wrong_is_found_before_it_decides() {
         ),
         (
             line("from countersign import local_time as at; return at('Berlin', token.issued_at)"),
-            "policy.py:3:58: ValueError: there is no time zone `Berlin`, expected one like `Europe/Berlin`; did you mean",
+            "policy.py:3:57: ValueError: there is no time zone `Berlin`, expected one like `Europe/Berlin`; did you mean",
         ),
         (after("import requests"), "policy.py:4:1: ModuleNotFoundError: no module `requests` here"),
         (
