@@ -108,9 +108,10 @@ pub(crate) fn release_problem(
     Some((ReplicaProblem::Differs, said))
 }
 
-/// Tells whether the release that decides has done so for so long that every replica should have taken it.
+/// Tells whether the release that decides has done so for so long that every replica should have taken it. Where none does, there
+/// is nothing to take.
 pub(crate) fn is_spread(shared: &SharedReleases, spreads: Duration) -> bool {
-    u128::from(shared.deciding_for) >= spreads.as_millis()
+    shared.deciding == 0 || u128::from(shared.deciding_for) >= spreads.as_millis()
 }
 
 /// Compares the policy set and the access configuration of a replica with those of the others that are there. Of two
@@ -382,6 +383,12 @@ mod tests {
         assert!(said(taken(5, 5), 6, shared(8, 8, 4000)).is_some());
         let back = said(taken(5, 5), 0, shared(4, 4, 0)).unwrap();
         assert!(back.contains("has 4 steps of releases, and this replica has taken 5"), "{back}");
+        // Policy sets are compared where no release decides, and once one has spread.
+        for (shared, expected) in
+            [(shared(0, 0, 0), true), (shared(1, 0, 0), true), (shared(6, 6, 3999), false)]
+        {
+            assert_eq!(is_spread(&shared, spreads), expected, "{shared:?}");
+        }
     }
 
     #[test]
