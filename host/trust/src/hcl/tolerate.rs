@@ -119,6 +119,10 @@ fn ignored(text: &str) -> Vec<Range<usize>> {
 fn heredoc(rest: &str) -> Option<usize> {
     let opening = rest.strip_prefix("<<")?;
     let opening = opening.strip_prefix('-').unwrap_or(opening);
+    // Most of what looks like the beginning of one is seen here not to be.
+    if !opening.starts_with(|c: char| c.is_alphanumeric() || c == '_' || c.is_whitespace()) {
+        return None;
+    }
     let end = opening.bytes().take(MAX_NAME).position(|byte| byte == b'\n')?;
     let name = opening.get(..end)?.trim();
     if name.is_empty() || !name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-') {
