@@ -54,7 +54,9 @@ pub fn evaluate(engine: &mut Engine, measure: &Measure, answer: &str) -> anyhow:
             files.as_object_mut()?.insert(Value::from(file.path), lines);
         }
     }
-    parts(&files.to_json_str()?)
+    // Without line breaks, which a host escapes: those within texts are escaped already.
+    let text: String = files.to_json_str()?.lines().map(str::trim_start).collect();
+    parts(&text)
 }
 
 /// A text as the messages of a denial.
