@@ -347,7 +347,7 @@ fn lines_and_rules_are_measured() {
         panic!("no lines");
     };
     let text: String = reasons.iter().map(|reason| reason.message.as_str()).collect();
-    assert_eq!(text, r#"{"lib.rego":[[3,5],[]],"policy.rego":[[6,7,11],[8]]}"#);
+    assert_eq!(text, r#"{"lib.rego": [[3,5],[]],"policy.rego": [[6,7,11],[8]]}"#);
     let ask = Question { warnings: None, tests: None, rules: Some(0) };
     let rules = prepare(settings(Some(ask), None)).err().expect("answers");
     let rules: Vec<_> = rules.iter().map(|rule| rule.message.as_str()).collect();
