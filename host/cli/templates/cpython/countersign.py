@@ -7,7 +7,7 @@ from typing import Any, Callable, Optional
 from componentize_py_types import Err
 from wit_world import exports
 from wit_world.exports import policy as contract
-from wit_world.exports.policy import AuthorKind, Behavior, Implementation, Problem, Token, Verdict
+from wit_world.exports.policy import AuthorKind, Behavior, Implementation, Problem, Run, Token, Verdict
 
 __all__ = [
     "AuthorKind",
@@ -23,18 +23,6 @@ __all__ = [
     "permit",
     "restrict",
 ]
-
-
-class Run(contract.Run):
-    """The run that asks for a token. Facts are found by their names, as in the other languages."""
-
-    facts: dict[str, str]  # type: ignore[assignment]
-
-
-def _with_facts(run: contract.Run) -> Run:
-    """What the policy sees, of what the host gives: a list of names and values."""
-    run.facts = {fact.name: fact.value for fact in run.facts}  # type: ignore
-    return run  # type: ignore
 
 
 def _equal_to_words(kind: Any) -> None:
@@ -63,28 +51,26 @@ for _name in random.__all__:
     if not isinstance(getattr(random, _name), type) and _name != "seed":
         setattr(random, _name, _none)
 
-SAMPLE_RUN = _with_facts(
-    contract.Run(
-        id="b3116611-e08b-4b00-91c5-10365b25a6ef",
-        number=1,
-        behavior=Behavior.APPLY,
-        building_block=contract.BuildingBlock(
-            id="68ce5455-2a4a-4a4b-a324-6a6c18cab85a",
-            workspace="my-workspace",
-            project="my-project",
-            platform="my-platform.my-location",
-            parents=[],
-        ),
-        definition=contract.Definition(
-            id="b23cfb9a-6974-444f-9d33-62134a632373",
-            workspace="my-workspace",
-            version=1,
-            implementation=Implementation.TERRAFORM,
-        ),
-        trigger=None,
-        runner=None,
-        facts=[],
-    )
+SAMPLE_RUN = Run(
+    id="b3116611-e08b-4b00-91c5-10365b25a6ef",
+    number=1,
+    behavior=Behavior.APPLY,
+    building_block=contract.BuildingBlock(
+        id="68ce5455-2a4a-4a4b-a324-6a6c18cab85a",
+        workspace="my-workspace",
+        project="my-project",
+        platform="my-platform.my-location",
+        parents=[],
+    ),
+    definition=contract.Definition(
+        id="b23cfb9a-6974-444f-9d33-62134a632373",
+        workspace="my-workspace",
+        version=1,
+        implementation=Implementation.TERRAFORM,
+    ),
+    trigger=None,
+    runner=None,
+    facts=[],
 )
 
 SAMPLE_TOKEN = Token(
@@ -178,6 +164,6 @@ def exported(
                 pass
 
         def evaluate(self, run: Run, token: Token) -> Verdict:
-            return _narrowed(evaluate(taken[0], _with_facts(run), token), token)
+            return _narrowed(evaluate(taken[0], run, token), token)
 
     return Policy

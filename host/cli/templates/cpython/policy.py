@@ -50,4 +50,4 @@ Policy = exported(
 #   run.definition.implementation  "manual", "terraform", "github-workflow", "gitlab-cicd", "azure-devops", "other"
 #   run.trigger.author_kind        "user", "api-key", "api-user", "system", "other"
 # Absent, that is None: run.trigger of a run that nobody triggered, run.trigger.reason, run.runner,
-# run.building_block.project and run.building_block.platform. run.facts.get("name") is a text or None.
+# run.building_block.project and run.building_block.platform. run.facts is a list of names and values.
