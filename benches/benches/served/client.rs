@@ -7,25 +7,26 @@ use std::net::{SocketAddr, TcpStream};
 pub(crate) struct Client {
     stream: TcpStream,
     buffer: Vec<u8>,
+    filled: usize,
 }
 
 impl Client {
     pub(crate) fn new(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("a connection");
         stream.set_nodelay(true).expect("an option");
-        Self { stream, buffer: vec![0; 16 << 10] }
+        Self { stream, buffer: vec![0; 16 << 10], filled: 0 }
     }
 
     /// Returns the status of the response.
     pub(crate) fn ask(&mut self, request: &[u8]) -> u16 {
         self.stream.write_all(request).expect("a request that is taken");
-        let mut filled = 0;
+        self.filled = 0;
         loop {
-            let free = self.buffer.get_mut(filled..).expect("room for an answer");
+            let free = self.buffer.get_mut(self.filled..).expect("room for an answer");
             let read = self.stream.read(free).expect("an answer");
             assert!(read > 0, "the connection was closed");
-            filled += read;
-            let text = self.buffer.get(..filled).unwrap_or_default();
+            self.filled += read;
+            let text = self.buffer.get(..self.filled).unwrap_or_default();
             let Some(head) = text.windows(4).position(|window| window == b"\r\n\r\n") else {
                 continue;
             };
@@ -35,11 +36,16 @@ impl Client {
                 .find_map(|line| line.strip_prefix("content-length: "))
                 .and_then(|length| length.parse().ok())
                 .expect("a length");
-            if filled >= head.len() + 4 + length {
+            if self.filled >= head.len() + 4 + length {
                 let status = head.get(9..12).and_then(|status| status.parse().ok());
                 return status.expect("a status");
             }
         }
+    }
+
+    /// The last response.
+    pub(crate) fn response(&self) -> String {
+        String::from_utf8_lossy(self.buffer.get(..self.filled).unwrap_or_default()).into_owned()
     }
 }
 
