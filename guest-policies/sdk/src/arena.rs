@@ -1,21 +1,27 @@
 //! Memory for a guest that lives for one evaluation: taken once, never given back.
 //!
+//! Until the settings are taken it is used again ([`again`]): an engine parses, checks and warms up, and leaves ten times
+//! what a decision needs, every page of which a host would look at after each evaluation.
+//!
 //! It begins behind the stack and the static data, and ends where the WebAssembly memory does, which grows
 //! when that is not enough. An ordinary evaluation does not grow it, which would cost more than all the rest:
 //! [`reserve`] sees to it when the settings have been taken. A small memory matters as much: a host looks at
 //! every page of it after each evaluation.
 
+mod again;
+
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 use std::ptr::null_mut;
+
+use self::again::Free;
 
 /// Enough for ordinary claims and a verdict many times over.
 const EVALUATION_BYTES: usize = 12 << 10;
 
 const PAGE_BYTES: usize = 64 << 10;
 
-/// Says to a host that memory is given out once and never taken back: it may then pass all claims in one
-/// allocation. The name is the host's, `ONE_WAY_MEMORY`.
+/// Says to a host that an evaluation never gives memory back: it may then pass all claims in one allocation. The name is the host's, `ONE_WAY_MEMORY`.
 #[used]
 #[allow(unsafe_code, reason = "a custom section of the module")]
 #[unsafe(link_section = "countersign:one-way-memory")]
@@ -31,6 +37,8 @@ struct Arena {
     /// First free address and the end of the current stretch; 0 before the first use.
     next: Cell<usize>,
     end: Cell<usize>,
+    /// What has been given back, until the settings are taken.
+    free: Free,
 }
 
 // SAFETY: the contract's components have one thread (the host refuses shared memories).
@@ -38,11 +46,13 @@ struct Arena {
 unsafe impl Sync for Arena {}
 
 #[global_allocator]
-static ARENA: Arena = Arena { next: Cell::new(0), end: Cell::new(0) };
+static ARENA: Arena = Arena { next: Cell::new(0), end: Cell::new(0), free: Free::new() };
 
-/// Makes sure that an ordinary evaluation has enough memory, also where the settings took all.
+/// Makes sure that an ordinary evaluation has enough memory, also where the settings took all. What is given back from
+/// now on is not used again.
 pub(crate) fn reserve() {
     ARENA.begin();
+    ARENA.free.close();
     if ARENA.end.get() - ARENA.next.get() < EVALUATION_BYTES {
         // Without it the evaluation asks for itself.
         ARENA.grow(EVALUATION_BYTES, 1);
@@ -80,6 +90,43 @@ impl Arena {
         })
     }
 
+    /// As `realloc`, until the settings are taken.
+    ///
+    /// # Safety
+    /// As `realloc`.
+    #[allow(unsafe_code, reason = "the allocator's interface")]
+    unsafe fn realloc_again(&self, old: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        let (held, align) = again::rounded(layout.size(), layout.align());
+        let (size, _) = again::rounded(new_size, layout.align());
+        if size <= held {
+            if size < held {
+                // SAFETY: the end of the block, which the caller gives up.
+                unsafe { self.free.give(old as usize + size, held - size) };
+            }
+            return old;
+        }
+        if old as usize + held == self.next.get()
+            && let Some(next) = (old as usize).checked_add(size)
+            && next <= self.end.get()
+        {
+            self.next.set(next);
+            return old;
+        }
+        let new = match self.free.take(size, align) {
+            Some(address) => address as *mut u8,
+            None => self.take(size, align),
+        };
+        if !new.is_null() {
+            // SAFETY: `old` has `layout.size()` bytes by the caller's promise, `new` has more, and they do not overlap: a
+            // block is free or given out. The caller gives `old` up.
+            unsafe {
+                std::ptr::copy_nonoverlapping(old, new, layout.size());
+                self.free.give(old as usize, held);
+            }
+        }
+        new
+    }
+
     /// Asks for pages. What is left of the current stretch is used further when they follow it.
     fn grow(&self, size: usize, align: usize) -> bool {
         let Some(bytes) = size.checked_add(align) else { return false };
@@ -100,21 +147,43 @@ impl Arena {
     }
 }
 
-// SAFETY: `take` gives each byte out once, aligned and within the memory; nothing is given back.
+// SAFETY: `take` gives each byte out once, aligned and within the memory, and `Free` only what was given back.
 #[allow(unsafe_code, reason = "the allocator's interface")]
 unsafe impl GlobalAlloc for Arena {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if self.free.is_open() {
+            let (size, align) = again::rounded(layout.size(), layout.align());
+            return match self.free.take(size, align) {
+                Some(address) => address as *mut u8,
+                None => self.take(size, align),
+            };
+        }
         self.take(layout.size(), layout.align())
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // Every byte is given out once, and WebAssembly memory begins as zeros.
+        // Every byte is given out once, and WebAssembly memory begins as zeros. What may have been used before is left to
+        // what has not.
+        if self.free.is_open() {
+            let (size, align) = again::rounded(layout.size(), layout.align());
+            return self.take(size, align);
+        }
         self.take(layout.size(), layout.align())
     }
 
-    unsafe fn dealloc(&self, _: *mut u8, _: Layout) {}
+    unsafe fn dealloc(&self, old: *mut u8, layout: Layout) {
+        if self.free.is_open() {
+            let (size, _) = again::rounded(layout.size(), layout.align());
+            // SAFETY: the caller gives up the block, which `alloc` made of that size.
+            unsafe { self.free.give(old as usize, size) };
+        }
+    }
 
     unsafe fn realloc(&self, old: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        if self.free.is_open() {
+            // SAFETY: as this function's.
+            return unsafe { self.realloc_again(old, layout, new_size) };
+        }
         if new_size <= layout.size() {
             // What is left over stays unused, so that every byte is given out once.
             return old;

@@ -3,6 +3,7 @@
 use boa_engine::{Context, JsError, JsValue};
 
 use crate::engine::OWN_SCRIPT;
+use crate::jumps;
 
 /// The frames of a stack that a text has at most.
 const MAX_FRAMES: usize = 5;
@@ -54,7 +55,11 @@ pub fn syntax(path: &str, source: &str, error: &JsError, context: &mut Context) 
     if let Some(at) = second_declaration(before, source) {
         return format!("{}: {before}", self::place(path, source, at));
     }
-    match place.split_once(", col ") {
+    if before.contains("illegal break") || before.contains("illegal continue") {
+        let at = jumps::misplaced(source).unwrap_or(0);
+        return format!("{}: {before}", self::place(path, source, at));
+    }
+    match place.split_once(", col ").or_else(|| place.split_once(" column ")) {
         Some((line, column)) => format!("{path}:{line}:{column}: {before}"),
         None => format!("{path}: {message}"),
     }

@@ -56,9 +56,11 @@ pub fn of(main: &Module, files: &Files, context: &mut Context) -> Result<Exports
         })
     };
     let Some(evaluate) = evaluate else {
-        let message =
-            "expected an export `evaluate`: `export function evaluate(settings, run, token)`";
-        return Err(main_problem(message.to_owned()));
+        let found = names(&namespace, context);
+        let found = found.map_or_else(String::new, |found| format!("; found `{found}`"));
+        return Err(main_problem(format!(
+            "expected an export `evaluate`: `export function evaluate(settings, run, token)`{found}"
+        )));
     };
     let check = check.filter(|check| !check.is_undefined());
     Ok(Exports {
@@ -152,6 +154,17 @@ fn one_problem(value: &JsValue, context: &mut Context) -> JsResult<Result<Proble
         }
         _ => misfit(),
     }
+}
+
+/// The names of what a module exports, where it exports something.
+fn names(namespace: &JsObject, context: &mut Context) -> Option<String> {
+    let keys = namespace.own_property_keys(context).ok()?;
+    let names = keys.iter().filter_map(|key| match key {
+        PropertyKey::String(name) => Some(name.to_std_string_escaped()),
+        PropertyKey::Symbol(_) | PropertyKey::Index(_) => None,
+    });
+    let names: Vec<_> = names.collect();
+    (!names.is_empty()).then(|| names.join("`, `"))
 }
 
 /// The own members of an object by their names, where it has them.

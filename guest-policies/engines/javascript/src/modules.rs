@@ -1,6 +1,6 @@
 //! The files of a policy, and the modules that they are loaded as.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
@@ -11,10 +11,11 @@ use boa_engine::object::builtins::JsPromise;
 use boa_engine::{Context, JsError, JsNativeError, JsResult, JsString, Module, Source};
 use countersign_policy::Problem;
 
+use crate::globals::Library;
 use crate::{errors, grant, names, nesting, typescript};
 
 /// The files that a policy may begin with.
-const MAINS: [&str; 2] = ["policy.js", "policy.ts"];
+pub const MAINS: [&str; 2] = ["policy.js", "policy.ts"];
 
 /// The module of verdicts, as a package and, for editors that look for files, as a file of the policy's folder.
 const OWN_MODULE: &str = "countersign";
@@ -79,6 +80,11 @@ impl Files {
         if specifier == OWN_MODULE {
             return Ok(Target::Own);
         }
+        if specifier.starts_with("node:") {
+            return Err(format!(
+                "cannot import `{specifier}`: a policy has no files, no network and no environment, and none of Node's modules"
+            ));
+        }
         if !specifier.starts_with("./") && !specifier.starts_with("../") {
             return Err(format!(
                 "cannot import `{specifier}`: expected `{OWN_MODULE}`, or the path of a file of the policy such as \
@@ -132,11 +138,17 @@ pub struct Loader {
     modules: RefCell<BTreeMap<String, Module>>,
     /// The first problem of loading, which the interpreter's own errors have without its place.
     problem: RefCell<Option<Problem>>,
+    library: OnceCell<Library>,
 }
 
 impl Loader {
     pub fn new(files: Files) -> Self {
-        Self { files, modules: RefCell::default(), problem: RefCell::default() }
+        Self {
+            files,
+            modules: RefCell::default(),
+            problem: RefCell::default(),
+            library: OnceCell::new(),
+        }
     }
 
     pub fn files(&self) -> &Files {
@@ -155,6 +167,11 @@ impl Loader {
         let evaluated = main.evaluate(context).map_err(|error| self.problem_of(&error, context))?;
         self.settled(&evaluated, context)?;
         Ok(main)
+    }
+
+    /// What the language brings, before anything of the policy has run.
+    fn library(&self, context: &mut Context) -> &Library {
+        self.library.get_or_init(|| Library::of(context))
     }
 
     /// Waits until a promise is settled, which all are once nothing is left to do.
@@ -222,20 +239,20 @@ impl Loader {
             let message = "nested too deep; give an inner part a name of its own, as a function or a constant";
             return Err(problem(path, format!("{}: {message}", errors::place(path, text, at))));
         }
-        let parsed = if path.ends_with(".json") {
+        let is_json = path.ends_with(".json");
+        let is_typed = path.ends_with(".ts") || path.ends_with(".mts");
+        let untyped = is_typed.then(|| typescript::without_types(path, text)).transpose();
+        let untyped = untyped.map_err(|message| problem(path, message))?;
+        let untyped = untyped.as_deref().unwrap_or(text);
+        let parsed = if is_json {
             Module::parse_json(JsString::from(text), context)
         } else {
-            let untyped = path.ends_with(".ts") || path.ends_with(".mts");
-            let untyped = untyped.then(|| typescript::without_types(path, text)).transpose();
-            let untyped = untyped.map_err(|message| problem(path, message))?;
-            let source = Source::from_bytes(untyped.as_deref().unwrap_or(text));
+            let source = Source::from_bytes(untyped);
             Module::parse(source.with_path(Path::new(path)), None, context)
         };
-        let module =
-            parsed.map_err(|error| problem(path, errors::syntax(path, text, &error, context)))?;
-        if !path.ends_with(".json")
-            && let Some(message) = names::misspelt(path, text)
-        {
+        let module = parsed
+            .map_err(|error| problem(path, errors::syntax(path, untyped, &error, context)))?;
+        if !is_json && let Some(message) = names::wrong(path, untyped, self.library(context)) {
             return Err(problem(path, message));
         }
         self.modules.borrow_mut().insert(path.to_owned(), module.clone());

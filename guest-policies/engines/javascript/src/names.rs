@@ -1,59 +1,56 @@
-//! Names that a policy can only have misspelt: fields of `run` and `token`, keys of grants, and time zones. JavaScript gives
-//! `undefined` for a field that is not there, and a condition on it is quietly never true.
+//! What a text says of names that can only be wrong: fields of `run` and `token` and what they are compared with, keys of
+//! grants, time zones, and names that nothing defines. JavaScript gives `undefined` for a field that is not there, and a
+//! condition on it is quietly never true; a name that is not there is an exception for the first run that reaches it.
 //!
-//! That is as far as it goes: types are not checked, and what goes through a variable, a call or brackets is not followed.
+//! That is as far as it goes: what goes through a variable, a call or brackets is not followed.
 
 use std::collections::BTreeSet;
 
 use engine_shared::{did_you_mean, find_zone};
-use oxc_allocator::Allocator;
+use oxc_allocator::{Allocator, Vec as ArenaVec};
 use oxc_ast::ast::{
-    Argument, BinaryExpression, BindingIdentifier, BindingPattern, CallExpression, ChainElement,
-    Expression, FormalParameter, FormalParameters, ImportDeclaration, ImportDeclarationSpecifier,
-    LogicalExpression, ObjectExpression, ObjectPattern, ObjectPropertyKind, StaticMemberExpression,
-    VariableDeclarator,
+    Argument, AssignmentExpression, BinaryExpression, BinaryOperator, BindingIdentifier,
+    BindingPattern, CallExpression, ChainElement, Expression, FormalParameter, FormalParameters,
+    IdentifierReference, ImportDeclaration, ImportDeclarationSpecifier, LogicalExpression,
+    NewExpression, ObjectExpression, ObjectPattern, ObjectPropertyKind, Statement,
+    StaticMemberExpression, SwitchStatement, UnaryExpression, UnaryOperator, UpdateExpression,
+    VariableDeclaration, VariableDeclarator,
 };
 use oxc_ast_visit::{Visit, walk};
 use oxc_parser::Parser;
 use oxc_span::{GetSpan, SourceType};
 
-use crate::errors;
-
-/// The fields of `run` and `token`, and of what they hold, by the path of what has them.
-const FIELDS: [(&str, &[&str]); 5] = [
-    (
-        "run",
-        &["id", "number", "behavior", "buildingBlock", "definition", "trigger", "runner", "facts"],
-    ),
-    ("run.buildingBlock", &["id", "workspace", "project", "platform", "parents"]),
-    ("run.definition", &["id", "workspace", "version", "implementation"]),
-    ("run.trigger", &["reason", "author", "authorKind"]),
-    ("token", &["subject", "audiences", "ttlSeconds", "issuedAt"]),
-];
+use crate::declarations::Declarations;
+use crate::globals::{Globals, Library};
+use crate::modules::MAINS;
+use crate::{errors, fields};
 
 /// The keys of a grant.
 const GRANT: [&str; 3] = ["maxTtl", "audiences", "claims"];
 
-/// The members that every object has.
-const OF_OBJECTS: [&str; 5] =
-    ["constructor", "hasOwnProperty", "propertyIsEnumerable", "toString", "valueOf"];
-
-/// Finds the first name of a file that is misspelt: its place and the message. `None` for a text that is none of the
-/// language, of which the interpreter says more.
-pub fn misspelt(path: &str, text: &str) -> Option<String> {
+/// Finds the first name of a file that is wrong: its place and the message. `None` for a text that is none of the
+/// language, of which the interpreter says more. The text is one without types.
+pub fn wrong(path: &str, text: &str, library: &Library) -> Option<String> {
     let allocator = Allocator::default();
-    let is_typed = path.ends_with(".ts") || path.ends_with(".mts");
-    let source = if is_typed { SourceType::ts() } else { SourceType::mjs() };
-    let parsed = Parser::new(&allocator, text, source.with_module(true)).parse();
+    let parsed = Parser::new(&allocator, text, SourceType::mjs()).parse();
     if !parsed.diagnostics.is_empty() {
         return None;
     }
-    let mut names = Names::default();
+    let mut names = Names::new(library);
     names.visit_program(&parsed.program);
     let is_claim = |root: &str| names.parameters.contains(root) && !names.rebound.contains(root);
     let found = names.found.iter().filter(|found| found.root.as_deref().is_none_or(is_claim));
-    let first = found.min_by_key(|found| found.at)?;
-    Some(format!("{}: {}", errors::place(path, text, first.at as usize), first.message))
+    let found = found.map(|found| (found.at, found.message.clone()));
+    let is_bound = |name: &str| names.parameters.contains(name) || names.rebound.contains(name);
+    let bound: Vec<_> = names.parameters.iter().chain(&names.rebound).map(String::as_str).collect();
+    // A library brings what only others of its users reach.
+    let is_main = MAINS.contains(&path);
+    let undefined = names.globals.undefined(is_bound, &bound, library);
+    let thrown = names.globals.thrown(is_bound).filter(|_| is_main);
+    let declared = names.declarations.wrong();
+    let all = found.chain(undefined).chain(thrown).chain(declared);
+    let (at, message) = all.min_by_key(|(at, _)| *at)?;
+    Some(format!("{}: {message}", errors::place(path, text, at as usize)))
 }
 
 struct Found {
@@ -63,8 +60,8 @@ struct Found {
     root: Option<String>,
 }
 
-#[derive(Default)]
-struct Names {
+struct Names<'l> {
+    library: &'l Library,
     /// The names of parameters, but for those of functions that are handed to others.
     parameters: BTreeSet<String>,
     /// The names that anything else binds.
@@ -74,24 +71,87 @@ struct Names {
     found: Vec<Found>,
     /// Within an argument of a call, whose functions are called with anything.
     in_argument: bool,
+    globals: Globals,
+    declarations: Declarations,
 }
 
-impl Names {
+impl<'l> Names<'l> {
+    fn new(library: &'l Library) -> Self {
+        Self {
+            library,
+            parameters: BTreeSet::new(),
+            rebound: BTreeSet::new(),
+            imported: Vec::new(),
+            found: Vec::new(),
+            in_argument: false,
+            globals: Globals::default(),
+            declarations: Declarations::default(),
+        }
+    }
+
     fn put(&mut self, at: u32, message: String, root: Option<&str>) {
         self.found.push(Found { at, message, root: root.map(str::to_owned) });
     }
 
     /// Checks the field of a path, such as `run.definition`.
     fn field(&mut self, holder: &str, name: &str, at: u32) {
-        let Some((_, fields)) = FIELDS.iter().find(|(path, _)| *path == holder) else { return };
-        if fields.contains(&name) || OF_OBJECTS.contains(&name) {
-            return;
+        if let Err(message) = fields::check(holder, name, self.library) {
+            self.put(at, message, holder.split('.').next());
         }
-        let hint = did_you_mean(name, fields.iter().copied());
-        let message =
-            format!("`{holder}` has no `{name}`, expected one of `{}`{hint}", fields.join("`, `"));
-        let root = holder.split('.').next();
-        self.put(at, message, root);
+    }
+
+    /// Checks what a field is compared with.
+    fn compared(&mut self, field: &Expression<'_>, literal: &Expression<'_>, is_strict: bool) {
+        let Some(field) = path(field) else { return };
+        if let Err(message) = fields::check_literal(&field, literal, is_strict) {
+            self.put(literal.span().start, message, field.split('.').next());
+        }
+    }
+
+    fn operation(&mut self, it: &BinaryExpression<'_>) {
+        let (left, right) = (&it.left, &it.right);
+        if it.operator.is_equality() {
+            let is_strict = matches!(
+                it.operator,
+                BinaryOperator::StrictEquality | BinaryOperator::StrictInequality
+            );
+            self.compared(left, right, is_strict);
+            self.compared(right, left, is_strict);
+        } else if it.operator.is_arithmetic()
+            && let Err(message) = fields::check_operands(left, right)
+            && let Some(field) = path(left).or_else(|| path(right))
+        {
+            self.put(left.span().start, message, field.split('.').next());
+        }
+    }
+
+    /// The words of a list that is asked whether it has a field.
+    fn membership(&mut self, it: &CallExpression<'_>) {
+        let Expression::StaticMemberExpression(callee) = &it.callee else { return };
+        let Some(field) = it.arguments.first().and_then(Argument::as_expression) else { return };
+        let list = match (&callee.object, callee.property.name.as_str()) {
+            (Expression::ArrayExpression(list), "includes") => Some(list),
+            (Expression::NewExpression(set), "has") => match set.arguments.first() {
+                Some(Argument::ArrayExpression(list)) => Some(list),
+                _ => None,
+            },
+            _ => None,
+        };
+        for word in list.iter().flat_map(|list| &list.elements) {
+            if let Some(word) = word.as_expression() {
+                self.compared(field, word, true);
+            }
+        }
+        // `Math.min` of a BigInt throws.
+        if matches!(&callee.object, Expression::Identifier(root) if root.name == "Math") {
+            for argument in it.arguments.iter().filter_map(Argument::as_expression) {
+                if let Some(field) = path(argument)
+                    && let Err(message) = fields::check_number(&field)
+                {
+                    self.put(argument.span().start, message, field.split('.').next());
+                }
+            }
+        }
     }
 
     fn pattern(&mut self, holder: &str, pattern: &ObjectPattern<'_>) {
@@ -110,6 +170,7 @@ impl Names {
     fn bind_parameters(&mut self, parameters: &FormalParameters<'_>) {
         for parameter in &parameters.items {
             if let BindingPattern::BindingIdentifier(name) = &parameter.pattern {
+                self.declarations.binds(&name.name);
                 let names = if self.in_argument { &mut self.rebound } else { &mut self.parameters };
                 names.insert(name.name.to_string());
             }
@@ -133,7 +194,7 @@ impl Names {
     }
 }
 
-impl<'a> Visit<'a> for Names {
+impl<'a> Visit<'a> for Names<'_> {
     fn visit_import_declaration(&mut self, it: &ImportDeclaration<'a>) {
         let source = it.source.value.as_str();
         if source == "countersign" || source.ends_with("/countersign.js") {
@@ -163,7 +224,53 @@ impl<'a> Visit<'a> for Names {
     }
 
     fn visit_binding_identifier(&mut self, it: &BindingIdentifier<'a>) {
+        self.declarations.binds(&it.name);
         self.rebound.insert(it.name.to_string());
+    }
+
+    fn visit_statements(&mut self, it: &ArenaVec<'a, Statement<'a>>) {
+        self.declarations.block(it);
+        walk::walk_statements(self, it);
+    }
+
+    fn visit_variable_declaration(&mut self, it: &VariableDeclaration<'a>) {
+        self.declarations.variables(it);
+        walk::walk_variable_declaration(self, it);
+    }
+
+    fn visit_assignment_expression(&mut self, it: &AssignmentExpression<'a>) {
+        self.declarations.assigns(it);
+        walk::walk_assignment_expression(self, it);
+    }
+
+    fn visit_update_expression(&mut self, it: &UpdateExpression<'a>) {
+        self.declarations.updates(it);
+        walk::walk_update_expression(self, it);
+    }
+
+    fn visit_identifier_reference(&mut self, it: &IdentifierReference<'a>) {
+        self.globals.reads(&it.name, it.span.start);
+    }
+
+    fn visit_unary_expression(&mut self, it: &UnaryExpression<'a>) {
+        if let (UnaryOperator::Typeof, Expression::Identifier(name)) = (it.operator, &it.argument) {
+            self.globals.asks(&name.name);
+        }
+        walk::walk_unary_expression(self, it);
+    }
+
+    fn visit_new_expression(&mut self, it: &NewExpression<'a>) {
+        self.globals.makes(it);
+        walk::walk_new_expression(self, it);
+    }
+
+    fn visit_switch_statement(&mut self, it: &SwitchStatement<'a>) {
+        for case in &it.cases {
+            if let Some(word) = &case.test {
+                self.compared(&it.discriminant, word, true);
+            }
+        }
+        walk::walk_switch_statement(self, it);
     }
 
     fn visit_variable_declarator(&mut self, it: &VariableDeclarator<'a>) {
@@ -177,9 +284,11 @@ impl<'a> Visit<'a> for Names {
 
     // A sum of thousands of parts is a tree that deep.
     fn visit_binary_expression(&mut self, it: &BinaryExpression<'a>) {
+        self.operation(it);
         self.visit_expression(&it.right);
         let mut left = &it.left;
         while let Expression::BinaryExpression(inner) = left {
+            self.operation(inner);
             self.visit_expression(&inner.right);
             left = &inner.left;
         }
@@ -219,6 +328,8 @@ impl<'a> Visit<'a> for Names {
                 _ => {}
             }
         }
+        self.membership(it);
+        self.globals.calls(it);
         self.visit_expression(&it.callee);
         // The object of a policy that is exported as one has functions that the host calls.
         let outer = std::mem::replace(&mut self.in_argument, true);
@@ -231,7 +342,7 @@ impl<'a> Visit<'a> for Names {
 }
 
 /// The path that begins at a name, such as `run.definition`.
-fn path(expression: &Expression<'_>) -> Option<String> {
+pub fn path(expression: &Expression<'_>) -> Option<String> {
     match expression {
         Expression::Identifier(name) => Some(name.name.to_string()),
         Expression::StaticMemberExpression(member) => of_member(member),
@@ -251,82 +362,5 @@ fn of_member(member: &StaticMemberExpression<'_>) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const IMPORT: &str = "import { localTime, permit, restrict as limit } from 'countersign';\n";
-
-    #[track_caller]
-    fn check(path: &str, line: &str, expected: Option<&str>) {
-        let text =
-            format!("{IMPORT}export function evaluate(settings, run, token) {{\n  {line}\n}}");
-        let found = misspelt(path, &text);
-        match expected {
-            None => assert_eq!(found, None, "{line}"),
-            Some(says) => {
-                assert!(found.as_deref().is_some_and(|f| f.starts_with(says)), "{line}: {found:?}")
-            }
-        }
-    }
-
-    #[test]
-    fn names_that_are_not_there_are_found() {
-        for (line, says) in [
-            (
-                "return run.buildingBlock.worksapce;",
-                "policy.js:3:28: `run.buildingBlock` has no `worksapce`, expected one of `id`, `workspace`, `project`, \
-                 `platform`, `parents`; did you mean `workspace`?",
-            ),
-            ("return run.building_block;", "policy.js:3:14: `run` has no `building_block`"),
-            (
-                "return run.trigger?.author_kind;",
-                "policy.js:3:23: `run.trigger` has no `author_kind`",
-            ),
-            ("return (run?.trigger)?.kind;", "policy.js:3:26: `run.trigger` has no `kind`"),
-            ("return token.ttl > 600;", "policy.js:3:16: `token` has no `ttl`"),
-            ("const { behaviour } = run;", "policy.js:3:11: `run` has no `behaviour`"),
-            (
-                "const { definition: { workspce } } = run;",
-                "policy.js:3:25: `run.definition` has no `workspce`",
-            ),
-            (
-                "return permit({ max_ttl: 600 });",
-                "policy.js:3:19: permit: unknown key `max_ttl`, expected maxTtl, audiences and claims; did you mean `maxTtl`?",
-            ),
-            (
-                "return limit({ 'audience': [] });",
-                "policy.js:3:18: restrict: unknown key `audience`",
-            ),
-            (
-                "return localTime('Berlin', token.issuedAt);",
-                "policy.js:3:20: there is no time zone `Berlin`",
-            ),
-        ] {
-            check("policy.js", line, Some(says));
-        }
-        check(
-            "policy.ts",
-            "return run.trigger!.autor as string;",
-            Some("policy.ts:3:23: `run.trigger` has no `autor`"),
-        );
-    }
-
-    #[test]
-    fn names_that_may_be_there_are_not() {
-        for line in [
-            "return run.trigger?.authorKind ?? run.facts.ticket;",
-            "return run.buildingBlock.parents.length + run.hasOwnProperty('trigger');",
-            "return 'a b'.split(' ').map((token) => token.size);",
-            "const { id, ...rest } = run; return rest;",
-            "return run['any'];",
-            "return permit({ ...settings.grant });",
-            "return settings.permit({ max_ttl: 1 });",
-            "for (const run of settings.runs) { if (run.name) return run.name; }",
-            "return localTime(settings.zone, token.issuedAt).weekday;",
-        ] {
-            check("policy.js", line, None);
-        }
-        // A text that is none is the interpreter's to tell of.
-        check("policy.js", "return run.none +;", None);
-    }
-}
+#[path = "tests/names.rs"]
+mod tests;

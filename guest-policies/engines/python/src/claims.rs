@@ -1,39 +1,113 @@
 //! The claims as a policy sees them, by the contract's names with underscores.
 
 use countersign_policy::{BuildingBlock, Definition, Run, Token, Trigger};
+use engine_shared::did_you_mean;
 use monty_types::MontyObject;
 
-/// The fields of `run`, and of what it holds, by the path of what has them.
-const FIELDS: [(&str, &[&str]); 5] = [
+/// The kind of a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Object,
+    Text,
+    Number,
+    List,
+    Facts,
+}
+
+impl Kind {
+    pub fn shown(self) -> &'static str {
+        match self {
+            Self::Object => "an object",
+            Self::Text => "a text",
+            Self::Number => "a number",
+            Self::List => "a list",
+            Self::Facts => "a dict",
+        }
+    }
+}
+
+/// The fields of `run` and `token`, and of what they hold, by the path of what has them.
+const FIELDS: [(&str, &[(&str, Kind)]); 5] = [
     (
         "run",
-        &["id", "number", "behavior", "building_block", "definition", "trigger", "runner", "facts"],
+        &[
+            ("id", Kind::Text),
+            ("number", Kind::Number),
+            ("behavior", Kind::Text),
+            ("building_block", Kind::Object),
+            ("definition", Kind::Object),
+            ("trigger", Kind::Object),
+            ("runner", Kind::Text),
+            ("facts", Kind::Facts),
+        ],
     ),
-    ("run.building_block", &["id", "workspace", "project", "platform", "parents"]),
-    ("run.definition", &["id", "workspace", "version", "implementation"]),
-    ("run.trigger", &["author", "author_kind", "reason"]),
-    ("token", &["subject", "audiences", "ttl_seconds", "issued_at"]),
+    (
+        "run.building_block",
+        &[
+            ("id", Kind::Text),
+            ("workspace", Kind::Text),
+            ("project", Kind::Text),
+            ("platform", Kind::Text),
+            ("parents", Kind::List),
+        ],
+    ),
+    (
+        "run.definition",
+        &[
+            ("id", Kind::Text),
+            ("workspace", Kind::Text),
+            ("version", Kind::Number),
+            ("implementation", Kind::Text),
+        ],
+    ),
+    ("run.trigger", &[("author", Kind::Text), ("author_kind", Kind::Text), ("reason", Kind::Text)]),
+    (
+        "token",
+        &[
+            ("subject", Kind::Text),
+            ("audiences", Kind::List),
+            ("ttl_seconds", Kind::Number),
+            ("issued_at", Kind::Number),
+        ],
+    ),
 ];
 
-/// Checks the attributes of a path, as far as the names in it are those of claims.
+/// What a path of attributes leads to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Led {
+    /// A field of this kind.
+    To(Kind),
+    /// Beyond a field of this kind, by this attribute.
+    Beyond(Kind, String),
+    /// No claim.
+    Elsewhere,
+}
+
+/// Follows a path of attributes, as far as the names in it are those of claims.
 ///
 /// # Errors
 /// The first attribute that is not there, in the words of the language.
-pub fn check_path(root: &str, path: &[String]) -> Result<(), String> {
-    let mut holder = root.to_owned();
+pub fn follow(root: &str, path: &[String]) -> Result<Led, String> {
+    if !FIELDS.iter().any(|(path, _)| *path == root) {
+        return Ok(Led::Elsewhere);
+    }
+    let (mut holder, mut kind) = (root.to_owned(), Kind::Object);
     for name in path {
         let Some((_, fields)) = FIELDS.iter().find(|(path, _)| *path == holder) else {
-            return Ok(());
+            return Ok(Led::Beyond(kind, name.clone()));
         };
-        if !fields.contains(&name.as_str()) {
+        let Some((_, next)) = fields.iter().find(|(known, _)| known == name) else {
+            let fields: Vec<_> = fields.iter().map(|(name, _)| *name).collect();
             return Err(format!(
-                "AttributeError: `{holder}` has no `{name}`, expected one of `{}`",
-                fields.join("`, `")
+                "AttributeError: `{holder}` has no `{name}`, expected one of `{}`{}",
+                fields.join("`, `"),
+                did_you_mean(name, fields.iter().copied())
             ));
-        }
+        };
+        kind = *next;
         holder = format!("{holder}.{name}");
     }
-    Ok(())
+    Ok(Led::To(kind))
 }
 
 pub fn of_run(run: &Run) -> MontyObject {

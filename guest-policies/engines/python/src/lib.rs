@@ -6,6 +6,7 @@
 //! once, when the settings are taken; the state that this leaves is what every evaluation begins with.
 
 mod claims;
+mod hints;
 mod local_time;
 mod own_settings;
 mod reader;
@@ -83,7 +84,8 @@ fn has_evaluate(sources: &[Source]) -> Result<(), String> {
     let Some(main) = sources.iter().find(|source| source.path == MAIN) else { return Ok(()) };
     match &main.evaluate {
         _ if main.is_exported => Ok(()),
-        None => Err(format!("{MAIN}: {expected}, found none")),
+        None if main.defined.is_empty() => Err(format!("{MAIN}: {expected}")),
+        None => Err(format!("{MAIN}: {expected}, found `{}`", main.defined.join("`, `"))),
         Some(parameters) => {
             let known = |name: &&String| !["run", "token", "settings"].contains(&name.as_str());
             match parameters.iter().find(known) {

@@ -7,11 +7,11 @@ use ruff_python_ast::visitor::{self, Visitor};
 use ruff_python_ast::{CmpOp, Expr, ExprCall, ExprContext, Parameter, Stmt, StmtImportFrom};
 use ruff_text_size::{Ranged, TextRange};
 
-use crate::claims;
+use crate::claims::{self, Kind, Led};
 use crate::source::start;
 
 /// The members of `countersign`, each with its name in the prelude.
-const EXPORTS: [(&str, &str); 14] = [
+pub const EXPORTS: [(&str, &str); 14] = [
     ("AuthorKind", "__countersign_author_kind__"),
     ("Behavior", "__countersign_behavior__"),
     ("Implementation", "__countersign_implementation__"),
@@ -73,6 +73,8 @@ pub struct Reader<'f> {
     called: BTreeSet<(usize, usize)>,
     /// The problem if the name at the root of a path is that of the claims.
     pub claims: Vec<(String, usize, String)>,
+    /// What is read of a field's value, on one of its kind, if the name at the root of the path is that of the claims.
+    pub methods: Vec<(String, usize, String)>,
     pub wrong: Vec<(usize, String)>,
 }
 
@@ -92,6 +94,7 @@ impl<'f> Reader<'f> {
             paths: Vec::new(),
             called: BTreeSet::new(),
             claims: Vec::new(),
+            methods: Vec::new(),
             wrong: Vec::new(),
         }
     }
@@ -127,8 +130,9 @@ impl<'f> Reader<'f> {
                     let names: Vec<_> =
                         EXPORTS.iter().map(|(name, _)| *name).filter(|name| *name != "*").collect();
                     let message = format!(
-                        "ImportError: `countersign` has no `{wanted}`, expected one of `{}`",
-                        names.join("`, `")
+                        "ImportError: `countersign` has no `{wanted}`, expected one of `{}`{}",
+                        names.join("`, `"),
+                        did_you_mean(wanted, names.iter().copied())
                     );
                     self.wrong.push((start(alias.range()), message));
                     return;
@@ -185,17 +189,59 @@ impl<'f> Reader<'f> {
         }
     }
 
-    /// Checks a path that begins at the claims: its fields, and the words that one of them is compared with.
-    fn path(&mut self, expression: &Expr) -> Option<(String, String)> {
+    /// Checks a path that begins at the claims: its fields, and the methods that are called on them.
+    fn path(&mut self, expression: &Expr) -> Option<(String, String, Kind)> {
         let (root, path) = path_of(expression)?;
-        if let Err(message) = claims::check_path(&root, &path) {
-            // Each longer path through the same attribute has the same problem.
-            if !self.claims.iter().any(|(.., known)| *known == message) {
-                self.claims.push((root, start(expression.range()), message));
+        let place = start(expression.range());
+        match claims::follow(&root, &path) {
+            Err(message) => {
+                // Each longer path through the same attribute has the same problem.
+                if !self.claims.iter().any(|(.., known)| *known == message) {
+                    self.claims.push((root, place, message));
+                }
+                None
             }
-            return None;
+            Ok(Led::To(kind)) => Some((root, path.join("."), kind)),
+            Ok(Led::Beyond(kind, attribute)) => {
+                let value = match kind {
+                    Kind::Text => "''",
+                    Kind::Number => "(0)",
+                    Kind::List => "[]",
+                    Kind::Facts => "{}",
+                    Kind::Object => return None,
+                };
+                let call = self.call(expression);
+                self.methods.push((root, place, format!("{value}.{attribute}{call}")));
+                None
+            }
+            Ok(Led::Elsewhere) => None,
         }
-        Some((root, path.join(".")))
+    }
+
+    /// Checks a word that is read as a name of the contract's, such as `Behavior.APPLY`.
+    fn word(&mut self, root: &str, path: &[String], place: usize) {
+        let claim = match self.own.get(root).map(String::as_str) {
+            Some("AuthorKind") => "run.trigger.author_kind",
+            Some("Behavior") => "run.behavior",
+            Some("Implementation") => "run.definition.implementation",
+            _ => return,
+        };
+        let ([name], Some(words)) = (path, words(claim)) else { return };
+        let names: Vec<_> =
+            words.iter().map(|word| word.replace('-', "_").to_uppercase()).collect();
+        if !names.contains(name) {
+            let hint = did_you_mean(name, names.iter().map(String::as_str));
+            let names = names.join("`, `");
+            let message = format!(
+                "AttributeError: `{root}` has no `{name}`, expected one of `{names}`{hint}"
+            );
+            self.wrong.push((place, message));
+        }
+    }
+
+    /// The brackets of a call, where an expression is called.
+    fn call(&self, expression: &Expr) -> &'static str {
+        if self.called.contains(&ends(expression)) { "()" } else { "" }
     }
 
     /// Checks a call of a function of `countersign`, as far as that is written in it.
@@ -230,26 +276,38 @@ impl<'f> Reader<'f> {
         }
     }
 
-    fn compared(&mut self, field: &Expr, literal: &Expr) {
-        let Some((root, path)) = self.path(field) else { return };
-        let Some(words) = words(&format!("{root}.{path}")) else { return };
-        let literals: Vec<&Expr> = match literal {
-            Expr::List(list) => list.elts.iter().collect(),
-            Expr::Tuple(tuple) => tuple.elts.iter().collect(),
-            Expr::Set(set) => set.elts.iter().collect(),
+    /// Checks what a field is compared with: a value, or those of a list that it is sought in.
+    fn compared(&mut self, field: &Expr, operator: CmpOp, other: &Expr) {
+        let Some((root, path, kind)) = self.path(field) else { return };
+        let is_sought = matches!(operator, CmpOp::In | CmpOp::NotIn);
+        let literals: Vec<&Expr> = match other {
+            Expr::List(list) if is_sought => list.elts.iter().collect(),
+            Expr::Tuple(tuple) if is_sought => tuple.elts.iter().collect(),
+            Expr::Set(set) if is_sought => set.elts.iter().collect(),
+            _ if is_sought => return,
             other => vec![other],
         };
+        let field = format!("{root}.{path}");
         for literal in literals {
-            if let Expr::StringLiteral(text) = literal
-                && !words.contains(&text.value.to_str())
-            {
-                let message = format!(
-                    "`{root}.{path}` is never {:?}, expected one of `{}`",
-                    text.value.to_str(),
-                    words.join("`, `")
-                );
-                self.claims.push((root.clone(), start(literal.range()), message));
-            }
+            let message = match (literal, words(&field)) {
+                (Expr::StringLiteral(text), Some(words)) => {
+                    let word = text.value.to_str();
+                    if words.contains(&word) {
+                        continue;
+                    }
+                    let hint = did_you_mean(word, words.iter().copied());
+                    let words = words.join("`, `");
+                    format!("`{field}` is never {word:?}, expected one of `{words}`{hint}")
+                }
+                (Expr::StringLiteral(_), None) if kind != Kind::Text => {
+                    format!("`{field}` is {}, and never a text", kind.shown())
+                }
+                (Expr::NumberLiteral(_) | Expr::BooleanLiteral(_), _) if kind != Kind::Number => {
+                    format!("`{field}` is {}, and never a number", kind.shown())
+                }
+                _ => continue,
+            };
+            self.claims.push((root.clone(), start(literal.range()), message));
         }
     }
 }
@@ -305,8 +363,9 @@ impl<'a> Visitor<'a> for Reader<'_> {
             },
             Expr::Attribute(_) => {
                 if let Some((root, path)) = path_of(expression) {
-                    let (place, end) = ends(expression);
-                    let call = if self.called.contains(&(place, end)) { "()" } else { "" };
+                    let call = self.call(expression);
+                    let place = start(expression.range());
+                    self.word(&root, &path, place);
                     self.paths.push((format!("{root}.{}{call}", path.join(".")), place));
                 }
                 self.path(expression);
@@ -319,8 +378,10 @@ impl<'a> Visitor<'a> for Reader<'_> {
                 if let ([operator], [right]) = (&*compare.ops, &*compare.comparators)
                     && matches!(operator, CmpOp::Eq | CmpOp::NotEq | CmpOp::In | CmpOp::NotIn)
                 {
-                    self.compared(&compare.left, right);
-                    self.compared(right, &compare.left);
+                    self.compared(&compare.left, *operator, right);
+                    if matches!(operator, CmpOp::Eq | CmpOp::NotEq) {
+                        self.compared(right, *operator, &compare.left);
+                    }
                 }
             }
             _ => {}

@@ -9,8 +9,8 @@ use monty_types::{
     NameLookupResult, PrintWriter, ResourceLimits, ResourceTracker,
 };
 
-use crate::local_time;
 use crate::source::{MAIN, Source};
+use crate::{hints, local_time};
 
 const PRELUDE: &str = include_str!("prelude.py");
 
@@ -103,7 +103,7 @@ impl Session {
             // Its value is not wanted: one may have no end.
             match self.feed(&format!("{attribute}\nNone"), Vec::new()) {
                 Err(text) if text.contains("AttributeError") => {
-                    return Err(format!("{place}: {text}; the interpreter does not have it"));
+                    return Err(format!("{place}: {text}{}", hints::attribute(&attribute)));
                 }
                 // A name that is not one of the module's: it is another one within a function.
                 _ => {}

@@ -7,6 +7,7 @@ use ruff_python_ast::visitor::Visitor;
 use ruff_python_ast::{Expr, Stmt};
 use ruff_text_size::{Ranged, TextRange};
 
+use crate::hints;
 use crate::reader::Reader;
 
 /// The file that has `evaluate`.
@@ -35,6 +36,9 @@ const BUILTINS: [&str; 19] = [
     "__name__",
 ];
 
+/// The methods of the library's dates that ask for the time.
+const CLOCK: [&str; 3] = ["now", "today", "utcnow"];
+
 /// A place in a file with what is wrong there.
 #[derive(Debug)]
 pub struct Wrong {
@@ -51,6 +55,8 @@ pub struct Source {
     pub text: String,
     /// The parameters of its function `evaluate`.
     pub evaluate: Option<Vec<String>>,
+    /// The names that its top level defines.
+    pub defined: Vec<String>,
     /// It defines `check`.
     pub has_check: bool,
     /// It calls `exported`.
@@ -125,11 +131,34 @@ impl<'f> File<'f> {
                 reader.wrong.push((*place, message.clone()));
             }
         }
+        let is_of_library = |path: &str| {
+            let root = path.split('.').next().unwrap_or(path);
+            reader.libraries.contains(root)
+                && !reader.parameters.contains(root)
+                && !reader.rebound.contains(root)
+        };
+        for (attribute, place) in &reader.paths {
+            let name = attribute.trim_end_matches("()").rsplit('.').next();
+            if name.is_some_and(|name| CLOCK.contains(&name)) && is_of_library(attribute) {
+                reader.wrong.push((*place, hints::NO_CLOCK.to_owned()));
+            }
+        }
+        for (name, place) in &reader.read {
+            if let Some(message) = hints::refused(name)
+                && !reader.bound.contains(name)
+            {
+                reader.wrong.push((*place, message.to_owned()));
+            }
+        }
         let mut defined = BTreeMap::new();
         let (mut evaluate, mut has_check) = (None, false);
         for statement in body {
             define(statement, &mut defined);
             if let Stmt::FunctionDef(function) = statement {
+                if function.is_async && ["evaluate", "check"].contains(&function.name.as_str()) {
+                    let place = start(function.range());
+                    reader.wrong.push((place, "a policy cannot wait: remove `async`".to_owned()));
+                }
                 match function.name.as_str() {
                     "evaluate" => {
                         let parameters = function.parameters.iter_non_variadic_params();
@@ -145,19 +174,14 @@ impl<'f> File<'f> {
             let wrongs = reader.wrong.into_iter();
             return Err(wrongs.map(|(place, message)| wrong(path, text, place, message)).collect());
         }
-        let names = std::mem::take(&mut reader.libraries);
-        let is_of_library = |path: &str| {
-            let root = path.split('.').next().unwrap_or(path);
-            names.contains(root)
-                && !reader.parameters.contains(root)
-                && !reader.rebound.contains(root)
-        };
-        let paths = std::mem::take(&mut reader.paths).into_iter();
-        let attributes = paths
-            .filter(|(attribute, _)| is_of_library(attribute))
+        let of_library = reader.paths.iter().filter(|(attribute, _)| is_of_library(attribute));
+        let of_claims = reader.methods.iter().filter(|(root, ..)| is_claim(root));
+        let attributes = of_library
+            .map(|(attribute, place)| (attribute, *place))
+            .chain(of_claims.map(|(_, place, attribute)| (attribute, *place)))
             .map(|(attribute, place)| {
                 let at = wrong(path, text, place, String::new());
-                (attribute, format!("{}:{}:{}", at.file, at.line, at.column))
+                (attribute.clone(), format!("{}:{}:{}", at.file, at.line, at.column))
             })
             .collect();
         let is_exported = reader.read.iter().any(|(name, _)| name == "exported");
@@ -166,8 +190,17 @@ impl<'f> File<'f> {
         let builtins = builtins.filter(|name| is_builtin(name) && !name.starts_with('_'));
         let builtins = builtins.cloned().collect();
         let (path, asks) = (path.to_owned(), reader.own.values().any(|own| own == "local_time"));
-        let source =
-            Source { path, text, evaluate, has_check, is_exported, asks, builtins, attributes };
+        let source = Source {
+            path,
+            text,
+            evaluate,
+            defined: defined.keys().cloned().collect(),
+            has_check,
+            is_exported,
+            asks,
+            builtins,
+            attributes,
+        };
         Ok(Self {
             source,
             imports: reader.imports,
@@ -203,7 +236,10 @@ fn check(read: &BTreeMap<&str, File<'_>>, files: &BTreeMap<String, String>) -> V
                 || defined.contains_key(name.as_str())
                 || is_builtin(name);
             if !is_bound {
-                let message = format!("NameError: name '{name}' is not defined");
+                let bound = file.bound.iter().map(String::as_str);
+                let known = bound.chain(defined.keys().copied()).chain(BUILTINS);
+                let hint = hints::undefined(name, known);
+                let message = format!("NameError: name '{name}' is not defined{hint}");
                 wrongs.push(wrong(path, text(path), *place, message));
             }
         }

@@ -1,11 +1,19 @@
 //! The nearest right word to one that is wrong.
 
+/// The least characters of a word that one which begins with them is suggested for: `ttl` for `ttlSeconds`.
+const MIN_BEGINNING: usize = 3;
+
 /// Finds the known word that is nearest to a wrong one; `None` where none is near.
 ///
 /// Case, dashes and underscores do not count: run objects and the contract write one word each in a way of its own.
 #[must_use]
 pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let wrong = folded(word);
+    let known: Vec<_> = known.into_iter().collect();
+    let begins = |known: &&&str| wrong.len() >= MIN_BEGINNING && folded(known).starts_with(&wrong);
+    if let Some(longer) = known.iter().find(begins) {
+        return Some(longer);
+    }
     let distances = known.into_iter().map(|known| (distance(&wrong, &folded(known)), known));
     let (distance, known) = distances.min_by_key(|(distance, _)| *distance)?;
     // More than two of five characters wrong, and a suggestion is a guess.
@@ -61,6 +69,9 @@ mod tests {
             ("suer", Some("user")),
             ("sistem", Some("system")),
             ("robot", None),
+            ("sys", Some("system")),
+            ("api", Some("api-key")),
+            ("ap", None),
             ("", None),
         ] {
             assert_eq!(nearest(word, known), expected, "{word}");
