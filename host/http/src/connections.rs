@@ -289,11 +289,10 @@ impl Connection {
 
     /// Waits until the next request may be read, where those before it proved nothing and were many. True if it waited.
     pub(crate) async fn paced(&self) -> bool {
-        let next = self.pace.as_ref().and_then(|pace| pace.next(Instant::now()));
-        if let Some(next) = next {
-            tokio::time::sleep_until(next.into()).await;
-        }
-        next.is_some()
+        let next = |pace: &Pace| Some(pace.next(Instant::now())? + pace.spread());
+        let Some(next) = self.pace.as_ref().and_then(next) else { return false };
+        tokio::time::sleep_until(next.into()).await;
+        true
     }
 
     /// Notes that a request was answered, and whether its caller has proved something.

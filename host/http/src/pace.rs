@@ -5,6 +5,7 @@
 //! make room meanwhile. Other connections are not held up, and a request that proves something ends the waiting of its
 //! own.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -32,6 +33,13 @@ impl Pace {
         (next > now).then_some(next)
     }
 
+    /// A part of the time between two requests, by chance: connections that began together would otherwise be read
+    /// together ever after, and somebody else's request would wait behind all of them.
+    pub(crate) fn spread(&self) -> Duration {
+        let chance = (RandomState::new().build_hasher().finish() >> 32) as u32;
+        self.interval.mul_f64(f64::from(chance) / f64::from(u32::MAX))
+    }
+
     /// Counts a request that was answered and proved nothing.
     pub(crate) fn count(&self, now: Instant) {
         let mut paid_until = self.paid_until();
@@ -51,6 +59,8 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::collections::BTreeSet;
 
     use super::*;
 
@@ -75,5 +85,13 @@ mod tests {
         assert_eq!(pace.next(later), Some(later + tenth));
         pace.forget(later);
         assert_eq!(pace.next(later), None);
+    }
+
+    #[test]
+    fn connections_that_began_together_are_read_at_different_times() {
+        let pace = Pace::new(NonZeroU32::new(10).unwrap(), Instant::now());
+        let spread: BTreeSet<_> = (0..100).map(|_| pace.spread()).collect();
+        assert!(spread.len() > 90, "{spread:?}");
+        assert!(spread.last() <= Some(&Duration::from_millis(100)), "{spread:?}");
     }
 }

@@ -28,7 +28,11 @@ pub(super) const fn rounded(size: usize, align: usize) -> (usize, usize) {
 
 impl Free {
     pub(super) const fn new() -> Self {
-        Self { is_closed: Cell::new(false), small: [const { Cell::new(0) }; SIZES], large: Cell::new(0) }
+        Self {
+            is_closed: Cell::new(false),
+            small: [const { Cell::new(0) }; SIZES],
+            large: Cell::new(0),
+        }
     }
 
     /// Says that blocks are taken back.

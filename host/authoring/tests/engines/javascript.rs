@@ -94,7 +94,8 @@ fn the_verdicts_of_javascript() {
     }
 }
 
-/// A value that is no verdict, an exception and a call of what is not there are faults that say so, with the place.
+/// A value that is no verdict, an exception and a call of what is not there are faults that say so, with the place, where the
+/// build does not see them.
 #[test]
 #[ignore = "needs the engines: `make languages`"]
 fn a_mistake_is_a_fault_that_names_it() {
@@ -134,20 +135,19 @@ fn a_mistake_is_a_fault_that_names_it() {
         ("deny([])", "deny: expected at least one reason"),
         ("deny([{ code: 'a', mesage: 'b' }])", "deny: unknown key `mesage`"),
         ("abstain(1)", "abstain: expected no argument, found 1"),
-        ("Date.now()", "a policy has no clock: the time is token.issuedAt"),
-        ("new Date()", "a policy has no clock"),
-        ("Date()", "a policy has no clock"),
+        ("(0, Date.now)()", "a policy has no clock: the time is token.issuedAt"),
+        ("new (Date)()", "a policy has no clock"),
+        ("(0, Date)()", "a policy has no clock"),
         ("new (Object.getPrototypeOf(class extends Date {}))()", "a policy has no clock"),
         ("new new Date(0).constructor()", "a policy has no clock"),
-        ("Math.random()", "a policy has no random numbers"),
-        ("crypto.randomUUID()", "a policy has no random numbers"),
-        ("performance.now()", "a policy has no clock"),
-        ("eval('1')", "`eval` and `Function` are not available"),
-        ("new Function('return 1')()", "`eval` and `Function` are not available"),
+        ("(0, Math.random)()", "a policy has no random numbers"),
+        ("(0, crypto.randomUUID)()", "a policy has no random numbers"),
+        ("(0, performance.now)()", "a policy has no clock"),
+        ("(0, eval)('1')", "`eval` and `Function` are not available"),
+        ("new (Function)('return 1')()", "`eval` and `Function` are not available"),
         ("(() => {}).constructor('return 1')()", "`eval` and `Function` are not available"),
-        ("setTimeout(() => 1)", "ReferenceError: setTimeout is not defined"),
         ("run['none'].there", "TypeError: "),
-        ("run.number + 1", "TypeError: "),
+        ("run['number'] + 1", "TypeError: "),
         ("settings.list.push(1)", "TypeError: "),
     ] {
         let mut settings = deciding(expression);
