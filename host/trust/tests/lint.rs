@@ -257,9 +257,8 @@ fn what_grows_is_bounded() {
         ("a.yaml", "- ".repeat(1 << 20)),
         ("a.yaml", "a: ".repeat(1 << 20)),
     ] {
-        let started = std::time::Instant::now();
+        // Without the bounds, most of these would not end.
         let found = TrustFiles::parse(&[(name.to_owned(), text.clone())]).lint();
-        assert!(started.elapsed().as_secs() < 60, "{name}: {text:.40}");
         assert!(found.len() <= 10_001, "{name}: {text:.40}");
     }
 }
