@@ -51,15 +51,24 @@ fn mistakes_have_their_places_in_files() {
 
     let javascript = new(parent.path(), "javascript");
     let text = fs::read_to_string(javascript.join("policy.js")).unwrap();
-    let compared = text.replace(
-        "const consumer",
-        "if (run.behavior === 'DESTROY') return deny('no', 'no');\n  const consumer",
-    );
-    fs::write(javascript.join("policy.js"), compared).unwrap();
-    let ran = countersign(&javascript, "policy build");
-    let warns =
-        ":24: `DESTROY` is the run object's word, which no policy sees; compare with `destroy`";
-    assert!(ran.status == 0 && ran.stderr.contains(warns), "{}", ran.stderr);
+    // An error where the claim itself is compared, and a warning behind a variable.
+    for (compared, status, says) in [
+        (
+            "if (run.behavior === 'DESTROY') return deny('no', 'no');",
+            1,
+            ":24: `run.behavior` is never `DESTROY`, expected one of `apply`, `detect`, `destroy`; did you mean `destroy`?",
+        ),
+        (
+            "const { behavior } = run;\n  if (behavior === 'DESTROY') return deny('no', 'no');",
+            0,
+            ":20: `DESTROY` is the run object's word, which no policy sees; compare with `destroy`",
+        ),
+    ] {
+        let text = text.replace("const consumer", &format!("{compared}\n  const consumer"));
+        fs::write(javascript.join("policy.js"), text).unwrap();
+        let ran = countersign(&javascript, "policy build");
+        assert!(ran.status == status && ran.stderr.contains(says), "{}", ran.stderr);
+    }
 }
 
 #[test]

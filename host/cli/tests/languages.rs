@@ -69,11 +69,11 @@ const TELLING_JAVASCRIPT: &str = r#"
 import { deny } from 'countersign';
 
 const ASK = [
-  () => Math.random(),
-  () => Date.now(),
-  () => new Date(),
-  () => performance.now(),
-  () => crypto.randomUUID(),
+  () => (0, Math.random)(),
+  () => (0, Date.now)(),
+  () => new (Date)(),
+  () => (0, performance.now)(),
+  () => (0, crypto.randomUUID)(),
   () => Object.keys({ b: 1, a: 2, 1: 3 }).join(),
   () => [...new Set(['z', 'a'])].join(),
   () => new Date(0).toISOString(),

@@ -132,6 +132,7 @@ impl New {
             "guest-policies/sdk/wit/policy.wit",
             "guest-policies/sdk/Cargo.toml",
             "guest-policies/sdk/src/arena.rs",
+            "guest-policies/sdk/src/arena/again.rs",
             "guest-policies/sdk/src/bindings.rs",
             "guest-policies/sdk/src/export.rs",
             "guest-policies/sdk/src/identifier.rs",
