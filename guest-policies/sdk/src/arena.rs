@@ -37,7 +37,7 @@ struct Arena {
     /// First free address and the end of the current stretch; 0 before the first use.
     next: Cell<usize>,
     end: Cell<usize>,
-    /// What has been given back, until the settings are taken.
+    /// The blocks that have been given back, until the settings are taken.
     free: Free,
 }
 

@@ -11,7 +11,7 @@ use oxc_ast::ast::{
 /// The declarations of a file.
 #[derive(Default)]
 pub struct Declarations {
-    /// What is declared twice, each with its place.
+    /// The names that are declared twice, each with its place.
     twice: Vec<(u32, String)>,
     constants: BTreeSet<String>,
     /// The number of times that a name is bound in the file.
@@ -78,7 +78,7 @@ impl Declarations {
         }
     }
 
-    /// What is wrong, each with its place and the message.
+    /// The mistakes in declarations, each with its place and the message.
     pub fn wrong(&self) -> impl Iterator<Item = (u32, String)> {
         let twice = self.twice.iter().map(|(at, name)| {
             (*at, format!("SyntaxError: `{name}` is declared twice in one block"))

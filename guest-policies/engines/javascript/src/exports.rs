@@ -7,6 +7,7 @@ use boa_engine::{Context, JsObject, JsResult, JsString, JsValue, Module, Source,
 use countersign_policy::Problem;
 
 use crate::engine::OWN_SCRIPT;
+use crate::globals::names;
 use crate::modules::{Files, problem};
 use crate::verdict::kind;
 use crate::{errors, fault};
@@ -56,8 +57,8 @@ pub fn of(main: &Module, files: &Files, context: &mut Context) -> Result<Exports
         })
     };
     let Some(evaluate) = evaluate else {
-        let found = names(&namespace, context);
-        let found = found.map_or_else(String::new, |found| format!("; found `{found}`"));
+        let found = Vec::from_iter(names(&namespace, context)).join("`, `");
+        let found = if found.is_empty() { found } else { format!("; found `{found}`") };
         return Err(main_problem(format!(
             "expected an export `evaluate`: `export function evaluate(settings, run, token)`{found}"
         )));
@@ -154,17 +155,6 @@ fn one_problem(value: &JsValue, context: &mut Context) -> JsResult<Result<Proble
         }
         _ => misfit(),
     }
-}
-
-/// The names of what a module exports, where it exports something.
-fn names(namespace: &JsObject, context: &mut Context) -> Option<String> {
-    let keys = namespace.own_property_keys(context).ok()?;
-    let names = keys.iter().filter_map(|key| match key {
-        PropertyKey::String(name) => Some(name.to_std_string_escaped()),
-        PropertyKey::Symbol(_) | PropertyKey::Index(_) => None,
-    });
-    let names: Vec<_> = names.collect();
-    (!names.is_empty()).then(|| names.join("`, `"))
 }
 
 /// The own members of an object by their names, where it has them.

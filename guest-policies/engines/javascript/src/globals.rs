@@ -14,7 +14,7 @@ const PARAMETERS: [&str; 3] = ["settings", "run", "token"];
 /// The functions of the module `countersign`.
 const FUNCTIONS: [&str; 6] = ["abstain", "deny", "localTime", "permit", "policy", "restrict"];
 
-/// What to do without names that other environments have.
+/// Advice for names that other environments have.
 const ELSEWHERE: [(&[&str], &str); 7] = [
     (&["console"], "a policy has no output; put what you want to see into the message of a reason"),
     (
@@ -63,7 +63,7 @@ pub struct Globals {
     read: Vec<(String, u32)>,
     /// The names whose kind the file asks for before it uses them.
     asked: BTreeSet<String>,
-    /// What is called and always throws: the name at its root, its place, and the message.
+    /// Calls that always throw: the name at the root, its place, and the message.
     thrown: Vec<(String, u32, &'static str)>,
 }
 
@@ -95,7 +95,7 @@ impl Library {
 }
 
 /// The names of the members that an object itself has.
-fn names(object: &JsObject, context: &mut Context) -> BTreeSet<String> {
+pub fn names(object: &JsObject, context: &mut Context) -> BTreeSet<String> {
     // An object of the language answers this without an error.
     let keys = object.own_property_keys(context).unwrap_or_default();
     let names = keys.into_iter().filter_map(|key| match key {
@@ -177,7 +177,7 @@ impl Globals {
         })
     }
 
-    /// What is called and always throws, each with its place and the message.
+    /// Calls that always throw, each with its place and the message.
     pub fn thrown(&self, is_bound: impl Fn(&str) -> bool) -> impl Iterator<Item = (u32, String)> {
         let thrown = self.thrown.iter().filter(move |(root, ..)| !is_bound(root));
         thrown.map(|(_, at, message)| (*at, (*message).to_owned()))

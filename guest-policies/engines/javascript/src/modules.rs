@@ -169,7 +169,7 @@ impl Loader {
         Ok(main)
     }
 
-    /// What the language brings, before anything of the policy has run.
+    /// The names that the language brings, before anything of the policy has run.
     fn library(&self, context: &mut Context) -> &Library {
         self.library.get_or_init(|| Library::of(context))
     }

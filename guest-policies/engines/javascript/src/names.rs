@@ -1,4 +1,4 @@
-//! What a text says of names that can only be wrong: fields of `run` and `token` and what they are compared with, keys of
+//! Names in a text that can only be wrong: fields of `run` and `token` and what they are compared with, keys of
 //! grants, time zones, and names that nothing defines. JavaScript gives `undefined` for a field that is not there, and a
 //! condition on it is quietly never true; a name that is not there is an exception for the first run that reaches it.
 //!

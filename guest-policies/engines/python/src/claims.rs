@@ -72,7 +72,7 @@ const FIELDS: [(&str, &[(&str, Kind)]); 5] = [
     ),
 ];
 
-/// What a path of attributes leads to.
+/// The end of a path of attributes.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Led {
     /// A field of this kind.

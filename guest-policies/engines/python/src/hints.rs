@@ -1,4 +1,4 @@
-//! What to do about a name that is not there.
+//! Advice for a name that is not there.
 
 use engine_shared::did_you_mean;
 

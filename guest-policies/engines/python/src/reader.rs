@@ -73,7 +73,7 @@ pub struct Reader<'f> {
     called: BTreeSet<(usize, usize)>,
     /// The problem if the name at the root of a path is that of the claims.
     pub claims: Vec<(String, usize, String)>,
-    /// What is read of a field's value, on one of its kind, if the name at the root of the path is that of the claims.
+    /// The attributes that are read of a field, on a value of its kind, if the name at the root of the path is that of the claims.
     pub methods: Vec<(String, usize, String)>,
     pub wrong: Vec<(usize, String)>,
 }
