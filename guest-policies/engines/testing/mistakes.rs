@@ -5,6 +5,8 @@
 
 use std::fmt::Write as _;
 
+use countersign_policy::Problem;
+
 /// A mistake.
 pub(crate) struct Mistake {
     pub(crate) name: String,
@@ -14,7 +16,18 @@ pub(crate) struct Mistake {
 }
 
 /// Compares what is said of each mistake with the table that a path names, in which there are at least so many.
-pub(crate) fn check(path: &str, policy: &str, least: usize, said: impl Fn(&Mistake) -> String) {
+pub(crate) fn check(
+    path: &str,
+    policy: &str,
+    least: usize,
+    problems: impl Fn(&Mistake) -> Vec<Problem>,
+) {
+    let said = |mistake: &Mistake| {
+        problems(mistake).iter().fold(String::new(), |mut text, problem| {
+            writeln!(text, "{} {}", problem.pointer, problem.message).expect("a string");
+            text
+        })
+    };
     let text = std::fs::read_to_string(path).expect("the table");
     let mistakes = read(&text, policy);
     assert!(mistakes.len() >= least, "{} of {least}", mistakes.len());

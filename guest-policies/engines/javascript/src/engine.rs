@@ -19,6 +19,9 @@ use crate::modules::{Files, Loader};
 /// The file name of the engine's own script in stacks, where it is left out.
 pub const OWN_SCRIPT: &str = "countersign:engine";
 
+/// The message for what would compile a text.
+pub const NO_TEXT: &str = "a policy cannot compile text: `eval` and `Function` are not available";
+
 /// Takes clock and random numbers away before any module of the author loads: a library may keep `Date.now` for later.
 const PRELUDE: &str = include_str!("prelude.js");
 
@@ -64,8 +67,7 @@ impl HostHooks for Hooks {
         _direct: bool,
         _context: &mut Context,
     ) -> JsResult<()> {
-        let message = "a policy cannot compile text: `eval` and `Function` are not available";
-        Err(JsNativeError::eval().with_message(message).into())
+        Err(JsNativeError::eval().with_message(NO_TEXT).into())
     }
 
     // Dates are in UTC wherever the policy runs.

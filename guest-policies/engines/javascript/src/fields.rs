@@ -1,68 +1,11 @@
-//! The fields of `run` and `token`: what has which, of what kind they are, and what they can be compared with.
+//! The fields of `run` and `token` by the names of the language: their members, and what they can be compared with.
 
+use engine_shared::claims::{FIELDS, Kind};
 use engine_shared::{did_you_mean, words};
 use oxc_ast::ast::Expression;
 
 use crate::globals::Library;
 use crate::names::path;
-
-/// The kind of a field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Object,
-    Text,
-    Number,
-    BigInt,
-    List,
-    /// Whatever names there are.
-    Facts,
-}
-
-/// The fields of `run` and `token`, and of what they hold, by the path of what has them.
-const FIELDS: [(&str, &[(&str, Kind)]); 5] = [
-    (
-        "run",
-        &[
-            ("id", Kind::Text),
-            ("number", Kind::BigInt),
-            ("behavior", Kind::Text),
-            ("buildingBlock", Kind::Object),
-            ("definition", Kind::Object),
-            ("trigger", Kind::Object),
-            ("runner", Kind::Text),
-            ("facts", Kind::Facts),
-        ],
-    ),
-    (
-        "run.buildingBlock",
-        &[
-            ("id", Kind::Text),
-            ("workspace", Kind::Text),
-            ("project", Kind::Text),
-            ("platform", Kind::Text),
-            ("parents", Kind::List),
-        ],
-    ),
-    (
-        "run.definition",
-        &[
-            ("id", Kind::Text),
-            ("workspace", Kind::Text),
-            ("version", Kind::BigInt),
-            ("implementation", Kind::Text),
-        ],
-    ),
-    ("run.trigger", &[("reason", Kind::Text), ("author", Kind::Text), ("authorKind", Kind::Text)]),
-    (
-        "token",
-        &[
-            ("subject", Kind::Text),
-            ("audiences", Kind::List),
-            ("ttlSeconds", Kind::Number),
-            ("issuedAt", Kind::BigInt),
-        ],
-    ),
-];
 
 /// The members that every object has.
 const OF_OBJECTS: [&str; 5] =
@@ -73,12 +16,12 @@ const OF_OBJECTS: [&str; 5] =
 /// # Errors
 /// The message, with the nearest member that is there.
 pub fn check(holder: &str, name: &str, library: &Library) -> Result<(), String> {
-    if let Some((_, fields)) = FIELDS.iter().find(|(path, _)| *path == holder) {
-        let fields: Vec<_> = fields.iter().map(|(name, _)| *name).collect();
-        if fields.contains(&name) || OF_OBJECTS.contains(&name) {
+    if let Some(fields) = fields(holder) {
+        let fields: Vec<_> = fields.into_iter().map(|(name, _)| name).collect();
+        if fields.iter().any(|field| field == name) || OF_OBJECTS.contains(&name) {
             return Ok(());
         }
-        let hint = did_you_mean(name, fields.iter().copied());
+        let hint = did_you_mean(name, fields.iter().map(String::as_str));
         let expected = fields.join("`, `");
         return Err(format!("`{holder}` has no `{name}`, expected one of `{expected}`{hint}"));
     }
@@ -86,7 +29,7 @@ pub fn check(holder: &str, name: &str, library: &Library) -> Result<(), String> 
         Some(Kind::Text) => ("a text", &library.texts),
         Some(Kind::List) => ("a list", &library.lists),
         Some(Kind::Number) => ("a number", &library.numbers),
-        Some(Kind::BigInt) => ("a BigInt", &library.big_integers),
+        Some(Kind::Long) => ("a BigInt", &library.big_integers),
         Some(Kind::Object | Kind::Facts) | None => return Ok(()),
     };
     if members.contains(name) {
@@ -108,7 +51,7 @@ pub fn check(holder: &str, name: &str, library: &Library) -> Result<(), String> 
 pub fn check_literal(field: &str, literal: &Expression<'_>, is_strict: bool) -> Result<(), String> {
     let Some(kind) = kind(field) else { return Ok(()) };
     if let Expression::StringLiteral(text) = literal
-        && let Some(words) = words(&field.replace("authorKind", "author_kind"))
+        && let Some(words) = words(&contract(field))
         && !words.contains(&text.value.as_str())
     {
         let (hint, words) = (did_you_mean(&text.value, words.iter().copied()), words.join("`, `"));
@@ -123,7 +66,7 @@ pub fn check_literal(field: &str, literal: &Expression<'_>, is_strict: bool) -> 
                 "`{field}` is never `null`: a claim that is absent is `undefined`"
             ));
         }
-        Expression::NumericLiteral(number) if is_strict && kind == Kind::BigInt => {
+        Expression::NumericLiteral(number) if is_strict && kind == Kind::Long => {
             let written = number.raw.as_ref().map_or("1", |raw| raw.as_str());
             return Err(format!(
                 "`{field}` is a BigInt, which `===` no number equals: write `{written}n`"
@@ -137,7 +80,7 @@ pub fn check_literal(field: &str, literal: &Expression<'_>, is_strict: bool) -> 
         }
         Expression::StringLiteral(_) => (kind == Kind::Text, "a text"),
         Expression::NumericLiteral(_) => (kind == Kind::Number, "a number"),
-        Expression::BigIntLiteral(_) => (kind == Kind::BigInt, "a BigInt"),
+        Expression::BigIntLiteral(_) => (kind == Kind::Long, "a BigInt"),
         Expression::BooleanLiteral(_) => (false, "a boolean"),
         _ => return Ok(()),
     };
@@ -148,7 +91,7 @@ pub fn check_literal(field: &str, literal: &Expression<'_>, is_strict: bool) -> 
         Kind::Object | Kind::Facts => "an object",
         Kind::Text => "a text",
         Kind::Number => "a number",
-        Kind::BigInt => "a BigInt",
+        Kind::Long => "a BigInt",
         Kind::List => "a list",
     };
     let hint =
@@ -162,8 +105,8 @@ pub fn check_literal(field: &str, literal: &Expression<'_>, is_strict: bool) -> 
 /// The message, when one is a BigInt and the other a number: the operator throws.
 pub fn check_operands(left: &Expression<'_>, right: &Expression<'_>) -> Result<(), String> {
     match (operand(left), operand(right)) {
-        (Some((big, Kind::BigInt)), Some((number, Kind::Number)))
-        | (Some((number, Kind::Number)), Some((big, Kind::BigInt))) => Err(format!(
+        (Some((big, Kind::Long)), Some((number, Kind::Number)))
+        | (Some((number, Kind::Number)), Some((big, Kind::Long))) => Err(format!(
             "{big} is a BigInt and {number} a number, which do not mix; convert one, as in `Number(…)`"
         )),
         _ => Ok(()),
@@ -175,19 +118,50 @@ pub fn check_operands(left: &Expression<'_>, right: &Expression<'_>) -> Result<(
 /// # Errors
 /// The message, when it is a BigInt.
 pub fn check_number(field: &str) -> Result<(), String> {
-    if kind(field) != Some(Kind::BigInt) {
+    if kind(field) != Some(Kind::Long) {
         return Ok(());
     }
     Err(format!("`{field}` is a BigInt, which `Math` does not take; write `Number({field})`"))
 }
 
+/// The fields of the object that a path names.
+fn fields(holder: &str) -> Option<Vec<(String, Kind)>> {
+    let (_, fields) = FIELDS.iter().find(|(path, _)| camel(path) == holder)?;
+    Some(fields.iter().map(|(name, kind)| (camel(name), *kind)).collect())
+}
+
 /// The kind of the field that a path names.
 fn kind(field: &str) -> Option<Kind> {
     let Some((holder, name)) = field.rsplit_once('.') else {
-        return FIELDS.iter().any(|(path, _)| *path == field).then_some(Kind::Object);
+        return fields(field).map(|_| Kind::Object);
     };
-    let (_, fields) = FIELDS.iter().find(|(path, _)| *path == holder)?;
-    fields.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind)
+    fields(holder)?.into_iter().find(|(known, _)| known == name).map(|(_, kind)| kind)
+}
+
+/// A path in camel case, as the language has it.
+fn camel(path: &str) -> String {
+    let mut is_first = false;
+    let mut written = String::with_capacity(path.len());
+    for character in path.chars() {
+        match character {
+            '_' => is_first = true,
+            _ if std::mem::take(&mut is_first) => written.extend(character.to_uppercase()),
+            _ => written.push(character),
+        }
+    }
+    written
+}
+
+/// A path as the contract has it.
+fn contract(path: &str) -> String {
+    let mut written = String::with_capacity(path.len());
+    for character in path.chars() {
+        if character.is_uppercase() {
+            written.push('_');
+        }
+        written.extend(character.to_lowercase());
+    }
+    written
 }
 
 /// An operand of a known kind, as it is shown.
@@ -197,7 +171,7 @@ fn operand(expression: &Expression<'_>) -> Option<(String, Kind)> {
             number.raw.as_ref().map_or_else(String::new, |raw| format!("`{raw}`")),
             Kind::Number,
         )),
-        Expression::BigIntLiteral(number) => Some((format!("`{}n`", number.value), Kind::BigInt)),
+        Expression::BigIntLiteral(number) => Some((format!("`{}n`", number.value), Kind::Long)),
         other => {
             let field = path(other)?;
             Some((format!("`{field}`"), kind(&field)?))

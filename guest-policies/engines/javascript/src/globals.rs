@@ -8,6 +8,8 @@ use engine_shared::did_you_mean;
 use oxc_ast::ast::{CallExpression, Expression, NewExpression};
 use oxc_span::GetSpan;
 
+use crate::engine::NO_TEXT;
+
 /// The parameters of `evaluate`.
 const PARAMETERS: [&str; 3] = ["settings", "run", "token"];
 
@@ -45,7 +47,6 @@ const ELSEWHERE: [(&[&str], &str); 7] = [
 
 const NO_CLOCK: &str = "a policy has no clock: the time is token.issuedAt";
 const NO_RANDOM: &str = "a policy has no random numbers: all that it may know is in run and token";
-const NO_TEXT: &str = "a policy cannot compile text: `eval` and `Function` are not available";
 
 /// The names that the language brings.
 pub struct Library {
@@ -149,19 +150,17 @@ impl Globals {
     /// The names that nothing defines, each with its place and the message.
     pub fn undefined(
         &self,
-        is_bound: impl Fn(&str) -> bool,
-        bound: &[&str],
+        bound: &BTreeSet<&str>,
         library: &Library,
     ) -> impl Iterator<Item = (u32, String)> {
-        let is_defined = move |name: &str| {
-            is_bound(name)
+        let is_defined = |name: &str| {
+            bound.contains(name)
                 || library.globals.contains(name)
                 || self.asked.contains(name)
                 || name == "arguments"
         };
         let read = self.read.iter().filter(move |(name, _)| !is_defined(name));
-        read.map(move |(name, at)| {
-            let known = bound.iter().copied().chain(library.globals.iter().map(String::as_str));
+        read.map(|(name, at)| {
             let elsewhere = ELSEWHERE.iter().find(|(names, _)| names.contains(&name.as_str()));
             let hint = match elsewhere {
                 Some((_, instead)) => format!("; {instead}"),
@@ -171,15 +170,18 @@ impl Globals {
                 None if PARAMETERS.contains(&name.as_str()) => {
                     "; it is a parameter of `evaluate`: `evaluate(settings, run, token)`".to_owned()
                 }
-                None => did_you_mean(name, known),
+                None => {
+                    let globals = library.globals.iter().map(String::as_str);
+                    did_you_mean(name, bound.iter().copied().chain(globals))
+                }
             };
             (*at, format!("ReferenceError: {name} is not defined{hint}"))
         })
     }
 
     /// Calls that always throw, each with its place and the message.
-    pub fn thrown(&self, is_bound: impl Fn(&str) -> bool) -> impl Iterator<Item = (u32, String)> {
-        let thrown = self.thrown.iter().filter(move |(root, ..)| !is_bound(root));
+    pub fn thrown(&self, bound: &BTreeSet<&str>) -> impl Iterator<Item = (u32, String)> {
+        let thrown = self.thrown.iter().filter(|(root, ..)| !bound.contains(root.as_str()));
         thrown.map(|(_, at, message)| (*at, (*message).to_owned()))
     }
 }

@@ -1,6 +1,6 @@
 //! The files of a policy, and the modules that they are loaded as.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
@@ -138,7 +138,8 @@ pub struct Loader {
     modules: RefCell<BTreeMap<String, Module>>,
     /// The first problem of loading, which the interpreter's own errors have without its place.
     problem: RefCell<Option<Problem>>,
-    library: OnceCell<Library>,
+    /// The names that the language brings, while files are loaded: no evaluation needs them.
+    library: RefCell<Option<Library>>,
 }
 
 impl Loader {
@@ -147,7 +148,7 @@ impl Loader {
             files,
             modules: RefCell::default(),
             problem: RefCell::default(),
-            library: OnceCell::new(),
+            library: RefCell::default(),
         }
     }
 
@@ -166,12 +167,8 @@ impl Loader {
         main.link(context).map_err(|error| self.problem_of_link(&error, context))?;
         let evaluated = main.evaluate(context).map_err(|error| self.problem_of(&error, context))?;
         self.settled(&evaluated, context)?;
+        self.library.take();
         Ok(main)
-    }
-
-    /// The names that the language brings, before anything of the policy has run.
-    fn library(&self, context: &mut Context) -> &Library {
-        self.library.get_or_init(|| Library::of(context))
     }
 
     /// Waits until a promise is settled, which all are once nothing is left to do.
@@ -252,8 +249,12 @@ impl Loader {
         };
         let module = parsed
             .map_err(|error| problem(path, errors::syntax(path, untyped, &error, context)))?;
-        if !is_json && let Some(message) = names::wrong(path, untyped, self.library(context)) {
-            return Err(problem(path, message));
+        if !is_json {
+            let mut library = self.library.borrow_mut();
+            let library = library.get_or_insert_with(|| Library::of(context));
+            if let Some(message) = names::wrong(path, untyped, library) {
+                return Err(problem(path, message));
+            }
         }
         self.modules.borrow_mut().insert(path.to_owned(), module.clone());
         Ok(module)

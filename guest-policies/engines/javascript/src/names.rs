@@ -41,12 +41,10 @@ pub fn wrong(path: &str, text: &str, library: &Library) -> Option<String> {
     let is_claim = |root: &str| names.parameters.contains(root) && !names.rebound.contains(root);
     let found = names.found.iter().filter(|found| found.root.as_deref().is_none_or(is_claim));
     let found = found.map(|found| (found.at, found.message.clone()));
-    let is_bound = |name: &str| names.parameters.contains(name) || names.rebound.contains(name);
-    let bound: Vec<_> = names.parameters.iter().chain(&names.rebound).map(String::as_str).collect();
+    let bound = names.parameters.iter().chain(&names.rebound).map(String::as_str).collect();
+    let undefined = names.globals.undefined(&bound, library);
     // A library brings what only others of its users reach.
-    let is_main = MAINS.contains(&path);
-    let undefined = names.globals.undefined(is_bound, &bound, library);
-    let thrown = names.globals.thrown(is_bound).filter(|_| is_main);
+    let thrown = names.globals.thrown(&bound).filter(|_| MAINS.contains(&path));
     let declared = names.declarations.wrong();
     let all = found.chain(undefined).chain(thrown).chain(declared);
     let (at, message) = all.min_by_key(|(at, _)| *at)?;

@@ -1,76 +1,20 @@
 //! The claims as a policy sees them, by the contract's names with underscores.
 
 use countersign_policy::{BuildingBlock, Definition, Run, Token, Trigger};
+use engine_shared::claims::{FIELDS, Kind};
 use engine_shared::did_you_mean;
 use monty_types::MontyObject;
 
-/// The kind of a field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Object,
-    Text,
-    Number,
-    List,
-    Facts,
-}
-
-impl Kind {
-    pub fn shown(self) -> &'static str {
-        match self {
-            Self::Object => "an object",
-            Self::Text => "a text",
-            Self::Number => "a number",
-            Self::List => "a list",
-            Self::Facts => "a dict",
-        }
+/// A kind of values, in words of the language.
+pub fn shown(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Object => "an object",
+        Kind::Text => "a text",
+        Kind::Number | Kind::Long => "a number",
+        Kind::List => "a list",
+        Kind::Facts => "a dict",
     }
 }
-
-/// The fields of `run` and `token`, and of what they hold, by the path of what has them.
-const FIELDS: [(&str, &[(&str, Kind)]); 5] = [
-    (
-        "run",
-        &[
-            ("id", Kind::Text),
-            ("number", Kind::Number),
-            ("behavior", Kind::Text),
-            ("building_block", Kind::Object),
-            ("definition", Kind::Object),
-            ("trigger", Kind::Object),
-            ("runner", Kind::Text),
-            ("facts", Kind::Facts),
-        ],
-    ),
-    (
-        "run.building_block",
-        &[
-            ("id", Kind::Text),
-            ("workspace", Kind::Text),
-            ("project", Kind::Text),
-            ("platform", Kind::Text),
-            ("parents", Kind::List),
-        ],
-    ),
-    (
-        "run.definition",
-        &[
-            ("id", Kind::Text),
-            ("workspace", Kind::Text),
-            ("version", Kind::Number),
-            ("implementation", Kind::Text),
-        ],
-    ),
-    ("run.trigger", &[("author", Kind::Text), ("author_kind", Kind::Text), ("reason", Kind::Text)]),
-    (
-        "token",
-        &[
-            ("subject", Kind::Text),
-            ("audiences", Kind::List),
-            ("ttl_seconds", Kind::Number),
-            ("issued_at", Kind::Number),
-        ],
-    ),
-];
 
 /// The end of a path of attributes.
 #[derive(Debug, PartialEq, Eq)]

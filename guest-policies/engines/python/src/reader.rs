@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use engine_shared::claims::Kind;
 use engine_shared::{did_you_mean, find_zone, words};
 use ruff_python_ast::visitor::{self, Visitor};
 use ruff_python_ast::{CmpOp, Expr, ExprCall, ExprContext, Parameter, Stmt, StmtImportFrom};
 use ruff_text_size::{Ranged, TextRange};
 
-use crate::claims::{self, Kind, Led};
+use crate::claims::{self, Led, shown};
 use crate::source::start;
 
 /// The members of `countersign`, each with its name in the prelude.
@@ -205,7 +206,7 @@ impl<'f> Reader<'f> {
             Ok(Led::Beyond(kind, attribute)) => {
                 let value = match kind {
                     Kind::Text => "''",
-                    Kind::Number => "(0)",
+                    Kind::Number | Kind::Long => "(0)",
                     Kind::List => "[]",
                     Kind::Facts => "{}",
                     Kind::Object => return None,
@@ -276,6 +277,17 @@ impl<'f> Reader<'f> {
         }
     }
 
+    /// Checks a text that a field has to be a part of, or the other way round.
+    fn sought(&mut self, root: &str, path: &str, fits: impl Fn(&str) -> bool, text: &Expr) {
+        let field = format!("{root}.{path}");
+        let Some(words) = words(&field).filter(|words| !words.iter().any(|word| fits(word))) else {
+            return;
+        };
+        let words = words.join("`, `");
+        let message = format!("no word of `{field}` fits this text, expected one of `{words}`");
+        self.claims.push((root.to_owned(), start(text.range()), message));
+    }
+
     /// Checks what a field is compared with: a value, or those of a list that it is sought in.
     fn compared(&mut self, field: &Expr, operator: CmpOp, other: &Expr) {
         let Some((root, path, kind)) = self.path(field) else { return };
@@ -284,6 +296,10 @@ impl<'f> Reader<'f> {
             Expr::List(list) if is_sought => list.elts.iter().collect(),
             Expr::Tuple(tuple) if is_sought => tuple.elts.iter().collect(),
             Expr::Set(set) if is_sought => set.elts.iter().collect(),
+            Expr::StringLiteral(text) if is_sought => {
+                // A text is sought as a part of another.
+                return self.sought(&root, &path, |word| text.value.to_str().contains(word), other);
+            }
             _ if is_sought => return,
             other => vec![other],
         };
@@ -300,10 +316,12 @@ impl<'f> Reader<'f> {
                     format!("`{field}` is never {word:?}, expected one of `{words}`{hint}")
                 }
                 (Expr::StringLiteral(_), None) if kind != Kind::Text => {
-                    format!("`{field}` is {}, and never a text", kind.shown())
+                    format!("`{field}` is {}, and never a text", shown(kind))
                 }
-                (Expr::NumberLiteral(_) | Expr::BooleanLiteral(_), _) if kind != Kind::Number => {
-                    format!("`{field}` is {}, and never a number", kind.shown())
+                (Expr::NumberLiteral(_) | Expr::BooleanLiteral(_), _)
+                    if !matches!(kind, Kind::Number | Kind::Long) =>
+                {
+                    format!("`{field}` is {}, and never a number", shown(kind))
                 }
                 _ => continue,
             };
@@ -379,8 +397,15 @@ impl<'a> Visitor<'a> for Reader<'_> {
                     && matches!(operator, CmpOp::Eq | CmpOp::NotEq | CmpOp::In | CmpOp::NotIn)
                 {
                     self.compared(&compare.left, *operator, right);
-                    if matches!(operator, CmpOp::Eq | CmpOp::NotEq) {
-                        self.compared(right, *operator, &compare.left);
+                    match (operator, compare.left.as_ref()) {
+                        (CmpOp::Eq | CmpOp::NotEq, left) => self.compared(right, *operator, left),
+                        (_, left @ Expr::StringLiteral(text)) => {
+                            if let Some((root, path, _)) = self.path(right) {
+                                let has = |word: &str| word.contains(text.value.to_str());
+                                self.sought(&root, &path, has, left);
+                            }
+                        }
+                        _ => {}
                     }
                 }
             }

@@ -1,4 +1,4 @@
-//! The claims that a policy may read: making the others is a part of what a decision costs.
+//! The claims: of what kind they are, and which a policy may read; making the others is a part of what a decision costs.
 
 /// Of each claim, whether a policy may read it, in the order of the names below.
 #[derive(Clone, Copy)]
@@ -9,22 +9,76 @@ pub struct Claims {
     pub building_block: [bool; BUILDING_BLOCK.len()],
     /// Of [`DEFINITION`].
     pub definition: [bool; DEFINITION.len()],
-    /// Of [`TOKEN`].
-    pub token: [bool; TOKEN.len()],
+    /// Of [`TOKEN`], and of its time, which some have in a form of their own.
+    pub token: [bool; TOKEN.len() + 1],
+}
+
+/// The kind of a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Members by their names, [`FIELDS`] of its path.
+    Object,
+    /// A text, perhaps of a closed list of words.
+    Text,
+    /// A whole number of 32 bits.
+    Number,
+    /// A whole number below 2^53.
+    Long,
+    /// Values without names.
+    List,
+    /// Texts by names that whoever registered them chose.
+    Facts,
 }
 
 /// The members of a run.
-pub const RUN: [&str; 8] =
-    ["id", "number", "behavior", "building_block", "definition", "trigger", "runner", "facts"];
+pub const RUN: [(&str, Kind); 8] = [
+    ("id", Kind::Text),
+    ("number", Kind::Long),
+    ("behavior", Kind::Text),
+    ("building_block", Kind::Object),
+    ("definition", Kind::Object),
+    ("trigger", Kind::Object),
+    ("runner", Kind::Text),
+    ("facts", Kind::Facts),
+];
 
 /// The members of a building block.
-pub const BUILDING_BLOCK: [&str; 5] = ["id", "workspace", "project", "platform", "parents"];
+pub const BUILDING_BLOCK: [(&str, Kind); 5] = [
+    ("id", Kind::Text),
+    ("workspace", Kind::Text),
+    ("project", Kind::Text),
+    ("platform", Kind::Text),
+    ("parents", Kind::List),
+];
 
 /// The members of a definition.
-pub const DEFINITION: [&str; 4] = ["id", "workspace", "version", "implementation"];
+pub const DEFINITION: [(&str, Kind); 4] = [
+    ("id", Kind::Text),
+    ("workspace", Kind::Text),
+    ("version", Kind::Long),
+    ("implementation", Kind::Text),
+];
 
-/// The members of a token, and its time, which some have in a form of their own.
-pub const TOKEN: [&str; 5] = ["subject", "audiences", "ttl_seconds", "issued_at", "time"];
+/// The members of a trigger.
+pub const TRIGGER: [(&str, Kind); 3] =
+    [("reason", Kind::Text), ("author", Kind::Text), ("author_kind", Kind::Text)];
+
+/// The members of a token.
+pub const TOKEN: [(&str, Kind); 4] = [
+    ("subject", Kind::Text),
+    ("audiences", Kind::List),
+    ("ttl_seconds", Kind::Number),
+    ("issued_at", Kind::Long),
+];
+
+/// The members of `run`, of `token` and of the objects that they hold, by the path of the object.
+pub const FIELDS: [(&str, &[(&str, Kind)]); 5] = [
+    ("run", &RUN),
+    ("run.building_block", &BUILDING_BLOCK),
+    ("run.definition", &DEFINITION),
+    ("run.trigger", &TRIGGER),
+    ("token", &TOKEN),
+];
 
 /// Paths that a policy reads. Each stands for all that is below it.
 #[derive(Default)]
@@ -45,11 +99,14 @@ impl Paths {
     /// The claims that may be read.
     #[must_use]
     pub fn claims(&self) -> Claims {
+        let of = |object: &[&str], name| self.read(&[object, &[name]].concat());
+        let [subject, audiences, ttl_seconds, issued_at] =
+            TOKEN.map(|(name, _)| of(&["token"], name));
         Claims {
-            run: RUN.map(|name| self.read(&["run", name])),
-            building_block: BUILDING_BLOCK.map(|name| self.read(&["run", "building_block", name])),
-            definition: DEFINITION.map(|name| self.read(&["run", "definition", name])),
-            token: TOKEN.map(|name| self.read(&["token", name])),
+            run: RUN.map(|(name, _)| of(&["run"], name)),
+            building_block: BUILDING_BLOCK.map(|(name, _)| of(&["run", "building_block"], name)),
+            definition: DEFINITION.map(|(name, _)| of(&["run", "definition"], name)),
+            token: [subject, audiences, ttl_seconds, issued_at, of(&["token"], "time")],
         }
     }
 }

@@ -21,9 +21,8 @@ pub(super) struct Free {
 
 /// The size and alignment of the block for so many bytes.
 pub(super) const fn rounded(size: usize, align: usize) -> (usize, usize) {
-    // No layout is near the end of the address space.
-    let size = if size == 0 { UNIT } else { size.saturating_add(UNIT - 1) & !(UNIT - 1) };
-    (size, if align < UNIT { UNIT } else { align })
+    // No layout is empty, or near the end of the address space.
+    (size.saturating_add(UNIT - 1) & !(UNIT - 1), if align < UNIT { UNIT } else { align })
 }
 
 impl Free {

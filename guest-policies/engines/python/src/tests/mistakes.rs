@@ -3,25 +3,21 @@
 #[path = "../../../testing/mistakes.rs"]
 mod table;
 
-use std::fmt::Write as _;
+use countersign_policy::{Problem, parse_settings};
 
 use self::table::Mistake;
-use super::prepared;
+use crate::{Settings, prepare};
 
 #[test]
 fn each_mistake_has_its_message() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/tests/mistakes.txt");
-    table::check(path, "policy.py", 40, said);
+    table::check(path, "policy.py", 40, problems);
 }
 
-fn said(mistake: &Mistake) -> String {
+fn problems(mistake: &Mistake) -> Vec<Problem> {
     let (own, files): (Vec<_>, Vec<_>) =
-        mistake.parts.iter().partition(|(name, _)| name == "settings");
-    let own = own.first().map_or("{}", |(_, text)| text.as_str());
-    let files: Vec<_> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
-    let problems = prepared(&files, own).err().unwrap_or_default();
-    problems.iter().fold(String::new(), |mut text, problem| {
-        writeln!(text, "{problem}").expect("a string");
-        text
-    })
+        mistake.parts.iter().cloned().partition(|(name, _)| name == "settings");
+    let settings = own.first().map(|(_, text)| parse_settings(text).expect(&mistake.name));
+    let files = files.into_iter().collect();
+    prepare(Settings { files, settings }).err().unwrap_or_default()
 }
