@@ -1,7 +1,7 @@
 //! Memory for a guest that lives for one evaluation: taken once, never given back.
 //!
-//! Until the settings are taken it is used again ([`again`]): an engine parses, checks and warms up, and leaves ten times
-//! what a decision needs, every page of which a host would look at after each evaluation.
+//! With the feature `engine` it is used again until the settings are taken ([`again`]): an engine parses, checks and warms up,
+//! and leaves ten times what a decision needs, every page of which a host would look at after each evaluation.
 //!
 //! It begins behind the stack and the static data, and ends where the WebAssembly memory does, which grows
 //! when that is not enough. An ordinary evaluation does not grow it, which would cost more than all the rest:
@@ -37,7 +37,7 @@ struct Arena {
     /// First free address and the end of the current stretch; 0 before the first use.
     next: Cell<usize>,
     end: Cell<usize>,
-    /// The blocks that have been given back, until the settings are taken.
+    /// The blocks that have been given back, until the settings are taken; none without the feature `engine`.
     free: Free,
 }
 

@@ -36,7 +36,7 @@ impl Free {
 
     /// Says that blocks are taken back.
     pub(super) fn is_open(&self) -> bool {
-        !self.is_closed.get()
+        cfg!(feature = "engine") && !self.is_closed.get()
     }
 
     pub(super) fn close(&self) {
