@@ -8,6 +8,7 @@
 mod entities;
 mod format;
 mod local;
+mod nesting;
 mod policies;
 mod reads;
 mod request;
@@ -109,10 +110,13 @@ pub struct Prepared {
 policy!(Settings, prepare, Prepared, evaluate);
 
 fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
+    let schema_text = settings.schema.as_deref().unwrap_or(SCHEMA);
+    for source in [source::POLICIES.of(&settings.policies), source::SCHEMA.of(schema_text)] {
+        nesting::check(&source)?;
+    }
     if let Some(question) = settings.ask {
         return Err(format::answers(&settings.policies, question.format));
     }
-    let schema_text = settings.schema.as_deref().unwrap_or(SCHEMA);
     let source = source::SCHEMA.of(schema_text);
     let zones = local::zones(&settings.policies, schema_text);
     let schema = match Schema::from_cedarschema_str(&local::schema(schema_text, &zones)) {

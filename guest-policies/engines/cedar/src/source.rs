@@ -28,6 +28,10 @@ impl Source<'_> {
         Source { pointer: self.pointer, file: self.file, text }
     }
 
+    pub fn text(&self) -> &str {
+        self.text
+    }
+
     /// The problems of an error of Cedar and of those that come with it, each once, in the order of their places.
     pub fn problems(&self, error: &dyn Diagnostic) -> Vec<Problem> {
         let related = error.related().into_iter().flatten();

@@ -405,12 +405,25 @@ fn word(field: &IdedExpr, literal: &IdedExpr) -> Result<(), Problem> {
     }
 }
 
-fn path(node: &IdedExpr) -> Option<String> {
-    match &node.expr {
-        Expr::Ident(name) => Some(name.clone()),
-        Expr::Select(select) if !select.test => {
-            Some(format!("{}.{}", path(&select.operand)?, select.field))
+/// The most names of a path. No claim has more.
+const MAX_NAMES: usize = 8;
+
+/// The names of a path such as `run.definition.id`, that an expression is.
+pub fn path(node: &IdedExpr) -> Option<String> {
+    let (mut names, mut at) = (Vec::with_capacity(MAX_NAMES), node);
+    while names.len() < MAX_NAMES {
+        match &at.expr {
+            Expr::Ident(name) => {
+                names.push(name.as_str());
+                names.reverse();
+                return Some(names.join("."));
+            }
+            Expr::Select(select) if !select.test => {
+                names.push(&select.field);
+                at = &select.operand;
+            }
+            _ => return None,
         }
-        _ => None,
     }
+    None
 }

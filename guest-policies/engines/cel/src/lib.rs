@@ -6,6 +6,7 @@
 //! decision. Where no rule applies, the policy abstains. Expressions read `run` and `token`, by the contract's names with
 //! underscores, `data`, and the `variables` of the file.
 
+mod absent;
 mod check;
 mod claims;
 mod data;
@@ -38,6 +39,9 @@ pub struct Settings {
     /// The document that expressions read as `data`.
     #[serde(default)]
     data: Option<JsonObject>,
+    /// Takes no policy that has a warning, and says which: `policy build` asks so.
+    #[serde(default)]
+    warnings: bool,
 }
 
 /// Rules that were checked, and have decided once.
@@ -56,7 +60,7 @@ fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
     regexes::declare(&mut env)
         .and_then(|()| times::declare(&mut env))
         .map_err(|error| vec![problem("", error.to_string())])?;
-    let source = settings.policy;
+    let (source, warns) = (settings.policy, settings.warnings);
     let of_policy = |wrongs: Vec<Wrong>| {
         wrongs.iter().map(|wrong| problem("/policy", placed(wrong))).collect::<Vec<_>>()
     };
@@ -73,6 +77,12 @@ fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
     context.set_variable_resolver(&claims);
     rules.check(&source, &context, &data).map_err(of_policy)?;
     drop(context);
+    if warns {
+        match rules.warnings(&source) {
+            warnings if warnings.is_empty() => {}
+            warnings => return Err(of_policy(warnings)),
+        }
+    }
     let prepared = Prepared { env, source, rules, data };
     // Warms up whatever is lazy, before the snapshot. A rule may fail on a sample and work on real runs.
     for run in [&run, &sample::run()] {

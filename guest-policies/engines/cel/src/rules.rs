@@ -5,6 +5,7 @@ use cel::common::value::{CowVal, Val};
 use cel::{Context, Env, ExecutionError};
 use countersign_policy::{Grant, Reason, Token, Verdict};
 
+use crate::absent::Absent;
 use crate::check::{Checker, Sample};
 use crate::document::{Text, Wrong};
 use crate::expression::{Expression, describe, fields_of, kind};
@@ -146,6 +147,31 @@ impl Rules {
             }
         }
         if wrongs.is_empty() { Ok(()) } else { Err(wrongs) }
+    }
+
+    /// The claims that expressions read as if every run had them.
+    pub fn warnings(&self, source: &str) -> Vec<Wrong> {
+        let mut absent = Absent::default();
+        for expression in self.expressions() {
+            absent.takes(expression.root(), &|node| expression.place(source, node));
+        }
+        absent.unasked()
+    }
+
+    fn expressions(&self) -> impl Iterator<Item = &Expression> {
+        let variables = self.variables.iter().map(|(_, expression)| expression);
+        let grants = self.grants.iter().flat_map(|rule| {
+            let claims = rule.claims.iter().map(|(_, claim)| claim);
+            std::iter::once(&rule.when).chain(&rule.max_ttl).chain(&rule.audiences).chain(claims)
+        });
+        let denials = self.denials.iter().flat_map(|rule| {
+            let message = match &rule.message {
+                Message::Text(_) => None,
+                Message::Expression(expression) => Some(expression),
+            };
+            std::iter::once(&rule.when).chain(message)
+        });
+        variables.chain(grants).chain(denials)
     }
 
     /// Applies all rules. Every one of them is evaluated, also beside a denial: one that fails must not go unnoticed until

@@ -241,3 +241,46 @@ fn what_is_wrong_is_found_before_it_decides() {
     let two = "permit:\n- when: run.a\n- when: run.b\n";
     assert_eq!(prepared(two, DATA).err().map(|problems| problems.len()), Some(2));
 }
+
+#[test]
+fn a_claim_that_runs_may_lack_and_that_is_not_tested_is_warned_of() {
+    let warnings = |when: &str| {
+        let policy = format!("permit:\n- when: {}\n", quoted(when));
+        let settings = format!("{{\"policy\": {}, \"warnings\": true}}", quoted(&policy));
+        let problems = prepare(parse_settings(&settings).expect("settings")).err();
+        problems.into_iter().flatten().map(|problem| problem.message).collect::<Vec<_>>()
+    };
+    for (when, claim, test) in [
+        ("run.trigger.author == 'a'", "run.trigger", "has(run.trigger)"),
+        ("run.trigger['author'] == 'a'", "run.trigger", "has(run.trigger)"),
+        ("has(run.trigger.reason)", "run.trigger", "has(run.trigger)"),
+        ("run.runner == 'a'", "run.runner", "has(run.runner)"),
+        (
+            "run.building_block.project.startsWith('a')",
+            "run.building_block.project",
+            "has(run.building_block.project)",
+        ),
+        ("run.facts.ticket == 'a'", "run.facts[\"ticket\"]", "\"ticket\" in run.facts"),
+        ("run.facts['ticket'] == 'a'", "run.facts[\"ticket\"]", "\"ticket\" in run.facts"),
+    ] {
+        let said = format!(
+            "`{claim}` is not there for a run that lacks it, which is an error; test it before: `{test} && …`"
+        );
+        let found = warnings(when);
+        assert!(found.len() == 1 && found[0].ends_with(&said), "{when}: {found:?}");
+        assert!(found[0].starts_with("policy.cel.yaml:2:"), "{when}: {found:?}");
+    }
+    for when in [
+        "has(run.trigger) && run.trigger.author == 'a'",
+        "!has(run.trigger) || run.trigger.author != 'a'",
+        "run.?trigger.author.orValue('') == ''",
+        "has(run.trigger) && has(run.trigger.reason) && run.trigger.reason == 'a'",
+        "run.?trigger.?reason.orValue('') != '' && run.trigger.reason.startsWith('a')",
+        "'ticket' in run.facts && run.facts.ticket == 'a'",
+        "has(run.facts.ticket) && run.facts['ticket'] == 'a'",
+        "run.facts.exists(name, run.facts[name] == 'a')",
+        "run.building_block.workspace == 'a' && size(run.facts) == 0",
+    ] {
+        assert_eq!(warnings(when), [""; 0], "{when}");
+    }
+}

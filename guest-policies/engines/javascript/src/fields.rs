@@ -139,7 +139,7 @@ fn kind(field: &str) -> Option<Kind> {
 }
 
 /// A path in camel case, as the language has it.
-fn camel(path: &str) -> String {
+pub fn camel(path: &str) -> String {
     let mut is_first = false;
     let mut written = String::with_capacity(path.len());
     for character in path.chars() {
@@ -153,7 +153,7 @@ fn camel(path: &str) -> String {
 }
 
 /// A path as the contract has it.
-fn contract(path: &str) -> String {
+pub fn contract(path: &str) -> String {
     let mut written = String::with_capacity(path.len());
     for character in path.chars() {
         if character.is_uppercase() {

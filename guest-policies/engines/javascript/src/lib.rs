@@ -5,6 +5,7 @@
 //! optionally `check(settings)`, which returns the problems of the policy's own settings. The module is loaded once,
 //! when the settings are taken; the state that this leaves is what every evaluation begins with.
 
+mod absent;
 mod claims;
 mod declarations;
 mod engine;
@@ -19,6 +20,7 @@ mod modules;
 mod names;
 mod nesting;
 mod own_settings;
+mod reads;
 mod typescript;
 mod verdict;
 
@@ -27,6 +29,7 @@ use std::collections::BTreeMap;
 
 use boa_engine::{Context, JsObject, JsValue};
 use countersign_policy::{Problem, Run, Token, Verdict, policy, sample, settings};
+use engine_shared::claims::Claims;
 use engine_shared::{JsonObject, samples, stage};
 
 use crate::modules::Files;
@@ -49,6 +52,9 @@ pub struct Settings {
     /// The settings of the policy itself, which its functions `check` and `evaluate` receive.
     #[serde(default)]
     settings: Option<JsonObject>,
+    /// Takes no policy that has a warning, and says which: `policy build` asks so.
+    #[serde(default)]
+    warnings: bool,
 }
 
 /// A policy that is loaded, has accepted its settings, and has decided a few times.
@@ -56,6 +62,8 @@ pub struct Prepared {
     context: RefCell<Context>,
     evaluate: JsObject,
     settings: JsValue,
+    /// The claims that the policy reads.
+    claims: Claims,
 }
 
 // SAFETY: a component has one thread (the host refuses shared memories).
@@ -74,14 +82,18 @@ fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
     let files = Files::new(settings.files).map_err(|problem| vec![problem])?;
     let (mut context, loader) = engine::context(files);
     let main = loader.load(&mut context).map_err(|problem| vec![problem])?;
+    let warnings = loader.warnings();
+    if settings.warnings && !warnings.is_empty() {
+        return Err(warnings);
+    }
     let exports = exports::of(&main, loader.files(), &mut context)?;
     let own = settings.settings.unwrap_or_default();
     let own = own_settings::to_value(&own, &mut context)
         .unwrap_or_else(|error| fault(&error.to_string()));
     exports.check(&own, loader.files(), &mut context)?;
     own_settings::freeze(&own, &mut context).unwrap_or_else(|error| fault(&error.to_string()));
-    let prepared =
-        Prepared { context: RefCell::new(context), evaluate: exports.evaluate, settings: own };
+    let (context, evaluate) = (RefCell::new(context), exports.evaluate);
+    let prepared = Prepared { context, evaluate, settings: own, claims: loader.claims() };
     warm_up(&prepared);
     Ok(prepared)
 }
@@ -109,9 +121,9 @@ fn evaluate(prepared: &Prepared, run: &Run, token: &Token) -> Verdict {
 }
 
 fn decide(prepared: &Prepared, run: &Run, token: &Token) -> Result<Verdict, String> {
-    let context = &mut *prepared.context.borrow_mut();
-    let arguments =
-        [prepared.settings.clone(), claims::of_run(run, context), claims::of_token(token, context)];
+    let (context, claims) = (&mut *prepared.context.borrow_mut(), &prepared.claims);
+    let run = claims::of_run(claims, run, context);
+    let arguments = [prepared.settings.clone(), run, claims::of_token(claims, token, context)];
     let returned = prepared
         .evaluate
         .call(&JsValue::undefined(), &arguments, context)

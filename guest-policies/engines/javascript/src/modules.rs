@@ -10,7 +10,9 @@ use boa_engine::module::{ModuleLoader, ModuleRequest, Referrer};
 use boa_engine::object::builtins::JsPromise;
 use boa_engine::{Context, JsError, JsNativeError, JsResult, JsString, Module, Source};
 use countersign_policy::Problem;
+use engine_shared::claims::{Claims, Paths};
 
+use crate::absent::{self, Absent};
 use crate::globals::Library;
 use crate::{errors, grant, names, nesting, typescript};
 
@@ -140,6 +142,10 @@ pub struct Loader {
     problem: RefCell<Option<Problem>>,
     /// The names that the language brings, while files are loaded: no evaluation needs them.
     library: RefCell<Option<Library>>,
+    /// The claims of each file that runs may lack, while files are loaded.
+    absent: RefCell<BTreeMap<String, Absent>>,
+    /// The claims that the policy reads, where its text tells.
+    reads: RefCell<Option<Paths>>,
 }
 
 impl Loader {
@@ -149,6 +155,8 @@ impl Loader {
             modules: RefCell::default(),
             problem: RefCell::default(),
             library: RefCell::default(),
+            absent: RefCell::default(),
+            reads: RefCell::default(),
         }
     }
 
@@ -169,6 +177,26 @@ impl Loader {
         self.settled(&evaluated, context)?;
         self.library.take();
         Ok(main)
+    }
+
+    /// Gives the warnings about what was loaded, once.
+    pub fn warnings(&self) -> Vec<Problem> {
+        let absent = self.absent.take();
+        let unasked = absent::unasked(absent.values());
+        let of_file = absent.iter().zip(unasked).flat_map(|((path, _), messages)| {
+            messages.into_iter().map(|message| problem(path, message))
+        });
+        of_file.collect()
+    }
+
+    /// The claims that the policy may read.
+    pub fn claims(&self) -> Claims {
+        // A getter of a prototype reads its object by no name of it.
+        let has_prototypes = self.files.texts.values().any(|text| {
+            ["__proto__", "prototype", "PrototypeOf"].iter().any(|word| text.contains(word))
+        });
+        let reads = self.reads.take().filter(|_| !has_prototypes);
+        reads.unwrap_or_else(Paths::all).claims()
     }
 
     /// Waits until a promise is settled, which all are once nothing is left to do.
@@ -252,8 +280,12 @@ impl Loader {
         if !is_json {
             let mut library = self.library.borrow_mut();
             let library = library.get_or_insert_with(|| Library::of(context));
-            if let Some(message) = names::wrong(path, untyped, library) {
-                return Err(problem(path, message));
+            let checked = names::check(path, untyped, library);
+            if let Some(checked) = checked.map_err(|message| problem(path, message))? {
+                self.absent.borrow_mut().insert(path.to_owned(), checked.absent);
+                if path == self.files.main {
+                    self.reads.replace(Some(checked.reads));
+                }
             }
         }
         self.modules.borrow_mut().insert(path.to_owned(), module.clone());

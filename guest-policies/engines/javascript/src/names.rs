@@ -6,35 +6,48 @@
 
 use std::collections::BTreeSet;
 
+use engine_shared::claims::Paths;
 use engine_shared::{did_you_mean, find_zone};
 use oxc_allocator::{Allocator, Vec as ArenaVec};
 use oxc_ast::ast::{
     Argument, AssignmentExpression, BinaryExpression, BinaryOperator, BindingIdentifier,
-    BindingPattern, CallExpression, ChainElement, Expression, FormalParameter, FormalParameters,
-    IdentifierReference, ImportDeclaration, ImportDeclarationSpecifier, LogicalExpression,
-    NewExpression, ObjectExpression, ObjectPattern, ObjectPropertyKind, Statement,
-    StaticMemberExpression, SwitchStatement, UnaryExpression, UnaryOperator, UpdateExpression,
-    VariableDeclaration, VariableDeclarator,
+    BindingPattern, CallExpression, ChainElement, ComputedMemberExpression, Expression,
+    FormalParameter, FormalParameters, IdentifierReference, ImportDeclaration,
+    ImportDeclarationSpecifier, LogicalExpression, NewExpression, ObjectExpression, ObjectPattern,
+    ObjectPropertyKind, Statement, StaticMemberExpression, SwitchStatement, TryStatement,
+    UnaryExpression, UnaryOperator, UpdateExpression, VariableDeclaration, VariableDeclarator,
 };
 use oxc_ast_visit::{Visit, walk};
 use oxc_parser::Parser;
 use oxc_span::{GetSpan, SourceType};
 
+use crate::absent::Absent;
 use crate::declarations::Declarations;
 use crate::globals::{Globals, Library};
 use crate::modules::MAINS;
-use crate::{errors, fields};
+use crate::{errors, fields, reads};
 
 /// The keys of a grant.
 const GRANT: [&str; 3] = ["maxTtl", "audiences", "claims"];
 
-/// Finds the first name of a file that is wrong: its place and the message. `None` for a text that is none of the
-/// language, of which the interpreter says more. The text is one without types.
-pub fn wrong(path: &str, text: &str, library: &Library) -> Option<String> {
+/// A file whose names were checked.
+pub struct Checked {
+    /// The claims that it reads as if every run had them.
+    pub absent: Absent,
+    /// The claims that it reads, if it is the file with `evaluate`.
+    pub reads: Paths,
+}
+
+/// Checks the names of a file. `None` for a text that is none of the language, of which the interpreter says more. The
+/// text is one without types.
+///
+/// # Errors
+/// The place of the first name that is wrong, and the message.
+pub fn check(path: &str, text: &str, library: &Library) -> Result<Option<Checked>, String> {
     let allocator = Allocator::default();
     let parsed = Parser::new(&allocator, text, SourceType::mjs()).parse();
     if !parsed.diagnostics.is_empty() {
-        return None;
+        return Ok(None);
     }
     let mut names = Names::new(library);
     names.visit_program(&parsed.program);
@@ -47,8 +60,19 @@ pub fn wrong(path: &str, text: &str, library: &Library) -> Option<String> {
     let thrown = names.globals.thrown(&bound).filter(|_| MAINS.contains(&path));
     let declared = names.declarations.wrong();
     let all = found.chain(undefined).chain(thrown).chain(declared);
-    let (at, message) = all.min_by_key(|(at, _)| *at)?;
-    Some(format!("{}: {message}", errors::place(path, text, at as usize)))
+    match all.min_by_key(|(at, _)| *at) {
+        Some((at, message)) => {
+            Err(format!("{}: {message}", errors::place(path, text, at as usize)))
+        }
+        None => {
+            let mut absent = std::mem::take(&mut names.absent);
+            absent.end(
+                |root| names.parameters.contains(root) && !names.rebound.contains(root),
+                |at| errors::place(path, text, at as usize),
+            );
+            Ok(Some(Checked { absent, reads: reads::of(&parsed.program) }))
+        }
+    }
 }
 
 struct Found {
@@ -71,6 +95,7 @@ struct Names<'l> {
     in_argument: bool,
     globals: Globals,
     declarations: Declarations,
+    absent: Absent,
 }
 
 impl<'l> Names<'l> {
@@ -84,6 +109,7 @@ impl<'l> Names<'l> {
             in_argument: false,
             globals: Globals::default(),
             declarations: Declarations::default(),
+            absent: Absent::default(),
         }
     }
 
@@ -115,6 +141,8 @@ impl<'l> Names<'l> {
             );
             self.compared(left, right, is_strict);
             self.compared(right, left, is_strict);
+        } else if it.operator.is_in() {
+            self.absent.names(right, left);
         } else if it.operator.is_arithmetic()
             && let Err(message) = fields::check_operands(left, right)
             && let Some(field) = path(left).or_else(|| path(right))
@@ -248,6 +276,7 @@ impl<'a> Visit<'a> for Names<'_> {
 
     fn visit_identifier_reference(&mut self, it: &IdentifierReference<'a>) {
         self.globals.reads(&it.name, it.span.start);
+        self.absent.handed_on(it);
     }
 
     fn visit_unary_expression(&mut self, it: &UnaryExpression<'a>) {
@@ -276,6 +305,7 @@ impl<'a> Visit<'a> for Names<'_> {
             && let Some(holder) = path(value)
         {
             self.pattern(&holder, pattern);
+            self.absent.taken_apart(value, pattern);
         }
         walk::walk_variable_declarator(self, it);
     }
@@ -307,7 +337,30 @@ impl<'a> Visit<'a> for Names<'_> {
         if let Some(holder) = path(&it.object) {
             self.field(&holder, it.property.name.as_str(), it.property.span.start);
         }
+        self.absent.member(it);
         walk::walk_static_member_expression(self, it);
+    }
+
+    fn visit_computed_member_expression(&mut self, it: &ComputedMemberExpression<'a>) {
+        self.absent.computed(it);
+        walk::walk_computed_member_expression(self, it);
+    }
+
+    fn visit_try_statement(&mut self, it: &TryStatement<'a>) {
+        let catches = it.handler.is_some();
+        if catches {
+            self.absent.trying(true);
+        }
+        self.visit_block_statement(&it.block);
+        if catches {
+            self.absent.trying(false);
+        }
+        if let Some(handler) = &it.handler {
+            self.visit_catch_clause(handler);
+        }
+        if let Some(last) = &it.finalizer {
+            self.visit_block_statement(last);
+        }
     }
 
     fn visit_call_expression(&mut self, it: &CallExpression<'a>) {
@@ -327,6 +380,14 @@ impl<'a> Visit<'a> for Names<'_> {
             }
         }
         self.membership(it);
+        let arguments = || it.arguments.iter().filter_map(Argument::as_expression);
+        let holder = match &it.callee {
+            Expression::StaticMemberExpression(callee) => Some(&callee.object),
+            _ => None,
+        };
+        for holder in arguments().chain(holder) {
+            arguments().for_each(|name| self.absent.names(holder, name));
+        }
         self.globals.calls(it);
         self.visit_expression(&it.callee);
         // The object of a policy that is exported as one has functions that the host calls.
@@ -339,24 +400,43 @@ impl<'a> Visit<'a> for Names<'_> {
     }
 }
 
+/// The most names of a path. No claim has more, and each longer path has to be walked through for each of its names.
+const MAX_NAMES: usize = 8;
+
 /// The path that begins at a name, such as `run.definition`.
 pub fn path(expression: &Expression<'_>) -> Option<String> {
-    match expression {
-        Expression::Identifier(name) => Some(name.name.to_string()),
-        Expression::StaticMemberExpression(member) => of_member(member),
-        Expression::ParenthesizedExpression(inner) => path(&inner.expression),
-        Expression::TSNonNullExpression(inner) => path(&inner.expression),
-        Expression::ChainExpression(chain) => match &chain.expression {
-            ChainElement::StaticMemberExpression(member) => of_member(member),
-            ChainElement::TSNonNullExpression(inner) => path(&inner.expression),
-            _ => None,
-        },
-        _ => None,
+    let mut names = Vec::with_capacity(MAX_NAMES);
+    let mut at = expression;
+    while names.len() < MAX_NAMES {
+        let member = match at {
+            Expression::Identifier(name) => {
+                names.push(name.name.as_str());
+                names.reverse();
+                return Some(names.join("."));
+            }
+            Expression::ParenthesizedExpression(inner) => {
+                at = &inner.expression;
+                continue;
+            }
+            Expression::TSNonNullExpression(inner) => {
+                at = &inner.expression;
+                continue;
+            }
+            Expression::StaticMemberExpression(member) => member,
+            Expression::ChainExpression(chain) => match &chain.expression {
+                ChainElement::StaticMemberExpression(member) => member,
+                ChainElement::TSNonNullExpression(inner) => {
+                    at = &inner.expression;
+                    continue;
+                }
+                _ => return None,
+            },
+            _ => return None,
+        };
+        names.push(member.property.name.as_str());
+        at = &member.object;
     }
-}
-
-fn of_member(member: &StaticMemberExpression<'_>) -> Option<String> {
-    Some(format!("{}.{}", path(&member.object)?, member.property.name))
+    None
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Verdicts, and what is said of texts that are none.
 
+mod absent;
 mod mistakes;
 
 use countersign_policy::{Grant, parse_settings};
@@ -9,7 +10,7 @@ use super::*;
 fn settings(text: &str) -> Settings {
     let lib = ("lib.js".to_owned(), "\nnone();".to_owned());
     let files = BTreeMap::from([("policy.js".to_owned(), text.to_owned()), lib]);
-    Settings { files, settings: None }
+    Settings { files, settings: None, warnings: false }
 }
 
 #[track_caller]

@@ -1,7 +1,7 @@
 //! The claims as a policy sees them, by the contract's names with underscores.
 
-use countersign_policy::{BuildingBlock, Definition, Run, Token, Trigger};
-use engine_shared::claims::{FIELDS, Kind};
+use countersign_policy::{Run, Token, Trigger};
+use engine_shared::claims::{Claims, FIELDS, Kind};
 use engine_shared::did_you_mean;
 use monty_types::MontyObject;
 
@@ -54,54 +54,68 @@ pub fn follow(root: &str, path: &[String]) -> Result<Led, String> {
     Ok(Led::To(kind))
 }
 
-pub fn of_run(run: &Run) -> MontyObject {
-    let facts: Vec<_> =
-        run.facts.iter().map(|fact| (text(&fact.name), text(&fact.value))).collect();
+/// The run. A claim that is not read is `None`, in its place.
+pub fn of_run(claims: &Claims, run: &Run) -> MontyObject {
+    let [id, number, behavior, building_block, definition, trigger, runner, facts] = claims.run;
+    let of_facts = || {
+        let facts = run.facts.iter().map(|fact| (text(&fact.name), text(&fact.value)));
+        MontyObject::dict(facts.collect::<Vec<_>>())
+    };
     object(
         "Run",
         [
-            ("id", text(&run.id)),
-            ("number", number(run.number)),
-            ("behavior", text(run.behavior.as_str())),
-            ("building_block", of_building_block(&run.building_block)),
-            ("definition", of_definition(&run.definition)),
-            ("trigger", run.trigger.as_ref().map_or(MontyObject::None, of_trigger)),
-            ("runner", optional(run.runner.as_deref())),
-            ("facts", MontyObject::dict(facts)),
+            ("id", read(id, || text(&run.id))),
+            ("number", read(number, || whole(run.number))),
+            ("behavior", read(behavior, || text(run.behavior.as_str()))),
+            ("building_block", read(building_block, || of_building_block(claims, run))),
+            ("definition", read(definition, || of_definition(claims, run))),
+            (
+                "trigger",
+                run.trigger.as_ref().filter(|_| trigger).map_or(MontyObject::None, of_trigger),
+            ),
+            ("runner", optional(run.runner.as_deref().filter(|_| runner))),
+            ("facts", read(facts, of_facts)),
         ],
     )
 }
 
-fn of_building_block(block: &BuildingBlock) -> MontyObject {
-    let parents = block.parents.iter().map(|parent| {
-        object(
-            "Parent",
-            [
-                ("building_block", text(&parent.building_block)),
-                ("definition", text(&parent.definition)),
-            ],
-        )
-    });
+fn of_building_block(claims: &Claims, run: &Run) -> MontyObject {
+    let block = &run.building_block;
+    let [id, workspace, project, platform, parents] = claims.building_block;
+    let of_parents = || {
+        let parents = block.parents.iter().map(|parent| {
+            object(
+                "Parent",
+                [
+                    ("building_block", text(&parent.building_block)),
+                    ("definition", text(&parent.definition)),
+                ],
+            )
+        });
+        MontyObject::List(parents.collect())
+    };
     object(
         "BuildingBlock",
         [
-            ("id", text(&block.id)),
-            ("workspace", text(&block.workspace)),
-            ("project", optional(block.project.as_deref())),
-            ("platform", optional(block.platform.as_deref())),
-            ("parents", MontyObject::List(parents.collect())),
+            ("id", read(id, || text(&block.id))),
+            ("workspace", read(workspace, || text(&block.workspace))),
+            ("project", optional(block.project.as_deref().filter(|_| project))),
+            ("platform", optional(block.platform.as_deref().filter(|_| platform))),
+            ("parents", read(parents, of_parents)),
         ],
     )
 }
 
-fn of_definition(definition: &Definition) -> MontyObject {
+fn of_definition(claims: &Claims, run: &Run) -> MontyObject {
+    let definition = &run.definition;
+    let [id, workspace, version, implementation] = claims.definition;
     object(
         "Definition",
         [
-            ("id", text(&definition.id)),
-            ("workspace", text(&definition.workspace)),
-            ("version", number(definition.version)),
-            ("implementation", text(definition.implementation.as_str())),
+            ("id", read(id, || text(&definition.id))),
+            ("workspace", read(workspace, || text(&definition.workspace))),
+            ("version", read(version, || whole(definition.version))),
+            ("implementation", read(implementation, || text(definition.implementation.as_str()))),
         ],
     )
 }
@@ -117,16 +131,23 @@ fn of_trigger(trigger: &Trigger) -> MontyObject {
     )
 }
 
-pub fn of_token(token: &Token) -> MontyObject {
+/// The token. A claim that is not read is `None`, in its place.
+pub fn of_token(claims: &Claims, token: &Token) -> MontyObject {
+    let [subject, audiences, ttl_seconds, issued_at, _] = claims.token;
+    let of_audiences = || MontyObject::List(token.audiences.iter().map(|one| text(one)).collect());
     object(
         "Token",
         [
-            ("subject", text(&token.subject)),
-            ("audiences", MontyObject::List(token.audiences.iter().map(|one| text(one)).collect())),
-            ("ttl_seconds", MontyObject::Int(token.ttl_seconds.into())),
-            ("issued_at", number(token.issued_at)),
+            ("subject", read(subject, || text(&token.subject))),
+            ("audiences", read(audiences, of_audiences)),
+            ("ttl_seconds", read(ttl_seconds, || MontyObject::Int(token.ttl_seconds.into()))),
+            ("issued_at", read(issued_at, || whole(token.issued_at))),
         ],
     )
+}
+
+fn read(is_read: bool, value: impl FnOnce() -> MontyObject) -> MontyObject {
+    if is_read { value() } else { MontyObject::None }
 }
 
 fn object<const N: usize>(name: &str, members: [(&str, MontyObject); N]) -> MontyObject {
@@ -143,6 +164,6 @@ fn optional(value: Option<&str>) -> MontyObject {
 }
 
 /// The contract's numbers are below 2^53.
-fn number(number: u64) -> MontyObject {
+fn whole(number: u64) -> MontyObject {
     MontyObject::Int(i64::try_from(number).unwrap_or(i64::MAX))
 }

@@ -5,11 +5,13 @@
 //! `countersign`; and optionally `check(settings)`, which returns the problems of the policy's own settings. The files run
 //! once, when the settings are taken; the state that this leaves is what every evaluation begins with.
 
+mod absent;
 mod claims;
 mod hints;
 mod local_time;
 mod own_settings;
 mod reader;
+mod reads;
 mod session;
 mod source;
 mod verdict;
@@ -18,11 +20,12 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use countersign_policy::{Problem, Run, Token, Verdict, policy, sample, settings};
+use engine_shared::claims::{Claims, Paths};
 use engine_shared::{JsonObject, samples, stage};
 use monty_types::MontyObject;
 
 use crate::session::Session;
-use crate::source::{MAIN, Source};
+use crate::source::{MAIN, Source, Sources};
 
 /// A policy in Python.
 #[settings]
@@ -32,11 +35,16 @@ pub struct Settings {
     /// The settings of the policy itself, which its functions `check` and `evaluate` receive.
     #[serde(default)]
     settings: Option<JsonObject>,
+    /// Takes no policy that has a warning, and says which: `policy build` asks so.
+    #[serde(default)]
+    warnings: bool,
 }
 
 /// A policy that has run, has accepted its settings, and has decided a few times.
 pub struct Prepared {
     session: RefCell<Session>,
+    /// The claims that the policy reads.
+    claims: Claims,
 }
 
 // SAFETY: a component has one thread (the host refuses shared memories).
@@ -52,13 +60,19 @@ unsafe impl Send for Prepared {}
 policy!(Settings, prepare, Prepared, evaluate);
 
 fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
-    let sources = source::read(&settings.files).map_err(|wrongs| {
+    let placed = |wrongs: Vec<source::Wrong>| {
         let placed = |wrong: &source::Wrong| {
             format!("{}:{}:{}: {}", wrong.file, wrong.line, wrong.column, wrong.message)
         };
         wrongs.iter().map(|wrong| problem("/files", placed(wrong))).collect::<Vec<_>>()
-    })?;
+    };
+    let Sources { files: sources, warnings } = source::read(&settings.files).map_err(placed)?;
+    if settings.warnings && !warnings.is_empty() {
+        return Err(placed(warnings));
+    }
     has_evaluate(&sources).map_err(|message| vec![problem("/files", message)])?;
+    let main = sources.iter().find(|source| source.path == MAIN);
+    let claims = main.map_or_else(|| Paths::all().claims(), |main| main.reads.claims());
     let own = settings.settings.unwrap_or_default();
     let mut session = Session::new(sources, own_settings::to_object(own))
         .map_err(|message| vec![problem("/files", message)])?;
@@ -72,10 +86,10 @@ fn prepare(settings: Settings) -> Result<Prepared, Vec<Problem>> {
     let token = sample::token();
     for run in samples() {
         stage::evaluating_sample(&run);
-        session.decide_on_sample(claims::of_run(&run), claims::of_token(&token));
+        session.decide_on_sample(claims::of_run(&claims, &run), claims::of_token(&claims, &token));
     }
     stage::over();
-    Ok(Prepared { session: RefCell::new(session) })
+    Ok(Prepared { session: RefCell::new(session), claims })
 }
 
 /// Checks that there is something to call, with parameters that it can be given.
@@ -129,8 +143,9 @@ fn evaluate(prepared: &Prepared, run: &Run, token: &Token) -> Verdict {
 }
 
 fn decide(prepared: &Prepared, run: &Run, token: &Token) -> Result<Verdict, String> {
-    let mut session = prepared.session.borrow_mut();
-    let returned = session.decide(claims::of_run(run), claims::of_token(token))?;
+    let Prepared { session, claims } = prepared;
+    let (run, seen) = (claims::of_run(claims, run), claims::of_token(claims, token));
+    let returned = session.borrow_mut().decide(run, seen)?;
     verdict::of(&returned, token).map_err(|message| format!("{MAIN}: {message}"))
 }
 

@@ -8,6 +8,7 @@ use ruff_python_ast::visitor::{self, Visitor};
 use ruff_python_ast::{CmpOp, Expr, ExprCall, ExprContext, Parameter, Stmt, StmtImportFrom};
 use ruff_text_size::{Ranged, TextRange};
 
+use crate::absent::Absent;
 use crate::claims::{self, Led, shown};
 use crate::source::start;
 
@@ -77,6 +78,7 @@ pub struct Reader<'f> {
     /// The attributes that are read of a field, on a value of its kind, if the name at the root of the path is that of the claims.
     pub methods: Vec<(String, usize, String)>,
     pub wrong: Vec<(usize, String)>,
+    pub absent: Absent,
 }
 
 impl<'f> Reader<'f> {
@@ -97,6 +99,7 @@ impl<'f> Reader<'f> {
             claims: Vec::new(),
             methods: Vec::new(),
             wrong: Vec::new(),
+            absent: Absent::default(),
         }
     }
 
@@ -353,12 +356,24 @@ impl<'a> Visitor<'a> for Reader<'_> {
             Stmt::FunctionDef(function) => self.rebind(function.name.as_str()),
             Stmt::ClassDef(class) => self.rebind(class.name.as_str()),
             Stmt::Try(attempt) => {
+                let catches = !attempt.handlers.is_empty();
+                if catches {
+                    self.absent.trying(true);
+                }
+                self.visit_body(&attempt.body);
+                if catches {
+                    self.absent.trying(false);
+                }
                 for handler in &attempt.handlers {
-                    let ruff_python_ast::ExceptHandler::ExceptHandler(handler) = handler;
-                    if let Some(name) = &handler.name {
+                    let ruff_python_ast::ExceptHandler::ExceptHandler(named) = handler;
+                    if let Some(name) = &named.name {
                         self.rebind(name.as_str());
                     }
+                    self.visit_except_handler(handler);
                 }
+                self.visit_body(&attempt.orelse);
+                self.visit_body(&attempt.finalbody);
+                return;
             }
             _ => {}
         }
@@ -374,6 +389,7 @@ impl<'a> Visitor<'a> for Reader<'_> {
     }
 
     fn visit_expr(&mut self, expression: &'a Expr) {
+        self.absent.takes(expression);
         match expression {
             Expr::Name(name) => match name.ctx {
                 ExprContext::Load => self.read.push((name.id.to_string(), start(name.range()))),
@@ -415,19 +431,29 @@ impl<'a> Visitor<'a> for Reader<'_> {
     }
 }
 
-fn ends(expression: &Expr) -> (usize, usize) {
+/// The range of an expression.
+pub fn ends(expression: &Expr) -> (usize, usize) {
     (start(expression.range()), usize::from(expression.range().end()))
 }
 
+/// The most attributes of a path. No claim and nothing of the library has more, and each longer path has to be walked through
+/// for each of its attributes.
+const MAX_ATTRIBUTES: usize = 8;
+
 /// The name at the root of a path of attributes, and the attributes.
-fn path_of(expression: &Expr) -> Option<(String, Vec<String>)> {
-    match expression {
-        Expr::Name(name) => Some((name.id.to_string(), Vec::new())),
-        Expr::Attribute(attribute) => {
-            let (root, mut path) = path_of(&attribute.value)?;
-            path.push(attribute.attr.to_string());
-            Some((root, path))
+pub fn path_of(expression: &Expr) -> Option<(String, Vec<String>)> {
+    let (mut path, mut at) = (Vec::new(), expression);
+    loop {
+        match at {
+            Expr::Name(name) => {
+                path.reverse();
+                return Some((name.id.to_string(), path));
+            }
+            Expr::Attribute(attribute) if path.len() < MAX_ATTRIBUTES => {
+                path.push(attribute.attr.to_string());
+                at = &attribute.value;
+            }
+            _ => return None,
         }
-        _ => None,
     }
 }

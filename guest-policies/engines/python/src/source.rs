@@ -2,13 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use engine_shared::claims::Paths;
 use monty_types::{ExcType, MontyObject};
 use ruff_python_ast::visitor::Visitor;
 use ruff_python_ast::{Expr, Stmt};
 use ruff_text_size::{Ranged, TextRange};
 
+use crate::absent::{self, Absent};
 use crate::hints;
 use crate::reader::Reader;
+use crate::reads;
+
+/// The beginning of the names that the engine has beside the policy's.
+const OWN: &str = "__countersign_";
 
 /// The file that has `evaluate`.
 pub const MAIN: &str = "policy.py";
@@ -61,6 +67,8 @@ pub struct Source {
     pub has_check: bool,
     /// It calls `exported`.
     pub is_exported: bool,
+    /// The claims that it reads, if it is the file with `evaluate`.
+    pub reads: Paths,
     /// It imports a function that the engine answers.
     pub asks: bool,
     /// The names of builtins that it reads.
@@ -69,11 +77,19 @@ pub struct Source {
     pub attributes: Vec<(String, String)>,
 }
 
-/// Reads the files of a policy, and gives them in the order in which they run: each behind those that it imports.
+/// The files of a policy that were read.
+#[derive(Debug)]
+pub struct Sources {
+    /// In the order in which they run: each behind those that it imports.
+    pub files: Vec<Source>,
+    pub warnings: Vec<Wrong>,
+}
+
+/// Reads the files of a policy.
 ///
 /// # Errors
 /// All that is wrong with the first files that have something wrong.
-pub fn read(files: &BTreeMap<String, String>) -> Result<Vec<Source>, Vec<Wrong>> {
+pub fn read(files: &BTreeMap<String, String>) -> Result<Sources, Vec<Wrong>> {
     if !files.contains_key(MAIN) {
         let message = format!("expected a file `{MAIN}`");
         return Err(vec![Wrong { file: MAIN.to_owned(), line: 1, column: 1, message }]);
@@ -92,8 +108,16 @@ pub fn read(files: &BTreeMap<String, String>) -> Result<Vec<Source>, Vec<Wrong>>
     if !wrongs.is_empty() {
         return Err(wrongs);
     }
+    let warnings = warnings(&read, files);
+    // All files share their names: another one may put its own function in the place of `evaluate`.
+    let is_elsewhere =
+        read.iter().any(|(path, file)| *path != MAIN && file.bound.contains("evaluate"));
+    if let Some(main) = read.get_mut(MAIN).filter(|_| is_elsewhere) {
+        main.source.reads = Paths::all();
+    }
     let order = order(&read)?;
-    Ok(order.into_iter().filter_map(|path| read.remove(path)).map(|file| file.source).collect())
+    let files = order.into_iter().filter_map(|path| read.remove(path)).map(|file| file.source);
+    Ok(Sources { files: files.collect(), warnings })
 }
 
 struct File<'f> {
@@ -106,6 +130,7 @@ struct File<'f> {
     bound: BTreeSet<String>,
     /// The names that it reads, with the place.
     read: Vec<(String, usize)>,
+    absent: Absent,
 }
 
 impl<'f> File<'f> {
@@ -142,6 +167,12 @@ impl<'f> File<'f> {
             if name.is_some_and(|name| CLOCK.contains(&name)) && is_of_library(attribute) {
                 reader.wrong.push((*place, hints::NO_CLOCK.to_owned()));
             }
+        }
+        if let Some(name) = reader.bound.iter().find(|name| name.starts_with(OWN)) {
+            let place = text.find(name.as_str()).unwrap_or_default();
+            reader
+                .wrong
+                .push((place, format!("`{name}`: names that begin with `{OWN}` are the engine's")));
         }
         for (name, place) in &reader.read {
             if let Some(message) = hints::refused(name)
@@ -184,6 +215,8 @@ impl<'f> File<'f> {
                 (attribute.clone(), format!("{}:{}:{}", at.file, at.line, at.column))
             })
             .collect();
+        let mut absent = std::mem::take(&mut reader.absent);
+        absent.retain(is_claim);
         let is_exported = reader.read.iter().any(|(name, _)| name == "exported");
         let text = edited(text, reader.edits);
         let builtins = reader.read.iter().map(|(name, _)| name);
@@ -197,6 +230,8 @@ impl<'f> File<'f> {
             defined: defined.keys().cloned().collect(),
             has_check,
             is_exported,
+            // A function that is handed to `exported` gives its parameters names of its own.
+            reads: if is_exported { Paths::all() } else { reads::of(body) },
             asks,
             builtins,
             attributes,
@@ -207,8 +242,20 @@ impl<'f> File<'f> {
             defined,
             bound: reader.bound,
             read: reader.read,
+            absent,
         })
     }
+}
+
+/// The claims that files read as if every run had them.
+fn warnings(read: &BTreeMap<&str, File<'_>>, files: &BTreeMap<String, String>) -> Vec<Wrong> {
+    let paths: Vec<_> = read.keys().copied().collect();
+    let absent: Vec<_> = read.values().map(|file| &file.absent).collect();
+    let placed = |(file, at, message): (usize, usize, String)| {
+        let path = *paths.get(file)?;
+        Some(wrong(path, files.get(path)?, at, message))
+    };
+    absent::unasked(&absent).into_iter().filter_map(placed).collect()
 }
 
 /// Checks what files read against what all of them define, since all share one namespace.

@@ -1,5 +1,6 @@
 //! Verdicts of policies, and what is said of texts that are none.
 
+mod absent;
 mod mistakes;
 
 use countersign_policy::{Grant, Verdict, parse_settings, sample};

@@ -80,14 +80,44 @@ pub const FIELDS: [(&str, &[(&str, Kind)]); 5] = [
     ("token", &TOKEN),
 ];
 
+/// The claims that not every run has, besides facts, of which none is in every run.
+pub const OPTIONAL: [&str; 5] = [
+    "run.building_block.project",
+    "run.building_block.platform",
+    "run.trigger",
+    "run.trigger.reason",
+    "run.runner",
+];
+
 /// Paths that a policy reads. Each stands for all that is below it.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Paths(Vec<Vec<String>>);
 
 impl Paths {
+    /// All claims.
+    #[must_use]
+    pub fn all() -> Self {
+        Self(vec![Vec::new()])
+    }
+
     /// Adds a path; an empty one reads everything.
     pub fn add(&mut self, path: Vec<String>) {
         self.0.push(path);
+    }
+
+    /// Adds the claim that names from `run` or `token` on lead to. Where one of them is none of the object before it, such as
+    /// a method, all of that object is read.
+    pub fn add_claim(&mut self, mut names: Vec<String>) {
+        let is_claim = |end: &usize| {
+            let (holder, name) = (names.get(..*end).unwrap_or_default().join("."), names.get(*end));
+            let fields = FIELDS.iter().find(|(path, _)| *path == holder);
+            fields.is_some_and(|(_, fields)| {
+                fields.iter().any(|(field, _)| Some(*field) == name.map(String::as_str))
+            })
+        };
+        let end = (1..names.len()).find(|end| !is_claim(end)).unwrap_or(names.len());
+        names.truncate(end);
+        self.0.push(names);
     }
 
     /// Says whether a claim, or anything in it, may be read.
@@ -107,6 +137,31 @@ impl Paths {
             building_block: BUILDING_BLOCK.map(|(name, _)| of(&["run", "building_block"], name)),
             definition: DEFINITION.map(|(name, _)| of(&["run", "definition"], name)),
             token: [subject, audiences, ttl_seconds, issued_at, of(&["token"], "time")],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_is_read_with_all_that_names_do_not_tell_apart() {
+        let path = |path: &str| path.split('.').map(str::to_owned).collect::<Vec<_>>();
+        for (added, read, not_read) in [
+            ("run.definition.id", "run.definition.id", Some("run.definition.workspace")),
+            ("run.definition.id.length", "run.definition.id", Some("run.id")),
+            ("run.definition", "run.definition.version", Some("run.id")),
+            ("run.definition.has", "run.definition.version", Some("run.id")),
+            ("run._asdict", "run.trigger", Some("token.subject")),
+            ("run", "run.facts", Some("token.subject")),
+            ("token.time", "token.subject", Some("run.id")),
+        ] {
+            let mut paths = Paths::default();
+            paths.add_claim(path(added));
+            let is_read = |claim: &str| paths.read(&claim.split('.').collect::<Vec<_>>());
+            assert!(is_read(read), "{added}");
+            assert!(not_read.is_none_or(|claim| !is_read(claim)), "{added}");
         }
     }
 }

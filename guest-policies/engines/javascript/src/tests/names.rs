@@ -14,7 +14,7 @@ fn check(path: &str, line: &str, expected: Option<&str>) {
         true => typescript::without_types(path, &text).expect("types that can be removed"),
         false => text,
     };
-    let found = wrong(path, &text, &Library::of(&mut Context::default()));
+    let found = super::check(path, &text, &Library::of(&mut Context::default())).err();
     match expected {
         None => assert_eq!(found, None, "{line}"),
         Some(says) => {

@@ -19,5 +19,5 @@ fn problems(mistake: &Mistake) -> Vec<Problem> {
         mistake.parts.iter().cloned().partition(|(name, _)| name == "settings");
     let settings = own.first().map(|(_, text)| parse_settings(text).expect(&mistake.name));
     let files = files.into_iter().collect();
-    prepare(Settings { files, settings }).err().unwrap_or_default()
+    prepare(Settings { files, settings, warnings: false }).err().unwrap_or_default()
 }
