@@ -20,6 +20,10 @@ use super::{probes, routes};
 /// The pause of accepting when the system has no more sockets.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// The maximum of connections that are accepted at once. Each of them does something before it waits, and the requests of
+/// others wait behind all of these.
+const AT_ONCE: usize = 16;
+
 /// The interval in which what limits by address remember is tidied.
 const TIDY: Duration = Duration::from_secs(15);
 
@@ -121,7 +125,13 @@ pub async fn serve(
 impl Door {
     /// Accepts connections for as long as it can.
     async fn accept(&self, edge: &Arc<Edge>, stopping: &watch::Sender<()>) -> ServeError {
+        let mut at_once = 0;
         loop {
+            if at_once == AT_ONCE {
+                at_once = 0;
+                tokio::task::yield_now().await;
+            }
+            at_once += 1;
             let (stream, peer) = match self.listener.accept().await {
                 Ok(accepted) => accepted,
                 // One that has gone, no more sockets or no memory for now: accept(2) has a dozen of these, and none
