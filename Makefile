@@ -119,10 +119,11 @@ analysis: toolchain ## Read an export of decisions with DuckDB, pyarrow and pyic
 
 languages: toolchain engines lint-engines ## Create, build and test a policy in each language, with its own tools; compare the engines with the libraries that they are made of, with node, CPython and cel-js (needs python3 with venv, and npm with Node 20 or newer)
 	@sh e2e/cel.sh
+	@sh e2e/types.sh
 	@echo "== languages"
 	COUNTERSIGN_CEL=$(CURDIR)/target/e2e/cel $(CARGO) test $(CARGO_FLAGS) --workspace --test engines --test schema -- --include-ignored
 	@# Tests one after the other use one processor, so these go beside each other; what the first say comes last.
-	@$(CARGO) test $(CARGO_FLAGS) --workspace --test cookbook --test language_tools --test registry_texts -- --include-ignored \
+	@COUNTERSIGN_TYPES=$(CURDIR)/target/e2e/types $(CARGO) test $(CARGO_FLAGS) --workspace --test cookbook --test language_tools --test registry_texts -- --include-ignored \
 		> $(TARGET)/languages-beside.log 2>&1 & beside=$$!; failed=0; \
 	$(CARGO) test $(CARGO_FLAGS) --workspace --test languages -- --include-ignored --nocapture --test-threads 1 || failed=$$?; \
 	wait $$beside || failed=$$?; cat $(TARGET)/languages-beside.log; exit $$failed

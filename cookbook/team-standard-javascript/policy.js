@@ -2,16 +2,19 @@
 // weekdays in Berlin; a dry run gets ten minutes.
 import { deny, localTime, permit } from 'countersign';
 
+/** @type {unknown[]} */
 const MACHINES = ['api-key', 'api-user'];
 const NUMBER = '(0|[1-9][0-9]{0,8})';
 const VERSION = new RegExp(`^v?${NUMBER}\\.${NUMBER}(\\.${NUMBER})?$`);
 
+/** @param {string | undefined} version */
 function isCurrent(version) {
   const [, major, minor] = VERSION.exec(version ?? '') ?? [];
   // What is no version has no numbers, and `undefined` is not greater than any.
   return Number(major) > 1 || (Number(major) === 1 && Number(minor) >= 8);
 }
 
+/** @type {(settings: object, run: import('countersign').Run, token: import('countersign').Token) => import('countersign').Verdict} */
 export function evaluate(settings, run, token) {
   const destroys = run.behavior === 'destroy';
   const reasons = [];

@@ -185,3 +185,189 @@ fn two_builds_of_one_source_are_the_same_bytes() {
         assert!(built[0] == built[1], "{language}");
     }
 }
+
+/// A policy of a new folder that a checker finds something in, with the line of it.
+const MISTYPED: [(&str, &str, &str, [&str; 2]); 4] = [
+    (
+        "typescript",
+        "policy.ts",
+        "node_modules/.bin/tsc",
+        ["const consumer = run.trigger.author", "policy.ts(29,20): error TS18048: "],
+    ),
+    (
+        "javascript",
+        "policy.js",
+        "node_modules/.bin/tsc",
+        ["const consumer = run.trigger.author", "policy.js(36,20): error TS18048: "],
+    ),
+    (
+        "python",
+        "policy.py",
+        ".venv/bin/pyright",
+        ["consumer = run.trigger.author", "policy.py:20:28 - error: "],
+    ),
+    (
+        "python",
+        "policy.py",
+        ".venv/bin/mypy",
+        ["consumer = run.trigger.author", "policy.py:20: error: Item \"None\""],
+    ),
+];
+
+#[test]
+#[ignore = "needs the engines, npm and python3 with venv: `make languages`"]
+fn types_are_checked_by_what_the_project_has() {
+    let installed =
+        PathBuf::from(std::env::var_os("COUNTERSIGN_TYPES").expect("checkers of types"));
+    let program = |checker: &str| match checker {
+        "tsc" | "pyright" => installed.join("node_modules/.bin").join(checker),
+        _ => installed.join("python/bin").join(checker),
+    };
+    let ty = ("python", "policy.py", ".venv/bin/ty", [MISTYPED[3].3[0], "policy.py:20:16: error["]);
+    for (language, file, checker, [mistake, says]) in MISTYPED.into_iter().chain([ty]) {
+        let parent = folder();
+        let policy = new(parent.path(), language);
+        let ran = countersign(&policy, "policy build --types require");
+        let name = checker.rsplit('/').next().unwrap();
+        // Where the machine has one on its path, that is taken.
+        let missing = "no type checker is installed, expected ";
+        assert!(ran.status == 0 || ran.stderr.contains(missing), "{checker}: {}", ran.stderr);
+        // A policy may be deep in a project.
+        let tools = parent.path().join(checker);
+        fs::create_dir_all(tools.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(program(name), &tools).unwrap();
+        let ran = countersign(&policy, "policy build --format json");
+        let built: Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!((ran.status, &built["types"]), (0, &json!(name)), "{}", ran.stderr);
+
+        let text = fs::read_to_string(policy.join(file)).unwrap();
+        let owner = mistake.replace("trigger.author", "buildingBlock.workspace");
+        let owner = if language == "python" { owner.replace("gB", "g_b") } else { owner };
+        assert_eq!(text.matches(&owner).count(), 1, "{owner}");
+        fs::write(policy.join(file), text.replace(&owner, mistake)).unwrap();
+        fs::remove_file(policy.join("policy.wasm")).unwrap();
+        let ran = countersign(&policy, "policy build");
+        assert_eq!(ran.status, 1, "{checker}");
+        let found = format!("types do not fit, says {name}");
+        assert!(ran.stderr.contains(&found) && ran.stderr.contains(says), "{}", ran.stderr);
+        assert!(!policy.join("policy.wasm").exists(), "{checker}");
+        let ran = countersign(&policy, "policy build --types skip --format json");
+        let built: Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!((ran.status, &built["types"]), (0, &Value::Null), "{}", ran.stderr);
+        assert!(built["warnings"].to_string().contains("`run.trigger` is"), "{built}");
+    }
+    // What the cookbook has fits as well.
+    let parent = folder();
+    for recipe in ["team-standard-javascript", "team-standard-python"] {
+        let ran = countersign(parent.path(), &format!("policy new {recipe} --from {recipe}"));
+        assert_eq!(ran.status, 0, "{}", ran.stderr);
+        for checker in ["node_modules/.bin/tsc", ".venv/bin/mypy"] {
+            let tools = parent.path().join(checker);
+            fs::create_dir_all(tools.parent().unwrap()).unwrap();
+            let _ = std::os::unix::fs::symlink(program(checker.rsplit('/').next().unwrap()), tools);
+        }
+        let ran = countersign(&parent.path().join(recipe), "policy build --types require");
+        assert_eq!((ran.status, ran.stderr.contains("warning")), (0, false), "{}", ran.stderr);
+    }
+    let rego = new(parent.path(), "rego");
+    let ran = countersign(&rego, "policy build --types require");
+    assert!(
+        ran.status == 1 && ran.stderr.contains("--types require: the types of"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+#[ignore = "needs the engines: `make languages`"]
+fn a_text_that_nests_too_deep_is_told_of() {
+    let repeat = |text: &str, times: usize| text.repeat(times);
+    let overflow = "the engine's stack may have overflowed: ";
+    let cases = [
+        (
+            "cedar",
+            "policies.cedar",
+            format!(
+                "permit(principal, action, resource)\nwhen {{ {}true }};\n",
+                repeat("context.token.ttl_seconds > 60 && ", 300)
+            ),
+            "policies.cedar:2:",
+        ),
+        (
+            "rego",
+            "policy.rego",
+            format!("package countersign\n\npermit if {}1 > 0\n", repeat("1 + ", 300)),
+            "policy.rego:3:",
+        ),
+        (
+            "cel",
+            "policy.cel.yaml",
+            format!("permit:\n- when: {}true{}\n", repeat("(", 300), repeat(")", 300)),
+            "policy.cel.yaml:2:",
+        ),
+        (
+            "javascript",
+            "policy.js",
+            format!(
+                "import {{ permit }} from 'countersign';\nexport const evaluate = () => {}permit();\n",
+                repeat("1 > 2 ? permit() : ", 2000)
+            ),
+            overflow,
+        ),
+        (
+            "javascript",
+            "policy.js",
+            format!(
+                "import {{ permit }} from 'countersign';\nexport const evaluate = () => permit({}{});\n",
+                repeat("[", 40),
+                repeat("]", 40)
+            ),
+            "policy.js:2:",
+        ),
+        (
+            "python",
+            "policy.py",
+            format!(
+                "from countersign import permit\n\n\ndef evaluate():\n    return permit() if {}1 else None\n",
+                repeat("1 + ", 1000)
+            ),
+            overflow,
+        ),
+        (
+            "python",
+            "policy.py",
+            format!(
+                "from countersign import permit\n\n\ndef evaluate():\n    return {}permit(){}\n",
+                repeat("(", 1000),
+                repeat(")", 1000)
+            ),
+            "policy.py:5:",
+        ),
+    ];
+    for (language, file, text, says) in cases {
+        let parent = folder();
+        let policy = new(parent.path(), language);
+        fs::write(policy.join(file), text).unwrap();
+        let ran = countersign(&policy, "policy build");
+        assert!(ran.status == 1 && ran.stderr.contains(says), "{language}: {}", ran.stderr);
+    }
+    // Long paths take no longer than others.
+    for (language, file, text) in [
+        (
+            "javascript",
+            "policy.js",
+            format!("export const evaluate = (s) => s{};\n", repeat("?.a", 1000)),
+        ),
+        (
+            "python",
+            "policy.py",
+            format!("def evaluate(settings):\n    return settings{}\n", repeat(".a", 100)),
+        ),
+    ] {
+        let parent = folder();
+        let policy = new(parent.path(), language);
+        fs::write(policy.join(file), text).unwrap();
+        let ran = countersign(&policy, "policy build");
+        assert_eq!(ran.status, 0, "{language}: {}", ran.stderr);
+    }
+}

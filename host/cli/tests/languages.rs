@@ -187,7 +187,8 @@ fn a_policy_in_cpython() {
     // Members of enumerations are the contract's words.
     let words = wide.replacen(
         "return permit(max_ttl=90000, audiences=[\"a\"])",
-        "return permit() if run.behavior == \"apply\" and str(run.behavior) in [\"apply\"] else None",
+        "return permit() if run.behavior == \"apply\" and str(run.behavior) in [\"apply\"] and run.facts == {} \
+         else None",
         1,
     );
     rebuilt(&policy, "policy.py", &words);

@@ -5,6 +5,7 @@ mod places;
 mod python;
 mod rust;
 mod tools;
+mod types;
 mod warnings;
 pub(super) mod words;
 
@@ -14,12 +15,13 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use countersign::{
-    Binding, BindingConfig, BindingName, Limits, Mode, Optimization, Policy, Scope, Settings,
-    imports, visible,
+    Binding, BindingConfig, BindingError, BindingName, Fault, Limits, Mode, Optimization, Policy,
+    Scope, Settings, imports, visible,
 };
 use countersign_schema::SettingsSchema;
 use serde::Serialize;
 
+use self::types::Types;
 use self::warnings::{Warning, of_policy};
 use super::language::Language;
 use super::rego;
@@ -50,12 +52,17 @@ For Rego, every `….rego` of the folder but `…_test.rego` is part of the poli
 If a build tool is not installed, the command that installs it is printed; --install runs it.
 
 The JSON has `component`, `bytes`, `digest`, `world`, `policy`, `version`, `profile` (the value for
-`limits.profile` of a binding), `settings` (`file`, `digest`), which is null where the policy has no engine, and
-`warnings` (texts that begin with file, line and column). With an engine, the digest of the settings identifies the
-policy; that of the component identifies the engine.
+`limits.profile` of a binding), `settings` (`file`, `digest`), which is null where the policy has no engine, `types`
+(the checker of types, or null), and `warnings` (texts that begin with file, line and column). With an engine, the
+digest of the settings identifies the policy; that of the component identifies the engine.
 
 A warning is of what is likely to be a mistake: a comparison with a word as the run object spells it (`ApiKey`), where
-a policy sees `api-key`, is never true. --deny-warnings fails where there is one.
+a policy sees `api-key`, is never true; a claim that not every run has, such as the trigger, is read without a test.
+--deny-warnings fails where there is one.
+
+Types of JavaScript and TypeScript are checked by tsc, with jsconfig.json or tsconfig.json, those of Python by pyright,
+mypy or ty, where the project has one of these: no build needs them. --types require asks for it, as in CI. What does not
+fit is an error.
 
 Exit status: 0 if the component was built and the evaluator loads it, and with --deny-warnings nothing is warned of
 (`policy.wasm` is written even then); 1 otherwise.")]
@@ -71,6 +78,10 @@ pub(super) struct Build {
     /// Fail where there is a warning
     #[arg(long)]
     deny_warnings: bool,
+
+    /// When to check types, in JavaScript, TypeScript and Python
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Types::Auto)]
+    types: Types,
 
     #[command(flatten)]
     engines: engines::EngineArguments,
@@ -93,6 +104,8 @@ struct Built {
     version: String,
     profile: &'static str,
     settings: Option<BuiltSettings>,
+    /// The checker of types.
+    types: Option<&'static str>,
     warnings: Vec<String>,
 }
 
@@ -138,11 +151,14 @@ impl Build {
             ));
         }
         let mut warnings = words::warnings(language, &folder)?;
+        let checker;
         let settings = match language.is_text() {
             true => {
                 let (settings, policy) = (language.settings(&folder)?, Arc::new(policy));
-                let written =
-                    self.write_settings(language, &folder, &policy, settings.clone(), limits)?;
+                // The engine says more of a mistake than a checker of types, so it is asked first.
+                check_settings(language, &folder, &policy, settings.clone(), limits)?;
+                checker = types::check(self.types, language, &folder)?;
+                let written = self.write_settings(&settings)?;
                 warnings.extend(match language {
                     Language::Rego => {
                         let texts = rego::warnings(&policy, &settings, limits)?;
@@ -152,7 +168,10 @@ impl Build {
                 });
                 Some(written)
             }
-            false => None,
+            false => {
+                checker = types::check(self.types, language, &folder)?;
+                None
+            }
         };
         warnings.iter().for_each(|Warning(text)| output::warn(&visible(text)));
         let path = self.folder.join("policy.wasm");
@@ -166,6 +185,7 @@ impl Build {
             version: description.version,
             profile: language.profile().name(),
             settings,
+            types: checker,
             warnings: warnings.into_iter().map(|Warning(text)| text).collect(),
         };
         match self.format {
@@ -176,23 +196,36 @@ impl Build {
         Ok(if denied { Exit::Failed } else { Exit::Success })
     }
 
-    /// Configures the policy with its settings and, if it accepts them, writes them to `settings.json`.
-    fn write_settings(
-        &self,
-        language: Language,
-        folder: &Path,
-        policy: &Arc<Policy>,
-        settings: Settings,
-        limits: Limits,
-    ) -> Result<BuiltSettings> {
+    /// Writes the settings to `settings.json`.
+    fn write_settings(&self, settings: &Settings) -> Result<BuiltSettings> {
         let path = self.folder.join("settings.json");
-        let (json, digest) = (settings.as_json().to_owned(), settings.digest().to_string());
-        let prepared = progress::with_spinner("checking the policy", || {
-            anyhow::Ok(Binding::prepare(Arc::clone(policy), binding(settings, limits)?))
-        })?;
-        prepared.map_err(|error| places::with_places(error, language, folder))?;
-        files::replace(&path, json.as_bytes(), false)?;
+        files::replace(&path, settings.as_json().as_bytes(), false)?;
+        let digest = settings.digest().to_string();
         Ok(BuiltSettings { file: path.display().to_string(), digest })
+    }
+}
+
+/// Configures the policy with its settings.
+fn check_settings(
+    language: Language,
+    folder: &Path,
+    policy: &Arc<Policy>,
+    settings: Settings,
+    limits: Limits,
+) -> Result<()> {
+    let prepared = progress::with_spinner("checking the policy", || {
+        anyhow::Ok(Binding::prepare(Arc::clone(policy), binding(settings, limits)?))
+    })?;
+    match prepared {
+        Ok(_) => Ok(()),
+        // The engine itself can say nothing any more.
+        Err(error @ BindingError::Configure { fault: Fault::Stack { .. } | Fault::Trap { .. }, .. }) => {
+            Err(anyhow::Error::new(error).context(
+                "the engine's stack may have overflowed: where hundreds of operators, brackets, conditions or functions are \
+                 in each other, give parts of them names of their own",
+            ))
+        }
+        Err(error) => Err(places::with_places(error, language, folder).into()),
     }
 }
 
@@ -210,8 +243,18 @@ fn binding(settings: Settings, limits: Limits) -> Result<BindingConfig> {
 }
 
 fn text(built: &Built) -> String {
-    let Built { component, bytes, digest, world, policy, version, profile, settings, warnings: _ } =
-        built;
+    let Built {
+        component,
+        bytes,
+        digest,
+        world,
+        policy,
+        version,
+        profile,
+        settings,
+        types,
+        warnings: _,
+    } = built;
     let mut text = format!(
         "{} {version}\n  component  {} {}\n  digest     {digest}\n  world      {world}, no imports\n",
         Styled(STRONG, policy),
@@ -223,6 +266,9 @@ fn text(built: &Built) -> String {
     }
     if let Some(BuiltSettings { file, digest }) = settings {
         text.push_str(&format!("  settings   {} {digest}\n", visible(file)));
+    }
+    if let Some(checker) = types {
+        text.push_str(&format!("  types      checked by {checker}\n"));
     }
     text
 }

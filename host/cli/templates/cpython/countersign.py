@@ -110,15 +110,28 @@ def restrict(
     return contract.Verdict_Restrict(_grant(max_ttl, audiences, claims))
 
 
-def deny(code: str, message: str) -> Verdict:
+def deny(code: str | list[tuple[str, str]], message: Optional[str] = None) -> Verdict:
     """The token must not be issued. The code is for machines (lower-case letters, digits and dashes) and does not
-    change between versions; the message tells people what is wrong and what to do."""
-    return contract.Verdict_Deny([contract.Reason(code, message)])
+    change between versions; the message tells people what is wrong and what to do. Several reasons are a list of pairs
+    of both; a host keeps the first 16."""
+    if isinstance(code, str):
+        if not isinstance(message, str):
+            raise TypeError("deny: expected two texts, a code and a message")
+        return contract.Verdict_Deny([contract.Reason(code, message)])
+    if not code:
+        raise TypeError("deny: expected at least one reason")
+    return contract.Verdict_Deny([contract.Reason(code, message) for code, message in code])
 
 
 def abstain() -> Verdict:
     """The policy has nothing to say about this run."""
     return contract.Verdict_Abstain()
+
+
+def _with_facts_by_name(run: Run) -> Run:
+    """The contract has a list of facts. Each name is in it once."""
+    run.facts = {fact.name: fact.value for fact in run.facts}
+    return run
 
 
 def _narrowed(verdict: Verdict, token: Token) -> Verdict:
@@ -158,12 +171,12 @@ def exported(
             taken.append(parsed)
             # Warms up whatever Python does lazily: every evaluation starts from the memory that this leaves behind.
             try:
-                evaluate(parsed, SAMPLE_RUN, SAMPLE_TOKEN)
+                evaluate(parsed, _with_facts_by_name(SAMPLE_RUN), SAMPLE_TOKEN)
             except Exception:
                 # The verdict on the sample does not matter.
                 pass
 
         def evaluate(self, run: Run, token: Token) -> Verdict:
-            return _narrowed(evaluate(taken[0], run, token), token)
+            return _narrowed(evaluate(taken[0], _with_facts_by_name(run), token), token)
 
     return Policy
