@@ -54,27 +54,25 @@ pub fn follow(root: &str, path: &[String]) -> Result<Led, String> {
     Ok(Led::To(kind))
 }
 
-/// The run. A claim that is not read is `None`, in its place.
+/// The run with the claims that are read. An attribute that is not there is an exception, and no `None` that means something.
 pub fn of_run(claims: &Claims, run: &Run) -> MontyObject {
     let [id, number, behavior, building_block, definition, trigger, runner, facts] = claims.run;
     let of_facts = || {
         let facts = run.facts.iter().map(|fact| (text(&fact.name), text(&fact.value)));
         MontyObject::dict(facts.collect::<Vec<_>>())
     };
+    let of_trigger = || run.trigger.as_ref().map_or(MontyObject::None, of_trigger);
     object(
         "Run",
         [
-            ("id", read(id, || text(&run.id))),
-            ("number", read(number, || whole(run.number))),
-            ("behavior", read(behavior, || text(run.behavior.as_str()))),
-            ("building_block", read(building_block, || of_building_block(claims, run))),
-            ("definition", read(definition, || of_definition(claims, run))),
-            (
-                "trigger",
-                run.trigger.as_ref().filter(|_| trigger).map_or(MontyObject::None, of_trigger),
-            ),
-            ("runner", optional(run.runner.as_deref().filter(|_| runner))),
-            ("facts", read(facts, of_facts)),
+            id.then(|| ("id", text(&run.id))),
+            number.then(|| ("number", whole(run.number))),
+            behavior.then(|| ("behavior", text(run.behavior.as_str()))),
+            building_block.then(|| ("building_block", of_building_block(claims, run))),
+            definition.then(|| ("definition", of_definition(claims, run))),
+            trigger.then(|| ("trigger", of_trigger())),
+            runner.then(|| ("runner", optional(run.runner.as_deref()))),
+            facts.then(|| ("facts", of_facts())),
         ],
     )
 }
@@ -84,38 +82,34 @@ fn of_building_block(claims: &Claims, run: &Run) -> MontyObject {
     let [id, workspace, project, platform, parents] = claims.building_block;
     let of_parents = || {
         let parents = block.parents.iter().map(|parent| {
-            object(
-                "Parent",
-                [
-                    ("building_block", text(&parent.building_block)),
-                    ("definition", text(&parent.definition)),
-                ],
-            )
+            let building_block = ("building_block", text(&parent.building_block));
+            let definition = ("definition", text(&parent.definition));
+            object("Parent", [Some(building_block), Some(definition)])
         });
         MontyObject::List(parents.collect())
     };
     object(
         "BuildingBlock",
         [
-            ("id", read(id, || text(&block.id))),
-            ("workspace", read(workspace, || text(&block.workspace))),
-            ("project", optional(block.project.as_deref().filter(|_| project))),
-            ("platform", optional(block.platform.as_deref().filter(|_| platform))),
-            ("parents", read(parents, of_parents)),
+            id.then(|| ("id", text(&block.id))),
+            workspace.then(|| ("workspace", text(&block.workspace))),
+            project.then(|| ("project", optional(block.project.as_deref()))),
+            platform.then(|| ("platform", optional(block.platform.as_deref()))),
+            parents.then(|| ("parents", of_parents())),
         ],
     )
 }
 
 fn of_definition(claims: &Claims, run: &Run) -> MontyObject {
-    let definition = &run.definition;
+    let of = &run.definition;
     let [id, workspace, version, implementation] = claims.definition;
     object(
         "Definition",
         [
-            ("id", read(id, || text(&definition.id))),
-            ("workspace", read(workspace, || text(&definition.workspace))),
-            ("version", read(version, || whole(definition.version))),
-            ("implementation", read(implementation, || text(definition.implementation.as_str()))),
+            id.then(|| ("id", text(&of.id))),
+            workspace.then(|| ("workspace", text(&of.workspace))),
+            version.then(|| ("version", whole(of.version))),
+            implementation.then(|| ("implementation", text(of.implementation.as_str()))),
         ],
     )
 }
@@ -124,34 +118,31 @@ fn of_trigger(trigger: &Trigger) -> MontyObject {
     object(
         "Trigger",
         [
-            ("reason", optional(trigger.reason.as_deref())),
-            ("author", text(&trigger.author)),
-            ("author_kind", text(trigger.author_kind.as_str())),
+            Some(("reason", optional(trigger.reason.as_deref()))),
+            Some(("author", text(&trigger.author))),
+            Some(("author_kind", text(trigger.author_kind.as_str()))),
         ],
     )
 }
 
-/// The token. A claim that is not read is `None`, in its place.
+/// The token with the claims that are read.
 pub fn of_token(claims: &Claims, token: &Token) -> MontyObject {
     let [subject, audiences, ttl_seconds, issued_at, _] = claims.token;
     let of_audiences = || MontyObject::List(token.audiences.iter().map(|one| text(one)).collect());
     object(
         "Token",
         [
-            ("subject", read(subject, || text(&token.subject))),
-            ("audiences", read(audiences, of_audiences)),
-            ("ttl_seconds", read(ttl_seconds, || MontyObject::Int(token.ttl_seconds.into()))),
-            ("issued_at", read(issued_at, || whole(token.issued_at))),
+            subject.then(|| ("subject", text(&token.subject))),
+            audiences.then(|| ("audiences", of_audiences())),
+            ttl_seconds.then(|| ("ttl_seconds", MontyObject::Int(token.ttl_seconds.into()))),
+            issued_at.then(|| ("issued_at", whole(token.issued_at))),
         ],
     )
 }
 
-fn read(is_read: bool, value: impl FnOnce() -> MontyObject) -> MontyObject {
-    if is_read { value() } else { MontyObject::None }
-}
-
-fn object<const N: usize>(name: &str, members: [(&str, MontyObject); N]) -> MontyObject {
-    let (names, values) = members.into_iter().map(|(name, value)| (name.to_owned(), value)).unzip();
+fn object<const N: usize>(name: &str, members: [Option<(&str, MontyObject)>; N]) -> MontyObject {
+    let members = members.into_iter().flatten().map(|(name, value)| (name.to_owned(), value));
+    let (names, values) = members.unzip();
     MontyObject::NamedTuple { type_name: name.to_owned(), field_names: names, values }
 }
 
