@@ -344,9 +344,13 @@ fn a_text_that_nests_too_deep_is_told_of() {
             "policy.py:5:",
         ),
     ];
+    let parent = folder();
+    let of = |language: &str| {
+        let policy = parent.path().join(format!("a-{language}"));
+        if policy.exists() { policy } else { new(parent.path(), language) }
+    };
     for (language, file, text, says) in cases {
-        let parent = folder();
-        let policy = new(parent.path(), language);
+        let policy = of(language);
         fs::write(policy.join(file), text).unwrap();
         let ran = countersign(&policy, "policy build");
         assert!(ran.status == 1 && ran.stderr.contains(says), "{language}: {}", ran.stderr);
@@ -364,8 +368,7 @@ fn a_text_that_nests_too_deep_is_told_of() {
             format!("def evaluate(settings):\n    return settings{}\n", repeat(".a", 100)),
         ),
     ] {
-        let parent = folder();
-        let policy = new(parent.path(), language);
+        let policy = of(language);
         fs::write(policy.join(file), text).unwrap();
         let ran = countersign(&policy, "policy build");
         assert_eq!(ran.status, 0, "{language}: {}", ran.stderr);

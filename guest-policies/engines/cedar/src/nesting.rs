@@ -27,7 +27,11 @@ struct Level {
     operators: usize,
     /// The `&&` since the last `||`.
     conjunction: usize,
-    /// The greatest depth of an operand.
+    /// The greatest depth of a condition between these.
+    conditions: usize,
+    /// The depth of the arithmetic of the last condition.
+    arithmetic: usize,
+    /// The greatest depth of an operand of it.
     operands: usize,
     /// The depth of the last operand: of its brackets, and of the members that are read of it.
     operand: usize,
@@ -42,13 +46,17 @@ impl Level {
     }
 
     fn depth(&self) -> usize {
-        self.before.max(self.around() + self.operands.max(self.operand))
+        self.before.max(self.around() + self.conditions.max(self.condition()))
     }
 
-    /// Begins another operand.
+    fn condition(&self) -> usize {
+        self.arithmetic + self.operands.max(self.operand)
+    }
+
+    /// Begins another condition.
     fn next(&mut self) {
-        self.operands = self.operands.max(self.operand);
-        (self.operand, self.is_tested) = (0, false);
+        self.conditions = self.conditions.max(self.condition());
+        (self.arithmetic, self.operands, self.operand, self.is_tested) = (0, 0, 0, false);
     }
 
     fn take(&mut self, token: &str) {
@@ -66,7 +74,12 @@ impl Level {
                 self.conjunction = 0;
                 self.operators += if token == "||" { OPERATOR } else { 0 };
             }
-            "+" | "-" | "*" | "!" | "if" | "when" | "unless" | "Set" => {
+            "+" | "-" | "*" | "!" => {
+                self.operands = self.operands.max(self.operand);
+                self.operand = 0;
+                self.arithmetic += OPERATOR;
+            }
+            "if" | "when" | "unless" | "Set" => {
                 self.next();
                 self.operators += OPERATOR;
             }
@@ -99,7 +112,7 @@ fn too_deep(text: &str) -> Option<usize> {
         match token {
             "(" | "[" | "{" => {
                 let outer = around;
-                around += level.around() + BRACKET;
+                around += level.around() + level.arithmetic + BRACKET;
                 levels.push((std::mem::take(&mut level), outer));
             }
             ")" | "]" | "}" => {
@@ -156,6 +169,7 @@ mod tests {
         for text in [
             flat.repeat(300),
             when(&vec!["a && b && c"; 40].join(" || ")),
+            when(&vec!["context.run.number + 1 > 0"; 80].join(" && ")),
             when(&format!("{}true", "if a && b && c then d else ".repeat(25))),
             format!("namespace A {{\n{}}}", "type T = Set<String>;\n".repeat(200)),
             when(&vec!["context.run.building_block.workspace == \"a\""; 90].join(" && ")),
