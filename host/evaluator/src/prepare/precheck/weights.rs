@@ -95,7 +95,7 @@ pub(super) fn operator(operator: &Operator<'_>) -> Weight {
         | O::MemoryFill { .. }
         | O::MemoryInit { .. }
         | O::Call { .. } => 15,
-        O::Loop { .. } => 40,
+        O::Loop { .. } => 50,
         O::If { .. } | O::BrIf { .. } | O::BrTable { .. } => 18,
         O::Block { .. } | O::Br { .. } => 12,
         O::I32Const { .. }
