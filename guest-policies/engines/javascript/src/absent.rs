@@ -48,14 +48,11 @@ impl Absent {
             let instead = format!("{claim}?.{name}");
             self.of(claim, &it.object, it.optional, instead);
         }
-        match path(&it.object) {
-            Some(holder) => {
-                if holder == FACTS || !holder.contains('.') {
-                    self.told.insert(end(&it.object));
-                }
-                self.mentions(format!("{holder}.{name}"), it.span);
+        if let Some(holder) = path(&it.object) {
+            if holder == FACTS || !holder.contains('.') {
+                self.told.insert(end(&it.object));
             }
-            None => {}
+            self.mentions(format!("{holder}.{name}"), it.span);
         }
     }
 
