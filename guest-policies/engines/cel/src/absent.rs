@@ -6,14 +6,11 @@
 use std::collections::BTreeSet;
 
 use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, operators};
-use engine_shared::claims::OPTIONAL;
+use engine_shared::claims::{FACTS, OPTIONAL, is_asked};
 
 use crate::check::path;
 use crate::document::{Place, Wrong};
 use crate::expression::parts;
-
-/// The map whose values are the facts.
-const FACTS: &str = "run.facts";
 
 /// The claims of a policy, as far as runs may lack them.
 #[derive(Default)]
@@ -63,10 +60,8 @@ impl Absent {
     /// The claims that are read and not tested.
     pub fn unasked(self) -> Vec<Wrong> {
         let Self { read, asked } = self;
-        let is_asked = |claim: &str| {
-            asked.contains(claim) || claim.starts_with(FACTS) && asked.contains(FACTS)
-        };
-        let unasked = read.into_iter().filter(|read| !is_asked(&read.claim));
+        let asked = asked.iter().map(String::as_str).collect();
+        let unasked = read.into_iter().filter(|read| !is_asked(&asked, &read.claim));
         let warning = |Read { at, claim, test }| {
             let message = format!(
                 "`{claim}` is not there for a run that lacks it, which is an error; test it before: `{test} && …`"

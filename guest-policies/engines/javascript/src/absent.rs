@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use engine_shared::claims::OPTIONAL;
+use engine_shared::claims::{FACTS, OPTIONAL, is_asked};
 use oxc_ast::ast::{
     BindingPattern, ComputedMemberExpression, Expression, IdentifierReference, ObjectPattern,
     StaticMemberExpression,
@@ -14,9 +14,6 @@ use oxc_span::{GetSpan, Span};
 
 use crate::fields::camel;
 use crate::names::path;
-
-/// The object whose members are the facts.
-const FACTS: &str = "run.facts";
 
 /// The claims of a file, as far as runs may lack them.
 #[derive(Default)]
@@ -152,13 +149,8 @@ impl Absent {
 pub fn unasked<'f>(files: impl Iterator<Item = &'f Absent> + Clone) -> Vec<Vec<String>> {
     let asked: BTreeSet<&str> =
         files.clone().flat_map(|file| &file.asked).map(String::as_str).collect();
-    let is_asked = |claim: &str| {
-        asked.contains(claim)
-            || claim.starts_with(FACTS) && asked.contains(FACTS)
-            || claim.split('.').next().is_some_and(|root| asked.contains(root))
-    };
     let of_file = |file: &Absent| {
-        let unasked = file.read.iter().filter(|read| !is_asked(&read.claim));
+        let unasked = file.read.iter().filter(|read| !is_asked(&asked, &read.claim));
         let message = |Read { place, claim, instead, .. }: &Read| {
             format!(
                 "{place}: `{claim}` is `undefined` for a run that lacks it, which has no members; write `{instead}`, or \

@@ -6,6 +6,7 @@
 //! when the settings are taken; the state that this leaves is what every evaluation begins with.
 
 mod absent;
+mod chains;
 mod claims;
 mod declarations;
 mod engine;

@@ -25,7 +25,7 @@ use crate::absent::Absent;
 use crate::declarations::Declarations;
 use crate::globals::{Globals, Library};
 use crate::modules::MAINS;
-use crate::{errors, fields, reads};
+use crate::{chains, errors, fields, reads};
 
 /// The keys of a grant.
 const GRANT: [&str; 3] = ["maxTtl", "audiences", "claims"];
@@ -310,27 +310,12 @@ impl<'a> Visit<'a> for Names<'_> {
         walk::walk_variable_declarator(self, it);
     }
 
-    // A sum of thousands of parts is a tree that deep.
     fn visit_binary_expression(&mut self, it: &BinaryExpression<'a>) {
-        self.operation(it);
-        self.visit_expression(&it.right);
-        let mut left = &it.left;
-        while let Expression::BinaryExpression(inner) = left {
-            self.operation(inner);
-            self.visit_expression(&inner.right);
-            left = &inner.left;
-        }
-        self.visit_expression(left);
+        chains::binary(self, it, |names, operator| names.operation(operator));
     }
 
     fn visit_logical_expression(&mut self, it: &LogicalExpression<'a>) {
-        self.visit_expression(&it.right);
-        let mut left = &it.left;
-        while let Expression::LogicalExpression(inner) = left {
-            self.visit_expression(&inner.right);
-            left = &inner.left;
-        }
-        self.visit_expression(left);
+        chains::logical(self, it);
     }
 
     fn visit_static_member_expression(&mut self, it: &StaticMemberExpression<'a>) {

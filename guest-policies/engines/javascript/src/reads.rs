@@ -7,6 +7,7 @@ use oxc_ast::ast::{
 };
 use oxc_ast_visit::{Visit, walk};
 
+use crate::chains;
 use crate::fields::contract;
 use crate::names::path;
 
@@ -108,25 +109,12 @@ impl<'a> Visit<'a> for Reads {
         }
     }
 
-    // A sum of thousands of parts is a tree that deep.
     fn visit_binary_expression(&mut self, it: &BinaryExpression<'a>) {
-        self.visit_expression(&it.right);
-        let mut left = &it.left;
-        while let Expression::BinaryExpression(inner) = left {
-            self.visit_expression(&inner.right);
-            left = &inner.left;
-        }
-        self.visit_expression(left);
+        chains::binary(self, it, |_, _| {});
     }
 
     fn visit_logical_expression(&mut self, it: &LogicalExpression<'a>) {
-        self.visit_expression(&it.right);
-        let mut left = &it.left;
-        while let Expression::LogicalExpression(inner) = left {
-            self.visit_expression(&inner.right);
-            left = &inner.left;
-        }
-        self.visit_expression(left);
+        chains::logical(self, it);
     }
 
     /// `const { definition } = run` reads what it names.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use engine_shared::claims::OPTIONAL;
+use engine_shared::claims::{FACTS, OPTIONAL, is_asked};
 use ruff_python_ast::{
     CmpOp, Expr, ExprAttribute, ExprCall, ExprCompare, ExprContext, ExprSubscript,
 };
@@ -13,9 +13,6 @@ use ruff_text_size::Ranged;
 
 use crate::reader::{ends, path_of};
 use crate::source::start;
-
-/// The object whose members are the facts.
-const FACTS: &str = "run.facts";
 
 /// The claims of a file, as far as runs may lack them.
 #[derive(Debug, Default)]
@@ -177,13 +174,8 @@ impl Absent {
 pub fn unasked(files: &[&Absent]) -> Vec<(usize, usize, String)> {
     let asked: BTreeSet<&str> =
         files.iter().flat_map(|file| &file.asked).map(String::as_str).collect();
-    let is_asked = |claim: &str| {
-        asked.contains(claim)
-            || claim.starts_with(FACTS) && asked.contains(FACTS)
-            || claim.split('.').next().is_some_and(|root| asked.contains(root))
-    };
     let unasked = files.iter().enumerate().flat_map(|(index, file)| {
-        let unasked = file.read.iter().filter(|read| !is_asked(&read.claim));
+        let unasked = file.read.iter().filter(|read| !is_asked(&asked, &read.claim));
         unasked.map(move |read| (index, read.at, read.message.clone()))
     });
     unasked.collect()

@@ -1,5 +1,7 @@
 //! The claims: of what kind they are, and which a policy may read; making the others is a part of what a decision costs.
 
+use std::collections::BTreeSet;
+
 /// Of each claim, whether a policy may read it, in the order of the names below.
 #[derive(Clone, Copy)]
 pub struct Claims {
@@ -88,6 +90,17 @@ pub const OPTIONAL: [&str; 5] = [
     "run.trigger.reason",
     "run.runner",
 ];
+
+/// The claim that has the facts, each by its name.
+pub const FACTS: &str = "run.facts";
+
+/// Says that a policy asks for a claim that a run may lack: for itself, for all facts, or for the object at its root.
+#[must_use]
+pub fn is_asked(asked: &BTreeSet<&str>, claim: &str) -> bool {
+    asked.contains(claim)
+        || claim.starts_with(FACTS) && asked.contains(FACTS)
+        || claim.split('.').next().is_some_and(|root| asked.contains(root))
+}
 
 /// Paths that a policy reads. Each stands for all that is below it.
 #[derive(Debug, Default)]
