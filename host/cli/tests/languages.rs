@@ -184,11 +184,11 @@ fn a_policy_in_cpython() {
         .replace("return permit(", "return restrict(");
     rebuilt(&policy, "policy.py", &restricting);
     assert_eq!(found(&policy), "restrict = { max-ttl = 7200, audiences = [] }");
-    // Members of enumerations are the contract's words.
+    // Members of enumerations are the contract's words, and facts are found by their names.
     let words = wide.replacen(
         "return permit(max_ttl=90000, audiences=[\"a\"])",
-        "return permit() if run.behavior == \"apply\" and str(run.behavior) in [\"apply\"] and run.facts == {} \
-         else None",
+        "return permit() if run.behavior == \"apply\" and str(run.behavior) in [\"apply\"] \
+         and run.facts[\"opentofu-version\"] == \"v1\" and run.facts.get(\"another\") is None else None",
         1,
     );
     rebuilt(&policy, "policy.py", &words);
