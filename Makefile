@@ -123,7 +123,8 @@ languages: toolchain engines lint-engines ## Create, build and test a policy in 
 	@echo "== languages"
 	COUNTERSIGN_CEL=$(CURDIR)/target/e2e/cel $(CARGO) test $(CARGO_FLAGS) --workspace --test engines --test schema -- --include-ignored
 	@# Tests one after the other use one processor, so these go beside each other; what the first say comes last.
-	@COUNTERSIGN_TYPES=$(CURDIR)/target/e2e/types $(CARGO) test $(CARGO_FLAGS) --workspace --test cookbook --test language_tools --test registry_texts -- --include-ignored \
+	@export COUNTERSIGN_TEST_CACHE=$(TARGET)/tmp/cache; \
+	COUNTERSIGN_TYPES=$(CURDIR)/target/e2e/types $(CARGO) test $(CARGO_FLAGS) --workspace --test cookbook --test language_tools --test registry_texts -- --include-ignored \
 		> $(TARGET)/languages-beside.log 2>&1 & beside=$$!; failed=0; \
 	$(CARGO) test $(CARGO_FLAGS) --workspace --test languages -- --include-ignored --nocapture --test-threads 1 || failed=$$?; \
 	wait $$beside || failed=$$?; cat $(TARGET)/languages-beside.log; exit $$failed

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
 
 use countersign::{
@@ -16,6 +17,9 @@ use crate::{RUN, cedar, component, prepare, rego};
 
 /// The number of claims that both engines decide on.
 const CLAIMS: usize = 100_000;
+
+/// The number of claims that a program may be asked about before it has answered: more than fill what is between.
+const AHEAD: usize = 16_384;
 
 /// The claims as the contract has them, with underscores: written here once more.
 fn as_json(claims: &Claims) -> Value {
@@ -163,24 +167,24 @@ pub(crate) fn compare_with(
         program.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it is there");
     let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
     let base: Value = serde_json::from_str(RUN).unwrap();
-    let asking = thread::spawn({
-        let base = base.clone();
-        move || {
-            let (mut out, mut choices) = (BufWriter::new(stdin), Choices(7));
-            if let Some(first) = first {
-                writeln!(out, "{first}").unwrap();
-            }
-            for _ in 0..CLAIMS {
-                writeln!(out, "{}", as_json(&choices.claims(&base))).unwrap();
-            }
-            out.flush().unwrap();
+    let (sender, asked) = mpsc::sync_channel(AHEAD);
+    let asking = thread::spawn(move || {
+        let (mut out, mut choices) = (BufWriter::new(stdin), Choices(7));
+        if let Some(first) = first {
+            writeln!(out, "{first}").unwrap();
         }
+        for _ in 0..CLAIMS {
+            let claims = choices.claims(&base);
+            let line = as_json(&claims).to_string();
+            writeln!(out, "{line}").unwrap();
+            sender.send((claims, line)).unwrap();
+        }
+        out.flush().unwrap();
     });
-    let (mut choices, mut lines) = (Choices(7), BufReader::new(stdout).lines());
+    let mut lines = BufReader::new(stdout).lines();
     let mut met = [0; 5];
-    for number in 0..CLAIMS {
-        let claims = choices.claims(&base);
-        let (token, asked) = (claims.token().clone(), as_json(&claims));
+    for (number, (claims, asked)) in asked.iter().enumerate() {
+        let token = claims.token().clone();
         let decision = set.evaluate(claims);
         let found = answer(&decision.trace()[0].result, &token);
         let native: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
@@ -194,6 +198,7 @@ pub(crate) fn compare_with(
         }] += 1;
     }
     asking.join().unwrap();
+    assert_eq!(met.iter().sum::<usize>(), CLAIMS);
     assert!(child.wait().unwrap().success());
     assert!(lines.next().is_none());
     met

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -74,13 +74,15 @@ pub(crate) fn command(folder: &Path) -> Command {
 
 /// A program, perhaps of another version, run in a test's folder.
 pub(crate) fn command_of(program: &Path, folder: &Path) -> Command {
+    // Engines are compiled once for all tests of languages, and anew by each test where nobody names a place for that.
+    let cache = std::env::var_os("COUNTERSIGN_TEST_CACHE");
     let mut command = Command::new(program);
     command
         .current_dir(folder)
         .env_remove("CLICOLOR_FORCE")
         .env_remove("COUNTERSIGN_ENGINES")
         .env_remove("RUST_LOG")
-        .env("XDG_CACHE_HOME", folder.join("cache-home"))
+        .env("XDG_CACHE_HOME", cache.map_or_else(|| folder.join("cache-home"), PathBuf::from))
         .env("XDG_DATA_HOME", folder.join("data-home"))
         .env("XDG_STATE_HOME", folder.join("state-home"));
     command

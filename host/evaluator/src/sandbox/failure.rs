@@ -1,5 +1,6 @@
 //! From a Wasmtime error to a fault, by types and never by an error's text.
 
+use memchr::memmem;
 use wasmtime::{AsContext, Memory, StoreContext, Trap, WasmCoreDump};
 
 use super::ledger::{Exceeded, HostExhausted, Ledger};
@@ -112,8 +113,9 @@ fn text_after(
 fn text_in(mark: [u8; 16], memory: &Memory, store: impl AsContext) -> Option<String> {
     let data = memory.data(&store);
     let low = data.get(..MAX_SEARCHED_BYTES).unwrap_or(data);
-    low.chunks_exact(16).enumerate().filter(|(_, chunk)| *chunk == mark).find_map(|(index, _)| {
-        let report = data.get(index * 16 + 16..)?;
+    // Marks elsewhere are passed over, of which a hostile memory may be full: they do not overlap.
+    memmem::find_iter(low, &mark).filter(|at| at % 16 == 0).find_map(|at| {
+        let report = data.get(at + 16..)?;
         let (length, text) = report.split_first_chunk::<4>()?;
         let length = u32::from_le_bytes(*length) as usize;
         let text = text.get(..length.min(MAX_PANIC_BYTES))?;
