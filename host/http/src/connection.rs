@@ -5,8 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::Request;
 use countersign_issuer::ServiceConfig;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -20,6 +18,7 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service as _;
 
+use super::arrival::awaited;
 use super::connections::{Connection, Open};
 use super::edge::Edge;
 use super::streams::{Left, Lent, Noted};
@@ -70,7 +69,7 @@ pub(crate) async fn serve_connection(
     let served = tokio::select! {
         biased;
         served = connect(&edge, routes, left.lend(stream), tls, &connection, stopping) => served,
-        () = connection.evicted() => return,
+        () = connection.evicted() => return open.part().await,
         // Nobody needs it any more, or whoever does is too slow. Where it is being ended in order, that has some time.
         () = async {
             connection.expired(config.idle_timeout, config.header_timeout).await;
@@ -128,12 +127,15 @@ async fn answer(
     stopping: watch::Receiver<()>,
 ) -> Result<(), BoxError> {
     let config = edge.config();
-    let of_requests = Arc::clone(connection);
+    let (of_requests, body_timeout) = (Arc::clone(connection), config.body_timeout);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let mut request: Request = request.map(Body::new);
-        request.extensions_mut().insert(Arc::clone(&of_requests));
-        // A router is always ready.
-        routes.clone().call(request)
+        let (connection, mut routes) = (Arc::clone(&of_requests), routes.clone());
+        async move {
+            let mut request = awaited(request, &connection, body_timeout).await;
+            request.extensions_mut().insert(connection);
+            // A router is always ready.
+            routes.call(request).await
+        }
     });
     // A client that does not read its answer is let go.
     let mut stream = TimeoutStream::new(stream);

@@ -16,10 +16,14 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::client_address::{AddressKey, address_key};
 use super::heads::Heads;
-use super::pace::Pace;
+use super::pace::{Pace, chance};
 
 /// The share of the connections that are closed at once to make room: looking for one costs as much as for several.
 const SHARE: usize = 32;
+
+/// The maximum time after which a connection that made room is closed. Whoever replaces each that is closed at once would
+/// else have the service open and close nothing but theirs.
+const PARTING: Duration = Duration::from_millis(200);
 
 /// The maximum of requests of one connection that are looked at at a time before their caller has proved anything. More
 /// wait for these, so that the streams of one connection have no more turns than several connections.
@@ -34,6 +38,8 @@ pub(crate) struct Connections {
     table: Mutex<Table>,
     /// Told when a connection has ended.
     freed: Notify,
+    /// The connections that made room and may stay open for a moment.
+    parting: Semaphore,
 }
 
 #[derive(Default)]
@@ -95,6 +101,12 @@ enum Room {
     Never,
 }
 
+/// The maximum number of sockets of a listener with so many connections: those that made room are closed a moment later.
+#[must_use]
+pub const fn max_sockets(connections: usize) -> usize {
+    connections.saturating_add(connections / 2)
+}
+
 impl Connections {
     /// Room for `max` connections, and for `max_of_address` of one address.
     pub(crate) fn new(
@@ -103,7 +115,8 @@ impl Connections {
         unproven_per_second: Option<NonZeroU32>,
     ) -> Arc<Self> {
         let (table, freed) = (Mutex::default(), Notify::new());
-        Arc::new(Self { max, max_of_address, unproven_per_second, table, freed })
+        let parting = Semaphore::new((max_sockets(max) - max).min(Semaphore::MAX_PERMITS));
+        Arc::new(Self { max, max_of_address, unproven_per_second, table, freed, parting })
     }
 
     /// Opens a connection; waits where all others are being answered. `None` when its address has too many. Also gives the
@@ -201,6 +214,11 @@ impl Table {
             .filter(|(_, one)| one.is_waiting() && of(one))
             .map(|(id, one)| (one.proven.load(Ordering::Relaxed), one.waits_since(), *id))
             .collect();
+        // Only so many are looked at in their order.
+        if waiting.len() > max {
+            waiting.select_nth_unstable(max);
+            waiting.truncate(max);
+        }
         waiting.sort_unstable();
         let unproven = waiting.iter().take_while(|(proven, ..)| !proven).count();
         waiting.truncate(unproven.clamp(1, max));
@@ -214,6 +232,14 @@ impl Table {
 }
 
 impl Open {
+    /// Lets a moment pass before a connection that made room is closed, unless too many wait for that.
+    pub(crate) async fn part(&self) {
+        if let Ok(_one) = self.connections.parting.try_acquire() {
+            // At different times: all at once would be replaced all at once, and others wait behind all of these.
+            tokio::time::sleep(PARTING.mul_f64(chance())).await;
+        }
+    }
+
     pub(crate) fn connection(&self) -> &Arc<Connection> {
         &self.connection
     }

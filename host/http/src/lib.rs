@@ -12,6 +12,7 @@
 mod administration;
 mod admission;
 mod answer;
+mod arrival;
 mod authzen;
 mod caller;
 mod client_address;
@@ -46,6 +47,7 @@ use countersign_issuer::{Problem, ProblemKind, Service};
 use self::answer::Rejection;
 use self::edge::Edge;
 
+pub use connections::max_sockets;
 pub use console::{CONSOLE, ConsolePages};
 pub use server::{Listeners, ServeError, serve};
 pub use tls::{Tls, TlsError, Validity};

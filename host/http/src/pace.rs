@@ -36,8 +36,7 @@ impl Pace {
     /// A part of the time between two requests, by chance: connections that began together would otherwise be read
     /// together ever after, and somebody else's request would wait behind all of them.
     pub(crate) fn spread(&self) -> Duration {
-        let chance = (RandomState::new().build_hasher().finish() >> 32) as u32;
-        self.interval.mul_f64(f64::from(chance) / f64::from(u32::MAX))
+        self.interval.mul_f64(chance())
     }
 
     /// Counts a request that was answered and proved nothing.
@@ -54,6 +53,12 @@ impl Pace {
     fn paid_until(&self) -> std::sync::MutexGuard<'_, Instant> {
         self.paid_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A number from 0 to 1, by chance.
+pub(crate) fn chance() -> f64 {
+    let chance = (RandomState::new().build_hasher().finish() >> 32) as u32;
+    f64::from(chance) / f64::from(u32::MAX)
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ mod support;
 #[path = "support/wire.rs"]
 mod wire;
 
+use std::time::Duration;
+
 use support::{AWS, RUN, RUN_TOKEN, Running, SHARED_RUNNER, Setup, folder, run};
 use wire::Wire;
 
@@ -225,6 +227,42 @@ async fn a_connection_that_is_closed_says_so() {
                     assert_eq!(again.status, 200, "{ask} {version} {body}");
                 }
             }
+        }
+    }
+    service.stop().await;
+}
+
+/// Whether a body comes in parts, and soon or late, it is read whole.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_in_parts_is_the_whole_body() {
+    let (_folder, service) = started("").await;
+    let form = format!(
+        "grant_type=urn:ietf:params:oauth:grant-type:token-exchange&run={RUN}&audience={AWS}&subject_token={RUN_TOKEN}\
+         &subject_token_type=urn:ietf:params:oauth:token-type:access_token"
+    );
+    let head =
+        "POST /v1/token HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\n";
+    let (first, rest) = form.split_at(form.len() / 2);
+    let (second, third) = rest.split_at(1);
+    let parts = [first, second, third];
+    let of_length = parts.map(str::to_owned);
+    let chunks = parts.map(|part| format!("{:x}\r\n{part}\r\n", part.len()));
+    for pause in [0, 30, 400] {
+        for (framing, parts, end) in [
+            (format!("Content-Length: {}", form.len()), &of_length, ""),
+            ("Transfer-Encoding: chunked".to_owned(), &chunks, "0\r\n\r\n"),
+        ] {
+            let mut wire = Wire::open(service.address).await;
+            wire.send(format!("{head}{framing}\r\n\r\n")).await;
+            for part in parts {
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+                wire.send(part.clone()).await;
+            }
+            wire.send(end).await;
+            let heard = wire.hear(true).await.expect("a response");
+            assert_eq!(heard.status, 200, "{framing}, {pause} ms: {heard:?}");
+            // What follows is the next request.
+            assert_eq!(wire.ask(HEALTH).await.status, 200, "{framing}, {pause} ms");
         }
     }
     service.stop().await;

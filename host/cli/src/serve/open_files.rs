@@ -1,6 +1,7 @@
 //! The descriptors of the process: each copy of a policy has a memory file, each connection a socket, and the log its
 //! segments.
 
+use countersign_http::max_sockets;
 use countersign_issuer::ServiceConfig;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -25,9 +26,11 @@ pub(super) fn leave_room(config: &mut ServiceConfig) {
     let Some(limit) = getrlimit(Resource::Nofile).current else { return };
     let open = std::fs::read_dir("/proc/self/fd").map_or(0, |open| open.count() as u64);
     let room = limit.saturating_sub(open + RESERVED).max(1);
-    if (config.max_connections as u64) <= room {
+    if max_sockets(config.max_connections) as u64 <= room {
         return;
     }
+    // Each two may have a third socket beside them.
+    let room = (room - room.div_ceil(3)).max(1);
     tracing::warn!(
         limit,
         configured = config.max_connections,

@@ -52,6 +52,19 @@ async fn a_body_that_does_not_come_makes_room_and_one_that_has_come_does_not() {
     assert!(waiting.await.0.is_some());
 }
 
+#[tokio::test]
+async fn one_that_made_room_is_closed_a_moment_later_unless_too_many_are() {
+    let connections = Connections::new(2, 2, None);
+    let (first, _) = open(&connections, PEER).await;
+    let (second, _) = open(&connections, PEER).await;
+    let mut parting = pin!(first.part());
+    assert!(polled_once(parting.as_mut()).await.is_none(), "a socket beside two");
+    let mut another = pin!(second.part());
+    assert!(polled_once(another.as_mut()).await.is_some(), "there may be no more of them");
+    parting.await;
+    assert_eq!(max_sockets(2), 3);
+}
+
 /// Polls once.
 async fn polled_once<F: Future>(future: std::pin::Pin<&mut F>) -> Option<F::Output> {
     let mut future = Some(future);
