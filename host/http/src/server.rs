@@ -9,7 +9,6 @@ use axum::Router;
 use countersign_issuer::Service;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 use super::connection::serve_connection;
 use super::connections::Connections;
@@ -23,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// The maximum of connections that are accepted at once. Each of them does something before it waits, and the requests of
 /// others wait behind all of these.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 16;
 
 /// The interval in which what limits by address remember is tidied.
 const TIDY: Duration = Duration::from_secs(15);
@@ -97,19 +96,22 @@ pub async fn serve(
         service.stop();
         tokio::time::sleep(config.drain).await;
     };
-    // Tasks, on the threads that serve what they accept: a thread of their own would have its turns with the system, which
-    // are milliseconds where it shares a processor.
-    let mut accepting = JoinSet::new();
-    for door in [Some(main), probes].into_iter().flatten() {
-        accepting.spawn(door.accept(Arc::clone(&edge), stopping.clone()));
-    }
-    let ended = tokio::select! {
-        () = stop => Ok(()),
-        Some(ended) = accepting.join_next() => Err(ended.unwrap_or_else(|error| ServeError(error.into()))),
-        never = tidy(&edge) => match never {},
+    let ended = {
+        let probes = async {
+            match &probes {
+                Some(door) => door.accept(&edge, &stopping).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = stop => Ok(()),
+            error = main.accept(&edge, &stopping) => Err(error),
+            error = probes => Err(error),
+            never = tidy(&edge) => match never {},
+        }
     };
     service.stop();
-    accepting.shutdown().await;
+    drop((main, probes));
     // Each connection has a receiver until it has ended.
     stopping.send_replace(());
     let finished = tokio::time::timeout(config.shutdown, stopping.closed()).await;
@@ -122,7 +124,7 @@ pub async fn serve(
 
 impl Door {
     /// Accepts connections for as long as it can.
-    async fn accept(self, edge: Arc<Edge>, stopping: watch::Sender<()>) -> ServeError {
+    async fn accept(&self, edge: &Arc<Edge>, stopping: &watch::Sender<()>) -> ServeError {
         let mut at_once = 0;
         loop {
             if at_once == AT_ONCE {
@@ -157,7 +159,7 @@ impl Door {
             };
             // Answers are small and whole, so waiting to fill a packet only delays them.
             let _ = stream.set_nodelay(true);
-            let (edge, routes, tls) = (Arc::clone(&edge), self.routes.clone(), self.tls.clone());
+            let (edge, routes, tls) = (Arc::clone(edge), self.routes.clone(), self.tls.clone());
             tokio::spawn(serve_connection(edge, routes, stream, tls, open, stopping.subscribe()));
         }
     }
