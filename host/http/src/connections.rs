@@ -40,6 +40,8 @@ pub(crate) struct Connections {
     freed: Notify,
     /// The connections that made room and may stay open for a moment.
     parting: Semaphore,
+    /// True while the system has no more sockets, so that those that made room are closed at once.
+    is_exhausted: AtomicBool,
 }
 
 #[derive(Default)]
@@ -116,7 +118,16 @@ impl Connections {
     ) -> Arc<Self> {
         let (table, freed) = (Mutex::default(), Notify::new());
         let parting = Semaphore::new((max_sockets(max) - max).min(Semaphore::MAX_PERMITS));
-        Arc::new(Self { max, max_of_address, unproven_per_second, table, freed, parting })
+        let is_exhausted = AtomicBool::new(false);
+        Arc::new(Self {
+            max,
+            max_of_address,
+            unproven_per_second,
+            table,
+            freed,
+            parting,
+            is_exhausted,
+        })
     }
 
     /// Opens a connection; waits where all others are being answered. `None` when its address has too many. Also gives the
@@ -147,10 +158,12 @@ impl Connections {
 
     /// Closes some of those that wait, and returns their number: the system has no room for more.
     pub(crate) fn relieve(&self) -> usize {
+        self.is_exhausted.store(true, Ordering::Relaxed);
         self.table().evict((self.max / SHARE).max(1), |_| true)
     }
 
     fn add(self: &Arc<Self>, table: &mut Table, peer: IpAddr, key: Option<AddressKey>) -> Open {
+        self.is_exhausted.store(false, Ordering::Relaxed);
         let opened = Instant::now();
         // A proxy's connection may carry the requests of anybody.
         let pace = self.unproven_per_second.filter(|_| key.is_some());
@@ -232,8 +245,11 @@ impl Table {
 }
 
 impl Open {
-    /// Lets a moment pass before a connection that made room is closed, unless too many wait for that.
+    /// Lets a moment pass before a connection that made room is closed, unless too many wait for that or its socket is needed.
     pub(crate) async fn part(&self) {
+        if self.connections.is_exhausted.load(Ordering::Relaxed) {
+            return;
+        }
         if let Ok(_one) = self.connections.parting.try_acquire() {
             // At different times: all at once would be replaced all at once, and others wait behind all of these.
             tokio::time::sleep(PARTING.mul_f64(chance())).await;

@@ -247,10 +247,13 @@ async fn a_body_in_parts_is_the_whole_body() {
     let parts = [first, second, third];
     let of_length = parts.map(str::to_owned);
     let chunks = parts.map(|part| format!("{:x}\r\n{part}\r\n", part.len()));
+    let bytes =
+        parts.map(|part| part.chars().map(|byte| format!("1\r\n{byte}\r\n")).collect::<String>());
     for pause in [0, 30, 400] {
         for (framing, parts, end) in [
             (format!("Content-Length: {}", form.len()), &of_length, ""),
             ("Transfer-Encoding: chunked".to_owned(), &chunks, "0\r\n\r\n"),
+            ("Transfer-Encoding: chunked".to_owned(), &bytes, "0\r\nX-After: a\r\n\r\n"),
         ] {
             let mut wire = Wire::open(service.address).await;
             wire.send(format!("{head}{framing}\r\n\r\n")).await;

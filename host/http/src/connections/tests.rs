@@ -63,6 +63,11 @@ async fn one_that_made_room_is_closed_a_moment_later_unless_too_many_are() {
     assert!(polled_once(another.as_mut()).await.is_some(), "there may be no more of them");
     parting.await;
     assert_eq!(max_sockets(2), 3);
+    // Where the system has no more sockets, none is kept; the next one that is opened shows that it has.
+    connections.relieve();
+    assert!(polled_once(pin!(first.part())).await.is_some());
+    let _third = open(&connections, PEER).await;
+    assert!(polled_once(pin!(first.part())).await.is_none());
 }
 
 /// Polls once.
